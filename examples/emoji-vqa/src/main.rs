@@ -1,0 +1,2 @@
+//! emoji-vqa
+fn main() {}

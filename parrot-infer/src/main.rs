@@ -1,0 +1,2 @@
+//! parrot
+fn main() {}

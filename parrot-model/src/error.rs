@@ -1,0 +1,124 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+/// Short for `Result<T, parrot_model::Error>`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with things that come from outside: files, configurations, pictures, prompts.
+///
+/// Every variant names what failed, where, what was expected and what was found. A programmer's own
+/// shape mistake (a tensor of the wrong rank, say) panics instead and is documented where it does.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried: `read`, `write`, `create`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file does not hold the JSON that was expected.
+    #[error("{path} does not hold valid JSON")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// A configuration value that this model cannot be built from.
+    #[error("config: `{key}` should be {expected}, found {found}")]
+    Config {
+        /// The key of `config.json`, or several that contradict each other.
+        key: String,
+        /// What it should have been.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A picture that cannot be turned into pixels.
+    #[error("picture {name}: {reason}")]
+    Picture {
+        /// The file name, or `<bytes>` when the picture came from memory.
+        name: String,
+        /// What is wrong with it, in words.
+        reason: String,
+    },
+    /// A tokenizer file that cannot be used.
+    #[error("tokenizer {path}: {reason}")]
+    Tokenizer {
+        /// The `tokenizer.json`.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A conversation that cannot be turned into a prompt.
+    #[error("conversation: {reason}")]
+    Conversation {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A prompt asks for more or fewer pictures than it was given.
+    #[error("the prompt has {placeholders} <image> placeholder(s) but {pictures} picture(s) were given")]
+    PictureCount {
+        /// Number of `<image>` placeholders.
+        placeholders: usize,
+        /// Number of pictures.
+        pictures: usize,
+    },
+    /// A prompt that is longer than the model's context.
+    #[error("the prompt is {found} tokens long, {} more than the context of {limit} holds", found - limit)]
+    TooLong {
+        /// Tokens in the prompt, pictures counted.
+        found: usize,
+        /// Tokens that fit.
+        limit: usize,
+    },
+    /// Truncation would cut a picture's tokens in two.
+    #[error(
+        "truncating to {limit} tokens would keep only {kept} of the {picture_tokens} tokens of picture {picture}"
+    )]
+    CutsPicture {
+        /// Which picture of the prompt, counted from 0.
+        picture: usize,
+        /// Tokens of the picture before the cut.
+        kept: usize,
+        /// Tokens of the whole picture.
+        picture_tokens: usize,
+        /// The length that was asked for.
+        limit: usize,
+    },
+    /// A checkpoint that does not fit the model, with every problem listed.
+    #[error("checkpoint {path}: {}", problems.join("; "))]
+    Checkpoint {
+        /// The folder or file.
+        path: PathBuf,
+        /// One sentence per problem: missing, unexpected or mis-shaped tensors, broken files, NaN weights.
+        problems: Vec<String>,
+    },
+    /// A model id could not be resolved through the hub.
+    #[error("model {id}: {reason}")]
+    Hub {
+        /// The id as typed, e.g. `AIDC-AI/Parrot-7B`.
+        id: String,
+        /// What the hub or its cache said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] for `map_err`.
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::Config`].
+    pub(crate) fn config(key: &str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::Config { key: key.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+}

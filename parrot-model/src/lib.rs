@@ -1,0 +1,14 @@
+//! The Parrot vision-language model on Burn.
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+mod error;
+
+pub mod checkpoint;
+pub mod config;
+pub mod language;
+pub mod parrot;
+pub mod projector;
+pub mod text;
+pub mod vision;
+
+pub use error::{Error, Result};

@@ -1,0 +1,2 @@
+//! vision
+pub mod preprocess;

@@ -1,0 +1,2 @@
+//! parrot-train
+fn main() {}
