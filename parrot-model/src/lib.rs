@@ -2,6 +2,7 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 mod error;
+mod linear;
 
 pub mod checkpoint;
 pub mod config;

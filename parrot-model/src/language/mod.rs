@@ -1,1 +1,9 @@
-//! language
+//! The Qwen2 decoder: token and picture embeddings → logits.
+
+pub mod attention;
+pub mod cache;
+pub mod decoder;
+pub mod rope;
+
+pub use cache::KvCache;
+pub use decoder::Qwen2;

@@ -1,0 +1,423 @@
+//! What a checkpoint's `config.json` says, and the sizes that have a name.
+//!
+//! [`ParrotConfig`] is the flat `config.json` of a Parrot checkpoint (`model_type: parrot_qwen2`): the
+//! Qwen2 decoder's keys and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the
+//! vision tower, which the reference keeps in a folder of its own (`mm_vision_tower`).
+
+mod vision;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use vision::{HiddenAct, TowerKind, VisionConfig};
+
+use crate::{Error, Result};
+
+/// The `config.json` of a Parrot checkpoint.
+///
+/// A missing key takes the value that the reference would use; keys that this crate does not know are
+/// kept in [`extra`](Self::extra) and written back unchanged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParrotConfig {
+    /// Always `parrot_qwen2`; anything else is refused.
+    pub model_type: String,
+    /// Number of rows of the embedding table, special tokens included.
+    pub vocab_size: usize,
+    /// Width of the decoder, and of a visual token once projected.
+    pub hidden_size: usize,
+    /// Width of the decoder's SwiGLU.
+    pub intermediate_size: usize,
+    /// Number of decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key/value heads; `None` means as many as query heads.
+    pub num_key_value_heads: Option<usize>,
+    /// Must be `silu`.
+    pub hidden_act: String,
+    /// Longest context, in tokens.
+    pub max_position_embeddings: usize,
+    /// Standard deviation of freshly initialised weights.
+    pub initializer_range: f64,
+    /// ε of the decoder's RMS norms.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary position embedding.
+    pub rope_theta: f64,
+    /// Whether `lm_head` is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Sliding-window attention; not supported, refused when it would change a result.
+    pub use_sliding_window: bool,
+    /// Window length, only read together with [`use_sliding_window`](Self::use_sliding_window).
+    pub sliding_window: Option<usize>,
+
+    /// Folder or hub id of the vision tower, relative to the checkpoint or to its parent folder.
+    pub mm_vision_tower: Option<String>,
+    /// Width of the vision tower's output; `None` takes the tower's own.
+    pub mm_hidden_size: Option<usize>,
+    /// Which of the tower's hidden states to use; negative counts from the end. 0 is the encoder's input.
+    pub mm_vision_select_layer: i64,
+    /// `cls_patch` keeps the class token in row 0, `patch` drops it.
+    pub mm_vision_select_feature: SelectFeature,
+    /// `linear`, `mlp<N>x_gelu` or `identity`.
+    pub mm_projector_type: String,
+    /// `pad` makes pictures square before resizing; absent means shortest edge and centre crop.
+    pub image_aspect_ratio: Option<String>,
+    /// Longest sequence in training, pictures counted.
+    pub tokenizer_model_max_length: Option<usize>,
+    /// Padding side of a training batch, `right` or `left`.
+    pub tokenizer_padding_side: PaddingSide,
+
+    /// Whether visual tokens go through the mixture of experts.
+    pub use_moe: bool,
+    /// Width of the experts' input; its presence says that the checkpoint holds the module.
+    pub moe_hidden_size: Option<usize>,
+    /// Width of the experts' SwiGLU.
+    pub moe_intermediate_size: Option<usize>,
+    /// Number of experts.
+    pub num_experts: Option<usize>,
+    /// Stored by the reference and never used by it: see [`moe_routing`](Self::moe_routing).
+    pub moe_top_k: Option<usize>,
+    /// α in `MoE(H_v) + α·H_v`. (The paper's Eq. 5 puts α on the other term; the released code does not.)
+    pub moe_weight: f64,
+    /// Whether the projected features are added to the experts' output at all.
+    pub use_moe_residual: bool,
+    /// Our own key: `dense` (the reference: all experts, whatever `moe_top_k` says) or `top_k`.
+    #[serde(skip_serializing_if = "MoeRouting::is_dense")]
+    pub moe_routing: MoeRouting,
+
+    /// Beginning of sequence; unused by ChatML, kept for round trips.
+    pub bos_token_id: Option<u32>,
+    /// End of sequence.
+    pub eos_token_id: Option<u32>,
+    /// Dtype of the stored weights.
+    pub torch_dtype: Option<String>,
+
+    /// Every key that has no field above.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Which rows of the vision tower's output become visual tokens (`mm_vision_select_feature`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectFeature {
+    /// Patches only.
+    Patch,
+    /// The class token in row 0, then the patches. The mixture of experts needs it.
+    ClsPatch,
+}
+
+/// On which side a batch is padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaddingSide {
+    /// Padding before the sample, as generation with a cache wants it.
+    Left,
+    /// Padding after the sample, as training has it.
+    Right,
+}
+
+/// How the router's weights are applied (`moe_routing`, a key of our own).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoeRouting {
+    /// Every expert, weighted by the router's softmax: what the released code does.
+    #[default]
+    Dense,
+    /// Only the `moe_top_k` largest weights, rescaled to sum to one: what the paper's Eq. 4 describes.
+    TopK,
+}
+
+impl MoeRouting {
+    fn is_dense(&self) -> bool {
+        *self == Self::Dense
+    }
+}
+
+/// The defaults of transformers' `Qwen2Config` (4.39) and of the reference's `getattr` calls.
+impl Default for ParrotConfig {
+    fn default() -> Self {
+        Self {
+            model_type: "parrot_qwen2".into(),
+            vocab_size: 151_936,
+            hidden_size: 4096,
+            intermediate_size: 22_016,
+            num_hidden_layers: 32,
+            num_attention_heads: 32,
+            num_key_value_heads: None,
+            hidden_act: "silu".into(),
+            max_position_embeddings: 32_768,
+            initializer_range: 0.02,
+            rms_norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: false,
+            use_sliding_window: false,
+            sliding_window: None,
+            mm_vision_tower: None,
+            mm_hidden_size: None,
+            mm_vision_select_layer: -2,
+            mm_vision_select_feature: SelectFeature::Patch,
+            mm_projector_type: "linear".into(),
+            image_aspect_ratio: None,
+            tokenizer_model_max_length: None,
+            tokenizer_padding_side: PaddingSide::Right,
+            use_moe: true,
+            moe_hidden_size: None,
+            moe_intermediate_size: None,
+            num_experts: None,
+            moe_top_k: None,
+            moe_weight: 1.0,
+            use_moe_residual: true,
+            moe_routing: MoeRouting::Dense,
+            bos_token_id: None,
+            eos_token_id: None,
+            torch_dtype: None,
+            extra: serde_json::Map::new(),
+        }
+    }
+}
+
+impl ParrotConfig {
+    /// AIDC-AI/Parrot-7B: CLIP ViT-L/14-336 and Qwen1.5-7B-Chat.
+    #[must_use]
+    pub fn parrot_7b() -> Self {
+        Self {
+            intermediate_size: 11_008,
+            rope_theta: 1_000_000.0,
+            mm_vision_tower: Some("openai/clip-vit-large-patch14-336".into()),
+            mm_hidden_size: Some(1024),
+            mm_vision_select_feature: SelectFeature::ClsPatch,
+            mm_projector_type: "mlp2x_gelu".into(),
+            image_aspect_ratio: Some("pad".into()),
+            tokenizer_model_max_length: Some(2048),
+            moe_hidden_size: Some(4096),
+            moe_intermediate_size: Some(4096),
+            num_experts: Some(6),
+            moe_top_k: Some(6),
+            moe_weight: 0.1,
+            bos_token_id: Some(151_643),
+            eos_token_id: Some(151_645),
+            torch_dtype: Some("bfloat16".into()),
+            ..Self::default()
+        }
+    }
+
+    /// AIDC-AI/Parrot-14B: the same tower and Qwen1.5-14B-Chat.
+    #[must_use]
+    pub fn parrot_14b() -> Self {
+        Self {
+            vocab_size: 152_064,
+            hidden_size: 5120,
+            intermediate_size: 13_696,
+            num_hidden_layers: 40,
+            num_attention_heads: 40,
+            moe_hidden_size: Some(5120),
+            ..Self::parrot_7b()
+        }
+    }
+
+    /// The default model that this project trains itself: small enough for a CPU, every part present.
+    #[must_use]
+    pub fn parrot_mini() -> Self {
+        Self {
+            vocab_size: 4096,
+            hidden_size: 192,
+            intermediate_size: 512,
+            num_hidden_layers: 4,
+            num_attention_heads: 6,
+            num_key_value_heads: Some(3),
+            max_position_embeddings: 1024,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+            mm_vision_tower: Some("towers/clip-vit-mini".into()),
+            mm_hidden_size: Some(128),
+            mm_vision_select_feature: SelectFeature::ClsPatch,
+            mm_projector_type: "mlp2x_gelu".into(),
+            image_aspect_ratio: Some("pad".into()),
+            tokenizer_model_max_length: Some(512),
+            moe_hidden_size: Some(192),
+            moe_intermediate_size: Some(192),
+            num_experts: Some(6),
+            moe_top_k: Some(6),
+            moe_weight: 1.0,
+            ..Self::default()
+        }
+    }
+
+    /// Reads and checks a `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming the key that cannot be used.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let config: Self =
+            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Writes `config.json`, keys in the order of the fields, unknown keys kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        std::fs::write(path, text + "\n").map_err(Error::io("write", path))
+    }
+
+    /// Checks that a model of these shapes can exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with the key, what it should be and what was found.
+    pub fn validate(&self) -> Result<()> {
+        if self.model_type != "parrot_qwen2" {
+            return Err(Error::config("model_type", "parrot_qwen2", &self.model_type));
+        }
+        if self.hidden_act != "silu" {
+            return Err(Error::config("hidden_act", "silu", &self.hidden_act));
+        }
+        for (key, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads()),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 {
+                return Err(Error::config(key, "at least 1", value));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
+            let expected = format!("an even multiple of num_attention_heads = {}", self.num_attention_heads);
+            return Err(Error::config("hidden_size", expected, self.hidden_size));
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads()) {
+            let expected = format!("a divisor of num_attention_heads = {}", self.num_attention_heads);
+            return Err(Error::config("num_key_value_heads", expected, self.num_key_value_heads()));
+        }
+        if let (true, Some(window)) = (self.use_sliding_window, self.sliding_window)
+            && window < self.max_position_embeddings
+        {
+            let expected = "no sliding window shorter than max_position_embeddings (not supported)";
+            return Err(Error::config("sliding_window", expected, window));
+        }
+        crate::projector::ProjectorKind::parse(&self.mm_projector_type)?;
+        self.validate_moe()
+    }
+
+    fn validate_moe(&self) -> Result<()> {
+        let Some(moe_hidden_size) = self.moe_hidden_size else { return Ok(()) };
+        if moe_hidden_size != self.hidden_size {
+            let expected = format!("hidden_size = {}", self.hidden_size);
+            return Err(Error::config("moe_hidden_size", expected, moe_hidden_size));
+        }
+        for (key, value) in
+            [("moe_intermediate_size", self.moe_intermediate_size), ("num_experts", self.num_experts)]
+        {
+            if value.is_none_or(|value| value == 0) {
+                let found = value.map_or("nothing".to_string(), |value| value.to_string());
+                return Err(Error::config(key, "at least 1, because moe_hidden_size is set", found));
+            }
+        }
+        if self.moe_routing == MoeRouting::TopK {
+            let experts = self.num_experts.unwrap_or(0);
+            let top_k = self.moe_top_k.unwrap_or(0);
+            if !(1..=experts).contains(&top_k) {
+                let expected = format!("between 1 and num_experts = {experts}");
+                return Err(Error::config("moe_top_k", expected, top_k));
+            }
+        }
+        // Row 0 stands for the picture in Eq. 2; without a class token it would be an arbitrary patch.
+        if self.use_moe && self.mm_vision_select_feature != SelectFeature::ClsPatch {
+            return Err(Error::config(
+                "mm_vision_select_feature",
+                "cls_patch, because use_moe is true",
+                "patch",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Key/value heads, with the default resolved.
+    #[must_use]
+    pub fn num_key_value_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Width of one attention head.
+    #[must_use]
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<ParrotConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, json).unwrap();
+        ParrotConfig::from_file(&path)
+    }
+
+    #[test]
+    fn missing_keys_take_the_reference_defaults() {
+        let config = parse("{}").unwrap();
+        assert_eq!(config, ParrotConfig::default());
+        assert!(config.use_moe && config.use_moe_residual);
+        assert_eq!(config.moe_weight, 1.0);
+        assert_eq!(config.num_key_value_heads(), 32);
+    }
+
+    #[test]
+    fn named_sizes_are_valid_and_survive_a_round_trip_with_unknown_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        for mut config in [ParrotConfig::parrot_7b(), ParrotConfig::parrot_14b(), ParrotConfig::parrot_mini()]
+        {
+            config.validate().unwrap();
+            config.extra.insert("mm_patch_merge_type".into(), "flat".into());
+            let path = folder.path().join("config.json");
+            config.save(&path).unwrap();
+            assert_eq!(ParrotConfig::from_file(&path).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn impossible_configurations_say_what_was_found() {
+        for (json, expected) in [
+            (r#"{"model_type": "llava"}"#, "`model_type` should be parrot_qwen2, found llava"),
+            (
+                r#"{"num_attention_heads": 7}"#,
+                "`hidden_size` should be an even multiple of num_attention_heads = 7",
+            ),
+            (r#"{"num_key_value_heads": 5}"#, "`num_key_value_heads` should be a divisor of"),
+            (r#"{"num_key_value_heads": 0}"#, "`num_key_value_heads` should be at least 1, found 0"),
+            (r#"{"mm_projector_type": "mlp2x_relu"}"#, "found mlp2x_relu"),
+            (
+                r#"{"moe_hidden_size": 4096, "num_experts": 6}"#,
+                "`moe_intermediate_size` should be at least 1",
+            ),
+            (
+                r#"{"moe_hidden_size": 4096, "num_experts": 6, "moe_intermediate_size": 8}"#,
+                "`mm_vision_select_feature` should be cls_patch",
+            ),
+            (r#"{"mm_vision_select_feature": "cls"}"#, "does not hold valid JSON"),
+            (r#"{"hidden_size": -4}"#, "does not hold valid JSON"),
+        ] {
+            let error = parse(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+    }
+}

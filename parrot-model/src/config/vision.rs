@@ -1,0 +1,306 @@
+//! The vision tower's own `config.json`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Which family a vision tower belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TowerKind {
+    /// A class token, a norm before the encoder, patches embedded without a bias.
+    Clip,
+    /// No class token, patches embedded with a bias.
+    Siglip,
+}
+
+/// The activation of a vision tower's feed-forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenAct {
+    /// `x · σ(1.702 x)`, OpenAI's CLIP.
+    QuickGelu,
+    /// The exact Gaussian error linear unit.
+    Gelu,
+    /// Its tanh approximation, SigLIP.
+    GeluPytorchTanh,
+}
+
+/// Shapes of a vision tower.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisionConfig {
+    /// CLIP or SigLIP.
+    pub kind: TowerKind,
+    /// Width.
+    pub hidden_size: usize,
+    /// Width of the feed-forward.
+    pub intermediate_size: usize,
+    /// Encoder layers that the tower's own configuration counts. See [`stored_layers`](Self::stored_layers).
+    pub num_hidden_layers: usize,
+    /// Attention heads.
+    pub num_attention_heads: usize,
+    /// Side of the square input, in pixels.
+    pub image_size: usize,
+    /// Side of a patch, in pixels.
+    pub patch_size: usize,
+    /// Activation of the feed-forward.
+    pub hidden_act: HiddenAct,
+    /// ε of the layer norms.
+    pub layer_norm_eps: f64,
+}
+
+/// `config.json` as it lies on disk: the vision part may be nested, and every key may be missing.
+#[derive(Debug, Deserialize)]
+struct File {
+    model_type: Option<String>,
+    vision_config: Option<Box<File>>,
+    hidden_size: Option<usize>,
+    intermediate_size: Option<usize>,
+    num_hidden_layers: Option<usize>,
+    num_attention_heads: Option<usize>,
+    image_size: Option<usize>,
+    patch_size: Option<usize>,
+    hidden_act: Option<HiddenAct>,
+    layer_norm_eps: Option<f64>,
+}
+
+impl VisionConfig {
+    /// openai/clip-vit-large-patch14-336, the tower of the released models.
+    #[must_use]
+    pub fn clip_vit_large_336() -> Self {
+        Self {
+            kind: TowerKind::Clip,
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 24,
+            num_attention_heads: 16,
+            image_size: 336,
+            patch_size: 14,
+            hidden_act: HiddenAct::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
+
+    /// google/siglip-so400m-patch14-384.
+    #[must_use]
+    pub fn siglip_so400m_384() -> Self {
+        Self {
+            kind: TowerKind::Siglip,
+            hidden_size: 1152,
+            intermediate_size: 4304,
+            num_hidden_layers: 27,
+            num_attention_heads: 16,
+            image_size: 384,
+            patch_size: 14,
+            hidden_act: HiddenAct::GeluPytorchTanh,
+            layer_norm_eps: 1e-6,
+        }
+    }
+
+    /// The tower of the default model: 72 × 72 pixels in 6 × 6 patches.
+    #[must_use]
+    pub fn clip_vit_mini() -> Self {
+        Self {
+            kind: TowerKind::Clip,
+            hidden_size: 128,
+            intermediate_size: 512,
+            num_hidden_layers: 5,
+            num_attention_heads: 4,
+            image_size: 72,
+            patch_size: 12,
+            hidden_act: HiddenAct::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
+
+    /// Reads a tower's `config.json`, flat (`clip_vision_model`) or nested (`clip`), CLIP or SigLIP.
+    ///
+    /// Missing keys take the defaults of transformers' `CLIPVisionConfig` and `SiglipVisionConfig`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type` or shapes that
+    /// cannot be.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let file: File =
+            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        let model_type = file.model_type.clone().unwrap_or_default();
+        let file = match file.vision_config {
+            Some(nested) => *nested,
+            None => file,
+        };
+        let defaults = match model_type.as_str() {
+            "clip" | "clip_vision_model" => Self {
+                hidden_size: 768,
+                intermediate_size: 3072,
+                num_hidden_layers: 12,
+                num_attention_heads: 12,
+                image_size: 224,
+                patch_size: 32,
+                ..Self::clip_vit_large_336()
+            },
+            "siglip" | "siglip_vision_model" => Self {
+                hidden_size: 768,
+                intermediate_size: 3072,
+                num_hidden_layers: 12,
+                num_attention_heads: 12,
+                image_size: 224,
+                patch_size: 16,
+                ..Self::siglip_so400m_384()
+            },
+            other => {
+                let expected = "clip, clip_vision_model, siglip or siglip_vision_model";
+                return Err(Error::config("model_type of the vision tower", expected, other));
+            }
+        };
+        let config = Self {
+            kind: defaults.kind,
+            hidden_size: file.hidden_size.unwrap_or(defaults.hidden_size),
+            intermediate_size: file.intermediate_size.unwrap_or(defaults.intermediate_size),
+            num_hidden_layers: file.num_hidden_layers.unwrap_or(defaults.num_hidden_layers),
+            num_attention_heads: file.num_attention_heads.unwrap_or(defaults.num_attention_heads),
+            image_size: file.image_size.unwrap_or(defaults.image_size),
+            patch_size: file.patch_size.unwrap_or(defaults.patch_size),
+            hidden_act: file.hidden_act.unwrap_or(defaults.hidden_act),
+            layer_norm_eps: file.layer_norm_eps.unwrap_or(defaults.layer_norm_eps),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Writes a flat `config.json` that [`from_file`](Self::from_file) and transformers read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let model_type = match self.kind {
+            TowerKind::Clip => "clip_vision_model",
+            TowerKind::Siglip => "siglip_vision_model",
+        };
+        let json = serde_json::json!({
+            "model_type": model_type,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_channels": 3,
+            "image_size": self.image_size,
+            "patch_size": self.patch_size,
+            "hidden_act": self.hidden_act,
+            "layer_norm_eps": self.layer_norm_eps,
+        });
+        std::fs::write(path, format!("{json:#}\n")).map_err(Error::io("write", path))
+    }
+
+    /// Checks that a tower of these shapes can exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with the key, what it should be and what was found.
+    pub fn validate(&self) -> Result<()> {
+        for (key, value) in [
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("image_size", self.image_size),
+            ("patch_size", self.patch_size),
+        ] {
+            if value == 0 {
+                return Err(Error::config(&format!("vision {key}"), "at least 1", value));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let expected = format!("a multiple of num_attention_heads = {}", self.num_attention_heads);
+            return Err(Error::config("vision hidden_size", expected, self.hidden_size));
+        }
+        // CLIP's own sizes divide. SigLIP-so400m has 384 = 27 · 14 + 6 and ignores the last 6 pixels.
+        if self.kind == TowerKind::Clip && !self.image_size.is_multiple_of(self.patch_size) {
+            let expected = format!("a multiple of patch_size = {}", self.patch_size);
+            return Err(Error::config("vision image_size", expected, self.image_size));
+        }
+        if self.image_size < self.patch_size {
+            let expected = format!("at least patch_size = {}", self.patch_size);
+            return Err(Error::config("vision image_size", expected, self.image_size));
+        }
+        Ok(())
+    }
+
+    /// Patches of a picture.
+    #[must_use]
+    pub fn num_patches(&self) -> usize {
+        (self.image_size / self.patch_size).pow(2)
+    }
+
+    /// Rows of a hidden state: the patches, and the class token where there is one.
+    #[must_use]
+    pub fn num_positions(&self) -> usize {
+        match self.kind {
+            TowerKind::Clip => self.num_patches() + 1,
+            TowerKind::Siglip => self.num_patches(),
+        }
+    }
+
+    /// Encoder layers that a Parrot checkpoint holds: the reference drops SigLIP's last one.
+    #[must_use]
+    pub fn stored_layers(&self) -> usize {
+        match self.kind {
+            TowerKind::Clip => self.num_hidden_layers,
+            TowerKind::Siglip => self.num_hidden_layers - 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<VisionConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, json).unwrap();
+        VisionConfig::from_file(&path)
+    }
+
+    #[test]
+    fn nested_and_flat_configurations_agree() {
+        let flat =
+            parse(r#"{"model_type": "clip_vision_model", "hidden_size": 48, "num_attention_heads": 4}"#);
+        let nested = parse(
+            r#"{"model_type": "clip", "vision_config": {"hidden_size": 48, "num_attention_heads": 4}}"#,
+        );
+        assert_eq!(flat.unwrap(), nested.unwrap());
+    }
+
+    #[test]
+    fn saved_towers_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        for config in [
+            VisionConfig::clip_vit_large_336(),
+            VisionConfig::siglip_so400m_384(),
+            VisionConfig::clip_vit_mini(),
+        ] {
+            config.save(&path).unwrap();
+            assert_eq!(VisionConfig::from_file(&path).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn impossible_towers_are_refused() {
+        for (json, expected) in [
+            (r#"{"model_type": "resnet"}"#, "found resnet"),
+            (r#"{"model_type": "clip_vision_model", "num_attention_heads": 7}"#, "vision hidden_size"),
+            (r#"{"model_type": "clip_vision_model", "patch_size": 15}"#, "vision image_size"),
+            (r#"{"model_type": "clip_vision_model", "patch_size": 0}"#, "vision patch_size"),
+        ] {
+            let error = parse(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+    }
+}

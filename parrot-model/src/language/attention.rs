@@ -1,0 +1,135 @@
+//! Causal self-attention with rotary positions and grouped queries.
+//!
+//! `softmax(Q Kᵀ / √d + causal) V`, where each key/value head serves `heads / kv_heads` query heads.
+
+use burn::nn::Linear;
+use burn::prelude::*;
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+
+use super::cache::KvCache;
+use super::rope::Rotation;
+use crate::config::ParrotConfig;
+use crate::linear::linear;
+
+/// What every layer of one forward pass shares.
+pub(crate) struct Step {
+    pub(crate) rotation: Rotation,
+    /// `[batch or 1, 1, seq, keys]`, true where a query must not look. `None`: purely causal.
+    pub(crate) mask: Option<Tensor<4, Bool>>,
+}
+
+/// Attention of one decoder layer. Queries, keys and values have biases in Qwen2, the output has none.
+#[derive(Module, Debug)]
+pub(crate) struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    num_heads: usize,
+    num_kv_heads: usize,
+}
+
+impl Attention {
+    pub(crate) fn init(config: &ParrotConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let kv_hidden = config.num_key_value_heads() * config.head_dim();
+        Self {
+            q_proj: linear(hidden, hidden, true, device),
+            k_proj: linear(hidden, kv_hidden, true, device),
+            v_proj: linear(hidden, kv_hidden, true, device),
+            o_proj: linear(hidden, hidden, false, device),
+            num_heads: config.num_attention_heads,
+            num_kv_heads: config.num_key_value_heads(),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, seq, hidden]`
+    pub(crate) fn forward(
+        &self,
+        hidden_states: Tensor<3>,
+        step: &Step,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Tensor<3> {
+        let [batch, seq, hidden] = hidden_states.dims();
+        let head_dim = hidden / self.num_heads;
+        let heads = |x: Tensor<3>, count: usize| x.reshape([batch, seq, count, head_dim]).swap_dims(1, 2);
+        let queries = heads(self.q_proj.forward(hidden_states.clone()), self.num_heads);
+        let keys = heads(self.k_proj.forward(hidden_states.clone()), self.num_kv_heads);
+        let values = heads(self.v_proj.forward(hidden_states), self.num_kv_heads);
+        let queries = step.rotation.apply(queries);
+        let mut keys = step.rotation.apply(keys);
+        let mut values = values;
+        if let Some((cache, layer)) = cache {
+            let (past, capacity) = (cache.len(), cache.capacity());
+            (keys, values) = cache.layer(layer).append(keys, values, past, capacity);
+        }
+        let context = self.attend(queries, keys, values, step.mask.clone());
+        self.o_proj.forward(context.swap_dims(1, 2).reshape([batch, seq, hidden]))
+    }
+
+    /// Grouped queries without relying on the backend: Burn's attention handles them on the CPU and
+    /// computes something else, silently, on the GPU backends.
+    fn attend(
+        &self,
+        queries: Tensor<4>,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+        mask: Option<Tensor<4, Bool>>,
+    ) -> Tensor<4> {
+        let [batch, heads, seq, head_dim] = queries.dims();
+        let groups = heads / self.num_kv_heads;
+        if seq == 1 && groups > 1 {
+            // A single position sees every key, so the queries of a group can stand as rows of one head.
+            let queries = queries.reshape([batch, self.num_kv_heads, groups, head_dim]);
+            let mask = mask.map(|mask| {
+                let [rows, _, _, keys] = mask.dims();
+                mask.expand([rows, 1, groups, keys])
+            });
+            let context = attention(queries, keys, values, mask, None, Default::default());
+            return context.reshape([batch, heads, 1, head_dim]);
+        }
+        let options = AttentionModuleOptions { is_causal: seq > 1 && mask.is_none(), ..Default::default() };
+        attention(queries, repeat_kv(keys, groups), repeat_kv(values, groups), mask, None, options)
+    }
+}
+
+/// Repeats each key/value head for the query heads that share it.
+fn repeat_kv(x: Tensor<4>, groups: usize) -> Tensor<4> {
+    if groups == 1 {
+        return x;
+    }
+    let [batch, kv_heads, keys, head_dim] = x.dims();
+    x.unsqueeze_dim::<5>(2).expand([batch, kv_heads, groups, keys, head_dim]).reshape([
+        batch,
+        kv_heads * groups,
+        keys,
+        head_dim,
+    ])
+}
+
+/// Which keys each query must not see: those after it, and padding.
+///
+/// A padding position still sees itself, so that no row of the softmax is empty (it would be NaN, and
+/// NaN times a weight of zero would reach the real positions).
+///
+/// # Shapes
+///
+/// - attention_mask: `[batch, past + seq]`, true where there is a token
+/// - output: `[batch, 1, seq, past + seq]`, true = masked
+pub(crate) fn padding_mask(attention_mask: Tensor<2, Bool>, seq: usize) -> Tensor<4, Bool> {
+    let [_, keys] = attention_mask.dims();
+    let device = attention_mask.device();
+    let past = (keys - seq) as i64;
+    let query = Tensor::<1, Int>::arange(past..keys as i64, &device).reshape([1, 1, seq, 1]);
+    let key = Tensor::<1, Int>::arange(0..keys as i64, &device).reshape([1, 1, 1, keys]);
+    let (query, key) = (query.expand([1, 1, seq, keys]), key.expand([1, 1, seq, keys]));
+    let [batch, _] = attention_mask.dims();
+    let shape = [batch, 1, seq, keys];
+    let padding = attention_mask.bool_not().reshape([batch, 1, 1, keys]).expand(shape);
+    let itself = key.clone().equal(query.clone()).expand(shape);
+    let later = key.greater(query).expand(shape);
+    later.bool_or(padding.bool_and(itself.bool_not()))
+}

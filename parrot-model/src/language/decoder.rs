@@ -1,0 +1,174 @@
+//! Qwen2: a pre-norm decoder with RMS norms and a SwiGLU feed-forward.
+//!
+//! `x ← x + Attn(RMS(x))`, `x ← x + W_down (silu(W_gate RMS(x)) ⊙ W_up RMS(x))`, logits = W_lm RMS(x)
+
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use burn::tensor::activation::silu;
+use burn::tensor::module::linear as project;
+
+use super::attention::{Attention, Step, padding_mask};
+use super::cache::KvCache;
+use super::rope::RotaryEmbedding;
+use crate::config::ParrotConfig;
+use crate::linear::linear;
+
+/// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
+#[derive(Module, Debug)]
+pub struct Qwen2 {
+    pub(crate) embed_tokens: Embedding,
+    layers: Vec<DecoderLayer>,
+    norm: RmsNorm,
+    /// `None` when tied: logits are then products with the embedding table.
+    lm_head: Option<Linear>,
+    rotary: RotaryEmbedding,
+}
+
+impl Qwen2 {
+    /// Builds the decoder; weights are made when first used, or loaded.
+    #[must_use]
+    pub fn init(config: &ParrotConfig, device: &Device) -> Self {
+        let normal = Initializer::Normal { mean: 0.0, std: config.initializer_range };
+        Self {
+            embed_tokens: EmbeddingConfig::new(config.vocab_size, config.hidden_size)
+                .with_initializer(normal)
+                .init(device),
+            layers: (0..config.num_hidden_layers).map(|_| DecoderLayer::init(config, device)).collect(),
+            norm: rms_norm(config, device),
+            lm_head: (!config.tie_word_embeddings)
+                .then(|| linear(config.hidden_size, config.vocab_size, false, device)),
+            rotary: RotaryEmbedding::init(config.head_dim(), config.rope_theta, device),
+        }
+    }
+
+    /// Rows of the embedding table.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[tokens]`
+    /// - output: `[tokens, hidden]`
+    #[must_use]
+    pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
+        self.embed_tokens.forward(ids.unsqueeze()).squeeze_dim(0)
+    }
+
+    /// Runs the layers and the final norm.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs_embeds: `[batch, seq, hidden]`
+    /// - attention_mask: `[batch, seq]`, true where there is a token; `None`: everywhere
+    /// - position_ids: `[batch, seq]`; `None`: counting on from what the cache holds
+    /// - output: `[batch, seq, hidden]`, ready for [`logits`](Self::logits)
+    ///
+    /// # Panics
+    ///
+    /// If the cache has no room for `seq` more positions.
+    #[must_use]
+    pub fn forward(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: Option<Tensor<2, Bool>>,
+        position_ids: Option<Tensor<2, Int>>,
+        mut kv_cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let [batch, seq, _] = inputs_embeds.dims();
+        let device = inputs_embeds.device();
+        let past = kv_cache.as_ref().map_or(0, |cache| cache.len());
+        let attention_mask = match kv_cache.as_mut() {
+            Some(cache) => cache.extend_mask(attention_mask, [batch, seq], &device),
+            None => attention_mask,
+        };
+        let position_ids = position_ids.unwrap_or_else(|| {
+            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &device).unsqueeze()
+        });
+        let step = Step {
+            rotation: self.rotary.rotation(position_ids, inputs_embeds.dtype()),
+            mask: attention_mask.map(|mask| padding_mask(mask, seq)),
+        };
+        let mut hidden_states = inputs_embeds;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let cache = kv_cache.as_mut().map(|cache| (&mut **cache, index));
+            hidden_states = layer.forward(hidden_states, &step, cache);
+        }
+        if let Some(cache) = kv_cache {
+            cache.advance(seq);
+        }
+        self.norm.forward(hidden_states)
+    }
+
+    /// Scores of every vocabulary entry, in f32 as the reference has them.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states: `[…, hidden]`
+    /// - output: `[…, vocab]`
+    #[must_use]
+    pub fn logits<const D: usize>(&self, hidden_states: Tensor<D>) -> Tensor<D> {
+        let logits = match &self.lm_head {
+            Some(lm_head) => lm_head.forward(hidden_states),
+            None => project(hidden_states, self.embed_tokens.weight.val().transpose(), None),
+        };
+        logits.cast(FloatDType::F32)
+    }
+}
+
+/// One layer of [`Qwen2`].
+#[derive(Module, Debug)]
+struct DecoderLayer {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: SwiGlu,
+}
+
+impl DecoderLayer {
+    fn init(config: &ParrotConfig, device: &Device) -> Self {
+        Self {
+            input_layernorm: rms_norm(config, device),
+            self_attn: Attention::init(config, device),
+            post_attention_layernorm: rms_norm(config, device),
+            mlp: SwiGlu::init(config, device),
+        }
+    }
+
+    fn forward(
+        &self,
+        hidden_states: Tensor<3>,
+        step: &Step,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Tensor<3> {
+        let attended =
+            self.self_attn.forward(self.input_layernorm.forward(hidden_states.clone()), step, cache);
+        let hidden_states = hidden_states + attended;
+        hidden_states.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden_states))
+    }
+}
+
+/// The feed-forward: `W_down (silu(W_gate x) ⊙ W_up x)`.
+#[derive(Module, Debug)]
+struct SwiGlu {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl SwiGlu {
+    fn init(config: &ParrotConfig, device: &Device) -> Self {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        Self {
+            gate_proj: linear(hidden, intermediate, false, device),
+            up_proj: linear(hidden, intermediate, false, device),
+            down_proj: linear(intermediate, hidden, false, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+    }
+}
+
+fn rms_norm(config: &ParrotConfig, device: &Device) -> RmsNorm {
+    RmsNormConfig::new(config.hidden_size).with_epsilon(config.rms_norm_eps).init(device)
+}

@@ -1,0 +1,88 @@
+//! Rotary position embedding, the rotate-half form of Qwen2 and Llama.
+//!
+//! `x ← x ⊙ cos(pθ) + rotate_half(x) ⊙ sin(pθ)`, `θᵢ = base^(−2i/d)`, `rotate_half([a, b]) = [−b, a]`
+
+use burn::prelude::*;
+use burn::tensor::{DType, FloatDType};
+
+/// The frequencies θ; angles are computed in f32 whatever the model's dtype, as the reference does.
+#[derive(Module, Debug)]
+pub struct RotaryEmbedding {
+    /// `[head_dim / 2]`, f32.
+    inv_freq: Tensor<1>,
+}
+
+/// Cosines and sines of every position of a batch, shared by all layers. `[batch, 1, seq, head_dim]`
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl RotaryEmbedding {
+    /// Frequencies for heads of width `head_dim`.
+    #[must_use]
+    pub fn init(head_dim: usize, base: f64, device: &Device) -> Self {
+        let inv_freq: Vec<f32> =
+            (0..head_dim / 2).map(|i| 1.0 / (base as f32).powf((2 * i) as f32 / head_dim as f32)).collect();
+        let inv_freq = TensorData::new(inv_freq, [head_dim / 2]);
+        Self { inv_freq: Tensor::from_data(inv_freq, (&device.clone().inner(), DType::F32)) }
+    }
+
+    /// The rotation of each position.
+    ///
+    /// # Shapes
+    ///
+    /// - position_ids: `[batch, seq]`
+    #[must_use]
+    pub fn rotation(&self, position_ids: Tensor<2, Int>, dtype: DType) -> Rotation {
+        let positions = position_ids.cast(FloatDType::F32).unsqueeze_dim::<3>(2);
+        let half: Tensor<3> = positions * self.inv_freq.clone().unsqueeze();
+        let angles = Tensor::cat(vec![half.clone(), half], 2).unsqueeze_dim::<4>(1);
+        Rotation { cos: angles.clone().cos().cast(dtype), sin: angles.sin().cast(dtype) }
+    }
+}
+
+impl Rotation {
+    /// Rotates queries or keys.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[batch, heads, seq, head_dim]`
+    #[must_use]
+    pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+        let half = x.dims()[3] / 2;
+        let first = x.clone().slice(s![.., .., .., ..half]);
+        let second = x.clone().slice(s![.., .., .., half..]);
+        let rotated = Tensor::cat(vec![second.neg(), first], 3);
+        x * self.cos.clone() + rotated * self.sin.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tolerance;
+
+    use super::*;
+
+    #[test]
+    fn rotates_pairs_half_a_head_apart() {
+        let device = Device::default();
+        let rope = RotaryEmbedding::init(4, 100.0, &device);
+        let positions = Tensor::<2, Int>::from_data([[0, 3]], &device);
+        let x = Tensor::<4>::from_data([[[[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]]], &device);
+        let (s1, c1) = 3.0f32.sin_cos();
+        let (s2, c2) = 0.3f32.sin_cos();
+        let expected = Tensor::<4>::from_data(
+            [[[
+                [1.0, 2.0, 3.0, 4.0],
+                [c1 - 3.0 * s1, 2.0 * c2 - 4.0 * s2, 3.0 * c1 + s1, 4.0 * c2 + 2.0 * s2],
+            ]]],
+            &device,
+        );
+        rope.rotation(positions, DType::F32)
+            .apply(x)
+            .into_data()
+            .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
+    }
+}

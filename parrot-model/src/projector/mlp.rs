@@ -1,0 +1,79 @@
+//! The projector: vision width → decoder width, `H_v = W₂ GELU(W₁ Z_v)` for `mlp2x_gelu`.
+
+use burn::nn::Linear;
+use burn::prelude::*;
+use burn::tensor::activation::gelu;
+
+use crate::linear::linear;
+use crate::{Error, Result};
+
+/// What `mm_projector_type` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProjectorKind {
+    /// The features as they are.
+    Identity,
+    /// One linear layer.
+    Linear,
+    /// `N` linear layers with exact GELU between them.
+    Mlp(usize),
+}
+
+impl ProjectorKind {
+    /// Reads `identity`, `linear` or `mlp<N>x_gelu`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for anything else.
+    pub fn parse(name: &str) -> Result<Self> {
+        let depth = |name: &str| {
+            let digits = name.strip_prefix("mlp")?.strip_suffix("x_gelu")?;
+            digits.parse().ok().filter(|depth| (1..=16).contains(depth))
+        };
+        match name {
+            "identity" => Ok(Self::Identity),
+            "linear" => Ok(Self::Linear),
+            name => depth(name).map(Self::Mlp).ok_or_else(|| {
+                Error::config("mm_projector_type", "identity, linear or mlp<N>x_gelu (N from 1 to 16)", name)
+            }),
+        }
+    }
+
+    fn depth(self) -> usize {
+        match self {
+            Self::Identity => 0,
+            Self::Linear => 1,
+            Self::Mlp(depth) => depth,
+        }
+    }
+}
+
+/// A chain of linear layers with GELU between them; empty for `identity`.
+#[derive(Module, Debug)]
+pub struct Projector {
+    layers: Vec<Linear>,
+    /// Only to name the weights as the checkpoint does: `mm_projector.weight` or `mm_projector.0.weight`.
+    #[module(skip)]
+    pub(crate) kind: ProjectorKind,
+}
+
+impl Projector {
+    /// Builds a projector from `vision_hidden` to `hidden` wide features.
+    #[must_use]
+    pub fn init(kind: ProjectorKind, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
+        let layers = (0..kind.depth())
+            .map(|i| linear(if i == 0 { vision_hidden } else { hidden }, hidden, true, device))
+            .collect();
+        Self { layers, kind }
+    }
+
+    /// # Shapes
+    ///
+    /// - features: `[pictures, tokens, vision_hidden]`
+    /// - output: `[pictures, tokens, hidden]`
+    #[must_use]
+    pub fn forward(&self, features: Tensor<3>) -> Tensor<3> {
+        let mut layers = self.layers.iter();
+        let Some(first) = layers.next() else { return features };
+        layers.fold(first.forward(features), |x, layer| layer.forward(gelu(x)))
+    }
+}

@@ -1,0 +1,247 @@
+//! The text-guided mixture of experts: the question's text steers the visual tokens (paper §3.2).
+//!
+//! ```text
+//! H'_v = softmax(H_v^cls · H_tᵀ / √C) · H_t          Eq. 2   cross-attention, no learned matrices
+//! w    = softmax(Linear(H'_v))                       Eq. 3   router, one weight per expert
+//! MoE  = Σₑ wₑ · Eₑ(H_v)                             Eq. 4   experts
+//! G_v  = MoE(H_v) + α · H_v                          Eq. 5   residual
+//! ```
+//!
+//! `H_v^cls` is row 0 of the *projected* features, `H_t` the raw embeddings of the question's tokens.
+//! Where the released code departs from the paper, this file follows the code, which the released
+//! weights were trained with: all experts are summed whatever `moe_top_k` says (the paper sums k); an
+//! expert is a SwiGLU of three matrices (the paper: two linear layers with SiLU); and α stands on the
+//! residual (the paper: on the MoE term).
+//!
+//! `w` depends on the question, `Eₑ(H_v)` only on the picture. [`TextGuidedMoe::experts`] is therefore
+//! separate from [`TextGuidedMoe::mix`]: a second question about the same picture, in any language,
+//! costs a weighted sum.
+
+use burn::nn::Linear;
+use burn::prelude::*;
+use burn::tensor::activation::{silu, softmax};
+
+use crate::config::{MoeRouting, ParrotConfig};
+use crate::linear::linear;
+
+/// Stands for −∞ in a masked score: finite in every float type, so that a question without any token
+/// gives a row of equal scores instead of NaN.
+const MASKED: f32 = -65_504.0;
+
+/// What the router decided, for one question and picture per row.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// `H_v^cls · H_tᵀ / √C`, masked positions very negative. `[pictures, text]`
+    pub attn_scores: Tensor<2>,
+    /// Their softmax. `[pictures, text]`
+    pub attn_weights: Tensor<2>,
+    /// `H'_v`, the question as this picture sees it. `[pictures, hidden]`
+    pub gating_embeds: Tensor<2>,
+    /// The router's output before its softmax. `[pictures, experts]`
+    pub router_logits: Tensor<2>,
+    /// The weight of each expert. `[pictures, experts]`
+    pub routing_weights: Tensor<2>,
+}
+
+/// Router and experts. Names are the checkpoint's: `gate`, `experts.<e>.{gate,up,down}_proj`.
+#[derive(Module, Debug)]
+pub struct TextGuidedMoe {
+    gate: Linear,
+    experts: Vec<Expert>,
+    residual: bool,
+    residual_weight: f64,
+    /// `None`: every expert counts.
+    top_k: Option<usize>,
+}
+
+impl TextGuidedMoe {
+    /// Builds the module that `config` describes.
+    ///
+    /// # Panics
+    ///
+    /// If `config` lacks `num_experts` or `moe_intermediate_size`; [`ParrotConfig::validate`] refuses that.
+    #[must_use]
+    pub fn init(config: &ParrotConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let num_experts = config.num_experts.expect("validated: num_experts is set");
+        let intermediate = config.moe_intermediate_size.expect("validated: moe_intermediate_size is set");
+        Self {
+            gate: linear(hidden, num_experts, false, device),
+            experts: (0..num_experts).map(|_| Expert::init(hidden, intermediate, device)).collect(),
+            residual: config.use_moe_residual,
+            residual_weight: config.moe_weight,
+            top_k: config.moe_top_k.filter(|_| config.moe_routing == MoeRouting::TopK),
+        }
+    }
+
+    /// Eq. 2 and 3: which experts this question asks for.
+    ///
+    /// # Shapes
+    ///
+    /// - image_features: `[pictures, tokens, hidden]`, projected, class token in row 0
+    /// - text_embeds: `[pictures, text, hidden]`, each picture's own question
+    /// - text_mask: `[pictures, text]`, true where there is a token; `None`: everywhere
+    ///
+    /// A question without tokens attends to nothing: `H'_v` = 0 and, the router having no bias, every
+    /// expert gets the same weight, as in the reference.
+    #[must_use]
+    pub fn route(
+        &self,
+        image_features: Tensor<3>,
+        text_embeds: Tensor<3>,
+        text_mask: Option<Tensor<2, Bool>>,
+    ) -> Routing {
+        let [pictures, text, hidden] = text_embeds.dims();
+        let class = image_features.slice(s![.., 0..1, ..]);
+        let scores = class.matmul(text_embeds.clone().swap_dims(1, 2)) / (hidden as f64).sqrt();
+        let mut attn_scores = scores.reshape([pictures, text]);
+        if let Some(mask) = &text_mask {
+            attn_scores = attn_scores.mask_fill(mask.clone().bool_not(), MASKED);
+        }
+        let mut attn_weights = softmax(attn_scores.clone(), 1);
+        if let Some(mask) = text_mask {
+            attn_weights = attn_weights.mask_fill(mask.bool_not(), 0.0);
+        }
+        let gating_embeds =
+            attn_weights.clone().unsqueeze_dim::<3>(1).matmul(text_embeds).reshape([pictures, hidden]);
+        let router_logits = self.gate.forward(gating_embeds.clone());
+        let mut routing_weights = softmax(router_logits.clone(), 1);
+        if let Some(top_k) = self.top_k {
+            routing_weights = keep_top_k(routing_weights, top_k);
+        }
+        Routing { attn_scores, attn_weights, gating_embeds, router_logits, routing_weights }
+    }
+
+    /// `Eₑ(H_v)` of every expert: a property of the picture alone.
+    ///
+    /// # Shapes
+    ///
+    /// - image_features: `[pictures, tokens, hidden]`
+    /// - output: `[pictures, experts, tokens, hidden]`
+    #[must_use]
+    pub fn experts(&self, image_features: Tensor<3>) -> Tensor<4> {
+        Tensor::stack(self.experts.iter().map(|expert| expert.forward(image_features.clone())).collect(), 1)
+    }
+
+    /// Eq. 4 and 5: the visual tokens that this question sees.
+    ///
+    /// # Shapes
+    ///
+    /// - image_features: `[pictures, tokens, hidden]`
+    /// - experts_output: `[pictures, experts, tokens, hidden]`, from [`experts`](Self::experts)
+    /// - routing_weights: `[pictures, experts]`, from [`route`](Self::route)
+    /// - output: `[pictures, tokens, hidden]`
+    #[must_use]
+    pub fn mix(
+        &self,
+        image_features: Tensor<3>,
+        experts_output: Tensor<4>,
+        routing_weights: Tensor<2>,
+    ) -> Tensor<3> {
+        let [pictures, experts, tokens, hidden] = experts_output.dims();
+        // Σₑ wₑ · Eₑ as one product: [pictures, 1, experts] × [pictures, experts, tokens · hidden].
+        let mixed = routing_weights
+            .unsqueeze_dim::<3>(1)
+            .matmul(experts_output.reshape([pictures, experts, tokens * hidden]))
+            .reshape([pictures, tokens, hidden]);
+        if self.residual { mixed + image_features * self.residual_weight } else { mixed }
+    }
+}
+
+/// Keeps each row's `k` largest weights and rescales them to sum to one.
+fn keep_top_k(weights: Tensor<2>, k: usize) -> Tensor<2> {
+    let experts = weights.dims()[1];
+    let threshold = weights.clone().sort_descending(1).slice(s![.., k - 1..k]).expand([-1, experts as i64]);
+    let kept = weights.clone().mask_fill(weights.lower(threshold), 0.0);
+    kept.clone() / kept.sum_dim(1)
+}
+
+/// A language-specific expert: `W_down (silu(W_gate x) ⊙ W_up x)`.
+#[derive(Module, Debug)]
+struct Expert {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Expert {
+    fn init(hidden: usize, intermediate: usize, device: &Device) -> Self {
+        Self {
+            gate_proj: linear(hidden, intermediate, false, device),
+            up_proj: linear(hidden, intermediate, false, device),
+            down_proj: linear(intermediate, hidden, false, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+
+    fn moe(device: &Device, top_k: Option<usize>) -> TextGuidedMoe {
+        let config = ParrotConfig {
+            hidden_size: 16,
+            num_attention_heads: 2,
+            moe_hidden_size: Some(16),
+            moe_intermediate_size: Some(24),
+            num_experts: Some(6),
+            moe_top_k: top_k,
+            moe_routing: if top_k.is_some() { MoeRouting::TopK } else { MoeRouting::Dense },
+            ..ParrotConfig::parrot_mini()
+        };
+        TextGuidedMoe::init(&config, device)
+    }
+
+    fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+    }
+
+    #[test]
+    fn padding_the_question_changes_nothing() {
+        let device = Device::default();
+        let moe = moe(&device, None);
+        let features = random([1, 5, 16], &device);
+        let text = random([1, 4, 16], &device);
+        let alone = moe.route(features.clone(), text.clone(), None).routing_weights;
+        let padded = Tensor::cat(vec![text, random([1, 3, 16], &device)], 1);
+        let mask = Tensor::<2, Int>::from_data([[1, 1, 1, 1, 0, 0, 0]], &device).bool();
+        let masked = moe.route(features, padded, Some(mask)).routing_weights;
+        masked.into_data().assert_approx_eq::<f32>(&alone.into_data(), Tolerance::absolute(1e-6));
+    }
+
+    #[test]
+    fn a_question_without_tokens_weighs_all_experts_alike() {
+        let device = Device::default();
+        let moe = moe(&device, None);
+        let mask = Tensor::<2, Int>::from_data([[0, 0]], &device).bool();
+        let routing = moe.route(random([1, 5, 16], &device), random([1, 2, 16], &device), Some(mask));
+        let uniform = Tensor::<2>::full([1, 6], 1.0 / 6.0, &device);
+        routing
+            .routing_weights
+            .into_data()
+            .assert_approx_eq::<f32>(&uniform.into_data(), Tolerance::absolute(1e-7));
+    }
+
+    #[test]
+    fn top_k_keeps_k_weights_that_sum_to_one() {
+        let device = Device::default();
+        let weights = Tensor::<2>::from_data([[0.1, 0.4, 0.2, 0.3], [0.7, 0.1, 0.15, 0.05]], &device);
+        let expected = Tensor::<2>::from_data(
+            [[0.0, 4.0 / 7.0, 0.0, 3.0 / 7.0], [0.7 / 0.85, 0.0, 0.15 / 0.85, 0.0]],
+            &device,
+        );
+        keep_top_k(weights, 2)
+            .into_data()
+            .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
+        let routing =
+            moe(&device, Some(2)).route(random([3, 5, 16], &device), random([3, 4, 16], &device), None);
+        let kept = routing.routing_weights.greater_elem(0.0).int().sum().into_scalar::<i64>();
+        assert_eq!(kept, 6);
+    }
+}

@@ -1,0 +1,134 @@
+//! The transformer encoder of both towers: pre-norm attention and feed-forward, no mask.
+//!
+//! `x ← x + Attn(LN₁ x)`, `x ← x + W₂ act(W₁ LN₂ x)`
+
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::prelude::*;
+use burn::tensor::activation::{gelu, gelu_approximate, sigmoid};
+use burn::tensor::module::attention;
+
+use crate::config::{HiddenAct, VisionConfig};
+use crate::linear::linear;
+
+/// A stack of encoder layers.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// The layers, first to last.
+    pub layers: Vec<EncoderLayer>,
+}
+
+impl Encoder {
+    /// Builds as many layers as a Parrot checkpoint stores.
+    #[must_use]
+    pub fn init(config: &VisionConfig, device: &Device) -> Self {
+        Self { layers: (0..config.stored_layers()).map(|_| EncoderLayer::init(config, device)).collect() }
+    }
+
+    /// Runs the first `num_layers` layers.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[pictures, positions, vision_hidden]`
+    #[must_use]
+    pub fn forward(&self, hidden_states: Tensor<3>, num_layers: usize) -> Tensor<3> {
+        self.layers.iter().take(num_layers).fold(hidden_states, |x, layer| layer.forward(x))
+    }
+}
+
+/// One layer of an [`Encoder`].
+#[derive(Module, Debug)]
+pub struct EncoderLayer {
+    layer_norm1: LayerNorm,
+    self_attn: SelfAttention,
+    layer_norm2: LayerNorm,
+    mlp: FeedForward,
+}
+
+impl EncoderLayer {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        let norm = LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps);
+        Self {
+            layer_norm1: norm.init(device),
+            self_attn: SelfAttention::init(config, device),
+            layer_norm2: norm.init(device),
+            mlp: FeedForward::init(config, device),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[pictures, positions, vision_hidden]`
+    #[must_use]
+    pub fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
+        let attended = self.self_attn.forward(self.layer_norm1.forward(hidden_states.clone()));
+        let hidden_states = hidden_states + attended;
+        hidden_states.clone() + self.mlp.forward(self.layer_norm2.forward(hidden_states))
+    }
+}
+
+/// Multi-head attention of every position to every position.
+#[derive(Module, Debug)]
+struct SelfAttention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    num_heads: usize,
+}
+
+impl SelfAttention {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        Self {
+            q_proj: linear(hidden, hidden, true, device),
+            k_proj: linear(hidden, hidden, true, device),
+            v_proj: linear(hidden, hidden, true, device),
+            out_proj: linear(hidden, hidden, true, device),
+            num_heads: config.num_attention_heads,
+        }
+    }
+
+    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
+        let [pictures, positions, hidden] = hidden_states.dims();
+        let heads = |x: Tensor<3>| {
+            x.reshape([pictures, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
+        };
+        let context = attention(
+            heads(self.q_proj.forward(hidden_states.clone())),
+            heads(self.k_proj.forward(hidden_states.clone())),
+            heads(self.v_proj.forward(hidden_states)),
+            None,
+            None,
+            Default::default(),
+        );
+        self.out_proj.forward(context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
+    }
+}
+
+/// `W₂ act(W₁ x)`
+#[derive(Module, Debug)]
+struct FeedForward {
+    fc1: Linear,
+    fc2: Linear,
+    #[module(skip)]
+    act: HiddenAct,
+}
+
+impl FeedForward {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        Self {
+            fc1: linear(config.hidden_size, config.intermediate_size, true, device),
+            fc2: linear(config.intermediate_size, config.hidden_size, true, device),
+            act: config.hidden_act,
+        }
+    }
+
+    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
+        let x = self.fc1.forward(hidden_states);
+        self.fc2.forward(match self.act {
+            HiddenAct::QuickGelu => x.clone() * sigmoid(x * 1.702),
+            HiddenAct::Gelu => gelu(x),
+            HiddenAct::GeluPytorchTanh => gelu_approximate(x),
+        })
+    }
+}
