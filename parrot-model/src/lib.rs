@@ -3,6 +3,7 @@
 
 mod error;
 mod linear;
+mod quirks;
 
 pub mod checkpoint;
 pub mod config;
@@ -13,3 +14,4 @@ pub mod text;
 pub mod vision;
 
 pub use error::{Error, Result};
+pub use quirks::ReferenceQuirks;
