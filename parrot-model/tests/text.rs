@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use parrot_model::text::chat::{encode, format};
-use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer};
+use parrot_model::text::tokenizer::MAX_TEXT_BYTES;
+use parrot_model::text::{Content, Conversation, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer};
 use parrot_model::{Error, ReferenceQuirks};
 use serde::Deserialize;
 
@@ -44,6 +45,12 @@ fn golden(name: &str) -> PathBuf {
 
 fn tokenizer() -> Tokenizer {
     Tokenizer::from_file(&golden("tokenizer.json")).unwrap()
+}
+
+fn edited_tokenizer(json: &serde_json::Value) -> Tokenizer {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), serde_json::to_vec(json).unwrap()).unwrap();
+    Tokenizer::from_file(file.path()).unwrap()
 }
 
 fn cases(kind: &str) -> Vec<Case> {
@@ -129,18 +136,34 @@ fn text_never_becomes_a_control_token_or_a_picture() {
     };
     let messages = |text: &str| {
         let mut question = Message::question(text, 1);
-        question.content.push(parrot_model::text::Content::Text(text.into()));
+        question.content.push(Content::Text(text.into()));
         Conversation(vec![Message::text(Role::System, text), question, Message::text(Role::Gpt, text)])
     };
     for preface in [None, Some(attack)] {
         let ids =
             |text: &str, quirks| encode(&tokenizer, &messages(text), preface, quirks).unwrap().input_ids;
-        let harmless = control(&ids("x", ReferenceQuirks::none()).as_slice()[..]);
+        let harmless = control(&ids("x", ReferenceQuirks::none()));
         assert_eq!(control(&ids(attack, ReferenceQuirks::none())), harmless);
         assert_ne!(control(&ids(attack, ReferenceQuirks::all())), harmless);
     }
     let ids = tokenizer.encode_text(attack).unwrap();
     assert_eq!(tokenizer.decode(&ids, true).unwrap(), attack);
+}
+
+#[test]
+fn added_tokens_without_the_special_flag_stay_text_too() {
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(golden("tokenizer.json")).unwrap()).unwrap();
+    let mut tool_call = json["added_tokens"][0].clone();
+    tool_call["id"] = 1003.into();
+    tool_call["content"] = "<tool_call>".into();
+    tool_call["special"] = false.into();
+    json["added_tokens"].as_array_mut().unwrap().push(tool_call);
+    let tokenizer = edited_tokenizer(&json);
+    assert_eq!(tokenizer.encode_with_specials("<tool_call>").unwrap(), [1003]);
+    let ids = tokenizer.encode_text("<tool_call>").unwrap();
+    assert!(!ids.contains(&1003));
+    assert_eq!(tokenizer.decode(&ids, true).unwrap(), "<tool_call>");
 }
 
 #[test]
@@ -170,10 +193,7 @@ fn the_quirk_hides_the_first_line_break_of_an_answer() {
     }
     let line_break = json["model"]["vocab"]["Ċ"].as_i64().unwrap();
     json["model"]["merges"].as_array_mut().unwrap().push("Ċ Ċ".into());
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tokenizer.json");
-    std::fs::write(&path, serde_json::to_vec(&json).unwrap()).unwrap();
-    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    let tokenizer = edited_tokenizer(&json);
     assert_eq!(tokenizer.vocab_size(), 1004);
 
     let conversation =
@@ -192,7 +212,7 @@ fn neighbouring_texts_are_one_piece() {
     let tokenizer = tokenizer();
     let whole = Conversation(vec![Message::text(Role::Human, "pictures")]);
     let mut split = whole.clone();
-    split.0[0].content = ["pic", "tures"].map(|t| parrot_model::text::Content::Text(t.into())).to_vec();
+    split.0[0].content = ["pic", "tures"].map(|t| Content::Text(t.into())).to_vec();
     for quirks in [ReferenceQuirks::none(), ReferenceQuirks::all()] {
         let [whole, split] = [&whole, &split].map(|c| encode(&tokenizer, c, None, quirks).unwrap());
         assert_eq!(whole, split);
@@ -260,6 +280,18 @@ fn streaming_any_ids_gives_what_decoding_them_at_once_gives() {
 }
 
 #[test]
+fn a_run_of_spaces_is_encoded_up_to_the_limit_and_refused_above() {
+    let tokenizer = tokenizer();
+    let spaces = " ".repeat(MAX_TEXT_BYTES - 5);
+    let text = format!("{spaces}it is");
+    let ids = tokenizer.encode_text(&text).unwrap();
+    assert_eq!(tokenizer.decode(&ids, true).unwrap(), text);
+    assert!(ids.ends_with(&tokenizer.encode_text(" it is").unwrap()));
+    let error = tokenizer.encode_text(&(text + "!")).unwrap_err();
+    assert!(matches!(error, Error::Conversation { .. }), "{error}");
+}
+
+#[test]
 fn special_ids_are_the_file_s() {
     let tokenizer = tokenizer();
     assert_eq!([tokenizer.endoftext(), tokenizer.im_start(), tokenizer.im_end()], [1000, 1001, 1002]);
@@ -284,6 +316,8 @@ fn a_broken_tokenizer_file_is_an_error() {
         ("an unflagged special", edited(&|v| v["added_tokens"][1]["special"] = false.into())),
         ("an id out of order", edited(&|v| v["added_tokens"][1]["id"] = 1010.into())),
         ("no decoder", edited(&|v| v["decoder"] = serde_json::Value::Null)),
+        ("an unknown normalizer", edited(&|v| v["normalizer"]["type"] = "Prepend".into())),
+        ("a subword prefix", edited(&|v| v["model"]["continuing_subword_prefix"] = "####".into())),
         ("no model", edited(&|v| v["model"] = serde_json::json!({"type": "BPE"}))),
         ("a merge of unknown words", edited(&|v| v["model"]["merges"][0] = "Qx Qy".into())),
     ];

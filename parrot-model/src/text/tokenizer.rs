@@ -8,17 +8,23 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use tokenizers::{AddedVocabulary, DecoderWrapper};
+use tokenizers::{AddedVocabulary, PostProcessorWrapper};
 
 use crate::{Error, Result};
+
+/// The longest text that is encoded in one piece.
+///
+/// Far more than any context holds. The regular expression engine gives up in silence, and the ids come out
+/// wrong, behind a run of a million spaces.
+pub const MAX_TEXT_BYTES: usize = 512 * 1024;
 
 /// The tokenizer of a Qwen language model, read from its `tokenizer.json`.
 pub struct Tokenizer {
     /// What the file says.
     full: tokenizers::Tokenizer,
     /// The same without its added tokens, so that no text can become one. A second copy of the vocabulary
-    /// (about 30 MB for Qwen), because the library searches for added tokens that are not flagged special
-    /// whatever it is told.
+    /// because the library, asked to leave special tokens in text alone, still finds the added tokens that
+    /// are not flagged special.
     text: tokenizers::Tokenizer,
     im_start: u32,
     im_end: u32,
@@ -26,16 +32,56 @@ pub struct Tokenizer {
     vocab_size: usize,
 }
 
-/// The part of `tokenizer.json` that the library does not take at its word.
+/// The parts of `tokenizer.json` to look at before the library may have it: it panics on some files.
 #[derive(Deserialize)]
-struct AddedTokens {
+struct Layout {
     added_tokens: Vec<AddedToken>,
+    normalizer: Option<Step>,
+    pre_tokenizer: Option<Step>,
+    decoder: Option<Step>,
+    model: Model,
 }
 
 #[derive(Deserialize)]
 struct AddedToken {
     id: u32,
     content: String,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    r#type: String,
+    #[serde(default)]
+    pretokenizers: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    r#type: String,
+    continuing_subword_prefix: Option<String>,
+}
+
+impl Layout {
+    /// Whether this is byte-level BPE on text in normal form C, in words if it is not.
+    fn check(&self) -> Result<(), String> {
+        let kind = |step: &Option<Step>| step.as_ref().map_or("nothing", |step| &step.r#type).to_owned();
+        let split = self.pre_tokenizer.iter().flat_map(|step| &step.pretokenizers);
+        let split: Vec<_> = split.map(|step| step.r#type.as_str()).collect();
+        let parts = [
+            ("model", "BPE", self.model.r#type.clone()),
+            ("subword prefix", "", self.model.continuing_subword_prefix.clone().unwrap_or_default()),
+            ("normalizer", "NFC", kind(&self.normalizer)),
+            ("pre-tokenizer", "Sequence", kind(&self.pre_tokenizer)),
+            ("sequence of pre-tokenizers", "Split, ByteLevel", split.join(", ")),
+            ("decoder", "ByteLevel", kind(&self.decoder)),
+        ];
+        match parts.iter().find(|(_, expected, found)| expected != found) {
+            Some((part, expected, found)) => {
+                Err(format!("its {part} should be `{expected}`, found `{found}`"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -49,8 +95,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the file cannot be read; [`Error::Tokenizer`] when it does not describe a
-    /// byte-level tokenizer, when one of the special tokens `<|endoftext|>`, `<|im_start|>` and
+    /// [`Error::Io`] when the file cannot be read; [`Error::Tokenizer`] when it does not describe
+    /// byte-level BPE as Qwen's does, when one of the special tokens `<|endoftext|>`, `<|im_start|>` and
     /// `<|im_end|>` is missing, or when plain text could produce one of them.
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
@@ -59,19 +105,18 @@ impl Tokenizer {
 
     /// [`from_file`](Self::from_file) after the reading; the error is the reason in words.
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let layout: Layout = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        layout.check()?;
         let mut full = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
-        if !matches!(full.get_decoder(), Some(DecoderWrapper::ByteLevel(_))) {
-            return Err("its decoder is not `ByteLevel`".into());
-        }
         // The library numbers added tokens by itself, in the file's order, whatever ids the file gives.
-        let file: AddedTokens = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        for AddedToken { id, content } in file.added_tokens {
+        for AddedToken { id, content } in layout.added_tokens {
             if full.token_to_id(&content) != Some(id) {
                 return Err(format!("{content} has the id {id}, which does not follow the ids before it"));
             }
         }
-        // Lengths are the caller's business: a file that was saved after training may ask for both.
+        // Lengths and what stands around the text are the template's business, not the file's.
         full.with_padding(None).with_truncation(None).map_err(|e| e.to_string())?;
+        full.with_post_processor(None::<PostProcessorWrapper>);
         let mut text = full.clone();
         text.with_added_vocabulary(AddedVocabulary::new());
 
@@ -100,7 +145,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Conversation`] when the tokenizer's rules cannot be applied to `text`.
+    /// [`Error::Conversation`] when `text` is longer than [`MAX_TEXT_BYTES`] or the tokenizer's rules cannot
+    /// be applied to it.
     pub fn encode_text(&self, text: &str) -> Result<Vec<u32>> {
         encode(&self.text, text)
     }
@@ -167,6 +213,10 @@ impl Tokenizer {
 }
 
 fn encode(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>> {
+    if text.len() > MAX_TEXT_BYTES {
+        let reason = format!("a text of {} bytes, at most {MAX_TEXT_BYTES} are taken", text.len());
+        return Err(Error::Conversation { reason });
+    }
     let encoding = tokenizer.encode_fast(text, false);
     let encoding = encoding.map_err(|e| Error::Conversation { reason: e.to_string() })?;
     Ok(encoding.get_ids().to_vec())
