@@ -99,7 +99,7 @@ fn a_batch_stacks_its_pictures() {
     assert_eq!(float_sha256(&pictures), "d06256d765dc476bf2effbc48623665a269eead953867f81ec19369c2ddbfb15");
     let tensor = Pixels::to_tensor(&pictures, &Default::default());
     assert_eq!(tensor.dims(), [3, 3, 56, 56]);
-    let second = tensor.slice([1..2]).into_data();
+    let second = tensor.narrow(0, 1, 1).into_data();
     assert_eq!(second.as_slice::<f32>().unwrap(), pictures[1].data);
 }
 

@@ -7,7 +7,7 @@
 //! Where this differs from the reference on purpose ([`DecodeOptions::reference`] takes the first two back):
 //! * The EXIF orientation is applied, so that a photo stands as its viewer sees it. The reference ignores it.
 //! * 16-bit grey keeps its high byte. Pillow clips it at 255, which turns nearly everything white.
-//! * A GIF frame smaller than its canvas stands on black, in Pillow on the first colour of its palette.
+//! * A first GIF frame smaller than its canvas stands on black; Pillow fills with a colour of the palette.
 //!
 //! JPEG leaves room for rounding in its inverse transform and in enlarging the colour planes, and libjpeg,
 //! which Pillow uses, rounds otherwise than the decoder used here. Measured on the pictures of
@@ -16,11 +16,11 @@
 //! | picture | largest difference | mean difference |
 //! |---|---|---|
 //! | grey, 66×50 | 1 | 0.015 |
-//! | CMYK, 70×46 | 1 | 0.014 |
+//! | CMYK without black, 70×46 | 1 | 0.014 |
 //! | full-resolution colour (4:4:4), 61×83 | 2 | 0.019 |
 //! | quarter-resolution colour (4:2:0), progressive, 100×75 | 4 | 0.371 |
 //! | quarter-resolution colour with an EXIF orientation, 90×60 | 4 | 0.390 |
-//! | a 510×700 photo-like picture (not in the repository) | 10 | 0.196 |
+//! | quarter-resolution colour, 510×700 (not in the repository) | 10 | 0.196 |
 
 use std::{fs::File, io::Cursor, io::Read, path::Path};
 
