@@ -1,0 +1,217 @@
+//! `preprocessor_config.json`: what Hugging Face's image processors are told.
+
+use std::{fs::File, io::BufReader, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Larger inputs than this are no vision tower's, but a damaged file's.
+const MAX_SIDE: u32 = 16_384;
+
+/// Which resize, crop and normalisation a vision tower was trained with.
+///
+/// Reads and writes `preprocessor_config.json` in its present form (`"size": {"shortest_edge": 336}`), and
+/// reads the old one (`"size": 336`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ConfigFile", into = "ConfigFile")]
+pub struct ImageProcessorConfig {
+    /// Side of the tower's square input in pixels, to which the resized picture is cropped.
+    pub image_size: u32,
+    /// The resize before the crop; no side of its result is shorter than `image_size`.
+    pub resize: Resize,
+    /// What is subtracted from red, green and blue after scaling to 0…1.
+    pub image_mean: [f64; 3],
+    /// What the differences are divided by.
+    pub image_std: [f64; 3],
+}
+
+/// To which size a picture is scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// The shorter side to this many pixels, the longer in proportion (CLIP).
+    ShortestEdge(u32),
+    /// Both sides to this many pixels, whatever the proportion was (SigLIP).
+    Square(u32),
+}
+
+impl Resize {
+    /// The number of pixels it names.
+    pub fn edge(self) -> u32 {
+        let (Self::ShortestEdge(edge) | Self::Square(edge)) = self;
+        edge
+    }
+
+    /// The width and height that a picture of this width and height is scaled to; never shorter than the edge.
+    pub(crate) fn target(self, width: u32, height: u32) -> (u32, u32) {
+        let longer = |edge: u32, long: u32, short: u32| {
+            // The reference rounds down.
+            let length = u64::from(edge) * u64::from(long) / u64::from(short);
+            u32::try_from(length).unwrap_or(u32::MAX)
+        };
+        match self {
+            Self::Square(edge) => (edge, edge),
+            Self::ShortestEdge(edge) if width <= height => (edge, longer(edge, height, width)),
+            Self::ShortestEdge(edge) => (longer(edge, width, height), edge),
+        }
+    }
+}
+
+impl ImageProcessorConfig {
+    /// The processor of OpenAI's CLIP towers with an input of `image_size`, e.g. 336 for Parrot's.
+    pub fn clip(image_size: u32) -> Self {
+        Self {
+            image_size,
+            resize: Resize::ShortestEdge(image_size),
+            image_mean: [0.48145466, 0.4578275, 0.40821073],
+            image_std: [0.26862954, 0.26130258, 0.27577711],
+        }
+    }
+
+    /// The processor of the SigLIP towers with an input of `image_size`, e.g. 384.
+    pub fn siglip(image_size: u32) -> Self {
+        Self { image_size, resize: Resize::Square(image_size), image_mean: [0.5; 3], image_std: [0.5; 3] }
+    }
+
+    /// Reads a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Json`] if there is no such file, [`Error::Config`] if it asks for a
+    /// processing that CLIP's and SigLIP's towers do not use.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let raw: ConfigFile = serde_json::from_reader(BufReader::new(file))
+            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        raw.try_into()
+    }
+}
+
+/// The file as it stands.
+#[derive(Serialize, Deserialize)]
+struct ConfigFile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image_processor_type: Option<String>,
+    #[serde(default = "yes")]
+    do_resize: bool,
+    size: Size,
+    #[serde(default = "bicubic")]
+    resample: u32,
+    do_center_crop: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crop_size: Option<Size>,
+    #[serde(default = "yes")]
+    do_rescale: bool,
+    #[serde(default = "one_255th")]
+    rescale_factor: f64,
+    #[serde(default = "yes")]
+    do_normalize: bool,
+    image_mean: [f64; 3],
+    image_std: [f64; 3],
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Number(u32),
+    ShortestEdge { shortest_edge: u32 },
+    Sides { height: u32, width: u32 },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Pillow's number for it.
+fn bicubic() -> u32 {
+    3
+}
+
+fn one_255th() -> f64 {
+    1.0 / 255.0
+}
+
+impl TryFrom<ConfigFile> for ImageProcessorConfig {
+    type Error = Error;
+
+    fn try_from(file: ConfigFile) -> Result<Self> {
+        for (key, value) in [
+            ("do_resize", file.do_resize),
+            ("do_rescale", file.do_rescale),
+            ("do_normalize", file.do_normalize),
+        ] {
+            if !value {
+                return Err(Error::config(key, true, value));
+            }
+        }
+        if file.resample != bicubic() {
+            return Err(Error::config("resample", "3 (bicubic)", file.resample));
+        }
+        if (file.rescale_factor - one_255th()).abs() > 1e-9 {
+            return Err(Error::config("rescale_factor", "1/255", file.rescale_factor));
+        }
+        let crop = file.crop_size.filter(|_| file.do_center_crop.unwrap_or(true));
+        let resize = match (file.size, crop) {
+            // Without a crop only a square resize gives a square: an old SigLIP file.
+            (Size::Number(edge), None) => Resize::Square(edge),
+            (Size::Number(edge) | Size::ShortestEdge { shortest_edge: edge }, Some(_)) => {
+                Resize::ShortestEdge(edge)
+            }
+            (Size::ShortestEdge { .. }, None) => {
+                return Err(Error::config("do_center_crop", "true with size.shortest_edge", false));
+            }
+            (Size::Sides { height, width }, _) => Resize::Square(square("size", height, width)?),
+        };
+        let image_size = match crop {
+            None => resize.edge(),
+            Some(Size::Number(side) | Size::ShortestEdge { shortest_edge: side }) => side,
+            Some(Size::Sides { height, width }) => square("crop_size", height, width)?,
+        };
+        if !(1..=MAX_SIDE).contains(&resize.edge()) {
+            return Err(Error::config("size", format_args!("1 to {MAX_SIDE}"), resize.edge()));
+        }
+        if !(1..=resize.edge()).contains(&image_size) {
+            return Err(Error::config("crop_size", format_args!("1 to {}", resize.edge()), image_size));
+        }
+        let (image_mean, image_std) = (file.image_mean, file.image_std);
+        if !image_mean.iter().all(|mean| (0.0..=1.0).contains(mean)) {
+            return Err(Error::config("image_mean", "between 0 and 1", format_args!("{image_mean:?}")));
+        }
+        if !image_std.iter().all(|std| *std > 0.0 && std.is_finite()) {
+            return Err(Error::config("image_std", "greater than 0", format_args!("{image_std:?}")));
+        }
+        Ok(Self { image_size, resize, image_mean, image_std })
+    }
+}
+
+fn square(key: &str, height: u32, width: u32) -> Result<u32> {
+    if height == width {
+        Ok(height)
+    } else {
+        Err(Error::config(key, "a square", format_args!("{width}×{height}")))
+    }
+}
+
+impl From<ImageProcessorConfig> for ConfigFile {
+    fn from(config: ImageProcessorConfig) -> Self {
+        let sides = |side| Size::Sides { height: side, width: side };
+        let (kind, size) = match config.resize {
+            Resize::ShortestEdge(edge) => ("CLIPImageProcessor", Size::ShortestEdge { shortest_edge: edge }),
+            Resize::Square(edge) => ("SiglipImageProcessor", sides(edge)),
+        };
+        let crops =
+            matches!(config.resize, Resize::ShortestEdge(_)) || config.image_size != config.resize.edge();
+        Self {
+            image_processor_type: Some(kind.to_owned()),
+            do_resize: true,
+            size,
+            resample: bicubic(),
+            do_center_crop: Some(crops),
+            crop_size: crops.then(|| sides(config.image_size)),
+            do_rescale: true,
+            rescale_factor: one_255th(),
+            do_normalize: true,
+            image_mean: config.image_mean,
+            image_std: config.image_std,
+        }
+    }
+}
