@@ -1,0 +1,71 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+/// Short for `Result<T, parrot_train::Error>`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in training with things that come from outside, or with the training itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model, its checkpoint, a picture or a conversation.
+    #[error(transparent)]
+    Model(#[from] parrot_model::Error),
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried: `read`, `write`, `create`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A training checkpoint that cannot be resumed from.
+    #[error("training checkpoint {path}: {reason}")]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting that cannot be trained with.
+    #[error("setting `{key}` should be {expected}, found {found}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// What it should have been.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The loss or the gradient stopped being a number.
+    #[error("step {step}: the {what} is {value}; samples of the step: {}", samples.join(", "))]
+    NotFinite {
+        /// The step, counted from 1.
+        step: usize,
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// NaN or an infinity.
+        value: f64,
+        /// The ids of the samples that the step was made of.
+        samples: Vec<String>,
+    },
+    /// A training sample that cannot be used.
+    #[error("sample {id}: {reason}")]
+    Sample {
+        /// Its id.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] for `map_err`.
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,210 @@
+//! One step of training: micro-batches → losses → gradients → clipped update.
+
+use std::collections::BTreeSet;
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::prelude::*;
+use parrot_model::config::PaddingSide;
+use parrot_model::parrot::{Parrot, PrepareOptions, Sample};
+use parrot_model::vision::VisionTower;
+use parrot_model::vision::preprocess::Pixels;
+use serde::{Deserialize, Serialize};
+
+use crate::data::TrainingSample;
+use crate::optim::{AdamW, GradientNorm};
+use crate::{Error, Result};
+
+/// A part of the model that a stage trains or leaves as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The vision tower; frozen in both of the paper's stages.
+    VisionTower,
+    /// The projector; the only part that the paper's stage 1 trains.
+    Projector,
+    /// Router and experts.
+    Moe,
+    /// The decoder, its embeddings and its head.
+    LanguageModel,
+}
+
+/// Samples that meet the network together.
+#[derive(Debug, Clone)]
+pub struct MicroBatch {
+    /// Ids and labels; `pictures` are rows of `pixel_values`.
+    pub samples: Vec<Sample>,
+    /// `[pictures, 3, size, size]`; `None` when no sample has a picture.
+    pub pixel_values: Option<Tensor<4>>,
+    /// The samples' names, for reports.
+    pub ids: Vec<String>,
+}
+
+impl MicroBatch {
+    /// Puts samples together. Pictures go to `device`, which may be one with or without autodiff.
+    #[must_use]
+    pub fn collate(samples: Vec<TrainingSample>, device: &Device) -> Self {
+        let mut pixels: Vec<Pixels> = Vec::new();
+        let mut batch = Self { samples: Vec::new(), pixel_values: None, ids: Vec::new() };
+        for sample in samples {
+            let pictures = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
+            pixels.extend(sample.pixels);
+            batch.ids.push(sample.id);
+            batch.samples.push(Sample {
+                input_ids: sample.input_ids,
+                labels: Some(sample.labels),
+                pictures,
+            });
+        }
+        if !pixels.is_empty() {
+            batch.pixel_values = Some(Pixels::to_tensor(&pixels, &device.clone().inner()));
+        }
+        batch
+    }
+}
+
+/// What a step reports.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Mean of the micro-batches' losses, each a mean over its tokens, as the reference averages them.
+    pub loss: f64,
+    /// Norm of all gradients before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+}
+
+/// A model that is being trained.
+#[derive(Debug)]
+pub struct Learner {
+    /// `None` only while the optimizer has it: a second handle would make every update a copy.
+    model: Option<Parrot>,
+    /// The tower without gradients, when it is frozen: it then runs outside the tape.
+    frozen_tower: Option<VisionTower>,
+    /// Its optimizer.
+    pub optimizer: AdamW,
+    /// How batches are put together.
+    pub prepare: PrepareOptions,
+    /// Gradients are scaled down to this norm; `None` never clips.
+    pub max_grad_norm: Option<f64>,
+}
+
+impl Learner {
+    /// Readies a model that lives on an autodiff device: `trainable` parts learn, the rest is frozen.
+    #[must_use]
+    pub fn new(
+        mut model: Parrot,
+        trainable: &BTreeSet<Part>,
+        optimizer: AdamW,
+        max_length: Option<usize>,
+        max_grad_norm: Option<f64>,
+    ) -> Self {
+        let learns = |part| trainable.contains(&part);
+        model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
+        model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));
+        model.moe_model = model.moe_model.map(|moe| set_trainable(moe, learns(Part::Moe)));
+        model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
+        let frozen_tower = (!learns(Part::VisionTower)).then(|| model.vision_tower.valid());
+        let prepare =
+            PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
+        Self { model: Some(model), frozen_tower, optimizer, prepare, max_grad_norm }
+    }
+
+    /// The model as it is now.
+    #[must_use]
+    pub fn model(&self) -> &Parrot {
+        self.model.as_ref().expect("the model is back after every step")
+    }
+
+    /// Takes the trained model out.
+    #[must_use]
+    pub fn into_model(self) -> Parrot {
+        self.model.expect("the model is back after every step")
+    }
+
+    /// The loss of a micro-batch. `[1]`, f32
+    ///
+    /// # Errors
+    ///
+    /// What [`Parrot::prepare`] and [`Parrot::loss`] refuse.
+    pub fn loss(&self, batch: &MicroBatch) -> Result<Tensor<1>> {
+        let pictures = batch.pixel_values.clone().map(|pixel_values| match &self.frozen_tower {
+            Some(tower) => self.model().project(Tensor::from_inner(tower.forward(pixel_values))),
+            None => self.model().encode_pictures(Tensor::from_inner(pixel_values)),
+        });
+        let prepared = self.model().prepare(&batch.samples, pictures.as_ref(), self.prepare)?;
+        let hidden_states = self.model().language_model.forward(
+            prepared.inputs_embeds,
+            prepared.attention_mask,
+            prepared.position_ids,
+            None,
+        );
+        let labels = prepared.labels.unwrap_or_default();
+        Ok(self.model().loss(hidden_states, &labels)?)
+    }
+
+    /// One optimizer step over one or more micro-batches.
+    ///
+    /// The host waits for the device once, to learn loss and norm.
+    ///
+    /// # Errors
+    ///
+    /// What [`loss`](Self::loss) refuses; [`Error::NotFinite`] when loss or gradient norm is no number:
+    /// the weights are then still those of the step before.
+    ///
+    /// # Panics
+    ///
+    /// If `micro_batches` is empty.
+    pub fn step(
+        &mut self,
+        micro_batches: &[MicroBatch],
+        learning_rate: f64,
+        step: usize,
+    ) -> Result<StepReport> {
+        assert!(!micro_batches.is_empty(), "a step needs at least one micro-batch");
+        let (losses, gradients) = self.gradients(micro_batches)?;
+        let norm = GradientNorm::measure(self.model(), &gradients);
+        let loss = Tensor::cat(losses, 0).mean();
+        let measured = match &norm {
+            Some(norm) => Tensor::cat(vec![loss, norm.norm.clone()], 0),
+            None => loss,
+        };
+        let measured: Vec<f64> = measured.into_data().iter::<f64>().collect();
+        let report = StepReport {
+            loss: measured[0],
+            grad_norm: measured.get(1).copied().unwrap_or(0.0),
+            learning_rate,
+        };
+        for (what, value) in [("loss", report.loss), ("gradient norm", report.grad_norm)] {
+            if !value.is_finite() {
+                let samples = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
+                return Err(Error::NotFinite { step, what, value, samples });
+            }
+        }
+        let scale = self.max_grad_norm.and_then(|max_norm| Some(norm?.clip_factor(max_norm)));
+        self.model =
+            self.model.take().map(|model| self.optimizer.step(model, gradients, learning_rate, scale));
+        Ok(report)
+    }
+
+    /// Losses and accumulated gradients; each micro-batch counts alike, as in the reference.
+    fn gradients(&self, micro_batches: &[MicroBatch]) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
+        let mut losses = Vec::with_capacity(micro_batches.len());
+        let mut accumulator = GradientsAccumulator::<Parrot>::new();
+        for batch in micro_batches {
+            let loss = self.loss(batch)?;
+            let share = loss.clone() / micro_batches.len() as f64;
+            losses.push(loss.inner());
+            let gradients = GradientsParams::from_grads(share.backward(), self.model());
+            if micro_batches.len() == 1 {
+                return Ok((losses, gradients));
+            }
+            accumulator.accumulate(self.model(), gradients);
+        }
+        Ok((losses, accumulator.grads()))
+    }
+}
+
+fn set_trainable<M: Module>(module: M, trainable: bool) -> M {
+    if trainable { module.unfreeze() } else { module.freeze() }
+}
