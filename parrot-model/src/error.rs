@@ -93,7 +93,7 @@ pub enum Error {
         limit: usize,
     },
     /// A checkpoint that does not fit the model, with every problem listed.
-    #[error("checkpoint {path}: {}", problems.join("; "))]
+    #[error("checkpoint {path}: {}", list(problems))]
     Checkpoint {
         /// The folder or file.
         path: PathBuf,
@@ -110,11 +110,26 @@ pub enum Error {
     },
 }
 
+/// The first dozen problems and how many more there are: a wrong architecture has hundreds.
+fn list(problems: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let shown = problems.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match problems.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
 impl Error {
     /// An [`Error::Io`] for `map_err`.
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::Checkpoint`] with a single problem.
+    pub(crate) fn checkpoint(path: impl AsRef<Path>, problem: impl ToString) -> Self {
+        Self::Checkpoint { path: path.as_ref().to_path_buf(), problems: vec![problem.to_string()] }
     }
 
     /// An [`Error::Config`].

@@ -1,20 +1,18 @@
-//! CLIP's patch embedding: `LN(concat(class, conv(pixels)) + positions)`.
+//! CLIP's patch embedding: `concat(class, conv(pixels)) + positions`.
 
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::prelude::*;
 
 use crate::config::VisionConfig;
 
-/// Pixels → the encoder's input, class token in row 0.
+/// Pixels → embedded patches, class token in row 0. The tower normalises them before its encoder.
 #[derive(Module, Debug)]
 pub struct ClipEmbeddings {
     class_embedding: Param<Tensor<1>>,
     patch_embedding: Conv2d,
     position_embedding: Embedding,
-    /// The checkpoint's own spelling.
-    pre_layrnorm: LayerNorm,
 }
 
 impl ClipEmbeddings {
@@ -33,9 +31,6 @@ impl ClipEmbeddings {
             position_embedding: EmbeddingConfig::new(config.num_positions(), config.hidden_size)
                 .with_initializer(normal)
                 .init(device),
-            pre_layrnorm: LayerNormConfig::new(config.hidden_size)
-                .with_epsilon(config.layer_norm_eps)
-                .init(device),
         }
     }
 
@@ -50,6 +45,6 @@ impl ClipEmbeddings {
         let [pictures, _, hidden] = patches.dims();
         let class = self.class_embedding.val().unsqueeze::<3>().expand([pictures, 1, hidden]);
         let positions = self.position_embedding.weight.val().unsqueeze();
-        self.pre_layrnorm.forward(Tensor::cat(vec![class, patches], 1) + positions)
+        Tensor::cat(vec![class, patches], 1) + positions
     }
 }

@@ -9,6 +9,7 @@ pub mod encoder;
 pub mod preprocess;
 pub mod siglip;
 
+use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::prelude::*;
 
 use crate::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
@@ -22,9 +23,11 @@ use siglip::SiglipEmbeddings;
 #[derive(Module, Debug)]
 pub struct VisionTower {
     embeddings: Embeddings,
+    /// CLIP only, in the checkpoint's own spelling.
+    pre_layrnorm: Option<LayerNorm>,
     encoder: Encoder,
     /// Stored by every checkpoint and used by none: Parrot takes a hidden state before it.
-    post_layernorm: burn::nn::LayerNorm,
+    post_layernorm: LayerNorm,
     /// Encoder layers to run: the index of the hidden state that is returned.
     num_layers: usize,
     /// Whether to drop the class token from the result.
@@ -51,12 +54,12 @@ impl VisionTower {
             TowerKind::Clip => Embeddings::Clip(ClipEmbeddings::init(vision, device)),
             TowerKind::Siglip => Embeddings::Siglip(SiglipEmbeddings::init(vision, device)),
         };
+        let norm = LayerNormConfig::new(vision.hidden_size).with_epsilon(vision.layer_norm_eps);
         Ok(Self {
             embeddings,
+            pre_layrnorm: (vision.kind == TowerKind::Clip).then(|| norm.init(device)),
             encoder: Encoder::init(vision, device),
-            post_layernorm: burn::nn::LayerNormConfig::new(vision.hidden_size)
-                .with_epsilon(vision.layer_norm_eps)
-                .init(device),
+            post_layernorm: norm.init(device),
             num_layers: selected_hidden_state(config, vision)?,
             drop_class_token: vision.kind == TowerKind::Clip
                 && config.mm_vision_select_feature == SelectFeature::Patch,
@@ -94,9 +97,13 @@ impl VisionTower {
     }
 
     fn embed(&self, pixel_values: Tensor<4>) -> Tensor<3> {
-        match &self.embeddings {
+        let embedded = match &self.embeddings {
             Embeddings::Clip(embeddings) => embeddings.forward(pixel_values),
             Embeddings::Siglip(embeddings) => embeddings.forward(pixel_values),
+        };
+        match &self.pre_layrnorm {
+            Some(norm) => norm.forward(embedded),
+            None => embedded,
         }
     }
 }

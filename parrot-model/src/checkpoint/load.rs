@@ -1,0 +1,166 @@
+//! Weights → modules.
+//!
+//! Names and shapes are compared first, so that one error lists all that does not fit before a single
+//! element is read. Then each parameter is cast and handed to the device on its own: beside the model,
+//! memory holds one tensor at a time.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{FloatDType, Tensor, TensorData};
+
+use super::cast::cast;
+use super::names::ModulePath;
+use super::weights::{StoredTensor, Weights};
+use crate::{Error, Result};
+
+/// Loads any module: the vision tower of a folder of its own, a projector, a layer in a test.
+///
+/// - `name_of` maps a parameter's path to its name in `weights`; [`names`](super::names) has those of a
+///   checkpoint. In paths, norms have `weight` and `bias`, and enums add nothing.
+/// - `dtype` is f32, f16 or bf16, whatever the file holds.
+///
+/// Parameters stay on their device and keep their id and whether they are trained. Tensors that the module
+/// does not ask for are ignored.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] listing every missing or mis-shaped tensor, or else every one that holds NaN,
+/// infinities or a value too large for `dtype`.
+pub fn load_module<M: Module>(
+    module: M,
+    weights: &Weights,
+    name_of: impl Fn(&[String]) -> String,
+    dtype: FloatDType,
+) -> Result<M> {
+    let find = |name: &str| weights.get(name);
+    let parameters = parameters(&module, &name_of);
+    let problems = mismatches(&parameters, find);
+    if !problems.is_empty() {
+        return Err(Error::Checkpoint { path: weights.path().to_path_buf(), problems });
+    }
+    fill(module, &name_of, find, dtype, &mut |_| ())
+        .map_err(|problems| Error::Checkpoint { path: weights.path().to_path_buf(), problems })
+}
+
+/// A parameter that a module wants: its name and its shape, both as stored.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+}
+
+/// Everything that a module wants.
+pub(super) fn parameters<M: Module>(module: &M, name_of: &dyn Fn(&[String]) -> String) -> Vec<Wanted> {
+    let mut listing = Listing { name_of, path: ModulePath::default(), wanted: Vec::new() };
+    module.visit(&mut listing);
+    listing.wanted
+}
+
+/// One sentence for each parameter that is missing or has another shape.
+pub(super) fn mismatches<'w>(
+    wanted: &[Wanted],
+    find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+) -> Vec<String> {
+    let problem = |Wanted { name, shape }: &Wanted| match find(name) {
+        None => Some(format!("`{name}` {shape:?} is missing")),
+        Some(stored) if stored.shape != shape => {
+            Some(format!("`{name}` should be {shape:?}, found {:?}", stored.shape))
+        }
+        Some(_) => None,
+    };
+    wanted.iter().filter_map(problem).collect()
+}
+
+/// Casts and sets every parameter, calling `progress` with the stored bytes of each.
+///
+/// # Errors
+///
+/// One sentence for each tensor whose elements cannot be used.
+pub(super) fn fill<'w, M: Module>(
+    module: M,
+    name_of: &dyn Fn(&[String]) -> String,
+    find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+    dtype: FloatDType,
+    progress: &mut dyn FnMut(u64),
+) -> Result<M, Vec<String>> {
+    let mut filling =
+        Filling { name_of, find: &find, dtype, progress, path: ModulePath::default(), problems: Vec::new() };
+    let module = module.map(&mut filling);
+    if filling.problems.is_empty() { Ok(module) } else { Err(filling.problems) }
+}
+
+/// Names in `weights` that nobody wants.
+pub(super) fn unwanted<'w>(wanted: &[Wanted], weights: &'w Weights) -> impl Iterator<Item = &'w str> {
+    let wanted: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
+    weights.names().filter(move |name| !wanted.contains(*name))
+}
+
+struct Listing<'a> {
+    name_of: &'a dyn Fn(&[String]) -> String,
+    path: ModulePath,
+    wanted: Vec<Wanted>,
+}
+
+impl ModuleVisitor for Listing<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = (self.name_of)(self.path.segments());
+        self.wanted.push(Wanted { name, shape: stored_shape(param) });
+    }
+}
+
+/// A parameter's shape in a file. A linear layer stores the transpose of what it computes with, and Burn
+/// makes that transpose only once there are weights.
+fn stored_shape<const D: usize>(param: &Param<Tensor<D>>) -> Vec<usize> {
+    let shape =
+        if param.is_initialized() { param.transform_for_save().lazy_shape() } else { param.lazy_shape() };
+    shape.to_vec()
+}
+
+struct Filling<'a, 'w> {
+    name_of: &'a dyn Fn(&[String]) -> String,
+    find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
+    dtype: FloatDType,
+    progress: &'a mut dyn FnMut(u64),
+    path: ModulePath,
+    problems: Vec<String>,
+}
+
+impl ModuleMapper for Filling<'_, '_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = (self.name_of)(self.path.segments());
+        let Some(stored) = (self.find)(&name) else { return param };
+        (self.progress)(stored.bytes.len() as u64);
+        match cast(stored, self.dtype) {
+            Ok(data) => set(param, data, self.dtype),
+            Err(reason) => {
+                self.problems.push(format!("`{name}` {reason}"));
+                param
+            }
+        }
+    }
+}
+
+fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData, dtype: FloatDType) -> Param<Tensor<D>> {
+    let (id, device) = (param.id, param.lazy_device());
+    // Weights outlive everything else on the device; they should not share its pages.
+    let tensor =
+        device.memory_persistent_allocations(data, |data| Tensor::from_data(data, (&device, dtype.into())));
+    param.transform_for_load(tensor, id)
+}
