@@ -42,6 +42,17 @@ enum Command {
         #[arg(long, default_value = "assets/parrot-mini")]
         out: PathBuf,
     },
+    /// Draw the sample pictures.
+    Pictures {
+        /// The node_modules that `npm install` filled.
+        #[arg(long, default_value = "examples/emoji-vqa/node_modules")]
+        packages: PathBuf,
+        /// What `build` has written.
+        #[arg(long, default_value = "assets/emoji")]
+        assets: PathBuf,
+        /// Where to write.
+        #[arg(long, default_value = "assets/pictures")]
+        out: PathBuf,
     /// Train the default model.
     Train {
         /// The folder with emoji/ and parrot-mini/'s tokenizer.
@@ -105,6 +116,8 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
+        Command::Pictures { packages, assets, out } => {
+            emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
         Command::Train {
             assets,
             run,
@@ -133,7 +146,7 @@ fn main() -> Result<()> {
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
-            let preview = Preview { samples, size, evaluation, style: None };
+            let preview = Preview { samples, size, evaluation };
             emoji_vqa::preview::preview(&assets, &out, config, preview)
         }
     }
