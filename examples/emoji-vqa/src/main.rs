@@ -53,6 +53,7 @@ enum Command {
         /// Where to write.
         #[arg(long, default_value = "assets/pictures")]
         out: PathBuf,
+    },
     /// Train the default model.
     Train {
         /// The folder with emoji/ and parrot-mini/'s tokenizer.
@@ -118,6 +119,7 @@ fn main() -> Result<()> {
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
         Command::Pictures { packages, assets, out } => {
             emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
+        }
         Command::Train {
             assets,
             run,

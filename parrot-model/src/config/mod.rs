@@ -223,8 +223,8 @@ impl ParrotConfig {
     pub fn parrot_mini() -> Self {
         Self {
             vocab_size: 4096,
-            hidden_size: 192,
-            intermediate_size: 512,
+            hidden_size: 160,
+            intermediate_size: 448,
             num_hidden_layers: 4,
             num_attention_heads: 4,
             num_key_value_heads: Some(2),
@@ -238,8 +238,8 @@ impl ParrotConfig {
             mm_projector_type: "mlp2x_gelu".into(),
             image_aspect_ratio: Some("pad".into()),
             tokenizer_model_max_length: Some(512),
-            moe_hidden_size: Some(192),
-            moe_intermediate_size: Some(192),
+            moe_hidden_size: Some(160),
+            moe_intermediate_size: Some(160),
             num_experts: Some(6),
             moe_top_k: Some(6),
             moe_weight: 1.0,
