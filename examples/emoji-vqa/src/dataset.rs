@@ -11,14 +11,14 @@ use anyhow::{Result, ensure};
 use image::RgbImage;
 
 use crate::{
+    caption,
     catalogue::{Catalogue, Style},
     holdout::Composition,
     language::{ByLanguage, Language},
     question::{Form, Query, Task, Turn},
     random::Random,
-    scene::{Corner, Scene, Variation},
+    scene::{Scene, Variation},
     sprite::Sprites,
-    wording::{Wording, fill},
 };
 
 /// Streams of random numbers: what is drawn for one purpose says nothing about another.
@@ -207,20 +207,7 @@ impl Dataset {
 
     /// What is on a picture, in words: one line, or one per thing of a grid.
     pub fn describe(&self, scene: &Scene, language: Language) -> String {
-        let wording = Wording::of(language);
-        let lines: Vec<String> = scene
-            .objects()
-            .map(|(place, object)| {
-                let name = self.catalogue.name(object.concept, language);
-                let caption = fill(wording.caption, &[name, scene.tiles[place].colour.name(language)]);
-                if scene.is_grid() {
-                    fill(wording.labelled, &[wording.corner(Corner::ALL[place]), &caption])
-                } else {
-                    caption
-                }
-            })
-            .collect();
-        lines.join("\n")
+        caption::describe(scene, &self.catalogue, language)
     }
 
     /// The evaluation: pictures drawn by turns in a training style and in Twemoji's, which no training picture
@@ -247,7 +234,7 @@ impl Dataset {
             _ => Kind::Mixed,
         };
         let pool = &self.pools[style as usize];
-        let query = loop {
+        let (scene, query) = loop {
             let scene = self.scene(kind, style, Variation::Layout, &mut random);
             let query = Query::draw(task, &scene, &self.catalogue, pool, &mut random);
             let held_out = |query: &Query| query.composition.is_some_and(|c| c.held_out(&self.catalogue));
@@ -255,7 +242,6 @@ impl Dataset {
                 break (scene, query);
             }
         };
-        let (scene, query) = query;
         // By pairs of items, so that trained and unseen styles get every letter equally often.
         let place = index / (2 * Task::ALL.len());
         let turn = |form| ByLanguage::from_fn(|language| query.turn(&self.catalogue, language, form, place));

@@ -23,11 +23,13 @@
 //! ```
 
 pub mod build;
+pub mod caption;
 pub mod catalogue;
 pub mod colour;
 pub mod dataset;
 pub mod holdout;
 pub mod language;
+pub mod pictures;
 pub mod preview;
 pub mod question;
 pub mod random;

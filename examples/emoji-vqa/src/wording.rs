@@ -2,8 +2,7 @@
 //!
 //! A name stands in quotation marks and is never inflected: every frame is built so that no case, gender,
 //! article or plural depends on what is put in. Where a language would inflect, the frame brings its own
-//! noun (Turkish `“kedi” resminin sağında`, Russian `справа от рисунка «кошка»`) or an invariant verb
-//! (Arabic `كم مرة نرى «…»`).
+//! noun: Turkish `“kedi” resminin sağında`, Russian `справа от рисунка «кошка»`, Arabic `رمز «قطة»`.
 
 use crate::{language::Language, scene::Corner};
 
@@ -90,7 +89,7 @@ static EN: Wording = Wording {
     naming: &["What is this?", "What does the picture show?", "What is in the picture?"],
     category: &["What kind of thing is this?", "What category is this?"],
     exist: &["Is there “{}” in the picture?", "Does the picture show “{}”?"],
-    count: &["How many times does “{}” appear?", "How often do you see “{}”?"],
+    count: &["How many times does “{}” appear?", "How many times do you see “{}”?"],
     colour: &["What color is behind “{}”?", "What is the color behind “{}”?"],
     background: &["What color is the background?", "What is the background color?"],
     corner: &["What is at the {}?", "What do you see at the {}?"],
@@ -142,11 +141,11 @@ static PT: Wording = Wording {
 static AR: Wording = Wording {
     naming: &["ما هذا؟", "ماذا في الصورة؟", "ماذا نرى في الصورة؟"],
     category: &["ما نوع هذا الشيء؟", "إلى أي فئة ينتمي هذا؟"],
-    exist: &["هل في الصورة «{}»؟", "هل نرى «{}» في الصورة؟"],
-    count: &["كم مرة نرى «{}»؟", "كم عدد «{}» في الصورة؟"],
-    colour: &["ما اللون خلف «{}»؟", "ما لون الخلفية وراء «{}»؟"],
+    exist: &["هل في الصورة «{}»؟", "هل يوجد «{}» في الصورة؟"],
+    count: &["كم مرة يظهر رمز «{}»؟", "كم عدد «{}» في الصورة؟"],
+    colour: &["ما اللون خلف «{}»؟", "ما لون خلفية «{}»؟"],
     background: &["ما لون الخلفية؟", "ما اللون في الخلفية؟"],
-    corner: &["ماذا يوجد {}؟", "ماذا نرى {}؟"],
+    corner: &["ماذا يوجد في {}؟", "ماذا نرى في {}؟"],
     right_of: &["ماذا على يمين «{}»؟", "ماذا نرى على يمين «{}»؟"],
     above: &["ماذا فوق «{}»؟", "ماذا نرى فوق «{}»؟"],
     corners: ["أعلى اليسار", "أعلى اليمين", "أسفل اليسار", "أسفل اليمين"],
@@ -175,7 +174,7 @@ static RU: Wording = Wording {
     naming: &["Что это?", "Что на картинке?", "Что ты видишь на картинке?"],
     category: &["К какой категории это относится?", "Какая это категория?"],
     exist: &["Есть ли на картинке «{}»?", "На картинке есть «{}»?"],
-    count: &["Сколько раз встречается «{}»?", "Сколько раз на картинке есть «{}»?"],
+    count: &["Сколько раз встречается «{}»?", "Сколько на картинке рисунков «{}»?"],
     colour: &["Какой цвет за рисунком «{}»?", "Какой цвет фона у рисунка «{}»?"],
     background: &["Какой цвет фона?", "Какой цвет у фона?"],
     corner: &["Что {}?", "Что ты видишь {}?"],

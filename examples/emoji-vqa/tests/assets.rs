@@ -1,0 +1,224 @@
+//! What lies in `assets/` is whole and keeps the promises of the data set.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use emoji_vqa::{
+    catalogue::{Catalogue, Style},
+    dataset::{Dataset, DatasetConfig},
+    holdout::Composition,
+    language::Language,
+    question::{Fact, Form, Task},
+};
+
+fn assets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
+}
+
+fn dataset(config: DatasetConfig) -> Dataset {
+    Dataset::load(&assets().join("emoji"), config).unwrap()
+}
+
+#[test]
+fn names_are_unique_within_a_language() {
+    let catalogue = Catalogue::load(&assets().join("emoji")).unwrap();
+    for language in Language::ALL {
+        let names: HashSet<String> =
+            catalogue.concepts.iter().map(|concept| concept.name.get(language).to_lowercase()).collect();
+        assert_eq!(names.len(), catalogue.concepts.len(), "{language:?}");
+    }
+}
+
+#[test]
+fn core_concepts_come_first_and_are_drawn_in_all_but_two_styles() {
+    let catalogue = Catalogue::load(&assets().join("emoji")).unwrap();
+    let core = catalogue.core_count();
+    assert!((140..=170).contains(&core), "{core}");
+    for concept in &catalogue.concepts[..core] {
+        let missing: Vec<_> = Style::ALL.into_iter().filter(|s| !concept.styles.contains(s)).collect();
+        assert!(
+            missing.iter().all(|style| matches!(style, Style::Fxemoji | Style::StreamlineEmojis)),
+            "{} {missing:?}",
+            concept.emoji
+        );
+    }
+}
+
+#[test]
+fn samples_repeat_and_do_not_depend_on_the_order_in_which_they_are_drawn() {
+    let dataset = dataset(DatasetConfig::default());
+    let forwards: Vec<_> = (0..50).map(|index| dataset.sample(index)).collect();
+    let mut backwards: Vec<_> = (0..50).rev().map(|index| dataset.sample(index)).collect();
+    backwards.reverse();
+    assert_eq!(forwards, backwards);
+    assert_eq!(dataset.render(&forwards[3].scene, 72), dataset.render(&backwards[3].scene, 72));
+    assert_ne!(forwards[0], forwards[1]);
+}
+
+#[test]
+fn no_training_picture_has_a_held_out_composition_or_a_test_style() {
+    for core_only in [true, false] {
+        let dataset = dataset(DatasetConfig { core_only, ..DatasetConfig::default() });
+        let scenes = (0..1_500).map(|i| dataset.sample(i).scene);
+        for scene in scenes.chain((0..1_500).map(|i| dataset.caption(i).scene)) {
+            assert!(!matches!(scene.style, Style::Twemoji | Style::Openmoji));
+            for composition in Composition::of(&scene) {
+                assert!(!composition.held_out(dataset.catalogue()), "{composition:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn about_a_tenth_of_all_compositions_is_held_out() {
+    let catalogue = Catalogue::load(&assets().join("emoji")).unwrap();
+    let core = catalogue.core_count();
+    let pairs = (0..core).flat_map(|left| (0..core).map(move |right| Composition::Beside(left, right)));
+    let share = pairs.filter(|pair| pair.held_out(&catalogue)).count() as f64 / (core * core) as f64;
+    assert!((0.09..0.11).contains(&share), "{share}");
+}
+
+#[test]
+fn evaluation_asks_about_held_out_compositions_the_same_in_all_languages() {
+    let dataset = dataset(DatasetConfig::default());
+    let items = dataset.evaluation(320);
+    for item in &items {
+        assert!(item.query.composition.unwrap().held_out(dataset.catalogue()));
+        assert_eq!(item.scene.tint, [1.0; 3]);
+        for language in Language::ALL {
+            let (choice, open) = (item.choice.get(language), item.open.get(language));
+            assert_eq!(choice.letter, item.choice.en.letter);
+            assert_eq!(choice.question, open.question);
+            assert_eq!(open.answer(), item.query.answer.text(dataset.catalogue(), language));
+            let right = (choice.letter.unwrap() as u8 - b'A') as usize;
+            assert_eq!(choice.options[right], open.answer());
+            let different: HashSet<_> = choice.options.iter().collect();
+            assert_eq!(different.len(), if item.query.task == Task::Exist { 2 } else { 4 });
+        }
+    }
+    let twemoji = items.iter().filter(|item| item.scene.style == Style::Twemoji).count();
+    assert_eq!(twemoji, 160);
+    // The evaluation is the same whatever the training is like.
+    let other = DatasetConfig {
+        seed: 9,
+        language_weights: [1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        ..DatasetConfig::default()
+    };
+    assert_eq!(self::dataset(other).evaluation(32), items[..32]);
+}
+
+#[test]
+fn evaluation_letters_are_balanced_within_every_task() {
+    let items = dataset(DatasetConfig::default()).evaluation(512);
+    for task in Task::ALL {
+        let mut letters = BTreeMap::new();
+        for item in items.iter().filter(|item| item.query.task == task) {
+            *letters.entry(item.choice.en.letter).or_insert(0) += 1;
+        }
+        let (least, most) = (letters.values().min().unwrap(), letters.values().max().unwrap());
+        assert_eq!(letters.len(), if task == Task::Exist { 2 } else { 4 });
+        assert!(most - least <= 2, "{task:?} {letters:?}");
+    }
+}
+
+#[test]
+fn answers_are_what_the_picture_shows() {
+    let dataset = dataset(DatasetConfig::default());
+    for item in dataset.evaluation(160) {
+        let (scene, query) = (&item.scene, &item.query);
+        let place = |concept| scene.objects().find(|(_, o)| o.concept == concept).unwrap().0;
+        let seen = match query.task {
+            Task::Naming => Fact::Concept(scene.concept_at(0).unwrap()),
+            Task::Category => {
+                Fact::Category(dataset.catalogue().concepts[scene.concept_at(0).unwrap()].category)
+            }
+            Task::Exist => Fact::Truth(scene.count(query.subject.unwrap()) > 0),
+            Task::Count => Fact::Number(scene.count(query.subject.unwrap())),
+            Task::Colour => Fact::Colour(scene.tiles[query.subject.map_or(0, place)].colour),
+            Task::Corner => Fact::Concept(scene.concept_at(query.corner.unwrap() as usize).unwrap()),
+            Task::RightOf => Fact::Concept(scene.concept_at(place(query.subject.unwrap()) + 1).unwrap()),
+            Task::Above => Fact::Concept(scene.concept_at(place(query.subject.unwrap()) - 2).unwrap()),
+        };
+        assert_eq!(query.answer, seen, "{query:?}");
+        assert!(!query.distractors.contains(&query.answer));
+    }
+}
+
+#[test]
+fn rotating_the_options_keeps_the_answer() {
+    let dataset = dataset(DatasetConfig::default());
+    for item in dataset.evaluation(32) {
+        let turn = &item.choice.tr;
+        for by in 0..6 {
+            let rotated = turn.rotated(by);
+            let right = (rotated.letter.unwrap() as u8 - b'A') as usize;
+            assert_eq!(rotated.options[right], turn.text);
+        }
+        assert_eq!(turn.rotated(turn.options.len()), *turn);
+        assert_eq!(item.open.tr.rotated(1), item.open.tr);
+    }
+}
+
+#[test]
+fn weights_decide_what_is_drawn() {
+    let config = DatasetConfig {
+        language_weights: [0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
+        scene_weights: [0.0, 0.0, 1.0],
+        choice_share: 0.0,
+        turns: (2, 2),
+        ..DatasetConfig::default()
+    };
+    let dataset = dataset(config);
+    let mut counts = BTreeMap::new();
+    for index in 0..800 {
+        let sample = dataset.sample(index);
+        assert_eq!(sample.language, Language::Ar);
+        assert!(sample.turns.len() <= 2 && sample.turns.iter().all(|turn| turn.form == Form::Open));
+        assert_eq!(sample.turns[0].task, Task::Count);
+        *counts.entry(sample.turns[0].answer()).or_insert(0) += 1;
+    }
+    assert!(counts.len() == 4 && counts.values().all(|count| *count > 120), "{counts:?}");
+}
+
+#[test]
+fn text_samples_tell_the_picture_first() {
+    let dataset = dataset(DatasetConfig { scene_weights: [1.0, 0.0, 0.0], ..DatasetConfig::default() });
+    for index in 0..100 {
+        let sample = dataset.text(index);
+        assert_eq!(sample.turns[0].task, Task::Naming);
+        assert!(sample.description.contains(&sample.turns[0].text), "{sample:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_drawn_from_is_refused() {
+    let folder = assets().join("emoji");
+    let refused = |config| Dataset::load(&folder, config).unwrap_err().to_string();
+    let good = DatasetConfig::default;
+    assert!(refused(DatasetConfig { language_weights: [0.0; 6], ..good() }).contains("weights"));
+    assert!(refused(DatasetConfig { task_weights: [f32::NAN; 8], ..good() }).contains("weights"));
+    assert!(refused(DatasetConfig { turns: (0, 3), ..good() }).contains("turns"));
+    assert!(refused(DatasetConfig { turns: (4, 3), ..good() }).contains("turns"));
+    assert!(refused(DatasetConfig { choice_share: 1.5, ..good() }).contains("choice_share"));
+}
+
+#[test]
+fn missing_and_broken_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = || Dataset::load(folder.path(), DatasetConfig::default());
+    let error = format!("{:#}", load().unwrap_err());
+    assert!(error.contains("concepts.json"), "{error}");
+
+    std::fs::write(folder.path().join("concepts.json"), "{").unwrap();
+    assert!(format!("{:#}", load().unwrap_err()).contains("concepts.json"));
+
+    std::fs::copy(assets().join("emoji/concepts.json"), folder.path().join("concepts.json")).unwrap();
+    let error = format!("{:#}", load().unwrap_err());
+    assert!(error.contains("noto.png"), "{error}");
+
+    image::RgbaImage::new(64, 64).save(folder.path().join("noto.png")).unwrap();
+    let error = format!("{:#}", load().unwrap_err());
+    assert!(error.contains("too small"), "{error}");
+}
