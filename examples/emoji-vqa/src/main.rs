@@ -148,7 +148,7 @@ fn main() -> Result<()> {
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
-            let preview = Preview { samples, size, evaluation, style: None };
+            let preview = Preview { samples, size, evaluation };
             emoji_vqa::preview::preview(&assets, &out, config, preview)
         }
     }

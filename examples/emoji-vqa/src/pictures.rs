@@ -19,11 +19,11 @@ const SIZE: u32 = 288;
 
 /// File name, style, and what stands on the tiles; a space leaves a tile empty.
 const PICTURES: [(&str, Style, &str); 8] = [
-    ("tiger", Style::Noto, "🐅"),
+    ("monkey", Style::Noto, "🐒"),
     ("rocket", Style::FluentEmoji, "🚀"),
     ("butterfly", Style::FluentEmojiFlat, "🦋"),
     ("four-things", Style::Noto, "🐈🎸🍕☂"),
-    ("elephant", Style::FluentEmoji, "🐘🔑💻🍓"),
+    ("elephant", Style::FluentEmoji, "🐘🎩💻🍓"),
     ("three-leaves", Style::Noto, "🍂🍂🌻🍂"),
     ("two-saxophones", Style::FluentEmoji, "🎷👑🥁🎷"),
     ("three-things", Style::Noto, "🌋🐕 🌈"),

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use image::{RgbImage, imageops};
 
 use crate::{
-    catalogue::Style,
     dataset::{Dataset, DatasetConfig},
     language::Language,
 };
@@ -20,8 +19,6 @@ pub struct Preview {
     pub size: u32,
     /// Evaluation items instead of training samples; the number is that of scenes.
     pub evaluation: bool,
-    /// Evaluation items in this style alone.
-    pub style: Option<Style>,
 }
 
 /// Writes a contact sheet of samples to `out` and prints their questions.
@@ -33,11 +30,7 @@ pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Previe
     let dataset = Dataset::load(assets, config)?;
     let mut pictures = Vec::new();
     if preview.evaluation {
-        let items = match preview.style {
-            Some(style) => dataset.evaluation_in(style, preview.samples),
-            None => dataset.evaluation(preview.samples),
-        };
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in dataset.evaluation(preview.samples).iter().enumerate() {
             println!("{index} {:?} {:?}", item.scene.style, item.query.task);
             for language in Language::ALL {
                 let turn = item.choice.get(language);
