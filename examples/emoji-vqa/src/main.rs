@@ -42,18 +42,6 @@ enum Command {
         #[arg(long, default_value = "assets/parrot-mini")]
         out: PathBuf,
     },
-    /// Draw the sample pictures.
-    Pictures {
-        /// The node_modules that `npm install` filled.
-        #[arg(long, default_value = "examples/emoji-vqa/node_modules")]
-        packages: PathBuf,
-        /// What `build` has written.
-        #[arg(long, default_value = "assets/emoji")]
-        assets: PathBuf,
-        /// Where to write.
-        #[arg(long, default_value = "assets/pictures")]
-        out: PathBuf,
-    },
     /// Train the default model.
     Train {
         /// The folder with emoji/ and parrot-mini/'s tokenizer.
@@ -87,6 +75,18 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Draw the sample pictures.
+    Pictures {
+        /// The node_modules that `npm install` filled.
+        #[arg(long, default_value = "examples/emoji-vqa/node_modules")]
+        packages: PathBuf,
+        /// What `build` has written.
+        #[arg(long, default_value = "assets/emoji")]
+        assets: PathBuf,
+        /// Where to write.
+        #[arg(long, default_value = "assets/pictures")]
+        out: PathBuf,
+    },
     /// Write a contact sheet of samples and print their questions.
     Preview {
         /// What `build` has written.
@@ -117,9 +117,6 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
-        Command::Pictures { packages, assets, out } => {
-            emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
-        }
         Command::Train {
             assets,
             run,
@@ -145,6 +142,9 @@ fn main() -> Result<()> {
             let handler = Arc::clone(&stop);
             ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))?;
             emoji_vqa::train::train(&plan, &assets, &run, &out, &stop)
+        }
+        Command::Pictures { packages, assets, out } => {
+            emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
