@@ -96,7 +96,8 @@ pub(super) fn default_image_processor(vision: &VisionConfig) -> ImageProcessorCo
     }
 }
 
-/// Whether a tower's name can only be a path.
+/// Whether a tower's name is a path: anything but `owner/name`, and what lies in the folder where
+/// [`save`](super::save) puts towers.
 fn is_local(name: &str) -> bool {
-    super::hub::parse_id(name).is_none()
+    name.starts_with("towers/") || super::hub::parse_id(name).is_none()
 }

@@ -168,7 +168,9 @@ fn a_model_is_downloaded_once() {
 #[test]
 fn what_goes_wrong_is_said_in_one_line() {
     let cache = tempfile::tempdir().unwrap();
+    // A cache each: that a file was not there is remembered.
     let error = |endpoint: &str, token, offline| {
+        let cache = tempfile::tempdir().unwrap();
         let error = download(endpoint, cache.path(), token, offline, None).unwrap_err().to_string();
         assert!(!error.contains('\n') && error.starts_with("model owner/model: "), "{error}");
         error
@@ -189,7 +191,7 @@ fn what_goes_wrong_is_said_in_one_line() {
     assert!(found.contains("config.json is not in the cache, and HF_HUB_OFFLINE"), "{found}");
 
     let overloaded = Server::start(Behaviour { broken_downloads: true, ..model() });
-    let found = error(&overloaded.endpoint, None, false);
+    let found = download(&overloaded.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
     assert!(found.contains("config.json arrived with 7 bytes instead of"), "{found}");
     // The error page must not stay in the cache.
     let folder = download(&Server::start(model()).endpoint, cache.path(), None, false, None).unwrap();
