@@ -200,8 +200,8 @@ mod tests {
                 let checkpoint = Checkpoint::open(folders[0].path()).unwrap();
                 let model = checkpoint.load(dtype, &Device::default()).unwrap();
                 let options = SaveOptions { dtype: None, ..options };
-                let Checkpoint { config, vision, image_processor, .. } = &checkpoint;
-                save(&model, config, vision, image_processor, folders[1].path(), &options).unwrap();
+                let Checkpoint { config, vision, .. } = &checkpoint;
+                save(&model, config, vision, folders[1].path(), &options).unwrap();
                 assert_eq!(contents(folders[0].path()), contents(folders[1].path()));
                 assert_eq!(Checkpoint::open(folders[1].path()).unwrap().config, *config);
             }

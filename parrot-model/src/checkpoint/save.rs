@@ -43,12 +43,15 @@ pub struct SaveOptions {
     /// The folder that tokenizer files, `generation_config.json` and the vision tower's folder are copied
     /// from. It may be the destination.
     pub source: Option<PathBuf>,
+    /// How pictures become the vision tower's input; `None` keeps what the source's tower says, or else
+    /// writes what the tower's family uses.
+    pub image_processor: Option<ImageProcessorConfig>,
 }
 
 /// As transformers does: shards of at most 5 GB.
 impl Default for SaveOptions {
     fn default() -> Self {
-        Self { dtype: None, max_shard_bytes: 5_000_000_000, source: None }
+        Self { dtype: None, max_shard_bytes: 5_000_000_000, source: None, image_processor: None }
     }
 }
 
@@ -69,7 +72,6 @@ pub fn save(
     model: &Parrot,
     config: &ParrotConfig,
     vision: &VisionConfig,
-    image_processor: &ImageProcessorConfig,
     out: impl AsRef<Path>,
     options: &SaveOptions,
 ) -> Result<()> {
@@ -80,10 +82,9 @@ pub fn save(
 
     let mut config = config.clone();
     config.torch_dtype = Some(torch_dtype(&tensors, options.dtype)?.into());
-    let source = options.source.as_deref();
-    config.mm_vision_tower = Some(write_tower(folder, &config, vision, image_processor, source)?);
+    config.mm_vision_tower = Some(write_tower(folder, &config, vision, options)?);
     config.save(folder.join("config.json"))?;
-    if let Some(source) = source {
+    if let Some(source) = &options.source {
         for name in COPIED {
             copy_if_present(&source.join(name), &folder.join(name))?;
         }
@@ -149,14 +150,15 @@ fn write_tower(
     folder: &Path,
     config: &ParrotConfig,
     vision: &VisionConfig,
-    image_processor: &ImageProcessorConfig,
-    source: Option<&Path>,
+    options: &SaveOptions,
 ) -> Result<String> {
     let name = config.mm_vision_tower.as_deref().unwrap_or("towers/vision");
     let stays_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    let in_source = source.map(|source| source.join(name)).filter(|tower| stays_inside && tower.is_dir());
-    let is_well_known = tower::well_known(name)
-        .is_some_and(|known| known == *vision && tower::default_image_processor(&known) == *image_processor);
+    let in_source = options.source.as_ref().map(|source| source.join(name));
+    let in_source = in_source.filter(|tower| stays_inside && tower.is_dir());
+    let default_processor = tower::default_image_processor(vision);
+    let is_well_known = tower::well_known(name).as_ref() == Some(vision)
+        && options.image_processor.as_ref().is_none_or(|processor| *processor == default_processor);
     if is_well_known && in_source.is_none() {
         return Ok(name.to_string());
     }
@@ -175,13 +177,15 @@ fn write_tower(
         }
     }
     // A copied description says more than ours; only a wrong one is replaced.
-    let path = tower.join("config.json");
+    let path = tower.join(tower::CONFIG_FILE);
     if VisionConfig::from_file(&path).ok().as_ref() != Some(vision) {
         vision.save(&path)?;
     }
-    let path = tower.join("preprocessor_config.json");
-    if ImageProcessorConfig::from_file(&path).ok().as_ref() != Some(image_processor) {
-        write_json(&path, image_processor)?;
+    let path = tower.join(tower::PROCESSOR_FILE);
+    let copied = ImageProcessorConfig::from_file(&path).ok();
+    let wanted = options.image_processor.as_ref().or(copied.as_ref()).unwrap_or(&default_processor);
+    if copied.as_ref() != Some(wanted) {
+        write_json(&path, wanted)?;
     }
     Ok(inside)
 }
@@ -348,10 +352,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut tiny = Tiny::clip();
         tiny.config.mm_vision_tower = Some("/training/machine/clip-vit-mine".into());
-        tiny.save(folder.path());
+        let image_processor = ImageProcessorConfig { image_mean: [0.25; 3], ..ImageProcessorConfig::clip(8) };
+        let options =
+            SaveOptions { image_processor: Some(image_processor.clone()), ..SaveOptions::default() };
+        tiny.save_with(folder.path(), &options).unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         assert_eq!(checkpoint.config.mm_vision_tower.as_deref(), Some("towers/clip-vit-mine"));
-        assert_eq!((checkpoint.vision, checkpoint.image_processor), (tiny.vision, tiny.image_processor));
+        assert_eq!(
+            (checkpoint.vision, checkpoint.image_processor),
+            (tiny.vision.clone(), image_processor.clone())
+        );
         assert_eq!(checkpoint.config.torch_dtype.as_deref(), Some("float32"));
+
+        // Saved onto itself without a word about the processor, it keeps its own.
+        let again = SaveOptions { source: Some(folder.path().into()), ..SaveOptions::default() };
+        tiny.config = checkpoint.config;
+        tiny.save_with(folder.path(), &again).unwrap();
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().image_processor, image_processor);
+    }
+
+    #[test]
+    fn a_tower_known_by_name_gets_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let vision = VisionConfig::clip_vit_large_336();
+        let name = "openai/clip-vit-large-patch14-336".to_string();
+        let config = ParrotConfig { mm_vision_tower: Some(name.clone()), ..ParrotConfig::parrot_7b() };
+        let written = write_tower(folder.path(), &config, &vision, &SaveOptions::default()).unwrap();
+        assert_eq!((written, names(folder.path()).len()), (name, 0));
     }
 }

@@ -7,12 +7,10 @@ use burn::prelude::*;
 use super::{SaveOptions, Weights, save};
 use crate::config::{ParrotConfig, TowerKind, VisionConfig};
 use crate::parrot::Parrot;
-use crate::vision::preprocess::ImageProcessorConfig;
 
 pub(super) struct Tiny {
     pub(super) config: ParrotConfig,
     pub(super) vision: VisionConfig,
-    pub(super) image_processor: ImageProcessorConfig,
     pub(super) model: Parrot,
 }
 
@@ -59,8 +57,7 @@ impl Tiny {
 
     pub(super) fn new(config: ParrotConfig, vision: VisionConfig) -> Self {
         let model = Parrot::init(&config, &vision, &Device::default()).unwrap();
-        let image_processor = super::tower::default_image_processor(&vision);
-        Self { config, vision, image_processor, model }
+        Self { config, vision, model }
     }
 
     pub(super) fn save(&self, out: &Path) {
@@ -68,7 +65,7 @@ impl Tiny {
     }
 
     pub(super) fn save_with(&self, out: &Path, options: &SaveOptions) -> crate::Result<()> {
-        save(&self.model, &self.config, &self.vision, &self.image_processor, out, options)
+        save(&self.model, &self.config, &self.vision, out, options)
     }
 }
 
