@@ -1,34 +1,33 @@
-//! Modules → weights, in the layout that transformers reads.
+//! A model → its folder, in the layout that transformers reads.
 //!
 //! Everything is written into a folder beside the destination, which takes its place at the end: a reader
 //! sees the old checkpoint or the new one, never half of one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use safetensors::tensor::{Metadata, TensorInfo};
+use burn::tensor::{DType, FloatDType};
+use serde::Serialize;
 
-use super::cast::{cast, stored_dtype};
-use super::names::{self, ModulePath};
-use super::tower::well_known;
-use super::weights::{INDEX_FILE, SINGLE_FILE, StoredTensor};
+use super::names;
+use super::staging::Staging;
+use super::tensors::{ModuleTensor, module_tensors, write_file};
+use super::tower;
+use super::weights::{INDEX_FILE, SINGLE_FILE};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::parrot::Parrot;
+use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result};
 
 /// Files that [`save`] copies from [`SaveOptions::source`] where they exist.
-const COPIED: [&str; 10] = [
+const COPIED: [&str; 9] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
-    "tokenizer.model",
     "chat_template.jinja",
     "generation_config.json",
     "preprocessor_config.json",
@@ -42,20 +41,27 @@ pub struct SaveOptions {
     /// Largest weight file, in bytes of tensors; a single larger tensor gets a file of its own.
     pub max_shard_bytes: u64,
     /// The folder that tokenizer files, `generation_config.json` and the vision tower's folder are copied
-    /// from; may be the destination.
+    /// from. It may be the destination.
     pub source: Option<PathBuf>,
+    /// How pictures become the vision tower's input; `None` keeps what the source's tower says, or else
+    /// writes what the tower's family uses.
+    pub image_processor: Option<ImageProcessorConfig>,
 }
 
 /// As transformers does: shards of at most 5 GB.
 impl Default for SaveOptions {
     fn default() -> Self {
-        Self { dtype: None, max_shard_bytes: 5_000_000_000, source: None }
+        Self { dtype: None, max_shard_bytes: 5_000_000_000, source: None, image_processor: None }
     }
 }
 
-/// Writes a model's folder.
+/// Writes a model's folder: weights, `config.json` and the vision tower's description.
 ///
-/// An existing checkpoint at `out` is replaced; files of it that a checkpoint does not have stay.
+/// An existing checkpoint at `out` is replaced; files of it that are not written anew stay, old weight
+/// files do not. Missing parent folders are created.
+///
+/// The folder can be opened wherever it is moved: a tower that was found outside the checkpoint gets a
+/// folder inside it.
 ///
 /// # Errors
 ///
@@ -69,146 +75,26 @@ pub fn save(
     out: impl AsRef<Path>,
     options: &SaveOptions,
 ) -> Result<()> {
-    let out = out.as_ref();
-    check_destination(out)?;
-    let staging = Staging::create(out)?;
-    let folder = staging.path.as_path();
-
+    let staging = Staging::create(out.as_ref())?;
+    let folder = staging.path();
     let tensors = module_tensors(model, names::parrot(config)?)?;
+    write_weights(folder, &tensors, options)?;
+
     let mut config = config.clone();
     config.torch_dtype = Some(torch_dtype(&tensors, options.dtype)?.into());
-    write_weights(folder, &tensors, options)?;
-    write_tower(folder, &mut config, vision, options.source.as_deref())?;
+    config.mm_vision_tower = Some(write_tower(folder, &config, vision, options)?);
     config.save(folder.join("config.json"))?;
     if let Some(source) = &options.source {
         for name in COPIED {
             copy_if_present(&source.join(name), &folder.join(name))?;
         }
     }
-    staging.publish(out)
+    staging.publish()
 }
 
-/// Writes any module's parameters as one safetensors file, replacing it atomically.
-///
-/// # Errors
-///
-/// [`Error::Io`] when the file cannot be written; [`Error::Checkpoint`] as for [`save`].
-pub fn save_module<M: Module>(
-    module: &M,
-    name_of: impl Fn(&[String]) -> String,
-    file: impl AsRef<Path>,
-    dtype: Option<FloatDType>,
-) -> Result<()> {
-    let file = file.as_ref();
-    let tensors = module_tensors(module, name_of)?;
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(format!(".partial-{}", std::process::id()));
-    let aside = PathBuf::from(aside);
-    let written = write_file(&aside, &tensors.iter().collect::<Vec<_>>(), dtype)
-        .and_then(|()| fs::rename(&aside, file).map_err(Error::io("replace", file)));
-    if written.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    written
-}
-
-/// One parameter of a module, named as in a checkpoint; its values stay on their device until
-/// [`read`](Self::read).
-pub struct ModuleTensor {
-    name: String,
-    shape: Vec<usize>,
-    dtype: DType,
-    read: Box<dyn Fn() -> Result<TensorData, String>>,
-}
-
-impl std::fmt::Debug for ModuleTensor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:?} {:?}", self.name, self.shape, self.dtype)
-    }
-}
-
-impl ModuleTensor {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its shape as stored: a linear layer's weight is `[out, in]`.
-    #[must_use]
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// The dtype that it is held in.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// Its values, row-major in [`shape`](Self::shape).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Checkpoint`] naming the tensor when the device fails.
-    pub fn read(&self) -> Result<TensorData> {
-        (self.read)().map_err(|reason| Error::checkpoint("<model>", format!("`{}` {reason}", self.name)))
-    }
-}
-
-/// The parameters of a module in the order of its fields, named by `name_of` as in
-/// [`load_module`](super::load_module).
-///
-/// # Errors
-///
-/// [`Error::Checkpoint`] when the module has adapters, which have to be merged first
-/// (`module.materialize()`).
-pub fn module_tensors<M: Module>(
-    module: &M,
-    name_of: impl Fn(&[String]) -> String,
-) -> Result<Vec<ModuleTensor>> {
-    let mut collector =
-        Collector { name_of: &name_of, path: ModulePath::default(), tensors: Vec::new(), adapters: false };
-    module.visit(&mut collector);
-    if collector.adapters {
-        return Err(Error::checkpoint("<model>", "adapters have to be merged before saving"));
-    }
-    Ok(collector.tensors)
-}
-
-struct Collector<'a> {
-    name_of: &'a dyn Fn(&[String]) -> String,
-    path: ModulePath,
-    tensors: Vec<ModuleTensor>,
-    adapters: bool,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.adapters |= container == "Reparameterization";
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.transform_for_save().val();
-        self.tensors.push(ModuleTensor {
-            name: (self.name_of)(self.path.segments()),
-            shape: tensor.dims().to_vec(),
-            dtype: tensor.dtype(),
-            read: Box::new(move || {
-                tensor.try_to_data().map_err(|error| format!("cannot be read from its device: {error}"))
-            }),
-        });
-    }
-}
-
-/// `torch_dtype` of a checkpoint: what its first weight is stored as.
+/// What `config.json` calls the dtype of the weights. The decoder, which comes last, speaks for all.
 fn torch_dtype(tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<&'static str> {
-    let dtype = dtype.map_or_else(|| tensors.first().map_or(DType::F32, ModuleTensor::dtype), DType::from);
+    let dtype = dtype.map_or_else(|| tensors.last().map_or(DType::F32, ModuleTensor::dtype), DType::from);
     match dtype {
         DType::F32 => Ok("float32"),
         DType::F16 => Ok("float16"),
@@ -217,103 +103,72 @@ fn torch_dtype(tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<&'
     }
 }
 
+/// `weight_map` says in which file each tensor lies.
+#[derive(Serialize)]
+struct Index<'a> {
+    metadata: IndexMetadata,
+    weight_map: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct IndexMetadata {
+    total_size: u64,
+}
+
 /// One file, or shards and their index.
 fn write_weights(folder: &Path, tensors: &[ModuleTensor], options: &SaveOptions) -> Result<()> {
-    let bytes = |tensor: &ModuleTensor| {
-        let dtype = options.dtype.map_or(tensor.dtype, DType::from);
-        (tensor.shape.iter().product::<usize>() * dtype.size()) as u64
-    };
-    let mut shards: Vec<Vec<&ModuleTensor>> = vec![Vec::new()];
+    let bytes = |tensor: &ModuleTensor| tensor.stored_bytes(options.dtype);
+    let mut shards: Vec<&[ModuleTensor]> = Vec::new();
+    let mut start = 0;
     let mut shard_bytes = 0;
-    for tensor in tensors {
+    for (i, tensor) in tensors.iter().enumerate() {
         if shard_bytes > 0 && shard_bytes + bytes(tensor) > options.max_shard_bytes {
-            shards.push(Vec::new());
-            shard_bytes = 0;
+            shards.push(&tensors[start..i]);
+            (start, shard_bytes) = (i, 0);
         }
         shard_bytes += bytes(tensor);
-        shards.last_mut().expect("there is always one").push(tensor);
     }
+    shards.push(&tensors[start..]);
     if let [tensors] = shards.as_slice() {
         return write_file(&folder.join(SINGLE_FILE), tensors, options.dtype);
     }
+
+    let count = shards.len();
+    let names: Vec<String> = (1..=count).map(|i| format!("model-{i:05}-of-{count:05}.safetensors")).collect();
     let mut weight_map = BTreeMap::new();
-    for (i, tensors) in shards.iter().enumerate() {
-        let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
-        write_file(&folder.join(&name), tensors, options.dtype)?;
-        weight_map.extend(tensors.iter().map(|tensor| (tensor.name.as_str(), name.clone())));
+    for (tensors, name) in shards.into_iter().zip(&names) {
+        write_file(&folder.join(name), tensors, options.dtype)?;
+        weight_map.extend(tensors.iter().map(|tensor| (tensor.name(), name.as_str())));
     }
-    let total_size: u64 = tensors.iter().map(bytes).sum();
-    let index = serde_json::json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
-    let path = folder.join(INDEX_FILE);
-    fs::write(&path, format!("{index:#}\n")).map_err(Error::io("write", &path))
+    let metadata = IndexMetadata { total_size: tensors.iter().map(bytes).sum() };
+    write_json(&folder.join(INDEX_FILE), &Index { metadata, weight_map })
 }
 
-/// A safetensors file, one tensor in memory at a time.
-fn write_file(path: &Path, tensors: &[&ModuleTensor], dtype: Option<FloatDType>) -> Result<()> {
-    let problem =
-        |tensor: &ModuleTensor, reason| Error::checkpoint(path, format!("`{}` {reason}", tensor.name));
-    let mut offset = 0;
-    let mut infos = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let stored = stored_dtype(dtype.map_or(tensor.dtype, DType::from)).map_err(|e| problem(tensor, e))?;
-        let end = offset + tensor.shape.iter().product::<usize>() * stored.bitsize() / 8;
-        let info = TensorInfo { dtype: stored, shape: tensor.shape.clone(), data_offsets: (offset, end) };
-        infos.push((tensor.name.clone(), info));
-        offset = end;
-    }
-    // transformers refuses files that do not say which framework's layout they have.
-    let format = [("format".to_string(), "pt".to_string())].into();
-    let header = Metadata::new(Some(format), infos).map_err(|error| Error::checkpoint(path, error))?;
-    let mut header =
-        serde_json::to_vec(&header).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-
-    let file = File::create(path).map_err(Error::io("create", path))?;
-    let mut file = BufWriter::with_capacity(1 << 20, file);
-    let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io("write", path));
-    write(&(header.len() as u64).to_le_bytes())?;
-    write(&header)?;
-    for tensor in tensors {
-        let data = tensor.read()?;
-        let held = stored_dtype(data.dtype()).map_err(|reason| problem(tensor, reason))?;
-        let held = StoredTensor { dtype: held, shape: &tensor.shape, bytes: data.as_bytes() };
-        let target = dtype.unwrap_or_else(|| float_dtype(tensor.dtype));
-        let data = cast(held, target).map_err(|reason| problem(tensor, reason))?;
-        write(data.as_bytes())?;
-    }
-    let file = file.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
-    file.sync_all().map_err(Error::io("write", path))
-}
-
-fn float_dtype(dtype: DType) -> FloatDType {
-    match dtype {
-        DType::F16 => FloatDType::F16,
-        DType::BF16 => FloatDType::BF16,
-        _ => FloatDType::F32,
-    }
-}
-
-/// The vision tower's folder inside the checkpoint, unless every reader knows the tower by its name.
+/// Describes the vision tower in a folder inside the checkpoint, unless every reader knows it by its name.
+/// Returns what `mm_vision_tower` is to say.
 fn write_tower(
     folder: &Path,
-    config: &mut ParrotConfig,
+    config: &ParrotConfig,
     vision: &VisionConfig,
-    source: Option<&Path>,
-) -> Result<()> {
-    let name = config.mm_vision_tower.clone().unwrap_or_else(|| "towers/vision".into());
-    let stays_inside = Path::new(&name).components().all(|part| matches!(part, Component::Normal(_)));
-    let in_source = source.map(|source| source.join(&name)).filter(|tower| stays_inside && tower.is_dir());
-    if in_source.is_none() && well_known(&name).as_ref() == Some(vision) {
-        return Ok(());
+    options: &SaveOptions,
+) -> Result<String> {
+    let name = config.mm_vision_tower.as_deref().unwrap_or("towers/vision");
+    let stays_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let in_source = options.source.as_ref().map(|source| source.join(name));
+    let in_source = in_source.filter(|tower| stays_inside && tower.is_dir());
+    let default_processor = tower::default_image_processor(vision);
+    let is_well_known = tower::well_known(name).as_ref() == Some(vision)
+        && options.image_processor.as_ref().is_none_or(|processor| *processor == default_processor);
+    if is_well_known && in_source.is_none() {
+        return Ok(name.to_string());
     }
     let inside = if stays_inside {
-        name
+        name.to_string()
     } else {
-        let last = Path::new(&name).file_name().and_then(|last| last.to_str()).unwrap_or("vision");
+        let last = Path::new(name).file_name().and_then(|last| last.to_str()).unwrap_or("vision");
         format!("towers/{last}")
     };
     let tower = folder.join(&inside);
-    config.mm_vision_tower = Some(inside);
     fs::create_dir_all(&tower).map_err(Error::io("create", &tower))?;
     if let Some(in_source) = in_source {
         for entry in fs::read_dir(&in_source).map_err(Error::io("read", &in_source))? {
@@ -321,7 +176,24 @@ fn write_tower(
             copy_if_present(&entry.path(), &tower.join(entry.file_name()))?;
         }
     }
-    vision.save(tower.join("config.json"))
+    // A copied description says more than ours; only a wrong one is replaced.
+    let path = tower.join(tower::CONFIG_FILE);
+    if VisionConfig::from_file(&path).ok().as_ref() != Some(vision) {
+        vision.save(&path)?;
+    }
+    let path = tower.join(tower::PROCESSOR_FILE);
+    let copied = ImageProcessorConfig::from_file(&path).ok();
+    let wanted = options.image_processor.as_ref().or(copied.as_ref()).unwrap_or(&default_processor);
+    if copied.as_ref() != Some(wanted) {
+        write_json(&path, wanted)?;
+    }
+    Ok(inside)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+    fs::write(path, text + "\n").map_err(Error::io("write", path))
 }
 
 fn copy_if_present(from: &Path, to: &Path) -> Result<()> {
@@ -331,87 +203,181 @@ fn copy_if_present(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to replace what is no checkpoint.
-fn check_destination(out: &Path) -> Result<()> {
-    if !out.exists() {
-        return Ok(());
-    }
-    if !out.is_dir() {
-        return Err(Error::checkpoint(out, "is a file, not a folder to save into"));
-    }
-    let empty = fs::read_dir(out).map_err(Error::io("read", out))?.next().is_none();
-    let checkpoint = out.join("config.json").is_file()
-        && (out.join(SINGLE_FILE).is_file() || out.join(INDEX_FILE).is_file());
-    if empty || checkpoint {
-        return Ok(());
-    }
-    Err(Error::checkpoint(out, "holds other files and is no checkpoint; choose another folder"))
-}
+#[cfg(test)]
+mod tests {
+    use burn::module::{ModuleMapper, Param};
+    use burn::prelude::*;
 
-/// A folder beside the destination, removed again unless it is published.
-struct Staging {
-    path: PathBuf,
-}
+    use super::super::testing::Tiny;
+    use super::super::{Checkpoint, Weights};
+    use super::*;
 
-impl Staging {
-    fn create(out: &Path) -> Result<Self> {
-        let path = beside(out, "partial")?;
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        fs::create_dir(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path })
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
     }
 
-    /// Takes the destination's place; what the destination held and this folder does not is moved over,
-    /// but for weights.
-    fn publish(self, out: &Path) -> Result<()> {
-        let old = beside(out, "old")?;
-        let replaces = out.exists();
-        if replaces {
-            fs::rename(out, &old).map_err(Error::io("replace", out))?;
-        }
-        if let Err(error) = fs::rename(&self.path, out) {
-            if replaces {
-                let _ = fs::rename(&old, out);
-            }
-            return Err(Error::io("create", out)(error));
-        }
-        if replaces {
-            keep_other_files(&old, out)?;
-            fs::remove_dir_all(&old).map_err(Error::io("remove", &old))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-fn keep_other_files(old: &Path, new: &Path) -> Result<()> {
-    for entry in fs::read_dir(old).map_err(Error::io("read", old))? {
-        let entry = entry.map_err(Error::io("read", old))?;
-        let name = entry.file_name();
-        let weights = Path::new(&name).extension().is_some_and(|extension| extension == "safetensors")
-            || name == INDEX_FILE;
-        let to = new.join(&name);
-        if !weights && !to.exists() {
-            fs::rename(entry.path(), &to).map_err(Error::io("move", &to))?;
+    #[test]
+    fn shards_are_named_and_indexed_as_transformers_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
+        Tiny::clip().save_with(folder.path(), &options).unwrap();
+        assert_eq!(
+            names(folder.path()),
+            [
+                "config.json",
+                "model-00001-of-00002.safetensors",
+                "model-00002-of-00002.safetensors",
+                "model.safetensors.index.json",
+                "towers"
+            ]
+        );
+        let index = fs::read_to_string(folder.path().join(INDEX_FILE)).unwrap();
+        let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+        let weights = Weights::from_folder(folder.path()).unwrap();
+        let total: usize = weights.names().map(|name| weights.get(name).unwrap().bytes.len()).sum();
+        assert_eq!(index["metadata"]["total_size"], total);
+        let map = index["weight_map"].as_object().unwrap();
+        assert!(map.keys().map(String::as_str).eq(weights.names()));
+        assert_eq!(map["lm_head.weight"], "model-00002-of-00002.safetensors");
+        for shard in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] {
+            let bytes = fs::read(folder.path().join(shard)).unwrap();
+            let header_length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            assert_eq!(header_length % 8, 0);
+            assert!(bytes.len() - 8 - header_length <= 20_000);
+            let header = String::from_utf8_lossy(&bytes[8..60]);
+            assert!(header.starts_with(r#"{"__metadata__":{"format":"pt"},"#), "{header}");
         }
     }
-    Ok(())
-}
 
-/// `folder/name` → `folder/.name.<what>-<process>`
-fn beside(out: &Path, what: &str) -> Result<PathBuf> {
-    let Some(name) = out.file_name() else {
-        return Err(Error::checkpoint(out, "is no folder name to save under"));
-    };
-    let mut aside = std::ffi::OsString::from(".");
-    aside.push(name);
-    aside.push(format!(".{what}-{}", std::process::id()));
-    Ok(out.with_file_name(aside))
+    #[test]
+    fn a_checkpoint_is_replaced_as_a_whole() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("deep/model");
+        let shards = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
+        Tiny::clip().save_with(&folder, &shards).unwrap();
+        fs::write(folder.join("README.md"), "mine").unwrap();
+        fs::write(folder.join("tokenizer.json"), "{}").unwrap();
+        // Onto itself, now in one file.
+        let single = SaveOptions { source: Some(folder.clone()), ..SaveOptions::default() };
+        Tiny::clip().save_with(&folder, &single).unwrap();
+        assert_eq!(
+            names(&folder),
+            ["README.md", "config.json", "model.safetensors", "tokenizer.json", "towers"]
+        );
+        assert_eq!(names(folder.parent().unwrap()), ["model"]);
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("photos");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("cat.png"), "").unwrap();
+        let error = Tiny::clip().save_with(&folder, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("holds other files and is no checkpoint"), "{error}");
+        let file = folder.join("cat.png");
+        let error = Tiny::clip().save_with(&file, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("is a file"), "{error}");
+        let error = Tiny::clip().save_with(&file.join("model"), &SaveOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("cannot create"), "{error}");
+        assert_eq!((names(&folder), names(parent.path())), (vec!["cat.png".into()], vec!["photos".into()]));
+    }
+
+    struct Poison;
+
+    impl ModuleMapper for Poison {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor * f32::NAN)
+        }
+    }
+
+    #[test]
+    fn a_broken_model_leaves_the_old_one_in_place() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("model");
+        let mut tiny = Tiny::clip();
+        tiny.save(&folder);
+        tiny.model.language_model = tiny.model.language_model.map(&mut Poison);
+        let error = tiny.save_with(&folder, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("`model.embed_tokens.weight` holds NaN"), "{error}");
+        assert_eq!(names(parent.path()), ["model"]);
+        Checkpoint::open(&folder).unwrap().load(FloatDType::F32, &Device::default()).unwrap();
+    }
+
+    #[test]
+    fn an_interrupted_replacement_is_undone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("model");
+        Tiny::clip().save(&folder);
+        fs::write(folder.join("README.md"), "mine").unwrap();
+        fs::rename(&folder, parent.path().join(".model.old")).unwrap();
+        fs::create_dir(parent.path().join(".model.partial")).unwrap();
+        Tiny::clip().save(&folder);
+        assert_eq!(names(parent.path()), ["model"]);
+        assert!(folder.join("README.md").is_file());
+    }
+
+    #[test]
+    fn files_beside_the_weights_come_along() {
+        let parent = tempfile::tempdir().unwrap();
+        let (source, out) = (parent.path().join("source"), parent.path().join("out"));
+        let tiny = Tiny::clip();
+        tiny.save(&source);
+        let tower = source.join("towers/clip-vit-test");
+        for file in ["tokenizer.json", "generation_config.json", "optimizer.bin"] {
+            fs::write(source.join(file), file).unwrap();
+        }
+        fs::write(tower.join("model.safetensors"), "tower").unwrap();
+        let config = fs::read_to_string(tower.join("config.json")).unwrap();
+        let config = config.replacen('{', "{\n  \"projection_dim\": 16,", 1);
+        fs::write(tower.join("config.json"), &config).unwrap();
+        let options = SaveOptions { source: Some(source), ..SaveOptions::default() };
+        tiny.save_with(&out, &options).unwrap();
+        assert_eq!(
+            names(&out),
+            ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "towers"]
+        );
+        let tower = out.join("towers/clip-vit-test");
+        assert_eq!(names(&tower), ["config.json", "model.safetensors", "preprocessor_config.json"]);
+        assert_eq!(fs::read_to_string(tower.join("config.json")).unwrap(), config);
+    }
+
+    #[test]
+    fn a_tower_from_elsewhere_is_described_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tiny = Tiny::clip();
+        tiny.config.mm_vision_tower = Some("/training/machine/clip-vit-mine".into());
+        let image_processor = ImageProcessorConfig { image_mean: [0.25; 3], ..ImageProcessorConfig::clip(8) };
+        let options =
+            SaveOptions { image_processor: Some(image_processor.clone()), ..SaveOptions::default() };
+        tiny.save_with(folder.path(), &options).unwrap();
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        assert_eq!(checkpoint.config.mm_vision_tower.as_deref(), Some("towers/clip-vit-mine"));
+        assert_eq!(
+            (checkpoint.vision, checkpoint.image_processor),
+            (tiny.vision.clone(), image_processor.clone())
+        );
+        assert_eq!(checkpoint.config.torch_dtype.as_deref(), Some("float32"));
+
+        // Saved onto itself without a word about the processor, it keeps its own.
+        let again = SaveOptions { source: Some(folder.path().into()), ..SaveOptions::default() };
+        tiny.config = checkpoint.config;
+        tiny.save_with(folder.path(), &again).unwrap();
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().image_processor, image_processor);
+    }
+
+    #[test]
+    fn a_tower_known_by_name_gets_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let vision = VisionConfig::clip_vit_large_336();
+        let name = "openai/clip-vit-large-patch14-336".to_string();
+        let config = ParrotConfig { mm_vision_tower: Some(name.clone()), ..ParrotConfig::parrot_7b() };
+        let written = write_tower(folder.path(), &config, &vision, &SaveOptions::default()).unwrap();
+        assert_eq!((written, names(folder.path()).len()), (name, 0));
+    }
 }

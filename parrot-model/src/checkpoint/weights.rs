@@ -4,7 +4,7 @@
 //! they are first touched. Nothing that a header says is believed before it was checked against the file's
 //! length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
@@ -55,6 +55,7 @@ struct WeightFile {
     data_start: usize,
 }
 
+/// `model.safetensors.index.json`: tensor name → file name.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
@@ -102,47 +103,37 @@ impl Weights {
 
     fn from_index(folder: &Path) -> Result<Self> {
         let index_path = folder.join(INDEX_FILE);
-        let text = std::fs::read_to_string(&index_path).map_err(Error::io("read", &index_path))?;
-        let index: Index =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: index_path.clone(), source })?;
+        let index = Index::read(&index_path)?;
+        let shards = index.shards(&index_path)?;
+        let is_missing = |name: &&str| !folder.join(name).is_file();
+        let missing = shards.iter().copied().filter(is_missing);
+        let problems: Vec<String> = missing.map(|name| format!("shard {name} is missing")).collect();
+        if !problems.is_empty() {
+            return Err(Error::Checkpoint { path: index_path, problems });
+        }
 
         let mut problems = Vec::new();
-        let mut files = Vec::new();
-        let mut file_names = BTreeMap::new();
+        let mut files = Vec::with_capacity(shards.len());
         let mut file_of = BTreeMap::new();
-        for name in index.weight_map.values() {
-            if file_names.contains_key(name.as_str()) {
-                continue;
-            }
-            file_names.insert(name.as_str(), files.len());
-            if !is_plain_file_name(name) {
-                problems.push(format!("the index names `{name}`, which is no file of this folder"));
-            } else if !folder.join(name).is_file() {
-                problems.push(format!("shard {name} is missing"));
-            } else {
-                let file = WeightFile::open(&folder.join(name))?;
-                for tensor in file.header.offset_keys() {
-                    if file_of.insert(tensor.clone(), files.len()).is_some() {
-                        problems.push(format!("`{tensor}` lies in several shards"));
-                    }
+        for (i, name) in shards.iter().enumerate() {
+            let file = WeightFile::open(&folder.join(name))?;
+            for tensor in file.header.offset_keys() {
+                if index.weight_map.get(&tensor).is_none_or(|shard| shard != name) {
+                    problems.push(format!("`{tensor}` lies in {name}, but not according to the index"));
                 }
-                files.push(file);
-                continue;
+                file_of.insert(tensor, i);
             }
-            file_names.remove(name.as_str());
+            files.push(file);
         }
-        if problems.is_empty() {
-            for (tensor, file) in &index.weight_map {
-                if file_of.get(tensor) != file_names.get(file.as_str()) {
-                    problems.push(format!("the index looks for `{tensor}` in {file}, where it is not"));
-                }
+        for (tensor, name) in &index.weight_map {
+            if !file_of.contains_key(tensor) {
+                problems.push(format!("`{tensor}` is not in {name}, where the index looks for it"));
             }
         }
-        if problems.is_empty() {
-            Ok(Self { path: folder.to_path_buf(), files, file_of })
-        } else {
-            Err(Error::Checkpoint { path: index_path, problems })
+        if !problems.is_empty() {
+            return Err(Error::Checkpoint { path: index_path, problems });
         }
+        Ok(Self { path: folder.to_path_buf(), files, file_of })
     }
 
     /// The file or folder that was opened.
@@ -160,6 +151,33 @@ impl Weights {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         self.files[*self.file_of.get(name)?].get(name)
+    }
+}
+
+/// The files that an index names, for whoever has to fetch them first.
+#[cfg(feature = "hub")]
+pub(super) fn shard_names(index_path: &Path) -> Result<Vec<String>> {
+    let index = Index::read(index_path)?;
+    Ok(index.shards(index_path)?.into_iter().map(String::from).collect())
+}
+
+impl Index {
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    }
+
+    /// The files that it names, each once; an error if one lies outside the index's folder.
+    fn shards(&self, path: &Path) -> Result<BTreeSet<&str>> {
+        let shards: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
+        let outside = shards.iter().filter(|name| !is_plain_file_name(name));
+        let problems: Vec<String> =
+            outside.map(|name| format!("names `{name}`, which is no file of this folder")).collect();
+        if problems.is_empty() {
+            Ok(shards)
+        } else {
+            Err(Error::Checkpoint { path: path.to_path_buf(), problems })
+        }
     }
 }
 
@@ -216,4 +234,119 @@ fn is_plain_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let plain = matches!(components.next(), Some(Component::Normal(_))) && components.next().is_none();
     plain && !name.contains(['/', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_header;
+    use super::*;
+
+    fn open(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SINGLE_FILE);
+        std::fs::write(&path, bytes).unwrap();
+        Weights::from_file(&path).map(|_| "opened".to_string()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn hostile_files_are_refused() {
+        let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        assert_eq!(open(&with_header(one, &[0; 8])), "opened");
+        let huge = u64::MAX.to_le_bytes();
+        // Sixteen tensors of 2⁶⁰ bytes each: their sum, with the header's length, overflows 64 bits.
+        let step = 1_u64 << 60;
+        let overflowing: Vec<String> = (0..16)
+            .map(|i| {
+                let (start, end) = (i * step, if i == 15 { u64::MAX } else { (i + 1) * step });
+                format!(r#""{i}":{{"dtype":"U8","shape":[{}],"data_offsets":[{start},{end}]}}"#, end - start)
+            })
+            .collect();
+        let overflowing = format!("{{{}}}", overflowing.join(","));
+        for (what, bytes, expected) in [
+            ("empty", Vec::new(), "0 bytes long"),
+            ("shorter than a prefix", vec![1, 2, 3], "3 bytes long"),
+            ("text", b"this is not a safetensors file".to_vec(), "is no safetensors file, or cut off"),
+            ("header longer than the file", huge.to_vec(), "is no safetensors file, or cut off"),
+            ("no JSON", with_header("{nonsense", &[]), "invalid header"),
+            ("no UTF-8", with_header("\u{0}", &[]), "invalid header"),
+            ("cut off", with_header(one, &[0; 7]), "promises 8 bytes, 7 follow"),
+            ("padded", with_header(one, &[0; 9]), "promises 8 bytes, 9 follow"),
+            (
+                "wrong size",
+                with_header(r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, &[0; 8]),
+                "invalid shape",
+            ),
+            (
+                "backwards",
+                with_header(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, &[0; 8]),
+                "invalid offset",
+            ),
+            (
+                "overlap",
+                with_header(
+                    r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+                        "b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
+                    &[0; 12],
+                ),
+                "invalid offset for tensor `b`",
+            ),
+            (
+                "overflowing shape",
+                with_header(
+                    r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#,
+                    &[0; 8],
+                ),
+                "overflow",
+            ),
+            ("overflowing sum", with_header(&overflowing, &[0; 8]), "promises 18446744073709551615 bytes"),
+        ] {
+            let error = open(&bytes);
+            assert!(error.contains(expected), "{what}: {error}");
+        }
+    }
+
+    fn open_index(index: &str, shards: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(INDEX_FILE), index).unwrap();
+        for (name, tensor) in shards {
+            let header = format!(r#"{{"{tensor}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
+            std::fs::write(folder.path().join(name), with_header(&header, &[0; 4])).unwrap();
+        }
+        match Weights::from_folder(folder.path()) {
+            Ok(weights) => weights.names().collect::<Vec<_>>().join(","),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_index_has_to_tell_the_truth() {
+        let index = r#"{"metadata":{"total_size":8},"weight_map":{"a":"1.safetensors","b":"2.safetensors"}}"#;
+        let both = [("1.safetensors", "a"), ("2.safetensors", "b")];
+        assert_eq!(open_index(index, &both), "a,b");
+        for (index, shards, expected) in [
+            (index, &both[..1], "shard 2.safetensors is missing"),
+            (index, &[("1.safetensors", "a"), ("2.safetensors", "c")], "`b` is not in 2.safetensors"),
+            (index, &[("1.safetensors", "b"), ("2.safetensors", "b")], "`b` lies in 1.safetensors"),
+            (r#"{"weight_map":{"a":"../1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":"/1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":"x/1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":"..\\1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":".."}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":""}}"#, &both, "which is no file of this folder"),
+            ("{}", &both, "does not hold valid JSON"),
+        ] {
+            let found = open_index(index, shards);
+            assert!(found.contains(expected), "{index}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_weights_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Weights::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("neither model.safetensors nor"), "{error}");
+        std::fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+        let error = Weights::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("converted to safetensors first"), "{error}");
+    }
 }
