@@ -11,9 +11,12 @@
 //! layout so that the reference reads it back.
 
 mod cast;
+mod hub;
 mod load;
 pub mod names;
 mod save;
+mod staging;
+mod tensors;
 mod tower;
 mod weights;
 
@@ -24,10 +27,13 @@ use burn::tensor::FloatDType;
 
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::parrot::Parrot;
+use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result};
 
+pub use hub::{DownloadProgress, resolve, resolve_with};
 pub use load::load_module;
-pub use save::{ModuleTensor, SaveOptions, module_tensors, save, save_module};
+pub use save::{SaveOptions, save};
+pub use tensors::{ModuleTensor, module_tensors, save_module};
 pub use weights::{StoredTensor, Weights};
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
@@ -37,6 +43,8 @@ pub struct Checkpoint {
     pub config: ParrotConfig,
     /// The vision tower's own `config.json`, or the built-in one of a well-known tower.
     pub vision: VisionConfig,
+    /// The vision tower's `preprocessor_config.json`, or what its family uses.
+    pub image_processor: ImageProcessorConfig,
     path: PathBuf,
     weights: Weights,
     /// Only where the checkpoint's own files lack the tower.
@@ -73,7 +81,14 @@ impl Checkpoint {
             true => None,
             false => Some(tower.weights(path)?),
         };
-        Ok(Self { config, vision: tower.config, path: path.to_path_buf(), weights, tower_weights })
+        Ok(Self {
+            config,
+            vision: tower.config,
+            image_processor: tower.image_processor,
+            path: path.to_path_buf(),
+            weights,
+            tower_weights,
+        })
     }
 
     /// The folder.

@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::weights::Weights;
-use crate::config::{ParrotConfig, VisionConfig};
+use crate::config::{ParrotConfig, TowerKind, VisionConfig};
+use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result};
+
+pub(super) const CONFIG_FILE: &str = "config.json";
+pub(super) const PROCESSOR_FILE: &str = "preprocessor_config.json";
 
 /// A vision tower that was found.
 pub(super) struct Tower {
     pub(super) config: VisionConfig,
+    pub(super) image_processor: ImageProcessorConfig,
     /// `mm_vision_tower`.
     name: String,
     /// Its folder; `None` for a tower known by its name alone.
@@ -18,38 +23,56 @@ pub(super) struct Tower {
 impl Tower {
     /// The tower's own weights, for a checkpoint at `checkpoint` that lacks them.
     pub(super) fn weights(&self, checkpoint: &Path) -> Result<Weights> {
-        match &self.folder {
+        let Self { name, folder, .. } = self;
+        match folder {
             Some(folder) => Weights::from_folder(folder),
-            None => {
-                let name = &self.name;
-                let problem =
-                    format!("holds no vision tower, and neither `{name}` nor ../{name} is a folder");
-                Err(Error::checkpoint(checkpoint, problem))
-            }
+            None if is_local(name) => Err(Error::checkpoint(
+                checkpoint,
+                format!("holds no vision tower, and there is no folder `{name}` in it or beside it"),
+            )),
+            None => Weights::from_folder(super::hub::download_tower(name)?),
         }
     }
 }
 
 /// Looks for `mm_vision_tower` in the checkpoint's folder, then beside it, then among the towers whose
-/// configuration is built in.
+/// configuration is built in, and at last on the hub.
 pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
     let Some(name) = config.mm_vision_tower.clone() else {
         return Err(Error::config("mm_vision_tower", "the vision tower's folder or id", "nothing"));
     };
-    // A path of one component has the empty parent, which joins to a path relative to the working folder.
+    // A relative path of one component has the empty parent, which is the working folder.
     let beside = checkpoint.parent().unwrap_or(checkpoint);
-    let folder = [checkpoint.join(&name), beside.join(&name)]
+    let mut folder = [checkpoint.join(&name), beside.join(&name)]
         .into_iter()
-        .find(|folder| folder.join("config.json").is_file());
-    let config = match (&folder, well_known(&name)) {
-        (Some(folder), _) => VisionConfig::from_file(folder.join("config.json"))?,
+        .find(|folder| folder.join(CONFIG_FILE).is_file());
+    let built_in = well_known(&name);
+    if folder.is_none() && built_in.is_none() && !is_local(&name) && cfg!(feature = "hub") {
+        folder = Some(super::hub::download_tower(&name)?);
+    }
+    let vision = match (&folder, built_in) {
+        (Some(folder), _) => VisionConfig::from_file(folder.join(CONFIG_FILE))?,
         (None, Some(config)) => config,
         (None, None) => {
-            let expected = format!("a folder with a config.json in {} or beside it", checkpoint.display());
+            let expected = format!("a folder with a {CONFIG_FILE} in {} or beside it", checkpoint.display());
             return Err(Error::config("mm_vision_tower", expected, name));
         }
     };
-    Ok(Tower { config, name, folder })
+    let image_processor = folder
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([checkpoint])
+        .map(|folder| folder.join(PROCESSOR_FILE))
+        .find(|file| file.is_file())
+        .map_or_else(
+            || Ok(default_image_processor(&vision)),
+            |file| ImageProcessorConfig::from_file(&file),
+        )?;
+    if image_processor.image_size as usize != vision.image_size {
+        let expected = format!("the vision tower's image_size = {}", vision.image_size);
+        return Err(Error::config("crop_size", expected, image_processor.image_size));
+    }
+    Ok(Tower { config: vision, image_processor, name, folder })
 }
 
 /// The towers of the released models, by the last part of their name: a checkpoint may say
@@ -60,4 +83,18 @@ pub(super) fn well_known(name: &str) -> Option<VisionConfig> {
         "siglip-so400m-patch14-384" => Some(VisionConfig::siglip_so400m_384()),
         _ => None,
     }
+}
+
+/// How a tower without a `preprocessor_config.json` wants its pictures.
+pub(super) fn default_image_processor(vision: &VisionConfig) -> ImageProcessorConfig {
+    let image_size = u32::try_from(vision.image_size).unwrap_or(u32::MAX);
+    match vision.kind {
+        TowerKind::Clip => ImageProcessorConfig::clip(image_size),
+        TowerKind::Siglip => ImageProcessorConfig::siglip(image_size),
+    }
+}
+
+/// Whether a tower's name can only be a path.
+fn is_local(name: &str) -> bool {
+    super::hub::parse_id(name).is_none()
 }

@@ -4,7 +4,7 @@
 //! they are first touched. Nothing that a header says is believed before it was checked against the file's
 //! length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
@@ -55,6 +55,7 @@ struct WeightFile {
     data_start: usize,
 }
 
+/// `model.safetensors.index.json`: tensor name → file name.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
@@ -102,47 +103,37 @@ impl Weights {
 
     fn from_index(folder: &Path) -> Result<Self> {
         let index_path = folder.join(INDEX_FILE);
-        let text = std::fs::read_to_string(&index_path).map_err(Error::io("read", &index_path))?;
-        let index: Index =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: index_path.clone(), source })?;
+        let index = Index::read(&index_path)?;
+        let shards = index.shards(&index_path)?;
+        let is_missing = |name: &&str| !folder.join(name).is_file();
+        let missing = shards.iter().copied().filter(is_missing);
+        let problems: Vec<String> = missing.map(|name| format!("shard {name} is missing")).collect();
+        if !problems.is_empty() {
+            return Err(Error::Checkpoint { path: index_path, problems });
+        }
 
         let mut problems = Vec::new();
-        let mut files = Vec::new();
-        let mut file_names = BTreeMap::new();
+        let mut files = Vec::with_capacity(shards.len());
         let mut file_of = BTreeMap::new();
-        for name in index.weight_map.values() {
-            if file_names.contains_key(name.as_str()) {
-                continue;
-            }
-            file_names.insert(name.as_str(), files.len());
-            if !is_plain_file_name(name) {
-                problems.push(format!("the index names `{name}`, which is no file of this folder"));
-            } else if !folder.join(name).is_file() {
-                problems.push(format!("shard {name} is missing"));
-            } else {
-                let file = WeightFile::open(&folder.join(name))?;
-                for tensor in file.header.offset_keys() {
-                    if file_of.insert(tensor.clone(), files.len()).is_some() {
-                        problems.push(format!("`{tensor}` lies in several shards"));
-                    }
+        for (i, name) in shards.iter().enumerate() {
+            let file = WeightFile::open(&folder.join(name))?;
+            for tensor in file.header.offset_keys() {
+                if index.weight_map.get(&tensor).is_none_or(|shard| shard != name) {
+                    problems.push(format!("`{tensor}` lies in {name}, but not according to the index"));
                 }
-                files.push(file);
-                continue;
+                file_of.insert(tensor, i);
             }
-            file_names.remove(name.as_str());
+            files.push(file);
         }
-        if problems.is_empty() {
-            for (tensor, file) in &index.weight_map {
-                if file_of.get(tensor) != file_names.get(file.as_str()) {
-                    problems.push(format!("the index looks for `{tensor}` in {file}, where it is not"));
-                }
+        for (tensor, name) in &index.weight_map {
+            if !file_of.contains_key(tensor) {
+                problems.push(format!("`{tensor}` is not in {name}, where the index looks for it"));
             }
         }
-        if problems.is_empty() {
-            Ok(Self { path: folder.to_path_buf(), files, file_of })
-        } else {
-            Err(Error::Checkpoint { path: index_path, problems })
+        if !problems.is_empty() {
+            return Err(Error::Checkpoint { path: index_path, problems });
         }
+        Ok(Self { path: folder.to_path_buf(), files, file_of })
     }
 
     /// The file or folder that was opened.
@@ -160,6 +151,33 @@ impl Weights {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         self.files[*self.file_of.get(name)?].get(name)
+    }
+}
+
+/// The files that an index names, for whoever has to fetch them first.
+#[cfg(feature = "hub")]
+pub(super) fn shard_names(index_path: &Path) -> Result<Vec<String>> {
+    let index = Index::read(index_path)?;
+    Ok(index.shards(index_path)?.into_iter().map(String::from).collect())
+}
+
+impl Index {
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    }
+
+    /// The files that it names, each once; an error if one lies outside the index's folder.
+    fn shards(&self, path: &Path) -> Result<BTreeSet<&str>> {
+        let shards: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
+        let outside = shards.iter().filter(|name| !is_plain_file_name(name));
+        let problems: Vec<String> =
+            outside.map(|name| format!("names `{name}`, which is no file of this folder")).collect();
+        if problems.is_empty() {
+            Ok(shards)
+        } else {
+            Err(Error::Checkpoint { path: path.to_path_buf(), problems })
+        }
     }
 }
 

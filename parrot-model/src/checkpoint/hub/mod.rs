@@ -1,0 +1,75 @@
+//! Models by their id on the Hugging Face hub, e.g. `AIDC-AI/Parrot-7B`.
+//!
+//! Files are kept in the cache that all Hugging Face tools share. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
+//! `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean there. When the hub cannot be reached, what the cache
+//! holds is used.
+
+#[cfg(feature = "hub")]
+mod remote;
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Told about a download as it goes: the file, its bytes so far and in all.
+pub type DownloadProgress = std::sync::Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
+
+/// A model's folder: the one that was named, or the cached files of the model with this id on the hub,
+/// downloaded first if need be (cargo feature `hub`).
+///
+/// Only `owner/name` is taken for an id, and only if there is no folder `owner` here.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] when this is a path and no folder; [`Error::Hub`] when the model cannot be
+/// downloaded.
+pub fn resolve(id_or_path: &str) -> Result<PathBuf> {
+    resolve_with(id_or_path, None)
+}
+
+/// [`resolve`] with a callback for downloads.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_with(id_or_path: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    let path = Path::new(id_or_path);
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    match parse_id(id_or_path) {
+        Some((owner, _)) if !path.exists() && !Path::new(owner).is_dir() => {
+            remote::download_model(id_or_path, progress)
+        }
+        _ if path.exists() => Err(Error::checkpoint(path, "is a file, not a model's folder")),
+        _ => Err(Error::checkpoint(path, "no such folder")),
+    }
+}
+
+/// The description and weights of a vision tower.
+pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
+    remote::download_tower(id)
+}
+
+/// Splits `owner/name`; `None` for anything else.
+pub(super) fn parse_id(id: &str) -> Option<(&str, &str)> {
+    let is_part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    id.split_once('/').filter(|(owner, name)| is_part(owner) && is_part(name))
+}
+
+#[cfg(not(feature = "hub"))]
+mod remote {
+    use super::{DownloadProgress, Error, PathBuf, Result};
+
+    pub(super) fn download_model(id: &str, _progress: Option<DownloadProgress>) -> Result<PathBuf> {
+        download_tower(id)
+    }
+
+    pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
+        let reason = "no such folder, and this program was built without the feature `hub`".to_string();
+        Err(Error::Hub { id: id.into(), reason })
+    }
+}

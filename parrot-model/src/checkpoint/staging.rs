@@ -1,0 +1,110 @@
+//! Replacing a folder as a whole, or not at all.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::weights::{INDEX_FILE, SINGLE_FILE};
+use crate::{Error, Result};
+
+/// A folder beside its destination, removed again unless it is published.
+pub(super) struct Staging {
+    path: PathBuf,
+    destination: PathBuf,
+    /// Where the destination's former content waits until the new one is in place.
+    old: PathBuf,
+}
+
+impl Staging {
+    /// Creates `.<name>.partial` beside `destination`, and tidies up after a process that died while
+    /// publishing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] when the destination is a file or holds something that is no checkpoint;
+    /// [`Error::Io`] when the folder cannot be created.
+    pub(super) fn create(destination: &Path) -> Result<Self> {
+        let Some(name) = destination.file_name() else {
+            return Err(Error::checkpoint(destination, "is no folder name to save under"));
+        };
+        let beside = |suffix| {
+            let mut hidden = OsString::from(".");
+            hidden.push(name);
+            hidden.push(suffix);
+            destination.with_file_name(hidden)
+        };
+        let (path, old) = (beside(".partial"), beside(".old"));
+        if old.exists() && !destination.exists() {
+            fs::rename(&old, destination).map_err(Error::io("restore", destination))?;
+        }
+        check(destination)?;
+        remove(&old)?;
+        remove(&path)?;
+        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        Ok(Self { path, destination: destination.to_path_buf(), old })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the destination's place. What stood there and is neither replaced nor a weight file is kept.
+    pub(super) fn publish(self) -> Result<()> {
+        let Self { path, destination, old } = &self;
+        let replaces = destination.exists();
+        if replaces {
+            fs::rename(destination, old).map_err(Error::io("replace", destination))?;
+        }
+        if let Err(error) = fs::rename(path, destination) {
+            if replaces {
+                // Best effort: the former content is also found again by the next `create`.
+                let _ = fs::rename(old, destination);
+            }
+            return Err(Error::io("create", destination)(error));
+        }
+        if replaces {
+            keep_other_files(old, destination)?;
+        }
+        remove(old)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Refuses to replace what is no checkpoint.
+fn check(destination: &Path) -> Result<()> {
+    if !destination.exists() {
+        return Ok(());
+    }
+    if !destination.is_dir() {
+        return Err(Error::checkpoint(destination, "is a file, not a folder to save into"));
+    }
+    let has = |name: &str| destination.join(name).is_file();
+    let is_checkpoint = has("config.json") && (has(SINGLE_FILE) || has(INDEX_FILE));
+    let is_empty = fs::read_dir(destination).map_err(Error::io("read", destination))?.next().is_none();
+    if is_checkpoint || is_empty {
+        return Ok(());
+    }
+    Err(Error::checkpoint(destination, "holds other files and is no checkpoint; choose another folder"))
+}
+
+fn keep_other_files(old: &Path, new: &Path) -> Result<()> {
+    for entry in fs::read_dir(old).map_err(Error::io("read", old))? {
+        let entry = entry.map_err(Error::io("read", old))?;
+        let name = entry.file_name();
+        let is_weights = Path::new(&name).extension().is_some_and(|extension| extension == "safetensors");
+        let to = new.join(&name);
+        if !is_weights && name != INDEX_FILE && !to.exists() {
+            fs::rename(entry.path(), &to).map_err(Error::io("move", &to))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() { fs::remove_dir_all(folder).map_err(Error::io("remove", folder)) } else { Ok(()) }
+}
