@@ -106,3 +106,65 @@ pub(super) fn stored_dtype(dtype: DType) -> Result<Dtype, String> {
         other => Err(format!("is held as {other:?}; f32, f16 and bf16 can be stored")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(dtype: Dtype, bytes: &[u8]) -> StoredTensor<'_> {
+        let shape: &'static [usize] = Box::leak(vec![bytes.len() * 8 / dtype.bitsize()].into_boxed_slice());
+        StoredTensor { dtype, shape, bytes }
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn a_cast_to_the_stored_dtype_changes_no_bit() {
+        for (stored_as, dtype) in [(Dtype::F16, FloatDType::F16), (Dtype::BF16, FloatDType::BF16)] {
+            // Every bit pattern, subnormals and −0 included, but for infinities and NaN; at an odd address.
+            let is_finite = |bits: &u16| match dtype {
+                FloatDType::F16 => f16::from_bits(*bits).is_finite(),
+                _ => bf16::from_bits(*bits).is_finite(),
+            };
+            let mut bytes = vec![0];
+            bytes.extend((0..=u16::MAX).filter(is_finite).flat_map(u16::to_le_bytes));
+            let data = cast(stored(stored_as, &bytes[1..]), dtype).unwrap();
+            assert_eq!(data.as_bytes(), &bytes[1..]);
+            let wide = cast(stored(stored_as, &bytes[1..]), FloatDType::F32).unwrap();
+            let back = cast(stored(Dtype::F32, wide.as_bytes()), dtype).unwrap();
+            assert_eq!(back.as_bytes(), &bytes[1..]);
+        }
+    }
+
+    #[test]
+    fn casts_round_to_nearest_even() {
+        let bytes = floats(&[1.0, 1.0 + 2_f32.powi(-9), 1.0 + 3.0 * 2_f32.powi(-9), -65_504.0]);
+        let data = cast(stored(Dtype::F32, &bytes), FloatDType::BF16).unwrap();
+        let expected = [1.0, 1.0, 1.0078125, -65_536.0].map(bf16::from_f32);
+        assert_eq!(data.as_slice::<bf16>().unwrap(), expected);
+        let data = cast(stored(Dtype::F32, &bytes[12..]), FloatDType::F16).unwrap();
+        assert_eq!(data.as_slice::<f16>().unwrap(), [f16::MIN]);
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_refused() {
+        let mut many = vec![1.0; 3 * CHUNK + 5];
+        many[2 * CHUNK + 7] = f32::NAN;
+        let large = bf16::from_f32(1e5).to_le_bytes();
+        for (dtype, bytes, target, expected) in [
+            (Dtype::F32, floats(&many), FloatDType::F32, "holds NaN"),
+            (Dtype::F32, floats(&[f32::NEG_INFINITY]), FloatDType::BF16, "holds -inf"),
+            (Dtype::F16, f16::NAN.to_le_bytes().to_vec(), FloatDType::F32, "holds NaN"),
+            (Dtype::BF16, bf16::INFINITY.to_le_bytes().to_vec(), FloatDType::BF16, "holds inf"),
+            (Dtype::BF16, large.to_vec(), FloatDType::F16, "holds 99840, which F16 cannot hold"),
+            (Dtype::F32, floats(&[f32::MAX]), FloatDType::BF16, "which BF16 cannot hold"),
+            (Dtype::I64, vec![0; 8], FloatDType::F32, "is stored as I64"),
+            (Dtype::F32, floats(&[1.0]), FloatDType::F64, "cannot be read as F64"),
+        ] {
+            let error = cast(stored(dtype, &bytes), target).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

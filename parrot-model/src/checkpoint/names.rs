@@ -116,3 +116,106 @@ pub(super) fn is_surplus(name: &str, config: &ParrotConfig, vision: &VisionConfi
     let last_layer = format!("vision_model.encoder.layers.{}.", vision.num_hidden_layers - 1);
     name.starts_with("vision_model.head.") || name.starts_with(&last_layer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::super::testing::Tiny;
+    use super::*;
+
+    /// The layout that the reference writes.
+    #[test]
+    fn a_clip_model_has_the_reference_names_and_shapes() {
+        let tiny = Tiny::clip();
+        let mut found: Vec<String> = load::parameters(&tiny.model, &parrot(&tiny.config).unwrap())
+            .into_iter()
+            .map(|wanted| format!("{} {:?}", wanted.name, wanted.shape))
+            // The second of each kind of layer has the same names as the first.
+            .filter(|name| !name.contains("layers.1.") && !name.contains("experts.1."))
+            .collect();
+        found.sort();
+        let tower = "model.vision_tower.vision_tower.vision_model";
+        let mut expected: Vec<String> = [
+            "lm_head.weight [24, 16]",
+            "model.embed_tokens.weight [24, 16]",
+            "model.layers.0.input_layernorm.weight [16]",
+            "model.layers.0.mlp.down_proj.weight [16, 20]",
+            "model.layers.0.mlp.gate_proj.weight [20, 16]",
+            "model.layers.0.mlp.up_proj.weight [20, 16]",
+            "model.layers.0.post_attention_layernorm.weight [16]",
+            "model.layers.0.self_attn.k_proj.bias [8]",
+            "model.layers.0.self_attn.k_proj.weight [8, 16]",
+            "model.layers.0.self_attn.o_proj.weight [16, 16]",
+            "model.layers.0.self_attn.q_proj.bias [16]",
+            "model.layers.0.self_attn.q_proj.weight [16, 16]",
+            "model.layers.0.self_attn.v_proj.bias [8]",
+            "model.layers.0.self_attn.v_proj.weight [8, 16]",
+            "model.mm_projector.0.bias [16]",
+            "model.mm_projector.0.weight [16, 12]",
+            "model.mm_projector.2.bias [16]",
+            "model.mm_projector.2.weight [16, 16]",
+            "model.moe_model.experts.0.down_proj.weight [16, 10]",
+            "model.moe_model.experts.0.gate_proj.weight [10, 16]",
+            "model.moe_model.experts.0.up_proj.weight [10, 16]",
+            "model.moe_model.gate.weight [2, 16]",
+            "model.norm.weight [16]",
+        ]
+        .map(String::from)
+        .into();
+        expected.extend(
+            [
+                "embeddings.class_embedding [12]",
+                "embeddings.patch_embedding.weight [12, 3, 4, 4]",
+                "embeddings.position_embedding.weight [5, 12]",
+                "encoder.layers.0.layer_norm1.bias [12]",
+                "encoder.layers.0.layer_norm1.weight [12]",
+                "encoder.layers.0.layer_norm2.bias [12]",
+                "encoder.layers.0.layer_norm2.weight [12]",
+                "encoder.layers.0.mlp.fc1.bias [18]",
+                "encoder.layers.0.mlp.fc1.weight [18, 12]",
+                "encoder.layers.0.mlp.fc2.bias [12]",
+                "encoder.layers.0.mlp.fc2.weight [12, 18]",
+                "encoder.layers.0.self_attn.k_proj.bias [12]",
+                "encoder.layers.0.self_attn.k_proj.weight [12, 12]",
+                "encoder.layers.0.self_attn.out_proj.bias [12]",
+                "encoder.layers.0.self_attn.out_proj.weight [12, 12]",
+                "encoder.layers.0.self_attn.q_proj.bias [12]",
+                "encoder.layers.0.self_attn.q_proj.weight [12, 12]",
+                "encoder.layers.0.self_attn.v_proj.bias [12]",
+                "encoder.layers.0.self_attn.v_proj.weight [12, 12]",
+                "post_layernorm.bias [12]",
+                "post_layernorm.weight [12]",
+                "pre_layrnorm.bias [12]",
+                "pre_layrnorm.weight [12]",
+            ]
+            .map(|name| format!("{tower}.{name}")),
+        );
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_siglip_model_lacks_the_class_token_and_a_tied_head() {
+        let tiny = Tiny::siglip();
+        let names: Vec<String> = load::parameters(&tiny.model, &parrot(&tiny.config).unwrap())
+            .into_iter()
+            .map(|wanted| wanted.name)
+            .collect();
+        let has = |name: &str| names.iter().any(|found| found.ends_with(name));
+        assert!(has("vision_model.embeddings.patch_embedding.bias"));
+        assert!(has("vision_model.encoder.layers.1.mlp.fc1.weight"));
+        for absent in ["class_embedding", "pre_layrnorm.weight", "layers.2.mlp.fc1.weight", "lm_head.weight"]
+        {
+            assert!(!has(absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_linear_projector_has_no_number() {
+        let path = |text: &str| text.split('.').map(String::from).collect::<Vec<_>>();
+        let linear = projector(ProjectorKind::Linear);
+        assert_eq!(linear(&path("layers.0.weight")), "model.mm_projector.weight");
+        let mlp = projector(ProjectorKind::Mlp(3));
+        assert_eq!(mlp(&path("layers.2.bias")), "model.mm_projector.4.bias");
+    }
+}

@@ -198,3 +198,160 @@ fn copy_if_present(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{ModuleMapper, Param};
+    use burn::prelude::*;
+
+    use super::super::testing::Tiny;
+    use super::super::{Checkpoint, Weights};
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn shards_are_named_and_indexed_as_transformers_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
+        Tiny::clip().save_with(folder.path(), &options).unwrap();
+        assert_eq!(
+            names(folder.path()),
+            [
+                "config.json",
+                "model-00001-of-00002.safetensors",
+                "model-00002-of-00002.safetensors",
+                "model.safetensors.index.json",
+                "towers"
+            ]
+        );
+        let index = fs::read_to_string(folder.path().join(INDEX_FILE)).unwrap();
+        let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+        let weights = Weights::from_folder(folder.path()).unwrap();
+        let total: usize = weights.names().map(|name| weights.get(name).unwrap().bytes.len()).sum();
+        assert_eq!(index["metadata"]["total_size"], total);
+        let map = index["weight_map"].as_object().unwrap();
+        assert!(map.keys().map(String::as_str).eq(weights.names()));
+        assert_eq!(map["lm_head.weight"], "model-00002-of-00002.safetensors");
+        for shard in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] {
+            let bytes = fs::read(folder.path().join(shard)).unwrap();
+            let header_length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            assert_eq!(header_length % 8, 0);
+            assert!(bytes.len() - 8 - header_length <= 20_000);
+            let header = String::from_utf8_lossy(&bytes[8..60]);
+            assert!(header.starts_with(r#"{"__metadata__":{"format":"pt"},"#), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_replaced_as_a_whole() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("deep/model");
+        let shards = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
+        Tiny::clip().save_with(&folder, &shards).unwrap();
+        fs::write(folder.join("README.md"), "mine").unwrap();
+        fs::write(folder.join("tokenizer.json"), "{}").unwrap();
+        // Onto itself, now in one file.
+        let single = SaveOptions { source: Some(folder.clone()), ..SaveOptions::default() };
+        Tiny::clip().save_with(&folder, &single).unwrap();
+        assert_eq!(
+            names(&folder),
+            ["README.md", "config.json", "model.safetensors", "tokenizer.json", "towers"]
+        );
+        assert_eq!(names(folder.parent().unwrap()), ["model"]);
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("photos");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("cat.png"), "").unwrap();
+        let error = Tiny::clip().save_with(&folder, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("holds other files and is no checkpoint"), "{error}");
+        let file = folder.join("cat.png");
+        let error = Tiny::clip().save_with(&file, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("is a file"), "{error}");
+        let error = Tiny::clip().save_with(&file.join("model"), &SaveOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("cannot create"), "{error}");
+        assert_eq!((names(&folder), names(parent.path())), (vec!["cat.png".into()], vec!["photos".into()]));
+    }
+
+    struct Poison;
+
+    impl ModuleMapper for Poison {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor * f32::NAN)
+        }
+    }
+
+    #[test]
+    fn a_broken_model_leaves_the_old_one_in_place() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("model");
+        let mut tiny = Tiny::clip();
+        tiny.save(&folder);
+        tiny.model.language_model = tiny.model.language_model.map(&mut Poison);
+        let error = tiny.save_with(&folder, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("`model.embed_tokens.weight` holds NaN"), "{error}");
+        assert_eq!(names(parent.path()), ["model"]);
+        Checkpoint::open(&folder).unwrap().load(FloatDType::F32, &Device::default()).unwrap();
+    }
+
+    #[test]
+    fn an_interrupted_replacement_is_undone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("model");
+        Tiny::clip().save(&folder);
+        fs::write(folder.join("README.md"), "mine").unwrap();
+        fs::rename(&folder, parent.path().join(".model.old")).unwrap();
+        fs::create_dir(parent.path().join(".model.partial")).unwrap();
+        Tiny::clip().save(&folder);
+        assert_eq!(names(parent.path()), ["model"]);
+        assert!(folder.join("README.md").is_file());
+    }
+
+    #[test]
+    fn files_beside_the_weights_come_along() {
+        let parent = tempfile::tempdir().unwrap();
+        let (source, out) = (parent.path().join("source"), parent.path().join("out"));
+        let tiny = Tiny::clip();
+        tiny.save(&source);
+        let tower = source.join("towers/clip-vit-test");
+        for file in ["tokenizer.json", "generation_config.json", "optimizer.bin"] {
+            fs::write(source.join(file), file).unwrap();
+        }
+        fs::write(tower.join("model.safetensors"), "tower").unwrap();
+        let config = fs::read_to_string(tower.join("config.json")).unwrap();
+        let config = config.replacen('{', "{\n  \"projection_dim\": 16,", 1);
+        fs::write(tower.join("config.json"), &config).unwrap();
+        let options = SaveOptions { source: Some(source), ..SaveOptions::default() };
+        tiny.save_with(&out, &options).unwrap();
+        assert_eq!(
+            names(&out),
+            ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "towers"]
+        );
+        let tower = out.join("towers/clip-vit-test");
+        assert_eq!(names(&tower), ["config.json", "model.safetensors", "preprocessor_config.json"]);
+        assert_eq!(fs::read_to_string(tower.join("config.json")).unwrap(), config);
+    }
+
+    #[test]
+    fn a_tower_from_elsewhere_is_described_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tiny = Tiny::clip();
+        tiny.config.mm_vision_tower = Some("/training/machine/clip-vit-mine".into());
+        tiny.save(folder.path());
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        assert_eq!(checkpoint.config.mm_vision_tower.as_deref(), Some("towers/clip-vit-mine"));
+        assert_eq!((checkpoint.vision, checkpoint.image_processor), (tiny.vision, tiny.image_processor));
+        assert_eq!(checkpoint.config.torch_dtype.as_deref(), Some("float32"));
+    }
+}

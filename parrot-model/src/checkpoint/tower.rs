@@ -25,7 +25,9 @@ impl Tower {
     pub(super) fn weights(&self, checkpoint: &Path) -> Result<Weights> {
         let Self { name, folder, .. } = self;
         match folder {
-            Some(folder) => Weights::from_folder(folder),
+            Some(folder) => Weights::from_folder(folder).map_err(|error| {
+                Error::checkpoint(checkpoint, format!("holds no vision tower, and its folder: {error}"))
+            }),
             None if is_local(name) => Err(Error::checkpoint(
                 checkpoint,
                 format!("holds no vision tower, and there is no folder `{name}` in it or beside it"),

@@ -235,3 +235,118 @@ fn is_plain_file_name(name: &str) -> bool {
     let plain = matches!(components.next(), Some(Component::Normal(_))) && components.next().is_none();
     plain && !name.contains(['/', '\\'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_header;
+    use super::*;
+
+    fn open(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SINGLE_FILE);
+        std::fs::write(&path, bytes).unwrap();
+        Weights::from_file(&path).map(|_| "opened".to_string()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn hostile_files_are_refused() {
+        let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        assert_eq!(open(&with_header(one, &[0; 8])), "opened");
+        let huge = u64::MAX.to_le_bytes();
+        // Sixteen tensors of 2⁶⁰ bytes each: their sum, with the header's length, overflows 64 bits.
+        let step = 1_u64 << 60;
+        let overflowing: Vec<String> = (0..16)
+            .map(|i| {
+                let (start, end) = (i * step, if i == 15 { u64::MAX } else { (i + 1) * step });
+                format!(r#""{i}":{{"dtype":"U8","shape":[{}],"data_offsets":[{start},{end}]}}"#, end - start)
+            })
+            .collect();
+        let overflowing = format!("{{{}}}", overflowing.join(","));
+        for (what, bytes, expected) in [
+            ("empty", Vec::new(), "0 bytes long"),
+            ("shorter than a prefix", vec![1, 2, 3], "3 bytes long"),
+            ("text", b"this is not a safetensors file".to_vec(), "is no safetensors file, or cut off"),
+            ("header longer than the file", huge.to_vec(), "is no safetensors file, or cut off"),
+            ("no JSON", with_header("{nonsense", &[]), "invalid header"),
+            ("no UTF-8", with_header("\u{0}", &[]), "invalid header"),
+            ("cut off", with_header(one, &[0; 7]), "promises 8 bytes, 7 follow"),
+            ("padded", with_header(one, &[0; 9]), "promises 8 bytes, 9 follow"),
+            (
+                "wrong size",
+                with_header(r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, &[0; 8]),
+                "invalid shape",
+            ),
+            (
+                "backwards",
+                with_header(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, &[0; 8]),
+                "invalid offset",
+            ),
+            (
+                "overlap",
+                with_header(
+                    r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+                        "b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
+                    &[0; 12],
+                ),
+                "invalid offset for tensor `b`",
+            ),
+            (
+                "overflowing shape",
+                with_header(
+                    r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#,
+                    &[0; 8],
+                ),
+                "overflow",
+            ),
+            ("overflowing sum", with_header(&overflowing, &[0; 8]), "promises 18446744073709551615 bytes"),
+        ] {
+            let error = open(&bytes);
+            assert!(error.contains(expected), "{what}: {error}");
+        }
+    }
+
+    fn open_index(index: &str, shards: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(INDEX_FILE), index).unwrap();
+        for (name, tensor) in shards {
+            let header = format!(r#"{{"{tensor}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
+            std::fs::write(folder.path().join(name), with_header(&header, &[0; 4])).unwrap();
+        }
+        match Weights::from_folder(folder.path()) {
+            Ok(weights) => weights.names().collect::<Vec<_>>().join(","),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_index_has_to_tell_the_truth() {
+        let index = r#"{"metadata":{"total_size":8},"weight_map":{"a":"1.safetensors","b":"2.safetensors"}}"#;
+        let both = [("1.safetensors", "a"), ("2.safetensors", "b")];
+        assert_eq!(open_index(index, &both), "a,b");
+        for (index, shards, expected) in [
+            (index, &both[..1], "shard 2.safetensors is missing"),
+            (index, &[("1.safetensors", "a"), ("2.safetensors", "c")], "`b` is not in 2.safetensors"),
+            (index, &[("1.safetensors", "b"), ("2.safetensors", "b")], "`b` lies in 1.safetensors"),
+            (r#"{"weight_map":{"a":"../1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":"/1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":"x/1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":"..\\1.safetensors"}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":".."}}"#, &both, "which is no file of this folder"),
+            (r#"{"weight_map":{"a":""}}"#, &both, "which is no file of this folder"),
+            ("{}", &both, "does not hold valid JSON"),
+        ] {
+            let found = open_index(index, shards);
+            assert!(found.contains(expected), "{index}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_weights_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Weights::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("neither model.safetensors nor"), "{error}");
+        std::fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+        let error = Weights::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("converted to safetensors first"), "{error}");
+    }
+}

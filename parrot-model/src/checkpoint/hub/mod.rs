@@ -6,6 +6,8 @@
 
 #[cfg(feature = "hub")]
 mod remote;
+#[cfg(all(test, feature = "hub"))]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -71,5 +73,41 @@ mod remote {
     pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
         let reason = "no such folder, and this program was built without the feature `hub`".to_string();
         Err(Error::Hub { id: id.into(), reason })
+    }
+}
+
+#[cfg(test)]
+mod path_tests {
+    use super::*;
+
+    #[test]
+    fn only_owner_and_name_are_an_id() {
+        assert_eq!(parse_id("AIDC-AI/Parrot-7B"), Some(("AIDC-AI", "Parrot-7B")));
+        for path in [
+            "parrot",
+            "./parrot",
+            "../parrot",
+            "/models/parrot",
+            "a/b/c",
+            "a/b/",
+            "~/parrot",
+            "a/..",
+            "a b/c",
+            "",
+        ] {
+            assert_eq!(parse_id(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_not_looked_up_on_the_hub() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+        assert_eq!(resolve(&path("")).unwrap(), folder.path());
+        assert!(resolve(&path("missing")).unwrap_err().to_string().contains("no such folder"));
+        std::fs::write(path("file"), "").unwrap();
+        assert!(resolve(&path("file")).unwrap_err().to_string().contains("is a file"));
+        // Tests run in the package's folder, which has a `src`.
+        assert!(resolve("src/missing").unwrap_err().to_string().contains("no such folder"));
     }
 }

@@ -41,7 +41,7 @@ fn is_offline() -> bool {
 }
 
 /// One model on the hub.
-struct Repository {
+pub(super) struct Repository {
     id: String,
     remote: HFRepositorySync<RepoTypeModel>,
     offline: bool,
@@ -49,7 +49,7 @@ struct Repository {
 }
 
 impl Repository {
-    fn open(
+    pub(super) fn open(
         id: &str,
         client: HFClientBuilder,
         offline: bool,
@@ -62,7 +62,7 @@ impl Repository {
     }
 
     /// Everything that [`Checkpoint`](crate::checkpoint::Checkpoint) and the tokenizer read.
-    fn model(&self) -> Result<PathBuf> {
+    pub(super) fn model(&self) -> Result<PathBuf> {
         let (folder, revision) = self.snapshot()?;
         let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
         for name in OPTIONAL {

@@ -1,0 +1,217 @@
+//! Against a server of our own on this machine.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use hf_hub::HFClient;
+
+use super::super::testing::Tiny;
+use super::super::{Checkpoint, SaveOptions};
+use super::DownloadProgress;
+use super::remote::Repository;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A hub with one model, `owner/model`, that answers until the test ends.
+struct Server {
+    endpoint: String,
+    /// `METHOD path`, and the token if one was sent.
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Default, Clone)]
+struct Behaviour {
+    files: BTreeMap<String, Vec<u8>>,
+    token: Option<&'static str>,
+    /// Answers downloads with an error page, as an overloaded server does.
+    broken_downloads: bool,
+}
+
+impl Server {
+    fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _ = answer(stream, &behaviour, &seen);
+            }
+        });
+        Self { endpoint, requests }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().unwrap_or(Ok(String::new()))?;
+    let (mut token, mut known_etag) = (String::new(), String::new());
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(": ").unwrap_or_default();
+        match name.to_lowercase().as_str() {
+            "authorization" => token = value.trim_start_matches("Bearer ").to_string(),
+            "if-none-match" => known_etag = value.to_string(),
+            _ => {}
+        }
+    }
+    let mut parts = request.split(' ');
+    let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    seen.lock().unwrap().push(format!("{method} {path} {token}").trim_end().to_string());
+    let file = path
+        .strip_prefix("/owner/model/resolve/")
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(_, name)| behaviour.files.get_key_value(name));
+    let etag = file.map_or(String::new(), |(name, _)| format!("\"{}\"", name.replace('/', "-")));
+    let (status, body): (_, &[u8]) = match file {
+        _ if behaviour.token.is_some_and(|expected| token != expected) => ("401 Unauthorized", b""),
+        None => ("404 Not Found", b"no such file"),
+        Some(_) if known_etag == etag => ("304 Not Modified", b""),
+        Some(_) if behaviour.broken_downloads && method == "GET" => ("403 Forbidden", b"go away"),
+        Some((_, body)) => ("200 OK", body),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nETag: {etag}\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )?;
+    if method == "GET" { stream.write_all(body) } else { Ok(()) }
+}
+
+/// The files of a folder, by their path in it.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(root, &path, files);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    collect(folder, folder, &mut found);
+    found
+}
+
+/// A model in several shards, with things that nobody needs.
+fn model() -> Behaviour {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
+    Tiny::clip().save_with(folder.path(), &options).unwrap();
+    let mut files = files(folder.path());
+    files.insert("tokenizer.json".into(), b"{}".to_vec());
+    files.insert("pytorch_model.bin".into(), vec![0; 100]);
+    files.insert("README.md".into(), vec![0; 100]);
+    Behaviour { files, ..Behaviour::default() }
+}
+
+fn download(
+    endpoint: &str,
+    cache: &Path,
+    token: Option<&str>,
+    offline: bool,
+    progress: Option<DownloadProgress>,
+) -> crate::Result<PathBuf> {
+    let client = HFClient::builder()
+        .endpoint(endpoint)
+        .cache_dir(cache)
+        .token(token.unwrap_or("nobody"))
+        .retry_max_attempts(1)
+        .retry_base_delay(Duration::from_millis(1));
+    Repository::open("owner/model", client, offline, progress)?.model()
+}
+
+#[test]
+fn a_model_is_downloaded_once() {
+    let server = Server::start(model());
+    let cache = tempfile::tempdir().unwrap();
+    let told = Arc::new(Mutex::new(BTreeMap::new()));
+    let tell = Arc::clone(&told);
+    let progress: DownloadProgress = Arc::new(move |file: &str, done, total| {
+        tell.lock().unwrap().insert(file.to_string(), (done, total));
+    });
+    let folder = download(&server.endpoint, cache.path(), None, false, Some(progress)).unwrap();
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    checkpoint.load(FloatDType::F32, &Device::default()).unwrap();
+    assert!(folder.join("tokenizer.json").is_file());
+    assert!(!folder.join("pytorch_model.bin").exists() && !folder.join("README.md").exists());
+    let (done, total) = told.lock().unwrap()["model-00001-of-00002.safetensors"];
+    assert!(done == total && total > 10_000);
+
+    // The second time only asks whether there is a newer commit, and for what was not there.
+    let before = server.requests().len();
+    assert_eq!(download(&server.endpoint, cache.path(), None, false, None).unwrap(), folder);
+    let again = server.requests().split_off(before);
+    assert!(!again.iter().any(|request| request.starts_with("GET")), "{again:?}");
+
+    // Without the hub, the cache serves: asked to be offline, or because nobody answers.
+    assert_eq!(download(&server.endpoint, cache.path(), None, true, None).unwrap(), folder);
+}
+
+#[test]
+fn what_goes_wrong_is_said_in_one_line() {
+    let cache = tempfile::tempdir().unwrap();
+    let error = |endpoint: &str, token, offline| {
+        let error = download(endpoint, cache.path(), token, offline, None).unwrap_err().to_string();
+        assert!(!error.contains('\n') && error.starts_with("model owner/model: "), "{error}");
+        error
+    };
+    let empty = Server::start(Behaviour::default());
+    let found = error(&empty.endpoint, None, false);
+    assert!(found.contains("no such model, or the model has no config.json"), "{found}");
+
+    let private = Server::start(Behaviour { token: Some("secret"), ..model() });
+    let found = error(&private.endpoint, Some("wrong"), false);
+    assert!(found.contains("set HF_TOKEN"), "{found}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let found = error(&format!("http://{closed}"), None, false);
+    assert!(found.contains("cannot reach http://127.0.0.1") && found.contains("refused"), "{found}");
+
+    let found = error(&empty.endpoint, None, true);
+    assert!(found.contains("config.json is not in the cache, and HF_HUB_OFFLINE"), "{found}");
+
+    let overloaded = Server::start(Behaviour { broken_downloads: true, ..model() });
+    let found = error(&overloaded.endpoint, None, false);
+    assert!(found.contains("config.json arrived with 7 bytes instead of"), "{found}");
+    // The error page must not stay in the cache.
+    let folder = download(&Server::start(model()).endpoint, cache.path(), None, false, None).unwrap();
+    Checkpoint::open(folder).unwrap();
+}
+
+#[test]
+fn the_token_opens_a_private_model() {
+    let server = Server::start(Behaviour { token: Some("secret"), ..model() });
+    let cache = tempfile::tempdir().unwrap();
+    download(&server.endpoint, cache.path(), Some("secret"), false, None).unwrap();
+    assert!(server.requests().iter().all(|request| request.ends_with(" secret")));
+}
+
+#[test]
+fn an_index_cannot_name_files_elsewhere() {
+    let mut behaviour = model();
+    let index = br#"{"weight_map": {"a": "../../../../etc/passwd"}}"#.to_vec();
+    behaviour.files.insert("model.safetensors.index.json".into(), index);
+    let server = Server::start(behaviour);
+    let cache = tempfile::tempdir().unwrap();
+    let error = download(&server.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    assert!(error.contains("which is no file of this folder"), "{error}");
+    assert!(!server.requests().iter().any(|request| request.contains("passwd")));
+}
