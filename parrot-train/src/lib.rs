@@ -1,8 +1,10 @@
 //! Training Parrot.
 
+pub mod checkpoint;
 pub mod data;
 pub mod optim;
 pub mod step;
+pub mod trainer;
 
 mod error;
 

@@ -87,6 +87,9 @@ pub struct Learner {
     pub prepare: PrepareOptions,
     /// Gradients are scaled down to this norm; `None` never clips.
     pub max_grad_norm: Option<f64>,
+    /// Micro-batches computed at the same time, each on a thread of its own. More than one pays on the CPU,
+    /// whose elementwise operations use one core; the result is the same.
+    pub threads: usize,
 }
 
 impl Learner {
@@ -107,7 +110,7 @@ impl Learner {
         let frozen_tower = (!learns(Part::VisionTower)).then(|| model.vision_tower.valid());
         let prepare =
             PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
-        Self { model: Some(model), frozen_tower, optimizer, prepare, max_grad_norm }
+        Self { model: Some(model), frozen_tower, optimizer, prepare, max_grad_norm, threads: 1 }
     }
 
     /// The model as it is now.
@@ -189,19 +192,36 @@ impl Learner {
 
     /// Losses and accumulated gradients; each micro-batch counts alike, as in the reference.
     fn gradients(&self, micro_batches: &[MicroBatch]) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
+        let share = 1.0 / micro_batches.len() as f64;
         let mut losses = Vec::with_capacity(micro_batches.len());
         let mut accumulator = GradientsAccumulator::<Parrot>::new();
-        for batch in micro_batches {
-            let loss = self.loss(batch)?;
-            let share = loss.clone() / micro_batches.len() as f64;
-            losses.push(loss.inner());
-            let gradients = GradientsParams::from_grads(share.backward(), self.model());
-            if micro_batches.len() == 1 {
-                return Ok((losses, gradients));
+        for wave in micro_batches.chunks(self.threads.max(1)) {
+            for result in self.backward_all(wave, share) {
+                let (loss, gradients) = result?;
+                losses.push(loss);
+                if micro_batches.len() == 1 {
+                    return Ok((losses, gradients));
+                }
+                accumulator.accumulate(self.model(), gradients);
             }
-            accumulator.accumulate(self.model(), gradients);
         }
         Ok((losses, accumulator.grads()))
+    }
+
+    /// Loss and gradients of each micro-batch, in their order.
+    fn backward_all(&self, wave: &[MicroBatch], share: f64) -> Vec<Result<(Tensor<1>, GradientsParams)>> {
+        let backward = |batch: &MicroBatch| {
+            let loss = self.loss(batch)?;
+            let gradients = (loss.clone() * share).backward();
+            Ok((loss.inner(), GradientsParams::from_grads(gradients, self.model())))
+        };
+        if let [batch] = wave {
+            return vec![backward(batch)];
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = wave.iter().map(|batch| scope.spawn(|| backward(batch))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
+        })
     }
 }
 

@@ -43,7 +43,7 @@ pub struct AdamW {
     state: BTreeMap<String, Moments>,
 }
 
-/// One parameter's state, flattened.
+/// One parameter's state, flattened from its stored layout.
 #[derive(Debug, Clone)]
 pub struct Moments {
     /// m. `[elements]`, f32
@@ -156,12 +156,14 @@ impl ModuleMapper for Update<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
         let name = self.path.join(".");
         let (id, tensor, mapper) = param.consume();
+        // In the stored layout, so that neither the weights' layout nor the state's changes with a step.
+        let tensor = mapper.on_save(tensor.inner());
+        let gradient = mapper.on_save(gradient);
         let shape = tensor.dims();
         let moments = self.state.remove(&name);
-        let (updated, moments) =
-            self.apply(tensor.inner().reshape([-1]), gradient.reshape([-1]), moments);
+        let (updated, moments) = self.apply(tensor.reshape([-1]), gradient.reshape([-1]), moments);
         self.state.insert(name, moments);
-        let tensor = Tensor::from_inner(updated.reshape(shape)).require_grad();
+        let tensor = Tensor::from_inner(mapper.on_load(updated.reshape(shape))).require_grad();
         Param::from_mapped_value(id, tensor, mapper)
     }
 }
