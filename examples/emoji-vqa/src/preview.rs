@@ -1,0 +1,78 @@
+//! `emoji-vqa preview`: look at samples before training on them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::{RgbImage, imageops};
+
+use crate::{
+    catalogue::Style,
+    dataset::{Dataset, DatasetConfig},
+    language::Language,
+};
+
+/// What to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Preview {
+    /// How many samples.
+    pub samples: usize,
+    /// Edge of a picture in pixels.
+    pub size: u32,
+    /// Evaluation items instead of training samples; the number is that of scenes.
+    pub evaluation: bool,
+    /// Evaluation items in this style alone.
+    pub style: Option<Style>,
+}
+
+/// Writes a contact sheet of samples to `out` and prints their questions.
+///
+/// # Errors
+///
+/// When the data set cannot be read or the sheet cannot be written.
+pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Preview) -> Result<()> {
+    let dataset = Dataset::load(assets, config)?;
+    let mut pictures = Vec::new();
+    if preview.evaluation {
+        let items = match preview.style {
+            Some(style) => dataset.evaluation_in(style, preview.samples),
+            None => dataset.evaluation(preview.samples),
+        };
+        for (index, item) in items.iter().enumerate() {
+            println!("{index} {:?} {:?}", item.scene.style, item.query.task);
+            for language in Language::ALL {
+                let turn = item.choice.get(language);
+                println!("  {}  {}", turn.prompt().replace('\n', "  "), turn.answer());
+            }
+            pictures.push(dataset.render(&item.scene, preview.size));
+        }
+    } else {
+        for index in 0..preview.samples as u64 {
+            let sample = dataset.sample(index);
+            println!("{index} {:?}", sample.scene.style);
+            println!("  {}", dataset.describe(&sample.scene, sample.language).replace('\n', " | "));
+            for turn in &sample.turns {
+                println!("  {}  -> {}", turn.prompt().replace('\n', "  "), turn.answer());
+            }
+            pictures.push(dataset.render(&sample.scene, preview.size));
+        }
+    }
+    contact_sheet(&pictures, preview.size)
+        .save(out)
+        .with_context(|| format!("cannot write {}", out.display()))
+}
+
+/// Pictures in reading order on white.
+fn contact_sheet(pictures: &[RgbImage], size: u32) -> RgbImage {
+    const GAP: u32 = 6;
+    let count = pictures.len().max(1) as u32;
+    let columns = (1..).find(|side| side * side >= count).unwrap_or(count);
+    let step = size + GAP;
+    let rows = count.div_ceil(columns);
+    let mut sheet =
+        RgbImage::from_pixel(columns * step + GAP, rows * step + GAP, image::Rgb([255, 255, 255]));
+    for (index, picture) in (0..).zip(pictures) {
+        let (x, y) = (index % columns * step + GAP, index / columns * step + GAP);
+        imageops::replace(&mut sheet, picture, i64::from(x), i64::from(y));
+    }
+    sheet
+}

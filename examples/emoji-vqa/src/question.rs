@@ -1,0 +1,374 @@
+//! Questions about a scene: first without any language, then in words.
+
+use crate::{
+    catalogue::{Catalogue, Category},
+    colour::Colour,
+    holdout::Composition,
+    language::Language,
+    random::Random,
+    scene::{Corner, Scene},
+    wording::{Wording, fill},
+};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Task {
+    /// What is this? (a picture of one thing)
+    Naming,
+    /// What kind of thing is it? (a picture of one thing)
+    Category,
+    /// Is x in the picture?
+    Exist,
+    /// How many times is x in the picture?
+    Count,
+    /// What colour is behind x?
+    Colour,
+    /// What is at the top left?
+    Corner,
+    /// What is to the right of x?
+    RightOf,
+    /// What is above x?
+    Above,
+}
+
+impl Task {
+    /// All eight, in the order of task weights.
+    pub const ALL: [Self; 8] = [
+        Self::Naming,
+        Self::Category,
+        Self::Exist,
+        Self::Count,
+        Self::Colour,
+        Self::Corner,
+        Self::RightOf,
+        Self::Above,
+    ];
+}
+
+/// How the answer is to be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// A letter: one of the listed options.
+    Choice,
+    /// A word, in the language of the question.
+    Open,
+}
+
+/// An answer without a language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Fact {
+    Concept(usize),
+    Category(Category),
+    Colour(Colour),
+    Number(usize),
+    Truth(bool),
+}
+
+impl Fact {
+    /// The answer in words. Numbers are digits in every language.
+    pub fn text(self, catalogue: &Catalogue, language: Language) -> String {
+        match self {
+            Self::Concept(concept) => catalogue.name(concept, language).to_owned(),
+            Self::Category(category) => catalogue.label(category, language).to_owned(),
+            Self::Colour(colour) => colour.name(language).to_owned(),
+            Self::Number(number) => number.to_string(),
+            Self::Truth(truth) => Wording::of(language).truth[usize::from(!truth)].to_owned(),
+        }
+    }
+}
+
+/// A question without a language. In all six it asks the same and has the same options in the same order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// What is asked.
+    pub task: Task,
+    /// The thing that the question names, if it names one.
+    pub subject: Option<usize>,
+    /// The corner that the question names, if it names one.
+    pub corner: Option<Corner>,
+    /// The right answer.
+    pub answer: Fact,
+    /// Three wrong ones; one for yes or no.
+    pub distractors: Vec<Fact>,
+    /// Which of the paraphrases, modulo their number.
+    pub paraphrase: usize,
+    /// Which combination of things has to be seen to answer; decides whether the question is held out.
+    pub composition: Option<Composition>,
+}
+
+/// A question and its answer, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// What is asked.
+    pub task: Task,
+    /// How the answer is to be given.
+    pub form: Form,
+    /// The question alone.
+    pub question: String,
+    /// What can be chosen from, without letters; empty when the answer is open.
+    pub options: Vec<String>,
+    /// The letter of the right option, when there are options.
+    pub letter: Option<char>,
+    /// The right answer in words, in either form.
+    pub text: String,
+}
+
+impl Turn {
+    /// What the user says: the question, then one line per option, as in MMMB: `A. cat`.
+    pub fn prompt(&self) -> String {
+        let mut prompt = self.question.clone();
+        for (letter, option) in ('A'..).zip(&self.options) {
+            prompt += &format!("\n{letter}. {option}");
+        }
+        prompt
+    }
+
+    /// What the assistant says: the letter, or the word when the answer is open.
+    pub fn answer(&self) -> String {
+        self.letter.map_or_else(|| self.text.clone(), String::from)
+    }
+
+    /// The same question with its options moved on by `by` places, for circular evaluation (MMBench).
+    pub fn rotated(&self, by: usize) -> Self {
+        let mut turn = self.clone();
+        let count = turn.options.len();
+        if let Some(letter) = turn.letter.filter(|_| count > 0) {
+            turn.options.rotate_right(by % count);
+            let place = (letter as usize - 'A' as usize + by) % count;
+            turn.letter = Some(char::from(b'A' + place as u8));
+        }
+        turn
+    }
+}
+
+impl Query {
+    /// A question of a task about a scene, or none where the task does not apply. `pool` is what wrong names
+    /// may be taken from.
+    pub fn draw(
+        task: Task,
+        scene: &Scene,
+        catalogue: &Catalogue,
+        pool: &[usize],
+        random: &mut Random,
+    ) -> Option<Self> {
+        let mut query = match task {
+            Task::Naming | Task::Category => Self::about_single(task, scene, catalogue)?,
+            Task::Exist => Self::exist(scene, catalogue, pool, random)?,
+            Task::Count => Self::count(scene)?,
+            Task::Colour => Self::colour(scene, random)?,
+            Task::Corner => Self::corner(scene, random)?,
+            Task::RightOf | Task::Above => Self::neighbour(task, scene, random)?,
+        };
+        query.paraphrase = random.below(6);
+        query.distractors = query.distractors(scene, catalogue, pool, random);
+        Some(query)
+    }
+
+    /// The question in a language. In a choice the right option stands at `place`, modulo their number.
+    pub fn turn(&self, catalogue: &Catalogue, language: Language, form: Form, place: usize) -> Turn {
+        let wording = Wording::of(language);
+        let frames = match self.task {
+            Task::Naming => wording.naming,
+            Task::Category => wording.category,
+            Task::Exist => wording.exist,
+            Task::Count => wording.count,
+            Task::Colour if self.subject.is_none() => wording.background,
+            Task::Colour => wording.colour,
+            Task::Corner => wording.corner,
+            Task::RightOf => wording.right_of,
+            Task::Above => wording.above,
+        };
+        let subject = self.subject.map(|concept| catalogue.name(concept, language));
+        let word = subject.or(self.corner.map(|corner| wording.corner(corner))).unwrap_or_default();
+        let question = fill(frames[self.paraphrase % frames.len()], &[word]);
+        let text = self.answer.text(catalogue, language);
+
+        let mut options = Vec::new();
+        let mut letter = None;
+        if form == Form::Choice {
+            let place = place % (self.distractors.len() + 1);
+            options = self.distractors.iter().map(|fact| fact.text(catalogue, language)).collect();
+            options.insert(place, text.clone());
+            letter = Some(char::from(b'A' + place as u8));
+        }
+        Turn { task: self.task, form, question, options, letter, text }
+    }
+
+    fn new(task: Task, answer: Fact, composition: Option<Composition>) -> Self {
+        Self {
+            task,
+            subject: None,
+            corner: None,
+            answer,
+            distractors: Vec::new(),
+            paraphrase: 0,
+            composition,
+        }
+    }
+
+    fn about_single(task: Task, scene: &Scene, catalogue: &Catalogue) -> Option<Self> {
+        let concept = scene.concept_at(0).filter(|_| !scene.is_grid())?;
+        let answer = match task {
+            Task::Naming => Fact::Concept(concept),
+            _ => Fact::Category(catalogue.concepts[concept].category),
+        };
+        let ground = Composition::Ground(concept, scene.tiles[0].colour);
+        Some(Self::new(task, answer, Some(ground)))
+    }
+
+    /// Yes and no are equally likely. What is absent is often of the category of something present.
+    fn exist(scene: &Scene, catalogue: &Catalogue, pool: &[usize], random: &mut Random) -> Option<Self> {
+        let present: Vec<(usize, usize)> = scene.objects().map(|(place, o)| (place, o.concept)).collect();
+        if present.is_empty() {
+            return None;
+        }
+        let (place, seen) = random.choose(&present);
+        let truth = random.chance(0.5);
+        let subject = if truth {
+            seen
+        } else {
+            let shown: Vec<usize> = present.iter().map(|(_, concept)| *concept).collect();
+            *strangers(1, Some(seen), &shown, catalogue, pool, random).first()?
+        };
+        let ground = Composition::Ground(seen, scene.tiles[place].colour);
+        let query = Self::new(Task::Exist, Fact::Truth(truth), Some(ground));
+        Some(Self { subject: Some(subject), ..query })
+    }
+
+    /// Asks for what is shown most often.
+    fn count(scene: &Scene) -> Option<Self> {
+        let objects = scene.objects().filter(|_| scene.is_grid());
+        let (place, object) = objects.max_by_key(|(place, o)| (scene.count(o.concept), 4 - place))?;
+        let count = scene.count(object.concept);
+        let composition = match count {
+            1 => Composition::Ground(object.concept, scene.tiles[place].colour),
+            _ => Composition::Count(object.concept, count),
+        };
+        let query = Self::new(Task::Count, Fact::Number(count), Some(composition));
+        Some(Self { subject: Some(object.concept), ..query })
+    }
+
+    fn colour(scene: &Scene, random: &mut Random) -> Option<Self> {
+        let (place, concept) = unique_object(scene, &[0, 1, 2, 3], random)?;
+        let colour = scene.tiles[place].colour;
+        let query = Self::new(Task::Colour, Fact::Colour(colour), Some(Composition::Ground(concept, colour)));
+        Some(Self { subject: scene.is_grid().then_some(concept), ..query })
+    }
+
+    fn corner(scene: &Scene, random: &mut Random) -> Option<Self> {
+        let places: Vec<usize> = scene.objects().map(|(place, _)| place).collect();
+        if !scene.is_grid() || places.is_empty() {
+            return None;
+        }
+        let place = random.choose(&places);
+        let concept = scene.concept_at(place)?;
+        let ground = Composition::Ground(concept, scene.tiles[place].colour);
+        let query = Self::new(Task::Corner, Fact::Concept(concept), Some(ground));
+        Some(Self { corner: Some(Corner::ALL[place]), ..query })
+    }
+
+    fn neighbour(task: Task, scene: &Scene, random: &mut Random) -> Option<Self> {
+        // Where the named thing may stand, and the way from there to the answer.
+        let (places, step): ([usize; 2], isize) =
+            if task == Task::RightOf { ([0, 2], 1) } else { ([2, 3], -2) };
+        let beside = |place: usize| place.checked_add_signed(step).and_then(|at| scene.concept_at(at));
+        let places: Vec<usize> = places.into_iter().filter(|place| beside(*place).is_some()).collect();
+        let (place, subject) = unique_object(scene, &places, random).filter(|_| scene.is_grid())?;
+        let answer = beside(place)?;
+        let composition = match task {
+            Task::RightOf => Composition::Beside(subject, answer),
+            _ => Composition::Stacked(answer, subject),
+        };
+        let query = Self::new(task, Fact::Concept(answer), Some(composition));
+        Some(Self { subject: Some(subject), ..query })
+    }
+
+    /// Wrong answers that the picture itself suggests, filled up with others:
+    /// other things of the picture, so that knowing what is in it does not suffice without knowing where;
+    /// other colours of the picture; and for a picture of one thing, half the time things of its kind.
+    fn distractors(
+        &self,
+        scene: &Scene,
+        catalogue: &Catalogue,
+        pool: &[usize],
+        random: &mut Random,
+    ) -> Vec<Fact> {
+        match self.answer {
+            Fact::Truth(truth) => vec![Fact::Truth(!truth)],
+            Fact::Number(number) => {
+                let mut others: Vec<Fact> = (1..=4).filter(|n| *n != number).map(Fact::Number).collect();
+                random.shuffle(&mut others);
+                others
+            }
+            Fact::Category(category) => {
+                let all = catalogue.categories.iter().map(|entry| entry.category);
+                let mut others: Vec<Fact> = all.filter(|c| *c != category).map(Fact::Category).collect();
+                random.shuffle(&mut others);
+                others.truncate(3);
+                others
+            }
+            Fact::Colour(colour) => {
+                let mut others = Colour::ALL;
+                random.shuffle(&mut others);
+                // Stable: colours of the picture first.
+                others.sort_by_key(|other| !scene.tiles.iter().any(|tile| tile.colour == *other));
+                let mut others: Vec<Fact> =
+                    others.into_iter().filter(|other| *other != colour).map(Fact::Colour).take(3).collect();
+                random.shuffle(&mut others);
+                others
+            }
+            Fact::Concept(answer) => {
+                let mut others: Vec<usize> = scene.objects().map(|(_, object)| object.concept).collect();
+                others.sort_unstable();
+                others.dedup();
+                others.retain(|other| *other != answer && Some(*other) != self.subject);
+                random.shuffle(&mut others);
+                others.truncate(3);
+                let near = random.chance(0.5).then_some(answer);
+                let mut taken = others.clone();
+                taken.extend([answer].into_iter().chain(self.subject));
+                others.extend(strangers(3 - others.len(), near, &taken, catalogue, pool, random));
+                random.shuffle(&mut others);
+                others.into_iter().map(Fact::Concept).collect()
+            }
+        }
+    }
+}
+
+/// A thing that is shown once and stands at one of the places.
+fn unique_object(scene: &Scene, places: &[usize], random: &mut Random) -> Option<(usize, usize)> {
+    let found: Vec<(usize, usize)> = scene
+        .objects()
+        .filter(|(place, object)| places.contains(place) && scene.count(object.concept) == 1)
+        .map(|(place, object)| (place, object.concept))
+        .collect();
+    (!found.is_empty()).then(|| random.choose(&found))
+}
+
+/// Up to `count` concepts of the pool that are unlike each other and everything in `taken`; of the category
+/// of `near` while there are such.
+fn strangers(
+    count: usize,
+    near: Option<usize>,
+    taken: &[usize],
+    catalogue: &Catalogue,
+    pool: &[usize],
+    random: &mut Random,
+) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    let category = near.map(|near| catalogue.concepts[near].category);
+    // Drawing at random suffices: pools are far larger than what is taken. The bound ends a hopeless search.
+    for attempt in 0..400 {
+        if found.len() == count {
+            break;
+        }
+        let concept = random.choose(pool);
+        let fits = attempt >= 200 || category.is_none_or(|c| catalogue.concepts[concept].category == c);
+        let fresh = taken.iter().chain(&found).all(|other| !catalogue.alike(concept, *other));
+        if fits && fresh {
+            found.push(concept);
+        }
+    }
+    found
+}

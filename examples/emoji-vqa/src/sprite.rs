@@ -1,0 +1,258 @@
+//! Sprites: small drawings with alpha, and painting them on a picture at any size and place.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use image::{RgbImage, RgbaImage};
+
+use crate::catalogue::{Catalogue, Style};
+
+/// A square drawing, colours multiplied by alpha (so that scaling needs no division and leaves no halo).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sprite {
+    size: usize,
+    /// `[size, size, 4]`, premultiplied sRGB.
+    pixels: Vec<[u8; 4]>,
+}
+
+/// Where a sprite goes, in pixels of the target; positions may lie between pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Edge of the painted square.
+    pub size: f32,
+    /// Left and right swapped.
+    pub mirrored: bool,
+}
+
+impl Sprite {
+    /// From premultiplied pixels in reading order.
+    ///
+    /// # Panics
+    ///
+    /// When there are not `size * size` pixels.
+    pub fn from_premultiplied(size: usize, pixels: Vec<[u8; 4]>) -> Self {
+        assert_eq!(pixels.len(), size * size, "a sprite is square");
+        Self { size, pixels }
+    }
+
+    /// The square of `size` pixels at `(left, top)` of a picture with straight alpha.
+    fn cut(sheet: &RgbaImage, left: u32, top: u32, size: u32) -> Self {
+        let mut pixels = Vec::with_capacity((size * size) as usize);
+        for y in top..top + size {
+            for x in left..left + size {
+                let [r, g, b, a] = sheet.get_pixel(x, y).0;
+                let times_alpha = |c: u8| ((u16::from(c) * u16::from(a) + 127) / 255) as u8;
+                pixels.push([times_alpha(r), times_alpha(g), times_alpha(b), a]);
+            }
+        }
+        Self { size: size as usize, pixels }
+    }
+
+    /// The pixels in reading order, colours multiplied by alpha.
+    pub fn premultiplied(&self) -> &[[u8; 4]] {
+        &self.pixels
+    }
+
+    /// Paints over a picture, antialiased: a tent filter as wide as one target pixel (or one sprite pixel
+    /// when enlarging), first along rows, then along columns.
+    pub fn paint(&self, picture: &mut RgbImage, at: Placement) {
+        let (width, height) = picture.dimensions();
+        let columns = taps(self.size, at.x, at.size, width as usize, at.mirrored);
+        let rows = taps(self.size, at.y, at.size, height as usize, false);
+        let Some((first, last)) = rows.reach() else { return };
+
+        // Rows of the sprite that are needed, squeezed to the width of the target: [row, column, channel].
+        let mut squeezed = vec![[0f32; 4]; (last + 1 - first) * columns.len()];
+        for (line, row) in squeezed.chunks_mut(columns.len().max(1)).zip(first..) {
+            let source = &self.pixels[row * self.size..(row + 1) * self.size];
+            for (value, tap) in line.iter_mut().zip(&columns.taps) {
+                for (weight, pixel) in tap.weights.iter().zip(&source[tap.start..]) {
+                    for channel in 0..4 {
+                        value[channel] += weight * f32::from(pixel[channel]);
+                    }
+                }
+            }
+        }
+
+        let stride = 3 * width as usize;
+        let target: &mut [u8] = picture;
+        for (tap, y) in rows.taps.iter().zip(rows.first..) {
+            let line = &mut target[y * stride + 3 * columns.first..];
+            for (column, under) in line.chunks_exact_mut(3).take(columns.len()).enumerate() {
+                let mut over = [0f32; 4];
+                for (weight, row) in tap.weights.iter().zip(tap.start - first..) {
+                    let value = squeezed[row * columns.len() + column];
+                    for channel in 0..4 {
+                        over[channel] += weight * value[channel];
+                    }
+                }
+                let through = 1.0 - over[3] / 255.0;
+                for channel in 0..3 {
+                    // `as u8` saturates.
+                    under[channel] = (over[channel] + through * f32::from(under[channel]) + 0.5) as u8;
+                }
+            }
+        }
+    }
+}
+
+/// What one target pixel takes from a line of the sprite.
+struct Tap {
+    start: usize,
+    weights: Vec<f32>,
+}
+
+/// The taps of consecutive target pixels.
+struct Taps {
+    /// The first target pixel.
+    first: usize,
+    taps: Vec<Tap>,
+}
+
+impl Taps {
+    fn len(&self) -> usize {
+        self.taps.len()
+    }
+
+    /// The first and the last sprite line that any target pixel takes from.
+    fn reach(&self) -> Option<(usize, usize)> {
+        let first = self.taps.iter().map(|tap| tap.start).min()?;
+        let last = self.taps.iter().map(|tap| tap.start + tap.weights.len() - 1).max()?;
+        Some((first, last))
+    }
+}
+
+/// Taps of a sprite of `source` pixels painted from `position` over `size` of `limit` target pixels.
+fn taps(source: usize, position: f32, size: f32, limit: usize, mirrored: bool) -> Taps {
+    let scale = source as f32 / size.max(1e-3);
+    let support = scale.max(1.0);
+    let first = (position.floor().max(0.0) as usize).min(limit);
+    let end = ((position + size).ceil().max(0.0) as usize).clamp(first, limit);
+    let taps = (first..end).map(|target| {
+        let mut center = (target as f32 + 0.5 - position) * scale - 0.5;
+        if mirrored {
+            center = source as f32 - 1.0 - center;
+        }
+        let low = ((center - support).ceil().max(0.0) as usize).min(source - 1);
+        let high = ((center + support).floor().max(0.0) as usize).clamp(low, source - 1);
+        let mut weights: Vec<f32> =
+            (low..=high).map(|i| (1.0 - (i as f32 - center).abs() / support).max(0.0) / support).collect();
+        // Inside the sprite the weights sum to one but for rounding; at its edge less is right (fading out).
+        let total: f32 = weights.iter().sum();
+        if total > 1.0 || (low > 0 && high + 1 < source && total > 0.0) {
+            weights.iter_mut().for_each(|weight| *weight /= total);
+        }
+        Tap { start: low, weights }
+    });
+    Taps { first, taps: taps.collect() }
+}
+
+/// The sprites of every style.
+#[derive(Clone, Debug)]
+pub struct Sprites(BTreeMap<Style, Vec<Option<Sprite>>>);
+
+impl Sprites {
+    /// Cuts the sprite sheets of the given styles, for the first `count` concepts.
+    ///
+    /// # Errors
+    ///
+    /// When a sheet is missing, is no picture, or is too small for the catalogue.
+    pub fn load(folder: &Path, catalogue: &Catalogue, styles: &[Style], count: usize) -> Result<Self> {
+        let mut sprites = BTreeMap::new();
+        for style in styles {
+            let path = folder.join(style.sheet());
+            let sheet = image::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let sheet = sheet.into_rgba8();
+            let size = catalogue.sprite;
+            let rows = (count as u32).div_ceil(catalogue.columns);
+            ensure!(
+                sheet.width() >= catalogue.columns * size && sheet.height() >= rows * size,
+                "{} is {}x{}, too small for {count} sprites of {size} pixels",
+                path.display(),
+                sheet.width(),
+                sheet.height()
+            );
+            let cell = |index: u32| {
+                let (left, top) = (index % catalogue.columns * size, index / catalogue.columns * size);
+                Sprite::cut(&sheet, left, top, size)
+            };
+            let cells = catalogue.concepts.iter().take(count).zip(0..);
+            let cut = cells.map(|(concept, index)| concept.styles.contains(style).then(|| cell(index)));
+            sprites.insert(*style, cut.collect());
+        }
+        Ok(Self(sprites))
+    }
+
+    /// Sprites that were made elsewhere: per style, one per concept.
+    pub fn new(sprites: BTreeMap<Style, Vec<Option<Sprite>>>) -> Self {
+        Self(sprites)
+    }
+
+    /// The drawing of a concept, if the style has one.
+    pub fn get(&self, style: Style, concept: usize) -> Option<&Sprite> {
+        self.0.get(&style)?.get(concept)?.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(size: usize, pixel: [u8; 4]) -> Sprite {
+        Sprite::from_premultiplied(size, vec![pixel; size * size])
+    }
+
+    fn paint(sprite: &Sprite, x: f32, y: f32, size: f32, mirrored: bool) -> RgbImage {
+        let mut picture = RgbImage::from_pixel(16, 16, image::Rgb([10, 20, 30]));
+        sprite.paint(&mut picture, Placement { x, y, size, mirrored });
+        picture
+    }
+
+    #[test]
+    fn an_opaque_sprite_covers_and_a_clear_one_leaves_the_ground() {
+        let picture = paint(&flat(8, [200, 100, 50, 255]), 4.0, 4.0, 8.0, false);
+        assert_eq!(picture.get_pixel(8, 8).0, [200, 100, 50]);
+        assert_eq!(picture.get_pixel(2, 8).0, [10, 20, 30]);
+        let untouched = paint(&flat(8, [0; 4]), 4.0, 4.0, 8.0, false);
+        assert!(untouched.pixels().all(|pixel| pixel.0 == [10, 20, 30]));
+    }
+
+    #[test]
+    fn same_size_on_whole_pixels_copies() {
+        let pixels: Vec<[u8; 4]> = (0..64).map(|i| [i, 2 * i, 3 * i, 255]).collect();
+        let picture = paint(&Sprite::from_premultiplied(8, pixels.clone()), 3.0, 5.0, 8.0, false);
+        for (i, pixel) in pixels.iter().enumerate() {
+            let found = picture.get_pixel(3 + i as u32 % 8, 5 + i as u32 / 8).0;
+            assert_eq!(found, [pixel[0], pixel[1], pixel[2]]);
+        }
+    }
+
+    #[test]
+    fn mirroring_twice_is_the_same_as_not_at_all() {
+        let mut pixels = vec![[0, 0, 0, 255]; 64];
+        pixels[0] = [255, 255, 255, 255];
+        let sprite = Sprite::from_premultiplied(8, pixels);
+        let mirrored = paint(&sprite, 4.0, 4.0, 8.0, true);
+        assert_eq!(mirrored.get_pixel(11, 4).0, [255, 255, 255]);
+        assert_eq!(image::imageops::flip_horizontal(&mirrored), paint(&sprite, 4.0, 4.0, 8.0, false));
+    }
+
+    #[test]
+    fn shrinking_averages() {
+        let checker: Vec<[u8; 4]> = (0..1024).map(|i| [((i + i / 32) % 2 * 255) as u8, 0, 0, 255]).collect();
+        let picture = paint(&Sprite::from_premultiplied(32, checker), 0.0, 0.0, 16.0, false);
+        assert!((120..=135).contains(&picture.get_pixel(8, 8).0[0]), "{:?}", picture.get_pixel(8, 8));
+    }
+
+    #[test]
+    fn painting_outside_the_picture_is_cut_off() {
+        for (x, y) in [(-4.0, -4.0), (12.0, 12.0), (-100.0, 3.0), (100.0, 100.0)] {
+            let picture = paint(&flat(8, [255; 4]), x, y, 8.0, false);
+            assert_eq!(picture.dimensions(), (16, 16));
+        }
+    }
+}
