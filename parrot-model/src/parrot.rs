@@ -26,7 +26,8 @@ pub struct Parrot {
     pub moe_model: Option<TextGuidedMoe>,
     /// Embeddings → logits.
     pub language_model: Qwen2,
-    use_moe: bool,
+    /// Whether visual tokens go through the mixture; off, they are the projected features (the paper's stage 1).
+    pub use_moe: bool,
 }
 
 /// What pictures contribute, whatever the question: compute once, ask often.

@@ -50,11 +50,7 @@ impl MicroBatch {
             let pictures = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
             pixels.extend(sample.pixels);
             batch.ids.push(sample.id);
-            batch.samples.push(Sample {
-                input_ids: sample.input_ids,
-                labels: Some(sample.labels),
-                pictures,
-            });
+            batch.samples.push(Sample { input_ids: sample.input_ids, labels: Some(sample.labels), pictures });
         }
         if !pixels.is_empty() {
             batch.pixel_values = Some(Pixels::to_tensor(&pixels, &device.clone().inner()));
@@ -131,19 +127,23 @@ impl Learner {
     ///
     /// What [`Parrot::prepare`] and [`Parrot::loss`] refuse.
     pub fn loss(&self, batch: &MicroBatch) -> Result<Tensor<1>> {
+        self.loss_of(self.model(), batch)
+    }
+
+    fn loss_of(&self, model: &Parrot, batch: &MicroBatch) -> Result<Tensor<1>> {
         let pictures = batch.pixel_values.clone().map(|pixel_values| match &self.frozen_tower {
-            Some(tower) => self.model().project(Tensor::from_inner(tower.forward(pixel_values))),
-            None => self.model().encode_pictures(Tensor::from_inner(pixel_values)),
+            Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
+            None => model.encode_pictures(Tensor::from_inner(pixel_values)),
         });
-        let prepared = self.model().prepare(&batch.samples, pictures.as_ref(), self.prepare)?;
-        let hidden_states = self.model().language_model.forward(
+        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare)?;
+        let hidden_states = model.language_model.forward(
             prepared.inputs_embeds,
             prepared.attention_mask,
             prepared.position_ids,
             None,
         );
         let labels = prepared.labels.unwrap_or_default();
-        Ok(self.model().loss(hidden_states, &labels)?)
+        Ok(model.loss(hidden_states, &labels)?)
     }
 
     /// One optimizer step over one or more micro-batches.
@@ -165,7 +165,8 @@ impl Learner {
         step: usize,
     ) -> Result<StepReport> {
         assert!(!micro_batches.is_empty(), "a step needs at least one micro-batch");
-        let (losses, gradients) = self.gradients(micro_batches)?;
+        let (losses, gradients) =
+            gradients(self.model(), micro_batches, self.threads, |model, batch| self.loss_of(model, batch))?;
         let norm = GradientNorm::measure(self.model(), &gradients);
         let loss = Tensor::cat(losses, 0).mean();
         let measured = match &norm {
@@ -189,40 +190,49 @@ impl Learner {
             self.model.take().map(|model| self.optimizer.step(model, gradients, learning_rate, scale));
         Ok(report)
     }
+}
 
-    /// Losses and accumulated gradients; each micro-batch counts alike, as in the reference.
-    fn gradients(&self, micro_batches: &[MicroBatch]) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
-        let share = 1.0 / micro_batches.len() as f64;
-        let mut losses = Vec::with_capacity(micro_batches.len());
-        let mut accumulator = GradientsAccumulator::<Parrot>::new();
-        for wave in micro_batches.chunks(self.threads.max(1)) {
-            for result in self.backward_all(wave, share) {
-                let (loss, gradients) = result?;
-                losses.push(loss);
-                if micro_batches.len() == 1 {
-                    return Ok((losses, gradients));
-                }
-                accumulator.accumulate(self.model(), gradients);
-            }
-        }
-        Ok((losses, accumulator.grads()))
-    }
-
-    /// Loss and gradients of each micro-batch, in their order.
-    fn backward_all(&self, wave: &[MicroBatch], share: f64) -> Vec<Result<(Tensor<1>, GradientsParams)>> {
-        let backward = |batch: &MicroBatch| {
-            let loss = self.loss(batch)?;
-            let gradients = (loss.clone() * share).backward();
-            Ok((loss.inner(), GradientsParams::from_grads(gradients, self.model())))
+/// Losses and accumulated gradients of micro-batches; each counts alike, as in the reference.
+///
+/// Up to `threads` of them are computed at the same time; they are added up in their order, so that the
+/// result does not depend on it.
+///
+/// # Errors
+///
+/// What `loss` returns.
+///
+/// # Panics
+///
+/// If `loss` panics.
+pub fn gradients<M: Module + Sync, B: Sync>(
+    module: &M,
+    micro_batches: &[B],
+    threads: usize,
+    loss: impl Fn(&M, &B) -> Result<Tensor<1>> + Sync,
+) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
+    let share = 1.0 / micro_batches.len() as f64;
+    let backward = |batch: &B| {
+        let loss = loss(module, batch)?;
+        let gradients = (loss.clone() * share).backward();
+        Ok((loss.inner(), GradientsParams::from_grads(gradients, module)))
+    };
+    let mut losses = Vec::with_capacity(micro_batches.len());
+    let mut accumulator = GradientsAccumulator::<M>::new();
+    for wave in micro_batches.chunks(threads.max(1)) {
+        let results: Vec<Result<_>> = match wave {
+            [batch] => vec![backward(batch)],
+            wave => std::thread::scope(|scope| {
+                let threads: Vec<_> = wave.iter().map(|batch| scope.spawn(|| backward(batch))).collect();
+                threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
+            }),
         };
-        if let [batch] = wave {
-            return vec![backward(batch)];
+        for result in results {
+            let (loss, gradients) = result?;
+            losses.push(loss);
+            accumulator.accumulate(module, gradients);
         }
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = wave.iter().map(|batch| scope.spawn(|| backward(batch))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
-        })
     }
+    Ok((losses, accumulator.grads()))
 }
 
 fn set_trainable<M: Module>(module: M, trainable: bool) -> M {

@@ -10,8 +10,8 @@ use burn::tensor::FloatDType;
 use parrot_model::parrot::Parrot;
 
 use crate::checkpoint::{self, ModelDescription, TrainState};
-use crate::data::Dataset;
 use crate::data::loader::BatchLoader;
+use crate::data::{Dataset, TrainingSample};
 use crate::optim::{AdamW, AdamWConfig, CosineSchedule};
 use crate::step::{Learner, MicroBatch, Part, StepReport};
 use crate::{Error, Result};
@@ -83,7 +83,7 @@ impl Stage {
         &self,
         model: Parrot,
         description: &ModelDescription,
-        dataset: &Arc<dyn Dataset>,
+        dataset: &Arc<dyn Dataset<Sample = TrainingSample>>,
         run: &Path,
         device: &Device,
         stop: &AtomicBool,

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::SeedableRng;
 
-use super::{Dataset, TrainingSample};
+use super::Dataset;
 use crate::{Error, Result};
 
 /// Batches that each worker may have ready.
@@ -18,12 +18,12 @@ const QUEUE: usize = 4;
 
 /// An endless iterator over batches.
 #[derive(Debug)]
-pub struct BatchLoader {
-    workers: Vec<Receiver<Result<Vec<TrainingSample>>>>,
+pub struct BatchLoader<S> {
+    workers: Vec<Receiver<Result<Vec<S>>>>,
     next: usize,
 }
 
-impl BatchLoader {
+impl<S: Send + 'static> BatchLoader<S> {
     /// Starts `workers` threads that make batches of `batch_size` samples from batch number `first_batch`
     /// on. Every epoch visits each sample once, in an order drawn from the seed and the epoch; what does
     /// not fill a last batch is left for the next epoch's order.
@@ -32,7 +32,7 @@ impl BatchLoader {
     ///
     /// [`Error::Setting`] when the dataset does not fill one batch.
     pub fn start(
-        dataset: &Arc<dyn Dataset>,
+        dataset: &Arc<dyn Dataset<Sample = S>>,
         batch_size: usize,
         seed: u64,
         first_batch: usize,
@@ -58,8 +58,8 @@ impl BatchLoader {
     }
 }
 
-impl Iterator for BatchLoader {
-    type Item = Result<Vec<TrainingSample>>;
+impl<S> Iterator for BatchLoader<S> {
+    type Item = Result<Vec<S>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let worker = self.next;
@@ -69,12 +69,12 @@ impl Iterator for BatchLoader {
     }
 }
 
-fn produce(
-    dataset: &dyn Dataset,
+fn produce<S: Send + 'static>(
+    dataset: &dyn Dataset<Sample = S>,
     batch_size: usize,
     seed: u64,
     batches: impl Iterator<Item = usize>,
-    sender: &SyncSender<Result<Vec<TrainingSample>>>,
+    sender: &SyncSender<Result<Vec<S>>>,
 ) {
     let batches_per_epoch = dataset.len() / batch_size;
     let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
@@ -108,19 +108,21 @@ mod tests {
     struct Numbers(usize);
 
     impl Dataset for Numbers {
+        type Sample = String;
+
         fn len(&self) -> usize {
             self.0
         }
 
-        fn sample(&self, index: usize) -> Result<TrainingSample> {
-            Ok(TrainingSample { id: index.to_string(), input_ids: vec![], labels: vec![], pixels: vec![] })
+        fn sample(&self, index: usize) -> Result<String> {
+            Ok(index.to_string())
         }
     }
 
     fn ids(first_batch: usize, workers: usize, batches: usize) -> Vec<String> {
-        let dataset: Arc<dyn Dataset> = Arc::new(Numbers(10));
+        let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Numbers(10));
         let loader = BatchLoader::start(&dataset, 3, 7, first_batch, workers).unwrap();
-        loader.take(batches).flat_map(Result::unwrap).map(|sample| sample.id).collect()
+        loader.take(batches).flat_map(Result::unwrap).collect()
     }
 
     #[test]
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_batch_larger_than_the_dataset_is_refused() {
-        let dataset: Arc<dyn Dataset> = Arc::new(Numbers(2));
+        let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Numbers(2));
         let error = BatchLoader::start(&dataset, 3, 0, 0, 1).unwrap_err().to_string();
         assert!(error.contains("batch_size"), "{error}");
     }

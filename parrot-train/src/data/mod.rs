@@ -22,6 +22,9 @@ pub struct TrainingSample {
 /// Samples by number. Workers ask for them from several threads, in any order: the answer may depend on
 /// nothing but the number.
 pub trait Dataset: Send + Sync {
+    /// What a batch is made of: [`TrainingSample`] for a whole model.
+    type Sample: Send + 'static;
+
     /// Samples in an epoch.
     fn len(&self) -> usize;
 
@@ -35,5 +38,5 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     ///
     /// Whatever keeps the sample from being used: a missing picture, no answer, …
-    fn sample(&self, index: usize) -> Result<TrainingSample>;
+    fn sample(&self, index: usize) -> Result<Self::Sample>;
 }

@@ -120,7 +120,12 @@ struct Update<'a> {
 
 impl Update<'_> {
     /// The formulas at the top of this file, for one parameter.
-    fn apply(&self, parameter: Tensor<1>, gradient: Tensor<1>, moments: Option<Moments>) -> (Tensor<1>, Moments) {
+    fn apply(
+        &self,
+        parameter: Tensor<1>,
+        gradient: Tensor<1>,
+        moments: Option<Moments>,
+    ) -> (Tensor<1>, Moments) {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.config;
         let dtype = parameter.dtype();
         let mut gradient = gradient.cast(FloatDType::F32);
@@ -130,7 +135,9 @@ impl Update<'_> {
         let squared = gradient.clone().square() * (1.0 - beta2);
         let scaled = gradient * (1.0 - beta1);
         let (first, second, master) = match moments {
-            Some(Moments { first, second, master }) => (first * beta1 + scaled, second * beta2 + squared, master),
+            Some(Moments { first, second, master }) => {
+                (first * beta1 + scaled, second * beta2 + squared, master)
+            }
             None => (scaled, squared, None),
         };
         let exact = master.unwrap_or_else(|| parameter.cast(FloatDType::F32));
