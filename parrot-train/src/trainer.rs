@@ -63,8 +63,16 @@ pub struct Outcome {
 }
 
 impl Stage {
-    fn samples_per_step(&self) -> usize {
+    /// Samples of one step.
+    #[must_use]
+    pub fn samples_per_step(&self) -> usize {
         self.micro_batch_size * self.accumulation
+    }
+
+    /// Samples of the whole stage.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.steps * self.samples_per_step()
     }
 
     /// Trains `model`, which lives on an autodiff device, and saves into `run` on the way.

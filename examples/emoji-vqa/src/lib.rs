@@ -34,4 +34,5 @@ pub mod random;
 pub mod scene;
 pub mod sprite;
 pub mod tokenizer;
+pub mod train;
 pub mod wording;

@@ -1,10 +1,16 @@
 //! Emoji-VQA-6: build the data, train its tokenizer, look at samples.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use emoji_vqa::{dataset::DatasetConfig, preview::Preview};
+use emoji_vqa::{dataset::DatasetConfig, preview::Preview, train::Plan};
 
 /// The data set of the default model: pictures of emoji, questions in six languages.
 #[derive(Parser)]
@@ -36,6 +42,39 @@ enum Command {
         #[arg(long, default_value = "assets/parrot-mini")]
         out: PathBuf,
     },
+    /// Train the default model.
+    Train {
+        /// The folder with emoji/ and parrot-mini/'s tokenizer.
+        #[arg(long, default_value = "assets")]
+        assets: PathBuf,
+        /// Where the stages save; an interrupted run goes on from there.
+        #[arg(long, default_value = "runs/parrot-mini")]
+        run: PathBuf,
+        /// Where the finished model goes.
+        #[arg(long, default_value = "runs/parrot-mini/model")]
+        out: PathBuf,
+        /// Steps of the tower's pre-training, 64 pictures each.
+        #[arg(long, default_value_t = 3000)]
+        tower_steps: usize,
+        /// Steps of the decoder's pre-training, 32 conversations each.
+        #[arg(long, default_value_t = 2000)]
+        language_steps: usize,
+        /// Steps of stage 1, 32 captions each.
+        #[arg(long, default_value_t = 500)]
+        projector_steps: usize,
+        /// Steps of stage 2, 32 conversations each.
+        #[arg(long, default_value_t = 8000)]
+        instruction_steps: usize,
+        /// Micro-batches computed at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Of weights, data and its order.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// All concepts instead of the core.
+        #[arg(long)]
+        all: bool,
+    },
     /// Write a contact sheet of samples and print their questions.
     Preview {
         /// What `build` has written.
@@ -66,6 +105,32 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
+        Command::Train {
+            assets,
+            run,
+            out,
+            tower_steps,
+            language_steps,
+            projector_steps,
+            instruction_steps,
+            threads,
+            seed,
+            all,
+        } => {
+            let plan = Plan {
+                tower_steps,
+                language_steps,
+                projector_steps,
+                instruction_steps,
+                threads,
+                seed,
+                all_concepts: all,
+            };
+            let stop = Arc::new(AtomicBool::new(false));
+            let handler = Arc::clone(&stop);
+            ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))?;
+            emoji_vqa::train::train(&plan, &assets, &run, &out, &stop)
+        }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
             let preview = Preview { samples, size, evaluation, style: None };

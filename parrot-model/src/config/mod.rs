@@ -226,13 +226,14 @@ impl ParrotConfig {
             hidden_size: 192,
             intermediate_size: 512,
             num_hidden_layers: 4,
-            num_attention_heads: 6,
-            num_key_value_heads: Some(3),
+            num_attention_heads: 4,
+            num_key_value_heads: Some(2),
             max_position_embeddings: 1024,
             rope_theta: 10_000.0,
             tie_word_embeddings: true,
             mm_vision_tower: Some("towers/clip-vit-mini".into()),
             mm_hidden_size: Some(128),
+            mm_vision_select_layer: -1,
             mm_vision_select_feature: SelectFeature::ClsPatch,
             mm_projector_type: "mlp2x_gelu".into(),
             image_aspect_ratio: Some("pad".into()),
@@ -242,6 +243,8 @@ impl ParrotConfig {
             num_experts: Some(6),
             moe_top_k: Some(6),
             moe_weight: 1.0,
+            bos_token_id: Some(4093),
+            eos_token_id: Some(4095),
             ..Self::default()
         }
     }

@@ -105,7 +105,7 @@ impl VisionConfig {
             kind: TowerKind::Clip,
             hidden_size: 128,
             intermediate_size: 512,
-            num_hidden_layers: 5,
+            num_hidden_layers: 4,
             num_attention_heads: 4,
             image_size: 72,
             patch_size: 12,

@@ -1,0 +1,232 @@
+//! Trains the default model on Emoji-VQA-6 with the paper's two stages, preceded by what stands in for the
+//! pretrained parts.
+//!
+//! | stage | learns | from |
+//! |---|---|---|
+//! | tower | vision tower | what stands in each patch ([`tower`]) |
+//! | language | decoder | the same questions about pictures told in words |
+//! | stage 1 | projector, mixture bypassed | captions |
+//! | stage 2 | projector, mixture of experts, decoder | conversations about pictures |
+//!
+//! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
+
+pub mod samples;
+pub mod tower;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use indicatif::{ProgressBar, ProgressStyle};
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::parrot::Parrot;
+use parrot_model::text::Tokenizer;
+use parrot_model::vision::preprocess::ImageProcessorConfig;
+use parrot_train::checkpoint::ModelDescription;
+use parrot_train::data::{Dataset, TrainingSample};
+use parrot_train::optim::AdamWConfig;
+use parrot_train::step::Part;
+use parrot_train::trainer::{Outcome, Stage};
+
+use crate::dataset;
+use samples::{Captions, Conversations, Encoder, TextExercises};
+
+/// How long each stage runs. Everything else is fixed, so that a run is named by these and its seed.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Steps of the tower's pre-training, 64 pictures each.
+    pub tower_steps: usize,
+    /// Steps of the decoder's pre-training, 32 conversations each.
+    pub language_steps: usize,
+    /// Steps of stage 1, 32 captions each.
+    pub projector_steps: usize,
+    /// Steps of stage 2, 32 conversations each.
+    pub instruction_steps: usize,
+    /// Micro-batches computed at the same time.
+    pub threads: usize,
+    /// Weights, data and its order.
+    pub seed: u64,
+    /// All concepts instead of the core.
+    pub all_concepts: bool,
+}
+
+/// What the stages share.
+struct Run<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    description: ModelDescription,
+    data: Arc<dataset::Dataset>,
+    encoder: Encoder,
+    device: Device,
+    stop: &'a AtomicBool,
+}
+
+/// Trains the model from nothing, or from where an earlier call was stopped, and writes it to `out`.
+///
+/// - assets: the folder with `emoji/` and, in `parrot-mini/`, the tokenizer
+/// - folder: where the stages save
+/// - stop: set it to save and return after the step in progress
+///
+/// # Errors
+///
+/// When data or tokenizer cannot be read, a checkpoint cannot be written or read, or the loss is no number.
+pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &AtomicBool) -> Result<()> {
+    let tokenizer = assets.join("parrot-mini");
+    let vision = VisionConfig::clip_vit_mini();
+    let config = dataset::DatasetConfig {
+        seed: plan.seed,
+        core_only: !plan.all_concepts,
+        turns: (4, 6),
+        ..dataset::DatasetConfig::default()
+    };
+    let device = Device::flex().autodiff();
+    device.seed(plan.seed);
+    let processor = ImageProcessorConfig::clip(vision.image_size as u32);
+    let run = Run {
+        plan,
+        folder,
+        description: ModelDescription {
+            config: ParrotConfig::parrot_mini(),
+            vision,
+            source: prepare_source(&tokenizer, folder, &processor)?,
+        },
+        data: Arc::new(dataset::Dataset::load(&assets.join("emoji"), config)?),
+        encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
+        device,
+        stop,
+    };
+    let model = Parrot::init(&run.description.config, &run.description.vision, &run.device)?;
+    let Some(model) = tower::pretrain(&run, model)? else { return Ok(()) };
+    let Some(model) = run.language(model)? else { return Ok(()) };
+    let Some(model) = run.stage1(model)? else { return Ok(()) };
+    let Some(model) = run.stage2(model)? else { return Ok(()) };
+    run.description
+        .save(&model, out, Some(FloatDType::F16))
+        .with_context(|| format!("cannot write the model to {}", out.display()))?;
+    eprintln!("the model is in {}", out.display());
+    Ok(())
+}
+
+/// A folder with all that a checkpoint has besides weights: tokenizer, picture processor.
+fn prepare_source(tokenizer: &Path, folder: &Path, processor: &ImageProcessorConfig) -> Result<PathBuf> {
+    let source = folder.join("source");
+    let tower = source.join(ParrotConfig::parrot_mini().mm_vision_tower.unwrap_or_default());
+    std::fs::create_dir_all(&tower).with_context(|| format!("cannot create {}", tower.display()))?;
+    for name in
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"]
+    {
+        let from = tokenizer.join(name);
+        std::fs::copy(&from, source.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    VisionConfig::clip_vit_mini().save(tower.join("config.json"))?;
+    let text = serde_json::to_string_pretty(processor)?;
+    std::fs::write(tower.join("preprocessor_config.json"), text + "\n")?;
+    Ok(source)
+}
+
+impl Run<'_> {
+    /// What all stages have in common; rates are higher than the paper's, whose decoder was pretrained.
+    fn stage(&self, name: &str, steps: usize, learning_rate: f64, trainable: &[Part]) -> Stage {
+        Stage {
+            name: name.into(),
+            steps,
+            micro_batch_size: 16,
+            accumulation: 2,
+            threads: self.plan.threads,
+            learning_rate,
+            warmup_ratio: 0.03,
+            optimizer: AdamWConfig { beta2: 0.95, ..AdamWConfig::default() },
+            max_grad_norm: Some(1.0),
+            max_length: self.description.config.tokenizer_model_max_length,
+            trainable: BTreeSet::from_iter(trainable.iter().copied()),
+            seed: self.plan.seed,
+            workers: 1,
+            save_every: 250,
+            keep: 2,
+        }
+    }
+
+    fn language(&self, model: Parrot) -> Result<Option<Parrot>> {
+        let stage = self.stage("language", self.plan.language_steps, 2e-3, &[Part::LanguageModel]);
+        let data = TextExercises::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        self.train(&stage, model, Arc::new(data))
+    }
+
+    fn stage1(&self, mut model: Parrot) -> Result<Option<Parrot>> {
+        // Bypassed, as in the paper: the projector learns to speak to the decoder by itself.
+        model.use_moe = false;
+        let stage = self.stage("stage1", self.plan.projector_steps, 2e-3, &[Part::Projector]);
+        let data = Captions::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        self.train(&stage, model, Arc::new(data))
+    }
+
+    fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
+        model.use_moe = true;
+        let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
+        let stage = self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts);
+        let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        self.train(&stage, model, Arc::new(data))
+    }
+
+    /// Runs a stage with a progress bar; `None` when it was interrupted.
+    fn train(
+        &self,
+        stage: &Stage,
+        model: Parrot,
+        data: Arc<dyn Dataset<Sample = TrainingSample>>,
+    ) -> Result<Option<Parrot>> {
+        let progress = progress_bar(&stage.name, stage.steps);
+        let folder = self.folder.join(&stage.name);
+        let mut curve = Curve::open(&self.folder.join(format!("{}.jsonl", stage.name)))?;
+        let observe = |step: usize, report: &parrot_train::step::StepReport| {
+            progress.set_position(step as u64);
+            progress.set_message(format!("loss {:.3}  lr {:.1e}", report.loss, report.learning_rate));
+            curve.write(step, report.loss);
+        };
+        let outcome: Outcome =
+            stage.train(model, &self.description, &data, &folder, &self.device, self.stop, observe)?;
+        progress.finish();
+        if outcome.interrupted {
+            eprintln!("{} stopped after step {}; the same command goes on from there", stage.name, outcome.steps);
+            return Ok(None);
+        }
+        Ok(Some(outcome.model))
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere; the curve's file has it all.
+fn progress_bar(name: &str, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64).with_prefix(name.to_string());
+    let template = "{prefix:>9} {wide_bar} {pos}/{len}  {msg}  ETA {eta}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// The loss of every step, one JSON object a line, appended.
+struct Curve {
+    file: std::fs::File,
+    started: Instant,
+}
+
+impl Curve {
+    fn open(path: &Path) -> Result<Self> {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { file, started: Instant::now() })
+    }
+
+    fn write(&mut self, step: usize, loss: f64) {
+        use std::io::Write;
+        let seconds = self.started.elapsed().as_secs_f64();
+        // The curve is for people to look at; training does not stop for it.
+        let _ = writeln!(self.file, r#"{{"step":{step},"loss":{loss:.5},"seconds":{seconds:.1}}}"#);
+    }
+}

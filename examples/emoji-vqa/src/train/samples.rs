@@ -1,0 +1,124 @@
+//! Emoji-VQA-6's samples as training takes them: tokens, labels and pixels.
+
+use std::sync::Arc;
+
+use parrot_model::ReferenceQuirks;
+use parrot_model::text::{Conversation, Message, Role, Tokenizer, chat};
+use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
+use parrot_train::data::{Dataset, TrainingSample};
+use parrot_train::{Error, Result};
+
+use crate::dataset;
+use crate::question::Turn;
+use crate::scene::Scene;
+
+/// Tokenizer and picture processor.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    tokenizer: Arc<Tokenizer>,
+    processor: ImageProcessorConfig,
+}
+
+impl Encoder {
+    /// For a model's tokenizer and picture size.
+    #[must_use]
+    pub fn new(tokenizer: Tokenizer, processor: ImageProcessorConfig) -> Self {
+        Self { tokenizer: Arc::new(tokenizer), processor }
+    }
+
+    /// Side of the model's pictures in pixels.
+    #[must_use]
+    pub fn picture_size(&self) -> u32 {
+        self.processor.image_size
+    }
+
+    /// A scene's pixels.
+    #[must_use]
+    pub fn pixels(&self, data: &dataset::Dataset, scene: &Scene) -> Pixels {
+        self.processor.preprocess(&data.render(scene, self.picture_size()), AspectRatio::Pad)
+    }
+
+    fn encode(&self, id: String, conversation: &Conversation, pixels: Vec<Pixels>) -> Result<TrainingSample> {
+        let encoded = chat::encode(&self.tokenizer, conversation, None, ReferenceQuirks::none())
+            .map_err(|error| Error::Sample { id: id.clone(), reason: error.to_string() })?;
+        Ok(TrainingSample { id, input_ids: encoded.input_ids, labels: encoded.labels, pixels })
+    }
+}
+
+/// Questions and answers as messages; `opening` comes before the first question.
+fn messages(opening: &str, pictures: usize, turns: &[Turn]) -> Conversation {
+    let mut messages = Vec::with_capacity(2 * turns.len());
+    for (index, turn) in turns.iter().enumerate() {
+        messages.push(match index {
+            0 => Message::question(format!("{opening}{}", turn.prompt()), pictures),
+            _ => Message::text(Role::Human, turn.prompt()),
+        });
+        messages.push(Message::text(Role::Gpt, turn.answer()));
+    }
+    Conversation(messages)
+}
+
+macro_rules! samples {
+    ($(#[$doc:meta])* $name:ident, $sample:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            data: Arc<dataset::Dataset>,
+            encoder: Encoder,
+            len: usize,
+        }
+
+        impl $name {
+            /// The first `len` samples.
+            #[must_use]
+            pub fn new(data: Arc<dataset::Dataset>, encoder: Encoder, len: usize) -> Self {
+                Self { data, encoder, len }
+            }
+        }
+
+        impl Dataset for $name {
+            type Sample = TrainingSample;
+
+            fn len(&self) -> usize {
+                self.len
+            }
+
+            fn sample(&self, index: usize) -> Result<TrainingSample> {
+                let make: fn(&Self, usize) -> Result<TrainingSample> = $sample;
+                make(self, index)
+            }
+        }
+    };
+}
+
+samples!(
+    /// Stage 2: several questions about one picture.
+    Conversations,
+    |this, index| {
+        let sample = this.data.sample(index as u64);
+        let pixels = this.encoder.pixels(&this.data, &sample.scene);
+        this.encoder.encode(format!("conversation {index}"), &messages("", 1, &sample.turns), vec![pixels])
+    }
+);
+
+samples!(
+    /// Pre-training of the decoder: several questions about a picture told in words.
+    TextExercises,
+    |this, index| {
+        let sample = this.data.text(index as u64);
+        let opening = format!("{}\n", sample.description);
+        this.encoder.encode(format!("text {index}"), &messages(&opening, 0, &sample.turns), Vec::new())
+    }
+);
+
+samples!(
+    /// Stage 1: a picture and its caption.
+    Captions,
+    |this, index| {
+        let sample = this.data.caption(index as u64);
+        let pixels = this.encoder.pixels(&this.data, &sample.scene);
+        let conversation =
+            Conversation(vec![Message::question("", 1), Message::text(Role::Gpt, sample.caption)]);
+        this.encoder.encode(format!("caption {index}"), &conversation, vec![pixels])
+    }
+);
