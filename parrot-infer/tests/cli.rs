@@ -151,7 +151,11 @@ fn questions_that_cannot_be_answered_say_why() {
 fn models_devices_and_dtypes_that_do_not_exist_are_named() {
     let photo = file("photo.png");
     let missing = error(parrot(&["ask", text_of(&photo), "What?", "--model", "no/such/model"]));
-    assert!(missing.starts_with("cannot load the model no/such/model: "), "{missing}");
+    assert_eq!(missing, "cannot find the model no/such/model: checkpoint no/such/model: no such folder");
+    let mut id = parrot(&["ask", text_of(&photo), "What?", "--model", "nobody/nothing"]);
+    id.env("HF_HUB_OFFLINE", "1").env("HF_HOME", FILES.path());
+    let id = error(id);
+    assert!(id.starts_with("cannot find the model nobody/nothing: model nobody/nothing: "), "{id}");
     let device = error(ask(&["What?", "--device", "abacus"]));
     assert_eq!(device, "device abacus: there is no such device; this build knows auto, cpu");
     let dtype = error(ask(&["What?", "--device", "cpu", "--dtype", "bf16"]));
@@ -273,7 +277,7 @@ fn inspect_reads_a_folder() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["config"]["hidden_size"], 24);
     assert_eq!(json["picture_tokens"], 5);
-    assert!(error(parrot(&["inspect", "no/such/model"])).starts_with("cannot inspect no/such/model"));
+    assert!(error(parrot(&["inspect", "no/such/model"])).starts_with("cannot find the model no/such/model"));
 }
 
 #[test]

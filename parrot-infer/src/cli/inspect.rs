@@ -13,7 +13,7 @@ use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
 use serde::{Serialize, Serializer};
 
-use super::options::locate;
+use super::options::find_model;
 
 /// Show what a model consists of and how much memory it needs
 ///
@@ -21,7 +21,7 @@ use super::options::locate;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A model's folder or a size's name [default: as `parrot ask`]
+    /// A model's folder or id, or a size's name [default: as `parrot ask`]
     model: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (Some(name), Some((config, vision))) if !Path::new(name).exists() => {
             Inspection::new(name, config, &vision, None)?
         }
-        (name, _) => from_folder(&locate(name.as_deref())?)?,
+        (name, _) => from_folder(&find_model(name.as_deref())?)?,
     };
     let mut stdout = io::stdout();
     if args.json {
@@ -60,10 +60,11 @@ fn named_size(name: &str) -> Option<(ParrotConfig, VisionConfig)> {
     }
 }
 
-fn from_folder(model: &str) -> Result<Inspection> {
-    let checkpoint = Checkpoint::open(model).with_context(|| format!("cannot inspect {model}"))?;
-    let tokenizer = Tokenizer::from_file(&checkpoint.path().join("tokenizer.json"))?;
-    Inspection::new(model, checkpoint.config, &checkpoint.vision, Some(tokenizer.vocab_size()))
+fn from_folder(folder: &Path) -> Result<Inspection> {
+    let name = folder.display().to_string();
+    let checkpoint = Checkpoint::open(folder).with_context(|| format!("cannot inspect {name}"))?;
+    let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
+    Inspection::new(&name, checkpoint.config, &checkpoint.vision, Some(tokenizer.vocab_size()))
 }
 
 /// What there is to say about a model.

@@ -39,8 +39,8 @@ Examples:
   parrot inspect parrot-7b
 
 Models:
-  --model takes a model's folder. Without it, the environment variable PARROT_MODEL is
-  asked, then a folder assets/parrot-mini is looked for.
+  --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without
+  it, the environment variable PARROT_MODEL is asked, then assets/parrot-mini looked for.
 
 Logging:
   RUST_LOG=debug says on stderr what is being done.";

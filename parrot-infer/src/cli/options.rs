@@ -2,13 +2,15 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
+use parrot_model::checkpoint::{DownloadProgress, resolve_with};
 
-use super::progress::LoadingBar;
+use super::progress::Bar;
 
 /// Where the default model lies, relative to a folder that is looked at.
 const DEFAULT_MODEL: &str = "assets/parrot-mini";
@@ -17,7 +19,7 @@ const DEFAULT_MODEL: &str = "assets/parrot-mini";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptions {
-    /// The model's folder [default: $PARROT_MODEL, or assets/parrot-mini]
+    /// The model's folder, or its id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
     #[arg(long, value_name = "PATH_OR_ID")]
     pub(crate) model: Option<String>,
     #[arg(long, default_value = "auto", help = format!("Where to compute: {}", device::NAMES.join(", ")))]
@@ -49,16 +51,27 @@ impl ModelOptions {
     pub(crate) fn load(&self) -> Result<Parrot> {
         let device = device::open(&self.device)?;
         let dtype = device::float_dtype(&device, self.dtype.map(Into::into))?;
-        let model = locate(self.model.as_deref())?;
-        let mut bar = LoadingBar::new();
-        let parrot = Parrot::load_with(&model, &device, Some(dtype), |done, total| bar.show(done, total));
+        let folder = find_model(self.model.as_deref())?;
+        let bar = Bar::new("loading");
+        let parrot = Parrot::load_with(&folder, &device, Some(dtype), |done, total| bar.show(done, total));
         drop(bar);
-        parrot.with_context(|| format!("cannot load the model {model}"))
+        parrot.with_context(|| format!("cannot load the model {}", folder.display()))
     }
 }
 
+/// The folder of the model to use, downloaded first if `model` is an id that is not there yet.
+pub(crate) fn find_model(model: Option<&str>) -> Result<PathBuf> {
+    let model = locate(model)?;
+    let bar = Bar::new("downloading");
+    let progress: DownloadProgress = Arc::new(move |file, done, total| {
+        bar.say(format!("downloading {file}"));
+        bar.show(done, total);
+    });
+    resolve_with(&model, Some(progress)).with_context(|| format!("cannot find the model {model}"))
+}
+
 /// The model to use: the one asked for, or the default one, wherever it lies.
-pub(crate) fn locate(model: Option<&str>) -> Result<String> {
+fn locate(model: Option<&str>) -> Result<String> {
     let from_environment = env::var("PARROT_MODEL").ok().filter(|model| !model.is_empty());
     if let Some(model) = model.map(Into::into).or(from_environment) {
         return Ok(model);

@@ -8,20 +8,27 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A bar over the bytes of a checkpoint.
-pub(crate) struct LoadingBar {
+/// A bar over bytes.
+pub(crate) struct Bar {
     bar: ProgressBar,
     started: Instant,
 }
 
-impl LoadingBar {
-    pub(crate) fn new() -> Self {
-        let style = ProgressStyle::with_template("loading {bar:40} {bytes} of {total_bytes}, {eta} left");
-        let bar = ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+impl Bar {
+    /// A bar that says what is being done, e.g. `loading`.
+    pub(crate) fn new(doing: &'static str) -> Self {
+        let style = ProgressStyle::with_template("{msg} {bar:40} {bytes} of {total_bytes}, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::hidden().with_style(style).with_message(doing);
         Self { bar, started: Instant::now() }
     }
 
-    pub(crate) fn show(&mut self, done: u64, total: u64) {
+    /// Says something else from now on.
+    pub(crate) fn say(&self, doing: String) {
+        self.bar.set_message(doing);
+    }
+
+    pub(crate) fn show(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
         if self.bar.is_hidden() && self.started.elapsed() > PATIENCE {
@@ -30,7 +37,7 @@ impl LoadingBar {
     }
 }
 
-impl Drop for LoadingBar {
+impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

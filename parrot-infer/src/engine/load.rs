@@ -1,14 +1,14 @@
-//! A checkpoint's folder → [`Parrot`].
+//! A checkpoint → [`Parrot`].
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::Checkpoint;
+use parrot_model::checkpoint::{Checkpoint, resolve};
 use parrot_model::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
 use parrot_model::text::Tokenizer;
-use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
+use parrot_model::vision::preprocess::AspectRatio;
 use serde::Deserialize;
 
 use super::picture::FeatureCache;
@@ -16,7 +16,10 @@ use super::{Parrot, REMEMBERED_PICTURES};
 use crate::{Error, Result, device};
 
 impl Parrot {
-    /// Loads a model from its folder, weights as f32 (see [`load_with`](Self::load_with)).
+    /// Loads a model, weights in the dtype that suits the device (see [`device::float_dtype`]).
+    ///
+    /// `model` is a folder or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are
+    /// then downloaded once.
     ///
     /// # Errors
     ///
@@ -26,7 +29,7 @@ impl Parrot {
     }
 
     /// [`load`](Self::load) with a dtype, telling how many of the stored bytes have been read:
-    /// `progress(done, total)`. No dtype means the one that suits the device, see [`device::float_dtype`].
+    /// `progress(done, total)`.
     ///
     /// # Errors
     ///
@@ -40,7 +43,7 @@ impl Parrot {
     ) -> Result<Self> {
         let started = Instant::now();
         let dtype = device::float_dtype(device, dtype)?;
-        let folder = model.as_ref();
+        let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let checkpoint = Checkpoint::open(folder)?;
         let (config, vision) = (checkpoint.config.clone(), &checkpoint.vision);
@@ -49,7 +52,7 @@ impl Parrot {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
             return Err(config_error("vocab_size", expected, config.vocab_size));
         }
-        let image_processor = image_processor(folder, &config, vision)?;
+        let image_processor = checkpoint.image_processor.clone();
         let aspect_ratio = aspect_ratio(&config)?;
         let picture_tokens = picture_tokens(&config, vision);
         let mut eos = generation_eos(&folder.join("generation_config.json"))?;
@@ -74,6 +77,11 @@ impl Parrot {
     }
 }
 
+/// The folder itself, whatever characters its path is made of; anything else may be an id.
+fn folder_of(model: &Path) -> Result<PathBuf> {
+    Ok(if model.is_dir() { model.to_path_buf() } else { resolve(&model.to_string_lossy())? })
+}
+
 /// Tokens that a picture becomes.
 #[must_use]
 pub fn picture_tokens(config: &ParrotConfig, vision: &VisionConfig) -> usize {
@@ -81,30 +89,6 @@ pub fn picture_tokens(config: &ParrotConfig, vision: &VisionConfig) -> usize {
         (TowerKind::Clip, SelectFeature::Patch) => vision.num_patches(),
         _ => vision.num_positions(),
     }
-}
-
-/// How the tower wants its pictures: from a `preprocessor_config.json` in the checkpoint or in the tower's
-/// folder, or else what its family always does. Released checkpoints have no such file.
-fn image_processor(
-    folder: &Path,
-    config: &ParrotConfig,
-    vision: &VisionConfig,
-) -> Result<ImageProcessorConfig> {
-    let beside = folder.parent().unwrap_or(folder);
-    let tower = config.mm_vision_tower.as_deref().unwrap_or_default();
-    let places = [folder.to_path_buf(), folder.join(tower), beside.join(tower)];
-    let file = places.map(|place: PathBuf| place.join("preprocessor_config.json"));
-    let size = vision.image_size as u32;
-    let processor = match file.iter().find(|file| file.is_file()) {
-        Some(file) => ImageProcessorConfig::from_file(file)?,
-        None if vision.kind == TowerKind::Siglip => ImageProcessorConfig::siglip(size),
-        None => ImageProcessorConfig::clip(size),
-    };
-    if processor.image_size != size {
-        let expected = format!("the vision tower's image_size = {size}");
-        return Err(config_error("crop_size", expected, processor.image_size));
-    }
-    Ok(processor)
 }
 
 /// What `image_aspect_ratio` says. As in LLaVA, an unknown word leaves the picture to the processor; the
@@ -187,25 +171,5 @@ mod tests {
         assert_eq!(ratio(None).unwrap(), AspectRatio::None);
         assert_eq!(ratio(Some("square")).unwrap(), AspectRatio::None);
         assert!(ratio(Some("anyres")).unwrap_err().to_string().contains("found anyres"));
-    }
-
-    #[test]
-    fn the_processor_is_looked_for_in_the_tower_and_has_to_fit_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, vision) = (crate::tiny::config(), crate::tiny::vision());
-        let found = || image_processor(folder.path(), &config, &vision);
-        assert_eq!(found().unwrap(), ImageProcessorConfig::clip(12));
-
-        let tower = folder.path().join("towers/clip-vit-tiny");
-        std::fs::create_dir_all(&tower).unwrap();
-        let write = |processor: ImageProcessorConfig| {
-            let json = serde_json::to_string(&processor).unwrap();
-            std::fs::write(tower.join("preprocessor_config.json"), json).unwrap();
-        };
-        write(ImageProcessorConfig::siglip(12));
-        assert_eq!(found().unwrap(), ImageProcessorConfig::siglip(12));
-        write(ImageProcessorConfig::clip(24));
-        let error = found().unwrap_err().to_string();
-        assert!(error.contains("the vision tower's image_size = 12, found 24"), "{error}");
     }
 }
