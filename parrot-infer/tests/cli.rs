@@ -90,7 +90,7 @@ fn each_of_several_questions_stands_before_its_answer() {
     assert!(stderr.lines().nth(1).unwrap().contains("picture remembered"), "{stderr}");
 
     let questions = file("questions.txt");
-    fs::write(&questions, "What is this?\n\n  ما هذا؟\n").unwrap();
+    fs::write(&questions, "\u{feff}What is this?\n\n  ما هذا؟\n").unwrap();
     assert_eq!(output(ask(&["--questions", text_of(&questions)])).0, both);
     let mut piped = ask(&["--questions", "-"]);
     piped.write_stdin("What is this?\nما هذا؟");

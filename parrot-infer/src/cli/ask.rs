@@ -90,7 +90,9 @@ impl Args {
             text = fs::read_to_string(file)
                 .with_context(|| format!("cannot read questions from {}", file.display()))?;
         }
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        // Editors on Windows begin a file with a byte order mark.
+        let lines =
+            text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());
         let questions: Vec<String> = lines.map(Into::into).collect();
         ensure!(!questions.is_empty(), "there are no questions in {}", file.display());
         Ok(questions)
