@@ -1,1 +1,56 @@
-//! parrot-infer
+//! Ask Parrot about pictures.
+//!
+//! - [`Parrot`] is a loaded model: [`Parrot::load`], then [`Parrot::ask`].
+//! - [`Picture`] is a decoded picture, known by its content: asking about it again, in any language, runs no
+//!   vision work.
+//! - [`Answer`] is the text and how it came about: the routing of the experts, why it ended, where the time
+//!   went.
+//!
+//! [`AskOptions`] shape an answer, [`Chat`] holds a conversation, [`Parrot::ask_batch`] answers several
+//! questions at once.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use parrot_infer::{AskOptions, Parrot, Picture, device, tiny};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! // A tiny random model stands in for "assets/parrot-mini": its answers mean nothing.
+//! tiny::write(folder, 0)?;
+//! let parrot = Parrot::load(folder, &device::open("auto")?)?;
+//!
+//! // Usually Picture::open("photo.jpg")?
+//! let picture = Picture::from_rgb(image::RgbImage::new(48, 32));
+//! let answer = parrot.ask(&picture, "What is this?")?;
+//! println!("{}", answer.text);
+//!
+//! // The same picture again: nothing but the question is new.
+//! let options = AskOptions { max_new_tokens: 16, ..AskOptions::default() };
+//! let answer = parrot.ask_streaming(&[picture], "这是什么?", &options, |piece| {
+//!     print!("{piece}");
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert_eq!(answer.encoded_pictures, 0);
+//! assert_eq!(answer.routing_weights[0].len(), 6);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
+
+pub mod device;
+mod engine;
+mod error;
+mod generate;
+mod sampling;
+mod stop;
+pub mod tiny;
+
+pub use engine::{
+    Answer, AskOptions, Chat, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,
+    picture_tokens,
+};
+pub use error::{Error, Result};
+pub use sampling::Sampling;

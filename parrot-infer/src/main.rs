@@ -1,2 +1,7 @@
-//! parrot
-fn main() {}
+//! The `parrot` command.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

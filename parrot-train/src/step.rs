@@ -211,18 +211,21 @@ pub fn gradients<M: Module + Sync, B: Sync>(
     loss: impl Fn(&M, &B) -> Result<Tensor<1>> + Sync,
 ) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
     let share = 1.0 / micro_batches.len() as f64;
-    let backward = |batch: &B| {
+    let backward = |module: &M, batch: &B| {
         let loss = loss(module, batch)?;
         let gradients = (loss.clone() * share).backward();
         Ok((loss.inner(), GradientsParams::from_grads(gradients, module)))
     };
+    // Tapes that share a parameter's node are one tape to Burn, and the first backward pass consumes it.
+    // A replica shares the values and the ids, but has nodes of its own.
+    let backward_apart = |batch: &B| backward(&module.valid().train(), batch);
     let mut losses = Vec::with_capacity(micro_batches.len());
     let mut accumulator = GradientsAccumulator::<M>::new();
     for wave in micro_batches.chunks(threads.max(1)) {
         let results: Vec<Result<_>> = match wave {
-            [batch] => vec![backward(batch)],
+            [batch] => vec![backward(module, batch)],
             wave => std::thread::scope(|scope| {
-                let threads: Vec<_> = wave.iter().map(|batch| scope.spawn(|| backward(batch))).collect();
+                let threads: Vec<_> = wave.iter().map(|batch| scope.spawn(|| backward_apart(batch))).collect();
                 threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
             }),
         };

@@ -1,0 +1,71 @@
+//! `parrot`: its subcommands, its errors, its exit codes.
+//!
+//! Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod ask;
+mod chat;
+mod inspect;
+mod options;
+mod progress;
+mod report;
+mod terminal;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Ask Parrot about pictures, in any of its languages.
+#[derive(Debug, Parser)]
+#[command(name = "parrot", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ask(ask::Args),
+    Chat(chat::Args),
+    Inspect(inspect::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot ask photo.jpg \"What is this?\"
+  parrot ask photo.jpg \"这是什么?\" \"ما هذا؟\" --show-routing
+  parrot chat photo.jpg
+  parrot inspect parrot-7b
+
+Models:
+  --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without
+  it, the environment variable PARROT_MODEL is asked, then assets/parrot-mini looked for.
+
+Logging:
+  RUST_LOG=debug says on stderr what is being done.";
+
+/// Runs the command that the arguments name.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    let done = match cli.command {
+        Command::Ask(args) => ask::run(&args),
+        Command::Chat(args) => chat::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // `parrot … | head` is no failure: the reader has what it wanted.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

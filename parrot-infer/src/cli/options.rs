@@ -1,0 +1,137 @@
+//! Options that several subcommands share.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::FloatDType;
+use clap::ValueEnum;
+use parrot_infer::{AskOptions, Parrot, Sampling, device};
+use parrot_model::checkpoint::{DownloadProgress, resolve_with};
+
+use super::progress::Bar;
+
+/// Where the default model lies, relative to a folder that is looked at.
+const DEFAULT_MODEL: &str = "assets/parrot-mini";
+
+/// Which model, where, and how precise.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelOptions {
+    /// The model's folder, or its id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
+    #[arg(long, value_name = "PATH_OR_ID")]
+    pub(crate) model: Option<String>,
+    #[arg(long, default_value = "auto", help = format!("Where to compute: {}", device::NAMES.join(", ")))]
+    device: String,
+    /// What to hold weights in [default: what suits the device]
+    #[arg(long)]
+    dtype: Option<Dtype>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Dtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<Dtype> for FloatDType {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::Bf16 => Self::BF16,
+        }
+    }
+}
+
+impl ModelOptions {
+    /// Loads the model, with a bar if that takes long.
+    pub(crate) fn load(&self) -> Result<Parrot> {
+        let device = device::open(&self.device)?;
+        let dtype = device::float_dtype(&device, self.dtype.map(Into::into))?;
+        let folder = find_model(self.model.as_deref())?;
+        let bar = Bar::new("loading");
+        let parrot = Parrot::load_with(&folder, &device, Some(dtype), |done, total| bar.show(done, total));
+        drop(bar);
+        parrot.with_context(|| format!("cannot load the model {}", folder.display()))
+    }
+}
+
+/// The folder of the model to use, downloaded first if `model` is an id that is not there yet.
+pub(crate) fn find_model(model: Option<&str>) -> Result<PathBuf> {
+    let model = locate(model)?;
+    let bar = Bar::new("downloading");
+    let progress: DownloadProgress = Arc::new(move |file, done, total| {
+        bar.say(format!("downloading {file}"));
+        bar.show(done, total);
+    });
+    resolve_with(&model, Some(progress)).with_context(|| format!("cannot find the model {model}"))
+}
+
+/// The model to use: the one asked for, or the default one, wherever it lies.
+fn locate(model: Option<&str>) -> Result<String> {
+    let from_environment = env::var("PARROT_MODEL").ok().filter(|model| !model.is_empty());
+    if let Some(model) = model.map(Into::into).or(from_environment) {
+        return Ok(model);
+    }
+    let executable = env::current_exe().unwrap_or_default();
+    let beside_sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let places = [Path::new("")].into_iter().chain(executable.ancestors().skip(1)).chain([&*beside_sources]);
+    let mut folders = places.map(|place| place.join(DEFAULT_MODEL));
+    match folders.find(|folder: &PathBuf| folder.join("config.json").is_file()) {
+        Some(folder) => Ok(folder.display().to_string()),
+        None => bail!(
+            "there is no model: no folder {DEFAULT_MODEL} here or near the program; name one with --model or \
+             PARROT_MODEL, or get one with `git clone` of the repository, which holds {DEFAULT_MODEL}"
+        ),
+    }
+}
+
+/// What shapes an answer.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Answer")]
+pub(crate) struct AnswerOptions {
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = AskOptions::default().max_new_tokens)]
+    max_new_tokens: usize,
+    /// Draw tokens instead of taking the best: below 1 careful, above 1 adventurous
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
+    /// Draw from the K best tokens only
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw from the best tokens that together have probability P
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Above 1: make tokens less likely that the answer already has
+    #[arg(long, value_name = "R", default_value_t = Sampling::default().repetition_penalty)]
+    repetition_penalty: f32,
+    /// The same seed draws the same tokens
+    #[arg(long, value_name = "N", default_value_t = Sampling::default().seed)]
+    seed: u64,
+    /// End the answer before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Instructions above the conversation
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+}
+
+impl AnswerOptions {
+    pub(crate) fn to_library(&self) -> AskOptions {
+        AskOptions {
+            system: self.system.clone(),
+            max_new_tokens: self.max_new_tokens,
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                repetition_penalty: self.repetition_penalty,
+                seed: self.seed,
+            },
+            stop: self.stop.clone(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What differs between a terminal and a file.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+/// One line, causes after colons.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    let line = format!("{error:#}").replace('\n', " ");
+    // If stderr is gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {line}");
+}
+
+/// Text within a line of another direction: on a terminal between U+2068 and U+2069, so that an Arabic
+/// question does not turn the numbers behind it round.
+pub(crate) fn isolate(text: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal { format!("\u{2068}{text}\u{2069}").into() } else { text.into() }
+}
+
+/// Generated text on its way to the screen: a picture that talks the model into writing escape sequences
+/// must not reach the terminal with them. Files get the text as it is.
+pub(crate) fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if !terminal || text.chars().all(harmless) {
+        return text.into();
+    }
+    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_needs_protection() {
+        assert_eq!(printable("a\u{1b}[2Jb\n", true), "a\u{fffd}[2Jb\n");
+        assert_eq!(printable("a\u{1b}[2Jb\n", false), "a\u{1b}[2Jb\n");
+        assert_eq!(isolate("ما", true), "\u{2068}ما\u{2069}");
+        assert_eq!(isolate("ما", false), "ما");
+    }
+}

@@ -1,0 +1,63 @@
+//! What comes back for a question.
+
+use std::time::Duration;
+
+/// An answer and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The text, exactly as generated; special tokens and the stop string are not part of it.
+    pub text: String,
+    /// Every generated id, the one that ended the answer included.
+    pub token_ids: Vec<u32>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Tokens of the prompt, pictures counted.
+    pub prompt_tokens: usize,
+    /// For each picture in turn, the weight that the question gave each expert (Eq. 3); they sum to 1.
+    /// Empty where the model has no mixture of experts.
+    pub routing_weights: Vec<Vec<f32>>,
+    /// Pictures that had to go through the vision tower; the others were remembered from before.
+    pub encoded_pictures: usize,
+    /// How long each part took.
+    pub timings: Timings,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model said so: `<|im_end|>`, or another id that `generation_config.json` names.
+    Eos,
+    /// It reached `max_new_tokens` or the end of the context.
+    Length,
+    /// It came upon a stop string.
+    Stop,
+    /// The receiver of the text wanted no more.
+    Cancelled,
+}
+
+/// How long each part of an answer took. In a batch, all answers share one clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Reading the checkpoint, once per [`Parrot`](crate::Parrot).
+    pub load: Duration,
+    /// Resizing and normalising pictures; zero when they were remembered.
+    pub preprocess: Duration,
+    /// Vision tower, projector and experts; zero when the pictures were remembered.
+    pub vision: Duration,
+    /// From the prompt's ids to the first token: routing, and the decoder over the whole prompt.
+    pub prefill: Duration,
+    /// All tokens after the first.
+    pub decode: Duration,
+    /// Number of tokens after the first.
+    pub decode_steps: usize,
+}
+
+impl Timings {
+    /// Time of one token after the first; `None` when there was only one.
+    #[must_use]
+    pub fn per_token(&self) -> Option<Duration> {
+        let steps = u32::try_from(self.decode_steps).ok().filter(|steps| *steps > 0)?;
+        Some(self.decode / steps)
+    }
+}

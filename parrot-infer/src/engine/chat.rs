@@ -1,0 +1,69 @@
+//! A conversation of several turns about the same pictures.
+
+use std::ops::ControlFlow;
+
+use parrot_model::text::{Content, Conversation, Message, Role};
+
+use super::{Answer, AskOptions, Parrot, Picture, opening};
+use crate::{Error, Result};
+
+/// Remembers what was said. Made by [`Parrot::chat`].
+///
+/// Every turn runs the decoder over the whole conversation again. Other models keep the keys and values of
+/// the turns before; here that would be wrong, because a picture's tokens stand at the beginning and depend
+/// on *all* the text that follows (Eq. 2): a new question changes them, and with them every key and value
+/// behind. What does not depend on the text, the vision tower's and the experts' work, is remembered.
+#[derive(Debug)]
+pub struct Chat<'p> {
+    parrot: &'p Parrot,
+    options: AskOptions,
+    conversation: Conversation,
+    pictures: Vec<Picture>,
+    /// Shown with the next question.
+    pending: Vec<Picture>,
+}
+
+impl<'p> Chat<'p> {
+    pub(super) fn new(parrot: &'p Parrot, options: AskOptions) -> Self {
+        let conversation = Conversation(opening(&options));
+        Self { parrot, options, conversation, pictures: Vec::new(), pending: Vec::new() }
+    }
+
+    /// Shows a picture together with the next question.
+    pub fn show(&mut self, picture: Picture) {
+        self.pending.push(picture);
+    }
+
+    /// Forgets everything that was said and shown.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.parrot, self.options.clone());
+    }
+
+    /// What was said so far, the system message first if there is one.
+    #[must_use]
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Asks the next question; `on_text` gets the answer piece by piece.
+    ///
+    /// A question that fails leaves the conversation as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parrot::answer`], and [`Error::EmptyQuestion`].
+    pub fn ask(&mut self, question: &str, on_text: impl FnMut(&str) -> ControlFlow<()>) -> Result<Answer> {
+        if question.trim().is_empty() {
+            return Err(Error::EmptyQuestion);
+        }
+        let mut conversation = self.conversation.clone();
+        conversation.0.push(Message::question(question, self.pending.len()));
+        let pictures: Vec<Picture> = self.pictures.iter().chain(&self.pending).cloned().collect();
+        let answer = self.parrot.answer(&conversation, &pictures, &self.options, on_text)?;
+        let said = Content::Text(answer.text.clone());
+        conversation.0.push(Message { from: Role::Gpt, content: vec![said] });
+        (self.conversation, self.pictures) = (conversation, pictures);
+        self.pending.clear();
+        Ok(answer)
+    }
+}

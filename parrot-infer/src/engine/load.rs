@@ -1,0 +1,175 @@
+//! A checkpoint → [`Parrot`].
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::checkpoint::{Checkpoint, resolve};
+use parrot_model::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
+use parrot_model::text::Tokenizer;
+use parrot_model::vision::preprocess::AspectRatio;
+use serde::Deserialize;
+
+use super::picture::FeatureCache;
+use super::{Parrot, REMEMBERED_PICTURES};
+use crate::{Error, Result, device};
+
+impl Parrot {
+    /// Loads a model, weights in the dtype that suits the device (see [`device::float_dtype`]).
+    ///
+    /// `model` is a folder or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are
+    /// then downloaded once.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_with`](Self::load_with).
+    pub fn load(model: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load_with(model, device, None, |_, _| ())
+    }
+
+    /// [`load`](Self::load) with a dtype, telling how many of the stored bytes have been read:
+    /// `progress(done, total)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when the device does not compute in `dtype`, and every
+    /// [`parrot_model::Error`] of a checkpoint, tokenizer or configuration that cannot be used.
+    pub fn load_with(
+        model: impl AsRef<Path>,
+        device: &Device,
+        dtype: Option<FloatDType>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Self> {
+        let started = Instant::now();
+        let dtype = device::float_dtype(device, dtype)?;
+        let folder = &folder_of(model.as_ref())?;
+        // What is small is read first: a missing tokenizer should not cost a minute of loading.
+        let checkpoint = Checkpoint::open(folder)?;
+        let (config, vision) = (checkpoint.config.clone(), &checkpoint.vision);
+        let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
+        if tokenizer.vocab_size() > config.vocab_size {
+            let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
+            return Err(config_error("vocab_size", expected, config.vocab_size));
+        }
+        let image_processor = checkpoint.image_processor.clone();
+        let aspect_ratio = aspect_ratio(&config)?;
+        let picture_tokens = picture_tokens(&config, vision);
+        let mut eos = generation_eos(&folder.join("generation_config.json"))?;
+        eos.push(tokenizer.im_end());
+        tracing::debug!(folder = %folder.display(), ?dtype, picture_tokens, ?eos, "opened the checkpoint");
+        let network = checkpoint.load_with(dtype, device, progress)?;
+        let load = started.elapsed();
+        tracing::debug!(?load, "loaded");
+        Ok(Self {
+            network,
+            config,
+            tokenizer,
+            image_processor,
+            aspect_ratio,
+            picture_tokens,
+            eos,
+            device: device.clone(),
+            dtype,
+            remembered: FeatureCache::new(REMEMBERED_PICTURES),
+            load,
+        })
+    }
+}
+
+/// The folder itself, whatever characters its path is made of; anything else may be an id.
+fn folder_of(model: &Path) -> Result<PathBuf> {
+    Ok(if model.is_dir() { model.to_path_buf() } else { resolve(&model.to_string_lossy())? })
+}
+
+/// Tokens that a picture becomes.
+#[must_use]
+pub fn picture_tokens(config: &ParrotConfig, vision: &VisionConfig) -> usize {
+    match (vision.kind, config.mm_vision_select_feature) {
+        (TowerKind::Clip, SelectFeature::Patch) => vision.num_patches(),
+        _ => vision.num_positions(),
+    }
+}
+
+/// What `image_aspect_ratio` says. As in LLaVA, an unknown word leaves the picture to the processor; the
+/// several tiles of `anyres` the reference cannot route either.
+fn aspect_ratio(config: &ParrotConfig) -> Result<AspectRatio> {
+    match config.image_aspect_ratio.as_deref() {
+        Some("pad") => Ok(AspectRatio::Pad),
+        Some(tiles) if tiles.starts_with("anyres") => {
+            Err(config_error("image_aspect_ratio", "pad or nothing".into(), tiles))
+        }
+        _ => Ok(AspectRatio::None),
+    }
+}
+
+fn config_error(key: &str, expected: String, found: impl ToString) -> Error {
+    parrot_model::Error::Config { key: key.into(), expected, found: found.to_string() }.into()
+}
+
+/// The part of `generation_config.json` that is heeded.
+#[derive(Deserialize)]
+struct GenerationConfig {
+    eos_token_id: Option<Eos>,
+}
+
+/// One id or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Eos {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+/// The ids that end an answer according to `generation_config.json`, none if there is no such file.
+fn generation_eos(file: &Path) -> Result<Vec<u32>> {
+    if !file.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(file).map_err(|source| parrot_model::Error::Io {
+        action: "read",
+        path: file.into(),
+        source,
+    })?;
+    let config: GenerationConfig = serde_json::from_str(&text)
+        .map_err(|source| parrot_model::Error::Json { path: file.into(), source })?;
+    Ok(match config.eos_token_id {
+        None => Vec::new(),
+        Some(Eos::One(id)) => vec![id],
+        Some(Eos::Several(ids)) => ids,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generation_config_names_one_end_or_several_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("generation_config.json");
+        assert!(generation_eos(&file).unwrap().is_empty());
+        for (json, expected) in [
+            (r#"{"eos_token_id": 7, "do_sample": true}"#, vec![7]),
+            (r#"{"eos_token_id": [7, 8]}"#, vec![7, 8]),
+            (r#"{"eos_token_id": null}"#, vec![]),
+            ("{}", vec![]),
+        ] {
+            std::fs::write(&file, json).unwrap();
+            assert_eq!(generation_eos(&file).unwrap(), expected);
+        }
+        std::fs::write(&file, r#"{"eos_token_id": "end"}"#).unwrap();
+        assert!(generation_eos(&file).unwrap_err().to_string().contains("generation_config.json"));
+    }
+
+    #[test]
+    fn pictures_are_padded_or_not_but_never_tiled() {
+        let ratio = |value: Option<&str>| {
+            aspect_ratio(&ParrotConfig { image_aspect_ratio: value.map(Into::into), ..crate::tiny::config() })
+        };
+        assert_eq!(ratio(Some("pad")).unwrap(), AspectRatio::Pad);
+        assert_eq!(ratio(None).unwrap(), AspectRatio::None);
+        assert_eq!(ratio(Some("square")).unwrap(), AspectRatio::None);
+        assert!(ratio(Some("anyres")).unwrap_err().to_string().contains("found anyres"));
+    }
+}

@@ -1,0 +1,193 @@
+//! The model together with everything that an answer needs besides it.
+
+mod answer;
+mod chat;
+mod load;
+mod picture;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::config::ParrotConfig;
+use parrot_model::parrot::Parrot as Network;
+use parrot_model::text::{Conversation, Message, Role, Tokenizer};
+use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
+
+pub use answer::{Answer, FinishReason, Timings};
+pub use chat::Chat;
+pub use load::picture_tokens;
+pub use picture::Picture;
+
+use crate::sampling::Sampling;
+use crate::{Error, Result};
+use picture::FeatureCache;
+
+/// Pictures whose features are remembered unless [`Parrot::remember_pictures`] says otherwise.
+///
+/// One picture of Parrot-7B takes 66 MB in f32: 577 tokens × 4096 × (projected + 6 experts).
+pub const REMEMBERED_PICTURES: usize = 8;
+
+/// A loaded model: ask it about pictures.
+#[derive(Debug)]
+pub struct Parrot {
+    network: Network,
+    config: ParrotConfig,
+    tokenizer: Tokenizer,
+    image_processor: ImageProcessorConfig,
+    aspect_ratio: AspectRatio,
+    /// Tokens of one picture.
+    picture_tokens: usize,
+    eos: Vec<u32>,
+    device: Device,
+    dtype: FloatDType,
+    remembered: FeatureCache,
+    load: Duration,
+}
+
+/// Everything that shapes an answer besides the question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AskOptions {
+    /// Instructions above the conversation; `None` takes the ones that the model was trained with.
+    pub system: Option<String>,
+    /// Tokens of an answer at most.
+    pub max_new_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// An answer ends before the first of these strings.
+    pub stop: Vec<String>,
+}
+
+impl Default for AskOptions {
+    fn default() -> Self {
+        Self { system: None, max_new_tokens: 512, sampling: Sampling::default(), stop: Vec::new() }
+    }
+}
+
+/// A question of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What it is about; may be empty.
+    pub pictures: &'a [Picture],
+    /// The words.
+    pub text: &'a str,
+}
+
+impl Parrot {
+    /// Remembers the features of this many pictures, the most recently asked about.
+    #[must_use]
+    pub fn remember_pictures(mut self, count: usize) -> Self {
+        self.remembered = FeatureCache::new(count);
+        self
+    }
+
+    /// The network's configuration.
+    #[must_use]
+    pub fn config(&self) -> &ParrotConfig {
+        &self.config
+    }
+
+    /// The tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The network itself.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Asks about one picture.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`].
+    pub fn ask(&self, picture: &Picture, question: &str) -> Result<Answer> {
+        self.ask_many(std::slice::from_ref(picture), question)
+    }
+
+    /// Asks one question about several pictures, or about none.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`].
+    pub fn ask_many(&self, pictures: &[Picture], question: &str) -> Result<Answer> {
+        self.ask_streaming(pictures, question, &AskOptions::default(), |_| ControlFlow::Continue(()))
+    }
+
+    /// [`ask_many`](Self::ask_many) with options; `on_text` gets the answer piece by piece, whole characters
+    /// only, and ends it with `Break`.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`].
+    pub fn ask_streaming(
+        &self,
+        pictures: &[Picture],
+        question: &str,
+        options: &AskOptions,
+        on_text: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let conversation = ask(Question { pictures, text: question }, options)?;
+        self.answer(&conversation, pictures, options, on_text)
+    }
+
+    /// Asks several questions at once; the answers are those that [`ask_streaming`](Self::ask_streaming)
+    /// gives to each alone, up to the rounding of a differently shaped product.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`]; one bad question fails the batch.
+    pub fn ask_batch(&self, questions: &[Question<'_>], options: &AskOptions) -> Result<Vec<Answer>> {
+        let conversations: Vec<Conversation> =
+            questions.iter().map(|question| ask(*question, options)).collect::<Result<_>>()?;
+        let prompts = conversations.iter().zip(questions.iter().map(|question| question.pictures));
+        self.run(&prompts.collect::<Vec<_>>(), options, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// Begins a conversation of several turns.
+    #[must_use]
+    pub fn chat(&self, options: AskOptions) -> Chat<'_> {
+        Chat::new(self, options)
+    }
+
+    /// Continues a conversation, whose [`Content::Picture`](parrot_model::text::Content::Picture)s stand
+    /// for `pictures` in turn; of the options, `system` does not apply.
+    ///
+    /// # Errors
+    ///
+    /// [`parrot_model::Error::TooLong`] when the prompt does not fit the context, any other
+    /// [`parrot_model::Error`] of a conversation that cannot be encoded, [`Error::Option`],
+    /// [`Error::NotFinite`] and [`Error::Compute`].
+    pub fn answer(
+        &self,
+        conversation: &Conversation,
+        pictures: &[Picture],
+        options: &AskOptions,
+        mut on_text: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Answer> {
+        let mut answers = self.run(&[(conversation, pictures)], options, |_, text| on_text(text))?;
+        Ok(answers.swap_remove(0))
+    }
+}
+
+/// A question as a conversation.
+fn ask(question: Question<'_>, options: &AskOptions) -> Result<Conversation> {
+    if question.text.trim().is_empty() {
+        return Err(Error::EmptyQuestion);
+    }
+    let mut messages = opening(options);
+    messages.push(Message::question(question.text, question.pictures.len()));
+    Ok(Conversation(messages))
+}
+
+/// What stands before the first question.
+fn opening(options: &AskOptions) -> Vec<Message> {
+    options.system.iter().map(|system| Message::text(Role::System, system)).collect()
+}

@@ -1,0 +1,145 @@
+//! Prompts → answers.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use burn::prelude::*;
+use parrot_model::ReferenceQuirks;
+use parrot_model::config::PaddingSide;
+use parrot_model::parrot::{PictureFeatures, PrepareOptions, Prepared, Sample};
+use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, chat::encode};
+use parrot_model::vision::preprocess::Pixels;
+
+use super::{Answer, AskOptions, FinishReason, Parrot, Picture, Timings};
+use crate::generate::{Phases, Sequence, generate};
+use crate::{Error, Result};
+
+impl Parrot {
+    /// Answers a batch of prompts.
+    pub(super) fn run(
+        &self,
+        prompts: &[(&Conversation, &[Picture])],
+        options: &AskOptions,
+        on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Answer>> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if options.max_new_tokens == 0 {
+            return Err(Error::option("max_new_tokens", "at least 1", 0));
+        }
+        // Everything that can be refused is refused before the vision tower runs.
+        let mut samples = Vec::with_capacity(prompts.len());
+        let mut sequences = Vec::with_capacity(prompts.len());
+        let mut unique: Vec<&Picture> = Vec::new();
+        for (conversation, pictures) in prompts {
+            let rows = pictures.iter().map(|picture| row_of(picture, &mut unique)).collect();
+            let input_ids =
+                encode(&self.tokenizer, conversation, Some(""), ReferenceQuirks::none())?.input_ids;
+            let limit = self.room(&input_ids, pictures.len())?.min(options.max_new_tokens);
+            samples.push(Sample { input_ids, labels: None, pictures: rows });
+            sequences.push(Sequence::new(options, limit, &self.tokenizer)?);
+        }
+        let mut timings = Timings { load: self.load, ..Timings::default() };
+        let (features, encoded_pictures) = self.features(&unique, &mut timings)?;
+
+        let started = Instant::now();
+        let left = PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() };
+        let prepared = self.network.prepare(&samples, features.as_ref(), left)?;
+        let lengths = prepared.lengths.clone();
+        let mut routing = routing_weights(&prepared)?.into_iter();
+        let preparing = started.elapsed();
+        let decoder = &self.network.language_model;
+        let Phases { prefill, decode, decode_steps } =
+            generate(decoder, &self.config, prepared, &mut sequences, &self.eos, on_text)?;
+        timings = Timings { prefill: preparing + prefill, decode, decode_steps, ..timings };
+
+        let answers =
+            sequences.into_iter().zip(samples).zip(lengths).map(|((sequence, sample), length)| Answer {
+                text: sequence.text,
+                token_ids: sequence.token_ids,
+                finish_reason: sequence.finish_reason.unwrap_or(FinishReason::Length),
+                prompt_tokens: length,
+                routing_weights: routing.by_ref().take(sample.pictures.len()).collect(),
+                encoded_pictures,
+                timings,
+            });
+        Ok(answers.collect())
+    }
+
+    /// Tokens that an answer to this prompt may have.
+    fn room(&self, input_ids: &[i64], pictures: usize) -> Result<usize> {
+        let placeholders = input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
+        if placeholders != pictures {
+            return Err(parrot_model::Error::PictureCount { placeholders, pictures }.into());
+        }
+        let found = input_ids.len() - placeholders + placeholders * self.picture_tokens;
+        let limit = self.config.max_position_embeddings;
+        if found > limit {
+            return Err(parrot_model::Error::TooLong { found, limit }.into());
+        }
+        // The last token of an answer takes no position.
+        Ok(limit - found + 1)
+    }
+
+    /// The features of the pictures, one row each, and how many had to be computed.
+    ///
+    /// Pictures go through the tower one at a time, so that a remembered one is bit for bit what it would be
+    /// if it were computed again.
+    pub(super) fn features(
+        &self,
+        pictures: &[&Picture],
+        timings: &mut Timings,
+    ) -> Result<(Option<PictureFeatures>, usize)> {
+        let mut encoded = 0;
+        let mut rows = Vec::with_capacity(pictures.len());
+        for picture in pictures {
+            if let Some(features) = self.remembered.get(picture.content()) {
+                rows.push(features);
+                continue;
+            }
+            let started = Instant::now();
+            let pixels = self.image_processor.preprocess(picture.pixels(), self.aspect_ratio);
+            let pixel_values = Pixels::to_tensor(&[pixels], &self.device).cast(self.dtype);
+            timings.preprocess += started.elapsed();
+            let started = Instant::now();
+            let features = self.network.encode_pictures(pixel_values);
+            self.device.sync().map_err(|source| Error::Compute(source.into()))?;
+            timings.vision += started.elapsed();
+            encoded += 1;
+            self.remembered.insert(*picture.content(), features.clone());
+            rows.push(features);
+        }
+        Ok((stack(rows), encoded))
+    }
+}
+
+/// The row of `picture` among the `unique` ones, to which it is added if it is new.
+fn row_of<'a>(picture: &'a Picture, unique: &mut Vec<&'a Picture>) -> usize {
+    let known = unique.iter().position(|known| known.content() == picture.content());
+    known.unwrap_or_else(|| {
+        unique.push(picture);
+        unique.len() - 1
+    })
+}
+
+/// Features of one picture each → features of all.
+fn stack(mut rows: Vec<PictureFeatures>) -> Option<PictureFeatures> {
+    if rows.len() < 2 {
+        return rows.pop();
+    }
+    let experts_output: Option<Vec<_>> = rows.iter().map(|row| row.experts_output.clone()).collect();
+    let image_features = rows.into_iter().map(|row| row.image_features).collect();
+    Some(PictureFeatures {
+        image_features: Tensor::cat(image_features, 0),
+        experts_output: experts_output.map(|rows| Tensor::cat(rows, 0)),
+    })
+}
+
+/// One row per routed picture, in the order of the prompts.
+fn routing_weights(prepared: &Prepared) -> Result<Vec<Vec<f32>>> {
+    let Some(routing) = &prepared.routing else { return Ok(Vec::new()) };
+    let [_, experts] = routing.routing_weights.dims();
+    let weights = routing.routing_weights.try_to_vec_as::<f32>()?;
+    Ok(weights.chunks_exact(experts).map(<[f32]>::to_vec).collect())
+}

@@ -1,0 +1,284 @@
+//! Answers of a tiny random model.
+
+use std::ops::ControlFlow;
+
+use image::{Rgb, RgbImage};
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::ReferenceQuirks;
+use parrot_model::parrot::{PrepareOptions, Sample};
+use parrot_model::text::chat::encode;
+
+use super::*;
+use crate::tiny;
+
+/// The model; `remembered` pictures.
+fn parrot(remembered: usize) -> Parrot {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(folder.path(), 1).unwrap();
+    Parrot::load(folder.path(), &Device::default()).unwrap().remember_pictures(remembered)
+}
+
+fn picture(seed: u8) -> Picture {
+    Picture::from_rgb(RgbImage::from_fn(20, 16, |x, y| {
+        Rgb([seed.wrapping_mul(40), (x * 12) as u8, (y * 15) as u8 ^ seed])
+    }))
+}
+
+fn options(max_new_tokens: usize) -> AskOptions {
+    AskOptions { max_new_tokens, ..AskOptions::default() }
+}
+
+fn ask(parrot: &Parrot, pictures: &[Picture], question: &str, options: &AskOptions) -> Answer {
+    parrot.ask_streaming(pictures, question, options, |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// The whole prompt and all tokens so far through the network at every step, without a cache.
+fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: usize) -> Vec<u32> {
+    let conversation = Conversation::question(question, pictures.len());
+    let encoded = encode(&parrot.tokenizer, &conversation, Some(""), ReferenceQuirks::none()).unwrap();
+    let features = parrot.features(&pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
+    let sample =
+        Sample { input_ids: encoded.input_ids, labels: None, pictures: (0..pictures.len()).collect() };
+    let prepared = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
+    let decoder = &parrot.network.language_model;
+    let mut inputs_embeds = prepared.inputs_embeds;
+    let mut ids = Vec::new();
+    for _ in 0..tokens {
+        let logits: Tensor<3> = decoder.logits(decoder.forward(inputs_embeds.clone(), None, None, None));
+        let id = logits.slice(s![.., -1.., ..]).argmax(2).reshape([1]);
+        ids.push(id.clone().into_scalar::<i64>() as u32);
+        if ids.last() == Some(&parrot.tokenizer.im_end()) {
+            break;
+        }
+        inputs_embeds = Tensor::cat(vec![inputs_embeds, decoder.embed(id).unsqueeze_dim(1)], 1);
+    }
+    ids
+}
+
+#[test]
+fn the_cache_changes_nothing_and_neither_does_a_batch() {
+    let parrot = parrot(8);
+    let (first, second) = (picture(1), picture(2));
+    let one = std::slice::from_ref(&first);
+    let two = [second, first.clone()];
+    let questions = [
+        Question { pictures: one, text: "What is this?" },
+        Question { pictures: &two, text: "这两张图片有什么不同?" },
+        Question { pictures: &[], text: "ما هذا؟ ولماذا؟" },
+        Question { pictures: one, text: "?" },
+    ];
+    let batch = parrot.ask_batch(&questions, &options(24)).unwrap();
+    let mut distinct = Vec::new();
+    for (question, in_batch) in questions.iter().zip(batch) {
+        let alone = ask(&parrot, question.pictures, question.text, &options(24));
+        assert_eq!(alone.token_ids, ask_naively(&parrot, question.pictures, question.text, 24));
+        assert_eq!(in_batch.token_ids, alone.token_ids, "{question:?}");
+        assert_eq!((in_batch.text, in_batch.finish_reason), (alone.text, alone.finish_reason));
+        assert_eq!(in_batch.prompt_tokens, alone.prompt_tokens);
+        assert_eq!(in_batch.routing_weights.len(), question.pictures.len());
+        for (a, b) in in_batch.routing_weights.iter().flatten().zip(alone.routing_weights.iter().flatten()) {
+            assert!((a - b).abs() < 1e-5);
+        }
+        distinct.push(alone.token_ids);
+    }
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 4, "the questions should have different answers");
+}
+
+#[test]
+fn sampling_in_a_batch_draws_what_it_draws_alone() {
+    let parrot = parrot(8);
+    let picture = picture(3);
+    let pictures = std::slice::from_ref(&picture);
+    let sampling = Sampling { temperature: Some(1.5), top_k: Some(50), seed: 11, ..Sampling::default() };
+    let options = AskOptions { sampling, ..options(16) };
+    let questions = [Question { pictures, text: "long question" }, Question { pictures, text: "short" }];
+    let batch = parrot.ask_batch(&questions, &options).unwrap();
+    for (question, in_batch) in questions.iter().zip(batch) {
+        assert_eq!(in_batch.token_ids, ask(&parrot, pictures, question.text, &options).token_ids);
+    }
+    let other = AskOptions { sampling: Sampling { seed: 12, ..options.sampling.clone() }, ..options.clone() };
+    let draw = |options| ask(&parrot, pictures, "short", options).token_ids;
+    assert_ne!(draw(&options), draw(&other));
+}
+
+#[test]
+fn a_remembered_picture_runs_no_vision_work_and_changes_no_bit() {
+    let (remembering, forgetting) = (parrot(1), parrot(0));
+    let questions = ["What is this?", "这是什么?", "Что это?"];
+    for (asked, question) in questions.into_iter().enumerate() {
+        // Another object with the same content.
+        let remembered = ask(&remembering, &[picture(1)], question, &options(8));
+        let computed = ask(&forgetting, &[picture(1)], question, &options(8));
+        assert_eq!(remembered.encoded_pictures, usize::from(asked == 0));
+        assert_eq!(computed.encoded_pictures, 1);
+        assert_eq!(remembered.token_ids, computed.token_ids);
+        assert_eq!(remembered.routing_weights, computed.routing_weights);
+    }
+    let bits = |parrot: &Parrot| {
+        let features = parrot.features(&[&picture(1)], &mut Timings::default()).unwrap().0.unwrap();
+        (features.image_features.into_data(), features.experts_output.unwrap().into_data())
+    };
+    assert_eq!(bits(&remembering), bits(&forgetting));
+    // Only one is remembered: a second picture takes its place.
+    assert_eq!(ask(&remembering, &[picture(2)], "?", &options(1)).encoded_pictures, 1);
+    assert_eq!(ask(&remembering, &[picture(1)], "?", &options(1)).encoded_pictures, 1);
+}
+
+#[test]
+fn the_question_decides_the_routing() {
+    let parrot = parrot(8);
+    let weights = |question| ask(&parrot, &[picture(1)], question, &options(1)).routing_weights;
+    let (english, arabic) = (weights("What is this?"), weights("ما هذا؟"));
+    assert_eq!(english.len(), 1);
+    assert_eq!(english[0].len(), 6);
+    assert!((english[0].iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    assert_ne!(english, arabic);
+}
+
+#[test]
+fn pieces_are_whole_characters_and_make_up_the_text() {
+    let parrot = parrot(8);
+    let sampling = Sampling { temperature: Some(2.0), ..Sampling::default() };
+    let options = AskOptions { sampling, ..options(120) };
+    let mut pieces = String::new();
+    let answer = parrot.ask_streaming(&[picture(1)], "?", &options, |piece| {
+        assert!(!piece.is_empty());
+        pieces += piece;
+        ControlFlow::Continue(())
+    });
+    let answer = answer.unwrap();
+    assert_eq!(pieces, answer.text);
+    assert_eq!(answer.text, parrot.tokenizer.decode(&answer.token_ids, true).unwrap());
+}
+
+#[test]
+fn answers_end_for_the_reason_they_give() {
+    let parrot = parrot(8);
+    let free = ask(&parrot, &[picture(1)], "Hm?", &options(30));
+    assert_eq!((free.finish_reason, free.token_ids.len()), (FinishReason::Length, 30));
+    assert_eq!(free.timings.decode_steps, 29);
+
+    // The id of a token that was generated, declared to end the answer.
+    let end = free.token_ids[7];
+    let first = free.token_ids.iter().position(|id| *id == end).unwrap();
+    let mut ending = self::parrot(8);
+    ending.eos.push(end);
+    let ended = ask(&ending, &[picture(1)], "Hm?", &options(30));
+    assert_eq!((ended.finish_reason, &ended.token_ids[..]), (FinishReason::Eos, &free.token_ids[..=first]));
+
+    // Two characters from the middle as a stop string: neither is in the text.
+    let stop: String = free.text.chars().skip(5).take(2).collect();
+    let stopping = AskOptions { stop: vec![stop.clone()], ..options(30) };
+    let stopped = ask(&parrot, &[picture(1)], "Hm?", &stopping);
+    assert_eq!(stopped.finish_reason, FinishReason::Stop);
+    assert_eq!(stopped.text, free.text[..free.text.find(&stop).unwrap()]);
+
+    let cancelled = parrot.ask_streaming(&[picture(1)], "Hm?", &options(30), |_| ControlFlow::Break(()));
+    assert_eq!(cancelled.unwrap().finish_reason, FinishReason::Cancelled);
+}
+
+#[test]
+fn a_prompt_may_fill_the_context_and_not_one_token_more() {
+    let parrot = parrot(8);
+    let used = ask(&parrot, &[picture(1)], "?", &options(1)).prompt_tokens - 1;
+    let question = |tokens: usize| "x".repeat(tokens - used);
+    let full = ask(&parrot, &[picture(1)], &question(tiny::CONTEXT), &options(30));
+    assert_eq!((full.prompt_tokens, full.token_ids.len()), (tiny::CONTEXT, 1));
+    assert_eq!(full.finish_reason, FinishReason::Length);
+    let nearly = ask(&parrot, &[picture(1)], &question(tiny::CONTEXT - 3), &options(30));
+    assert_eq!(nearly.token_ids.len(), 4);
+
+    let error = parrot.ask(&picture(1), &question(tiny::CONTEXT + 5)).unwrap_err().to_string();
+    assert_eq!(error, "the prompt is 261 tokens long, 5 more than the context of 256 holds");
+}
+
+#[test]
+fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
+    let parrot = parrot(8);
+    let options = AskOptions { system: Some("Be brief.".into()), ..options(6) };
+    let mut chat = parrot.chat(options.clone());
+    chat.show(picture(1));
+    let first = chat.ask("What is this?", |_| ControlFlow::Continue(())).unwrap();
+    assert!(matches!(chat.ask("  ", |_| ControlFlow::Continue(())), Err(Error::EmptyQuestion)));
+    assert!(chat.ask(&"long ".repeat(60), |_| ControlFlow::Continue(())).is_err());
+    let second = chat.ask("And now?", |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(second.encoded_pictures, 0);
+
+    let conversation = Conversation(vec![
+        Message::text(Role::System, "Be brief."),
+        Message::question("What is this?", 1),
+        Message::text(Role::Gpt, &first.text),
+        Message::question("And now?", 0),
+    ]);
+    let afresh =
+        parrot.answer(&conversation, &[picture(1)], &options, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(second.token_ids, afresh.token_ids);
+    assert_eq!(second.routing_weights, afresh.routing_weights);
+    assert_ne!(second.routing_weights, first.routing_weights, "later text changes an earlier picture");
+
+    chat.clear();
+    assert_eq!(chat.conversation().0.len(), 1);
+}
+
+#[test]
+fn half_precision_answers_too() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(folder.path(), 1).unwrap();
+    let load = |dtype| Parrot::load_with(folder.path(), &Device::default(), dtype, |_, _| ()).unwrap();
+    let weights = |parrot: &Parrot| {
+        let answer = ask(parrot, &[picture(1)], "What is this?", &options(4));
+        assert_eq!(answer.token_ids.len(), 4);
+        answer.routing_weights[0].clone()
+    };
+    let (half, single) = (weights(&load(Some(FloatDType::F16))), weights(&load(None)));
+    assert_ne!(half, single);
+    for (half, single) in half.iter().zip(single) {
+        assert!((half - single).abs() < 0.02, "{half} {single}");
+    }
+}
+
+#[test]
+fn broken_weights_are_an_error_and_not_an_answer() {
+    let mut parrot = parrot(8);
+    parrot.network = parrot.network.map(&mut Break);
+    let error = parrot.ask(&picture(1), "What is this?").unwrap_err().to_string();
+    assert!(error.starts_with("the model's scores are not finite"), "{error}");
+}
+
+struct Break;
+
+impl burn::module::ModuleMapper for Break {
+    fn map_float<const D: usize>(
+        &mut self,
+        param: burn::module::Param<Tensor<D>>,
+    ) -> burn::module::Param<Tensor<D>> {
+        param.map(|tensor| tensor * 1e30)
+    }
+}
+
+#[test]
+fn options_outside_their_range_are_refused() {
+    let parrot = parrot(8);
+    let refuse = |options: AskOptions| {
+        let answer = parrot.ask_streaming(&[picture(1)], "?", &options, |_| ControlFlow::Continue(()));
+        answer.unwrap_err().to_string()
+    };
+    assert_eq!(refuse(options(0)), "max_new_tokens should be at least 1, found 0");
+    let sampling = Sampling { top_p: Some(2.0), ..Sampling::default() };
+    assert_eq!(
+        refuse(AskOptions { sampling, ..options(1) }),
+        "top_p should be above 0 and at most 1, found 2"
+    );
+    assert!(matches!(parrot.ask(&picture(1), " \n"), Err(Error::EmptyQuestion)));
+}
+
+#[test]
+fn a_model_can_be_shared_between_threads() {
+    fn is_shareable<T: Send + Sync>() {}
+    is_shareable::<Parrot>();
+    is_shareable::<Picture>();
+}

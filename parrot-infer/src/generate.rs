@@ -1,0 +1,202 @@
+//! Prefill and decoding: from a prepared prompt to token ids, for one sequence or a padded batch.
+//!
+//! Prefill runs the whole prompt once and scores only its last position; each further step runs one token
+//! against the [`KvCache`]. Ids leave the device as they are chosen: one integer per sequence and step when
+//! decoding greedily, a row of scores when sampling.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use burn::prelude::*;
+use parrot_model::config::ParrotConfig;
+use parrot_model::language::{KvCache, Qwen2};
+use parrot_model::parrot::Prepared;
+use parrot_model::text::{DecodeStream, Tokenizer};
+
+use crate::sampling::Sampler;
+use crate::stop::StopStrings;
+use crate::{AskOptions, Error, FinishReason, Result};
+
+/// One sequence of a batch while it grows.
+#[derive(Debug)]
+pub(crate) struct Sequence<'t> {
+    sampler: Sampler,
+    /// Turns ids into text; `None` once the sequence is finished.
+    decode: Option<DecodeStream<'t>>,
+    stop: StopStrings,
+    /// Ids at most.
+    limit: usize,
+    /// Ids so far, the one that ended the sequence included.
+    pub(crate) token_ids: Vec<u32>,
+    /// Text so far, stop string and special tokens excluded.
+    pub(crate) text: String,
+    /// Why it ended, if it did.
+    pub(crate) finish_reason: Option<FinishReason>,
+}
+
+/// How long the two phases took.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Phases {
+    pub(crate) prefill: Duration,
+    pub(crate) decode: Duration,
+    /// Steps after the first token.
+    pub(crate) decode_steps: usize,
+}
+
+impl<'t> Sequence<'t> {
+    /// An empty answer of at most `limit` tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] for options outside their range.
+    pub(crate) fn new(options: &AskOptions, limit: usize, tokenizer: &'t Tokenizer) -> Result<Self> {
+        Ok(Self {
+            sampler: Sampler::new(&options.sampling)?,
+            decode: Some(tokenizer.stream()),
+            stop: StopStrings::new(&options.stop)?,
+            limit,
+            token_ids: Vec::new(),
+            text: String::new(),
+            finish_reason: None,
+        })
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finish_reason.is_some()
+    }
+
+    /// Takes the next id; `on_text` gets the text that it completes.
+    fn push(&mut self, id: u32, eos: &[u32], on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) {
+        let Some(decode) = &mut self.decode else { return };
+        self.token_ids.push(id);
+        if eos.contains(&id) {
+            return self.finish(FinishReason::Eos, on_text);
+        }
+        if let Some(piece) = decode.push(id) {
+            let (text, stopped) = self.stop.push(&piece);
+            if self.show(&text, on_text).is_break() {
+                return self.end(FinishReason::Cancelled);
+            }
+            if stopped {
+                return self.end(FinishReason::Stop);
+            }
+        }
+        if self.token_ids.len() == self.limit {
+            self.finish(FinishReason::Length, on_text);
+        }
+    }
+
+    /// Ends the sequence after showing what was held back.
+    fn finish(&mut self, reason: FinishReason, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) {
+        let unfinished_character = self.decode.take().and_then(DecodeStream::finish);
+        let (text, stopped) = self.stop.push(&unfinished_character.unwrap_or_default());
+        let text = if stopped { text } else { text + &self.stop.finish() };
+        let shown = self.show(&text, on_text);
+        self.end(if shown.is_break() {
+            FinishReason::Cancelled
+        } else if stopped {
+            FinishReason::Stop
+        } else {
+            reason
+        });
+    }
+
+    fn end(&mut self, reason: FinishReason) {
+        self.decode = None;
+        self.finish_reason = Some(reason);
+    }
+
+    fn show(&mut self, text: &str, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+        self.text.push_str(text);
+        if text.is_empty() { ControlFlow::Continue(()) } else { on_text(text) }
+    }
+}
+
+/// Generates until every sequence has ended.
+///
+/// `on_text` gets the number of a sequence and its next piece of text; `Break` ends that sequence.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`] when the prompt's scores are, [`Error::Compute`] when the device fails.
+pub(crate) fn generate(
+    decoder: &Qwen2,
+    config: &ParrotConfig,
+    prompt: Prepared,
+    sequences: &mut [Sequence<'_>],
+    eos: &[u32],
+    mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+) -> Result<Phases> {
+    let started = Instant::now();
+    let [batch, seq, _] = prompt.inputs_embeds.dims();
+    let device = prompt.inputs_embeds.device();
+    let longest_answer = sequences.iter().map(|sequence| sequence.limit).max().unwrap_or(1);
+    // The last token of an answer is never read back in.
+    let mut kv_cache = KvCache::new(config, seq + longest_answer - 1);
+    // Padding stands on the left, so a new token's position is not its column.
+    let lengths = prompt.attention_mask.is_some().then(|| prompt.lengths.clone());
+
+    let hidden_states = decoder.forward(
+        prompt.inputs_embeds,
+        prompt.attention_mask,
+        prompt.position_ids,
+        Some(&mut kv_cache),
+    );
+    let mut last = hidden_states.slice(s![.., seq - 1.., ..]);
+    let mut phases = Phases::default();
+    loop {
+        let [_, _, hidden] = last.dims();
+        let dtype = last.dtype();
+        let logits: Tensor<2> = decoder.logits(last.reshape([batch, hidden]));
+        if phases.decode_steps == 0 && !all_finite(&logits)? {
+            return Err(Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() });
+        }
+        let (ids, on_device) = choose(logits, sequences, &device)?;
+        if phases.decode_steps == 0 {
+            phases.prefill = started.elapsed();
+        }
+        for (number, (sequence, id)) in sequences.iter_mut().zip(ids).enumerate() {
+            sequence.push(id, eos, &mut |text| on_text(number, text));
+        }
+        if sequences.iter().all(Sequence::is_finished) {
+            phases.decode = started.elapsed() - phases.prefill;
+            return Ok(phases);
+        }
+        let position_ids = lengths.as_ref().map(|lengths| positions(lengths, phases.decode_steps, &device));
+        // A finished sequence of a batch goes on being computed; nobody reads it.
+        let inputs_embeds = decoder.embed(on_device).unsqueeze_dim(1);
+        last = decoder.forward(inputs_embeds, None, position_ids, Some(&mut kv_cache));
+        phases.decode_steps += 1;
+    }
+}
+
+/// The next id of every sequence, here and on the device. `[batch]`
+fn choose(
+    logits: Tensor<2>,
+    sequences: &mut [Sequence<'_>],
+    device: &Device,
+) -> Result<(Vec<u32>, Tensor<1, Int>)> {
+    if sequences.iter().all(|sequence| sequence.sampler.is_argmax()) {
+        let on_device = logits.argmax(1).squeeze_dim::<1>(1);
+        let ids = on_device.try_to_vec_as::<i64>()?;
+        return Ok((ids.into_iter().map(|id| id as u32).collect(), on_device));
+    }
+    let [batch, vocab] = logits.dims();
+    let scores = logits.try_into_vec_as::<f32>()?;
+    let next = |(sequence, row): (&mut Sequence<'_>, &[f32])| {
+        if sequence.is_finished() { 0 } else { sequence.sampler.next(row.to_vec(), &sequence.token_ids) }
+    };
+    let ids: Vec<u32> = sequences.iter_mut().zip(scores.chunks_exact(vocab)).map(next).collect();
+    let widened: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+    Ok((ids, Tensor::from_data(TensorData::new(widened, [batch]), device)))
+}
+
+/// Where each sequence's next token stands. `[batch, 1]`
+fn positions(lengths: &[usize], step: usize, device: &Device) -> Tensor<2, Int> {
+    let positions: Vec<i64> = lengths.iter().map(|length| (length + step) as i64).collect();
+    Tensor::from_data(TensorData::new(positions, [lengths.len(), 1]), device)
+}
+
+fn all_finite(logits: &Tensor<2>) -> Result<bool> {
+    Ok(logits.clone().is_finite().all().try_into_scalar::<bool>()?)
+}

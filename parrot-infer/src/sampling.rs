@@ -1,0 +1,290 @@
+//! From scores to the next token.
+//!
+//! The order and meaning of the steps are those of Hugging Face's `generate`:
+//!
+//! ```text
+//! logits → repetition penalty → temperature → top-k → top-p → softmax → draw
+//! ```
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::{Error, Result};
+
+/// How the next token is chosen. The default is greedy: the token with the highest score.
+///
+/// Setting any of `temperature`, `top_k` and `top_p` turns sampling on; the others then take the values that
+/// change nothing. A checkpoint's `generation_config.json` is not asked, even where it says
+/// `do_sample: true` as Qwen's does: an answer about a picture should be the same tomorrow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Divides the scores: below 1 sharper, above 1 flatter, 0 greedy.
+    pub temperature: Option<f32>,
+    /// Draws from the `k` best tokens only.
+    pub top_k: Option<usize>,
+    /// Draws from the fewest tokens whose probabilities sum to at least this much.
+    pub top_p: Option<f32>,
+    /// Above 1, tokens that the answer already contains become less likely, greedy or not.
+    ///
+    /// The prompt's tokens do not count: the reference feeds its prompt as embeddings, of which
+    /// Hugging Face's penalty sees nothing.
+    pub repetition_penalty: f32,
+    /// The same seed draws the same tokens.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: None, top_k: None, top_p: None, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+impl Sampling {
+    /// Whether the best token is taken instead of drawing one.
+    #[must_use]
+    pub fn is_greedy(&self) -> bool {
+        match self.temperature {
+            Some(temperature) => temperature == 0.0,
+            None => self.top_k.is_none() && self.top_p.is_none(),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if let Some(temperature) = self.temperature
+            && !(temperature >= 0.0 && temperature.is_finite())
+        {
+            return Err(Error::option("temperature", "a number from 0 up", temperature));
+        }
+        if self.top_k == Some(0) {
+            return Err(Error::option("top_k", "at least 1", 0));
+        }
+        if let Some(top_p) = self.top_p
+            && !(top_p > 0.0 && top_p <= 1.0)
+        {
+            return Err(Error::option("top_p", "above 0 and at most 1", top_p));
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return Err(Error::option("repetition_penalty", "above 0", self.repetition_penalty));
+        }
+        Ok(())
+    }
+}
+
+/// Draws one sequence's tokens.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    sampling: Sampling,
+    rng: StdRng,
+}
+
+impl Sampler {
+    /// # Errors
+    ///
+    /// [`Error::Option`] for a value outside its range.
+    pub(crate) fn new(sampling: &Sampling) -> Result<Self> {
+        sampling.validate()?;
+        Ok(Self { sampling: sampling.clone(), rng: StdRng::seed_from_u64(sampling.seed) })
+    }
+
+    /// Whether a choice needs nothing but the index of the highest score.
+    pub(crate) fn is_argmax(&self) -> bool {
+        self.sampling.is_greedy() && self.sampling.repetition_penalty == 1.0
+    }
+
+    /// The next token after `generated`, from the scores of the whole vocabulary. `[vocab]`
+    pub(crate) fn next(&mut self, mut logits: Vec<f32>, generated: &[u32]) -> u32 {
+        penalize(&mut logits, generated, self.sampling.repetition_penalty);
+        if self.sampling.is_greedy() {
+            return argmax(&logits) as u32;
+        }
+        let temperature = self.sampling.temperature.unwrap_or(1.0);
+        logits.iter_mut().for_each(|logit| *logit /= temperature);
+        let mut candidates: Vec<usize> = (0..logits.len()).collect();
+        if let Some(top_k) = self.sampling.top_k {
+            keep_top_k(&mut candidates, &logits, top_k);
+        }
+        if let Some(top_p) = self.sampling.top_p {
+            keep_nucleus(&mut candidates, &logits, top_p);
+        }
+        // In the order of the vocabulary, a score that differs by a rounding moves no other token's share.
+        candidates.sort_unstable();
+        self.draw(&candidates, &logits)
+    }
+
+    /// Draws one of `candidates` with the probabilities that a softmax over them gives.
+    fn draw(&mut self, candidates: &[usize], logits: &[f32]) -> u32 {
+        let weights = exponentials(candidates, logits);
+        let mut left = self.rng.random::<f64>() * weights.iter().sum::<f64>();
+        for (token, weight) in candidates.iter().zip(&weights) {
+            left -= weight;
+            if left < 0.0 {
+                return *token as u32;
+            }
+        }
+        // Rounding can leave a hair's breadth after the last weight.
+        candidates[candidates.len() - 1] as u32
+    }
+}
+
+/// Makes tokens that were generated before less likely, each once however often it occurred.
+fn penalize(logits: &mut [f32], generated: &[u32], penalty: f32) {
+    if penalty == 1.0 {
+        return;
+    }
+    let mut seen = generated.to_vec();
+    seen.sort_unstable();
+    seen.dedup();
+    for token in seen {
+        if let Some(logit) = logits.get_mut(token as usize) {
+            *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+        }
+    }
+}
+
+/// The first of the highest scores.
+fn argmax(logits: &[f32]) -> usize {
+    (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best }).unwrap_or(0)
+}
+
+/// Keeps the best `k` tokens, and any that tie with the last of them.
+fn keep_top_k(candidates: &mut Vec<usize>, logits: &[f32], k: usize) {
+    if k < candidates.len() {
+        let (_, kth, _) = candidates.select_nth_unstable_by(k - 1, |a, b| logits[*b].total_cmp(&logits[*a]));
+        let threshold = logits[*kth];
+        candidates.retain(|token| logits[*token] >= threshold);
+    }
+}
+
+/// Keeps the fewest of the best tokens whose probabilities sum to `top_p`, at least one.
+fn keep_nucleus(candidates: &mut Vec<usize>, logits: &[f32], top_p: f32) {
+    candidates.sort_unstable_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+    let weights = exponentials(candidates, logits);
+    let enough = f64::from(top_p) * weights.iter().sum::<f64>();
+    let mut sum = 0.0;
+    let kept = weights.iter().take_while(|weight| {
+        let needed = sum < enough;
+        sum += **weight;
+        needed
+    });
+    let kept = kept.count().max(1);
+    candidates.truncate(kept);
+}
+
+/// Softmax numerators of `candidates`.
+fn exponentials(candidates: &[usize], logits: &[f32]) -> Vec<f64> {
+    let highest = candidates.iter().map(|token| logits[*token]).fold(f32::NEG_INFINITY, f32::max);
+    candidates.iter().map(|token| f64::from(logits[*token] - highest).exp()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Probabilities 0.5, 0.25, 0.125, 0.125 (in the order 2, 0, 1, 3).
+    fn logits() -> Vec<f32> {
+        [0.25f32, 0.125, 0.5, 0.125].map(f32::ln).to_vec()
+    }
+
+    fn frequencies(sampling: Sampling) -> [f64; 4] {
+        let mut sampler = Sampler::new(&sampling).unwrap();
+        let draws = 4000;
+        let mut counts = [0.0; 4];
+        for _ in 0..draws {
+            counts[sampler.next(logits(), &[]) as usize] += 1.0 / f64::from(draws);
+        }
+        counts
+    }
+
+    fn assert_close(found: [f64; 4], expected: [f64; 4]) {
+        let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 0.03);
+        assert!(close, "{found:?} should be about {expected:?}");
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_best() {
+        let mut sampler = Sampler::new(&Sampling::default()).unwrap();
+        assert_eq!(sampler.next(logits(), &[]), 2);
+        assert_eq!(sampler.next(vec![1.0, 3.0, 3.0], &[]), 1);
+    }
+
+    #[test]
+    fn draws_follow_the_softmax_and_temperature_sharpens_it() {
+        assert_close(
+            frequencies(Sampling { temperature: Some(1.0), ..Default::default() }),
+            [0.25, 0.125, 0.5, 0.125],
+        );
+        // Squares of the probabilities, rescaled: 4/22, 1/22, 16/22, 1/22.
+        assert_close(
+            frequencies(Sampling { temperature: Some(0.5), ..Default::default() }),
+            [4.0 / 22.0, 1.0 / 22.0, 16.0 / 22.0, 1.0 / 22.0],
+        );
+    }
+
+    #[test]
+    fn top_k_keeps_ties_and_top_p_the_token_that_crosses() {
+        assert_close(
+            frequencies(Sampling { top_k: Some(2), ..Default::default() }),
+            [1.0 / 3.0, 0.0, 2.0 / 3.0, 0.0],
+        );
+        assert_close(
+            frequencies(Sampling { top_k: Some(3), ..Default::default() }),
+            [0.25, 0.125, 0.5, 0.125],
+        );
+        assert_close(
+            frequencies(Sampling { top_p: Some(0.6), ..Default::default() }),
+            [1.0 / 3.0, 0.0, 2.0 / 3.0, 0.0],
+        );
+        assert_close(frequencies(Sampling { top_p: Some(0.01), ..Default::default() }), [0.0, 0.0, 1.0, 0.0]);
+    }
+
+    /// After top-k the nucleus is measured on what is left, not on the whole vocabulary: 2/3 ≥ 0.6.
+    #[test]
+    fn top_p_comes_after_top_k() {
+        assert_close(
+            frequencies(Sampling { top_k: Some(2), top_p: Some(0.6), ..Default::default() }),
+            [0.0, 0.0, 1.0, 0.0],
+        );
+    }
+
+    #[test]
+    fn the_penalty_pushes_both_signs_down_once_each() {
+        let mut logits = vec![2.0, -2.0, 1.0, 4.0];
+        penalize(&mut logits, &[0, 1, 0, 900], 2.0);
+        assert_eq!(logits, [1.0, -4.0, 1.0, 4.0]);
+        let sampling = Sampling { repetition_penalty: 2.0, ..Default::default() };
+        let mut sampler = Sampler::new(&sampling).unwrap();
+        assert!(sampling.is_greedy() && !sampler.is_argmax());
+        assert_eq!(sampler.next(vec![1.0, 3.0, 2.0], &[1]), 2);
+    }
+
+    #[test]
+    fn a_seed_repeats_its_draws() {
+        let draws = |seed| {
+            let sampling = Sampling { temperature: Some(1.0), seed, ..Default::default() };
+            let mut sampler = Sampler::new(&sampling).unwrap();
+            (0..64).map(|_| sampler.next(logits(), &[])).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(7), draws(7));
+        assert_ne!(draws(7), draws(8));
+    }
+
+    #[test]
+    fn zero_temperature_is_greedy() {
+        assert!(Sampling { temperature: Some(0.0), top_k: Some(5), ..Default::default() }.is_greedy());
+        assert!(!Sampling { top_k: Some(5), ..Default::default() }.is_greedy());
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused() {
+        for (sampling, expected) in [
+            (Sampling { temperature: Some(-1.0), ..Default::default() }, "temperature should be"),
+            (Sampling { temperature: Some(f32::NAN), ..Default::default() }, "temperature should be"),
+            (Sampling { top_k: Some(0), ..Default::default() }, "top_k should be at least 1, found 0"),
+            (Sampling { top_p: Some(1.5), ..Default::default() }, "top_p should be above 0"),
+            (Sampling { repetition_penalty: 0.0, ..Default::default() }, "repetition_penalty should be"),
+        ] {
+            let error = Sampler::new(&sampling).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

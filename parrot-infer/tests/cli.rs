@@ -1,0 +1,290 @@
+//! The `parrot` command as a user meets it, on a tiny random model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::LazyLock;
+
+use assert_cmd::Command;
+use image::{Rgb, RgbImage};
+use parrot_infer::tiny;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// `model/`, `photo.png`, `other.png` and `garbage.png`, made once for all tests.
+static FILES: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(&folder.path().join("model"), 3).unwrap();
+    for (name, red) in [("photo.png", 200), ("other.png", 20)] {
+        let image = RgbImage::from_fn(30, 20, |x, y| Rgb([red, (x * 8) as u8, (y * 12) as u8]));
+        image.save(folder.path().join(name)).unwrap();
+    }
+    fs::write(folder.path().join("garbage.png"), "this is no picture").unwrap();
+    folder
+});
+
+fn file(name: &str) -> PathBuf {
+    FILES.path().join(name)
+}
+
+fn text_of(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn parrot(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parrot"));
+    command.args(args).env_remove("PARROT_MODEL").env_remove("RUST_LOG");
+    command
+}
+
+/// `parrot ask PHOTO … --model MODEL`, answers of eight tokens.
+fn ask(args: &[&str]) -> Command {
+    let (photo, model) = (file("photo.png"), file("model"));
+    let mut command = parrot(&["ask", text_of(&photo), "--model", text_of(&model), "--max-new-tokens", "8"]);
+    command.args(args);
+    command
+}
+
+/// stdout of a command that succeeds, and its stderr.
+fn output(mut command: Command) -> (String, String) {
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    (stdout, stderr)
+}
+
+/// The one line of stderr of a command that fails with exit code 1.
+fn error(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let stderr = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let message = stderr.trim_end().strip_prefix("error: ");
+    message.unwrap_or_else(|| panic!("{stderr}")).to_string()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn an_answer_is_all_there_is_on_stdout() {
+    let (answer, stderr) = output(ask(&["What is this?"]));
+    assert!(answer.ends_with('\n') && answer.len() > 1);
+    assert_eq!(stderr, "");
+    assert_eq!(output(ask(&["What is this?"])).0, answer);
+
+    let (same, stderr) = output(ask(&["What is this?", "--verbose", "--show-routing"]));
+    assert_eq!(same, answer);
+    assert!(stderr.contains("prefill") && stderr.contains("vision"), "{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.contains("expert ") && line.contains('#')).count(), 6);
+    assert!(stderr.is_ascii(), "no block characters outside a terminal: {stderr}");
+}
+
+#[test]
+fn each_of_several_questions_stands_before_its_answer() {
+    let (one, _) = output(ask(&["What is this?"]));
+    let (two, _) = output(ask(&["ما هذا؟"]));
+    let (both, stderr) = output(ask(&["What is this?", "ما هذا؟", "-v"]));
+    assert_eq!(both, format!("What is this?\n{one}\nما هذا؟\n{two}"));
+    assert!(stderr.lines().nth(1).unwrap().contains("picture remembered"), "{stderr}");
+
+    let questions = file("questions.txt");
+    fs::write(&questions, "\u{feff}What is this?\n\n  ما هذا؟\n").unwrap();
+    assert_eq!(output(ask(&["--questions", text_of(&questions)])).0, both);
+    let mut piped = ask(&["--questions", "-"]);
+    piped.write_stdin("What is this?\nما هذا؟");
+    assert_eq!(output(piped).0, both);
+}
+
+#[test]
+fn json_is_one_object_per_answer() {
+    let (plain, _) = output(ask(&["Что это?"]));
+    let (lines, _) = output(ask(&["--json", "Что это?", "Why?"]));
+    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0]["question"], "Что это?");
+    assert_eq!(format!("{}\n", records[0]["answer"].as_str().unwrap()), plain);
+    assert_eq!(records[0]["routing_weights"][0].as_array().unwrap().len(), 6);
+    assert_eq!(records[0]["finish_reason"], "length");
+    assert_eq!(records[0]["token_ids"].as_array().unwrap().len(), 8);
+    assert!(records[0]["seconds"]["vision"].as_f64().unwrap() > 0.0);
+    assert_eq!(records[1]["seconds"]["vision"], 0.0);
+}
+
+#[test]
+fn a_seed_draws_the_same_answer_again() {
+    let draw = |seed| output(ask(&["Hm?", "--temperature", "1.5", "--top-k", "90", "--seed", seed])).0;
+    assert_eq!(draw("1"), draw("1"));
+    assert_ne!(draw("1"), draw("2"));
+}
+
+#[test]
+fn pictures_that_are_none_are_named() {
+    let model = file("model");
+    let ask = |picture: &Path| parrot(&["ask", text_of(picture), "What?", "--model", text_of(&model)]);
+    let missing = error(ask(&file("missing.png")));
+    assert!(
+        missing.starts_with("cannot read ") && missing.contains("missing.png: No such file"),
+        "{missing}"
+    );
+    let garbage = error(ask(&file("garbage.png")));
+    assert!(garbage.contains("garbage.png: the bytes are not of a known picture format"), "{garbage}");
+    let folder = error(ask(&model));
+    assert!(folder.starts_with("cannot read "), "{folder}");
+}
+
+#[test]
+fn questions_that_cannot_be_answered_say_why() {
+    assert_eq!(error(ask(&[""])), "the question is empty");
+    assert_eq!(error(ask(&["What?", "  "])), "the question is empty");
+    let too_long = error(ask(&[&"x".repeat(400)]));
+    assert_eq!(too_long, "the prompt is 463 tokens long, 207 more than the context of 256 holds");
+    let mut nothing = ask(&["--questions", "-"]);
+    nothing.write_stdin("\n \n");
+    assert_eq!(error(nothing), "there are no questions in -");
+    let missing = error(ask(&["--questions", "no/such/file"]));
+    assert!(missing.starts_with("cannot read questions from no/such/file: "), "{missing}");
+}
+
+#[test]
+fn models_devices_and_dtypes_that_do_not_exist_are_named() {
+    let photo = file("photo.png");
+    let missing = error(parrot(&["ask", text_of(&photo), "What?", "--model", "no/such/model"]));
+    assert_eq!(missing, "cannot find the model no/such/model: checkpoint no/such/model: no such folder");
+    let mut id = parrot(&["ask", text_of(&photo), "What?", "--model", "nobody/nothing"]);
+    id.env("HF_HUB_OFFLINE", "1").env("HF_HOME", FILES.path());
+    let id = error(id);
+    assert!(id.starts_with("cannot find the model nobody/nothing: model nobody/nothing: "), "{id}");
+    let device = error(ask(&["What?", "--device", "abacus"]));
+    assert_eq!(device, "device abacus: there is no such device; this build knows auto, cpu");
+    let dtype = error(ask(&["What?", "--device", "cpu", "--dtype", "bf16"]));
+    assert_eq!(dtype, "device cpu: weights are held as f32 or f16, not as bf16");
+    assert_eq!(error(ask(&["What?", "--top-k", "0"])), "top_k should be at least 1, found 0");
+    output(ask(&["What?", "--device", "cpu", "--dtype", "f16"]));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for args in [
+        &["ask"][..],
+        &["ask", "photo.png"],
+        &["ask", "photo.png", "What?", "--loudly"],
+        &["ask", "photo.png", "What?", "--questions", "file"],
+        &["ask", "photo.png", "What?", "--top-k", "many"],
+        &["sing"],
+        &[],
+    ] {
+        let output = parrot(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+    for args in [&["--help"][..], &["ask", "--help"], &["chat", "--help"], &["inspect", "--help"]] {
+        assert!(output(parrot(args)).0.contains("Examples:"), "{args:?}");
+    }
+}
+
+#[test]
+fn the_model_is_found_without_being_named() {
+    let photo = file("photo.png");
+    let (answer, _) = output(ask(&["What?"]));
+    let args = ["ask", text_of(&photo), "What?", "--max-new-tokens", "8"];
+    let mut from_environment = parrot(&args);
+    from_environment.env("PARROT_MODEL", file("model"));
+    assert_eq!(output(from_environment).0, answer);
+
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(&folder.path().join("assets/parrot-mini"), 3).unwrap();
+    let mut from_current_folder = parrot(&args);
+    from_current_folder.current_dir(folder.path());
+    assert_eq!(output(from_current_folder).0, answer);
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_no_failure() {
+    let (photo, model) = (file("photo.png"), file("model"));
+    let args = ["ask", text_of(&photo), "What?", "Why?", "--model", text_of(&model)];
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_parrot"))
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(output.stderr), "");
+    assert!(output.status.success());
+}
+
+fn chat(lines: &str) -> Command {
+    let (photo, model) = (file("photo.png"), file("model"));
+    let mut command = parrot(&["chat", text_of(&photo), "--model", text_of(&model), "--max-new-tokens", "4"]);
+    command.write_stdin(lines);
+    command
+}
+
+#[test]
+fn chat_remembers_until_it_is_told_to_forget() {
+    let answers = |lines: &str| {
+        let mut command = chat(lines);
+        command.arg("--verbose");
+        let (stdout, stderr) = output(command);
+        let prompts = stderr.lines().map(|line| {
+            let (_, rest) = line.split_once("prefill").unwrap();
+            rest.split_once('(').unwrap().1.split_once(' ').unwrap().0.parse::<usize>().unwrap()
+        });
+        (stdout, prompts.collect::<Vec<_>>())
+    };
+    let (first, prompts) = answers("What is this?\n/quit\nnever asked\n");
+    assert_eq!(prompts.len(), 1);
+    let (two, prompts) = answers("What is this?\n\nWhat is this?\n");
+    assert!(prompts[1] > prompts[0] && two.starts_with(&first));
+    let (again, prompts) = answers("What is this?\n/clear\nWhat is this?\n");
+    assert_eq!(prompts[0], prompts[1]);
+    assert_eq!(again, first.repeat(2));
+
+    let other = file("other.png");
+    let (_, prompts) = answers(&format!("What?\n/image {}\nWhat?\n/clear\nWhat?\n", text_of(&other)));
+    assert!(prompts[1] > prompts[0]);
+    assert_eq!(prompts[2], prompts[0], "one picture after /clear");
+}
+
+#[test]
+fn chat_fails_in_a_script_as_soon_as_something_is_wrong() {
+    assert!(error(chat("/dance\n")).starts_with("there is no command /dance"));
+    assert!(error(chat("/image no.png\n")).starts_with("cannot read no.png"));
+    assert!(error(chat(&format!("{}\n", "x".repeat(400)))).contains("more than the context"));
+}
+
+#[test]
+fn inspect_knows_the_released_sizes_without_their_files() {
+    for (name, language_model) in [("parrot-7b", 7_721_324_544_u64), ("parrot-14b", 14_167_290_880)] {
+        let (json, _) = output(parrot(&["inspect", name, "--json"]));
+        let model: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(model["parameters"]["language_model"], language_model);
+        assert_eq!(model["picture_tokens"], 577);
+        assert_eq!(model["weight_bytes"]["f16"], model["total_parameters"].as_u64().unwrap() * 2);
+        assert_eq!(model["tokenizer_size"], Value::Null);
+    }
+}
+
+#[test]
+fn inspect_reads_a_folder() {
+    let model = file("model");
+    let (stdout, _) = output(parrot(&["inspect", text_of(&model)]));
+    assert!(stdout.contains("12×12 pixels") && stdout.contains("(259 of them used)"), "{stdout}");
+    let (json, _) = output(parrot(&["inspect", text_of(&model), "--json"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["config"]["hidden_size"], 24);
+    assert_eq!(json["picture_tokens"], 5);
+    assert!(error(parrot(&["inspect", "no/such/model"])).starts_with("cannot find the model no/such/model"));
+}
+
+#[test]
+fn logs_go_to_stderr() {
+    let mut command = ask(&["What?"]);
+    command.env("RUST_LOG", "parrot_infer=debug");
+    let (stdout, stderr) = output(command);
+    assert_eq!(stdout, output(ask(&["What?"])).0);
+    assert!(stderr.contains("loaded"), "{stderr}");
+}
