@@ -1,7 +1,7 @@
 //! Module paths ⇄ the names of a checkpoint.
 //!
 //! The modules' fields are named as the checkpoint names them, so that a name is the path joined with dots.
-//! [`ModulePath`] removes what Burn adds (an enum's variant) or calls otherwise (a norm's `gamma` and
+//! `ModulePath` removes what Burn adds (an enum's variant) or calls otherwise (a norm's `gamma` and
 //! `beta`); the functions put the prefix of each part in front.
 
 use crate::Result;
