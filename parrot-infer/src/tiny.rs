@@ -75,7 +75,8 @@ fn network(seed: u64, device: &Device) -> Result<Network> {
 pub fn write(folder: &Path, seed: u64) -> Result<()> {
     let network = network(seed, &Device::default())?;
     let image_processor = ImageProcessorConfig::clip(vision().image_size as u32);
-    save(&network, &config(), &vision(), &image_processor, folder, &SaveOptions::default())?;
+    let options = SaveOptions { image_processor: Some(image_processor), ..SaveOptions::default() };
+    save(&network, &config(), &vision(), folder, &options)?;
     let path = folder.join("tokenizer.json");
     std::fs::write(&path, tokenizer_json()).map_err(|source| parrot_model::Error::Io {
         action: "write",
