@@ -10,7 +10,6 @@ use burn::prelude::*;
 use parrot_model::checkpoint::{SaveOptions, save};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot as Network;
-use parrot_model::vision::preprocess::ImageProcessorConfig;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -74,9 +73,7 @@ fn network(seed: u64, device: &Device) -> Result<Network> {
 /// When the folder cannot be written.
 pub fn write(folder: &Path, seed: u64) -> Result<()> {
     let network = network(seed, &Device::default())?;
-    let image_processor = ImageProcessorConfig::clip(vision().image_size as u32);
-    let options = SaveOptions { image_processor: Some(image_processor), ..SaveOptions::default() };
-    save(&network, &config(), &vision(), folder, &options)?;
+    save(&network, &config(), &vision(), folder, &SaveOptions::default())?;
     let path = folder.join("tokenizer.json");
     std::fs::write(&path, tokenizer_json()).map_err(|source| parrot_model::Error::Io {
         action: "write",
