@@ -27,6 +27,7 @@ pub mod caption;
 pub mod catalogue;
 pub mod colour;
 pub mod dataset;
+pub mod evaluate;
 pub mod holdout;
 pub mod language;
 pub mod pictures;

@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use emoji_vqa::{dataset::DatasetConfig, preview::Preview, train::Plan};
+use emoji_vqa::{
+    dataset::{Dataset, DatasetConfig},
+    preview::Preview,
+    train::Plan,
+};
+use parrot_model::config::VisionConfig;
 
 /// The data set of the default model: pictures of emoji, questions in six languages.
 #[derive(Parser)]
@@ -87,6 +92,22 @@ enum Command {
         #[arg(long, default_value = "assets/pictures")]
         out: PathBuf,
     },
+    /// Measure a model on held-out scenes and print the tables of the model card.
+    Evaluate {
+        /// The model's folder.
+        #[arg(long, default_value = "assets/parrot-mini")]
+        model: PathBuf,
+        /// What `build` has written.
+        #[arg(long, default_value = "assets/emoji")]
+        assets: PathBuf,
+        /// Held-out scenes; each is asked about in six languages, with options and openly, with its picture
+        /// and without.
+        #[arg(long, default_value_t = 1000)]
+        scenes: usize,
+        /// All concepts instead of the core.
+        #[arg(long)]
+        all: bool,
+    },
     /// Write a contact sheet of samples and print their questions.
     Preview {
         /// What `build` has written.
@@ -145,6 +166,14 @@ fn main() -> Result<()> {
         }
         Command::Pictures { packages, assets, out } => {
             emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
+        }
+        Command::Evaluate { model, assets, scenes, all } => {
+            let config = DatasetConfig { core_only: !all, ..DatasetConfig::default() };
+            let data = Dataset::load(&assets, config)?;
+            let model = parrot_infer::Parrot::load(&model, &parrot_infer::device::open("cpu")?)?;
+            let size = VisionConfig::clip_vit_mini().image_size as u32;
+            print!("{}", emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown());
+            Ok(())
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };

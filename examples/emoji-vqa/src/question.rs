@@ -46,7 +46,7 @@ impl Task {
 }
 
 /// How the answer is to be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Form {
     /// A letter: one of the listed options.
     Choice,

@@ -117,9 +117,14 @@ fn prepare_source(tokenizer: &Path, folder: &Path, processor: &ImageProcessorCon
     let source = folder.join("source");
     let tower = source.join(ParrotConfig::parrot_mini().mm_vision_tower.unwrap_or_default());
     std::fs::create_dir_all(&tower).with_context(|| format!("cannot create {}", tower.display()))?;
-    for name in
-        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"]
-    {
+    for name in [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+    ] {
         let from = tokenizer.join(name);
         std::fs::copy(&from, source.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
@@ -192,7 +197,10 @@ impl Run<'_> {
             stage.train(model, &self.description, &data, &folder, &self.device, self.stop, observe)?;
         progress.finish();
         if outcome.interrupted {
-            eprintln!("{} stopped after step {}; the same command goes on from there", stage.name, outcome.steps);
+            eprintln!(
+                "{} stopped after step {}; the same command goes on from there",
+                stage.name, outcome.steps
+            );
             return Ok(None);
         }
         Ok(Some(outcome.model))

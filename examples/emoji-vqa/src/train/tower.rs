@@ -163,8 +163,7 @@ pub(super) fn pretrain(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot
     let file: PathBuf = run.folder.join("tower.safetensors");
     if file.exists() {
         let weights = Weights::from_file(&file)?;
-        model.vision_tower =
-            load_module(model.vision_tower, &weights, names::vision_tower, FloatDType::F32)?;
+        model.vision_tower = load_module(model.vision_tower, &weights, names::vision_tower, FloatDType::F32)?;
         return Ok(Some(model));
     }
     const PICTURES: usize = 32;

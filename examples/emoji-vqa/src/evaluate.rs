@@ -1,0 +1,219 @@
+//! Measures a model on the held-out part of Emoji-VQA-6: accuracy per task, language and drawing style, the
+//! same questions without their picture, and how often an answer is in another language than its question.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use parrot_infer::{AskOptions, Parrot, Picture, Question};
+use serde::Serialize;
+
+use crate::catalogue::{Catalogue, Style};
+use crate::colour::Colour;
+use crate::dataset::{Dataset, EvalItem};
+use crate::language::Language;
+use crate::question::{Form, Task, Turn};
+use crate::wording::Wording;
+
+/// Right answers and questions.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Score {
+    /// Answers that are the expected one, word for word.
+    pub right: usize,
+    /// Questions asked.
+    pub asked: usize,
+}
+
+impl Score {
+    fn add(&mut self, right: bool) {
+        self.right += usize::from(right);
+        self.asked += 1;
+    }
+
+    /// The share of right answers in percent; 0 when nothing was asked.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        if self.asked == 0 { 0.0 } else { 100.0 * self.right as f64 / self.asked as f64 }
+    }
+}
+
+/// What a score is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    task: Task,
+    language: Language,
+    form: Form,
+    /// Drawn by Twemoji, which no training picture was.
+    unseen: bool,
+}
+
+/// Everything measured on one model.
+#[derive(Debug, Default)]
+pub struct Evaluation {
+    with_picture: BTreeMap<Key, Score>,
+    without_picture: BTreeMap<Key, Score>,
+    /// Open answers that are words of the data set in another language and not in the question's.
+    wrong_language: BTreeMap<Language, Score>,
+}
+
+/// Asks every question of `scenes` held-out scenes in six languages and both forms, with the picture and
+/// without it.
+///
+/// # Errors
+///
+/// What asking refuses.
+pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32) -> Result<Evaluation> {
+    let items = data.evaluation(scenes);
+    let words = Words::new(data.catalogue());
+    let progress = ProgressBar::new(items.len() as u64);
+    let template = "{wide_bar} {pos}/{len} scenes  {msg}  ETA {eta}";
+    progress
+        .set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut evaluation = Evaluation::default();
+    for item in &items {
+        let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
+        evaluation.ask(model, item, std::slice::from_ref(&picture), &words)?;
+        evaluation.ask(model, item, &[], &words)?;
+        progress.inc(1);
+        progress.set_message(format!("{:.1} % right", total(evaluation.with_picture.values()).percent()));
+    }
+    progress.finish_and_clear();
+    Ok(evaluation)
+}
+
+impl Evaluation {
+    /// One scene's question in all languages and forms, as one batch.
+    fn ask(&mut self, model: &Parrot, item: &EvalItem, pictures: &[Picture], words: &Words) -> Result<()> {
+        let turns: Vec<(Language, Form, &Turn)> =
+            (item.choice.iter().map(|(l, turn)| (l, Form::Choice, turn)))
+                .chain(item.open.iter().map(|(l, turn)| (l, Form::Open, turn)))
+                .collect();
+        let prompts: Vec<String> = turns.iter().map(|(_, _, turn)| turn.prompt()).collect();
+        let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question { pictures, text }).collect();
+        let options = AskOptions { max_new_tokens: 24, ..AskOptions::default() };
+        let answers = model.ask_batch(&questions, &options)?;
+        for ((language, form, turn), answer) in turns.into_iter().zip(answers) {
+            let text = answer.text.trim();
+            let unseen = item.scene.style == Style::Twemoji;
+            let key = Key { task: item.query.task, language, form, unseen };
+            let scores = if pictures.is_empty() { &mut self.without_picture } else { &mut self.with_picture };
+            scores.entry(key).or_default().add(text == turn.answer());
+            if form == Form::Open && !pictures.is_empty() {
+                self.wrong_language
+                    .entry(language)
+                    .or_default()
+                    .add(words.in_another_language(text, language));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables of the model card, as Markdown.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "Right answers in percent, mean over six languages. 4-way: options A to D (two for exist).\n"
+        );
+        let _ = writeln!(
+            text,
+            "| task | seen, 4-way | seen, open | Twemoji, 4-way | Twemoji, open | no picture, 4-way | no picture, open |"
+        );
+        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|");
+        for task in Task::ALL {
+            let cell = |scores: &BTreeMap<Key, Score>, form: Form, unseen: Option<bool>| {
+                select(scores, |key| {
+                    key.task == task && key.form == form && unseen.is_none_or(|u| u == key.unseen)
+                })
+                .percent()
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
+                name(task),
+                cell(&self.with_picture, Form::Choice, Some(false)),
+                cell(&self.with_picture, Form::Open, Some(false)),
+                cell(&self.with_picture, Form::Choice, Some(true)),
+                cell(&self.with_picture, Form::Open, Some(true)),
+                cell(&self.without_picture, Form::Choice, None),
+                cell(&self.without_picture, Form::Open, None),
+            );
+        }
+        let _ = writeln!(text, "\nBy language, all tasks:\n");
+        let _ = writeln!(
+            text,
+            "| language | seen, 4-way | seen, open | Twemoji, 4-way | Twemoji, open | answers in another language |"
+        );
+        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|");
+        for language in Language::ALL {
+            let cell = |form: Form, unseen: bool| {
+                select(&self.with_picture, |key| {
+                    key.language == language && key.form == form && key.unseen == unseen
+                })
+                .percent()
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
+                language.code(),
+                cell(Form::Choice, false),
+                cell(Form::Open, false),
+                cell(Form::Choice, true),
+                cell(Form::Open, true),
+                self.wrong_language.get(&language).map_or(0.0, Score::percent),
+            );
+        }
+        let asked = total(self.with_picture.values()).asked;
+        let _ = writeln!(text, "\n{asked} questions with their picture, {asked} without.");
+        text
+    }
+}
+
+fn select(scores: &BTreeMap<Key, Score>, chosen: impl Fn(&Key) -> bool) -> Score {
+    total(scores.iter().filter(|(key, _)| chosen(key)).map(|(_, score)| score))
+}
+
+fn total<'a>(scores: impl Iterator<Item = &'a Score>) -> Score {
+    scores.fold(Score::default(), |sum, score| Score {
+        right: sum.right + score.right,
+        asked: sum.asked + score.asked,
+    })
+}
+
+fn name(task: Task) -> &'static str {
+    match task {
+        Task::Naming => "naming",
+        Task::Category => "category",
+        Task::Exist => "exist",
+        Task::Count => "count",
+        Task::Colour => "colour",
+        Task::Corner => "corner",
+        Task::RightOf => "right of",
+        Task::Above => "above",
+    }
+}
+
+/// The words that answers are made of, by language.
+struct Words(BTreeMap<Language, BTreeSet<String>>);
+
+impl Words {
+    fn new(catalogue: &Catalogue) -> Self {
+        let words = |language: Language| {
+            let names =
+                (0..catalogue.concepts.len()).map(|concept| catalogue.name(concept, language).to_string());
+            let colours = Colour::ALL.into_iter().map(|colour| colour.name(language).to_string());
+            let truth = Wording::of(language).truth.into_iter().map(str::to_string);
+            names.chain(colours).chain(truth).collect::<BTreeSet<_>>()
+        };
+        Self(Language::ALL.into_iter().map(|language| (language, words(language))).collect())
+    }
+
+    /// Whether `text` is a word of another language and none of `language`; words that two languages share
+    /// tell nothing.
+    fn in_another_language(&self, text: &str, language: Language) -> bool {
+        let is_word_of = |language: &Language| self.0[language].contains(text);
+        !is_word_of(&language) && self.0.keys().any(is_word_of)
+    }
+}
