@@ -47,6 +47,7 @@ mod generate;
 mod sampling;
 mod stop;
 pub mod tiny;
+pub mod verify;
 
 pub use engine::{
     Answer, AskOptions, Chat, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,

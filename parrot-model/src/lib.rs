@@ -7,6 +7,7 @@ mod quirks;
 
 pub mod checkpoint;
 pub mod config;
+pub mod golden;
 pub mod language;
 pub mod parrot;
 pub mod projector;

@@ -5,6 +5,7 @@ pub mod data;
 pub mod optim;
 pub mod step;
 pub mod trainer;
+pub mod verify;
 
 mod error;
 

@@ -225,7 +225,8 @@ pub fn gradients<M: Module + Sync, B: Sync>(
         let results: Vec<Result<_>> = match wave {
             [batch] => vec![backward(module, batch)],
             wave => std::thread::scope(|scope| {
-                let threads: Vec<_> = wave.iter().map(|batch| scope.spawn(|| backward_apart(batch))).collect();
+                let threads: Vec<_> =
+                    wave.iter().map(|batch| scope.spawn(|| backward_apart(batch))).collect();
                 threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
             }),
         };

@@ -9,6 +9,7 @@ mod options;
 mod progress;
 mod report;
 mod terminal;
+mod verify;
 
 use std::io;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ enum Command {
     Ask(ask::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -50,12 +52,13 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
     let done = match cli.command {
-        Command::Ask(args) => ask::run(&args),
-        Command::Chat(args) => chat::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Chat(args) => chat::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Verify(args) => verify::run(&args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // `parrot … | head` is no failure: the reader has what it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

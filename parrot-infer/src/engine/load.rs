@@ -53,7 +53,7 @@ impl Parrot {
             return Err(config_error("vocab_size", expected, config.vocab_size));
         }
         let image_processor = checkpoint.image_processor.clone();
-        let aspect_ratio = aspect_ratio(&config)?;
+        let aspect_ratio = AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?;
         let picture_tokens = picture_tokens(&config, vision);
         let mut eos = generation_eos(&folder.join("generation_config.json"))?;
         eos.push(tokenizer.im_end());
@@ -88,18 +88,6 @@ pub fn picture_tokens(config: &ParrotConfig, vision: &VisionConfig) -> usize {
     match (vision.kind, config.mm_vision_select_feature) {
         (TowerKind::Clip, SelectFeature::Patch) => vision.num_patches(),
         _ => vision.num_positions(),
-    }
-}
-
-/// What `image_aspect_ratio` says. As in LLaVA, an unknown word leaves the picture to the processor; the
-/// several tiles of `anyres` the reference cannot route either.
-fn aspect_ratio(config: &ParrotConfig) -> Result<AspectRatio> {
-    match config.image_aspect_ratio.as_deref() {
-        Some("pad") => Ok(AspectRatio::Pad),
-        Some(tiles) if tiles.starts_with("anyres") => {
-            Err(config_error("image_aspect_ratio", "pad or nothing".into(), tiles))
-        }
-        _ => Ok(AspectRatio::None),
     }
 }
 
@@ -160,16 +148,5 @@ mod tests {
         }
         std::fs::write(&file, r#"{"eos_token_id": "end"}"#).unwrap();
         assert!(generation_eos(&file).unwrap_err().to_string().contains("generation_config.json"));
-    }
-
-    #[test]
-    fn pictures_are_padded_or_not_but_never_tiled() {
-        let ratio = |value: Option<&str>| {
-            aspect_ratio(&ParrotConfig { image_aspect_ratio: value.map(Into::into), ..crate::tiny::config() })
-        };
-        assert_eq!(ratio(Some("pad")).unwrap(), AspectRatio::Pad);
-        assert_eq!(ratio(None).unwrap(), AspectRatio::None);
-        assert_eq!(ratio(Some("square")).unwrap(), AspectRatio::None);
-        assert!(ratio(Some("anyres")).unwrap_err().to_string().contains("found anyres"));
     }
 }

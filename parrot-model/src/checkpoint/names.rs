@@ -13,12 +13,13 @@ const TOWER_PREFIX: &str = "model.vision_tower.vision_tower.";
 
 /// The path of the parameter that a module traversal has come to.
 #[derive(Debug, Default)]
-pub(super) struct ModulePath {
+pub struct ModulePath {
     segments: Vec<String>,
 }
 
 impl ModulePath {
-    pub(super) fn enter(&mut self, name: &str, container: &str) {
+    /// Follows [`ModuleVisitor::enter_module`](burn::module::ModuleVisitor::enter_module).
+    pub fn enter(&mut self, name: &str, container: &str) {
         let name = match (container, name) {
             ("Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => "weight",
             ("Struct:LayerNorm" | "Struct:RmsNorm", "beta") => "bias",
@@ -29,13 +30,16 @@ impl ModulePath {
         }
     }
 
-    pub(super) fn exit(&mut self, container: &str) {
+    /// Follows [`ModuleVisitor::exit_module`](burn::module::ModuleVisitor::exit_module).
+    pub fn exit(&mut self, container: &str) {
         if !container.starts_with("Enum:") {
             self.segments.pop();
         }
     }
 
-    pub(super) fn segments(&self) -> &[String] {
+    /// The path, as the functions of this module take it.
+    #[must_use]
+    pub fn segments(&self) -> &[String] {
         &self.segments
     }
 }

@@ -112,8 +112,8 @@ fn repeat_kv(x: Tensor<4>, groups: usize) -> Tensor<4> {
 
 /// Which keys each query must not see: those after it, and padding.
 ///
-/// A padding position still sees itself, so that no row of the softmax is empty (it would be NaN, and
-/// NaN times a weight of zero would reach the real positions).
+/// A position before the first token still sees itself, so that no row of the softmax is empty (it would be
+/// NaN, and NaN times a weight of zero would reach the real positions).
 ///
 /// # Shapes
 ///
@@ -128,8 +128,10 @@ pub(crate) fn padding_mask(attention_mask: Tensor<2, Bool>, seq: usize) -> Tenso
     let (query, key) = (query.expand([1, 1, seq, keys]), key.expand([1, 1, seq, keys]));
     let [batch, _] = attention_mask.dims();
     let shape = [batch, 1, seq, keys];
-    let padding = attention_mask.bool_not().reshape([batch, 1, 1, keys]).expand(shape);
-    let itself = key.clone().equal(query.clone()).expand(shape);
+    let padding = attention_mask.clone().bool_not().reshape([batch, 1, 1, keys]).expand(shape);
+    let tokens_so_far = attention_mask.int().cumsum(1).slice(s![.., keys - seq..]);
+    let alone = tokens_so_far.equal_elem(0).reshape([batch, 1, seq, 1]).expand(shape);
+    let itself = key.clone().equal(query.clone()).expand(shape).bool_and(alone);
     let later = key.greater(query).expand(shape);
     later.bool_or(padding.bool_and(itself.bool_not()))
 }

@@ -63,6 +63,11 @@ impl KvCache {
         }
     }
 
+    /// Shows all positions held to the steps that follow, those masked when they were read included.
+    pub fn clear_mask(&mut self) {
+        self.attention_mask = None;
+    }
+
     pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
         &mut self.layers[index]
     }

@@ -19,6 +19,7 @@ pub use config::{ImageProcessorConfig, Resize};
 pub use decode::{DecodeLimits, DecodeOptions, decode_rgb, open_rgb};
 pub use resize::resize_bicubic;
 
+use crate::config::TowerKind;
 use crate::error::{Error, Result};
 use resize::{Canvas, resize_window};
 
@@ -44,6 +45,24 @@ impl AspectRatio {
             Some("pad") => Ok(Self::Pad),
             None | Some("square") => Ok(Self::None),
             Some(other) => Err(Error::config("image_aspect_ratio", "pad, square or unset", other)),
+        }
+    }
+}
+
+impl AspectRatio {
+    /// What `image_aspect_ratio` of a checkpoint asks for. As in LLaVA, an unknown word leaves the picture to
+    /// the processor.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the several tiles of `anyres`, which the reference cannot route either, and for
+    /// a SigLIP tower without `pad`: the reference's processor for it works only on padded pictures.
+    pub fn of(image_aspect_ratio: Option<&str>, tower: TowerKind) -> Result<Self> {
+        let refuse = |expected, found| Err(Error::config("image_aspect_ratio", expected, found));
+        match (image_aspect_ratio, tower) {
+            (Some("pad"), _) => Ok(Self::Pad),
+            (found, TowerKind::Siglip) => refuse("pad, as SigLIP needs it", found.unwrap_or("nothing")),
+            (Some(tiles), TowerKind::Clip) if tiles.starts_with("anyres") => refuse("pad or nothing", tiles),
+            (_, TowerKind::Clip) => Ok(Self::None),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What training reads: a [`Dataset`] of tokenised samples, and the [loader] that turns it into batches.
 
+pub mod llava;
 pub mod loader;
+pub mod python_random;
 
 use parrot_model::vision::preprocess::Pixels;
 

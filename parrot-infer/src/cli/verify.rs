@@ -1,0 +1,39 @@
+//! `parrot verify`: golden cases against this build.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use parrot_infer::{device, verify};
+use parrot_model::golden::{Directory, Filter};
+
+/// Compare this build with what the reference implementation computes, case by case
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Golden directory: cases.json and what it names
+    directory: PathBuf,
+    /// Run only cases of this kind (may be repeated)
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<String>,
+    /// Run only the case of this id (may be repeated)
+    #[arg(long = "case", value_name = "ID")]
+    cases: Vec<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    #[arg(long, default_value = "auto", help = format!("Where to compute: {}", device::NAMES.join(", ")))]
+    device: String,
+}
+
+/// Prints the report; failure when a case did not pass, or none was run.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let device = device::open(&args.device)?;
+    let directory = Directory::open(&args.directory)?;
+    let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
+    let report = verify::verify(directory, &filter, &device);
+    match args.json {
+        true => println!("{}", report.to_json()),
+        false => print!("{report}"),
+    }
+    Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

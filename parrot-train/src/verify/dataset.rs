@@ -1,0 +1,85 @@
+//! The reference's data set: the order of its records and what becomes of each.
+
+use parrot_model::golden::{Case, Checks, ConfigEdits, Fixture, Loaded, Quantity, Verdict};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Result;
+use crate::data::TrainingSample;
+use crate::data::llava::{Preparation, Record, SampleOptions, reference_order};
+
+#[derive(Deserialize)]
+struct OrderCase {
+    records: Vec<String>,
+    shuffled: Vec<String>,
+    lengths: Option<Vec<i64>>,
+    modality_lengths: Option<Vec<i64>>,
+}
+
+/// `dataset_order`: how the reference shuffles, and the lengths that it groups by.
+pub(super) fn order(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+    let fields: OrderCase = fixture.directory.fields(case)?;
+    let mut ids = fields.records;
+    reference_order(&mut ids);
+    let mut checks = Checks::new();
+    checks.equal("shuffled", &ids, &fields.shuffled);
+    if fields.lengths.is_some() || fields.modality_lengths.is_some() {
+        let records = fields.shuffled.iter().map(|id| parse(fixture, case, fixture.record(id)?));
+        let records: Vec<Record> = records.collect::<Result<_>>()?;
+        if let Some(expected) = &fields.lengths {
+            let lengths: Vec<i64> = records.iter().map(Record::reference_length).collect();
+            checks.equal("lengths", &lengths, expected);
+        }
+        if let Some(expected) = &fields.modality_lengths {
+            let lengths: Vec<i64> = records.iter().map(Record::reference_modality_length).collect();
+            checks.equal("modality_lengths", &lengths, expected);
+        }
+    }
+    Ok(checks.into())
+}
+
+#[derive(Deserialize)]
+struct SampleCase {
+    checkpoint: String,
+    #[serde(flatten)]
+    edits: ConfigEdits,
+    record: Value,
+    input_ids: Vec<i64>,
+    labels: Vec<i64>,
+}
+
+/// `dataset_sample`: a record's ids, labels and pixels.
+pub(super) fn sample(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+    let fields: SampleCase = fixture.directory.fields(case)?;
+    let loaded = fixture.load(&fields.checkpoint, &fields.edits, burn::tensor::FloatDType::F32)?;
+    let sample = reference_sample(fixture, &loaded, &parse(fixture, case, &fields.record)?)?;
+    let mut checks = Checks::new();
+    checks.equal("input_ids", &sample.input_ids, &fields.input_ids);
+    checks.equal("labels", &sample.labels, &fields.labels);
+    if let Some(expected) = fixture.directory.tensor(case, "image")? {
+        let found = sample.pixels.first().map_or(&[][..], |pixels| &pixels.data);
+        checks.values(Quantity::PixelValues, "image", found, &expected.values);
+    }
+    Ok(checks.into())
+}
+
+/// A record as the manifest gives it.
+pub(super) fn parse(fixture: &Fixture, case: &Case, record: &Value) -> Result<Record> {
+    let broken = |source: serde_json::Error| fixture.directory.error(format!("case {}: {source}", case.id));
+    Ok(Record::deserialize(record).map_err(broken)?)
+}
+
+/// What the reference's data set makes of a record.
+pub(super) fn reference_sample(
+    fixture: &Fixture,
+    loaded: &Loaded,
+    record: &Record,
+) -> Result<TrainingSample> {
+    let preparation = Preparation {
+        tokenizer: loaded.tokenizer.clone(),
+        processor: loaded.processor.clone(),
+        aspect_ratio: loaded.aspect_ratio,
+        options: SampleOptions { reference: true },
+    };
+    preparation.sample(record, |image| fixture.picture(&format!("images/{image}")))
+}

@@ -1,0 +1,80 @@
+//! `parrot-train verify`: the golden cases that need gradients, optimizer steps or a data set.
+//!
+//! The format and the tolerances are those of [`parrot_model::golden`]; all other kinds are left to
+//! `parrot verify`. Together the two commands leave no case out.
+
+mod dataset;
+mod gradients;
+mod parameters;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use burn::tensor::Device;
+use parrot_model::golden::{Case, Directory, Filter, Fixture, Report, Verdict, is_training_kind, run};
+
+use crate::Error;
+
+/// What `parrot-train verify` takes on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// Golden directory: cases.json and what it names
+    pub directory: PathBuf,
+    /// Run only cases of this kind (may be repeated)
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+    /// Run only the case of this id (may be repeated)
+    #[arg(long = "case", value_name = "ID")]
+    pub cases: Vec<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The `parrot-train verify` command: prints the report; the exit status is 0 if every case that ran
+/// passed. `device` is one without autodiff.
+///
+/// # Errors
+///
+/// When the directory cannot be used.
+pub fn command(args: &VerifyArgs, device: &Device) -> crate::Result<ExitCode> {
+    let directory = Directory::open(&args.directory)?;
+    let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
+    let report = verify(directory, &filter, device);
+    match args.json {
+        true => println!("{}", report.to_json()),
+        false => print!("{report}"),
+    }
+    Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the cases of `directory` that `filter` takes, networks on `device` with autodiff.
+#[must_use]
+pub fn verify(directory: Directory, filter: &Filter, device: &Device) -> Report {
+    let fixture = Fixture::new(directory, device.clone().autodiff());
+    run(&fixture.directory, filter, |case| {
+        verify_case(&fixture, case).map_err(|error| into_model(&fixture, error))
+    })
+}
+
+fn verify_case(fixture: &Fixture, case: &Case) -> crate::Result<Verdict> {
+    match case.kind.as_str() {
+        "note" => Ok(Verdict::Skipped("notes only explain".into())),
+        "gradients" => gradients::gradients(fixture, case),
+        "dataset_order" => dataset::order(fixture, case),
+        "dataset_sample" => dataset::sample(fixture, case),
+        "train" => train::train(fixture, case),
+        "train_trainer_log" => train::trainer_log(fixture, case),
+        kind if is_training_kind(kind) => Ok(Verdict::Skipped("this build does not know the kind".into())),
+        _ => Ok(Verdict::Skipped("run by `parrot verify`".into())),
+    }
+}
+
+/// A case's failure in the terms of the shared report.
+fn into_model(fixture: &Fixture, error: Error) -> parrot_model::Error {
+    match error {
+        Error::Model(error) => error,
+        other => fixture.directory.error(other.to_string()),
+    }
+}
