@@ -1,20 +1,33 @@
 //! The `parrot-train` command.
-use clap::Parser;
-use parrot_train::verify::VerifyArgs;
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage.
 
-#[derive(Parser)]
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use parrot_train::verify::{self, VerifyArgs};
+
+/// Train Parrot, or check that training computes what the reference implementation computes.
+#[derive(Debug, Parser)]
+#[command(name = "parrot-train", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Run golden cases that need training against this build.
+    /// Compare gradients, training steps and data records with recorded ones, case by case
     Verify(VerifyArgs),
 }
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
+fn main() -> ExitCode {
     let Command::Verify(args) = Cli::parse().command;
-    Ok(parrot_train::verify::command(&args, &Default::default())?)
+    match verify::command(&args, &Default::default()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {:#}", anyhow::Error::from(error));
+            ExitCode::FAILURE
+        }
+    }
 }

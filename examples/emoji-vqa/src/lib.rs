@@ -26,6 +26,7 @@ pub mod build;
 pub mod caption;
 pub mod catalogue;
 pub mod colour;
+pub mod curves;
 pub mod dataset;
 pub mod evaluate;
 pub mod holdout;

@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -92,6 +93,15 @@ enum Command {
         #[arg(long, default_value = "assets/pictures")]
         out: PathBuf,
     },
+    /// Draw a run's losses.
+    Curves {
+        /// Where the stages saved.
+        #[arg(long, default_value = "runs/parrot-mini")]
+        run: PathBuf,
+        /// The picture, an SVG.
+        #[arg(long, default_value = "curves.svg")]
+        out: PathBuf,
+    },
     /// Measure a model on held-out scenes and print the tables of the model card.
     Evaluate {
         /// The model's folder.
@@ -134,8 +144,18 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
         Command::Train {
@@ -167,6 +187,7 @@ fn main() -> Result<()> {
         Command::Pictures { packages, assets, out } => {
             emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
         }
+        Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
         Command::Evaluate { model, assets, scenes, all } => {
             let config = DatasetConfig { core_only: !all, ..DatasetConfig::default() };
             let data = Dataset::load(&assets, config)?;
