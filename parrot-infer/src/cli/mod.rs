@@ -39,6 +39,7 @@ Examples:
   parrot ask photo.jpg \"这是什么?\" \"ما هذا؟\" --show-routing
   parrot chat photo.jpg
   parrot inspect parrot-7b
+  parrot verify assets/golden
 
 Models:
   --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without

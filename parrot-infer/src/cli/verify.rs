@@ -1,5 +1,6 @@
 //! `parrot verify`: golden cases against this build.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,9 +32,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
     let report = verify::verify(directory, &filter, &device);
+    let mut out = io::stdout().lock();
     match args.json {
-        true => println!("{}", report.to_json()),
-        false => print!("{report}"),
+        true => writeln!(out, "{}", report.to_json())?,
+        false => write!(out, "{report}")?,
     }
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -60,10 +60,7 @@ impl Checks {
             self.problems.push(format!("{name}: {} values, expected {}", found.len(), expected.len()));
             return;
         }
-        let scale = match quantity.is_relative() {
-            true => expected.iter().fold(0.0_f64, |max, value| max.max(value.abs())).max(f64::MIN_POSITIVE),
-            false => 1.0,
-        };
+        let scale = quantity.scale(expected);
         let mut worst = (0.0, 0);
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             let difference = difference(f64::from(*found), *expected) / scale;
@@ -161,7 +158,8 @@ mod tests {
         assert!(problems(Quantity::Logits, &[100.0005], &[100.0]).is_empty());
         assert_eq!(problems(Quantity::Logits, &[1.0, 0.002], &[1.0, 0.0]).len(), 1);
         assert!(problems(Quantity::Gradients, &[1000.05, 0.0], &[1000.0, 0.05]).is_empty());
-        assert_eq!(problems(Quantity::Gradients, &[1e-9], &[1.1e-9]).len(), 1);
+        assert_eq!(problems(Quantity::Gradients, &[1e-4], &[1.1e-4]).len(), 1);
+        assert!(problems(Quantity::Gradients, &[1e-12], &[0.0]).is_empty());
         assert!(problems(Quantity::DecodedPicture, &[255.0], &[0.0]).is_empty());
         assert_eq!(problems(Quantity::PixelValues, &[1.0], &[1.0 + f64::from(f32::EPSILON)]).len(), 1);
     }

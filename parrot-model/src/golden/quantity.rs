@@ -16,7 +16,7 @@ use serde::Serialize;
 /// | [`Logits`](Self::Logits) | 1e-3 | absolute |
 /// | [`Loss`](Self::Loss) | 1e-4 | absolute |
 /// | [`Gradients`](Self::Gradients) | 1e-4 | of the tensor's largest magnitude |
-/// | [`TrainedWeights`](Self::TrainedWeights) | 1e-4 | of the tensor's largest magnitude |
+/// | [`TrainedWeights`](Self::TrainedWeights) | 1e-3 | of the tensor's largest magnitude |
 /// | [`LearningRate`](Self::LearningRate) | 1e-6 | relative |
 /// | [`Bf16`](Self::Bf16) | 0.1 | of the tensor's largest magnitude |
 ///
@@ -24,7 +24,10 @@ use serde::Serialize;
 ///
 /// The reference against itself in double precision, on models of a few layers, moves embeddings by
 /// 6e-6, logits by 5e-5, the loss by 1e-6 and gradients by 1e-5 of their largest: the limits leave one
-/// order of magnitude for another summation order, and are far below what a wrong formula does.
+/// order of magnitude for another summation order, and are far below what a wrong formula does. Trained
+/// weights get one more: AdamW divides a gradient by its own size, and so makes noise in a tiny gradient as
+/// large as a real one. A tensor whose largest magnitude is below 1e-6 counts as if it were 1e-6, so that
+/// rounding is not compared with rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
@@ -60,16 +63,24 @@ impl Quantity {
             Self::ResizedPicture | Self::PixelValues => Some(0.0),
             Self::DecodedPicture => None,
             Self::Module | Self::Embeddings => Some(5e-5),
-            Self::Logits => Some(1e-3),
-            Self::Loss | Self::Gradients | Self::TrainedWeights => Some(1e-4),
+            Self::Logits | Self::TrainedWeights => Some(1e-3),
+            Self::Loss | Self::Gradients => Some(1e-4),
             Self::LearningRate => Some(1e-6),
             Self::Bf16 => Some(0.1),
         }
     }
 
-    /// Whether differences count as a fraction of the expected tensor's largest magnitude.
+    /// What differences are divided by: the expected tensor's largest magnitude where the table says so.
     #[must_use]
-    pub fn is_relative(self) -> bool {
+    pub fn scale(self, expected: &[f64]) -> f64 {
+        match self.is_relative() {
+            true => expected.iter().fold(1e-6, |largest, value| value.abs().max(largest)),
+            false => 1.0,
+        }
+    }
+
+    /// Whether differences count as a fraction of the expected tensor's largest magnitude.
+    fn is_relative(self) -> bool {
         matches!(self, Self::Gradients | Self::TrainedWeights | Self::LearningRate | Self::Bf16)
     }
 }

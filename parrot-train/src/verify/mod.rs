@@ -8,6 +8,7 @@ mod gradients;
 mod parameters;
 mod train;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,10 +43,12 @@ pub fn command(args: &VerifyArgs, device: &Device) -> crate::Result<ExitCode> {
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
     let report = verify(directory, &filter, device);
-    match args.json {
-        true => println!("{}", report.to_json()),
-        false => print!("{report}"),
-    }
+    let mut out = io::stdout().lock();
+    let printed = match args.json {
+        true => writeln!(out, "{}", report.to_json()),
+        false => write!(out, "{report}"),
+    };
+    printed.map_err(Error::io("write", "<stdout>"))?;
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

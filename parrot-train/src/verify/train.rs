@@ -24,6 +24,7 @@ struct TrainCase {
     #[serde(flatten)]
     edits: ConfigEdits,
     stage: usize,
+    trainable: Value,
     #[serde(default = "one")]
     grad_accum: usize,
     lr: f64,
@@ -139,20 +140,28 @@ impl TrainCase {
     }
 
     /// The configuration that the run was started with: the reference's first stage has no mixture of
-    /// experts yet, whatever the checkpoint's says.
+    /// experts yet, whatever the checkpoint's says, unless it trains one.
     fn edits(&self) -> ConfigEdits {
         let mut edits = self.edits.clone();
-        if self.stage == 1 {
+        if self.stage == 1 && !self.trainable().contains(&Part::Moe) {
             edits.config_overrides.entry("use_moe").or_insert(false.into());
         }
         edits
     }
 
-    /// Stage 1 trains the projector, stage 2 everything but the tower.
+    /// The parts that the listed parameters belong to. Where none are listed: stage 1 trains the projector,
+    /// stage 2 everything but the tower.
     fn trainable(&self) -> BTreeSet<Part> {
-        match self.stage {
-            1 => [Part::Projector].into(),
-            _ => [Part::Projector, Part::Moe, Part::LanguageModel].into(),
+        let part = |name: &str| match name {
+            name if name.starts_with("model.mm_projector.") => Part::Projector,
+            name if name.starts_with("model.moe_model.") => Part::Moe,
+            name if name.starts_with("model.vision_tower.") => Part::VisionTower,
+            _ => Part::LanguageModel,
+        };
+        match (self.trainable.as_array(), self.stage) {
+            (Some(names), _) => names.iter().filter_map(Value::as_str).map(part).collect(),
+            (None, 1) => [Part::Projector].into(),
+            (None, _) => [Part::Projector, Part::Moe, Part::LanguageModel].into(),
         }
     }
 }
