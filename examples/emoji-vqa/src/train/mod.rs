@@ -4,7 +4,7 @@
 //! | stage | learns | from |
 //! |---|---|---|
 //! | tower | vision tower | what stands in each patch ([`tower`]) |
-//! | language | decoder | the same questions about pictures told in words |
+//! | language | decoder | the same questions about pictures told in words, and translations of those |
 //! | stage 1 | projector, mixture bypassed | captions |
 //! | stage 2 | projector, mixture of experts, decoder | conversations about pictures |
 //!

@@ -9,6 +9,7 @@ use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 
 use crate::dataset;
+use crate::language::Language;
 use crate::question::Turn;
 use crate::scene::Scene;
 
@@ -102,12 +103,24 @@ samples!(
 );
 
 samples!(
-    /// Pre-training of the decoder: several questions about a picture told in words.
+    /// Pre-training of the decoder: several questions about a picture told in words, and every third time the
+    /// same told in another language. As in any pre-training every token is learnt: to predict a name that
+    /// has been said before is how a decoder learns to look back.
     TextExercises,
     |this, index| {
-        let sample = this.data.text(index as u64);
-        let opening = format!("{}\n", sample.description);
-        this.encoder.encode(format!("text {index}"), &messages(&opening, 0, &sample.turns), Vec::new())
+        let conversation = if index % 3 == 0 {
+            let sample = this.data.caption(index as u64);
+            let others = Language::ALL.into_iter().filter(|language| *language != sample.language);
+            let other = others.cycle().nth(index / 3 % 5).unwrap_or(sample.language);
+            let told = this.data.describe(&sample.scene, other);
+            Conversation(vec![Message::question(told, 0), Message::text(Role::Gpt, sample.caption)])
+        } else {
+            let sample = this.data.text(index as u64);
+            messages(&format!("{}\n", sample.description), 0, &sample.turns)
+        };
+        let mut sample = this.encoder.encode(format!("text {index}"), &conversation, Vec::new())?;
+        sample.labels.clone_from(&sample.input_ids);
+        Ok(sample)
     }
 );
 
