@@ -1,6 +1,7 @@
 //! One step of training: micro-batches → losses → gradients → clipped update.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -42,6 +43,10 @@ pub struct MicroBatch {
 
 impl MicroBatch {
     /// Puts samples together. Pictures go to `device`, which may be one with or without autodiff.
+    ///
+    /// # Panics
+    ///
+    /// If pictures differ in size; [`TrainingSample::check`] tells beforehand.
     #[must_use]
     pub fn collate(samples: Vec<TrainingSample>, device: &Device) -> Self {
         let mut pixels: Vec<Pixels> = Vec::new();
@@ -90,6 +95,8 @@ pub struct Learner {
 
 impl Learner {
     /// Readies a model that lives on an autodiff device: `trainable` parts learn, the rest is frozen.
+    ///
+    /// - max_length: longest sequence, pictures counted
     #[must_use]
     pub fn new(
         mut model: Parrot,
@@ -125,17 +132,21 @@ impl Learner {
     ///
     /// # Errors
     ///
-    /// What [`Parrot::prepare`] and [`Parrot::loss`] refuse.
+    /// [`Error::Sample`] naming the batch's samples, when [`Parrot::prepare`] or [`Parrot::loss`] refuses it.
     pub fn loss(&self, batch: &MicroBatch) -> Result<Tensor<1>> {
         self.loss_of(self.model(), batch)
     }
 
     fn loss_of(&self, model: &Parrot, batch: &MicroBatch) -> Result<Tensor<1>> {
+        let refused = |error: parrot_model::Error| Error::Sample {
+            id: batch.ids.join(", "),
+            reason: error.to_string(),
+        };
         let pictures = batch.pixel_values.clone().map(|pixel_values| match &self.frozen_tower {
             Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
             None => model.encode_pictures(Tensor::from_inner(pixel_values)),
         });
-        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare)?;
+        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare).map_err(refused)?;
         let hidden_states = model.language_model.forward(
             prepared.inputs_embeds,
             prepared.attention_mask,
@@ -143,7 +154,7 @@ impl Learner {
             None,
         );
         let labels = prepared.labels.unwrap_or_default();
-        Ok(model.loss(hidden_states, &labels)?)
+        model.loss(hidden_states, &labels).map_err(refused)
     }
 
     /// One optimizer step over one or more micro-batches.
@@ -157,7 +168,7 @@ impl Learner {
     ///
     /// # Panics
     ///
-    /// If `micro_batches` is empty.
+    /// If `micro_batches` is empty, or the model is not on an autodiff device.
     pub fn step(
         &mut self,
         micro_batches: &[MicroBatch],
@@ -227,7 +238,10 @@ pub fn gradients<M: Module + Sync, B: Sync>(
             wave => std::thread::scope(|scope| {
                 let threads: Vec<_> =
                     wave.iter().map(|batch| scope.spawn(|| backward_apart(batch))).collect();
-                threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                    .collect()
             }),
         };
         for result in results {
