@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use parrot_model::config::PaddingSide;
@@ -105,6 +105,7 @@ impl Learner {
         max_length: Option<usize>,
         max_grad_norm: Option<f64>,
     ) -> Self {
+        model = model.map(&mut StoredLayout);
         let learns = |part| trainable.contains(&part);
         model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
         model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));
@@ -251,6 +252,21 @@ pub fn gradients<M: Module + Sync, B: Sync>(
         }
     }
     Ok((losses, accumulator.grads()))
+}
+
+/// Lays every weight out as a checkpoint's loaded one lies: a matrix product rounds differently on a
+/// transposed matrix, and a run that was resumed is to equal one that was not.
+struct StoredLayout;
+
+impl ModuleMapper for StoredLayout {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let stored = mapper.on_save(tensor.inner());
+        let shape = stored.dims();
+        // Flattening copies what is not contiguous.
+        let tensor = mapper.on_load(stored.reshape([-1]).reshape(shape));
+        Param::from_mapped_value(id, Tensor::from_inner(tensor), mapper)
+    }
 }
 
 fn set_trainable<M: Module>(module: M, trainable: bool) -> M {
