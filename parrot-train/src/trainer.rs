@@ -74,6 +74,42 @@ pub struct Outcome {
 }
 
 impl Stage {
+    /// The paper's first stage (its Table 13): the projector learns from captions to speak to the decoder,
+    /// 256 samples a step. Set [`Parrot::use_moe`] to false: the mixture of experts is bypassed.
+    #[must_use]
+    pub fn stage1(steps: usize) -> Self {
+        Self {
+            name: "stage1".into(),
+            steps,
+            micro_batch_size: 8,
+            accumulation: 32,
+            threads: 1,
+            learning_rate: 1e-3,
+            warmup_ratio: 0.03,
+            optimizer: AdamWConfig::default(),
+            max_grad_norm: Some(1.0),
+            max_length: Some(2048),
+            trainable: [Part::Projector].into(),
+            seed: 42,
+            workers: 1,
+            save_every: 500,
+            keep: 2,
+        }
+    }
+
+    /// The paper's second stage: all but the vision tower learns from conversations, 128 samples a step. Set
+    /// [`Parrot::use_moe`] to true.
+    #[must_use]
+    pub fn stage2(steps: usize) -> Self {
+        Self {
+            name: "stage2".into(),
+            micro_batch_size: 4,
+            learning_rate: 2e-5,
+            trainable: [Part::Projector, Part::Moe, Part::LanguageModel].into(),
+            ..Self::stage1(steps)
+        }
+    }
+
     /// Samples of one step.
     #[must_use]
     pub fn samples_per_step(&self) -> usize {
@@ -243,4 +279,15 @@ fn with_sources(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_stages_have_its_batches() {
+        assert_eq!(Stage::stage1(10).samples(), 2560);
+        assert_eq!(Stage::stage2(10).samples_per_step(), 128);
+    }
 }

@@ -15,7 +15,7 @@ use crate::tiny::{TestRun, samples, stage};
 const FOLDER: &str = "PARROT_TRAIN_TEST_FOLDER";
 
 fn long_stage() -> Stage {
-    Stage { steps: 40, save_every: 3, threads: 2, ..stage() }
+    Stage { steps: 24, save_every: 2, threads: 2, ..stage() }
 }
 
 /// Not a test by itself: what the other one runs as a process, to be killed.
@@ -57,18 +57,18 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let run = TestRun::new();
     let mut rng = StdRng::seed_from_u64(5);
     let mut reached = 0;
-    for _ in 0..8 {
+    for _ in 0..6 {
         let moment = Duration::from_micros(rng.random_range(0..20_000));
-        let told = train_and_kill(&run, rng.random_range(1..5), moment);
+        let told = train_and_kill(&run, rng.random_range(1..6), moment);
         let Some((first, last)) = told.first().zip(told.last()) else { continue };
         // A step is told before it is saved.
-        let saved = (reached.max(1) - 1) / 3 * 3;
+        let saved = (reached.max(1) - 1) / 2 * 2;
         assert!(*first > saved, "started with step {first} although {saved} steps were saved");
         assert!(*first <= reached + 1, "skipped the steps between {reached} and {first}");
         reached = *last;
     }
     let told = train_and_kill(&run, usize::MAX, Duration::ZERO);
-    assert!(told.last().is_none_or(|last| *last == 40), "{told:?}");
-    assert!(straight.bits(40) == run.bits(40));
+    assert!(told.last().is_none_or(|last| *last == 24), "{told:?}");
+    assert!(straight.bits(24) == run.bits(24));
     assert_eq!(run.names(), straight.names(), "nothing half-written is left");
 }

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use parrot_model::checkpoint::Checkpoint;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{FloatDType, Tensor};
+use parrot_model::checkpoint::{Checkpoint, Weights};
 use parrot_train::Error;
 use parrot_train::step::Part;
 use parrot_train::trainer::Stage;
@@ -65,6 +67,35 @@ fn a_finished_stage_is_read_back_and_not_trained_again() {
 fn no_steps_leave_the_model_as_it_is() {
     let outcome = TestRun::new().train(&Stage { steps: 0, ..stage() }).unwrap();
     assert_eq!(weights(&outcome.model), weights(&model()));
+}
+
+struct Half(FloatDType);
+
+impl ModuleMapper for Half {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(self.0))
+    }
+}
+
+/// What the master weights know and the model's own do not survives as well.
+#[test]
+fn half_precision_resumes_bit_for_bit() {
+    for dtype in [FloatDType::BF16, FloatDType::F16] {
+        let stage = Stage { steps: 4, ..stage() };
+        let half = || model().map(&mut Half(dtype));
+        let straight = TestRun::new();
+        straight.train_model(half(), &stage, samples(), |_, _| {}).unwrap();
+        let run = TestRun::new();
+        let stop = |step: usize, _: &_| run.stop.store(step == 2, Ordering::Relaxed);
+        run.train_model(half(), &stage, samples(), stop).unwrap();
+        run.stop.store(false, Ordering::Relaxed);
+        let outcome = run.train_model(half(), &stage, samples(), |_, _| {}).unwrap();
+        assert!(straight.bits(4) == run.bits(4), "{dtype:?}");
+        let held = weights(&outcome.model)["language_model.norm.gamma"].dtype();
+        assert_eq!(held, dtype.into());
+        let optimizer = Weights::from_file(&run.step(4).join("optimizer.safetensors")).unwrap();
+        assert!(optimizer.get("language_model.norm.gamma.master").is_some());
+    }
 }
 
 /// The mixture of experts is in the checkpoint, and stays bypassed after a resume.
