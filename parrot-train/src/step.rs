@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
+use burn::tensor::DType;
 use parrot_model::config::PaddingSide;
 use parrot_model::parrot::{Parrot, PrepareOptions, Sample};
 use parrot_model::vision::VisionTower;
@@ -82,6 +83,8 @@ pub struct Learner {
     model: Option<Parrot>,
     /// The tower without gradients, when it is frozen: it then runs outside the tape.
     frozen_tower: Option<VisionTower>,
+    /// What the tower computes in, and wants its pixels in.
+    tower_dtype: DType,
     /// Its optimizer.
     pub optimizer: AdamW,
     /// How batches are put together.
@@ -112,9 +115,12 @@ impl Learner {
         model.moe_model = model.moe_model.map(|moe| set_trainable(moe, learns(Part::Moe)));
         model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
         let frozen_tower = (!learns(Part::VisionTower)).then(|| model.vision_tower.valid());
+        let mut tower_dtype = FirstDType(None);
+        model.vision_tower.visit(&mut tower_dtype);
+        let tower_dtype = tower_dtype.0.unwrap_or(DType::F32);
         let prepare =
             PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
-        Self { model: Some(model), frozen_tower, optimizer, prepare, max_grad_norm, threads: 1 }
+        Self { model: Some(model), frozen_tower, tower_dtype, optimizer, prepare, max_grad_norm, threads: 1 }
     }
 
     /// The model as it is now.
@@ -143,9 +149,12 @@ impl Learner {
             id: batch.ids.join(", "),
             reason: error.to_string(),
         };
-        let pictures = batch.pixel_values.clone().map(|pixel_values| match &self.frozen_tower {
-            Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
-            None => model.encode_pictures(Tensor::from_inner(pixel_values)),
+        let pictures = batch.pixel_values.clone().map(|pixel_values| {
+            let pixel_values = pixel_values.cast(self.tower_dtype);
+            match &self.frozen_tower {
+                Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
+                None => model.encode_pictures(Tensor::from_inner(pixel_values)),
+            }
         });
         let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare).map_err(refused)?;
         let hidden_states = model.language_model.forward(
@@ -266,6 +275,15 @@ impl ModuleMapper for StoredLayout {
         // Flattening copies what is not contiguous.
         let tensor = mapper.on_load(stored.reshape([-1]).reshape(shape));
         Param::from_mapped_value(id, Tensor::from_inner(tensor), mapper)
+    }
+}
+
+/// The dtype of a module's first parameter; checkpoints load all of them in one.
+struct FirstDType(Option<DType>);
+
+impl ModuleVisitor for FirstDType {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.get_or_insert_with(|| param.val().dtype());
     }
 }
 

@@ -93,7 +93,7 @@ fn half_precision_resumes_bit_for_bit() {
         assert!(straight.bits(4) == run.bits(4), "{dtype:?}");
         let held = weights(&outcome.model)["language_model.norm.gamma"].dtype();
         assert_eq!(held, dtype.into());
-        let optimizer = Weights::from_file(&run.step(4).join("optimizer.safetensors")).unwrap();
+        let optimizer = Weights::from_file(run.step(4).join("optimizer.safetensors")).unwrap();
         assert!(optimizer.get("language_model.norm.gamma.master").is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! What a step computes from its batches.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use parrot_model::config::PaddingSide;
 use parrot_train::Error;
@@ -93,6 +93,30 @@ fn a_loss_that_is_no_number_moves_nothing_and_names_its_samples() {
     assert_eq!(before, (weights(learner.model()), format!("{:?}", learner.optimizer.state())));
     assert_eq!(learner.optimizer.steps(), 1);
     learner.step(&[batch(&samples[..2])], 1e-2, 2).unwrap();
+}
+
+struct Poison;
+
+impl ModuleMapper for Poison {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor * f32::NAN)
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_moves_nothing_either() {
+    let mut model = model();
+    model.mm_projector = model.mm_projector.map(&mut Poison);
+    let optimizer = AdamW::new(AdamWConfig::default());
+    let mut learner = Learner::new(model, &stage().trainable, optimizer, None, None);
+    let bits = |learner: &Learner| {
+        weights(learner.model()).into_values().map(|data| data.as_bytes().to_vec()).collect::<Vec<_>>()
+    };
+    let before = bits(&learner);
+    let error = learner.step(&[batch(&samples()[..2])], 1e-2, 7).unwrap_err();
+    assert_eq!(error.to_string(), "step 7: the loss is NaN; samples of the step: #0, #1");
+    assert!(before == bits(&learner));
+    assert!(learner.optimizer.state().is_empty());
 }
 
 #[test]
