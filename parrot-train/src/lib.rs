@@ -7,7 +7,7 @@
 //! the paper's settings, every one of which can be changed.
 //!
 //! - [`Dataset`](data::Dataset) makes [samples](data::TrainingSample) by number: token ids, labels, pixels.
-//!   A `Vec` of samples is one.
+//!   A `Vec` of samples is one, [`LlavaDataset`](data::llava::LlavaDataset) reads LLaVA's JSON.
 //! - [`Stage`](trainer::Stage) takes a model through its steps, saves on the way and goes on where an earlier
 //!   call was stopped or killed. On the CPU the result is then bit for bit that of a run that never stopped.
 //! - [`Learner`](step::Learner) is a model between two steps, for a loop of one's own:
@@ -16,6 +16,8 @@
 //!   by the [global norm](optim::GradientNorm).
 //!
 //! A [checkpoint] holds the model in the Hugging Face layout: any of them can be run or trained further.
+//! [`verify`] compares losses, gradients and trained weights with those that the reference implementation
+//! recorded.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Training checkpoints: all that a run needs to go on as if it had never stopped.
 //!
 //! ```text
+//! <run>/.lock               held by the process at work
 //! <run>/step-000500/
 //!   model/                  the model in the Hugging Face layout: `parrot --model …/model` runs it
 //!   optimizer.safetensors   `<parameter>.m`, `.v` and, where weights are held in less than f32, `.master`

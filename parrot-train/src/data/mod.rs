@@ -15,9 +15,9 @@ use crate::{Error, Result};
 pub struct TrainingSample {
     /// Names the sample in reports.
     pub id: String,
-    /// Token ids, [`IMAGE_TOKEN_INDEX`](parrot_model::text::IMAGE_TOKEN_INDEX) for pictures.
+    /// Token ids, [`IMAGE_TOKEN_INDEX`] for pictures.
     pub input_ids: Vec<i64>,
-    /// What to learn at each position, [`IGNORE_INDEX`](parrot_model::text::IGNORE_INDEX) elsewhere.
+    /// What to learn at each position, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
     /// One per placeholder.
     pub pixels: Vec<Pixels>,
