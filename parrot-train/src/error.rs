@@ -30,6 +30,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A run's folder that another process is training in.
+    #[error("another process is training in {path}")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A setting that cannot be trained with.
     #[error("setting `{key}` should be {expected}, found {found}")]
     Setting {
@@ -55,11 +61,14 @@ pub enum Error {
     /// A training sample that cannot be used.
     #[error("sample {id}: {reason}")]
     Sample {
-        /// Its id.
+        /// Its id, or those of all samples of a batch.
         id: String,
         /// What is wrong with it.
         reason: String,
     },
+    /// A dataset that panicked instead of returning an error; the panic's message is on standard error.
+    #[error("the dataset panicked while it made a sample")]
+    DatasetPanicked,
 }
 
 impl Error {

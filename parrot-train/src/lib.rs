@@ -1,4 +1,99 @@
-//! Training Parrot.
+//! Train Parrot.
+//!
+//! The paper trains in two stages: in the first the [projector](step::Part::Projector) alone learns from
+//! captions to put pictures into the decoder's words, the mixture of experts bypassed; in the second all but
+//! the vision tower learns from conversations in six languages. Here each is a [`Stage`](trainer::Stage) of
+//! its own run, [`Stage::stage1`](trainer::Stage::stage1) and [`Stage::stage2`](trainer::Stage::stage2) with
+//! the paper's settings, every one of which can be changed.
+//!
+//! - [`Dataset`](data::Dataset) makes [samples](data::TrainingSample) by number: token ids, labels, pixels.
+//!   A `Vec` of samples is one, [`LlavaDataset`](data::llava::LlavaDataset) reads LLaVA's JSON.
+//! - [`Stage`](trainer::Stage) takes a model through its steps, saves on the way and goes on where an earlier
+//!   call was stopped or killed. On the CPU the result is then bit for bit that of a run that never stopped.
+//! - [`Learner`](step::Learner) is a model between two steps, for a loop of one's own:
+//!   [micro-batches](step::MicroBatch) in, a [report](step::StepReport) out.
+//! - [`AdamW`](optim::AdamW) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped
+//!   by the [global norm](optim::GradientNorm).
+//!
+//! A [checkpoint] holds the model in the Hugging Face layout: any of them can be run or trained further.
+//! [`verify`] compares losses, gradients and trained weights with those that the reference implementation
+//! recorded.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use burn::prelude::*;
+//! use parrot_model::checkpoint::Checkpoint;
+//! use parrot_model::config::{ParrotConfig, VisionConfig};
+//! use parrot_model::parrot::Parrot;
+//! use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
+//! use parrot_model::vision::preprocess::Pixels;
+//! use parrot_train::checkpoint::ModelDescription;
+//! use parrot_train::data::{Dataset, TrainingSample};
+//! use parrot_train::trainer::{Run, Stage};
+//!
+//! # fn tiny() -> (ParrotConfig, VisionConfig) {
+//! #     let config = ParrotConfig {
+//! #         vocab_size: 16,
+//! #         hidden_size: 16,
+//! #         intermediate_size: 24,
+//! #         num_hidden_layers: 1,
+//! #         num_attention_heads: 2,
+//! #         num_key_value_heads: Some(1),
+//! #         mm_hidden_size: Some(12),
+//! #         moe_hidden_size: Some(16),
+//! #         moe_intermediate_size: Some(8),
+//! #         ..ParrotConfig::parrot_mini()
+//! #     };
+//! #     let vision = VisionConfig {
+//! #         hidden_size: 12,
+//! #         intermediate_size: 16,
+//! #         num_hidden_layers: 1,
+//! #         num_attention_heads: 2,
+//! #         image_size: 8,
+//! #         patch_size: 4,
+//! #         ..VisionConfig::clip_vit_mini()
+//! #     };
+//! #     (config, vision)
+//! # }
+//! // A picture, the prompt's token 5 and the answer's tokens 7 and 9; usually
+//! // `parrot_model::text::chat::encode` makes them of a conversation.
+//! let sample = |id: &str, shade| TrainingSample {
+//!     id: id.into(),
+//!     input_ids: vec![IMAGE_TOKEN_INDEX, 5, 7, 9],
+//!     labels: vec![IGNORE_INDEX, IGNORE_INDEX, 7, 9],
+//!     pixels: vec![Pixels { data: vec![shade; 3 * 8 * 8], size: 8 }],
+//! };
+//! let dataset: Arc<dyn Dataset<Sample = TrainingSample>> =
+//!     Arc::new(vec![sample("night", -1.0), sample("snow", 1.0)]);
+//!
+//! // A tiny random model stands in for a pretrained one.
+//! # let (config, vision) = tiny();
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let mut model = Parrot::init(&config, &vision, &Device::flex().autodiff())?;
+//! model.use_moe = false;
+//!
+//! // The paper's stage 1, but for its size.
+//! let stage = Stage { micro_batch_size: 1, accumulation: 2, ..Stage::stage1(2) };
+//! let description = ModelDescription { config, vision, source: "assets/parrot-mini".into() };
+//! let stop = AtomicBool::new(false);
+//! let run = Run { folder, description: &description, stop: &stop };
+//! let outcome = stage.train(model, &dataset, &run, |step, report| {
+//!     println!("step {step}: loss {:.3}, learning rate {:.1e}", report.loss, report.learning_rate);
+//! })?;
+//! assert!(!outcome.interrupted);
+//!
+//! // What `parrot --model …/step-000002/model` would run.
+//! let saved = Checkpoint::open(folder.join("step-000002/model"))?;
+//! assert!(!saved.config.use_moe);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub mod checkpoint;
 pub mod data;

@@ -1,10 +1,12 @@
 //! One step of training: micro-batches → losses → gradients → clipped update.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
+use burn::tensor::DType;
 use parrot_model::config::PaddingSide;
 use parrot_model::parrot::{Parrot, PrepareOptions, Sample};
 use parrot_model::vision::VisionTower;
@@ -42,6 +44,10 @@ pub struct MicroBatch {
 
 impl MicroBatch {
     /// Puts samples together. Pictures go to `device`, which may be one with or without autodiff.
+    ///
+    /// # Panics
+    ///
+    /// If pictures differ in size; [`TrainingSample::check`] tells beforehand.
     #[must_use]
     pub fn collate(samples: Vec<TrainingSample>, device: &Device) -> Self {
         let mut pixels: Vec<Pixels> = Vec::new();
@@ -77,6 +83,8 @@ pub struct Learner {
     model: Option<Parrot>,
     /// The tower without gradients, when it is frozen: it then runs outside the tape.
     frozen_tower: Option<VisionTower>,
+    /// What the tower computes in, and wants its pixels in.
+    tower_dtype: DType,
     /// Its optimizer.
     pub optimizer: AdamW,
     /// How batches are put together.
@@ -90,6 +98,8 @@ pub struct Learner {
 
 impl Learner {
     /// Readies a model that lives on an autodiff device: `trainable` parts learn, the rest is frozen.
+    ///
+    /// - max_length: longest sequence, pictures counted
     #[must_use]
     pub fn new(
         mut model: Parrot,
@@ -98,15 +108,19 @@ impl Learner {
         max_length: Option<usize>,
         max_grad_norm: Option<f64>,
     ) -> Self {
+        model = model.map(&mut StoredLayout);
         let learns = |part| trainable.contains(&part);
         model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
         model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));
         model.moe_model = model.moe_model.map(|moe| set_trainable(moe, learns(Part::Moe)));
         model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
         let frozen_tower = (!learns(Part::VisionTower)).then(|| model.vision_tower.valid());
+        let mut tower_dtype = FirstDType(None);
+        model.vision_tower.visit(&mut tower_dtype);
+        let tower_dtype = tower_dtype.0.unwrap_or(DType::F32);
         let prepare =
             PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
-        Self { model: Some(model), frozen_tower, optimizer, prepare, max_grad_norm, threads: 1 }
+        Self { model: Some(model), frozen_tower, tower_dtype, optimizer, prepare, max_grad_norm, threads: 1 }
     }
 
     /// The model as it is now.
@@ -125,17 +139,24 @@ impl Learner {
     ///
     /// # Errors
     ///
-    /// What [`Parrot::prepare`] and [`Parrot::loss`] refuse.
+    /// [`Error::Sample`] naming the batch's samples, when [`Parrot::prepare`] or [`Parrot::loss`] refuses it.
     pub fn loss(&self, batch: &MicroBatch) -> Result<Tensor<1>> {
         self.loss_of(self.model(), batch)
     }
 
     fn loss_of(&self, model: &Parrot, batch: &MicroBatch) -> Result<Tensor<1>> {
-        let pictures = batch.pixel_values.clone().map(|pixel_values| match &self.frozen_tower {
-            Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
-            None => model.encode_pictures(Tensor::from_inner(pixel_values)),
+        let refused = |error: parrot_model::Error| Error::Sample {
+            id: batch.ids.join(", "),
+            reason: error.to_string(),
+        };
+        let pictures = batch.pixel_values.clone().map(|pixel_values| {
+            let pixel_values = pixel_values.cast(self.tower_dtype);
+            match &self.frozen_tower {
+                Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
+                None => model.encode_pictures(Tensor::from_inner(pixel_values)),
+            }
         });
-        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare)?;
+        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare).map_err(refused)?;
         let hidden_states = model.language_model.forward(
             prepared.inputs_embeds,
             prepared.attention_mask,
@@ -143,7 +164,7 @@ impl Learner {
             None,
         );
         let labels = prepared.labels.unwrap_or_default();
-        Ok(model.loss(hidden_states, &labels)?)
+        model.loss(hidden_states, &labels).map_err(refused)
     }
 
     /// One optimizer step over one or more micro-batches.
@@ -157,7 +178,7 @@ impl Learner {
     ///
     /// # Panics
     ///
-    /// If `micro_batches` is empty.
+    /// If `micro_batches` is empty, or the model is not on an autodiff device.
     pub fn step(
         &mut self,
         micro_batches: &[MicroBatch],
@@ -227,7 +248,10 @@ pub fn gradients<M: Module + Sync, B: Sync>(
             wave => std::thread::scope(|scope| {
                 let threads: Vec<_> =
                     wave.iter().map(|batch| scope.spawn(|| backward_apart(batch))).collect();
-                threads.into_iter().map(|thread| thread.join().expect("a backward pass panicked")).collect()
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                    .collect()
             }),
         };
         for result in results {
@@ -237,6 +261,30 @@ pub fn gradients<M: Module + Sync, B: Sync>(
         }
     }
     Ok((losses, accumulator.grads()))
+}
+
+/// Lays every weight out as a checkpoint's loaded one lies: a matrix product rounds differently on a
+/// transposed matrix, and a run that was resumed is to equal one that was not.
+struct StoredLayout;
+
+impl ModuleMapper for StoredLayout {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let stored = mapper.on_save(tensor.inner());
+        let shape = stored.dims();
+        // Flattening copies what is not contiguous.
+        let tensor = mapper.on_load(stored.reshape([-1]).reshape(shape));
+        Param::from_mapped_value(id, Tensor::from_inner(tensor), mapper)
+    }
+}
+
+/// The dtype of a module's first parameter; checkpoints load all of them in one.
+struct FirstDType(Option<DType>);
+
+impl ModuleVisitor for FirstDType {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.get_or_insert_with(|| param.val().dtype());
+    }
 }
 
 fn set_trainable<M: Module>(module: M, trainable: bool) -> M {

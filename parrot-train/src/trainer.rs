@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use parrot_model::parrot::Parrot;
 
-use crate::checkpoint::{self, ModelDescription, TrainState};
+use crate::checkpoint::{self, ModelDescription, RunFolder, TrainState};
 use crate::data::loader::BatchLoader;
 use crate::data::{Dataset, TrainingSample};
 use crate::optim::{AdamW, AdamWConfig, CosineSchedule};
@@ -51,6 +51,17 @@ pub struct Stage {
     pub keep: usize,
 }
 
+/// Where a stage runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Where it saves. Every stage has a folder of its own.
+    pub folder: &'a Path,
+    /// What its checkpoints say of the model besides the weights.
+    pub description: &'a ModelDescription,
+    /// Set it (on Ctrl-C, say) to save and return after the step in progress.
+    pub stop: &'a AtomicBool,
+}
+
 /// How a stage ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -63,6 +74,42 @@ pub struct Outcome {
 }
 
 impl Stage {
+    /// The paper's first stage (its Table 13): the projector learns from captions to speak to the decoder,
+    /// 256 samples a step. Set [`Parrot::use_moe`] to false: the mixture of experts is bypassed.
+    #[must_use]
+    pub fn stage1(steps: usize) -> Self {
+        Self {
+            name: "stage1".into(),
+            steps,
+            micro_batch_size: 8,
+            accumulation: 32,
+            threads: 1,
+            learning_rate: 1e-3,
+            warmup_ratio: 0.03,
+            optimizer: AdamWConfig::default(),
+            max_grad_norm: Some(1.0),
+            max_length: Some(2048),
+            trainable: [Part::Projector].into(),
+            seed: 42,
+            workers: 1,
+            save_every: 500,
+            keep: 2,
+        }
+    }
+
+    /// The paper's second stage: all but the vision tower learns from conversations, 128 samples a step. Set
+    /// [`Parrot::use_moe`] to true.
+    #[must_use]
+    pub fn stage2(steps: usize) -> Self {
+        Self {
+            name: "stage2".into(),
+            micro_batch_size: 4,
+            learning_rate: 2e-5,
+            trainable: [Part::Projector, Part::Moe, Part::LanguageModel].into(),
+            ..Self::stage1(steps)
+        }
+    }
+
     /// Samples of one step.
     #[must_use]
     pub fn samples_per_step(&self) -> usize {
@@ -75,32 +122,36 @@ impl Stage {
         self.steps * self.samples_per_step()
     }
 
-    /// Trains `model`, which lives on an autodiff device, and saves into `run` on the way.
+    /// Trains `model`, which lives on an autodiff device, and saves on the way.
     ///
-    /// If `run` holds checkpoints of this stage the newest one that can be read is resumed instead of
-    /// `model`: on the CPU the result is bit for bit that of a run that never stopped.
+    /// If the run's folder holds checkpoints of this stage the newest one that can be read is resumed
+    /// instead of `model`: on the CPU the result is bit for bit that of a run that never stopped.
     ///
-    /// - stop: set it (on Ctrl-C, say) to save and return after the step in progress
     /// - observe: called after every step with its number, counted from 1
     ///
     /// # Errors
     ///
-    /// A sample that cannot be used, a checkpoint that cannot be written or belongs to another run,
-    /// [`Error::NotFinite`] when the loss is no number.
+    /// - [`Error::Setting`] for a stage that cannot be trained
+    /// - [`Error::Sample`], or whatever else the dataset returns, for a sample that cannot be used
+    /// - [`Error::NotFinite`] when the loss or the gradient is no number; the checkpoints stay as they are
+    /// - [`Error::Io`] when a checkpoint cannot be written; [`Error::InUse`] when another process has the
+    ///   folder
+    /// - [`Error::Checkpoint`] when there are checkpoints, but of another run, or none that can be read
     pub fn train(
         &self,
         model: Parrot,
-        description: &ModelDescription,
         dataset: &Arc<dyn Dataset<Sample = TrainingSample>>,
-        run: &Path,
-        device: &Device,
-        stop: &AtomicBool,
+        run: &Run<'_>,
         mut observe: impl FnMut(usize, &StepReport),
     ) -> Result<Outcome> {
-        let (model, optimizer, done) = match self.resume(run, device)? {
-            Some(resumed) => resumed,
-            None => (model, AdamW::new(self.optimizer), 0),
-        };
+        self.check()?;
+        let folder = RunFolder::open(run.folder)?;
+        let start = self.state(dataset.len(), 0, 0);
+        let (model, optimizer, done) = self.resume(folder.path(), model, &start)?;
+        if done == self.steps {
+            return Ok(Outcome { model, steps: done, interrupted: false });
+        }
+        let device = device_of(&model);
         let mut learner =
             Learner::new(model, &self.trainable, optimizer, self.max_length, self.max_grad_norm);
         learner.threads = self.threads;
@@ -109,61 +160,134 @@ impl Stage {
         let mut loader =
             BatchLoader::start(dataset, self.micro_batch_size, self.seed, first_batch, self.workers)?;
         for step in done..self.steps {
-            let micro_batches: Result<Vec<MicroBatch>> = loader
+            let micro_batches: Vec<MicroBatch> = loader
                 .by_ref()
                 .take(self.accumulation)
-                .map(|samples| Ok(MicroBatch::collate(samples?, device)))
-                .collect();
-            let micro_batches = micro_batches?;
-            if micro_batches.len() < self.accumulation {
-                let reason = "the data ended: a worker thread died".to_string();
-                return Err(Error::Sample { id: "<loader>".into(), reason });
-            }
+                .map(|samples| collate(samples?, run.description, &device))
+                .collect::<Result<_>>()?;
             let report = learner.step(&micro_batches, schedule.learning_rate(step), step + 1)?;
-            observe(step + 1, &report);
-            let interrupted = stop.load(Ordering::Relaxed) && step + 1 < self.steps;
-            if interrupted || (step + 1) % self.save_every.max(1) == 0 || step + 1 == self.steps {
-                let state = self.state(step + 1, learner.optimizer.steps());
-                checkpoint::save(run, &learner, description, &state, self.keep)?;
+            let done = step + 1;
+            observe(done, &report);
+            let interrupted = run.stop.load(Ordering::Relaxed) && done < self.steps;
+            if interrupted || done % self.save_every == 0 || done == self.steps {
+                let state = self.state(dataset.len(), done, learner.optimizer.steps());
+                checkpoint::save(&folder, &learner, run.description, &state, self.keep)?;
             }
             if interrupted {
-                return Ok(Outcome { model: learner.into_model(), steps: step + 1, interrupted: true });
+                return Ok(Outcome { model: learner.into_model(), steps: done, interrupted: true });
             }
         }
         Ok(Outcome { model: learner.into_model(), steps: self.steps, interrupted: false })
     }
 
-    fn state(&self, step: usize, optimizer_steps: usize) -> TrainState {
+    /// Refuses what would otherwise panic or quietly do something else.
+    fn check(&self) -> Result<()> {
+        let counts = [
+            ("micro_batch_size", self.micro_batch_size),
+            ("accumulation", self.accumulation),
+            ("save_every", self.save_every),
+            ("keep", self.keep),
+        ];
+        let refuse =
+            |key, expected: &str, found: String| Error::Setting { key, expected: expected.into(), found };
+        if let Some((key, count)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(refuse(key, "at least 1", count.to_string()));
+        }
+        if self.trainable.is_empty() {
+            return Err(refuse("trainable", "at least one part", "none".into()));
+        }
+        if !self.learning_rate.is_finite() {
+            return Err(refuse("learning_rate", "a number", self.learning_rate.to_string()));
+        }
+        Ok(())
+    }
+
+    fn state(&self, dataset_len: usize, step: usize, optimizer_steps: usize) -> TrainState {
         TrainState {
             stage: self.name.clone(),
+            trainable: self.trainable.clone(),
+            seed: self.seed,
+            micro_batch_size: self.micro_batch_size,
+            accumulation: self.accumulation,
+            dataset_len,
             step,
             optimizer_steps,
-            seed: self.seed,
-            samples_per_step: self.samples_per_step(),
         }
     }
 
-    /// The newest checkpoint that can be read, if there is any.
-    fn resume(&self, run: &Path, device: &Device) -> Result<Option<(Parrot, AdamW, usize)>> {
-        let checkpoints = checkpoint::newest_first(run)?;
-        let mut first_error = None;
+    /// The newest checkpoint that can be read, or else `model` at step 0. A checkpoint of another run is an
+    /// error, not a reason to look further: the folder was meant for something else.
+    fn resume(&self, folder: &Path, model: Parrot, start: &TrainState) -> Result<(Parrot, AdamW, usize)> {
+        let checkpoints = checkpoint::newest_first(folder)?;
+        let Some(newest) = checkpoints.first() else {
+            return Ok((model, AdamW::new(self.optimizer), 0));
+        };
+        let device = device_of(&model);
+        // Memory need not hold two models.
+        drop(model);
+        let mut reason = None;
         for path in &checkpoints {
-            match checkpoint::load(path, self.optimizer, FloatDType::F32, device) {
+            match checkpoint::load(path, self.optimizer, &device) {
                 Ok((model, optimizer, state)) => {
-                    let expected = self.state(state.step, state.optimizer_steps);
-                    if state != expected || state.step > self.steps {
-                        let reason = format!("it belongs to another run ({state:?}, expected {expected:?})");
+                    let too_far = || format!("its step is {}, the stage ends at {}", state.step, self.steps);
+                    let difference = start.difference(&state);
+                    if let Some(difference) = difference.or_else(|| (state.step > self.steps).then(too_far)) {
+                        let reason = format!("it belongs to another run: {difference}");
                         return Err(Error::Checkpoint { path: path.clone(), reason });
                     }
                     tracing::info!("resuming from {}", path.display());
-                    return Ok(Some((model, optimizer, state.step)));
+                    return Ok((model, optimizer, state.step));
                 }
                 Err(error) => {
+                    let error = with_sources(&error);
                     tracing::warn!("{} cannot be resumed from: {error}", path.display());
-                    first_error.get_or_insert(error);
+                    reason.get_or_insert(error);
                 }
             }
         }
-        first_error.map_or(Ok(None), Err)
+        let reason = format!(
+            "none of the run's {} checkpoints can be resumed from; the newest: {}",
+            checkpoints.len(),
+            reason.unwrap_or_default()
+        );
+        Err(Error::Checkpoint { path: newest.clone(), reason })
+    }
+}
+
+/// Checks samples and puts them together.
+fn collate(
+    samples: Vec<TrainingSample>,
+    description: &ModelDescription,
+    device: &Device,
+) -> Result<MicroBatch> {
+    for sample in &samples {
+        sample.check(&description.config, &description.vision)?;
+    }
+    Ok(MicroBatch::collate(samples, device))
+}
+
+fn device_of(model: &Parrot) -> Device {
+    model.devices().into_iter().next().unwrap_or_default()
+}
+
+/// An error and what caused it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_stages_have_its_batches() {
+        assert_eq!(Stage::stage1(10).samples(), 2560);
+        assert_eq!(Stage::stage2(10).samples_per_step(), 128);
     }
 }

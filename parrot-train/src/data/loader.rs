@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Batches that each worker may have ready.
 const QUEUE: usize = 4;
 
-/// An endless iterator over batches.
+/// An endless iterator over batches; `Err` in a batch's place when one of its samples cannot be made.
 #[derive(Debug)]
 pub struct BatchLoader<S> {
     workers: Vec<Receiver<Result<Vec<S>>>>,
@@ -65,7 +65,7 @@ impl<S> Iterator for BatchLoader<S> {
         let worker = self.next;
         self.next = (self.next + 1) % self.workers.len();
         // A worker only ends when the loader is dropped, or by a panic of the dataset.
-        self.workers[worker].recv().ok()
+        Some(self.workers[worker].recv().unwrap_or(Err(Error::DatasetPanicked)))
     }
 }
 
@@ -137,6 +137,31 @@ mod tests {
         let batches = ids(0, 2, 6);
         assert_eq!(batches[..9].iter().collect::<BTreeSet<_>>().len(), 9);
         assert_ne!(batches[..9], batches[9..]);
+    }
+
+    #[test]
+    fn a_sample_that_cannot_be_made_is_reported_in_its_place() {
+        struct Broken(bool);
+        impl Dataset for Broken {
+            type Sample = String;
+
+            fn len(&self) -> usize {
+                4
+            }
+
+            fn sample(&self, _index: usize) -> Result<String> {
+                assert!(self.0, "a dataset's own mistake");
+                Err(Error::Sample { id: "cat".into(), reason: "no picture".into() })
+            }
+        }
+        for workers in [1, 3] {
+            let first = |fails_well| {
+                let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Broken(fails_well));
+                BatchLoader::start(&dataset, 2, 0, 0, workers).unwrap().next().unwrap().unwrap_err()
+            };
+            assert_eq!(first(true).to_string(), "sample cat: no picture");
+            assert!(matches!(first(false), Error::DatasetPanicked));
+        }
     }
 
     #[test]

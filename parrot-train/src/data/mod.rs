@@ -4,21 +4,56 @@ pub mod llava;
 pub mod loader;
 pub mod python_random;
 
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::preprocess::Pixels;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// One sample, tokenised, its pictures preprocessed.
 #[derive(Debug, Clone)]
 pub struct TrainingSample {
     /// Names the sample in reports.
     pub id: String,
-    /// Token ids, [`IMAGE_TOKEN_INDEX`](parrot_model::text::IMAGE_TOKEN_INDEX) for pictures.
+    /// Token ids, [`IMAGE_TOKEN_INDEX`] for pictures.
     pub input_ids: Vec<i64>,
-    /// What to learn at each position, [`IGNORE_INDEX`](parrot_model::text::IGNORE_INDEX) elsewhere.
+    /// What to learn at each position, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
     /// One per placeholder.
     pub pixels: Vec<Pixels>,
+}
+
+impl TrainingSample {
+    /// Whether a model of this shape can learn from the sample.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sample`] when ids and labels differ in number, a token is outside the vocabulary, pictures
+    /// and placeholders do not match, or a picture has another size than the tower's.
+    pub fn check(&self, config: &ParrotConfig, vision: &VisionConfig) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Sample { id: self.id.clone(), reason });
+        if self.labels.len() != self.input_ids.len() {
+            return refuse(format!("{} labels for {} tokens", self.labels.len(), self.input_ids.len()));
+        }
+        let is_outside = |token: &i64| !(0..config.vocab_size as i64).contains(token);
+        let ids = self.input_ids.iter().filter(|id| **id != IMAGE_TOKEN_INDEX);
+        let labels = self.labels.iter().filter(|label| **label != IGNORE_INDEX);
+        if let Some(token) = ids.chain(labels).copied().find(is_outside) {
+            return refuse(format!("token {token} is not among the model's {}", config.vocab_size));
+        }
+        let placeholders = self.input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
+        if placeholders != self.pixels.len() {
+            return refuse(format!("{} pictures for {placeholders} placeholders", self.pixels.len()));
+        }
+        let (size, elements) = (vision.image_size, 3 * vision.image_size * vision.image_size);
+        match self.pixels.iter().find(|pixels| pixels.size != size || pixels.data.len() != elements) {
+            Some(pixels) => {
+                let found = format!("{} values of a side of {}", pixels.data.len(), pixels.size);
+                refuse(format!("a picture has {found}, the model's have {elements} of {size}"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Samples by number. Workers ask for them from several threads, in any order: the answer may depend on
@@ -41,4 +76,59 @@ pub trait Dataset: Send + Sync {
     ///
     /// Whatever keeps the sample from being used: a missing picture, no answer, …
     fn sample(&self, index: usize) -> Result<Self::Sample>;
+}
+
+/// Samples in memory.
+impl<S: Clone + Send + Sync + 'static> Dataset for Vec<S> {
+    type Sample = S;
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<S> {
+        Ok(self[index].clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_that_the_model_cannot_take_is_refused_by_name() {
+        let config = ParrotConfig { vocab_size: 10, ..ParrotConfig::parrot_mini() };
+        let vision = VisionConfig { image_size: 2, ..VisionConfig::clip_vit_mini() };
+        let good = TrainingSample {
+            id: "cat".into(),
+            input_ids: vec![IMAGE_TOKEN_INDEX, 9],
+            labels: vec![IGNORE_INDEX, 0],
+            pixels: vec![Pixels { data: vec![0.0; 12], size: 2 }],
+        };
+        good.check(&config, &vision).unwrap();
+        let refused = |edit: fn(&mut TrainingSample)| {
+            let mut sample = good.clone();
+            edit(&mut sample);
+            sample.check(&config, &vision).unwrap_err().to_string()
+        };
+        let reasons = [
+            refused(|sample| sample.labels.push(1)),
+            refused(|sample| sample.input_ids[1] = 10),
+            refused(|sample| sample.labels[1] = IMAGE_TOKEN_INDEX),
+            refused(|sample| sample.pixels.clear()),
+            refused(|sample| sample.pixels[0] = Pixels { data: vec![0.0; 27], size: 3 }),
+            refused(|sample| sample.pixels[0].data.truncate(11)),
+        ];
+        let expected = [
+            "3 labels for 2 tokens",
+            "token 10 is not among the model's 10",
+            "token -200 is not among the model's 10",
+            "0 pictures for 1 placeholders",
+            "a picture has 27 values of a side of 3, the model's have 12 of 2",
+            "a picture has 11 values of a side of 2, the model's have 12 of 2",
+        ];
+        for (reason, expected) in reasons.iter().zip(expected) {
+            assert_eq!(*reason, format!("sample cat: {expected}"));
+        }
+    }
 }

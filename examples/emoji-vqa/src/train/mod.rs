@@ -31,7 +31,7 @@ use parrot_train::checkpoint::ModelDescription;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
 use parrot_train::step::Part;
-use parrot_train::trainer::{Outcome, Stage};
+use parrot_train::trainer::{self, Stage};
 
 use crate::dataset;
 use samples::{Captions, Conversations, Encoder, TextExercises};
@@ -193,8 +193,8 @@ impl Run<'_> {
             progress.set_message(format!("loss {:.3}  lr {:.1e}", report.loss, report.learning_rate));
             curve.write(step, report.loss);
         };
-        let outcome: Outcome =
-            stage.train(model, &self.description, &data, &folder, &self.device, self.stop, observe)?;
+        let run = trainer::Run { folder: &folder, description: &self.description, stop: self.stop };
+        let outcome = stage.train(model, &data, &run, observe)?;
         progress.finish();
         if outcome.interrupted {
             eprintln!(

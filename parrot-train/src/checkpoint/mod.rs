@@ -1,0 +1,161 @@
+//! Training checkpoints: all that a run needs to go on as if it had never stopped.
+//!
+//! ```text
+//! <run>/.lock               held by the process at work
+//! <run>/step-000500/
+//!   model/                  the model in the Hugging Face layout: `parrot --model …/model` runs it
+//!   optimizer.safetensors   `<parameter>.m`, `.v` and, where weights are held in less than f32, `.master`
+//!   state.json              TrainState
+//! ```
+//!
+//! A checkpoint is written beside its place, waits until it is on the disk and is then renamed, so that a
+//! name never stands for half of one. [`newest_first`] lists them; a run that cannot read the newest goes on
+//! from the one before.
+
+mod folder;
+mod optimizer;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::checkpoint::{Checkpoint, SaveOptions};
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::parrot::Parrot;
+use serde::{Deserialize, Serialize};
+
+use crate::optim::{AdamW, AdamWConfig};
+use crate::step::{Learner, Part};
+use crate::{Error, Result};
+
+pub use folder::{RunFolder, newest_first};
+
+/// What describes a model besides its weights.
+#[derive(Debug, Clone)]
+pub struct ModelDescription {
+    /// `config.json`.
+    pub config: ParrotConfig,
+    /// The vision tower's configuration.
+    pub vision: VisionConfig,
+    /// The folder that tokenizer and tower files are copied from.
+    pub source: PathBuf,
+}
+
+impl ModelDescription {
+    /// Writes the model's folder. `config.json` says of the mixture of experts what the model does: in the
+    /// paper's stage 1 it is there and bypassed.
+    ///
+    /// # Errors
+    ///
+    /// As [`parrot_model::checkpoint::save`].
+    pub fn save(&self, model: &Parrot, out: &Path, dtype: Option<FloatDType>) -> Result<()> {
+        let options = SaveOptions { dtype, source: Some(self.source.clone()), ..SaveOptions::default() };
+        let config = ParrotConfig { use_moe: model.use_moe, ..self.config.clone() };
+        Ok(parrot_model::checkpoint::save(model, &config, &self.vision, out, &options)?)
+    }
+}
+
+/// Where a run stands, and what it must have in common with the run that goes on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// The stage's name.
+    pub stage: String,
+    /// The parts that learn.
+    pub trainable: BTreeSet<Part>,
+    /// The seed of the data's order.
+    pub seed: u64,
+    /// Samples of a micro-batch.
+    pub micro_batch_size: usize,
+    /// Micro-batches of a step.
+    pub accumulation: usize,
+    /// Samples of an epoch, which the order is drawn over.
+    pub dataset_len: usize,
+    /// Steps done; the data goes on with the next one's batches.
+    pub step: usize,
+    /// Updates that the optimizer has counted.
+    pub optimizer_steps: usize,
+}
+
+impl TrainState {
+    /// Why a run in this state cannot go on from `saved`; `None` when it can, whatever the steps are.
+    ///
+    /// Learning rate, number of steps, threads and workers are free to change: they have no part in which
+    /// samples come next or in which weights have a state.
+    #[must_use]
+    pub fn difference(&self, saved: &Self) -> Option<String> {
+        let parts = |state: &Self| format!("{:?}", state.trainable);
+        let fields = [
+            ("stage", self.stage.clone(), saved.stage.clone()),
+            ("trainable", parts(self), parts(saved)),
+            ("seed", self.seed.to_string(), saved.seed.to_string()),
+            ("micro_batch_size", self.micro_batch_size.to_string(), saved.micro_batch_size.to_string()),
+            ("accumulation", self.accumulation.to_string(), saved.accumulation.to_string()),
+            ("dataset_len", self.dataset_len.to_string(), saved.dataset_len.to_string()),
+        ];
+        let differing: Vec<String> = fields
+            .into_iter()
+            .filter(|(_, ours, theirs)| ours != theirs)
+            .map(|(name, ours, theirs)| format!("its {name} is {theirs}, this run's is {ours}"))
+            .collect();
+        (!differing.is_empty()).then(|| differing.join("; "))
+    }
+}
+
+/// Writes a checkpoint into a run's folder and removes all but the newest `keep`, which is at least 1.
+/// Unreadable ones that claim a later step go as well.
+///
+/// # Errors
+///
+/// [`Error::Io`] or what saving the model refuses; older checkpoints are then still there.
+pub fn save(
+    run: &RunFolder,
+    learner: &Learner,
+    description: &ModelDescription,
+    state: &TrainState,
+    keep: usize,
+) -> Result<PathBuf> {
+    let place = run.publish(state.step, |folder| {
+        description.save(learner.model(), &folder.join("model"), None)?;
+        optimizer::write(&folder.join("optimizer.safetensors"), &learner.optimizer)?;
+        let path = folder.join("state.json");
+        let text = serde_json::to_string_pretty(state).map_err(|source| broken(&path, &source))?;
+        fs::write(&path, text + "\n").map_err(Error::io("write", &path))
+    })?;
+    run.prune(state.step, keep.max(1))?;
+    Ok(place)
+}
+
+/// Reads a checkpoint onto an autodiff device, weights held in the dtype that they were trained in.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] or the model's own error, naming the file that is missing or broken.
+pub fn load(path: &Path, optimizer: AdamWConfig, device: &Device) -> Result<(Parrot, AdamW, TrainState)> {
+    let state = read_state(path)?;
+    let stored = Checkpoint::open(path.join("model"))?;
+    let dtype = match stored.config.torch_dtype.as_deref() {
+        Some("float16") => FloatDType::F16,
+        Some("bfloat16") => FloatDType::BF16,
+        _ => FloatDType::F32,
+    };
+    let model = stored.load(dtype, device)?;
+    let moments = optimizer::read(&path.join("optimizer.safetensors"), &model)?;
+    Ok((model, AdamW::resume(optimizer, state.optimizer_steps, moments), state))
+}
+
+/// Where the run stood that wrote a checkpoint.
+///
+/// # Errors
+///
+/// [`Error::Io`] or [`Error::Checkpoint`].
+pub fn read_state(path: &Path) -> Result<TrainState> {
+    let file = path.join("state.json");
+    let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    serde_json::from_str(&text).map_err(|error| broken(&file, &error))
+}
+
+fn broken(path: &Path, reason: &impl ToString) -> Error {
+    Error::Checkpoint { path: path.to_path_buf(), reason: reason.to_string() }
+}

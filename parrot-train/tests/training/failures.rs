@@ -1,0 +1,240 @@
+//! What goes wrong is told, and takes nothing with it that was saved before.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use parrot_train::data::{Dataset, TrainingSample};
+use parrot_train::trainer::Stage;
+use parrot_train::{Error, Result};
+
+use crate::tiny::{TestRun, VOCAB, names, sample, samples, stage};
+
+/// Everything that was logged while `f` ran.
+fn logged<T>(f: impl FnOnce() -> T) -> (T, String) {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let value = tracing::subscriber::with_default(subscriber, f);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    (value, text)
+}
+
+fn truncate(file: &Path) {
+    let bytes = fs::read(file).unwrap();
+    fs::write(file, &bytes[..bytes.len() - 10]).unwrap();
+}
+
+/// Ways to break a checkpoint.
+const DAMAGES: [fn(&Path); 9] = [
+    |step| truncate(&step.join("model/model.safetensors")),
+    |step| truncate(&step.join("optimizer.safetensors")),
+    |step| truncate(&step.join("state.json")),
+    |step| truncate(&step.join("model/config.json")),
+    |step| fs::write(step.join("model/model.safetensors"), [0xA5; 4096]).unwrap(),
+    |step| fs::write(step.join("optimizer.safetensors"), "").unwrap(),
+    // A valid file of the wrong tensors.
+    |step| {
+        fs::copy(step.join("model/model.safetensors"), step.join("optimizer.safetensors")).unwrap();
+    },
+    |step| fs::remove_file(step.join("state.json")).unwrap(),
+    |step| {
+        fs::remove_dir_all(step).unwrap();
+        fs::write(step, "a file").unwrap();
+    },
+];
+
+#[test]
+fn a_broken_checkpoint_is_passed_over_with_a_warning() {
+    let straight = TestRun::new();
+    straight.train(&stage()).unwrap();
+    for (number, damage) in DAMAGES.into_iter().enumerate() {
+        let run = TestRun::new();
+        run.train(&stage()).unwrap();
+        damage(&run.step(8));
+        let mut first = None;
+        let observe = |step: usize, _: &_| {
+            first.get_or_insert(step);
+        };
+        let (outcome, log) = logged(|| run.train_with(&stage(), samples(), observe));
+        outcome.unwrap();
+        assert_eq!(first, Some(7), "damage {number}");
+        assert!(log.contains("WARN") && log.contains("step-000008 cannot be resumed from: "), "{log}");
+        assert!(straight.bits(8) == run.bits(8), "damage {number}");
+        assert_eq!(run.names(), ["step-000006", "step-000008"]);
+    }
+}
+
+/// The broken one is later than all that the run saves next, and must not count as the one to keep.
+#[test]
+fn a_broken_checkpoint_does_not_push_out_good_ones() {
+    let run = TestRun::new();
+    let stage = Stage { keep: 2, save_every: 4, ..stage() };
+    run.train(&stage).unwrap();
+    truncate(&run.step(8).join("optimizer.safetensors"));
+    run.stop.store(true, Ordering::Relaxed);
+    assert!(run.train(&Stage { keep: 1, ..stage.clone() }).unwrap().interrupted);
+    assert_eq!(run.names(), ["step-000005"]);
+    assert!(run.train(&stage).unwrap().interrupted);
+    assert_eq!(run.names(), ["step-000005", "step-000006"]);
+}
+
+#[test]
+fn no_checkpoint_that_can_be_read_is_an_error() {
+    let run = TestRun::new();
+    run.train(&stage()).unwrap();
+    for step in [6, 8] {
+        truncate(&run.step(step).join("state.json"));
+    }
+    let (error, log) = logged(|| run.train(&stage()).unwrap_err());
+    let text = error.to_string();
+    assert!(matches!(error, Error::Checkpoint { path, .. } if path == run.step(8)));
+    assert!(text.contains("none of the run's 2 checkpoints can be resumed from; the newest: "), "{text}");
+    assert_eq!(log.matches("WARN").count(), 2, "{log}");
+    assert_eq!(run.names(), ["step-000006", "step-000008"]);
+}
+
+/// The samples, but for the one that is asked for at the fifth call.
+struct FifthCall {
+    calls: AtomicUsize,
+    sample: fn() -> Result<TrainingSample>,
+}
+
+impl Dataset for FifthCall {
+    type Sample = TrainingSample;
+
+    fn len(&self) -> usize {
+        7
+    }
+
+    fn sample(&self, index: usize) -> Result<TrainingSample> {
+        match self.calls.fetch_add(1, Ordering::Relaxed) {
+            4 => (self.sample)(),
+            _ => Ok(sample(index)),
+        }
+    }
+}
+
+/// One worker and one sample a step: the fifth call is the fifth step's. The four before it are saved, and
+/// the run goes on from there with sound data.
+fn fails_at_step_five(sample: fn() -> Result<TrainingSample>) -> Error {
+    let stage = Stage { micro_batch_size: 1, accumulation: 1, workers: 1, ..stage() };
+    let run = TestRun::new();
+    let dataset = FifthCall { calls: AtomicUsize::new(0), sample };
+    let mut last = 0;
+    let error = run.train_with(&stage, dataset, |step, _| last = step).unwrap_err();
+    assert_eq!((last, run.names()), (4, vec!["step-000002".into(), "step-000004".into()]));
+
+    let straight = TestRun::new();
+    straight.train(&stage).unwrap();
+    run.train(&stage).unwrap();
+    assert!(straight.bits(8) == run.bits(8));
+    error
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints() {
+    let error = fails_at_step_five(|| {
+        let mut sample = sample(0);
+        sample.pixels[0].data[0] = f32::NAN;
+        Ok(sample)
+    });
+    assert_eq!(error.to_string(), "step 5: the loss is NaN; samples of the step: #0");
+}
+
+#[test]
+fn a_sample_that_cannot_be_made_ends_the_run() {
+    let error =
+        fails_at_step_five(|| Err(Error::Sample { id: "cat".into(), reason: "its picture is gone".into() }));
+    assert_eq!(error.to_string(), "sample cat: its picture is gone");
+}
+
+#[test]
+fn a_sample_that_does_not_fit_the_model_ends_the_run() {
+    let error =
+        fails_at_step_five(|| Ok(TrainingSample { input_ids: vec![VOCAB], labels: vec![0], ..sample(2) }));
+    assert_eq!(error.to_string(), "sample #2: token 32 is not among the model's 32");
+    let error = fails_at_step_five(|| Ok(TrainingSample { pixels: Vec::new(), ..sample(0) }));
+    assert_eq!(error.to_string(), "sample #0: 0 pictures for 1 placeholders");
+}
+
+#[test]
+fn a_dataset_that_panics_ends_the_run() {
+    let error = fails_at_step_five(|| panic!("a dataset's own mistake, made on purpose"));
+    assert!(matches!(error, Error::DatasetPanicked), "{error}");
+}
+
+#[test]
+fn a_run_needs_a_folder_it_can_write_to() {
+    let run = TestRun::new();
+    fs::write(&run.folder, "a file").unwrap();
+    let observe = |step: usize, _: &_| panic!("step {step} was trained for nothing");
+    let error = run.train_with(&stage(), samples(), observe).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot create {}", run.folder.display()));
+    assert_eq!(fs::read_to_string(&run.folder).unwrap(), "a file");
+
+    let below = TestRun::at(run.folder.join("run"));
+    assert!(matches!(below.train(&stage()).unwrap_err(), Error::Io { action: "create", .. }));
+    assert_eq!(names(run.folder.parent().unwrap()), ["run"]);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let run = TestRun::new();
+    // In the way of the folder that a checkpoint is written in.
+    let in_the_way = run.folder.join(".partial-step-000004");
+    let observe = |step: usize, _: &_| {
+        if step == 3 {
+            fs::write(&in_the_way, "").unwrap();
+        }
+    };
+    let error = run.train_with(&stage(), samples(), observe).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot create {}", in_the_way.display()));
+    assert_eq!(run.names(), [".partial-step-000004", "step-000002"]);
+    run.train(&stage()).unwrap();
+    assert_eq!(run.names(), ["step-000006", "step-000008"]);
+}
+
+#[test]
+fn a_stage_that_cannot_be_trained_is_refused() {
+    let refused = |stage: Stage| TestRun::new().train(&stage).unwrap_err().to_string();
+    let cases = [
+        (Stage { accumulation: 0, ..stage() }, "setting `accumulation` should be at least 1, found 0"),
+        (Stage { save_every: 0, ..stage() }, "setting `save_every` should be at least 1, found 0"),
+        (Stage { keep: 0, ..stage() }, "setting `keep` should be at least 1, found 0"),
+        (
+            Stage { micro_batch_size: 0, ..stage() },
+            "setting `micro_batch_size` should be at least 1, found 0",
+        ),
+        (
+            Stage { trainable: [].into(), ..stage() },
+            "setting `trainable` should be at least one part, found none",
+        ),
+        (
+            Stage { learning_rate: f64::NAN, ..stage() },
+            "setting `learning_rate` should be a number, found NaN",
+        ),
+        (
+            Stage { micro_batch_size: 8, ..stage() },
+            "setting `batch_size` should be between 1 and the dataset's 7 samples, found 8",
+        ),
+    ];
+    for (stage, expected) in cases {
+        assert_eq!(refused(stage), expected);
+    }
+}

@@ -1,0 +1,74 @@
+//! A process that is killed, whenever it is, loses no more than the steps since its last checkpoint.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use parrot_train::trainer::Stage;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::tiny::{TestRun, samples, stage};
+
+/// Tells the child where to train.
+const FOLDER: &str = "PARROT_TRAIN_TEST_FOLDER";
+
+fn long_stage() -> Stage {
+    Stage { steps: 24, save_every: 2, threads: 2, ..stage() }
+}
+
+/// Not a test by itself: what the other one runs as a process, to be killed.
+#[test]
+#[ignore = "run by a_killed_run_goes_on_from_its_last_checkpoint"]
+fn child() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let run = TestRun::at(PathBuf::from(folder));
+    run.train_with(&long_stage(), samples(), |step, _| println!("step {step}")).unwrap();
+}
+
+/// Runs the child and kills it a moment after it has done this many steps; returns the steps that it told.
+fn train_and_kill(run: &TestRun, after_steps: usize, moment: Duration) -> Vec<usize> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "killed::child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(FOLDER, &run.folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut steps = lines.map_while(Result::ok).filter_map(|line| {
+        // The harness leaves the name of the test in front of the first line.
+        line.rsplit_once("step ")?.1.parse::<usize>().ok()
+    });
+    let mut told: Vec<usize> = steps.by_ref().take(after_steps).collect();
+    std::thread::sleep(moment);
+    // SIGKILL on Unix. The child may have ended by itself.
+    let _ = child.kill();
+    child.wait().unwrap();
+    told.extend(steps);
+    told
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_last_checkpoint() {
+    let straight = TestRun::new();
+    straight.train(&long_stage()).unwrap();
+
+    let run = TestRun::new();
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut reached = 0;
+    for _ in 0..6 {
+        let moment = Duration::from_micros(rng.random_range(0..20_000));
+        let told = train_and_kill(&run, rng.random_range(1..6), moment);
+        let Some((first, last)) = told.first().zip(told.last()) else { continue };
+        // A step is told before it is saved.
+        let saved = (reached.max(1) - 1) / 2 * 2;
+        assert!(*first > saved, "started with step {first} although {saved} steps were saved");
+        assert!(*first <= reached + 1, "skipped the steps between {reached} and {first}");
+        reached = *last;
+    }
+    let told = train_and_kill(&run, usize::MAX, Duration::ZERO);
+    assert!(told.last().is_none_or(|last| *last == 24), "{told:?}");
+    assert!(straight.bits(24) == run.bits(24));
+    assert_eq!(run.names(), straight.names(), "nothing half-written is left");
+}

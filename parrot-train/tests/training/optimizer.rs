@@ -1,0 +1,112 @@
+//! AdamW and clipping against values worked out by hand.
+
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use burn::tensor::DType;
+use parrot_train::optim::{AdamW, AdamWConfig, GradientNorm};
+
+use crate::tiny::device;
+
+#[derive(Module, Debug)]
+struct Pair {
+    moving: Param<Tensor<1>>,
+    still: Param<Tensor<2>>,
+}
+
+fn pair(moving: [f64; 2], dtype: DType) -> Pair {
+    let moving = Tensor::<1>::from_data(TensorData::from(moving), (&device(), dtype));
+    let still = Tensor::<2>::from_data([[5.0, 6.0]], &device());
+    Pair { moving: Param::from_tensor(moving), still: Param::from_tensor(still) }
+}
+
+fn gradient(pair: &Pair, values: [f64; 2]) -> GradientsParams {
+    let mut gradients = GradientsParams::new();
+    let dtype = pair.moving.val().dtype();
+    let value = Tensor::<1>::from_data(TensorData::from(values), (&device().inner(), dtype));
+    gradients.register(pair.moving.id, value);
+    gradients
+}
+
+fn values(tensor: Tensor<1>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+fn assert_close(found: &[f64], expected: [f64; 2]) {
+    let near = |(found, expected): (&f64, f64)| (found - expected).abs() < 1e-6;
+    assert!(found.iter().zip(expected).all(near), "{found:?} should be {expected:?}");
+}
+
+#[test]
+fn two_steps_with_and_without_weight_decay() {
+    // p ← p (1 − 0.1 λ) − 0.1 m̂ / (√v̂ + 10⁻⁸), from (2, −1) with gradients (½, −¼), then (0.1, −1).
+    let cases =
+        [(0.0, [[1.9, -0.9], [1.8196959, -0.8115624]]), (0.1, [[1.88, -0.89], [1.7808959, -0.7926624]])];
+    for (weight_decay, expected) in cases {
+        let mut optimizer = AdamW::new(AdamWConfig { weight_decay, ..AdamWConfig::default() });
+        let mut pair = pair([2.0, -1.0], DType::F32);
+        for (gradients, expected) in [[0.5, -0.25], [0.1, -1.0]].into_iter().zip(expected) {
+            let gradients = gradient(&pair, gradients);
+            pair = optimizer.step(pair, gradients, 0.1, None);
+            assert_close(&values(pair.moving.val()), expected);
+        }
+        let moments = &optimizer.state()["moving"];
+        assert_close(&values(moments.first.clone()), [0.055, -0.1225]);
+        assert_close(&values(moments.second.clone()), [0.00025975, 0.0010624375]);
+        assert!(moments.master.is_none());
+        // No gradient, no change: not even by weight decay.
+        assert_eq!(values(pair.still.val().reshape([2])), [5.0, 6.0]);
+        assert_eq!(optimizer.state().len(), 1);
+    }
+}
+
+/// Every update is less than half of what the parameter's own precision can tell from 1.
+#[test]
+fn small_updates_of_half_precision_parameters_add_up() {
+    for (dtype, learning_rate, after_ten) in
+        [(DType::BF16, 1e-3, 0.98828125), (DType::F16, 1e-4, 0.9990234375)]
+    {
+        let mut optimizer = AdamW::new(AdamWConfig::default());
+        let mut pair = pair([1.0, -1.0], dtype);
+        for step in 1..=10 {
+            let gradients = gradient(&pair, [1.0, -1.0]);
+            pair = optimizer.step(pair, gradients, learning_rate, None);
+            let master = optimizer.state()["moving"].master.clone().unwrap();
+            let exact = 1.0 - learning_rate * f64::from(step);
+            assert_eq!(master.dtype(), DType::F32);
+            assert_close(&values(master), [exact, -exact]);
+            if step == 1 {
+                assert_eq!(values(pair.moving.val()), [1.0, -1.0], "{dtype:?}");
+            }
+        }
+        assert_eq!(pair.moving.val().dtype(), dtype);
+        assert_eq!(values(pair.moving.val()), [after_ten, -after_ten], "{dtype:?}");
+    }
+}
+
+#[test]
+fn the_norm_is_of_all_gradients_together() {
+    let pair = pair([0.0, 0.0], DType::F32);
+    let mut gradients = gradient(&pair, [3.0, 4.0]);
+    gradients.register(pair.still.id, Tensor::<2>::from_data([[0.0, 12.0]], &device().inner()));
+    let norm = GradientNorm::measure(&pair, &gradients).unwrap();
+    assert_eq!(values(norm.norm.clone()), [13.0]);
+    let factor = |max_norm| values(norm.clip_factor(max_norm))[0];
+    assert!((factor(1.0) - 1.0 / 13.000001).abs() < 1e-8);
+    assert!((factor(6.5) - 0.5).abs() < 1e-7);
+    assert_eq!(factor(20.0), 1.0);
+    assert!(GradientNorm::measure(&pair, &GradientsParams::new()).is_none());
+}
+
+/// AdamW alone would not notice: its first step has the same size for any gradient, its moments have not.
+#[test]
+fn clipped_gradients_are_what_the_moments_see() {
+    let pair = pair([0.0, 0.0], DType::F32);
+    let gradients = gradient(&pair, [3.0, 4.0]);
+    let factor = GradientNorm::measure(&pair, &gradients).unwrap().clip_factor(1.0);
+    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let _ = optimizer.step(pair, gradients, 0.1, Some(factor));
+    let moments = &optimizer.state()["moving"];
+    assert_close(&values(moments.first.clone()), [0.06, 0.08]);
+    assert_close(&values(moments.second.clone()), [0.00036, 0.00064]);
+}

@@ -1,0 +1,157 @@
+//! A run that stopped and went on is a run that never stopped.
+
+use std::sync::atomic::Ordering;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{FloatDType, Tensor};
+use parrot_model::checkpoint::{Checkpoint, Weights};
+use parrot_train::Error;
+use parrot_train::step::Part;
+use parrot_train::trainer::Stage;
+
+use crate::tiny::{TestRun, model, samples, stage, weights};
+
+/// Stops after a step, then goes on with another number of threads and workers.
+fn interrupted(stage: &Stage, after: usize) -> TestRun {
+    let run = TestRun::new();
+    let outcome =
+        run.train_with(stage, samples(), |step, _| run.stop.store(step == after, Ordering::Relaxed)).unwrap();
+    assert_eq!((outcome.steps, outcome.interrupted), (after, true));
+    assert_eq!(run.names().last().unwrap(), &format!("step-{after:06}"));
+    run.stop.store(false, Ordering::Relaxed);
+    run
+}
+
+#[test]
+fn a_resumed_run_ends_as_an_uninterrupted_one_bit_for_bit() {
+    let straight = TestRun::new();
+    let last = straight.train(&stage()).unwrap();
+    assert!(!last.interrupted);
+    for (threads, workers) in [(1, 1), (2, 3)] {
+        let stage = Stage { threads, workers, ..stage() };
+        // Between two checkpoints, and on one.
+        for after in [3, 6] {
+            let run = interrupted(&stage, after);
+            let mut seen = Vec::new();
+            let outcome = run.train_with(&stage, samples(), |step, _| seen.push(step)).unwrap();
+            assert_eq!((outcome.steps, outcome.interrupted), (8, false));
+            assert_eq!(seen, (after + 1..=8).collect::<Vec<_>>());
+            assert!(straight.bits(8) == run.bits(8), "{threads} threads, stopped after {after}");
+            assert_eq!(weights(&last.model), weights(&outcome.model));
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let bits = |threads| {
+        let run = TestRun::new();
+        run.train(&Stage { threads, accumulation: 3, steps: 4, ..stage() }).unwrap();
+        run.bits(4)
+    };
+    let one = bits(1);
+    assert!(one == bits(2));
+    assert!(one == bits(3));
+}
+
+#[test]
+fn a_finished_stage_is_read_back_and_not_trained_again() {
+    let run = TestRun::new();
+    let first = run.train(&stage()).unwrap();
+    let again = run.train_with(&stage(), samples(), |step, _| panic!("step {step}")).unwrap();
+    assert_eq!((again.steps, again.interrupted), (8, false));
+    assert_eq!(weights(&first.model), weights(&again.model));
+}
+
+#[test]
+fn no_steps_leave_the_model_as_it_is() {
+    let outcome = TestRun::new().train(&Stage { steps: 0, ..stage() }).unwrap();
+    assert_eq!(weights(&outcome.model), weights(&model()));
+}
+
+struct Half(FloatDType);
+
+impl ModuleMapper for Half {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(self.0))
+    }
+}
+
+/// What the master weights know and the model's own do not survives as well.
+#[test]
+fn half_precision_resumes_bit_for_bit() {
+    for dtype in [FloatDType::BF16, FloatDType::F16] {
+        let stage = Stage { steps: 4, ..stage() };
+        let half = || model().map(&mut Half(dtype));
+        let straight = TestRun::new();
+        straight.train_model(half(), &stage, samples(), |_, _| {}).unwrap();
+        let run = TestRun::new();
+        let stop = |step: usize, _: &_| run.stop.store(step == 2, Ordering::Relaxed);
+        run.train_model(half(), &stage, samples(), stop).unwrap();
+        run.stop.store(false, Ordering::Relaxed);
+        let outcome = run.train_model(half(), &stage, samples(), |_, _| {}).unwrap();
+        assert!(straight.bits(4) == run.bits(4), "{dtype:?}");
+        let held = weights(&outcome.model)["language_model.norm.gamma"].dtype();
+        assert_eq!(held, dtype.into());
+        let optimizer = Weights::from_file(run.step(4).join("optimizer.safetensors")).unwrap();
+        assert!(optimizer.get("language_model.norm.gamma.master").is_some());
+    }
+}
+
+/// The mixture of experts is in the checkpoint, and stays bypassed after a resume.
+#[test]
+fn stage_one_resumes_without_the_mixture() {
+    let stage = Stage { name: "stage1".into(), trainable: [Part::Projector].into(), steps: 4, ..stage() };
+    let bypassed = || {
+        let mut model = model();
+        model.use_moe = false;
+        model
+    };
+    let straight = TestRun::new();
+    straight.train_model(bypassed(), &stage, samples(), |_, _| {}).unwrap();
+    let run = TestRun::new();
+    let stop = |_: usize, _: &_| run.stop.store(true, Ordering::Relaxed);
+    run.train_model(bypassed(), &stage, samples(), stop).unwrap();
+    run.stop.store(false, Ordering::Relaxed);
+    let outcome = run.train_model(bypassed(), &stage, samples(), |_, _| {}).unwrap();
+    assert!(straight.bits(4) == run.bits(4));
+    assert!(!outcome.model.use_moe && outcome.model.moe_model.is_some());
+    assert!(!Checkpoint::open(run.step(4).join("model")).unwrap().config.use_moe);
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    let run = interrupted(&stage(), 3);
+    let refused = |stage: &Stage| match run.train(stage).unwrap_err() {
+        Error::Checkpoint { path, reason } => {
+            assert_eq!(path, run.step(3));
+            reason
+        }
+        error => panic!("{error}"),
+    };
+    let cases = [
+        (Stage { name: "stage1".into(), ..stage() }, "its stage is stage2, this run's is stage1"),
+        (Stage { seed: 4, ..stage() }, "its seed is 3, this run's is 4"),
+        (Stage { micro_batch_size: 1, ..stage() }, "its micro_batch_size is 2, this run's is 1"),
+        (Stage { accumulation: 1, ..stage() }, "its accumulation is 2, this run's is 1"),
+        (Stage { trainable: [Part::Projector].into(), ..stage() }, "its trainable is"),
+        (Stage { steps: 2, ..stage() }, "its step is 3, the stage ends at 2"),
+    ];
+    for (stage, expected) in cases {
+        let reason = refused(&stage);
+        assert!(reason.contains("belongs to another run") && reason.contains(expected), "{reason}");
+    }
+    let error = run.train_with(&stage(), samples()[1..].to_vec(), |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("its dataset_len is 7, this run's is 6"), "{error}");
+    assert_eq!(run.names(), ["step-000002", "step-000003"]);
+}
+
+#[test]
+fn the_newest_checkpoints_stay() {
+    for (keep, expected) in [(1, vec!["step-000008"]), (3, vec!["step-000004", "step-000006", "step-000008"])]
+    {
+        let run = TestRun::new();
+        run.train(&Stage { keep, ..stage() }).unwrap();
+        assert_eq!(run.names(), expected);
+    }
+}

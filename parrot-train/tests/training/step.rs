@@ -1,0 +1,129 @@
+//! What a step computes from its batches.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+use parrot_model::config::PaddingSide;
+use parrot_train::Error;
+use parrot_train::data::TrainingSample;
+use parrot_train::optim::{AdamW, AdamWConfig};
+use parrot_train::step::{Learner, MicroBatch, gradients};
+
+use crate::tiny::{device, learnt_tokens, model, samples, stage, weights};
+
+fn learner() -> Learner {
+    Learner::new(model(), &stage().trainable, AdamW::new(AdamWConfig::default()), None, Some(1.0))
+}
+
+fn batch(samples: &[TrainingSample]) -> MicroBatch {
+    MicroBatch::collate(samples.to_vec(), &device())
+}
+
+fn loss(learner: &Learner, samples: &[TrainingSample]) -> f64 {
+    learner.loss(&batch(samples)).unwrap().into_scalar::<f64>()
+}
+
+#[test]
+fn a_padded_batch_is_the_token_weighted_mean_of_its_samples() {
+    let samples = samples();
+    let tokens: usize = samples.iter().map(learnt_tokens).sum();
+    for side in [PaddingSide::Right, PaddingSide::Left] {
+        let mut learner = learner();
+        learner.prepare.padding_side = side;
+        let single = |sample: &TrainingSample| {
+            loss(&learner, std::slice::from_ref(sample)) * learnt_tokens(sample) as f64
+        };
+        let expected = samples.iter().map(single).sum::<f64>() / tokens as f64;
+        let found = loss(&learner, &samples);
+        assert!((found - expected).abs() < 1e-5 * expected, "{side:?}: {found} should be {expected}");
+    }
+}
+
+#[test]
+fn micro_batches_count_alike_whatever_their_tokens() {
+    let samples = samples();
+    let (small, large) = (&samples[..1], &samples[1..]);
+    let mut learner = learner();
+    let expected = (loss(&learner, small) + loss(&learner, large)) / 2.0;
+    let pooled = loss(&learner, &samples);
+    let report = learner.step(&[batch(small), batch(large)], 0.0, 1).unwrap();
+    assert!((report.loss - expected).abs() < 1e-6, "{} should be {expected}", report.loss);
+    assert!((expected - pooled).abs() > 1e-3, "the samples cannot tell the two means apart");
+}
+
+#[derive(Module, Debug)]
+struct Line {
+    slope: Param<Tensor<1>>,
+}
+
+/// With a loss of mean (slope · x)² the gradient is 2 · slope · mean x².
+#[test]
+fn accumulated_gradients_are_the_mean_of_the_micro_batches() {
+    let line = Line { slope: Param::from_data([3.0], &device()) };
+    let square = |line: &Line, x: &Vec<f32>| {
+        let x = Tensor::<1>::from_data(x.as_slice(), &device());
+        Ok((line.slope.val() * x).square().mean().reshape([1]))
+    };
+    let micro_batches = [vec![1.0], vec![2.0, 4.0], vec![0.0, 0.0, 3.0]];
+    let expected = 2.0 * 3.0 * (1.0 + 10.0 + 3.0) / 3.0;
+    for threads in [1, 2, 4] {
+        let (losses, gradients) = gradients(&line, &micro_batches, threads, square).unwrap();
+        let losses: Vec<f32> = losses.into_iter().map(|loss| loss.into_scalar()).collect();
+        assert_eq!(losses, [9.0, 90.0, 27.0]);
+        let slope = gradients.get::<1>(line.slope.id).unwrap().into_scalar::<f32>();
+        assert!((slope - expected).abs() < 1e-4, "{slope} should be {expected}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_moves_nothing_and_names_its_samples() {
+    let mut samples = samples();
+    let mut learner = learner();
+    learner.step(&[batch(&samples[..2])], 1e-2, 1).unwrap();
+    samples[3].pixels[0].data[5] = f32::NAN;
+    let before = (weights(learner.model()), format!("{:?}", learner.optimizer.state()));
+    let error = learner.step(&[batch(&samples[..2]), batch(&samples[2..4])], 1e-2, 2).unwrap_err();
+    match &error {
+        Error::NotFinite { step: 2, what: "loss", value, samples } => {
+            assert!(value.is_nan());
+            assert_eq!(*samples, ["#0", "#1", "#2", "#3"]);
+        }
+        error => panic!("{error}"),
+    }
+    assert!(error.to_string().starts_with("step 2: the loss is NaN; samples of the step: #0, "));
+    assert_eq!(before, (weights(learner.model()), format!("{:?}", learner.optimizer.state())));
+    assert_eq!(learner.optimizer.steps(), 1);
+    learner.step(&[batch(&samples[..2])], 1e-2, 2).unwrap();
+}
+
+struct Poison;
+
+impl ModuleMapper for Poison {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor * f32::NAN)
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_moves_nothing_either() {
+    let mut model = model();
+    model.mm_projector = model.mm_projector.map(&mut Poison);
+    let optimizer = AdamW::new(AdamWConfig::default());
+    let mut learner = Learner::new(model, &stage().trainable, optimizer, None, None);
+    let bits = |learner: &Learner| {
+        weights(learner.model()).into_values().map(|data| data.as_bytes().to_vec()).collect::<Vec<_>>()
+    };
+    let before = bits(&learner);
+    let error = learner.step(&[batch(&samples()[..2])], 1e-2, 7).unwrap_err();
+    assert_eq!(error.to_string(), "step 7: the loss is NaN; samples of the step: #0, #1");
+    assert!(before == bits(&learner));
+    assert!(learner.optimizer.state().is_empty());
+}
+
+#[test]
+fn a_sample_that_the_network_refuses_is_named() {
+    let mut learner = learner();
+    learner.prepare.max_length = Some(4);
+    // The picture has five tokens.
+    let error = learner.step(&[batch(&samples()[1..2])], 1e-2, 1).unwrap_err().to_string();
+    assert!(error.starts_with("sample #1: truncating to 4 tokens"), "{error}");
+}
