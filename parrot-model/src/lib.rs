@@ -36,7 +36,7 @@
 //! // Computed once per picture …
 //! let pictures = parrot.encode_pictures(Tensor::zeros([1, 3, 72, 72], &device));
 //! // … and asked twice, in one batch: each question routes the picture its own way.
-//! let ask = |ids: &[i64]| Sample { input_ids: ids.to_vec(), labels: None, pictures: vec![0] };
+//! let ask = |ids: &[i64]| Sample::new(ids.to_vec(), vec![0]);
 //! let questions = [ask(&[IMAGE_TOKEN_INDEX, 11, 12, 13]), ask(&[IMAGE_TOKEN_INDEX, 21])];
 //! let batch = parrot.prepare(&questions, Some(&pictures), PrepareOptions::default())?;
 //! assert_eq!(batch.routing.unwrap().routing_weights.dims(), [2, 6]);

@@ -40,12 +40,13 @@ pub struct PictureFeatures {
 }
 
 /// One prompt, or one training sample.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, derive_new::new)]
 pub struct Sample {
     /// Token ids; [`IMAGE_TOKEN_INDEX`] stands for a picture.
     pub input_ids: Vec<i64>,
     /// What the decoder should say at each position, [`IGNORE_INDEX`] where nothing is asked; `None` when
     /// answering. Only text that is *not* an answer guides the routing.
+    #[new(default)]
     pub labels: Option<Vec<i64>>,
     /// For each placeholder in turn, a row of the [`PictureFeatures`]. Samples may share pictures.
     pub pictures: Vec<usize>,

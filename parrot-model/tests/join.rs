@@ -50,7 +50,7 @@ fn fixture() -> Fixture {
 }
 
 fn sample(ids: &[i64], pictures: &[usize]) -> Sample {
-    Sample { input_ids: ids.to_vec(), labels: None, pictures: pictures.to_vec() }
+    Sample::new(ids.to_vec(), pictures.to_vec())
 }
 
 /// Different lengths; no picture, one, two, and one that another sample has too.

@@ -77,9 +77,9 @@
 //!
 //! // The paper's stage 1, but for its size.
 //! let stage = Stage { micro_batch_size: 1, accumulation: 2, ..Stage::stage1(2) };
-//! let description = ModelDescription { config, vision, source: "assets/parrot-mini".into() };
+//! let description = ModelDescription::new(config, vision, "assets/parrot-mini".into());
 //! let stop = AtomicBool::new(false);
-//! let run = Run { folder, description: &description, stop: &stop };
+//! let run = Run::new(folder, &description, &stop);
 //! let outcome = stage.train(model, &dataset, &run, |step, report| {
 //!     println!("step {step}: loss {:.3}, learning rate {:.1e}", report.loss, report.learning_rate);
 //! })?;

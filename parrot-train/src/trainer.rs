@@ -52,7 +52,7 @@ pub struct Stage {
 }
 
 /// Where a stage runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, derive_new::new)]
 pub struct Run<'a> {
     /// Where it saves. Every stage has a folder of its own.
     pub folder: &'a Path,

@@ -90,7 +90,7 @@ impl Evaluation {
                 .chain(item.open.iter().map(|(l, turn)| (l, Form::Open, turn)))
                 .collect();
         let prompts: Vec<String> = turns.iter().map(|(_, _, turn)| turn.prompt()).collect();
-        let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question { pictures, text }).collect();
+        let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question::new(pictures, text)).collect();
         let options = AskOptions { max_new_tokens: 24, ..AskOptions::default() };
         let answers = model.ask_batch(&questions, &options)?;
         for ((language, form, turn), answer) in turns.into_iter().zip(answers) {

@@ -69,7 +69,7 @@ impl Default for AskOptions {
 }
 
 /// A question of a batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, derive_new::new)]
 pub struct Question<'a> {
     /// What it is about; may be empty.
     pub pictures: &'a [Picture],
@@ -134,7 +134,7 @@ impl Parrot {
         options: &AskOptions,
         on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let conversation = ask(Question { pictures, text: question }, options)?;
+        let conversation = ask(Question::new(pictures, question), options)?;
         self.answer(&conversation, pictures, options, on_text)
     }
 

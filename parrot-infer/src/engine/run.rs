@@ -37,7 +37,7 @@ impl Parrot {
             let input_ids =
                 encode(&self.tokenizer, conversation, Some(""), ReferenceQuirks::none())?.input_ids;
             let limit = self.room(&input_ids, pictures.len())?.min(options.max_new_tokens);
-            samples.push(Sample { input_ids, labels: None, pictures: rows });
+            samples.push(Sample::new(input_ids, rows));
             sequences.push(Sequence::new(options, limit, &self.tokenizer)?);
         }
         let mut timings = Timings { load: self.load, ..Timings::default() };

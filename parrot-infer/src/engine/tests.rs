@@ -39,8 +39,7 @@ fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: us
     let conversation = Conversation::question(question, pictures.len());
     let encoded = encode(&parrot.tokenizer, &conversation, Some(""), ReferenceQuirks::none()).unwrap();
     let features = parrot.features(&pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
-    let sample =
-        Sample { input_ids: encoded.input_ids, labels: None, pictures: (0..pictures.len()).collect() };
+    let sample = Sample::new(encoded.input_ids, (0..pictures.len()).collect());
     let prepared = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
     let decoder = &parrot.network.language_model;
     let mut inputs_embeds = prepared.inputs_embeds;
@@ -64,10 +63,10 @@ fn the_cache_changes_nothing_and_neither_does_a_batch() {
     let one = std::slice::from_ref(&first);
     let two = [second, first.clone()];
     let questions = [
-        Question { pictures: one, text: "What is this?" },
-        Question { pictures: &two, text: "这两张图片有什么不同?" },
-        Question { pictures: &[], text: "ما هذا؟ ولماذا؟" },
-        Question { pictures: one, text: "?" },
+        Question::new(one, "What is this?"),
+        Question::new(&two, "这两张图片有什么不同?"),
+        Question::new(&[], "ما هذا؟ ولماذا؟"),
+        Question::new(one, "?"),
     ];
     let batch = parrot.ask_batch(&questions, &options(24)).unwrap();
     let mut distinct = Vec::new();
@@ -95,7 +94,7 @@ fn sampling_in_a_batch_draws_what_it_draws_alone() {
     let pictures = std::slice::from_ref(&picture);
     let sampling = Sampling { temperature: Some(1.5), top_k: Some(50), seed: 11, ..Sampling::default() };
     let options = AskOptions { sampling, ..options(16) };
-    let questions = [Question { pictures, text: "long question" }, Question { pictures, text: "short" }];
+    let questions = [Question::new(pictures, "long question"), Question::new(pictures, "short")];
     let batch = parrot.ask_batch(&questions, &options).unwrap();
     for (question, in_batch) in questions.iter().zip(batch) {
         assert_eq!(in_batch.token_ids, ask(&parrot, pictures, question.text, &options).token_ids);

@@ -33,7 +33,7 @@ use crate::{Error, Result};
 pub use folder::{RunFolder, newest_first};
 
 /// What describes a model besides its weights.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, derive_new::new)]
 pub struct ModelDescription {
     /// `config.json`.
     pub config: ParrotConfig,

@@ -143,7 +143,7 @@ impl TestRun {
     pub(crate) fn at(folder: PathBuf) -> Self {
         // What is copied from the source is optional, and so is the source.
         let source = folder.with_file_name("source");
-        let description = ModelDescription { config: config(), vision: vision(), source };
+        let description = ModelDescription::new(config(), vision(), source);
         Self { folder, description, stop: AtomicBool::new(false), _parent: None }
     }
 
@@ -168,7 +168,7 @@ impl TestRun {
         observe: impl FnMut(usize, &StepReport),
     ) -> Result<Outcome> {
         let dataset: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(dataset);
-        let run = Run { folder: &self.folder, description: &self.description, stop: &self.stop };
+        let run = Run::new(&self.folder, &self.description, &self.stop);
         stage.train(model, &dataset, &run, observe)
     }
 

@@ -193,7 +193,7 @@ impl Run<'_> {
             progress.set_message(format!("loss {:.3}  lr {:.1e}", report.loss, report.learning_rate));
             curve.write(step, report.loss);
         };
-        let run = trainer::Run { folder: &folder, description: &self.description, stop: self.stop };
+        let run = trainer::Run::new(&folder, &self.description, self.stop);
         let outcome = stage.train(model, &data, &run, observe)?;
         progress.finish();
         if outcome.interrupted {
