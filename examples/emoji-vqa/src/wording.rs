@@ -9,6 +9,8 @@ use crate::{language::Language, scene::Corner};
 /// The frames of one language; `{}` is where the name or the corner goes.
 #[derive(Debug)]
 pub struct Wording {
+    /// Describe the picture: asks for the caption.
+    pub describe: &'static str,
     /// What is this?
     pub naming: &'static [&'static str],
     /// What kind of thing is this?
@@ -86,6 +88,7 @@ pub fn fill(frame: &str, words: &[&str]) -> String {
 }
 
 static EN: Wording = Wording {
+    describe: "Describe the picture.",
     naming: &["What is this?", "What does the picture show?", "What is in the picture?"],
     category: &["What kind of thing is this?", "What category is this?"],
     exist: &["Is there “{}” in the picture?", "Does the picture show “{}”?"],
@@ -102,6 +105,7 @@ static EN: Wording = Wording {
 };
 
 static ZH: Wording = Wording {
+    describe: "描述这张图片。",
     naming: &["这是什么？", "图中是什么？", "图里有什么？"],
     category: &["这属于哪一类？", "这是哪一类事物？"],
     exist: &["图中有“{}”吗？", "图里有没有“{}”？"],
@@ -118,6 +122,7 @@ static ZH: Wording = Wording {
 };
 
 static PT: Wording = Wording {
+    describe: "Descreva a imagem.",
     naming: &["O que é isto?", "O que a imagem mostra?", "O que há na imagem?"],
     category: &["Que tipo de coisa é esta?", "A que categoria isto pertence?"],
     exist: &["Há “{}” na imagem?", "A imagem mostra “{}”?"],
@@ -139,6 +144,7 @@ static PT: Wording = Wording {
 };
 
 static AR: Wording = Wording {
+    describe: "صف الصورة.",
     naming: &["ما هذا؟", "ماذا في الصورة؟", "ماذا نرى في الصورة؟"],
     category: &["ما نوع هذا الشيء؟", "إلى أي فئة ينتمي هذا؟"],
     exist: &["هل في الصورة «{}»؟", "هل يوجد «{}» في الصورة؟"],
@@ -155,6 +161,7 @@ static AR: Wording = Wording {
 };
 
 static TR: Wording = Wording {
+    describe: "Resmi anlat.",
     naming: &["Bu nedir?", "Resimde ne var?", "Resimde ne görüyorsun?"],
     category: &["Bu ne tür bir şey?", "Bu hangi türden bir şey?"],
     exist: &["Resimde “{}” var mı?", "Resimde “{}” görüyor musun?"],
@@ -171,6 +178,7 @@ static TR: Wording = Wording {
 };
 
 static RU: Wording = Wording {
+    describe: "Опиши картинку.",
     naming: &["Что это?", "Что на картинке?", "Что ты видишь на картинке?"],
     category: &["К какой категории это относится?", "Какая это категория?"],
     exist: &["Есть ли на картинке «{}»?", "На картинке есть «{}»?"],

@@ -6,7 +6,7 @@
 //! | tower | vision tower | what stands in each patch ([`tower`]) |
 //! | language | decoder | the same questions about pictures told in words, and translations of those |
 //! | stage 1 | projector, mixture bypassed | captions |
-//! | stage 2 | projector, mixture of experts, decoder | conversations about pictures |
+//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures |
 //!
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
@@ -45,6 +45,8 @@ pub struct Plan {
     pub language_steps: usize,
     /// Steps of stage 1, 32 captions each.
     pub projector_steps: usize,
+    /// Steps of stage 2's beginning, 32 captions each.
+    pub caption_steps: usize,
     /// Steps of stage 2, 32 conversations each.
     pub instruction_steps: usize,
     /// Micro-batches computed at the same time.
@@ -170,9 +172,14 @@ impl Run<'_> {
         self.train(&stage, model, Arc::new(data))
     }
 
+    /// Captions before conversations: a caption names everything on a picture, so that the decoder learns to
+    /// see before it learns to be asked.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
+        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1e-3, &parts);
+        let data = Captions::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
         let stage = self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))

@@ -8,10 +8,11 @@ use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 
-use crate::dataset;
+use crate::dataset::{self, CaptionSample};
 use crate::language::Language;
 use crate::question::Turn;
 use crate::scene::Scene;
+use crate::wording::Wording;
 
 /// Tokenizer and picture processor.
 #[derive(Debug, Clone)]
@@ -57,6 +58,12 @@ fn messages(opening: &str, pictures: usize, turns: &[Turn]) -> Conversation {
         messages.push(Message::text(Role::Gpt, turn.answer()));
     }
     Conversation(messages)
+}
+
+/// A request to describe the picture, and its caption; `opening` comes before the request.
+fn description(opening: &str, pictures: usize, sample: CaptionSample) -> Conversation {
+    let request = format!("{opening}{}", Wording::of(sample.language).describe);
+    Conversation(vec![Message::question(request, pictures), Message::text(Role::Gpt, sample.caption)])
 }
 
 macro_rules! samples {
@@ -113,7 +120,7 @@ samples!(
             let others = Language::ALL.into_iter().filter(|language| *language != sample.language);
             let other = others.cycle().nth(index / 3 % 5).unwrap_or(sample.language);
             let told = this.data.describe(&sample.scene, other);
-            Conversation(vec![Message::question(told, 0), Message::text(Role::Gpt, sample.caption)])
+            description(&format!("{told}\n"), 0, sample)
         } else {
             let sample = this.data.text(index as u64);
             messages(&format!("{}\n", sample.description), 0, &sample.turns)
@@ -125,13 +132,11 @@ samples!(
 );
 
 samples!(
-    /// Stage 1: a picture and its caption.
+    /// Stage 1 and the beginning of stage 2: a picture and its caption.
     Captions,
     |this, index| {
         let sample = this.data.caption(index as u64);
         let pixels = this.encoder.pixels(&this.data, &sample.scene);
-        let conversation =
-            Conversation(vec![Message::question("", 1), Message::text(Role::Gpt, sample.caption)]);
-        this.encoder.encode(format!("caption {index}"), &conversation, vec![pixels])
+        this.encoder.encode(format!("caption {index}"), &description("", 1, sample), vec![pixels])
     }
 );
