@@ -12,7 +12,7 @@ const STAGES: [(&str, &str); 5] = [
     ("tower", "tower: concept, colour, place of each patch"),
     ("language", "language: questions about pictures told in words"),
     ("stage1", "stage 1: projector; captions"),
-    ("stage2-looking", "stage 2: projector, experts, decoder; short conversations"),
+    ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
     ("stage2", "stage 2: the same; conversations"),
 ];
 

@@ -68,9 +68,9 @@ enum Command {
         /// Steps of stage 1, 32 captions each.
         #[arg(long, default_value_t = 500)]
         projector_steps: usize,
-        /// Steps of stage 2's beginning, 32 short conversations each, mostly about one thing.
+        /// Steps of stage 2's beginning, 32 captions each.
         #[arg(long, default_value_t = 4000)]
-        looking_steps: usize,
+        caption_steps: usize,
         /// Steps of stage 2, 32 conversations each.
         #[arg(long, default_value_t = 8000)]
         instruction_steps: usize,
@@ -168,7 +168,7 @@ fn run(command: Command) -> Result<()> {
             tower_steps,
             language_steps,
             projector_steps,
-            looking_steps,
+            caption_steps,
             instruction_steps,
             threads,
             seed,
@@ -178,7 +178,7 @@ fn run(command: Command) -> Result<()> {
                 tower_steps,
                 language_steps,
                 projector_steps,
-                looking_steps,
+                caption_steps,
                 instruction_steps,
                 threads,
                 seed,

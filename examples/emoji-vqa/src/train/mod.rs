@@ -6,7 +6,7 @@
 //! | tower | vision tower | what stands in each patch ([`tower`]) |
 //! | language | decoder | the same questions about pictures told in words, and translations of those |
 //! | stage 1 | projector, mixture bypassed | captions |
-//! | stage 2 | projector, mixture of experts, decoder | conversations: first short ones, mostly about one thing |
+//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures |
 //!
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
@@ -45,8 +45,8 @@ pub struct Plan {
     pub language_steps: usize,
     /// Steps of stage 1, 32 captions each.
     pub projector_steps: usize,
-    /// Steps of stage 2's beginning, 32 short conversations each, mostly about one thing.
-    pub looking_steps: usize,
+    /// Steps of stage 2's beginning, 32 captions each.
+    pub caption_steps: usize,
     /// Steps of stage 2, 32 conversations each.
     pub instruction_steps: usize,
     /// Micro-batches computed at the same time.
@@ -63,8 +63,6 @@ struct Run<'a> {
     folder: &'a Path,
     description: ModelDescription,
     data: Arc<dataset::Dataset>,
-    /// Mostly one thing, one or two questions.
-    simple_data: Arc<dataset::Dataset>,
     encoder: Encoder,
     device: Device,
     stop: &'a AtomicBool,
@@ -85,7 +83,7 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
     let config = dataset::DatasetConfig {
         seed: plan.seed,
         core_only: !plan.all_concepts,
-        turns: (4, 6),
+        turns: (2, 4),
         ..dataset::DatasetConfig::default()
     };
     let simple = dataset::DatasetConfig { scene_weights: [0.75, 0.15, 0.1], turns: (1, 2), ..config.clone() };
@@ -101,8 +99,7 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
             vision,
             source: prepare_source(&tokenizer, folder, &processor)?,
         },
-        data: Arc::new(dataset::Dataset::load(&emoji, config)?),
-        simple_data: Arc::new(dataset::Dataset::load(&emoji, simple)?),
+        data: Arc::new(dataset::Dataset::load(&assets.join("emoji"), config)?),
         encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
         device,
         stop,
@@ -177,23 +174,17 @@ impl Run<'_> {
         self.train(&stage, model, Arc::new(data))
     }
 
-    /// One thing and a question or two before grids and many questions: the decoder learns to look before it
-    /// learns to look somewhere.
+    /// Captions before conversations: a caption names everything on a picture, so that the decoder learns to
+    /// see before it learns to be asked.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
-        let stages = [
-            (self.stage("stage2-looking", self.plan.looking_steps, 1.5e-3, &parts), &self.simple_data),
-            (self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts), &self.data),
-        ];
-        for (stage, data) in stages {
-            let data = Conversations::new(Arc::clone(data), self.encoder.clone(), stage.samples());
-            match self.train(&stage, model, Arc::new(data))? {
-                Some(trained) => model = trained,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(model))
+        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1e-3, &parts);
+        let data = Captions::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
+        let stage = self.stage("stage2", self.plan.instruction_steps, 5e-4, &parts);
+        let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        self.train(&stage, model, Arc::new(data))
     }
 
     /// Runs a stage with a progress bar; `None` when it was interrupted.

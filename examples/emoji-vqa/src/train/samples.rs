@@ -132,7 +132,7 @@ samples!(
 );
 
 samples!(
-    /// Stage 1: a picture and its caption.
+    /// Stage 1 and the beginning of stage 2: a picture and its caption.
     Captions,
     |this, index| {
         let sample = this.data.caption(index as u64);
