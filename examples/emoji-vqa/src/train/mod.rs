@@ -86,8 +86,6 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
         turns: (2, 4),
         ..dataset::DatasetConfig::default()
     };
-    let simple = dataset::DatasetConfig { scene_weights: [0.75, 0.15, 0.1], turns: (1, 2), ..config.clone() };
-    let emoji = assets.join("emoji");
     let device = Device::flex().autodiff();
     device.seed(plan.seed);
     let processor = ImageProcessorConfig::clip(vision.image_size as u32);
