@@ -4,6 +4,7 @@
 
 mod ask;
 mod chat;
+mod devices;
 mod inspect;
 mod options;
 mod progress;
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Ask(ask::Args),
     Chat(chat::Args),
+    Devices(devices::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
 }
@@ -40,6 +42,7 @@ Examples:
   parrot chat photo.jpg
   parrot inspect parrot-7b
   parrot verify assets/golden
+  parrot devices
 
 Models:
   --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without
@@ -55,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Chat(args) => chat::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Devices(args) => devices::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => verify::run(&args),
     };
