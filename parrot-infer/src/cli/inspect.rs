@@ -5,8 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
-use burn::tensor::Device;
-use parrot_infer::picture_tokens;
+use parrot_infer::{device, picture_tokens};
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
 use parrot_model::parrot::Parrot;
@@ -109,8 +108,10 @@ impl Inspection {
         vision: &VisionConfig,
         tokenizer_size: Option<usize>,
     ) -> Result<Self> {
-        // Parameters get memory when they are first used, and nobody uses them here.
-        let network = Parrot::init(&config, vision, &Device::default())?;
+        // Parameters get memory when they are first used, and nobody uses them here. So any device will do,
+        // but the CPU needs no driver.
+        let device = device::open("cpu").unwrap_or_default();
+        let network = Parrot::init(&config, vision, &device)?;
         let parameters = vec![
             ("vision_tower", network.vision_tower.num_params()),
             ("mm_projector", network.mm_projector.num_params()),
