@@ -36,7 +36,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Config`](crate::Error::Config) for any other dtype.
+/// [`Error::Config`] for any other dtype.
 pub fn check_dtype(dtype: Option<FloatDType>) -> Result<()> {
     match dtype {
         None | Some(FloatDType::F32) => Ok(()),
