@@ -9,17 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A checkpoint, picture or prompt that cannot be used.
+    /// A checkpoint, device, picture or prompt that cannot be used.
     #[error(transparent)]
     Model(#[from] parrot_model::Error),
-    /// A device that this build or this machine does not have.
-    #[error("device {name}: {reason}")]
-    Device {
-        /// The device as asked for.
-        name: String,
-        /// Why there is none, and what there is.
-        reason: String,
-    },
     /// Nothing was asked.
     #[error("the question is empty")]
     EmptyQuestion,

@@ -40,7 +40,6 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
-pub mod device;
 mod engine;
 mod error;
 mod generate;
@@ -54,4 +53,5 @@ pub use engine::{
     picture_tokens,
 };
 pub use error::{Error, Result};
+pub use parrot_model::device;
 pub use sampling::Sampling;

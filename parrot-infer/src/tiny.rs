@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use crate::Result;
+use crate::{Result, device};
 
 /// Tokens of the longest prompt and its answer together.
 pub const CONTEXT: usize = 256;
@@ -70,9 +70,9 @@ fn network(seed: u64, device: &Device) -> Result<Network> {
 ///
 /// # Errors
 ///
-/// When the folder cannot be written.
+/// When the folder cannot be written, or there is no device to compute on.
 pub fn write(folder: &Path, seed: u64) -> Result<()> {
-    let network = network(seed, &Device::default())?;
+    let network = network(seed, &device::open("auto")?)?;
     save(&network, &config(), &vision(), folder, &SaveOptions::default())?;
     let path = folder.join("tokenizer.json");
     std::fs::write(&path, tokenizer_json()).map_err(|source| parrot_model::Error::Io {

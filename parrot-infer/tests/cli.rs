@@ -1,5 +1,6 @@
 //! The `parrot` command as a user meets it, on a tiny random model.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -157,11 +158,57 @@ fn models_devices_and_dtypes_that_do_not_exist_are_named() {
     let id = error(id);
     assert!(id.starts_with("cannot find the model nobody/nothing: model nobody/nothing: "), "{id}");
     let device = error(ask(&["What?", "--device", "abacus"]));
-    assert_eq!(device, "device abacus: there is no such device; this build knows auto, cpu");
+    assert!(
+        device.starts_with("device abacus: there is no such device; write auto, cpu, cuda[:N], "),
+        "{device}"
+    );
     let dtype = error(ask(&["What?", "--device", "cpu", "--dtype", "bf16"]));
-    assert_eq!(dtype, "device cpu: weights are held as f32 or f16, not as bf16");
+    assert!(dtype.starts_with("device cpu: it computes in f32 or f16; bf16 would be "), "{dtype}");
     assert_eq!(error(ask(&["What?", "--top-k", "0"])), "top_k should be at least 1, found 0");
     output(ask(&["What?", "--device", "cpu", "--dtype", "f16"]));
+}
+
+#[test]
+fn a_backend_that_is_not_built_in_is_named_with_its_feature() {
+    let (json, _) = output(parrot(&["devices", "--json"]));
+    let offer: Value = serde_json::from_str(&json).unwrap();
+    for missing in offer["not_built"].as_array().unwrap() {
+        let (name, feature) = (missing["name"].as_str().unwrap(), missing["feature"].as_str().unwrap());
+        for mut command in [ask(&["What?"]), chat("What?\n"), parrot(&["verify", "../assets/golden"])] {
+            command.args(["--device", name]);
+            let error = error(command);
+            assert!(error.starts_with(&format!("device {name}: this build has no ")), "{error}");
+            assert!(error.ends_with(&format!("; build with `--features {feature}`")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn devices_lists_what_there_is_and_what_is_missing() {
+    let (json, stderr) = output(parrot(&["devices", "--json"]));
+    assert_eq!(stderr, "");
+    let offer: Value = serde_json::from_str(&json).unwrap();
+    let list = |key: &str| offer[key].as_array().unwrap();
+    assert_eq!(list("devices").iter().filter(|device| device["auto"] == true).count(), 1);
+    let cpu = list("devices").iter().find(|device| device["name"] == "cpu").unwrap();
+    assert_eq!((&cpu["default_dtype"], &cpu["dtypes"]), (&"f32".into(), &serde_json::json!(["f32", "f16"])));
+    let backends_there: HashSet<&str> =
+        list("devices").iter().filter_map(|device| device["name"].as_str()?.split(':').next()).collect();
+    let backends = backends_there.len() + list("without_device").len() + list("not_built").len();
+    assert_eq!(backends, 7, "{json}");
+
+    let (text, _) = output(parrot(&["devices"]));
+    for device in list("devices") {
+        assert!(text.contains(device["name"].as_str().unwrap()), "{text}");
+    }
+    assert!(text.contains("* is what --device auto takes"), "{text}");
+}
+
+#[test]
+fn golden_cases_are_compared_in_f32() {
+    let verify = |dtype| parrot(&["verify", "../assets/golden", "--case", "moe_unit_0", "--dtype", dtype]);
+    output(verify("f32"));
+    assert!(error(verify("f16")).contains("f32, for which the tolerances hold"));
 }
 
 #[test]
@@ -172,6 +219,7 @@ fn wrong_usage_is_exit_code_2() {
         &["ask", "photo.png", "What?", "--loudly"],
         &["ask", "photo.png", "What?", "--questions", "file"],
         &["ask", "photo.png", "What?", "--top-k", "many"],
+        &["ask", "photo.png", "What?", "--dtype", "f64"],
         &["sing"],
         &[],
     ] {
@@ -179,7 +227,13 @@ fn wrong_usage_is_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
-    for args in [&["--help"][..], &["ask", "--help"], &["chat", "--help"], &["inspect", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["ask", "--help"],
+        &["chat", "--help"],
+        &["inspect", "--help"],
+        &["devices", "--help"],
+    ] {
         assert!(output(parrot(args)).0.contains("Examples:"), "{args:?}");
     }
 }

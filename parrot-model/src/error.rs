@@ -40,6 +40,14 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+    /// A device that this build or this machine does not have, or that cannot do what is asked of it.
+    #[error("device {name}: {reason}")]
+    Device {
+        /// The device as asked for.
+        name: String,
+        /// Why there is none, and what there is.
+        reason: String,
+    },
     /// A picture that cannot be turned into pixels.
     #[error("picture {name}: {reason}")]
     Picture {

@@ -20,8 +20,8 @@
 //! - [`Tokenizer`](text::Tokenizer) and [`Conversation`](text::Conversation) make prompts in which what a user
 //!   types stays text.
 //!
-//! Nothing here knows which backend it runs on: the device that a model is made on decides. For answers use
-//! the crate `parrot-infer`, for training `parrot-train`.
+//! The network does not know which backend it runs on: the device that it is made on decides, and [`device`]
+//! finds one by name. For answers use the crate `parrot-infer`, for training `parrot-train`.
 //!
 //! ```
 //! use burn::prelude::*;
@@ -76,6 +76,7 @@ mod quirks;
 
 pub mod checkpoint;
 pub mod config;
+pub mod device;
 pub mod golden;
 pub mod language;
 pub mod parrot;

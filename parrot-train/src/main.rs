@@ -23,7 +23,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Command::Verify(args) = Cli::parse().command;
-    match verify::command(&args, &Default::default()) {
+    match verify::command(&args) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {:#}", anyhow::Error::from(error));

@@ -63,6 +63,21 @@ fn every_case_passes_and_none_is_left_out() {
 }
 
 #[test]
+fn a_device_or_dtype_that_cannot_be_used_is_named() {
+    for (arguments, reason) in [
+        (["--device", "abacus"], "device abacus: there is no such device"),
+        (["--device", "cuda:x"], "device cuda:x: `x` is no device number"),
+        (["--dtype", "f16"], "f32, for which the tolerances hold"),
+        (["--dtype", "f64"], "weights are held as f32, f16 or bf16"),
+    ] {
+        let failure = verify(&golden(), &arguments).failure();
+        let error = String::from_utf8(failure.get_output().stderr.clone()).unwrap();
+        assert!(error.contains(reason) && !error.contains("panicked"), "{error}");
+    }
+    verify(&golden(), &["--device", "cpu", "--dtype", "f32", "--case", "t1_dataset_order"]).success();
+}
+
+#[test]
 fn a_changed_expectation_fails_and_is_named() {
     let folder = tampered("golden/cases_t1.json", r#""shuffled": ["B", "I""#, r#""shuffled": ["I", "B""#);
     let text =

@@ -4,6 +4,7 @@
 
 mod ask;
 mod chat;
+mod devices;
 mod inspect;
 mod options;
 mod progress;
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Ask(ask::Args),
     Chat(chat::Args),
+    Devices(devices::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
 }
@@ -40,6 +42,7 @@ Examples:
   parrot chat photo.jpg
   parrot inspect parrot-7b
   parrot verify assets/golden
+  parrot devices
 
 Models:
   --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without
@@ -51,10 +54,13 @@ Logging:
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    // What fails is said as an error; what drivers log while they are looked for is nobody's concern.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let done = match cli.command {
         Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Chat(args) => chat::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Devices(args) => devices::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => verify::run(&args),
     };

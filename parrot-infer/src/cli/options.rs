@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::FloatDType;
-use clap::ValueEnum;
+use burn::tensor::{Device, FloatDType};
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::{DownloadProgress, resolve_with};
 
 use super::progress::Bar;
+use super::terminal::print_notice;
 
 /// Where the default model lies, relative to a folder that is looked at.
 const DEFAULT_MODEL: &str = "assets/parrot-mini";
@@ -22,38 +22,41 @@ pub(crate) struct ModelOptions {
     /// The model's folder, or its id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
     #[arg(long, value_name = "PATH_OR_ID")]
     pub(crate) model: Option<String>,
-    #[arg(long, default_value = "auto", help = format!("Where to compute: {}", device::NAMES.join(", ")))]
+    #[command(flatten)]
+    device: DeviceOptions,
+}
+
+/// Where, and how precise.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeviceOptions {
+    /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// What to hold weights in [default: what suits the device]
-    #[arg(long)]
-    dtype: Option<Dtype>,
+    /// What to hold weights in: f32, f16 or bf16 [default: what suits the device]
+    #[arg(long, value_name = "DTYPE", value_parser = device::parse_dtype)]
+    dtype: Option<FloatDType>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Dtype {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl From<Dtype> for FloatDType {
-    fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::F32 => Self::F32,
-            Dtype::F16 => Self::F16,
-            Dtype::Bf16 => Self::BF16,
+impl DeviceOptions {
+    /// The device, and the dtype if one was asked for that it computes in; says so on stderr if the choice is
+    /// not what the build is for.
+    pub(crate) fn open(&self) -> Result<(Device, Option<FloatDType>)> {
+        let choice = device::choose(&self.device)?;
+        if let Some(notice) = &choice.notice {
+            print_notice(notice);
         }
+        let dtype = self.dtype.map(|dtype| device::float_dtype(&choice.device, Some(dtype))).transpose()?;
+        Ok((choice.device, dtype))
     }
 }
 
 impl ModelOptions {
     /// Loads the model, with a bar if that takes long.
     pub(crate) fn load(&self) -> Result<Parrot> {
-        let device = device::open(&self.device)?;
-        let dtype = device::float_dtype(&device, self.dtype.map(Into::into))?;
+        let (device, dtype) = self.device.open()?;
         let folder = find_model(self.model.as_deref())?;
         let bar = Bar::new("loading");
-        let parrot = Parrot::load_with(&folder, &device, Some(dtype), |done, total| bar.show(done, total));
+        let parrot = Parrot::load_with(&folder, &device, dtype, |done, total| bar.show(done, total));
         drop(bar);
         parrot.with_context(|| format!("cannot load the model {}", folder.display()))
     }

@@ -61,6 +61,13 @@ fn readable(duration: Duration) -> String {
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
 }
 
+/// Bytes as people say them.
+pub(crate) fn readable_bytes(bytes: u64) -> String {
+    let units = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    let fitting = units.iter().find(|(_, size)| bytes as f64 >= *size);
+    fitting.map_or(format!("{bytes} B"), |(unit, size)| format!("{:.1} {unit}", bytes as f64 / size))
+}
+
 /// An answer as a line of JSON.
 #[derive(Serialize)]
 pub(crate) struct Record<'a> {
@@ -119,6 +126,12 @@ mod tests {
         assert_eq!(bar(0.26, true), "██████▎");
         assert_eq!(bar(0.0, true), "");
         assert_eq!(bar(f32::NAN, false), "");
+    }
+
+    #[test]
+    fn bytes_are_readable() {
+        assert_eq!(readable_bytes(15_442_649_088), "15.4 GB");
+        assert_eq!(readable_bytes(999), "999 B");
     }
 
     #[test]

@@ -10,6 +10,11 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "error: {line}");
 }
 
+/// One line that is no error.
+pub(crate) fn print_notice(notice: &str) {
+    let _ = writeln!(io::stderr(), "note: {notice}");
+}
+
 /// Text within a line of another direction: on a terminal between U+2068 and U+2069, so that an Arabic
 /// question does not turn the numbers behind it round.
 pub(crate) fn isolate(text: &str, terminal: bool) -> Cow<'_, str> {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use parrot_infer::{device, verify};
-use parrot_model::golden::{Directory, Filter};
+use parrot_infer::verify;
+use parrot_model::golden::{Directory, Filter, check_dtype};
+
+use super::options::DeviceOptions;
 
 /// Compare this build with what the reference implementation computes, case by case
 #[derive(Debug, clap::Args)]
@@ -22,13 +24,14 @@ pub(crate) struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    #[arg(long, default_value = "auto", help = format!("Where to compute: {}", device::NAMES.join(", ")))]
-    device: String,
+    #[command(flatten)]
+    device: DeviceOptions,
 }
 
 /// Prints the report; failure when a case did not pass, or none was run.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let device = device::open(&args.device)?;
+    let (device, dtype) = args.device.open()?;
+    check_dtype(dtype)?;
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
     let report = verify::verify(directory, &filter, &device);

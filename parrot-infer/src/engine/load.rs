@@ -33,8 +33,8 @@ impl Parrot {
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] when the device does not compute in `dtype`, and every
-    /// [`parrot_model::Error`] of a checkpoint, tokenizer or configuration that cannot be used.
+    /// Every [`parrot_model::Error`] of a device that does not compute in `dtype`, and of a checkpoint,
+    /// tokenizer or configuration that cannot be used.
     pub fn load_with(
         model: impl AsRef<Path>,
         device: &Device,

@@ -26,6 +26,24 @@ pub use fixture::{ConfigEdits, Fixture, Loaded};
 pub use quantity::Quantity;
 pub use report::{Failure, Filter, KindReport, Report, run};
 
+use burn::tensor::FloatDType;
+
+use crate::device::dtype_name;
+use crate::{Error, Result};
+
+/// Whether golden cases can be compared in `dtype`: so far in f32 alone, in which their numbers were made.
+/// Cases of other dtypes choose them themselves.
+///
+/// # Errors
+///
+/// [`Error::Config`] for any other dtype.
+pub fn check_dtype(dtype: Option<FloatDType>) -> Result<()> {
+    match dtype {
+        None | Some(FloatDType::F32) => Ok(()),
+        Some(other) => Err(Error::config("dtype", "f32, for which the tolerances hold", dtype_name(other))),
+    }
+}
+
 /// Kinds whose cases need gradients, optimizer steps or a data set: `parrot-train verify` runs them, and
 /// `parrot verify` all others.
 #[must_use]

@@ -12,8 +12,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn::tensor::Device;
-use parrot_model::golden::{Case, Directory, Filter, Fixture, Report, Verdict, is_training_kind, run};
+use burn::tensor::{Device, FloatDType};
+use parrot_model::device;
+use parrot_model::golden::{
+    Case, Directory, Filter, Fixture, Report, Verdict, check_dtype, is_training_kind, run,
+};
 
 use crate::Error;
 
@@ -31,18 +34,29 @@ pub struct VerifyArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// What to hold weights in: f32, the only one that the cases have tolerances for [default: f32]
+    #[arg(long, value_name = "DTYPE", value_parser = device::parse_dtype)]
+    pub dtype: Option<FloatDType>,
 }
 
 /// The `parrot-train verify` command: prints the report; the exit status is 0 if every case that ran
-/// passed. `device` is one without autodiff.
+/// passed.
 ///
 /// # Errors
 ///
-/// When the directory cannot be used.
-pub fn command(args: &VerifyArgs, device: &Device) -> crate::Result<ExitCode> {
+/// When the device or the directory cannot be used.
+pub fn command(args: &VerifyArgs) -> crate::Result<ExitCode> {
+    let choice = device::choose(&args.device)?;
+    if let Some(notice) = &choice.notice {
+        eprintln!("note: {notice}");
+    }
+    check_dtype(args.dtype)?;
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
-    let report = verify(directory, &filter, device);
+    let report = verify(directory, &filter, &choice.device);
     let mut out = io::stdout().lock();
     let printed = match args.json {
         true => writeln!(out, "{}", report.to_json()),

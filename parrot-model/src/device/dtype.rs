@@ -1,0 +1,163 @@
+//! What a device holds weights in.
+
+use burn::tensor::{Device, FloatDType};
+
+use super::backend::Found;
+use super::quiet::quietly;
+use super::{Backend, device_error};
+use crate::Result;
+
+/// What weights may be held in, the most precise first.
+const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::BF16];
+
+/// The dtype in which `device` holds weights: `requested`, or what suits the device.
+///
+/// | device | default | why |
+/// |---|---|---|
+/// | CPU | f32 | its processor is fastest in it; f16 halves the memory |
+/// | CUDA | bf16, else as below | what the released weights are stored in, and nothing overflows |
+/// | any other | f16, else f32 | half the memory, and no tensor outgrows what a shader may bind |
+///
+/// A CPU never computes in bf16: it would convert each operand of each product, which made decoding 45 times
+/// slower than it need be. ROCm is not given bf16 unasked, for its drivers have failed in it.
+///
+/// # Errors
+///
+/// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`, naming what it
+/// does compute in.
+pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<FloatDType> {
+    let found = find(device);
+    let backend = found.as_ref().map(|found| found.backend);
+    let supported = supported(backend, device);
+    let Some(dtype) = requested else {
+        return Ok(default_of(backend, &supported));
+    };
+    if supported.contains(&dtype) {
+        return Ok(dtype);
+    }
+    let name = found.map_or_else(|| format!("{device:?}"), |found| found.name());
+    Err(device_error(&name, refusal(backend, dtype, &supported)))
+}
+
+/// Reads `f32`, `f16` or `bf16`.
+///
+/// # Errors
+///
+/// A sentence that names the three, for anything else.
+pub fn parse_dtype(name: &str) -> Result<FloatDType, String> {
+    let dtype = DTYPES.into_iter().find(|dtype| dtype_name(*dtype) == name);
+    dtype.ok_or_else(|| format!("weights are held as {}", names(&DTYPES)))
+}
+
+/// A dtype as people write it: `f32`, `bf16`.
+#[must_use]
+pub fn dtype_name(dtype: FloatDType) -> String {
+    format!("{dtype:?}").to_lowercase()
+}
+
+/// The dtypes that `device` computes in, the most precise first.
+pub(super) fn supported(backend: Option<Backend>, device: &Device) -> Vec<FloatDType> {
+    match backend {
+        // Burn's CPU backend claims bf16 as well.
+        Some(Backend::Cpu) => DTYPES.into_iter().filter(|dtype| *dtype != FloatDType::BF16).collect(),
+        _ => {
+            let can = || DTYPES.into_iter().filter(|dtype| device.supports_dtype(*dtype)).collect();
+            quietly(can).unwrap_or_default()
+        }
+    }
+}
+
+pub(super) fn default_of(backend: Option<Backend>, supported: &[FloatDType]) -> FloatDType {
+    match backend {
+        Some(Backend::Cpu) => FloatDType::F32,
+        Some(Backend::Cuda) if supported.contains(&FloatDType::BF16) => FloatDType::BF16,
+        _ if supported.contains(&FloatDType::F16) => FloatDType::F16,
+        _ => FloatDType::F32,
+    }
+}
+
+fn refusal(backend: Option<Backend>, dtype: FloatDType, supported: &[FloatDType]) -> String {
+    let (dtype, supported) = (dtype_name(dtype), names(supported));
+    match backend {
+        Some(Backend::Cpu) => {
+            format!(
+                "it computes in {supported}; {dtype} would be converted for every product, 45 times slower"
+            )
+        }
+        _ => format!("it computes in {supported}, not in {dtype}"),
+    }
+}
+
+/// `f32, f16 or bf16`
+fn names(dtypes: &[FloatDType]) -> String {
+    let names: Vec<String> = dtypes.iter().map(|dtype| dtype_name(*dtype)).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "no floating-point dtype".into(),
+    }
+}
+
+/// The device among those of this machine; the CPU is asked for first, as that costs nothing.
+fn find(device: &Device) -> Option<Found> {
+    let backends = Backend::ALL.into_iter().rev();
+    backends.flat_map(Backend::find).find(|found| found.device == *device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &[FloatDType] = &DTYPES;
+    const NO_BF16: &[FloatDType] = &[FloatDType::F32, FloatDType::F16];
+    const F32: &[FloatDType] = &[FloatDType::F32];
+
+    #[test]
+    fn the_default_is_what_suits_the_device() {
+        for (backend, supported, expected) in [
+            (Some(Backend::Cpu), NO_BF16, FloatDType::F32),
+            (Some(Backend::Cuda), ALL, FloatDType::BF16),
+            (Some(Backend::Cuda), NO_BF16, FloatDType::F16),
+            (Some(Backend::Rocm), ALL, FloatDType::F16),
+            (Some(Backend::Vulkan), ALL, FloatDType::F16),
+            (Some(Backend::Wgpu), NO_BF16, FloatDType::F16),
+            (Some(Backend::Wgpu), F32, FloatDType::F32),
+            (Some(Backend::Metal), F32, FloatDType::F32),
+            (None, ALL, FloatDType::F16),
+            (None, &[], FloatDType::F32),
+        ] {
+            assert_eq!(default_of(backend, supported), expected, "{backend:?} with {supported:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_there_is() {
+        let refusal = |backend, supported| refusal(Some(backend), FloatDType::BF16, supported);
+        assert_eq!(refusal(Backend::Wgpu, NO_BF16), "it computes in f32 or f16, not in bf16");
+        assert_eq!(refusal(Backend::Wgpu, F32), "it computes in f32, not in bf16");
+        assert_eq!(names(ALL), "f32, f16 or bf16");
+    }
+
+    #[test]
+    fn dtypes_are_read_as_they_are_written() {
+        for dtype in DTYPES {
+            assert_eq!(parse_dtype(&dtype_name(dtype)), Ok(dtype));
+        }
+        for name in ["", "F32", "f64", "float16", "flex32"] {
+            assert_eq!(parse_dtype(name).unwrap_err(), "weights are held as f32, f16 or bf16", "{name}");
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn a_cpu_holds_f32_or_f16_but_never_bf16() {
+        let cpu = Device::flex();
+        assert_eq!(float_dtype(&cpu, None).unwrap(), FloatDType::F32);
+        assert_eq!(float_dtype(&cpu.clone().autodiff(), None).unwrap(), FloatDType::F32);
+        assert_eq!(float_dtype(&cpu, Some(FloatDType::F16)).unwrap(), FloatDType::F16);
+        let error = float_dtype(&cpu, Some(FloatDType::BF16)).unwrap_err().to_string();
+        let expected = "device cpu: it computes in f32 or f16; bf16 would be converted for every product, \
+                        45 times slower";
+        assert_eq!(error, expected);
+    }
+}
