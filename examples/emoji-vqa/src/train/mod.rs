@@ -63,6 +63,8 @@ struct Run<'a> {
     folder: &'a Path,
     description: ModelDescription,
     data: Arc<dataset::Dataset>,
+    /// Pictures of one thing, questions without options.
+    simple_data: Arc<dataset::Dataset>,
     encoder: Encoder,
     device: Device,
     stop: &'a AtomicBool,
@@ -86,6 +88,13 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
         turns: (2, 4),
         ..dataset::DatasetConfig::default()
     };
+    let simple = dataset::DatasetConfig {
+        scene_weights: [1.0, 0.0, 0.0],
+        choice_share: 0.0,
+        turns: (2, 2),
+        ..config.clone()
+    };
+    let emoji = assets.join("emoji");
     let device = Device::flex().autodiff();
     device.seed(plan.seed);
     let processor = ImageProcessorConfig::clip(vision.image_size as u32);
@@ -97,7 +106,8 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
             vision,
             source: prepare_source(&tokenizer, folder, &processor)?,
         },
-        data: Arc::new(dataset::Dataset::load(&assets.join("emoji"), config)?),
+        data: Arc::new(dataset::Dataset::load(&emoji, config)?),
+        simple_data: Arc::new(dataset::Dataset::load(&emoji, simple)?),
         encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
         device,
         stop,
@@ -180,8 +190,8 @@ impl Run<'_> {
         let stage = self.stage("stage2-captions", self.plan.caption_steps, 1e-3, &parts);
         let data = Captions::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
         let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
-        let stage = self.stage("stage2", self.plan.instruction_steps, 5e-4, &parts);
-        let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        let stage = self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts);
+        let data = Conversations::new(Arc::clone(&self.simple_data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }
 

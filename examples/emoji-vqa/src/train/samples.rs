@@ -100,9 +100,15 @@ macro_rules! samples {
 }
 
 samples!(
-    /// Stage 2: several questions about one picture.
+    /// Stage 2: by turns a picture with questions and a picture with its caption.
     Conversations,
     |this, index| {
+        if index % 2 == 0 {
+            let sample = this.data.caption(index as u64);
+            let pixels = this.encoder.pixels(&this.data, &sample.scene);
+            let id = format!("caption {index} of stage 2");
+            return this.encoder.encode(id, &description("", 1, sample), vec![pixels]);
+        }
         let sample = this.data.sample(index as u64);
         let pixels = this.encoder.pixels(&this.data, &sample.scene);
         this.encoder.encode(format!("conversation {index}"), &messages("", 1, &sample.turns), vec![pixels])
