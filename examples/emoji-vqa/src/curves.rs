@@ -8,12 +8,13 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 5] = [
+const STAGES: [(&str, &str); 6] = [
     ("tower", "tower: concept, colour, place of each patch"),
     ("language", "language: questions about pictures told in words"),
     ("stage1", "stage 1: projector; captions"),
     ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
-    ("stage2", "stage 2: the same; conversations"),
+    ("stage2", "stage 2: the same; captions and questions about one thing"),
+    ("stage2-all", "stage 2: the same; captions and questions of every kind"),
 ];
 
 /// A line of a stage's curve.

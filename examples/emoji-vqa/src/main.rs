@@ -71,9 +71,12 @@ enum Command {
         /// Steps of stage 2's beginning, 32 captions each.
         #[arg(long, default_value_t = 4000)]
         caption_steps: usize,
-        /// Steps of stage 2, 32 conversations each.
-        #[arg(long, default_value_t = 8000)]
+        /// Steps of stage 2's middle, 32 captions and short conversations about one thing.
+        #[arg(long, default_value_t = 4000)]
         instruction_steps: usize,
+        /// Steps of stage 2's end, 32 captions and conversations of every kind.
+        #[arg(long, default_value_t = 8000)]
+        final_steps: usize,
         /// Micro-batches computed at the same time.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -170,6 +173,7 @@ fn run(command: Command) -> Result<()> {
             projector_steps,
             caption_steps,
             instruction_steps,
+            final_steps,
             threads,
             seed,
             all,
@@ -180,6 +184,7 @@ fn run(command: Command) -> Result<()> {
                 projector_steps,
                 caption_steps,
                 instruction_steps,
+                final_steps,
                 threads,
                 seed,
                 all_concepts: all,

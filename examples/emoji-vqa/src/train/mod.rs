@@ -47,8 +47,10 @@ pub struct Plan {
     pub projector_steps: usize,
     /// Steps of stage 2's beginning, 32 captions each.
     pub caption_steps: usize,
-    /// Steps of stage 2, 32 conversations each.
+    /// Steps of stage 2's middle, 32 captions and short conversations about one thing.
     pub instruction_steps: usize,
+    /// Steps of stage 2's end, 32 captions and conversations of every kind.
+    pub final_steps: usize,
     /// Micro-batches computed at the same time.
     pub threads: usize,
     /// Weights, data and its order.
@@ -183,7 +185,7 @@ impl Run<'_> {
     }
 
     /// Captions before conversations: a caption names everything on a picture, so that the decoder learns to
-    /// see before it learns to be asked.
+    /// see before it learns to be asked. Then one thing before many.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
@@ -192,6 +194,9 @@ impl Run<'_> {
         let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
         let stage = self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.simple_data), self.encoder.clone(), stage.samples());
+        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
+        let stage = self.stage("stage2-all", self.plan.final_steps, 7e-4, &parts);
+        let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }
 
