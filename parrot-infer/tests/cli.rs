@@ -205,10 +205,13 @@ fn devices_lists_what_there_is_and_what_is_missing() {
 }
 
 #[test]
-fn golden_cases_are_compared_in_f32() {
+fn golden_cases_are_compared_in_every_dtype_of_the_device() {
     let verify = |dtype| parrot(&["verify", "../assets/golden", "--case", "moe_unit_0", "--dtype", dtype]);
-    output(verify("f32"));
-    assert!(error(verify("f16")).contains("f32, for which the tolerances hold"));
+    let (exact, _) = output(verify("f32"));
+    assert!(exact.contains("(≤ 5e-5)"), "{exact}");
+    let (rounded, _) = output(verify("f16"));
+    assert!(rounded.contains("(≤ 1e-2)"), "{rounded}");
+    assert!(error(verify("bf16")).contains("it computes in f32 or f16"));
 }
 
 #[test]

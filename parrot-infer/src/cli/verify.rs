@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use burn::tensor::FloatDType;
 use parrot_infer::verify;
-use parrot_model::golden::{Directory, Filter, check_dtype};
+use parrot_model::golden::{Directory, Filter};
 
 use super::options::DeviceOptions;
 
@@ -31,10 +32,9 @@ pub(crate) struct Args {
 /// Prints the report; failure when a case did not pass, or none was run.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (device, dtype) = args.device.open()?;
-    check_dtype(dtype)?;
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
-    let report = verify::verify(directory, &filter, &device);
+    let report = verify::verify(directory, &filter, &device, dtype.unwrap_or(FloatDType::F32));
     let mut out = io::stdout().lock();
     match args.json {
         true => writeln!(out, "{}", report.to_json())?,

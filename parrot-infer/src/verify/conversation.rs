@@ -1,6 +1,6 @@
 //! Conversations → ids and labels, and ids → text: all must be identical.
 
-use parrot_model::golden::{Case, Checks, Fixture, Verdict};
+use parrot_model::golden::{Case, Fixture, Verdict};
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, Tokenizer, chat};
 use parrot_model::{Error, ReferenceQuirks, Result};
 use serde::Deserialize;
@@ -49,7 +49,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     Ok(match formatted {
         Err(own) => Verdict::OwnError(own.to_string()),
         Ok(_) => {
-            let mut checks = Checks::new();
+            let mut checks = fixture.checks();
             checks.require(false, || "the reference fails on this conversation, this build does not".into());
             checks.into()
         }
@@ -68,7 +68,7 @@ fn compare(
     generation_preface: Option<&str>,
     prompt: Option<String>,
 ) -> Result<Verdict> {
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     if let Some(prompt) = prompt {
         checks.equal("prompt", &[chat::format(conversation, generation_preface)?], &[prompt]);
     }

@@ -17,10 +17,11 @@ use parrot_model::golden::{
 };
 use serde::Deserialize;
 
-/// Runs the cases of `directory` that `filter` takes, networks on `device`.
+/// Runs the cases of `directory` that `filter` takes, networks on `device` and in `dtype`, with the
+/// tolerances that [`Quantity`](parrot_model::golden::Quantity) gives for it.
 #[must_use]
-pub fn verify(directory: Directory, filter: &Filter, device: &Device) -> Report {
-    let fixture = Fixture::new(directory, device.clone());
+pub fn verify(directory: Directory, filter: &Filter, device: &Device, dtype: FloatDType) -> Report {
+    let fixture = Fixture::new(directory, device.clone(), dtype);
     run(&fixture.directory, filter, |case| verify_case(&fixture, case))
 }
 
@@ -63,8 +64,8 @@ struct NetworkCase {
     edits: ConfigEdits,
 }
 
-/// The network that a case runs, in f32.
+/// The network that a case runs.
 fn load(fixture: &Fixture, case: &Case) -> Result<std::rc::Rc<Loaded>> {
     let NetworkCase { checkpoint, edits } = fixture.directory.fields(case)?;
-    fixture.load(&checkpoint, &edits, FloatDType::F32)
+    fixture.load(&checkpoint, &edits, fixture.dtype)
 }

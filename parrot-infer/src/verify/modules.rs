@@ -1,6 +1,6 @@
 //! Parts of the network by themselves: projector, mixture of experts, vision tower.
 
-use burn::tensor::{Tensor, s};
+use burn::tensor::{DType, Tensor, s};
 use parrot_model::Result;
 use parrot_model::checkpoint::names;
 use parrot_model::config::{ParrotConfig, SelectFeature};
@@ -25,7 +25,7 @@ pub(super) fn projector(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let kind = ProjectorKind::parse(&mm_projector_type)?;
     let projector = Projector::init(kind, width(&x), width(&y), &fixture.device);
     let projector = fixture.fill(projector, case, "model.mm_projector.", names::projector(kind))?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.tensor(Quantity::Module, "y", projector.forward(fixture.tensor(case, &x)?), &y);
     Ok(checks.into())
 }
@@ -36,7 +36,7 @@ pub(super) fn projector_error(fixture: &Fixture, case: &Case) -> Result<Verdict>
     Ok(match ProjectorKind::parse(&mm_projector_type) {
         Err(own) => Verdict::OwnError(own.to_string()),
         Ok(_) => {
-            let mut checks = Checks::new();
+            let mut checks = fixture.checks();
             checks.require(false, || format!("{mm_projector_type} was accepted, the reference refuses it"));
             checks.into()
         }
@@ -75,7 +75,7 @@ pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let (text_embeds, mask) = match text_embeds.values.is_empty() {
         true => {
             let mask = Tensor::<2>::zeros([1, 1], &fixture.device).bool();
-            (Tensor::zeros([1, 1, hidden], &fixture.device), Some(mask))
+            (Tensor::zeros([1, 1, hidden], (&fixture.device, DType::from(fixture.dtype))), Some(mask))
         }
         false => (fixture.tensor(case, &text_embeds)?, None),
     };
@@ -83,7 +83,7 @@ pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let routing = moe.route(image_features.clone(), text_embeds, mask);
     let experts_output = moe.experts(image_features.clone());
     let output = moe.mix(image_features, experts_output, routing.routing_weights.clone());
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.tensor(Quantity::Module, "output", output, &directory.require(case, "output")?);
     compare_routing(fixture, case, &mut checks, routing, no_text)?;
     Ok(checks.into())
@@ -97,7 +97,7 @@ pub(super) fn vision(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         Some(pixel_values) => fixture.tensor(case, &pixel_values)?,
         None => fixture.pixel_values(&loaded, &images(fixture, case)?)?,
     };
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     let tower = &loaded.model.vision_tower;
     for (i, found) in tower.hidden_states(pixel_values.clone()).into_iter().enumerate() {
         let name = format!("hidden_states_{i}");
@@ -126,8 +126,8 @@ pub(super) fn moe(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let loaded = load(fixture, case)?;
     let MoeCase { input_ids } = fixture.directory.fields(case)?;
     let pixel_values = fixture.pixel_values(&loaded, &images(fixture, case)?)?;
-    let mut checks = Checks::new();
-    compare_moe(fixture, case, &loaded, &mut checks, &input_ids, pixel_values, Quantity::Module)?;
+    let mut checks = fixture.checks();
+    compare_moe(fixture, case, &loaded, &mut checks, &input_ids, pixel_values)?;
     Ok(checks.into())
 }
 
@@ -139,7 +139,6 @@ pub(super) fn compare_moe(
     checks: &mut Checks,
     input_ids: &[i64],
     pixel_values: Tensor<4>,
-    quantity: Quantity,
 ) -> Result<()> {
     let directory = &fixture.directory;
     let model = &loaded.model;
@@ -155,7 +154,7 @@ pub(super) fn compare_moe(
         moe.mix(pictures.image_features.clone(), experts_output.clone(), routing.routing_weights.clone());
     let mut compare = |name: &str, found: Tensor<3>| -> Result<()> {
         if let Some(expected) = directory.tensor(case, name)? {
-            checks.tensor(quantity, name, first_tokens(found, &expected), &expected);
+            checks.tensor(Quantity::Module, name, first_tokens(found, &expected), &expected);
         }
         Ok(())
     };

@@ -28,27 +28,31 @@ struct ForwardCase {
 pub(super) fn forward_infer(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let loaded = load(fixture, case)?;
     let fields: ForwardCase = fixture.directory.fields(case)?;
-    let mut checks = Checks::new();
-    compare_forward(fixture, case, &loaded, &fields, &mut checks, [Quantity::Embeddings, Quantity::Logits])?;
+    let mut checks = fixture.checks();
+    compare_forward(fixture, case, &loaded, &fields, &mut checks)?;
     if let Some(expected) = &fields.new_ids {
         let decoding = Decoding::of(fixture, &loaded, &images(fixture, case)?)?;
         let generated = greedy(&loaded, &decoding, &fields.input_ids, expected.len())?;
-        checks.equal("new_ids", &generated.ids, expected);
+        checks.chosen("new_ids", &generated.ids, expected);
     }
     Ok(checks.into())
 }
 
-/// `forward_bf16`: weights and activations in bfloat16. Ids are compared and reported; two implementations
-/// that round differently may choose differently where the two best logits are one rounding apart.
+/// `forward_bf16`: weights and activations in bfloat16, whatever the other cases are computed in. Ids are
+/// compared and reported; two implementations that round differently may choose differently where the two
+/// best logits are one rounding apart.
 pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+    if !fixture.device.supports_dtype(FloatDType::BF16) {
+        return Ok(Verdict::Skipped("the device does not compute in bf16".into()));
+    }
     let NetworkCase { checkpoint, edits } = fixture.directory.fields(case)?;
     let loaded = fixture.load(&checkpoint, &edits, FloatDType::BF16)?;
     let fields: ForwardCase = fixture.directory.fields(case)?;
-    let mut checks = Checks::new();
-    compare_forward(fixture, case, &loaded, &fields, &mut checks, [Quantity::Bf16; 2])?;
+    let mut checks = Checks::new(loaded.dtype);
+    compare_forward(fixture, case, &loaded, &fields, &mut checks)?;
     let pictures = images(fixture, case)?;
     let pixel_values = fixture.pixel_values(&loaded, &pictures)?;
-    compare_moe(fixture, case, &loaded, &mut checks, &fields.input_ids, pixel_values, Quantity::Bf16)?;
+    compare_moe(fixture, case, &loaded, &mut checks, &fields.input_ids, pixel_values)?;
     if let Some(expected) = &fields.new_ids {
         let decoding = Decoding::of(fixture, &loaded, &pictures)?;
         let ids = greedy(&loaded, &decoding, &fields.input_ids, expected.len())?.ids;
@@ -64,14 +68,13 @@ pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     Ok(checks.into())
 }
 
-/// Compares embeddings (with the first quantity's tolerance) and logits (with the second's).
+/// Compares embeddings, routing and logits.
 fn compare_forward(
     fixture: &Fixture,
     case: &Case,
     loaded: &Loaded,
     fields: &ForwardCase,
     checks: &mut Checks,
-    [embeddings, logits]: [Quantity; 2],
 ) -> Result<()> {
     let directory = &fixture.directory;
     let prepared = prepare_prompt(fixture, loaded, &fields.input_ids, &images(fixture, case)?)?;
@@ -83,7 +86,7 @@ fn compare_forward(
         let expected = Array { shape, values: expected.clone() };
         checks.tensor(Quantity::Module, "routing", routing.routing_weights.clone(), &expected);
     }
-    compare_embeddings(fixture, case, checks, embeddings, &prepared.inputs_embeds)?;
+    compare_embeddings(fixture, case, checks, &prepared.inputs_embeds)?;
     let hidden_states = loaded.model.language_model.forward(
         prepared.inputs_embeds,
         prepared.attention_mask,
@@ -97,25 +100,27 @@ fn compare_forward(
         let rows = selected_rows(description, rows).ok_or_else(|| {
             directory.error(format!("case {}: logits_rows {description:?} is not understood", case.id))
         })?;
-        checks.tensor(logits, "logits", found.clone().select(0, fixture.ids(&rows)), &expected);
+        checks.tensor(Quantity::Logits, "logits", found.clone().select(0, fixture.ids(&rows)), &expected);
     }
     if let Some(expected) = directory.tensor(case, "logits_last")? {
-        checks.tensor(logits, "logits_last", found.clone().slice(s![rows - 1.., ..]), &expected);
+        checks.tensor(Quantity::Logits, "logits_last", found.clone().slice(s![rows - 1.., ..]), &expected);
     }
     if let Some(expected) = &fields.argmax_all {
-        compare_argmax(checks, found, expected);
+        compare_argmax(checks, found, expected, fixture.dtype);
     }
     Ok(())
 }
 
 /// Compares the best id of every row. Where two logits are closer than their tolerance, either is best.
-fn compare_argmax(checks: &mut Checks, logits: Tensor<2>, expected: &[i64]) {
+fn compare_argmax(checks: &mut Checks, logits: Tensor<2>, expected: &[i64], dtype: FloatDType) {
     let vocab = logits.dims()[1];
     let mut best = argmax(logits.clone());
     let logits: Vec<f32> = logits.into_data().try_to_vec().expect("logits are f32");
     for ((best, row), expected) in best.iter_mut().zip(logits.chunks(vocab)).zip(expected) {
         let gap = row.get(*expected as usize).map(|logit| f64::from(row[*best as usize] - logit));
-        if gap.zip(Quantity::Logits.limit()).is_some_and(|(gap, limit)| gap <= limit) {
+        let row: Vec<f64> = row.iter().copied().map(f64::from).collect();
+        let limit = Quantity::Logits.limit(dtype).map(|limit| limit * Quantity::Logits.scale(dtype, &row));
+        if gap.zip(limit).is_some_and(|(gap, limit)| gap <= limit) {
             *best = *expected;
         }
     }
@@ -136,7 +141,7 @@ pub(super) fn variant_error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         }
         Err(other) => return Err(other),
         Ok(_) => {
-            let mut checks = Checks::new();
+            let mut checks = fixture.checks();
             checks.require(false, || "the reference refuses this configuration, this build does not".into());
             checks.into()
         }
@@ -171,7 +176,7 @@ pub(super) fn forward_loss(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let batch = Batch::read(directory, inputs, "in_")?
         .ok_or_else(|| directory.error(format!("case {} has no in_input_ids", inputs.id)))?;
     let prepared = batch.prepare(fixture, inputs, &loaded, &fields.samples)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     let labels = prepared.labels.clone().unwrap_or_default();
     let [rows, seq, _] = prepared.inputs_embeds.dims();
     if let Some(expected) = &fields.logits_shape {
@@ -264,7 +269,6 @@ pub(super) fn compare_embeddings(
     fixture: &Fixture,
     case: &Case,
     checks: &mut Checks,
-    quantity: Quantity,
     found: &Tensor<3>,
 ) -> Result<()> {
     let seq = found.dims()[1];
@@ -272,12 +276,17 @@ pub(super) fn compare_embeddings(
         let name = format!("{prefix}inputs_embeds");
         if let Some(expected) = fixture.directory.tensor(case, &name)? {
             let rows = expected.shape.iter().rev().nth(1).copied().unwrap_or(1).min(seq);
-            checks.tensor(quantity, &name, found.clone().slice(s![.., ..rows, ..]), &expected);
+            checks.tensor(Quantity::Embeddings, &name, found.clone().slice(s![.., ..rows, ..]), &expected);
         }
         let name = format!("{prefix}inputs_embeds_tail");
         if let Some(expected) = fixture.directory.tensor(case, &name)? {
             let rows = expected.shape.iter().rev().nth(1).copied().unwrap_or(1).min(seq);
-            checks.tensor(quantity, &name, found.clone().slice(s![.., seq - rows.., ..]), &expected);
+            checks.tensor(
+                Quantity::Embeddings,
+                &name,
+                found.clone().slice(s![.., seq - rows.., ..]),
+                &expected,
+            );
         }
     }
     Ok(())

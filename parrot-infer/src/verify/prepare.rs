@@ -1,7 +1,7 @@
 //! A padded batch of ids and pictures → a padded batch of embeddings.
 
 use burn::tensor::Tensor;
-use parrot_model::golden::{Array, Batch, Case, Checks, Fixture, Loaded, Quantity, Verdict};
+use parrot_model::golden::{Array, Batch, Case, Fixture, Loaded, Verdict};
 use parrot_model::{Error, Result};
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ pub(super) fn prepare(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let directory = &fixture.directory;
     let loaded = load(fixture, case)?;
     let batch = read_batch(fixture, case)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     if let Some(expected) = directory.tensor(case, "out_input_ids")? {
         // A single token is a step of decoding: the reference passes it on, pictures or not.
         checks.equal("out_input_ids", &batch.input_ids, &expected.to_rows());
@@ -27,7 +27,7 @@ pub(super) fn prepare(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     }
     let PrepareCase { samples } = directory.fields(case)?;
     let prepared = batch.prepare(fixture, case, &loaded, &samples)?;
-    compare_embeddings(fixture, case, &mut checks, Quantity::Embeddings, &prepared.inputs_embeds)?;
+    compare_embeddings(fixture, case, &mut checks, &prepared.inputs_embeds)?;
     if let Some(expected) = directory.tensor(case, "out_labels")? {
         let found = prepared.labels.clone().unwrap_or_default();
         checks.equal("out_labels", &found, &expected.to_rows());
@@ -98,7 +98,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         }
         Err(other) => Err(other),
         Ok(_) => {
-            let mut checks = Checks::new();
+            let mut checks = fixture.checks();
             checks.require(false, || format!("the reference fails ({error}), this build does not"));
             Ok(checks.into())
         }

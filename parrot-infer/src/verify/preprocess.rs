@@ -68,7 +68,7 @@ impl PictureCase {
 pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let directory = &fixture.directory;
     let fields: PictureCase = directory.fields(case)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     let processor = fields.processor(fixture)?;
     let picture = fields.picture(fixture, &mut checks)?;
     let padded = processor.preprocess_reference(&picture, AspectRatio::Pad);
@@ -101,7 +101,7 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 pub(super) fn full_size(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let directory = &fixture.directory;
     let fields: PictureCase = directory.fields(case)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     let processor = match (&fields.processor, fields.size) {
         // The reference's SigLIP processor has no file.
         (Some(name), Some(size)) if name.starts_with("SigLip") => ImageProcessorConfig::siglip(size),
@@ -152,7 +152,7 @@ pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         let pixels = processor.preprocess_reference(&fixture.picture(image)?, AspectRatio::Pad)?;
         found.extend(pixels.data);
     }
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     let expected = fixture.directory.require(case, "pixel_values")?;
     checks.values(Quantity::PixelValues, "pixel_values", &found, &expected.values);
     Ok(checks.into())
@@ -176,7 +176,7 @@ pub(super) fn anyres(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let views =
         ImageProcessorConfig::clip(size).preprocess_anyres(&fixture.picture(&image)?, &grid_pinpoints);
     let found: Vec<f32> = views.into_iter().flat_map(|view| view.data).collect();
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.values(Quantity::PixelValues, "pixel_values", &found, &expected.values);
     Ok(checks.into())
 }
@@ -192,7 +192,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         Err(own @ Error::Picture { .. }) => Ok(Verdict::OwnError(own.to_string())),
         Err(other) => Err(other),
         Ok(_) => {
-            let mut checks = Checks::new();
+            let mut checks = fixture.checks();
             checks.require(false, || format!("{image} was read, the reference refuses it"));
             Ok(checks.into())
         }
@@ -218,7 +218,7 @@ pub(super) fn quirk(fixture: &Fixture, case: &Case) -> Result<Verdict> {
             let size = shape.last().copied().and_then(|size| u32::try_from(size).ok()).unwrap_or(1);
             let pixels = ImageProcessorConfig::clip(size)
                 .preprocess_reference(&fixture.picture(&image)?, AspectRatio::Pad)?;
-            let mut checks = Checks::new();
+            let mut checks = fixture.checks();
             checks.equal("shape", &[1, 3, pixels.size, pixels.size], &shape);
             Ok(if checks.is_clean() { Verdict::Reproduced } else { checks.into() })
         }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use serde::Serialize;
 
 use super::{Array, Quantity};
 
@@ -22,18 +23,35 @@ pub enum Verdict {
 }
 
 /// Collects differences; a failed check does not stop the ones after it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Checks {
-    pub(super) largest: BTreeMap<Quantity, f64>,
+    dtype: FloatDType,
+    pub(super) differences: BTreeMap<Quantity, Difference>,
     pub(super) problems: Vec<String>,
     pub(super) remarks: Vec<String>,
 }
 
+/// How far a quantity was off, in the measure that [`Quantity`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Difference {
+    /// The largest difference.
+    pub largest: f64,
+    /// The largest that passes; `None`: any.
+    pub limit: Option<f64>,
+}
+
+impl Difference {
+    /// Takes another difference in.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.largest = self.largest.max(other.largest);
+    }
+}
+
 impl Checks {
-    /// Nothing compared yet.
+    /// Nothing compared yet; networks are computed in `dtype`.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(dtype: FloatDType) -> Self {
+        Self { dtype, differences: BTreeMap::new(), problems: Vec::new(), remarks: Vec::new() }
     }
 
     /// Compares a tensor with a golden one. The golden shape may lack leading dimensions of length 1.
@@ -60,7 +78,7 @@ impl Checks {
             self.problems.push(format!("{name}: {} values, expected {}", found.len(), expected.len()));
             return;
         }
-        let scale = quantity.scale(expected);
+        let scale = quantity.scale(self.dtype, expected);
         let mut worst = (0.0, 0);
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             let difference = difference(f64::from(*found), *expected) / scale;
@@ -68,9 +86,10 @@ impl Checks {
                 worst = (difference, i);
             }
         }
-        let largest = self.largest.entry(quantity).or_insert(0.0);
-        *largest = largest.max(worst.0);
-        if let Some(limit) = quantity.limit()
+        let limit = quantity.limit(self.dtype);
+        let difference = Difference { largest: worst.0, limit };
+        self.differences.entry(quantity).or_insert(difference).merge(difference);
+        if let Some(limit) = limit
             && worst.0 > limit
         {
             let (off, i) = worst;
@@ -101,6 +120,19 @@ impl Checks {
             found.len(),
             expected.len()
         ));
+    }
+
+    /// Compares ids that the network chose. In half precision the best two may be less than a rounding
+    /// apart, so that they are compared and only reported.
+    pub fn chosen(&mut self, name: &str, found: &[i64], expected: &[i64]) {
+        if self.dtype == FloatDType::F32 {
+            return self.equal(name, found, expected);
+        }
+        let same = found.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
+        self.remark(match same == expected.len() && found.len() == same {
+            true => format!("{name}: all {same} agree"),
+            false => format!("{name}: the first {same} of {} agree", expected.len()),
+        });
     }
 
     /// Fails the case with a reason in words, unless `holds`.
@@ -148,7 +180,11 @@ mod tests {
     use super::*;
 
     fn problems(quantity: Quantity, found: &[f32], expected: &[f64]) -> Vec<String> {
-        let mut checks = Checks::new();
+        problems_in(FloatDType::F32, quantity, found, expected)
+    }
+
+    fn problems_in(dtype: FloatDType, quantity: Quantity, found: &[f32], expected: &[f64]) -> Vec<String> {
+        let mut checks = Checks::new(dtype);
         checks.values(quantity, "x", found, expected);
         checks.problems
     }
@@ -165,6 +201,30 @@ mod tests {
     }
 
     #[test]
+    fn half_precision_widens_what_the_network_computes_and_nothing_else() {
+        // A hundredth and a tenth of the largest.
+        for (dtype, within, beyond) in [(FloatDType::F16, 0.9, 1.1), (FloatDType::BF16, 9.0, 11.0)] {
+            let logits = |found: f32| problems_in(dtype, Quantity::Logits, &[100.0, found], &[100.0, 0.0]);
+            assert_eq!(logits(within).len(), 0, "{dtype:?}");
+            assert_eq!(logits(beyond).len(), 1, "{dtype:?}");
+            assert_eq!(problems_in(dtype, Quantity::PixelValues, &[1.001], &[1.0]).len(), 1);
+            assert_eq!(problems_in(dtype, Quantity::Loss, &[f32::NAN], &[1.0]).len(), 1);
+        }
+    }
+
+    #[test]
+    fn chosen_ids_decide_in_f32_alone() {
+        let mut checks = Checks::new(FloatDType::F32);
+        checks.chosen("ids", &[1, 3], &[1, 2]);
+        assert_eq!(checks.problems.len(), 1);
+        let mut checks = Checks::new(FloatDType::F16);
+        checks.chosen("ids", &[1, 3], &[1, 2]);
+        checks.chosen("ids", &[1, 2], &[1, 2]);
+        assert!(checks.is_clean());
+        assert_eq!(checks.remarks, ["ids: the first 1 of 2 agree", "ids: all 2 agree"]);
+    }
+
+    #[test]
     fn nan_and_infinity_never_slip_through() {
         assert!(problems(Quantity::Loss, &[f32::NAN], &[f64::NAN]).is_empty());
         for (found, expected) in [(f32::NAN, 0.0), (0.0, f64::NAN), (f32::INFINITY, 1.0)] {
@@ -177,7 +237,7 @@ mod tests {
     #[test]
     fn shapes_may_lack_leading_ones_and_nothing_else() {
         let device = Device::default();
-        let mut checks = Checks::new();
+        let mut checks = Checks::new(FloatDType::F32);
         let found = Tensor::<3>::zeros([1, 2, 3], &device);
         let expected = |shape: &[usize]| Array { shape: shape.to_vec(), values: vec![0.0; 6] };
         checks.tensor(Quantity::Module, "x", found.clone(), &expected(&[2, 3]));
@@ -188,7 +248,7 @@ mod tests {
 
     #[test]
     fn unequal_lists_name_the_first_difference() {
-        let mut checks = Checks::new();
+        let mut checks = Checks::new(FloatDType::F32);
         checks.equal("ids", &[1, 2, 3], &[1, 2]);
         assert_eq!(checks.problems, ["ids[2]: 3, expected nothing (lengths 3 and 2)"]);
     }

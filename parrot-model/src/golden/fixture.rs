@@ -12,7 +12,7 @@ use image::RgbImage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Array, Case, Directory};
+use super::{Array, Case, Checks, Directory};
 use crate::checkpoint::{Checkpoint, Weights, load_module};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::parrot::{Parrot, PrepareOptions};
@@ -59,6 +59,8 @@ pub struct Fixture {
     pub directory: Directory,
     /// Where networks are loaded to.
     pub device: Device,
+    /// In which their weights are held, unless a case chooses.
+    pub dtype: FloatDType,
     /// The checkpoint used last: cases of one checkpoint follow each other.
     last: RefCell<Option<(Key, Rc<Loaded>)>>,
     /// By the name that cases use.
@@ -78,13 +80,13 @@ struct Decoded {
 impl Fixture {
     /// Nothing is loaded before a case asks for it.
     #[must_use]
-    pub fn new(directory: Directory, device: Device) -> Self {
+    pub fn new(directory: Directory, device: Device, dtype: FloatDType) -> Self {
         let decoded = directory.cases().iter().filter_map(|case| {
             let Decoded { image, decoded_rgb } = directory.fields(case).ok()?;
             image.zip(decoded_rgb)
         });
         let decoded = decoded.collect();
-        Self { directory, device, last: RefCell::default(), tokenizers: RefCell::default(), decoded }
+        Self { directory, device, dtype, last: RefCell::default(), tokenizers: RefCell::default(), decoded }
     }
 
     /// Loads a checkpoint of the directory with an edited configuration.
@@ -146,14 +148,21 @@ impl Fixture {
         Ok(Pixels::to_tensor(&pixels.collect::<Result<Vec<_>>>()?, &self.device).cast(loaded.dtype))
     }
 
-    /// A golden tensor of `case` on the device, in f32; missing leading dimensions are 1.
+    /// A golden tensor of `case` on the device; missing leading dimensions are 1.
     ///
     /// # Errors
     ///
     /// [`Error::Golden`] when its rank is higher than `D`.
     pub fn tensor<const D: usize>(&self, case: &Case, array: &Array) -> Result<Tensor<D>> {
         let broken = |reason| self.directory.error(format!("case {}: {reason}", case.id));
-        array.to_tensor(&self.device).map_err(broken)
+        let tensor: Tensor<D> = array.to_tensor(&self.device).map_err(broken)?;
+        Ok(tensor.cast(self.dtype))
+    }
+
+    /// Checks of a case whose network is held in the fixture's dtype.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        Checks::new(self.dtype)
     }
 
     /// Token ids, or indices, on the device.
@@ -212,7 +221,7 @@ impl Fixture {
             case.key(&name).map_or(name, str::to_string)
         };
         let weights = Weights::from_file(self.directory.file_of(case)?)?;
-        load_module(module, &weights, key_of, FloatDType::F32)
+        load_module(module, &weights, key_of, self.dtype)
     }
 
     /// The data-set record of that id, as a `dataset_sample` or `train` case gives it.

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 
 use serde::Serialize;
 
-use super::{Case, Directory, Quantity, Verdict};
+use super::{Case, Difference, Directory, Quantity, Verdict};
 use crate::Result;
 
 /// Which cases to run. Both empty: all.
@@ -52,8 +52,8 @@ pub struct KindReport {
     pub own_error: usize,
     /// Cases not run, counted by reason.
     pub skipped: BTreeMap<String, usize>,
-    /// The largest difference of each quantity, in the measure that [`Quantity`] gives.
-    pub largest_difference: BTreeMap<Quantity, f64>,
+    /// How far each quantity was off at most.
+    pub differences: BTreeMap<Quantity, Difference>,
 }
 
 /// A case that did not pass.
@@ -100,9 +100,8 @@ impl Report {
                 return;
             }
             Ok(Verdict::Compared(checks)) => {
-                for (quantity, difference) in checks.largest {
-                    let largest = kind.largest_difference.entry(quantity).or_insert(0.0);
-                    *largest = largest.max(difference);
+                for (quantity, difference) in checks.differences {
+                    kind.differences.entry(quantity).or_insert(difference).merge(difference);
                 }
                 self.remarks.extend(checks.remarks.iter().map(|remark| format!("{}: {remark}", case.id)));
                 problems = checks.problems;
@@ -214,12 +213,11 @@ impl KindReport {
     /// `logits 2.3e-5 (≤ 1e-3), embeddings 4.0e-6 (≤ 5e-5)`, and how errors were met.
     fn details(&self) -> String {
         let mut parts: Vec<String> = self
-            .largest_difference
+            .differences
             .iter()
-            .map(|(quantity, difference)| {
-                let limit =
-                    quantity.limit().map_or("reported only".to_string(), |limit| format!("≤ {limit:.0e}"));
-                format!("{quantity} {difference:.1e} ({limit})")
+            .map(|(quantity, Difference { largest, limit })| {
+                let limit = limit.map_or("reported only".to_string(), |limit| format!("≤ {limit:.0e}"));
+                format!("{quantity} {largest:.1e} ({limit})")
             })
             .collect();
         if self.reproduced + self.own_error > 0 {
@@ -250,7 +248,7 @@ mod tests {
     ]"#;
 
     fn verdict(directory: &Directory, case: &Case) -> Result<Verdict> {
-        let mut checks = Checks::new();
+        let mut checks = Checks::new(burn::tensor::FloatDType::F32);
         match case.id.as_str() {
             "good" => checks.value(Quantity::Module, "x", 1.0, 1.0 + 1e-5),
             "bad" => checks.value(Quantity::Module, "x", 1.0, 2.0),
@@ -269,7 +267,7 @@ mod tests {
         let report = run(&directory, &Filter::default(), |case| verdict(&directory, case));
         let vision = &report.kinds["vision"];
         assert_eq!((vision.run, vision.passed, vision.failed), (2, 1, 1));
-        assert!((vision.largest_difference[&Quantity::Module] - 1.0).abs() < 1e-9);
+        assert!((vision.differences[&Quantity::Module].largest - 1.0).abs() < 1e-9);
         let quirks = &report.kinds["vision_quirk"];
         assert_eq!((quirks.passed, quirks.reproduced, quirks.own_error), (2, 1, 1));
         assert_eq!(report.kinds["note"].skipped["notes only explain"], 1);

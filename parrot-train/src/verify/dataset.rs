@@ -1,6 +1,6 @@
 //! The reference's data set: the order of its records and what becomes of each.
 
-use parrot_model::golden::{Case, Checks, ConfigEdits, Fixture, Loaded, Quantity, Verdict};
+use parrot_model::golden::{Case, ConfigEdits, Fixture, Loaded, Quantity, Verdict};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub(super) fn order(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let fields: OrderCase = fixture.directory.fields(case)?;
     let mut ids = fields.records;
     reference_order(&mut ids);
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.equal("shuffled", &ids, &fields.shuffled);
     if fields.lengths.is_some() || fields.modality_lengths.is_some() {
         let records = fields.shuffled.iter().map(|id| parse(fixture, case, fixture.record(id)?));
@@ -53,7 +53,7 @@ pub(super) fn sample(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let fields: SampleCase = fixture.directory.fields(case)?;
     let loaded = fixture.load(&fields.checkpoint, &fields.edits, burn::tensor::FloatDType::F32)?;
     let sample = reference_sample(fixture, &loaded, &parse(fixture, case, &fields.record)?)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.equal("input_ids", &sample.input_ids, &fields.input_ids);
     checks.equal("labels", &sample.labels, &fields.labels);
     if let Some(expected) = fixture.directory.tensor(case, "image")? {

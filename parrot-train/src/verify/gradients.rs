@@ -46,7 +46,7 @@ pub(super) fn gradients(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     );
     let loss = model.loss(hidden_states, &labels)?;
     let gradients = GradientsParams::from_grads(loss.backward(), model);
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.value(Quantity::Loss, "loss", loss.into_scalar::<f32>(), fields.loss);
 
     let found = parameters::gradients(model, &loaded.config, &gradients)?;

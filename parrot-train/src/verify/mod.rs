@@ -69,7 +69,7 @@ pub fn command(args: &VerifyArgs) -> crate::Result<ExitCode> {
 /// Runs the cases of `directory` that `filter` takes, networks on `device` with autodiff.
 #[must_use]
 pub fn verify(directory: Directory, filter: &Filter, device: &Device) -> Report {
-    let fixture = Fixture::new(directory, device.clone().autodiff());
+    let fixture = Fixture::new(directory, device.clone().autodiff(), FloatDType::F32);
     run(&fixture.directory, filter, |case| {
         verify_case(&fixture, case).map_err(|error| into_model(&fixture, error))
     })

@@ -60,7 +60,7 @@ struct Run {
 pub(super) fn train(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let fields: TrainCase = fixture.directory.fields(case)?;
     let run = repeat(fixture, case, &fields)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     compare_inputs(fixture, case, &mut checks, &run)?;
     let series = |value: fn(&StepReport) -> f64| -> Vec<f32> {
         run.reports.iter().map(|report| value(report) as f32).collect()
@@ -113,7 +113,7 @@ pub(super) fn trainer_log(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         return Ok(Verdict::Skipped("no `train` case describes the same run".into()));
     };
     let run = repeat(fixture, other, &fields)?;
-    let mut checks = Checks::new();
+    let mut checks = fixture.checks();
     checks.equal("steps", &[run.reports.len()], &[logs.len()]);
     let schedule = fields.schedule();
     for (i, (report, line)) in run.reports.iter().zip(&logs).enumerate() {
