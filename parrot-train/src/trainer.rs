@@ -43,6 +43,9 @@ pub struct Stage {
     pub trainable: BTreeSet<Part>,
     /// Of the data's order.
     pub seed: u64,
+    /// Deals the samples of a step to its micro-batches by length: less padding is computed. As every
+    /// micro-batch counts alike, the tokens of short samples then weigh a little more.
+    pub group_by_length: bool,
     /// Threads that make samples.
     pub workers: usize,
     /// Steps between checkpoints.
@@ -91,6 +94,7 @@ impl Stage {
             max_length: Some(2048),
             trainable: [Part::Projector].into(),
             seed: 42,
+            group_by_length: false,
             workers: 1,
             save_every: 500,
             keep: 2,
@@ -160,10 +164,14 @@ impl Stage {
         let mut loader =
             BatchLoader::start(dataset, self.micro_batch_size, self.seed, first_batch, self.workers)?;
         for step in done..self.steps {
-            let micro_batches: Vec<MicroBatch> = loader
-                .by_ref()
-                .take(self.accumulation)
-                .map(|samples| collate(samples?, run.description, &device))
+            let mut samples: Vec<TrainingSample> =
+                loader.by_ref().take(self.accumulation).collect::<Result<Vec<_>>>()?.concat();
+            if self.group_by_length {
+                samples.sort_by_key(|sample| (sample.pixels.len(), sample.input_ids.len()));
+            }
+            let micro_batches: Vec<MicroBatch> = samples
+                .chunks(self.micro_batch_size)
+                .map(|samples| collate(samples.to_vec(), run.description, &device))
                 .collect::<Result<_>>()?;
             let report = learner.step(&micro_batches, schedule.learning_rate(step), step + 1)?;
             let done = step + 1;

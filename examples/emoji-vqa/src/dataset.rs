@@ -312,8 +312,7 @@ impl Dataset {
         chosen
     }
 
-    /// A training picture with its questions. What the picture was made for is asked first: a later question
-    /// would give the name away.
+    /// A training picture with its questions.
     fn conversation(&self, language: Language, random: &mut Random) -> (Scene, Vec<Turn>) {
         loop {
             let (scene, kind) = self.training_scene(random);
@@ -356,6 +355,14 @@ impl Dataset {
                     queries.push(query);
                 }
             }
+        }
+        random.shuffle(&mut queries);
+        // Nothing that was asked before may give the name away.
+        let place = |task: Task| queries.iter().position(|query| query.task == task);
+        if let (Some(exist), Some(naming)) = (place(Task::Exist), place(Task::Naming))
+            && exist < naming
+        {
+            queries.swap(exist, naming);
         }
         let turns = queries.iter().map(|query| {
             let form = if random.chance(self.config.choice_share) { Form::Choice } else { Form::Open };

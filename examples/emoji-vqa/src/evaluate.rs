@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::catalogue::{Catalogue, Style};
 use crate::colour::Colour;
 use crate::dataset::{Dataset, EvalItem};
-use crate::language::Language;
+use crate::language::{ByLanguage, Language};
 use crate::question::{Form, Task, Turn};
 use crate::wording::Wording;
 
@@ -53,6 +53,8 @@ struct Key {
 pub struct Evaluation {
     with_picture: BTreeMap<Key, Score>,
     without_picture: BTreeMap<Key, Score>,
+    /// The picture told in words instead of shown: what the decoder could do if it saw perfectly.
+    told: BTreeMap<Key, Score>,
     /// Open answers that are words of the data set in another language and not in the question's.
     wrong_language: BTreeMap<Language, Score>,
 }
@@ -73,8 +75,10 @@ pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32
     let mut evaluation = Evaluation::default();
     for item in &items {
         let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
-        evaluation.ask(model, item, std::slice::from_ref(&picture), &words)?;
-        evaluation.ask(model, item, &[], &words)?;
+        let told = ByLanguage::from_fn(|language| data.describe(&item.scene, language) + "\n");
+        evaluation.ask(model, item, Shown::Picture(&picture), &words)?;
+        evaluation.ask(model, item, Shown::Nothing, &words)?;
+        evaluation.ask(model, item, Shown::Words(&told), &words)?;
         progress.inc(1);
         progress.set_message(format!("{:.1} % right", total(evaluation.with_picture.values()).percent()));
     }
@@ -82,14 +86,31 @@ pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32
     Ok(evaluation)
 }
 
+/// What comes with a question.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    Picture(&'a Picture),
+    Nothing,
+    Words(&'a ByLanguage<String>),
+}
+
 impl Evaluation {
     /// One scene's question in all languages and forms, as one batch.
-    fn ask(&mut self, model: &Parrot, item: &EvalItem, pictures: &[Picture], words: &Words) -> Result<()> {
+    fn ask(&mut self, model: &Parrot, item: &EvalItem, shown: Shown<'_>, words: &Words) -> Result<()> {
         let turns: Vec<(Language, Form, &Turn)> =
             (item.choice.iter().map(|(l, turn)| (l, Form::Choice, turn)))
                 .chain(item.open.iter().map(|(l, turn)| (l, Form::Open, turn)))
                 .collect();
-        let prompts: Vec<String> = turns.iter().map(|(_, _, turn)| turn.prompt()).collect();
+        let (pictures, scores) = match shown {
+            Shown::Picture(picture) => (std::slice::from_ref(picture), &mut self.with_picture),
+            Shown::Nothing => (&[] as &[Picture], &mut self.without_picture),
+            Shown::Words(_) => (&[] as &[Picture], &mut self.told),
+        };
+        let prompt = |(language, _, turn): &(Language, Form, &Turn)| match shown {
+            Shown::Words(told) => told.get(*language).clone() + &turn.prompt(),
+            _ => turn.prompt(),
+        };
+        let prompts: Vec<String> = turns.iter().map(prompt).collect();
         let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question::new(pictures, text)).collect();
         let options = AskOptions { max_new_tokens: 24, ..AskOptions::default() };
         let answers = model.ask_batch(&questions, &options)?;
@@ -97,7 +118,6 @@ impl Evaluation {
             let text = answer.text.trim();
             let unseen = item.scene.style == Style::Twemoji;
             let key = Key { task: item.query.task, language, form, unseen };
-            let scores = if pictures.is_empty() { &mut self.without_picture } else { &mut self.with_picture };
             scores.entry(key).or_default().add(text == turn.answer());
             if form == Form::Open && !pictures.is_empty() {
                 self.wrong_language
@@ -119,9 +139,9 @@ impl Evaluation {
         );
         let _ = writeln!(
             text,
-            "| task | seen, 4-way | seen, open | Twemoji, 4-way | Twemoji, open | no picture, 4-way | no picture, open |"
+            "| task | seen, 4-way | seen, open | Twemoji, 4-way | Twemoji, open | no picture, 4-way | no picture, open | told, 4-way | told, open |"
         );
-        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|");
+        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|--:|--:|");
         for task in Task::ALL {
             let cell = |scores: &BTreeMap<Key, Score>, form: Form, unseen: Option<bool>| {
                 select(scores, |key| {
@@ -131,7 +151,7 @@ impl Evaluation {
             };
             let _ = writeln!(
                 text,
-                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
+                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
                 name(task),
                 cell(&self.with_picture, Form::Choice, Some(false)),
                 cell(&self.with_picture, Form::Open, Some(false)),
@@ -139,6 +159,8 @@ impl Evaluation {
                 cell(&self.with_picture, Form::Open, Some(true)),
                 cell(&self.without_picture, Form::Choice, None),
                 cell(&self.without_picture, Form::Open, None),
+                cell(&self.told, Form::Choice, None),
+                cell(&self.told, Form::Open, None),
             );
         }
         let _ = writeln!(text, "\nBy language, all tasks:\n");

@@ -119,6 +119,7 @@ pub(crate) fn stage() -> Stage {
         max_length: Some(64),
         trainable: [Part::Projector, Part::Moe, Part::LanguageModel].into(),
         seed: 3,
+        group_by_length: false,
         workers: 2,
         save_every: 2,
         keep: 2,

@@ -154,8 +154,8 @@ impl Run<'_> {
         Stage {
             name: name.into(),
             steps,
-            micro_batch_size: 16,
-            accumulation: 2,
+            micro_batch_size: 8,
+            accumulation: 4,
             threads: self.plan.threads,
             learning_rate,
             warmup_ratio: 0.03,
@@ -164,6 +164,7 @@ impl Run<'_> {
             max_length: self.description.config.tokenizer_model_max_length,
             trainable: BTreeSet::from_iter(trainable.iter().copied()),
             seed: self.plan.seed,
+            group_by_length: true,
             workers: 1,
             save_every: 250,
             keep: 2,
@@ -195,7 +196,7 @@ impl Run<'_> {
         let stage = self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.simple_data), self.encoder.clone(), stage.samples());
         let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
-        let stage = self.stage("stage2-all", self.plan.final_steps, 7e-4, &parts);
+        let stage = self.stage("stage2-all", self.plan.final_steps, 1e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }

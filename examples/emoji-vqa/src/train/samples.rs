@@ -100,10 +100,10 @@ macro_rules! samples {
 }
 
 samples!(
-    /// Stage 2: by turns a picture with questions and a picture with its caption.
+    /// Stage 2: pictures with questions, and every fourth time a picture with its caption.
     Conversations,
     |this, index| {
-        if index % 2 == 0 {
+        if index % 4 == 0 {
             let sample = this.data.caption(index as u64);
             let pixels = this.encoder.pixels(&this.data, &sample.scene);
             let id = format!("caption {index} of stage 2");
