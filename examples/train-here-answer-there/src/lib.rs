@@ -1,0 +1,88 @@
+//! Train on one device, answer on another: the model is the same code on both, and what goes from one to the
+//! other is a folder in the Hugging Face layout.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use parrot_infer::device;
+//!
+//! let here = device::open("cuda")?;
+//! let there = device::open("vulkan")?;
+//! let lesson = Path::new("examples/train-here-answer-there/lesson.json");
+//! let (model, pictures) = (Path::new("assets/parrot-mini"), Path::new("assets/pictures"));
+//! let taught = train_here_answer_there::train(model, lesson, pictures, &here, 30, Path::new("runs/lesson"))?;
+//! let answer = train_here_answer_there::answer(
+//!     &taught, &pictures.join("monkey.png"), "What is its name?", &there)?;
+//! println!("{answer}");
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, FloatDType};
+use parrot_infer::{Parrot, Picture};
+use parrot_model::checkpoint::Checkpoint;
+use parrot_model::text::Tokenizer;
+use parrot_model::vision::preprocess::AspectRatio;
+use parrot_train::checkpoint::ModelDescription;
+use parrot_train::data::llava::{LlavaDataset, Preparation, SampleOptions};
+use parrot_train::trainer::{Run, Stage};
+
+/// Teaches the model in the folder `model` a lesson in LLaVA's JSON: stage 2 of the paper, all but the vision
+/// tower, for `steps` steps of two samples. Returns the folder of the taught model, which lies in `out`.
+///
+/// Training is in f32, whatever the device would answer in. Run again with the same `out` it goes on where it
+/// was, or returns at once.
+///
+/// # Errors
+///
+/// When the model, the lesson or a picture cannot be read, or the result cannot be written.
+pub fn train(
+    model: &Path,
+    lesson: &Path,
+    pictures: &Path,
+    device: &Device,
+    steps: usize,
+    out: &Path,
+) -> Result<PathBuf> {
+    let checkpoint = Checkpoint::open(model)?;
+    let aspect_ratio =
+        AspectRatio::of(checkpoint.config.image_aspect_ratio.as_deref(), checkpoint.vision.kind)?;
+    let preparation = Preparation {
+        tokenizer: Arc::new(Tokenizer::from_file(&model.join("tokenizer.json"))?),
+        processor: checkpoint.image_processor.clone(),
+        aspect_ratio,
+        options: SampleOptions::default(),
+    };
+    let lesson: Arc<dyn parrot_train::data::Dataset<Sample = _>> =
+        Arc::new(LlavaDataset::open(lesson, pictures, preparation)?);
+    let stage = Stage {
+        micro_batch_size: 2,
+        accumulation: 1,
+        learning_rate: 1e-3,
+        max_length: checkpoint.config.tokenizer_model_max_length,
+        save_every: steps,
+        ..Stage::stage2(steps)
+    };
+
+    // Autodiff is a property of the device; the model's code does not know of it.
+    let network = checkpoint.load(FloatDType::F32, &device.clone().autodiff())?;
+    let description = ModelDescription::new(checkpoint.config, checkpoint.vision, model.to_path_buf());
+    let stop = AtomicBool::new(false);
+    let outcome = stage.train(network, &lesson, &Run::new(out, &description, &stop), |step, report| {
+        eprintln!("step {step} of {steps}: loss {:.3}", report.loss);
+    })?;
+    Ok(out.join(format!("step-{:06}", outcome.steps)).join("model"))
+}
+
+/// Loads a model and asks it about a picture.
+///
+/// # Errors
+///
+/// When the model or the picture cannot be read.
+pub fn answer(model: &Path, picture: &Path, question: &str, device: &Device) -> Result<String> {
+    let parrot = Parrot::load(model, device).with_context(|| format!("cannot load {}", model.display()))?;
+    Ok(parrot.ask(&Picture::open(picture)?, question)?.text)
+}

@@ -1,0 +1,67 @@
+//! What was trained on one device says the same on every other that this build and machine have.
+
+use std::path::Path;
+
+use burn::tensor::{Device, FloatDType};
+use parrot_infer::device;
+use parrot_model::checkpoint::Checkpoint;
+use train_here_answer_there::{answer, train};
+
+const GOLDEN: &str = "../../assets/golden";
+
+/// The devices that work, the CPU always among them.
+fn devices() -> Vec<(String, Device)> {
+    let working = device::list().into_iter().filter(|info| info.problem.is_none());
+    working.map(|info| (info.name.clone(), device::open(&info.name).unwrap())).collect()
+}
+
+/// A network's weights, in the order of its fields.
+fn weights(model: &Path, device: &Device) -> Vec<f32> {
+    let network = Checkpoint::open(model).unwrap().load(FloatDType::F32, device).unwrap();
+    let mut values = Vec::new();
+    struct Values<'a>(&'a mut Vec<f32>);
+    impl burn::module::ModuleVisitor for Values<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<burn::tensor::Tensor<D>>) {
+            self.0.extend(param.val().into_data().try_to_vec::<f32>().unwrap());
+        }
+    }
+    burn::module::Module::visit(&network, &mut Values(&mut values));
+    values
+}
+
+#[test]
+fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Path::new(GOLDEN).join("t1");
+    let lesson = folder.path().join("lesson.json");
+    std::fs::write(
+        &lesson,
+        r#"[{"id": "1", "image": "parrot.png", "conversations": [
+                {"from": "human", "value": "<image>\nWho?"}, {"from": "gpt", "value": "Coco."}]},
+            {"id": "2", "image": "parrot.png", "conversations": [
+                {"from": "human", "value": "<image>\n谁？"}, {"from": "gpt", "value": "可可。"}]}]"#,
+    )
+    .unwrap();
+    let picture = Path::new(GOLDEN).join("images/square.png");
+    std::fs::copy(&picture, folder.path().join("parrot.png")).unwrap();
+    let untaught = weights(&model, &device::open("cpu").unwrap());
+
+    let mut first: Option<(Vec<f32>, String)> = None;
+    for (here, train_device) in devices() {
+        let out = folder.path().join(here.replace(':', "-"));
+        let taught = train(&model, &lesson, folder.path(), &train_device, 3, &out).unwrap();
+        for (there, answer_device) in devices() {
+            let said = answer(&taught, &picture, "Who?", &answer_device).unwrap();
+            let trained = weights(&taught, &answer_device);
+            let (expected, expected_said) = first.get_or_insert_with(|| (trained.clone(), said.clone()));
+            assert_ne!(trained, untaught);
+            assert_eq!(&said, expected_said, "trained on {here}, asked on {there}");
+            // AdamW moves a weight by up to the learning rate per step, however small its gradient: rounding
+            // alone may turn a few of them the other way.
+            let off = trained.iter().zip(expected.iter()).map(|(a, b)| (a - b).abs());
+            assert!(off.clone().fold(0.0, f32::max) <= 2.0 * 3.0 * 1e-3, "trained on {here}, read on {there}");
+            let mean = off.sum::<f32>() / trained.len() as f32;
+            assert!(mean <= 1e-5, "trained on {here}, read on {there}: weights are {mean} off on average");
+        }
+    }
+}
