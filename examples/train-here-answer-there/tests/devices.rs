@@ -59,7 +59,10 @@ fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
             // AdamW moves a weight by up to the learning rate per step, however small its gradient: rounding
             // alone may turn a few of them the other way.
             let off = trained.iter().zip(expected.iter()).map(|(a, b)| (a - b).abs());
-            assert!(off.clone().fold(0.0, f32::max) <= 2.0 * 3.0 * 1e-3, "trained on {here}, read on {there}");
+            assert!(
+                off.clone().fold(0.0, f32::max) <= 2.0 * 3.0 * 1e-3,
+                "trained on {here}, read on {there}"
+            );
             let mean = off.sum::<f32>() / trained.len() as f32;
             assert!(mean <= 1e-5, "trained on {here}, read on {there}: weights are {mean} off on average");
         }
