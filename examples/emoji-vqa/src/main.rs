@@ -59,7 +59,7 @@ enum Command {
         /// Where the finished model goes.
         #[arg(long, default_value = "runs/parrot-mini/model")]
         out: PathBuf,
-        /// Steps of the tower's pre-training, 64 pictures each.
+        /// Steps of each of the tower's two rounds, 64 pictures each.
         #[arg(long, default_value_t = 3000)]
         tower_steps: usize,
         /// Steps of the decoder's pre-training, 32 conversations each.
@@ -68,15 +68,9 @@ enum Command {
         /// Steps of stage 1, 32 captions each.
         #[arg(long, default_value_t = 500)]
         projector_steps: usize,
-        /// Steps of stage 2's beginning, 32 captions each.
-        #[arg(long, default_value_t = 4000)]
-        caption_steps: usize,
-        /// Steps of stage 2's middle, 32 captions and short conversations about one thing.
-        #[arg(long, default_value_t = 4000)]
-        instruction_steps: usize,
-        /// Steps of stage 2's end, 32 captions and conversations of every kind.
+        /// Steps of stage 2, 32 conversations or captions each.
         #[arg(long, default_value_t = 8000)]
-        final_steps: usize,
+        instruction_steps: usize,
         /// Micro-batches computed at the same time.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -171,9 +165,7 @@ fn run(command: Command) -> Result<()> {
             tower_steps,
             language_steps,
             projector_steps,
-            caption_steps,
             instruction_steps,
-            final_steps,
             threads,
             seed,
             all,
@@ -182,9 +174,7 @@ fn run(command: Command) -> Result<()> {
                 tower_steps,
                 language_steps,
                 projector_steps,
-                caption_steps,
                 instruction_steps,
-                final_steps,
                 threads,
                 seed,
                 all_concepts: all,

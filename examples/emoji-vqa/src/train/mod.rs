@@ -6,7 +6,7 @@
 //! | tower | vision tower | what stands in each patch ([`tower`]) |
 //! | language | decoder | the same questions about pictures told in words, and translations of those |
 //! | stage 1 | projector, mixture bypassed | captions |
-//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures |
+//! | stage 2 | projector, mixture of experts, decoder | conversations about pictures, and captions |
 //!
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
@@ -39,18 +39,14 @@ use samples::{Captions, Conversations, Encoder, TextExercises};
 /// How long each stage runs. Everything else is fixed, so that a run is named by these and its seed.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Steps of the tower's pre-training, 64 pictures each.
+    /// Steps of each of the tower's two rounds, 64 pictures each.
     pub tower_steps: usize,
     /// Steps of the decoder's pre-training, 32 conversations each.
     pub language_steps: usize,
     /// Steps of stage 1, 32 captions each.
     pub projector_steps: usize,
-    /// Steps of stage 2's beginning, 32 captions each.
-    pub caption_steps: usize,
-    /// Steps of stage 2's middle, 32 captions and short conversations about one thing.
+    /// Steps of stage 2, 32 conversations or captions each.
     pub instruction_steps: usize,
-    /// Steps of stage 2's end, 32 captions and conversations of every kind.
-    pub final_steps: usize,
     /// Micro-batches computed at the same time.
     pub threads: usize,
     /// Weights, data and its order.
@@ -65,8 +61,6 @@ struct Run<'a> {
     folder: &'a Path,
     description: ModelDescription,
     data: Arc<dataset::Dataset>,
-    /// Pictures of one thing, questions without options.
-    simple_data: Arc<dataset::Dataset>,
     encoder: Encoder,
     device: Device,
     stop: &'a AtomicBool,
@@ -88,13 +82,8 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
         seed: plan.seed,
         core_only: !plan.all_concepts,
         turns: (2, 4),
+        scene_weights: [0.3, 0.45, 0.25],
         ..dataset::DatasetConfig::default()
-    };
-    let simple = dataset::DatasetConfig {
-        scene_weights: [1.0, 0.0, 0.0],
-        choice_share: 0.0,
-        turns: (2, 2),
-        ..config.clone()
     };
     let emoji = assets.join("emoji");
     let device = Device::flex().autodiff();
@@ -109,7 +98,6 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
             source: prepare_source(&tokenizer, folder, &processor)?,
         },
         data: Arc::new(dataset::Dataset::load(&emoji, config)?),
-        simple_data: Arc::new(dataset::Dataset::load(&emoji, simple)?),
         encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
         device,
         stop,
@@ -185,18 +173,10 @@ impl Run<'_> {
         self.train(&stage, model, Arc::new(data))
     }
 
-    /// Captions before conversations: a caption names everything on a picture, so that the decoder learns to
-    /// see before it learns to be asked. Then one thing before many.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
-        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1e-3, &parts);
-        let data = Captions::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
-        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
-        let stage = self.stage("stage2", self.plan.instruction_steps, 1e-3, &parts);
-        let data = Conversations::new(Arc::clone(&self.simple_data), self.encoder.clone(), stage.samples());
-        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
-        let stage = self.stage("stage2-all", self.plan.final_steps, 1e-3, &parts);
+        let stage = self.stage("stage2", self.plan.instruction_steps, 1.5e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }
