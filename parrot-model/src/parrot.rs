@@ -55,7 +55,7 @@ pub struct Sample {
 /// How [`Parrot::prepare`] shapes a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrepareOptions {
-    /// Longest sequence, pictures counted; longer samples lose their end.
+    /// Longest sequence, pictures counted; longer samples lose their end, with the whole pictures in it.
     pub max_length: Option<usize>,
     /// Where shorter samples are padded.
     pub padding_side: PaddingSide,
@@ -143,7 +143,8 @@ impl Parrot {
     /// # Errors
     ///
     /// [`Error::PictureCount`] when a sample's placeholders and pictures do not match;
-    /// [`Error::CutsPicture`] when truncation would cut a picture in two.
+    /// [`Error::CutsPicture`] when truncation would cut a picture in two; [`Error::Conversation`] for a batch
+    /// without text or a token outside the vocabulary.
     ///
     /// # Panics
     ///
@@ -157,6 +158,7 @@ impl Parrot {
     ) -> Result<Prepared> {
         let picture_tokens = pictures.map_or(0, |pictures| pictures.image_features.dims()[1]);
         let layout = Layout::new(samples, picture_tokens, options)?;
+        self.check_text(&layout.text_ids)?;
         let device = self.language_model.embed_tokens.weight.val().device();
         let index = |ids: &[i64]| {
             Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &device.clone().inner())
@@ -185,6 +187,17 @@ impl Parrot {
             lengths: layout.lengths,
             routing,
         })
+    }
+
+    /// Whether there is text at all, and the embedding table has a row for every token of it.
+    fn check_text(&self, text_ids: &[i64]) -> Result<()> {
+        let vocab = self.language_model.embed_tokens.weight.lazy_shape()[0] as i64;
+        let reason = match text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
+            Some(id) => format!("the token id {id} is outside the vocabulary of {vocab}"),
+            None if text_ids.is_empty() => "there is no text beside the pictures".into(),
+            None => return Ok(()),
+        };
+        Err(Error::Conversation { reason })
     }
 
     /// The visual tokens of every routed picture, as its own prompt's text steers them.
@@ -354,8 +367,9 @@ fn expand(
     routed: &mut Vec<Routed>,
 ) -> Result<Vec<(Source, i64)>> {
     let placeholders = sample.input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
-    if placeholders != sample.pictures.len() || (placeholders > 0 && picture_tokens == 0) {
-        return Err(Error::PictureCount { placeholders, pictures: sample.pictures.len() });
+    let given = if picture_tokens == 0 { 0 } else { sample.pictures.len() };
+    if placeholders != given {
+        return Err(Error::PictureCount { placeholders, pictures: given });
     }
     if let Some(labels) = &sample.labels {
         assert_eq!(labels.len(), sample.input_ids.len(), "labels and input_ids differ in length");

@@ -210,6 +210,21 @@ fn placeholders_and_pictures_have_to_match() {
 }
 
 #[test]
+fn a_batch_needs_text_and_tokens_of_the_vocabulary() {
+    let fixture = fixture();
+    for (ids, reason) in [
+        (vec![IMAGE], "there is no text beside the pictures"),
+        (vec![IMAGE, 1, 1_000_000], "the token id 1000000 is outside the vocabulary"),
+        (vec![IMAGE, -7], "the token id -7 is outside the vocabulary"),
+    ] {
+        let prepared =
+            fixture.parrot.prepare(&[sample(&ids, &[0])], Some(&fixture.pictures), PrepareOptions::default());
+        let error = prepared.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn the_loss_is_the_mean_over_the_labels_of_the_batch() {
     let fixture = fixture();
     let labelled = |ids: &[i64], labels: &[i64], pictures: &[usize]| Sample {

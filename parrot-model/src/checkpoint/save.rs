@@ -323,6 +323,21 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupted_replacement_loses_no_file_of_the_user() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, new) = (parent.path().join("model"), parent.path().join("new"));
+        Tiny::clip().save(&folder);
+        fs::write(folder.join("README.md"), "mine").unwrap();
+        // The process died when the new folder was in place and the old one's files were not yet moved.
+        Tiny::clip().save(&new);
+        fs::rename(&folder, parent.path().join(".model.old")).unwrap();
+        fs::rename(&new, &folder).unwrap();
+        Tiny::clip().save(&folder);
+        assert_eq!(names(parent.path()), ["model"]);
+        assert!(folder.join("README.md").is_file());
+    }
+
+    #[test]
     fn files_beside_the_weights_come_along() {
         let parent = tempfile::tempdir().unwrap();
         let (source, out) = (parent.path().join("source"), parent.path().join("out"));

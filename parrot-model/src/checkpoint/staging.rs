@@ -34,8 +34,11 @@ impl Staging {
             destination.with_file_name(hidden)
         };
         let (path, old) = (beside(".partial"), beside(".old"));
-        if old.exists() && !destination.exists() {
-            fs::rename(&old, destination).map_err(Error::io("restore", destination))?;
+        // Where a process has died between two steps of `publish`, the rest of them is made up for.
+        match (old.exists(), destination.exists()) {
+            (true, false) => fs::rename(&old, destination).map_err(Error::io("restore", destination))?,
+            (true, true) => keep_other_files(&old, destination)?,
+            (false, _) => {}
         }
         check(destination)?;
         remove(&old)?;

@@ -4,6 +4,7 @@
 //! Qwen2 decoder's keys and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the
 //! vision tower, which the reference keeps in a folder of its own (`mm_vision_tower`).
 
+mod limits;
 mod vision;
 
 use std::path::Path;
@@ -33,7 +34,8 @@ pub struct ParrotConfig {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key/value heads; `None` means as many as query heads.
+    /// Key/value heads; `None`, and a missing key, mean as many as query heads. (`Qwen2Config` takes `null` so,
+    /// and 32 for a missing key, which fits no model but one with a multiple of 32 query heads.)
     pub num_key_value_heads: Option<usize>,
     /// Must be `silu`.
     pub hidden_act: String,
@@ -49,12 +51,15 @@ pub struct ParrotConfig {
     pub tie_word_embeddings: bool,
     /// Sliding-window attention; not supported, refused when it would change a result.
     pub use_sliding_window: bool,
-    /// Window length, only read together with [`use_sliding_window`](Self::use_sliding_window).
+    /// Window length, only read together with [`use_sliding_window`](Self::use_sliding_window); 4096 where the
+    /// key is missing.
     pub sliding_window: Option<usize>,
 
     /// Folder or hub id of the vision tower, relative to the checkpoint or to its parent folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mm_vision_tower: Option<String>,
     /// Width of the vision tower's output; `None` takes the tower's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mm_hidden_size: Option<usize>,
     /// Which of the tower's hidden states to use; negative counts from the end. 0 is the encoder's input.
     pub mm_vision_select_layer: i64,
@@ -63,8 +68,10 @@ pub struct ParrotConfig {
     /// `linear`, `mlp<N>x_gelu` or `identity`.
     pub mm_projector_type: String,
     /// `pad` makes pictures square before resizing; absent means shortest edge and centre crop.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image_aspect_ratio: Option<String>,
     /// Longest sequence in training, pictures counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_model_max_length: Option<usize>,
     /// Padding side of a training batch, `right` or `left`.
     pub tokenizer_padding_side: PaddingSide,
@@ -72,12 +79,16 @@ pub struct ParrotConfig {
     /// Whether visual tokens go through the mixture of experts.
     pub use_moe: bool,
     /// Width of the experts' input; its presence says that the checkpoint holds the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub moe_hidden_size: Option<usize>,
     /// Width of the experts' SwiGLU.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub moe_intermediate_size: Option<usize>,
     /// Number of experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_experts: Option<usize>,
     /// Stored by the reference and never used by it: see [`moe_routing`](Self::moe_routing).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub moe_top_k: Option<usize>,
     /// α in `MoE(H_v) + α·H_v`. (The paper's Eq. 5 puts α on the other term; the released code does not.)
     pub moe_weight: f64,
@@ -88,10 +99,13 @@ pub struct ParrotConfig {
     pub moe_routing: MoeRouting,
 
     /// Beginning of sequence; unused by ChatML, kept for round trips.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bos_token_id: Option<u32>,
     /// End of sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub eos_token_id: Option<u32>,
     /// Dtype of the stored weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub torch_dtype: Option<String>,
 
     /// Every key that has no field above.
@@ -154,7 +168,7 @@ impl Default for ParrotConfig {
             rope_theta: 10_000.0,
             tie_word_embeddings: false,
             use_sliding_window: false,
-            sliding_window: None,
+            sliding_window: Some(4096),
             mm_vision_tower: None,
             mm_hidden_size: None,
             mm_vision_select_layer: -2,
@@ -287,18 +301,16 @@ impl ParrotConfig {
         if self.hidden_act != "silu" {
             return Err(Error::config("hidden_act", "silu", &self.hidden_act));
         }
-        for (key, value) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads()),
-            ("max_position_embeddings", self.max_position_embeddings),
+        for (key, value, most) in [
+            ("vocab_size", self.vocab_size, limits::ROWS),
+            ("hidden_size", self.hidden_size, limits::WIDTH),
+            ("intermediate_size", self.intermediate_size, limits::WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, limits::BLOCKS),
+            ("num_attention_heads", self.num_attention_heads, limits::WIDTH),
+            ("num_key_value_heads", self.num_key_value_heads(), limits::WIDTH),
+            ("max_position_embeddings", self.max_position_embeddings, limits::ROWS),
         ] {
-            if value == 0 {
-                return Err(Error::config(key, "at least 1", value));
-            }
+            limits::check(key, value, most)?;
         }
         if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
             let expected = format!("an even multiple of num_attention_heads = {}", self.num_attention_heads);
@@ -307,6 +319,17 @@ impl ParrotConfig {
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads()) {
             let expected = format!("a divisor of num_attention_heads = {}", self.num_attention_heads);
             return Err(Error::config("num_key_value_heads", expected, self.num_key_value_heads()));
+        }
+        for (key, value) in [("rope_theta", self.rope_theta), ("rms_norm_eps", self.rms_norm_eps)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::config(key, "a number above 0", value));
+            }
+        }
+        if let Some(scaling) = self.extra.get("rope_scaling").filter(|scaling| !scaling.is_null()) {
+            return Err(Error::config("rope_scaling", "null (scaled positions are not supported)", scaling));
+        }
+        if self.tokenizer_model_max_length == Some(0) {
+            return Err(Error::config("tokenizer_model_max_length", "at least 1", 0));
         }
         if let (true, Some(window)) = (self.use_sliding_window, self.sliding_window)
             && window < self.max_position_embeddings
@@ -324,13 +347,14 @@ impl ParrotConfig {
             let expected = format!("hidden_size = {}", self.hidden_size);
             return Err(Error::config("moe_hidden_size", expected, moe_hidden_size));
         }
-        for (key, value) in
-            [("moe_intermediate_size", self.moe_intermediate_size), ("num_experts", self.num_experts)]
-        {
-            if value.is_none_or(|value| value == 0) {
-                let found = value.map_or("nothing".to_string(), |value| value.to_string());
-                return Err(Error::config(key, "at least 1, because moe_hidden_size is set", found));
-            }
+        for (key, value, most) in [
+            ("moe_intermediate_size", self.moe_intermediate_size, limits::WIDTH),
+            ("num_experts", self.num_experts, limits::BLOCKS),
+        ] {
+            let Some(value) = value else {
+                return Err(Error::config(key, "a number, because moe_hidden_size is set", "nothing"));
+            };
+            limits::check(key, value, most)?;
         }
         if self.moe_routing == MoeRouting::TopK {
             let experts = self.num_experts.unwrap_or(0);
@@ -410,12 +434,19 @@ mod tests {
             (r#"{"mm_projector_type": "mlp2x_relu"}"#, "found mlp2x_relu"),
             (
                 r#"{"moe_hidden_size": 4096, "num_experts": 6}"#,
-                "`moe_intermediate_size` should be at least 1",
+                "`moe_intermediate_size` should be a number, because moe_hidden_size is set",
             ),
             (
                 r#"{"moe_hidden_size": 4096, "num_experts": 6, "moe_intermediate_size": 8}"#,
                 "`mm_vision_select_feature` should be cls_patch",
             ),
+            (
+                r#"{"num_hidden_layers": 1000000000000}"#,
+                "`num_hidden_layers` should be at most 4096, found 1000000000000",
+            ),
+            (r#"{"use_sliding_window": true}"#, "`sliding_window` should be no sliding window"),
+            (r#"{"rope_theta": 0}"#, "`rope_theta` should be a number above 0, found 0"),
+            (r#"{"rope_scaling": {"type": "yarn"}}"#, "`rope_scaling` should be null"),
             (r#"{"mm_vision_select_feature": "cls"}"#, "does not hold valid JSON"),
             (r#"{"hidden_size": -4}"#, "does not hold valid JSON"),
         ] {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits;
 use crate::{Error, Result};
 
 /// Which family a vision tower belongs to.
@@ -203,17 +204,15 @@ impl VisionConfig {
     ///
     /// [`Error::Config`] with the key, what it should be and what was found.
     pub fn validate(&self) -> Result<()> {
-        for (key, value) in [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("image_size", self.image_size),
-            ("patch_size", self.patch_size),
+        for (key, value, most) in [
+            ("vision hidden_size", self.hidden_size, limits::WIDTH),
+            ("vision intermediate_size", self.intermediate_size, limits::WIDTH),
+            ("vision num_hidden_layers", self.num_hidden_layers, limits::BLOCKS),
+            ("vision num_attention_heads", self.num_attention_heads, limits::WIDTH),
+            ("vision image_size", self.image_size, limits::EDGE),
+            ("vision patch_size", self.patch_size, limits::EDGE),
         ] {
-            if value == 0 {
-                return Err(Error::config(&format!("vision {key}"), "at least 1", value));
-            }
+            limits::check(key, value, most)?;
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let expected = format!("a multiple of num_attention_heads = {}", self.num_attention_heads);
@@ -298,6 +297,7 @@ mod tests {
             (r#"{"model_type": "clip_vision_model", "num_attention_heads": 7}"#, "vision hidden_size"),
             (r#"{"model_type": "clip_vision_model", "patch_size": 15}"#, "vision image_size"),
             (r#"{"model_type": "clip_vision_model", "patch_size": 0}"#, "vision patch_size"),
+            (r#"{"model_type": "clip_vision_model", "image_size": 1000000000}"#, "vision image_size"),
         ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");

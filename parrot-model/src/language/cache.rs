@@ -55,14 +55,6 @@ impl KvCache {
         self.capacity
     }
 
-    /// Forgets every position after the first `len`; the memory stays. For a prefix shared by prompts.
-    pub fn truncate(&mut self, len: usize) {
-        if len < self.len {
-            self.len = len;
-            self.attention_mask = self.attention_mask.take().map(|mask| mask.slice(s![.., ..len]));
-        }
-    }
-
     /// Shows all positions held to the steps that follow, those masked when they were read included.
     pub fn clear_mask(&mut self) {
         self.attention_mask = None;

@@ -148,7 +148,7 @@ impl TextGuidedMoe {
     }
 }
 
-/// Keeps each row's `k` largest weights and rescales them to sum to one.
+/// Keeps each row's `k` largest weights, and any that equal the last of them, and rescales them to sum to one.
 fn keep_top_k(weights: Tensor<2>, k: usize) -> Tensor<2> {
     let experts = weights.dims()[1];
     let threshold = weights.clone().sort_descending(1).slice(s![.., k - 1..k]).expand([-1, experts as i64]);

@@ -1,6 +1,6 @@
 //! What a checkpoint needs of its repository, through the `hf-hub` crate.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,7 +68,11 @@ impl Repository {
         for name in OPTIONAL {
             self.optional(name, &revision)?;
         }
-        if let Some(tower) = config.mm_vision_tower.filter(|tower| well_known(tower).is_none()) {
+        // A name that leads out of the repository would lead out of the cache's folder too.
+        let is_inside =
+            |tower: &String| Path::new(tower).components().all(|part| matches!(part, Component::Normal(_)));
+        let tower = config.mm_vision_tower.filter(|tower| well_known(tower).is_none() && is_inside(tower));
+        if let Some(tower) = tower {
             for name in [CONFIG_FILE, PROCESSOR_FILE] {
                 self.optional(&format!("{tower}/{name}"), &revision)?;
             }

@@ -217,3 +217,18 @@ fn an_index_cannot_name_files_elsewhere() {
     assert!(error.contains("which is no file of this folder"), "{error}");
     assert!(!server.requests().iter().any(|request| request.contains("passwd")));
 }
+
+#[test]
+fn a_tower_cannot_be_named_elsewhere() {
+    for name in ["../../../../escape", "/escape"] {
+        let mut behaviour = model();
+        let config = String::from_utf8(behaviour.files["config.json"].clone()).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        config["mm_vision_tower"] = name.into();
+        behaviour.files.insert("config.json".into(), config.to_string().into_bytes());
+        let server = Server::start(behaviour);
+        let cache = tempfile::tempdir().unwrap();
+        download(&server.endpoint, cache.path(), None, false, None).unwrap();
+        assert!(!server.requests().iter().any(|request| request.contains("escape")));
+    }
+}

@@ -1,0 +1,26 @@
+//! How large the numbers of a configuration may be.
+//!
+//! A file from outside may claim anything; what is beyond every network there is would overflow a product or
+//! fill the memory with empty layers long before a missing weight is noticed.
+
+use crate::{Error, Result};
+
+/// Layers of a tower or decoder, experts of a mixture.
+pub(super) const BLOCKS: usize = 1 << 12;
+/// Widths of hidden states and of what is between them.
+pub(super) const WIDTH: usize = 1 << 20;
+/// Rows of an embedding table, positions of a context.
+pub(super) const ROWS: usize = 1 << 26;
+/// Edges of pictures and patches, in pixels.
+pub(super) const EDGE: usize = 1 << 14;
+
+/// Refuses 0 and what exceeds `most`.
+pub(super) fn check(key: &str, value: usize, most: usize) -> Result<()> {
+    if value == 0 {
+        return Err(Error::config(key, "at least 1", value));
+    }
+    if value > most {
+        return Err(Error::config(key, format!("at most {most}"), value));
+    }
+    Ok(())
+}
