@@ -66,6 +66,32 @@ impl Projector {
         Self { layers, kind }
     }
 
+    /// Scales and shifts freshly made layers so that typical features become what a decoder is used to: zero on
+    /// average, with the root mean square of its token embeddings; between layers, zero and one. A tower's
+    /// features have a large common part and any size; without this a small decoder first has to unlearn both
+    /// (our own decision; the reference starts from PyTorch's initialisation).
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[pictures, tokens, vision_hidden]`, of a few pictures, without autodiff as the projector is
+    #[must_use]
+    pub fn calibrated(mut self, features: Tensor<3>, embedding_rms: f64) -> Self {
+        let last = self.layers.len().saturating_sub(1);
+        let mut x: Tensor<2> = features.flatten(0, 1);
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let input = if index == 0 { x } else { gelu(x) };
+            let output = layer.forward(input);
+            let mean = output.clone().mean_dim(0);
+            let centered = output - mean.clone();
+            let target = if index == last { embedding_rms } else { 1.0 };
+            let scale = target / centered.clone().square().mean().sqrt().into_scalar::<f64>().max(1e-6);
+            layer.weight = layer.weight.clone().map(|weight| weight * scale);
+            layer.bias = layer.bias.take().map(|bias| bias.map(|bias| (bias - mean.squeeze_dim(0)) * scale));
+            x = centered * scale;
+        }
+        self
+    }
+
     /// # Shapes
     ///
     /// - features: `[pictures, tokens, vision_hidden]`
