@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use parrot_train::verify::{self, VerifyArgs};
+use tracing_subscriber::EnvFilter;
 
 /// Train Parrot, or check that training computes what the reference implementation computes.
 #[derive(Debug, Parser)]
-#[command(name = "parrot-train", version, arg_required_else_help = true)]
+#[command(name = "parrot-train", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,7 +22,16 @@ enum Command {
     Verify(VerifyArgs),
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  parrot-train verify assets/golden
+  parrot-train verify assets/golden --kind gradients --json
+
+Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
+
 fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let Command::Verify(args) = Cli::parse().command;
     match verify::command(&args) {
         Ok(code) => code,

@@ -188,25 +188,22 @@ impl Learner {
         assert!(!micro_batches.is_empty(), "a step needs at least one micro-batch");
         let (losses, gradients) =
             gradients(self.model(), micro_batches, self.threads, |model, batch| self.loss_of(model, batch))?;
-        let norm = GradientNorm::measure(self.model(), &gradients);
+        let Some(norm) = GradientNorm::measure(self.model(), &gradients) else {
+            let ids: Vec<String> = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
+            let reason = "no sample of the step reaches a part that learns".into();
+            return Err(Error::Sample { id: ids.join(", "), reason });
+        };
         let loss = Tensor::cat(losses, 0).mean();
-        let measured = match &norm {
-            Some(norm) => Tensor::cat(vec![loss, norm.norm.clone()], 0),
-            None => loss,
-        };
+        let measured = Tensor::cat(vec![loss, norm.norm.clone()], 0);
         let measured: Vec<f64> = measured.into_data().iter::<f64>().collect();
-        let report = StepReport {
-            loss: measured[0],
-            grad_norm: measured.get(1).copied().unwrap_or(0.0),
-            learning_rate,
-        };
+        let report = StepReport { loss: measured[0], grad_norm: measured[1], learning_rate };
         for (what, value) in [("loss", report.loss), ("gradient norm", report.grad_norm)] {
             if !value.is_finite() {
                 let samples = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
                 return Err(Error::NotFinite { step, what, value, samples });
             }
         }
-        let scale = self.max_grad_norm.and_then(|max_norm| Some(norm?.clip_factor(max_norm)));
+        let scale = self.max_grad_norm.map(|max_norm| norm.clip_factor(max_norm));
         self.model =
             self.model.take().map(|model| self.optimizer.step(model, gradients, learning_rate, scale));
         Ok(report)
@@ -234,8 +231,12 @@ pub fn gradients<M: Module + Sync, B: Sync>(
     let share = 1.0 / micro_batches.len() as f64;
     let backward = |module: &M, batch: &B| {
         let loss = loss(module, batch)?;
-        let gradients = (loss.clone() * share).backward();
-        Ok((loss.inner(), GradientsParams::from_grads(gradients, module)))
+        // Samples may reach nothing that learns: text alone while only the projector does.
+        let gradients = match loss.is_tracked() {
+            true => GradientsParams::from_grads((loss.clone() * share).backward(), module),
+            false => GradientsParams::new(),
+        };
+        Ok((loss.inner(), gradients))
     };
     // Tapes that share a parameter's node are one tape to Burn, and the first backward pass consumes it.
     // A replica shares the values and the ids, but has nodes of its own.

@@ -204,8 +204,24 @@ impl Stage {
         if self.trainable.is_empty() {
             return Err(refuse("trainable", "at least one part", "none".into()));
         }
-        if !self.learning_rate.is_finite() {
-            return Err(refuse("learning_rate", "a number", self.learning_rate.to_string()));
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer;
+        let share = 0.0..1.0;
+        let norm = self.max_grad_norm.unwrap_or(1.0);
+        for (key, value, expected, is_sound) in [
+            ("learning_rate", self.learning_rate, "a number from 0 up", self.learning_rate >= 0.0),
+            ("warmup_ratio", self.warmup_ratio, "from 0 to 1", (0.0..=1.0).contains(&self.warmup_ratio)),
+            ("beta1", beta1, "from 0 to below 1", share.contains(&beta1)),
+            ("beta2", beta2, "from 0 to below 1", share.contains(&beta2)),
+            ("epsilon", epsilon, "a number from 0 up", epsilon >= 0.0),
+            ("weight_decay", weight_decay, "a number from 0 up", weight_decay >= 0.0),
+            ("max_grad_norm", norm, "a number above 0", norm > 0.0),
+        ] {
+            if !is_sound || !value.is_finite() {
+                return Err(refuse(key, expected, value.to_string()));
+            }
+        }
+        if self.max_length == Some(0) {
+            return Err(refuse("max_length", "at least 1", "0".into()));
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ fn a_device_or_dtype_that_cannot_be_used_is_named() {
     for (arguments, reason) in [
         (["--device", "abacus"], "device abacus: there is no such device"),
         (["--device", "cuda:x"], "device cuda:x: `x` is no device number"),
-        (["--dtype", "f16"], "f32, for which the tolerances hold"),
+        (["--dtype", "f16"], "f32, the only one in which training is compared"),
         (["--dtype", "f64"], "weights are held as f32, f16 or bf16"),
     ] {
         let failure = verify(&golden(), &arguments).failure();

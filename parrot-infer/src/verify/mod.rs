@@ -19,10 +19,18 @@ use serde::Deserialize;
 
 /// Runs the cases of `directory` that `filter` takes, networks on `device` and in `dtype`, with the
 /// tolerances that [`Quantity`](parrot_model::golden::Quantity) gives for it.
+///
+/// - progress: told how many cases are done, of how many
 #[must_use]
-pub fn verify(directory: Directory, filter: &Filter, device: &Device, dtype: FloatDType) -> Report {
+pub fn verify(
+    directory: Directory,
+    filter: &Filter,
+    device: &Device,
+    dtype: FloatDType,
+    progress: impl FnMut(usize, usize),
+) -> Report {
     let fixture = Fixture::new(directory, device.clone(), dtype);
-    run(&fixture.directory, filter, |case| verify_case(&fixture, case))
+    run(&fixture.directory, filter, progress, |case| verify_case(&fixture, case))
 }
 
 fn verify_case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
@@ -52,7 +60,7 @@ fn verify_case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         "generate" => generate::generate(fixture, case),
         "generate_nocache" => generate::with_and_without_cache(fixture, case),
         kind if is_training_kind(kind) => Ok(Verdict::Skipped("run by `parrot-train verify`".into())),
-        _ => Ok(Verdict::Skipped("this build does not know the kind".into())),
+        _ => Err(fixture.directory.error("this build does not know the kind")),
     }
 }
 

@@ -67,15 +67,26 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Runs `verify` on every case that `filter` takes. A case whose inputs cannot be read, or on which this
-/// build gives an unexpected error or panics, has failed.
+/// Runs `verify` on every case that `filter` takes, and tells `progress` how many are done, of how many. A case
+/// whose inputs cannot be read, or on which this build gives an unexpected error or panics, has failed; so
+/// has a filter that names what the directory does not have.
 pub fn run(
     directory: &Directory,
     filter: &Filter,
+    mut progress: impl FnMut(usize, usize),
     mut verify: impl FnMut(&Case) -> Result<Verdict>,
 ) -> Report {
     let mut report = Report::default();
-    for case in directory.cases().iter().filter(|case| filter.takes(case)) {
+    let has = |named: &dyn Fn(&Case) -> bool| directory.cases().iter().any(named);
+    let unknown_kinds = filter.kinds.iter().filter(|kind| !has(&|case| case.kind == **kind));
+    let unknown_ids = filter.ids.iter().filter(|id| !has(&|case| case.id == **id));
+    for (id, kind) in unknown_kinds.map(|kind| ("", &**kind)).chain(unknown_ids.map(|id| (&**id, ""))) {
+        let reason = "the directory has no such case".into();
+        report.failures.push(Failure { id: id.into(), kind: kind.into(), reason });
+    }
+    let cases: Vec<&Case> = directory.cases().iter().filter(|case| filter.takes(case)).collect();
+    for (done, case) in cases.iter().enumerate() {
+        progress(done, cases.len());
         // A panic is a defect of this build or a case that no check foresaw; either way it is this case's.
         let verdict = std::panic::catch_unwind(AssertUnwindSafe(|| verify(case)))
             .unwrap_or_else(|panic| Err(directory.error(format!("panicked: {}", panic_message(&*panic)))));
@@ -188,9 +199,7 @@ impl fmt::Display for Report {
             for (total, count) in total.iter_mut().zip(counts) {
                 *total += count;
             }
-            if kind.run > 0 {
-                line(f, name, counts, &kind.details())?;
-            }
+            line(f, name, counts, &kind.details())?;
         }
         line(f, "total", total, "")?;
         for (reason, kinds) in self.skipped() {
@@ -264,7 +273,14 @@ mod tests {
     #[test]
     fn counts_every_way_a_case_can_turn_out() {
         let (_folder, directory) = directory(CASES);
-        let report = run(&directory, &Filter::default(), |case| verdict(&directory, case));
+        let mut seen = Vec::new();
+        let report = run(
+            &directory,
+            &Filter::default(),
+            |done, total| seen.push((done, total)),
+            |case| verdict(&directory, case),
+        );
+        assert_eq!(seen, (0..7).map(|done| (done, 7)).collect::<Vec<_>>());
         let vision = &report.kinds["vision"];
         assert_eq!((vision.run, vision.passed, vision.failed), (2, 1, 1));
         assert!((vision.differences[&Quantity::Module].largest - 1.0).abs() < 1e-9);
@@ -292,12 +308,15 @@ mod tests {
         let run_with = |kinds: &[&str], ids: &[&str]| {
             let own = |names: &[&str]| names.iter().map(ToString::to_string).collect();
             let filter = Filter { kinds: own(kinds), ids: own(ids) };
-            run(&directory, &filter, |case| verdict(&directory, case))
+            run(&directory, &filter, |_, _| (), |case| verdict(&directory, case))
         };
         assert_eq!(run_with(&["vision"], &[]).kinds["vision"].run, 2);
         assert!(run_with(&[], &["good"]).is_success());
         let nothing = run_with(&["no such kind"], &[]);
         assert!(!nothing.is_success());
         assert!(nothing.to_string().contains("no case was run"));
+        let misspelt = run_with(&[], &["good", "godo"]);
+        assert!(!misspelt.is_success());
+        assert!(misspelt.to_string().contains("FAILED godo (): the directory has no such case"));
     }
 }

@@ -4,7 +4,7 @@
 //! <run>/.lock               held by the process at work
 //! <run>/step-000500/
 //!   model/                  the model in the Hugging Face layout: `parrot --model …/model` runs it
-//!   optimizer.safetensors   `<parameter>.m`, `.v` and, where weights are held in less than f32, `.master`
+//!   optimizer.safetensors   `<parameter>.m`, `.v`, `.t` and, where weights are held in less than f32, `.master`
 //!   state.json              TrainState
 //! ```
 //!

@@ -14,7 +14,8 @@ use crate::Result;
 use crate::optim::AdamW;
 use crate::optim::adamw::Moments;
 
-/// Writes `<parameter>.m`, `.v` and, where there is one, `.master`, all flat and f32.
+/// Writes `<parameter>.m`, `.v` and, where there is one, `.master`, all flat and f32, and `.t`, the one number of
+/// the parameter's updates.
 pub(super) fn write(path: &Path, optimizer: &AdamW) -> Result<()> {
     let mut tensors: BTreeMap<String, TensorData> = BTreeMap::new();
     for (name, moments) in optimizer.state() {
@@ -25,6 +26,8 @@ pub(super) fn write(path: &Path, optimizer: &AdamW) -> Result<()> {
             let data = tensor.clone().try_into_data().map_err(|error| broken(path, &error))?;
             tensors.insert(format!("{name}.{part}"), data);
         }
+        // Exact up to 16 million.
+        tensors.insert(format!("{name}.t"), TensorData::new(vec![moments.steps as f32], [1]));
     }
     let views: Result<Vec<_>, _> = tensors
         .iter()
@@ -49,28 +52,33 @@ pub(super) fn read(path: &Path, model: &impl Module) -> Result<BTreeMap<String, 
     let mut state = BTreeMap::new();
     for tensor in weights.names() {
         let (name, part) = tensor.rsplit_once('.').unwrap_or((tensor, ""));
-        if !matches!(part, "m" | "v" | "master") || !parameters.found.contains_key(name) {
+        if !matches!(part, "m" | "v" | "master" | "t") || !parameters.found.contains_key(name) {
             return Err(broken(path, &format!("`{tensor}` belongs to no parameter of the model")));
         }
     }
     for (name, (elements, device)) in &parameters.found {
-        let read = |part: &str| -> Result<Option<Tensor<1>>> {
+        let stored = |part: &str, elements: usize| -> Result<Option<&[u8]>> {
             let tensor = format!("{name}.{part}");
             let Some(stored) = weights.get(&tensor) else { return Ok(None) };
-            if stored.dtype != Dtype::F32 || stored.shape != [*elements] {
+            if stored.dtype != Dtype::F32 || stored.shape != [elements] {
                 let found = format!("found {:?} {:?}", stored.dtype, stored.shape);
                 return Err(broken(path, &format!("`{tensor}` should be F32 [{elements}], {found}")));
             }
-            let data =
-                TensorData::from_bytes(Bytes::from_bytes_vec(stored.bytes.to_vec()), [*elements], DType::F32);
+            Ok(Some(stored.bytes))
+        };
+        let read = |part: &str| -> Result<Option<Tensor<1>>> {
+            let Some(bytes) = stored(part, *elements)? else { return Ok(None) };
+            let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()), [*elements], DType::F32);
             Ok(Some(Tensor::from_data(data, (device, DType::F32))))
         };
-        match (read("m")?, read("v")?, read("master")?) {
-            (Some(first), Some(second), master) => {
-                state.insert(name.clone(), Moments { first, second, master });
+        let steps =
+            stored("t", 1)?.and_then(|bytes| Some(f32::from_le_bytes(bytes.try_into().ok()?) as usize));
+        match (steps, read("m")?, read("v")?, read("master")?) {
+            (Some(steps), Some(first), Some(second), master) => {
+                state.insert(name.clone(), Moments { steps, first, second, master });
             }
-            (None, None, None) => {}
-            _ => return Err(broken(path, &format!("`{name}.m` or `{name}.v` is missing"))),
+            (None, None, None, None) => {}
+            _ => return Err(broken(path, &format!("`{name}.m`, `{name}.v` or `{name}.t` is missing"))),
         }
     }
     Ok(state)

@@ -40,7 +40,7 @@ impl<S: Send + 'static> BatchLoader<S> {
     ) -> Result<Self> {
         if batch_size == 0 || dataset.len() < batch_size {
             let expected = format!("between 1 and the dataset's {} samples", dataset.len());
-            return Err(Error::Setting { key: "batch_size", expected, found: batch_size.to_string() });
+            return Err(Error::Setting { key: "micro_batch_size", expected, found: batch_size.to_string() });
         }
         let workers = workers.max(1);
         let workers = (0..workers)
@@ -168,6 +168,6 @@ mod tests {
     fn a_batch_larger_than_the_dataset_is_refused() {
         let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Numbers(2));
         let error = BatchLoader::start(&dataset, 3, 0, 0, 1).unwrap_err().to_string();
-        assert!(error.contains("batch_size"), "{error}");
+        assert!(error.contains("micro_batch_size"), "{error}");
     }
 }

@@ -5,6 +5,8 @@
 //! p ← (1 − lr·λ) p − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 //! ```
 //!
+//! t counts a parameter's own updates, as torch does: one whose first gradient comes late starts as gently.
+//!
 //! State is kept under the parameters' names rather than Burn's parameter ids, so that a run resumes in
 //! another process, from plain safetensors.
 
@@ -38,7 +40,7 @@ impl Default for AdamWConfig {
 #[derive(Debug, Clone)]
 pub struct AdamW {
     config: AdamWConfig,
-    /// t: updates done.
+    /// Updates done, of whichever parameters.
     steps: usize,
     state: BTreeMap<String, Moments>,
 }
@@ -46,6 +48,8 @@ pub struct AdamW {
 /// One parameter's state, flattened from its stored layout.
 #[derive(Debug, Clone)]
 pub struct Moments {
+    /// t: updates of this parameter.
+    pub steps: usize,
     /// m. `[elements]`, f32
     pub first: Tensor<1>,
     /// v. `[elements]`, f32
@@ -94,8 +98,6 @@ impl AdamW {
         self.steps += 1;
         let mut update = Update {
             config: self.config,
-            bias_correction1: 1.0 - self.config.beta1.powi(self.steps as i32),
-            bias_correction2: 1.0 - self.config.beta2.powi(self.steps as i32),
             state: &mut self.state,
             gradients,
             learning_rate,
@@ -109,8 +111,6 @@ impl AdamW {
 /// One step over all parameters.
 struct Update<'a> {
     config: AdamWConfig,
-    bias_correction1: f64,
-    bias_correction2: f64,
     state: &'a mut BTreeMap<String, Moments>,
     gradients: GradientsParams,
     learning_rate: f64,
@@ -134,19 +134,21 @@ impl Update<'_> {
         }
         let squared = gradient.clone().square() * (1.0 - beta2);
         let scaled = gradient * (1.0 - beta1);
-        let (first, second, master) = match moments {
-            Some(Moments { first, second, master }) => {
-                (first * beta1 + scaled, second * beta2 + squared, master)
+        let (steps, first, second, master) = match moments {
+            Some(Moments { steps, first, second, master }) => {
+                (steps + 1, first * beta1 + scaled, second * beta2 + squared, master)
             }
-            None => (scaled, squared, None),
+            None => (1, scaled, squared, None),
         };
+        let bias_correction1 = 1.0 - beta1.powi(steps as i32);
+        let bias_correction2 = 1.0 - beta2.powi(steps as i32);
         let exact = master.unwrap_or_else(|| parameter.cast(FloatDType::F32));
-        let denominator = (second.clone() / self.bias_correction2).sqrt() + epsilon;
-        let change = first.clone() / denominator * (self.learning_rate / self.bias_correction1);
+        let denominator = (second.clone() / bias_correction2).sqrt() + epsilon;
+        let change = first.clone() / denominator * (self.learning_rate / bias_correction1);
         let decay = self.learning_rate * weight_decay;
         let exact = if decay == 0.0 { exact } else { exact * (1.0 - decay) } - change;
         let master = (dtype != DType::F32).then(|| exact.clone());
-        (exact.cast(dtype), Moments { first, second, master })
+        (exact.cast(dtype), Moments { steps, first, second, master })
     }
 }
 

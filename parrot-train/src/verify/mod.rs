@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn::tensor::{Device, FloatDType};
+use indicatif::ProgressBar;
 use parrot_model::device;
 use parrot_model::golden::{
     Case, Directory, Filter, Fixture, Report, Verdict, check_dtype, is_training_kind, run,
@@ -56,21 +57,40 @@ pub fn command(args: &VerifyArgs) -> crate::Result<ExitCode> {
     check_dtype(args.dtype)?;
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
-    let report = verify(directory, &filter, &choice.device);
+    let bar = ProgressBar::new(0);
+    // A case that panics has failed, and the report has what it said.
+    std::panic::set_hook(Box::new(|_| {}));
+    let report = verify(directory, &filter, &choice.device, |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    let _ = std::panic::take_hook();
+    bar.finish_and_clear();
     let mut out = io::stdout().lock();
     let printed = match args.json {
         true => writeln!(out, "{}", report.to_json()),
         false => write!(out, "{report}"),
     };
-    printed.map_err(Error::io("write", "<stdout>"))?;
+    match printed {
+        // `parrot-train verify … | head`: the reader has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.map_err(Error::io("write", "<stdout>"))?,
+    }
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the cases of `directory` that `filter` takes, networks on `device` with autodiff.
+///
+/// - progress: told how many cases are done, of how many
 #[must_use]
-pub fn verify(directory: Directory, filter: &Filter, device: &Device) -> Report {
+pub fn verify(
+    directory: Directory,
+    filter: &Filter,
+    device: &Device,
+    progress: impl FnMut(usize, usize),
+) -> Report {
     let fixture = Fixture::new(directory, device.clone().autodiff(), FloatDType::F32);
-    run(&fixture.directory, filter, |case| {
+    run(&fixture.directory, filter, progress, |case| {
         verify_case(&fixture, case).map_err(|error| into_model(&fixture, error))
     })
 }
@@ -83,7 +103,9 @@ fn verify_case(fixture: &Fixture, case: &Case) -> crate::Result<Verdict> {
         "dataset_sample" => dataset::sample(fixture, case),
         "train" => train::train(fixture, case),
         "train_trainer_log" => train::trainer_log(fixture, case),
-        kind if is_training_kind(kind) => Ok(Verdict::Skipped("this build does not know the kind".into())),
+        kind if is_training_kind(kind) => {
+            Err(fixture.directory.error("this build does not know the kind").into())
+        }
         _ => Ok(Verdict::Skipped("run by `parrot verify`".into())),
     }
 }

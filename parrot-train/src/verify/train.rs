@@ -101,16 +101,19 @@ struct LogLine {
 pub(super) fn trainer_log(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let LogCase { checkpoint, logs, projector_norm_after } = fixture.directory.fields(case)?;
     let same_run = |other: &&Case| {
-        // train_stage1_hf_trainer logs the run of train_stage1_….
-        let stage = case.id.split('_').take(2);
-        other.kind == "train" && other.id.split('_').take(2).eq(stage)
+        // …train_stage1_hf_trainer logs the run of …train_stage1_….
+        let stage = |id: &str| id.split('_').find(|part| part.starts_with("stage")).map(str::to_string);
+        other.kind == "train" && stage(&other.id) == stage(&case.id)
     };
-    let described = fixture.directory.cases().iter().filter(same_run).find_map(|other| {
-        let fields: TrainCase = fixture.directory.fields(other).ok()?;
-        (fields.checkpoint == checkpoint && fields.grad_accum == 1).then_some((other, fields))
-    });
+    let mut described = None;
+    for other in fixture.directory.cases().iter().filter(same_run) {
+        let fields: TrainCase = fixture.directory.fields(other)?;
+        if fields.checkpoint == checkpoint && fields.grad_accum == 1 {
+            described.get_or_insert((other, fields));
+        }
+    }
     let Some((other, fields)) = described else {
-        return Ok(Verdict::Skipped("no `train` case describes the same run".into()));
+        return Err(fixture.directory.error("no `train` case describes the same run").into());
     };
     let run = repeat(fixture, other, &fields)?;
     let mut checks = fixture.checks();

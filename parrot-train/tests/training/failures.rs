@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use parrot_train::data::{Dataset, TrainingSample};
+use parrot_train::optim::AdamWConfig;
+use parrot_train::step::Part;
 use parrot_train::trainer::Stage;
 use parrot_train::{Error, Result};
 
@@ -227,14 +229,39 @@ fn a_stage_that_cannot_be_trained_is_refused() {
         ),
         (
             Stage { learning_rate: f64::NAN, ..stage() },
-            "setting `learning_rate` should be a number, found NaN",
+            "setting `learning_rate` should be a number from 0 up, found NaN",
         ),
         (
+            Stage { max_grad_norm: Some(-1.0), ..stage() },
+            "setting `max_grad_norm` should be a number above 0, found -1",
+        ),
+        (Stage { warmup_ratio: 1.5, ..stage() }, "setting `warmup_ratio` should be from 0 to 1, found 1.5"),
+        (
+            Stage { optimizer: AdamWConfig { beta2: 1.0, ..AdamWConfig::default() }, ..stage() },
+            "setting `beta2` should be from 0 to below 1, found 1",
+        ),
+        (Stage { max_length: Some(0), ..stage() }, "setting `max_length` should be at least 1, found 0"),
+        (
             Stage { micro_batch_size: 8, ..stage() },
-            "setting `batch_size` should be between 1 and the dataset's 7 samples, found 8",
+            "setting `micro_batch_size` should be between 1 and the dataset's 7 samples, found 8",
         ),
     ];
     for (stage, expected) in cases {
         assert_eq!(refused(stage), expected);
     }
+}
+
+#[test]
+fn samples_that_reach_nothing_that_learns_are_an_error_only_when_a_step_has_no_others() {
+    let projector = Stage { trainable: [Part::Projector].into(), steps: 2, ..stage() };
+    let without_pictures = || -> Vec<_> {
+        let mut samples = samples();
+        samples.retain(|sample| sample.pixels.is_empty());
+        samples.iter().chain(&samples).cloned().collect()
+    };
+    let error = TestRun::new().train_with(&projector, without_pictures(), |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("no sample of the step reaches a part that learns"), "{error}");
+    // Micro-batches of one: some have no picture, every step has one that has.
+    let one_by_one = Stage { micro_batch_size: 1, accumulation: 4, ..projector };
+    TestRun::new().train(&one_by_one).unwrap();
 }

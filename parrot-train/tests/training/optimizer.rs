@@ -60,6 +60,22 @@ fn two_steps_with_and_without_weight_decay() {
     }
 }
 
+/// A parameter that has waited for its first gradient starts as one that had it at once.
+#[test]
+fn updates_are_counted_for_each_parameter() {
+    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let mut late = pair([2.0, -1.0], DType::F32);
+    for _ in 0..9 {
+        let mut gradients = GradientsParams::new();
+        gradients.register(late.still.id, Tensor::<2>::zeros([1, 2], &device().inner()));
+        late = optimizer.step(late, gradients, 0.1, None);
+    }
+    let gradients = gradient(&late, [0.5, -0.25]);
+    late = optimizer.step(late, gradients, 0.1, None);
+    assert_close(&values(late.moving.val()), [1.9, -0.9]);
+    assert_eq!((optimizer.state()["moving"].steps, optimizer.state()["still"].steps), (1, 10));
+}
+
 /// Every update is less than half of what the parameter's own precision can tell from 1.
 #[test]
 fn small_updates_of_half_precision_parameters_add_up() {
