@@ -42,6 +42,7 @@ struct ReadmeExamples;
 
 mod engine;
 mod error;
+pub mod eval;
 mod generate;
 mod sampling;
 mod stop;

@@ -5,6 +5,7 @@
 mod ask;
 mod chat;
 mod devices;
+mod eval;
 mod inspect;
 mod options;
 mod progress;
@@ -31,6 +32,7 @@ enum Command {
     Ask(ask::Args),
     Chat(chat::Args),
     Devices(devices::Args),
+    Eval(eval::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
 }
@@ -42,6 +44,7 @@ Examples:
   parrot chat photo.jpg
   parrot inspect parrot-7b
   parrot verify assets/golden
+  parrot eval --data mmmb_tr.tsv --protocol paper-2024-06
   parrot devices
 
 Models:
@@ -61,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Chat(args) => chat::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Devices(args) => devices::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => verify::run(&args),
     };

@@ -1,0 +1,473 @@
+//! `parrot eval`: benchmarks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::module::Module;
+use burn::prelude::*;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use parrot_infer::Parrot;
+use parrot_infer::eval::{
+    self, Asked, Asker, Assigned, Benchmark, Conditions, Dataset, DatasetResult, GenerateOptions, Job,
+    Journal, MmBench, Mme, Mmmb, ModelInfo, Outcome, PictureStore, Pope, PredictionFile, Problem, Protocol,
+    Report, ReportPage, RunAs, WrongAnswer,
+};
+use sha2::{Digest, Sha256};
+
+use super::options::{ModelOptions, find_model};
+use super::terminal::print_notice;
+
+/// Measure a model on MMMB, MMBench, POPE and MME, or score answers that another program gave
+///
+/// Reads the published TSV files. Numbers on MMMB exist under three incompatible protocols, so each is computed under its
+/// name: paper-2024-06 counts a yes/no pair as one question, kit-2024-08 and kit-2026-08 (VLMEvalKit) count rows. The
+/// tables go to stdout; predictions, results.json, results.md and report.html to the folder --out, where an interrupted run
+/// goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Benchmark files, or folders of them
+    #[arg(long, value_name = "TSV_OR_DIR", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+    /// Whose rules: paper-2024-06, kit-2024-08, kit-2026-08 or all
+    #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_protocol)]
+    protocol: Protocols,
+    /// Prompts end as when files are run by their own names or as a collection [default: as the protocol's users did]
+    #[arg(long, value_name = "NAME")]
+    run_as: Option<RunAsName>,
+    /// What the files are, where their names do not say so
+    #[arg(long, value_name = "NAME")]
+    benchmark: Option<BenchmarkName>,
+    /// Only print the prompts, a JSON object per line
+    #[arg(long, conflicts_with_all = ["score", "out"])]
+    prompts_only: bool,
+    /// With --prompts-only: the prompts of Parrot, or of models that bring none of their own
+    #[arg(long, value_name = "MODEL", default_value = "parrot", requires = "prompts_only")]
+    prompts_for: AskerName,
+    /// Score these answers (.tsv, .xlsx or .jsonl with index and prediction) instead of asking a model
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    score: Vec<PathBuf>,
+    /// Where results go [default: runs/eval/MODEL; with --score nowhere]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print results.json instead of the tables
+    #[arg(long, conflicts_with = "prompts_only")]
+    json: bool,
+    /// Wrong answers in the report
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    wrong: usize,
+    /// Questions computed at the same time
+    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().batch_size)]
+    batch_size: usize,
+    /// Pictures whose features are kept; more find longer runs of questions of equal length
+    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().pictures)]
+    pictures: usize,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().max_new_tokens)]
+    max_new_tokens: usize,
+    /// Save pictures as JPEG and read them again first, as the kits do
+    #[arg(long)]
+    jpeg_roundtrip: bool,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot eval --data ~/LMUData --model AIDC-AI/Parrot-7B
+  parrot eval --data mmmb_en.tsv mmmb_tr.tsv --protocol kit-2026-08
+  parrot eval --data mmmb_tr.tsv --protocol paper-2024-06 --prompts-only > prompts.jsonl
+  parrot eval --data mmmb_tr.tsv --score InternVL_MMMB_tr.xlsx --json";
+
+/// What `--protocol` names.
+#[derive(Debug, Clone)]
+struct Protocols(Vec<Protocol>);
+
+fn parse_protocol(name: &str) -> Result<Protocols, String> {
+    match name {
+        "all" => Ok(Protocols(Protocol::ALL.into())),
+        name => Ok(Protocols(vec![name.parse::<Protocol>().map_err(|error| format!("{error}, all"))?])),
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RunAsName {
+    Dataset,
+    Collection,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AskerName {
+    Parrot,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BenchmarkName {
+    Mmmb,
+    Mmbench,
+    Pope,
+    Mme,
+}
+
+impl BenchmarkName {
+    fn to_library(self) -> Arc<dyn Benchmark> {
+        match self {
+            Self::Mmmb => Arc::new(Mmmb),
+            Self::Mmbench => Arc::new(MmBench),
+            Self::Pope => Arc::new(Pope),
+            Self::Mme => Arc::new(Mme),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let datasets = args.datasets()?;
+    if args.prompts_only {
+        return args.print_prompts(&datasets);
+    }
+    let finished =
+        if args.score.is_empty() { args.ask(&datasets)? } else { args.read_predictions(&datasets)? };
+    say_problems(&finished.report.problems);
+    let mut stdout = io::stdout();
+    let (json, markdown) = (finished.report.to_json()?, finished.report.to_markdown());
+    if let Some(out) = &finished.out {
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        let page = ReportPage::new(&finished.report, &finished.wrong, finished.wrong_in_all).render()?;
+        for (name, text) in [("results.json", &json), ("results.md", &markdown), ("report.html", &page)] {
+            write(&out.join(name), text)?;
+        }
+        print_notice(&format!("results are in {}", out.display()));
+    }
+    writeln!(stdout, "{}", if args.json { json } else { markdown }.trim_end())?;
+    Ok(())
+}
+
+impl Args {
+    fn datasets(&self) -> Result<Vec<Dataset>> {
+        let mut files = Vec::new();
+        for path in &self.data {
+            if path.is_dir() {
+                files.extend(tables_in(path)?);
+            } else {
+                files.push(path.clone());
+            }
+        }
+        let benchmark = self.benchmark.map(BenchmarkName::to_library);
+        let mut pictures = PictureStore::default();
+        let mut datasets = Vec::with_capacity(files.len());
+        for file in &files {
+            datasets.push(match &benchmark {
+                Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut pictures)?,
+                None => Dataset::open(file, &mut pictures)?,
+            });
+        }
+        let mut names = BTreeSet::new();
+        for dataset in &datasets {
+            let is_new = names.insert(dataset.id.to_ascii_lowercase());
+            ensure!(is_new, "there are two files of the dataset {}", dataset.id);
+        }
+        Ok(datasets)
+    }
+
+    fn run_as(&self, protocol: Protocol) -> RunAs {
+        match self.run_as {
+            Some(RunAsName::Dataset) => RunAs::Dataset,
+            Some(RunAsName::Collection) => RunAs::Collection,
+            None => protocol.usual_run_as(),
+        }
+    }
+
+    /// The different names that the protocols run datasets under.
+    fn names(&self) -> Vec<RunAs> {
+        let mut names: Vec<RunAs> = Vec::new();
+        for protocol in &self.protocol.0 {
+            let name = self.run_as(*protocol);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn print_prompts(&self, datasets: &[Dataset]) -> Result<()> {
+        let asker = match self.prompts_for {
+            AskerName::Parrot => Asker::Parrot,
+            AskerName::Other => Asker::Other,
+        };
+        let names = self.names();
+        let [run_as] = *names.as_slice() else {
+            bail!("the protocols ask differently; choose one with --protocol, or the prompts with --run-as");
+        };
+        let mut stdout = io::BufWriter::new(io::stdout().lock());
+        for dataset in datasets {
+            for row in &dataset.rows {
+                let prompt = dataset.prompt(row, run_as, asker);
+                let line = serde_json::json!({"dataset": dataset.id, "index": row.index, "prompt": prompt});
+                writeln!(stdout, "{line}")?;
+            }
+        }
+        stdout.flush()?;
+        say_problems(datasets.iter().flat_map(|dataset| &dataset.problems));
+        Ok(())
+    }
+
+    /// Scores what other programs answered.
+    fn read_predictions(&self, datasets: &[Dataset]) -> Result<Finished> {
+        let files: Vec<PredictionFile> =
+            self.score.iter().map(|file| PredictionFile::read(file)).collect::<Result<_, _>>()?;
+        let name = self.score[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut scores = Scores::new(self.out.clone());
+        scores.problems.extend(files.iter().flat_map(|file| file.problems.clone()));
+        for dataset in datasets {
+            let assigned = eval::assign(dataset, &files, datasets.len() == 1);
+            ensure!(
+                assigned.of_rows.iter().any(|texts| !texts.is_empty()),
+                "{}: no prediction is for {}; files are matched by a column dataset, by a name like \
+                 MODEL_{}.xlsx, or by there being one dataset only",
+                files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
+                dataset.id,
+                dataset.id
+            );
+            for (number, protocol) in self.protocol.0.iter().enumerate() {
+                let wrong = if number == 0 { self.wrong.div_ceil(datasets.len()) } else { 0 };
+                scores.add(dataset, &assigned, *protocol, wrong, |_| ());
+            }
+            scores.problems.extend(dataset.problems.iter().chain(&assigned.problems).cloned());
+        }
+        Ok(scores.finish(ModelInfo { name, ..ModelInfo::default() }, None))
+    }
+
+    /// Asks a model, or goes on asking it, and scores what it says.
+    fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
+        let folder = find_model(self.model.model.as_deref())?;
+        let parrot = self.model.load()?.remember_pictures(self.pictures);
+        let info = model_info(&parrot, &folder)?;
+        let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
+        fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+        let conditions = Conditions {
+            model_sha256: info.sha256.clone().unwrap_or_default(),
+            dtype: info.dtype.clone().unwrap_or_default(),
+            max_new_tokens: self.max_new_tokens,
+            jpeg_roundtrip: self.jpeg_roundtrip,
+        };
+        let mut journal = Journal::open(&out.join("answers.jsonl"), &conditions)?;
+        let options = GenerateOptions {
+            batch_size: self.batch_size,
+            pictures: self.pictures,
+            max_new_tokens: self.max_new_tokens,
+            jpeg_roundtrip: self.jpeg_roundtrip,
+        };
+        let jobs = eval::jobs(datasets, &self.names());
+        let mut progress = Progress::new(datasets, self.protocol.0[0], jobs.len());
+        let started = Instant::now();
+        eval::generate(&parrot, datasets, &jobs, &options, &mut journal, |batch, journal, is_new| {
+            progress.show(batch, journal, is_new);
+            true
+        })?;
+        let asked = Asked {
+            run_as: self.protocol.0.iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
+            max_new_tokens: self.max_new_tokens,
+            jpeg_roundtrip: self.jpeg_roundtrip,
+            batch_size: self.batch_size,
+            questions: progress.asked,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        progress.bar.finish_and_clear();
+        self.score_answers(datasets, &journal, info, asked, out)
+    }
+
+    fn score_answers(
+        &self,
+        datasets: &[Dataset],
+        journal: &Journal,
+        info: ModelInfo,
+        asked: Asked,
+        out: PathBuf,
+    ) -> Result<Finished> {
+        let mut scores = Scores::new(Some(out.clone()));
+        for dataset in datasets {
+            scores.problems.extend(dataset.problems.iter().cloned());
+            let mut known: Vec<Problem> = Vec::new();
+            for (number, protocol) in self.protocol.0.iter().enumerate() {
+                let answers = eval::answers(dataset, self.run_as(*protocol), journal);
+                let folder = out.join(protocol.id());
+                fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                let file = folder.join(format!("{}_{}", info.name, dataset.id));
+                eval::write_tsv(&with_ending(&file, "tsv"), dataset, &answers.assigned.of_rows)?;
+                eval::write_xlsx(&with_ending(&file, "xlsx"), dataset, &answers.assigned.of_rows)?;
+                let wrong = if number == 0 { self.wrong.div_ceil(datasets.len()) } else { 0 };
+                scores.add(dataset, &answers.assigned, *protocol, wrong, |result| {
+                    result.prompts_sha256 = Some(answers.prompts_sha256.clone());
+                    result.expert_weights.clone_from(&answers.expert_weights);
+                });
+                let new = answers.assigned.problems.into_iter().filter(|problem| !known.contains(problem));
+                known.extend(new.collect::<Vec<_>>());
+            }
+            scores.problems.extend(known);
+        }
+        Ok(scores.finish(info, Some(asked)))
+    }
+}
+
+/// Results as they come together.
+struct Scores {
+    results: Vec<DatasetResult>,
+    problems: Vec<Problem>,
+    wrong: Vec<WrongAnswer>,
+    wrong_in_all: usize,
+    out: Option<PathBuf>,
+}
+
+/// Results with everything that is written about them.
+struct Finished {
+    report: Report,
+    wrong: Vec<WrongAnswer>,
+    wrong_in_all: usize,
+    out: Option<PathBuf>,
+}
+
+impl Scores {
+    fn new(out: Option<PathBuf>) -> Self {
+        Self { results: Vec::new(), problems: Vec::new(), wrong: Vec::new(), wrong_in_all: 0, out }
+    }
+
+    /// Scores a dataset in a protocol; up to `wrong` wrong answers are kept for the report.
+    fn add(
+        &mut self,
+        dataset: &Dataset,
+        assigned: &Assigned,
+        protocol: Protocol,
+        wrong: usize,
+        complete: impl FnOnce(&mut DatasetResult),
+    ) {
+        let mut scored = eval::score(dataset, assigned, protocol);
+        complete(&mut scored.result);
+        if wrong > 0 {
+            self.wrong.extend(eval::wrong_answers(&scored, assigned, wrong));
+            self.wrong_in_all += scored.judged.iter().filter(|it| !it.verdict.right).count();
+        }
+        self.results.push(scored.result);
+    }
+
+    fn finish(self, model: ModelInfo, asked: Option<Asked>) -> Finished {
+        let report = Report::new(model, asked, self.results, self.problems);
+        Finished { report, wrong: self.wrong, wrong_in_all: self.wrong_in_all, out: self.out }
+    }
+}
+
+/// A bar over questions with the share of right answers so far.
+struct Progress<'a> {
+    datasets: &'a [Dataset],
+    protocol: Protocol,
+    bar: ProgressBar,
+    right: usize,
+    judged: usize,
+    asked: usize,
+}
+
+impl<'a> Progress<'a> {
+    fn new(datasets: &'a [Dataset], protocol: Protocol, questions: usize) -> Self {
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} questions, {msg}{eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(questions as u64).with_style(style);
+        Self { datasets, protocol, bar, right: 0, judged: 0, asked: 0 }
+    }
+
+    fn show(&mut self, batch: &[&Job], journal: &Journal, is_new: bool) {
+        for job in batch {
+            let Some(Outcome::Answer { text, .. }) = journal.get(&job.id).map(|record| &record.outcome)
+            else {
+                continue;
+            };
+            let dataset = &self.datasets[job.dataset];
+            let text = eval::through_spreadsheet(&eval::post_process(&job.prompt, text));
+            let verdict = dataset.benchmark.judge(&dataset.rows[job.row], &text, self.protocol);
+            self.right += usize::from(verdict.right);
+            self.judged += 1;
+        }
+        // What was answered before says nothing about how long the rest takes.
+        if is_new && self.asked == 0 {
+            self.bar.reset_eta();
+        }
+        self.asked += if is_new { batch.len() } else { 0 };
+        self.bar.inc(batch.len() as u64);
+        self.bar.set_message(format!("{:.1} % right so far, ", eval::percent(self.right, self.judged)));
+    }
+}
+
+/// What tells this model's results from another's.
+fn model_info(parrot: &Parrot, folder: &Path) -> Result<ModelInfo> {
+    let name = folder.canonicalize().unwrap_or_else(|_| folder.into());
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let device = parrot.network().devices().first().map(|device| format!("{device:?}"));
+    let ids: Tensor<1, Int> =
+        Tensor::zeros([1], &parrot.network().devices().first().cloned().unwrap_or_default());
+    let dtype = format!("{:?}", parrot.network().language_model.embed(ids).dtype()).to_lowercase();
+    Ok(ModelInfo { name, sha256: Some(hash_model(folder)?), dtype: Some(dtype), device })
+}
+
+/// SHA-256 over the names and contents of everything in a model's folder that an answer depends on.
+fn hash_model(folder: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        let ending = path.extension().unwrap_or_default();
+        if path.is_file() && (ending == "safetensors" || ending == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut hasher = Sha256::new();
+    for file in files {
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        let mut content = Sha256::new();
+        let mut opened = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        io::copy(&mut opened, &mut content).with_context(|| format!("cannot read {}", file.display()))?;
+        hasher.update(content.finalize());
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The TSV files of a folder, by name.
+fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+    let mut tables: Vec<PathBuf> = paths.into_iter().filter(is_table).collect();
+    ensure!(!tables.is_empty(), "there is no .tsv file in {}", folder.display());
+    tables.sort();
+    Ok(tables)
+}
+
+/// The first few problems on stderr, and how many there are of each kind.
+fn say_problems<'p>(problems: impl IntoIterator<Item = &'p Problem>) {
+    const SHOWN: usize = 10;
+    let problems: Vec<&Problem> = problems.into_iter().collect();
+    for problem in problems.iter().take(SHOWN) {
+        print_notice(&problem.to_string());
+    }
+    if problems.len() > SHOWN {
+        let counts: BTreeMap<_, _> = eval::count_problems(problems.iter().copied());
+        let more = problems.len() - SHOWN;
+        print_notice(&format!("and {more} more problems, in all {}", eval::problem_counts(&counts)));
+    }
+}
+
+/// `Path::with_extension` would take `Parrot-1.5_MMMB` for `Parrot-1` with an ending.
+fn with_ending(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_os_string();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}

@@ -1,0 +1,251 @@
+//! Answers as they are given, on disk: what a run that was interrupted goes on from.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::dataset::hex;
+use super::table::read_bytes;
+use crate::{Error, Result};
+
+/// What answers depend on besides prompt and picture. A file of answers that were given under other conditions is
+/// not continued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// SHA-256 over the model's files.
+    pub model_sha256: String,
+    /// What its weights are held in.
+    pub dtype: String,
+    /// Tokens of an answer at most.
+    pub max_new_tokens: usize,
+    /// Whether pictures were saved as JPEG and read again first.
+    pub jpeg_roundtrip: bool,
+}
+
+/// An answer, as a line of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// SHA-256 of prompt and picture: [`question_id`].
+    pub id: String,
+    /// A dataset that asks it.
+    pub dataset: String,
+    /// The index of a row that asks it.
+    pub index: String,
+    /// The answer as generated, or why there is none.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The answer.
+    Answer {
+        /// As generated, special tokens left out.
+        text: String,
+        /// Its tokens.
+        tokens: usize,
+        /// The weight of each expert.
+        #[serde(default)]
+        routing: Vec<f32>,
+    },
+    /// Why it could not be asked.
+    Refused(String),
+}
+
+/// What tells questions apart: the same words about the same picture need no second answer, whichever protocol
+/// or dataset asks.
+#[must_use]
+pub fn question_id(prompt: &str, picture: &[u8; 32]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hasher = Sha256::new();
+    hasher.update(picture);
+    hasher.update(prompt);
+    hex(&hasher.finalize())
+}
+
+/// The file, one JSON object per line, the first one [`Conditions`]; lines are only ever added.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    records: HashMap<String, Answered>,
+}
+
+impl Journal {
+    /// Opens the file, or begins it.
+    ///
+    /// What an interruption left half written, at the end, is removed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or written, was made under other conditions, or is broken elsewhere than at
+    /// its end.
+    pub fn open(path: &Path, conditions: &Conditions) -> Result<Self> {
+        let bytes = if path.is_file() { read_bytes(path)? } else { Vec::new() };
+        // Whole lines only.
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let refuse = |line, problem: String| Error::Table { file: path.into(), line: Some(line), problem };
+        let mut records = HashMap::new();
+        for (number, line) in
+            (1..).zip(bytes[..end].split(|byte| *byte == b'\n')).filter(|(_, line)| !line.is_empty())
+        {
+            if number == 1 {
+                let found: Conditions = serde_json::from_slice(line)
+                    .map_err(|error| refuse(1, format!("no conditions of a run: {error}")))?;
+                if found != *conditions {
+                    return Err(refuse(1, differences(conditions, &found)));
+                }
+                continue;
+            }
+            let record: Answered = serde_json::from_slice(line)
+                .map_err(|error| refuse(number, format!("no answer: {error}")))?;
+            records.insert(record.id.clone(), record);
+        }
+        let io =
+            |action| move |source| Error::from(parrot_model::Error::Io { action, path: path.into(), source });
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(io("write"))?;
+        file.set_len(end as u64).map_err(io("write"))?;
+        file.seek(SeekFrom::End(0)).map_err(io("write"))?;
+        let mut journal = Self { path: path.into(), file, records };
+        if end == 0 {
+            journal.append(&[serde_json::to_string(conditions)])?;
+        }
+        Ok(journal)
+    }
+
+    /// The answer to a question, if there is one.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Answered> {
+        self.records.get(id)
+    }
+
+    /// Answers so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Adds answers, in one write.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn add(&mut self, records: Vec<Answered>) -> Result<()> {
+        self.append(&records.iter().map(serde_json::to_string).collect::<Vec<_>>())?;
+        self.records.extend(records.into_iter().map(|record| (record.id.clone(), record)));
+        Ok(())
+    }
+
+    fn append(&mut self, lines: &[serde_json::Result<String>]) -> Result<()> {
+        let io = |source| {
+            Error::from(parrot_model::Error::Io { action: "write", path: self.path.clone(), source })
+        };
+        let mut text = String::new();
+        for line in lines {
+            text += line.as_ref().map_err(|error| io(std::io::Error::other(error.to_string())))?;
+            text.push('\n');
+        }
+        self.file.write_all(text.as_bytes()).and_then(|()| self.file.flush()).map_err(io)
+    }
+}
+
+fn differences(expected: &Conditions, found: &Conditions) -> String {
+    let of = |name, expected: String, found: String| {
+        (expected != found).then(|| format!("{name} should be {expected}, found {found}"))
+    };
+    let short = |hash: &str| hash.chars().take(12).collect::<String>();
+    let parts: Vec<String> = [
+        of("the model's hash", short(&expected.model_sha256), short(&found.model_sha256)),
+        of("dtype", expected.dtype.clone(), found.dtype.clone()),
+        of("max_new_tokens", expected.max_new_tokens.to_string(), found.max_new_tokens.to_string()),
+        of("jpeg_roundtrip", expected.jpeg_roundtrip.to_string(), found.jpeg_roundtrip.to_string()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    format!("these answers are of another run: {}; choose another folder", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions() -> Conditions {
+        Conditions {
+            model_sha256: "ab".repeat(32),
+            dtype: "f32".into(),
+            max_new_tokens: 8,
+            jpeg_roundtrip: false,
+        }
+    }
+
+    fn record(id: &str) -> Answered {
+        let outcome = Outcome::Answer { text: "A\n\"猫\"".into(), tokens: 3, routing: vec![0.5, 0.25] };
+        Answered { id: id.into(), dataset: "d".into(), index: "1".into(), outcome }
+    }
+
+    #[test]
+    fn what_was_answered_is_there_again_and_half_a_line_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.jsonl");
+        let mut journal = Journal::open(&path, &conditions()).unwrap();
+        let refused = Answered { outcome: Outcome::Refused("too long".into()), ..record("b") };
+        journal.add(vec![record("a"), refused.clone()]).unwrap();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], b"{\"id\": \"c\", \"ans"].concat()).unwrap();
+
+        let mut journal = Journal::open(&path, &conditions()).unwrap();
+        assert_eq!(
+            (journal.get("a"), journal.get("b"), journal.get("c")),
+            (Some(&record("a")), Some(&refused), None)
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        journal.add(vec![record("c")]).unwrap();
+        assert_eq!(Journal::open(&path, &conditions()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn another_models_answers_are_not_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.jsonl");
+        Journal::open(&path, &conditions()).unwrap();
+        let other = Conditions { dtype: "f16".into(), max_new_tokens: 9, ..conditions() };
+        let error = Journal::open(&path, &other).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "answers.jsonl line 1: these answers are of another run: dtype should be f16, found f32, \
+                 max_new_tokens should be 9, found 8; choose another folder"
+            ),
+            "{error}"
+        );
+        std::fs::write(&path, "hello\n").unwrap();
+        assert!(
+            Journal::open(&path, &conditions()).unwrap_err().to_string().contains("no conditions of a run")
+        );
+    }
+
+    #[test]
+    fn words_and_picture_tell_questions_apart() {
+        let ids = [question_id("a", &[0; 32]), question_id("b", &[0; 32]), question_id("a", &[1; 32])];
+        assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
+        assert_eq!(ids[0].len(), 64);
+    }
+}

@@ -1,0 +1,102 @@
+//! The published files (evaluation protocol §1).
+
+use serde::Serialize;
+
+/// A language that the benchmarks exist in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Language {
+    En,
+    Zh,
+    Pt,
+    Ar,
+    Tr,
+    Ru,
+}
+
+impl Language {
+    /// In the paper's order.
+    pub const ALL: [Self; 6] = [Self::En, Self::Zh, Self::Pt, Self::Ar, Self::Tr, Self::Ru];
+
+    /// Its ISO 639-1 code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Zh => "zh",
+            Self::Pt => "pt",
+            Self::Ar => "ar",
+            Self::Tr => "tr",
+            Self::Ru => "ru",
+        }
+    }
+
+    /// The language that a file's name ends with: `mmmb_tr`, and `_cn` as well as `_zh` for Chinese.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (_, code) = name.rsplit_once('_')?;
+        let code = code.to_ascii_lowercase();
+        let code = if code == "cn" { "zh" } else { &code };
+        Self::ALL.into_iter().find(|language| language.code() == code)
+    }
+}
+
+/// A published file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownFile {
+    /// The dataset's name in VLMEvalKit.
+    pub id: &'static str,
+    /// MD5 of its file, in lower-case hexadecimal digits.
+    pub md5: &'static str,
+}
+
+const fn known(id: &'static str, md5: &'static str) -> KnownFile {
+    KnownFile { id, md5 }
+}
+
+/// All of them; the file of `MMMB_ar` is `mmmb_ar.tsv`.
+pub const KNOWN_FILES: [KnownFile; 14] = [
+    known("MMMB_ar", "f3a18b6385f1d9701840aa42de27aead"),
+    known("MMMB_cn", "13ed82fa89730037292fcaa27f08f430"),
+    known("MMMB_en", "1cd781a71ec5a2983c090b84105d6a01"),
+    known("MMMB_pt", "548ea2b3bb2da991790386f0015d30d1"),
+    known("MMMB_ru", "ce1cc8a0533425ab0d86b326ebfc2984"),
+    known("MMMB_tr", "0733739d43090327975294292bc5cd67"),
+    known("MMBench_dev_ar", "4271b4a0d0200e1a86380a878e0d64a4"),
+    known("MMBench_dev_cn", "2ed5135326fed02c8e51ea50dda8222f"),
+    known("MMBench_dev_en", "d9ab776fc018b3d45785e9a5c23431c2"),
+    known("MMBench_dev_pt", "4ddfbcd27ef12444b908c03831cd0295"),
+    known("MMBench_dev_tr", "4fab39d501389d3d6cc90264bb708f11"),
+    known("MMBench_dev_ru", "5ba1171ff2e68f80637bf78349e402a5"),
+    known("POPE", "c12f5acb142f2ef1f85a26ba2fbe41d5"),
+    known("MME", "b36b43c3f09801f5d368627fb92187c3"),
+];
+
+/// The published file of this name without its ending, whatever its letter case.
+#[must_use]
+pub fn known_file(stem: &str) -> Option<&'static KnownFile> {
+    KNOWN_FILES.iter().find(|known| known.id.eq_ignore_ascii_case(stem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_which_file_and_language_it_is() {
+        assert_eq!(known_file("mmmb_tr").unwrap().id, "MMMB_tr");
+        assert_eq!(known_file("MME").unwrap().id, "MME");
+        assert!(known_file("mini_mmmb_tr").is_none());
+        for (name, language) in [
+            ("mmbench_dev_cn", Some(Language::Zh)),
+            ("MMMB_zh", Some(Language::Zh)),
+            ("mini_mmmb_ar", Some(Language::Ar)),
+            ("POPE", None),
+            ("my_set", None),
+        ] {
+            assert_eq!(Language::of_name(name), language, "{name}");
+        }
+        assert!(KNOWN_FILES.iter().all(|known| known.md5.len() == 32));
+    }
+}

@@ -1,0 +1,82 @@
+//! Benchmarks: reading their files, asking a model, scoring answers, reporting.
+//!
+//! Numbers on MMMB have been published under three incompatible [`Protocol`]s; each is implemented under its name,
+//! without a judge model, and every result says which one it is. The steps:
+//!
+//! - [`Dataset::open`] reads a TSV file as pandas does, pictures included;
+//! - [`Dataset::prompt`] is what a model is asked, byte for byte; [`jobs`] and [`generate`] ask;
+//! - [`score`] reads the answers and counts them; [`Report`] puts several datasets together.
+//!
+//! Files that other programs asked can be scored ([`PredictionFile`], [`assign`]). Whatever is wrong with a row is a
+//! [`Problem`] with its file and line; the row stays in the denominator.
+//!
+//! ```
+//! use parrot_infer::eval::{Asker, Dataset, PictureStore, PredictionFile, Protocol, assign, score};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let data = folder.path().join("mmmb_tr.tsv");
+//! # let answers = folder.path().join("other_mmmb_tr.jsonl");
+//! # let picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+//! # std::fs::write(&data, format!("index\timage\tquestion\tA\tB\tanswer\n1\t{picture}\tBu kedi mi?\tEvet\tHayır\tA\n"))?;
+//! # std::fs::write(&answers, "{\"index\": 1, \"prediction\": \"Evet.\"}\n")?;
+//! let dataset = Dataset::open(&data, &mut PictureStore::default())?;
+//! let protocol = Protocol::Paper2024_06;
+//! let prompt = dataset.prompt(&dataset.rows[0], protocol.usual_run_as(), Asker::Parrot);
+//! assert!(prompt.ends_with("Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin."));
+//!
+//! let predictions = PredictionFile::read(&answers)?;
+//! let scored = score(&dataset, &assign(&dataset, &[predictions], true), protocol);
+//! assert_eq!(scored.result.headline(), 100.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod benchmark;
+mod choice;
+mod dataset;
+mod extract;
+mod generate;
+mod html;
+mod journal;
+mod known;
+mod mmbench;
+mod mme;
+mod mmmb;
+mod picture;
+mod pope;
+mod post_process;
+mod predictions;
+mod problem;
+mod prompt;
+mod protocol;
+mod published;
+mod report;
+mod row;
+mod score;
+mod table;
+mod yes_no;
+
+pub use benchmark::{Benchmark, How, Judged, Level, Score, Verdict, percent};
+pub use dataset::Dataset;
+pub use extract::{Extracted, Extractor, extract};
+pub use generate::{Answers, GenerateOptions, Job, answers, batches, generate, jobs};
+pub use html::{ReportPage, WrongAnswer, wrong_answers};
+pub use journal::{Answered, Conditions, Journal, Outcome, question_id};
+pub use known::{KNOWN_FILES, KnownFile, Language, known_file};
+pub use mmbench::MmBench;
+pub use mme::Mme;
+pub use mmmb::Mmmb;
+pub use picture::{EncodedPicture, LONGEST_REFERENCE, PictureStore};
+pub use pope::Pope;
+pub use post_process::post_process;
+pub use predictions::{
+    Assigned, Prediction, PredictionFile, assign, through_spreadsheet, write_tsv, write_xlsx,
+};
+pub use problem::{Problem, ProblemKind, count_problems};
+pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, multiple_choice, yes_or_no};
+pub use protocol::{Grouping, Protocol, RunAs};
+pub use published::{Published, published};
+pub use report::{Asked, Collection, ModelInfo, Report, Versions, problem_counts};
+pub use row::{GROUP, Row};
+pub use score::{DatasetResult, Extraction, Scored, score};
+pub use table::{Record, Table, is_missing};
+pub use yes_no::extract_yes_no;

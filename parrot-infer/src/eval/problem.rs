@@ -1,0 +1,104 @@
+//! What is wrong with a benchmark's rows or with predictions, none of which stops an evaluation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// One thing that is wrong, with its place.
+///
+/// The row it is about stays in the denominator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What kind of thing.
+    pub kind: ProblemKind,
+    /// The file's name.
+    pub file: String,
+    /// The line in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The row's index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// What was expected and found.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// Kinds of problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// The file of a known benchmark is not the published one.
+    WrongMd5,
+    /// A row has no index, or one that is no number where rows are grouped by number.
+    BadIndex,
+    /// Two rows have the same index.
+    DuplicateIndex,
+    /// A row has no question.
+    NoQuestion,
+    /// A row has no picture; the kits drop such rows.
+    NoPicture,
+    /// A picture is no base64, no picture, or refers to a row without one.
+    BrokenPicture,
+    /// The expected answer is missing or is none of the options.
+    BadAnswer,
+    /// Rows that belong together are not all there.
+    IncompleteGroup,
+    /// The prompt does not fit the model's context.
+    NotAsked,
+    /// A row has no prediction.
+    NoPrediction,
+    /// A prediction is for no row.
+    UnknownPrediction,
+    /// There is more than one prediction for a row.
+    DuplicatePrediction,
+}
+
+impl ProblemKind {
+    /// In words, e.g. `no picture`.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::WrongMd5 => "not the published file",
+            Self::BadIndex => "bad index",
+            Self::DuplicateIndex => "duplicate index",
+            Self::NoQuestion => "no question",
+            Self::NoPicture => "no picture",
+            Self::BrokenPicture => "broken picture",
+            Self::BadAnswer => "answer is no option",
+            Self::IncompleteGroup => "incomplete group",
+            Self::NotAsked => "could not be asked",
+            Self::NoPrediction => "no prediction",
+            Self::UnknownPrediction => "prediction for no row",
+            Self::DuplicatePrediction => "duplicate prediction",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, " line {line}")?;
+        }
+        if let Some(index) = &self.index {
+            write!(f, " (index {index})")?;
+        }
+        write!(f, ": {}", self.kind.text())?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// How many there are of each kind.
+#[must_use]
+pub fn count_problems<'p>(problems: impl IntoIterator<Item = &'p Problem>) -> BTreeMap<ProblemKind, usize> {
+    let mut counts = BTreeMap::new();
+    for problem in problems {
+        *counts.entry(problem.kind).or_default() += 1;
+    }
+    counts
+}

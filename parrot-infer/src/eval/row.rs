@@ -1,0 +1,90 @@
+//! One question of a benchmark.
+
+use std::sync::Arc;
+
+use super::picture::EncodedPicture;
+
+/// Rows of one group have indices that differ by multiples of this (§1.1).
+pub const GROUP: i64 = 1_000_000;
+
+/// A row of a benchmark's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The line of the file that it begins on.
+    pub line: u64,
+    /// Its index as it is written; empty if there is none.
+    pub index: String,
+    /// Its picture, unless that is missing or broken.
+    pub picture: Option<Arc<EncodedPicture>>,
+    pub(super) columns: Arc<[String]>,
+    pub(super) cells: Vec<Option<String>>,
+}
+
+impl Row {
+    /// The value in a column; `None` where it is missing or there is no such column.
+    #[must_use]
+    pub fn get(&self, column: &str) -> Option<&str> {
+        let at = self.columns.iter().position(|name| name == column)?;
+        self.cells.get(at)?.as_deref()
+    }
+
+    /// The question, empty if there is none.
+    #[must_use]
+    pub fn question(&self) -> &str {
+        self.get("question").unwrap_or_default()
+    }
+
+    /// The expected answer, empty if there is none.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        self.get("answer").unwrap_or_default()
+    }
+
+    /// The options that are there: columns `A` to `Z`.
+    #[must_use]
+    pub fn options(&self) -> Vec<(char, &str)> {
+        let mut name = [0; 4];
+        ('A'..='Z').filter_map(|letter| Some((letter, self.get(letter.encode_utf8(&mut name))?))).collect()
+    }
+
+    /// The index as a number.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        self.index.parse().ok()
+    }
+
+    /// The group that circular and paired scoring put the row in: its index modulo a million.
+    #[must_use]
+    pub fn group(&self) -> Option<i64> {
+        Some(self.number()?.rem_euclid(GROUP))
+    }
+
+    /// Whether it can be asked: it has a question and a picture.
+    #[must_use]
+    pub fn can_be_asked(&self) -> bool {
+        self.picture.is_some() && self.get("question").is_some()
+    }
+
+    /// All columns but the picture with their values, in the file's order.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let pairs = self.columns.iter().zip(&self.cells);
+        pairs.filter(|(name, _)| *name != "image").map(|(name, cell)| (name.as_str(), cell.as_deref()))
+    }
+}
+
+#[cfg(test)]
+impl Row {
+    /// A row of these columns and values, with a picture.
+    pub(super) fn of(cells: &[(&str, &str)]) -> Self {
+        let some = |value: &str| (!super::table::is_missing(value)).then(|| value.to_string());
+        let mut row = Self {
+            line: 2,
+            index: String::new(),
+            picture: Some(Arc::new(EncodedPicture::new(Vec::new()))),
+            columns: cells.iter().map(|(name, _)| (*name).to_string()).collect(),
+            cells: cells.iter().map(|(_, value)| some(value)).collect(),
+        };
+        row.index = row.get("index").unwrap_or_default().into();
+        row
+    }
+}

@@ -1,0 +1,265 @@
+//! `parrot eval` and the library behind it, against values recorded from VLMEvalKit and as a user meets it.
+
+#[path = "eval/common.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parrot_infer::eval::{
+    self, Dataset, DatasetResult, Extractor, Level, PictureStore, PredictionFile, Protocol, extract,
+    extract_yes_no,
+};
+use serde_json::Value;
+
+use common::{error, output, parrot};
+
+fn recorded(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eval").join(name)
+}
+
+fn lines(name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(recorded(name)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn answers_are_read_as_both_kits_read_them() {
+    let cases = lines("extraction.jsonl");
+    assert_eq!(cases.len(), 600);
+    let mut differing = 0;
+    for case in cases {
+        let options: Vec<(char, &str)> = ('A'..)
+            .zip(case["options"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()))
+            .collect();
+        let read = |extractor| match extract(case["prediction"].as_str().unwrap(), &options, extractor) {
+            eval::Extracted::Refusal => "Z".into(),
+            other => other.letter().map_or(Value::Null, |letter| letter.to_string().into()),
+        };
+        assert_eq!(read(Extractor::Fork), case["fork"], "{case}");
+        assert_eq!(read(Extractor::Upstream), case["upstream"], "{case}");
+        differing += usize::from(case["fork"] != case["upstream"]);
+    }
+    assert!(differing > 20, "only {differing} cases tell the kits apart");
+    for case in lines("yes_no.jsonl") {
+        let read = extract_yes_no(case["prediction"].as_str().unwrap());
+        let read = read.map_or("Unknown", |yes| if yes { "Yes" } else { "No" });
+        assert_eq!(read, case["expected"], "{case}");
+    }
+}
+
+/// Scores of a recorded set of predictions, as the kit computes them.
+fn scores(name: &str, tag: &str, protocol: Protocol) -> (DatasetResult, Vec<eval::Score>) {
+    let dataset = Dataset::open(&recorded(&format!("{name}.tsv")), &mut PictureStore::default()).unwrap();
+    assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
+    let file = PredictionFile::read(&recorded(&format!("{name}_{tag}.jsonl"))).unwrap();
+    let scored = eval::score(&dataset, &eval::assign(&dataset, &[file], true), protocol);
+    let as_kit = scored.result.as_kit.clone();
+    assert_eq!(as_kit.is_some(), tag == "part");
+    (scored.result.clone(), as_kit.unwrap_or(scored.result.scores))
+}
+
+fn protocol(id: &str) -> Protocol {
+    id.parse().unwrap()
+}
+
+#[test]
+fn scores_are_those_of_both_kits_missing_and_doubled_answers_included() {
+    let expected: Value =
+        serde_json::from_str(&fs::read_to_string(recorded("expected.json")).unwrap()).unwrap();
+    let mut compared = 0;
+    for (name, by_tag) in expected.as_object().unwrap() {
+        for (tag, by_protocol) in by_tag.as_object().unwrap() {
+            for (id, values) in by_protocol.as_object().unwrap() {
+                // MME's own rating fails where an answer is missing.
+                let Some(values) = values.as_object() else { continue };
+                let (_, scores) = scores(name, tag, protocol(id));
+                let by_name: BTreeMap<String, f64> = scores
+                    .iter()
+                    .filter(|score| score.level != Level::Alternative)
+                    .map(|score| (name_in_kit(name, score), score.value))
+                    .collect();
+                for (key, value) in values {
+                    let found =
+                        by_name.get(key).unwrap_or_else(|| panic!("{name} has no {key}: {by_name:?}"));
+                    let value = value.as_f64().unwrap();
+                    assert!(
+                        (found - value).abs() < 1e-9,
+                        "{name} {tag} {id} {key}: {found}, expected {value}"
+                    );
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 150, "only {compared} scores were compared");
+}
+
+fn name_in_kit(dataset: &str, score: &eval::Score) -> String {
+    match (dataset, score.level) {
+        ("kit_pope", Level::Overall) => format!("Overall|{}", score.metric),
+        ("kit_pope", _) => format!("{}|{}", score.name, score.metric),
+        ("kit_mme", _) if score.metric != "points" => format!("{} {}", score.name, score.metric),
+        ("kit_mme", _) => score.name.clone(),
+        (_, Level::Overall) => "Overall".into(),
+        _ => score.name.clone(),
+    }
+}
+
+/// A missing answer is a wrong one, a doubled one counts once, and both are said.
+#[test]
+fn nothing_is_dropped_from_the_denominator() {
+    let (all, _) = scores("kit_mmmb_tr", "all", Protocol::Kit2024_08);
+    let (part, as_kit) = scores("kit_mmmb_tr", "part", Protocol::Kit2024_08);
+    assert_eq!((all.rows, all.answered, all.scores[0].of), (120, 120, 120));
+    assert_eq!((part.rows, part.answered, part.scores[0].of, as_kit[0].of), (120, 118, 120, 120));
+    assert!(part.headline() <= all.headline());
+    let counts: Vec<(String, usize)> =
+        part.problems.iter().map(|(kind, count)| (kind.text().to_string(), *count)).collect();
+    assert_eq!(counts, [("no prediction".into(), 2), ("duplicate prediction".into(), 2)]);
+    assert_eq!(part.extraction.missing, 2);
+    // Paired and per row stand side by side under every protocol.
+    let (paired, _) = scores("kit_mmmb_tr", "all", Protocol::Paper2024_06);
+    assert_eq!((paired.scores[0].of, paired.scores[1].of), (95, 120));
+    assert_eq!(paired.scores[0].value, all.scores[1].value);
+    assert_eq!(paired.scores[1].value, all.scores[0].value);
+}
+
+fn score_recorded(extra: &[&str]) -> assert_cmd::Command {
+    let (data, answers) = (recorded("kit_mmmb_tr.tsv"), recorded("kit_mmmb_tr_all.jsonl"));
+    let mut command =
+        parrot(&["eval", "--data", data.to_str().unwrap(), "--score", answers.to_str().unwrap()]);
+    command.args(extra);
+    command
+}
+
+#[test]
+fn other_programs_answers_are_scored_under_every_protocol() {
+    let (table, stderr) = output(score_recorded(&[]));
+    assert_eq!(stderr, "");
+    for line in [
+        "| kit_mmmb | paper-2024-06 | per group | – | – | – | – | **35.79** | – | **35.79** |",
+        "| kit_mmmb | paper-2024-06 | per row | – | – | – | – | 45.00 | – | 45.00 |",
+        "| kit_mmmb | kit-2024-08 | per row | – | – | – | – | **45.00** | – | **45.00** |",
+        "| kit_mmmb | kit-2026-08 | per row | – | – | – | – | **35.00** | – | **35.00** |",
+        "No problems with the files.",
+    ] {
+        assert!(table.lines().any(|found| found == line), "{line}\n{table}");
+    }
+    let (json, _) = output(score_recorded(&["--json", "--protocol", "kit-2026-08"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), 1);
+    let result = &json["results"][0];
+    assert_eq!((&result["protocol"], &result["rows"]), (&"kit-2026-08".into(), &120.into()));
+    let read = result["extraction"].as_object().unwrap();
+    assert_eq!(read.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 120);
+    assert!(
+        read["letter"].as_u64() > Some(30)
+            && read["text"].as_u64() > Some(5)
+            && read["refusal"].as_u64() > Some(0)
+    );
+}
+
+/// The three formats hold the same answers, and ours are those that we write.
+#[test]
+fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
+    let data = Dataset::open(&recorded("kit_mmmb_tr.tsv"), &mut PictureStore::default()).unwrap();
+    let jsonl = PredictionFile::read(&recorded("kit_mmmb_tr_all.jsonl")).unwrap();
+    let assigned = eval::assign(&data, std::slice::from_ref(&jsonl), true);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    eval::write_tsv(&file("x_kit_mmmb_tr.tsv"), &data, &assigned.of_rows).unwrap();
+    eval::write_xlsx(&file("x_kit_mmmb_tr.xlsx"), &data, &assigned.of_rows).unwrap();
+    for name in ["x_kit_mmmb_tr.tsv", "x_kit_mmmb_tr.xlsx"] {
+        let read = PredictionFile::read(&file(name)).unwrap();
+        // Named after the dataset, so it need not be the only one.
+        assert_eq!(eval::assign(&data, &[read], false), assigned, "{name}");
+    }
+    let text = fs::read_to_string(file("x_kit_mmmb_tr.tsv")).unwrap();
+    assert!(
+        text.starts_with("index\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\tl2-category\tprediction\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn broken_predictions_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = recorded("kit_mmmb_tr.tsv");
+    let score = |name: &str, content: &[u8]| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        parrot(&[
+            "eval",
+            "--data",
+            data.to_str().unwrap(),
+            "--protocol",
+            "kit-2024-08",
+            "--score",
+            file.to_str().unwrap(),
+        ])
+    };
+    assert!(error(score("a.jsonl", b"{\"index\": 1}\n")).contains("a.jsonl line 1: expected {\"index\": "));
+    assert!(error(score("a.jsonl", b"")).ends_with("a.jsonl: the file is empty"));
+    assert!(
+        error(score("a.tsv", b"index\tanswer\n1\tA\n"))
+            .ends_with("a.tsv: there is no column prediction, only index, answer")
+    );
+    assert!(error(score("a.xlsx", b"PK no")).contains("a.xlsx: no XLSX file: "));
+    assert!(error(score("a.csv", b"")).contains("predictions are read from .tsv, .xlsx and .jsonl files"));
+    assert!(
+        error(score("a.tsv", b"index\tprediction\n999\tA\n")).contains("no prediction is for kit_mmmb_tr")
+    );
+    // A run that was killed while it wrote: what is there counts, what is not is said.
+    let (table, stderr) =
+        output(score("a.jsonl", b"{\"index\": 1, \"prediction\": \"A\"}\n{\"index\": 2, \"pred"));
+    assert!(stderr.contains("a.jsonl line 2: no prediction: the line is cut off"), "{stderr}");
+    assert!(stderr.contains("and 110 more problems, in all 120 × no prediction"), "{stderr}");
+    assert!(
+        table.contains("120 rows; ") && table.contains("not answered 119; 119 × no prediction"),
+        "{table}"
+    );
+}
+
+#[test]
+fn files_that_are_no_benchmark_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let eval = |name: &str, content: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        parrot(&["eval", "--prompts-only", "--run-as", "dataset", "--data", file.to_str().unwrap()])
+    };
+    assert!(
+        error(eval("a.tsv", "x\ty\n1\t2\n")).contains("a.tsv: neither its name nor its columns are of MMMB")
+    );
+    assert!(
+        error(eval("mmmb_tr.tsv", "index\timage\tquestion\tA\tanswer\n1\t2\t3\t4\t5\n"))
+            .contains("MMMB needs the columns B")
+    );
+    assert!(
+        error(eval("mmmb_tr.tsv", "a\tb\n1\t2\t3\n")).ends_with("line 2: 3 fields, but the header has 2")
+    );
+    let empty = tempfile::tempdir().unwrap();
+    let none = parrot(&["eval", "--prompts-only", "--data", empty.path().to_str().unwrap()]);
+    assert!(error(none).starts_with("there is no .tsv file in "));
+    let missing = parrot(&["eval", "--data", "no/such.tsv"]);
+    assert_eq!(error(missing), "cannot read no/such.tsv: No such file or directory (os error 2)");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for args in [
+        &["eval"][..],
+        &["eval", "--data"],
+        &["eval", "--data", "x.tsv", "--protocol", "paper"],
+        &["eval", "--data", "x.tsv", "--prompts-only", "--score", "y.tsv"],
+        &["eval", "--data", "x.tsv", "--prompts-for", "other"],
+        &["eval", "--data", "x.tsv", "--run-as", "everyone"],
+    ] {
+        let output = parrot(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+    assert!(output(parrot(&["eval", "--help"])).0.contains("Examples:"));
+}
