@@ -40,6 +40,7 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+pub mod bench;
 mod engine;
 mod error;
 pub mod eval;

@@ -17,7 +17,8 @@ use super::report::readable_bytes;
 
 /// Show what a model consists of and how much memory it needs
 ///
-/// Reads descriptions only, no weights. A released size (parrot-7b, parrot-14b, parrot-mini) needs no file.
+/// Loads no weights. A released size (parrot-7b, parrot-14b, parrot-mini) needs no file; a model of the hub is
+/// downloaded as a whole.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -51,7 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn named_size(name: &str) -> Option<(ParrotConfig, VisionConfig)> {
+/// Shape of a released size.
+pub(super) fn named_size(name: &str) -> Option<(ParrotConfig, VisionConfig)> {
     match name {
         "parrot-7b" => Some((ParrotConfig::parrot_7b(), VisionConfig::clip_vit_large_336())),
         "parrot-14b" => Some((ParrotConfig::parrot_14b(), VisionConfig::clip_vit_large_336())),

@@ -3,6 +3,7 @@
 //! Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod ask;
+mod bench;
 mod chat;
 mod devices;
 mod eval;
@@ -30,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ask(ask::Args),
+    Bench(bench::Args),
     Chat(chat::Args),
     Devices(devices::Args),
     Eval(eval::Args),
@@ -45,6 +47,7 @@ Examples:
   parrot inspect parrot-7b
   parrot verify assets/golden
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06
+  parrot bench --device cuda:0
   parrot devices
 
 Models:
@@ -62,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let done = match cli.command {
         Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Chat(args) => chat::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Devices(args) => devices::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),

@@ -23,7 +23,7 @@ pub(crate) struct ModelOptions {
     #[arg(long, value_name = "PATH_OR_ID")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
-    device: DeviceOptions,
+    pub(crate) device: DeviceOptions,
 }
 
 /// Where, and how precise.

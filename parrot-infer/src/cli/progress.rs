@@ -45,22 +45,30 @@ impl Drop for Bar {
 
 /// Something that turns until it is dropped.
 pub(crate) struct Spinner {
+    bar: ProgressBar,
     running: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Spinner {
     pub(crate) fn start(message: &'static str) -> Self {
         let (done, is_done) = channel::<()>();
+        let bar = ProgressBar::hidden().with_style(ProgressStyle::default_spinner()).with_message(message);
+        let shown = bar.clone();
         let thread = thread::spawn(move || {
             if is_done.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            let bar = ProgressBar::new_spinner().with_message(message);
-            bar.enable_steady_tick(Duration::from_millis(100));
+            shown.set_draw_target(ProgressDrawTarget::stderr());
+            shown.enable_steady_tick(Duration::from_millis(100));
             let _ = is_done.recv();
-            bar.finish_and_clear();
+            shown.finish_and_clear();
         });
-        Self { running: Some((done, thread)) }
+        Self { bar, running: Some((done, thread)) }
+    }
+
+    /// Says something else from now on.
+    pub(crate) fn say(&self, message: String) {
+        self.bar.set_message(message);
     }
 
     /// Stops and clears it before something else is written.
