@@ -17,6 +17,9 @@ use crate::sampling::Sampler;
 use crate::stop::StopStrings;
 use crate::{AskOptions, Error, FinishReason, Result};
 
+/// Stands for an id that could not be chosen.
+const NOT_FINITE: i64 = -1;
+
 /// One sequence of a batch while it grows.
 #[derive(Debug)]
 pub(crate) struct Sequence<'t> {
@@ -148,10 +151,9 @@ pub(crate) fn generate(
         let [_, _, hidden] = last.dims();
         let dtype = last.dtype();
         let logits: Tensor<2> = decoder.logits(last.reshape([batch, hidden]));
-        if phases.decode_steps == 0 && !all_finite(&logits)? {
-            return Err(Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() });
-        }
         let (ids, on_device) = choose(logits, sequences, &device)?;
+        let ids: Option<Vec<u32>> = ids.into_iter().collect();
+        let ids = ids.ok_or_else(|| Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() })?;
         if phases.decode_steps == 0 {
             phases.prefill = started.elapsed();
         }
@@ -170,24 +172,33 @@ pub(crate) fn generate(
     }
 }
 
-/// The next id of every sequence, here and on the device. `[batch]`
+/// The next id of every sequence, here and on the device `[batch]`; `None` where a sequence that is not
+/// finished has scores that are infinite or no number.
 fn choose(
     logits: Tensor<2>,
     sequences: &mut [Sequence<'_>],
     device: &Device,
-) -> Result<(Vec<u32>, Tensor<1, Int>)> {
+) -> Result<(Vec<Option<u32>>, Tensor<1, Int>)> {
     if sequences.iter().all(|sequence| sequence.sampler.is_argmax()) {
-        let on_device = logits.argmax(1).squeeze_dim::<1>(1);
-        let ids = on_device.try_to_vec_as::<i64>()?;
-        return Ok((ids.into_iter().map(|id| id as u32).collect(), on_device));
+        let on_device = logits.clone().argmax(1).squeeze_dim::<1>(1);
+        // One read tells both: the sum of scores is finite exactly where they all are.
+        let broken = logits.sum_dim(1).squeeze_dim::<1>(1).is_finite().bool_not();
+        let ids = on_device.clone().mask_fill(broken, NOT_FINITE).try_into_vec_as::<i64>()?;
+        let ids = ids.into_iter().zip(sequences);
+        let ids = ids.map(|(id, sequence)| match id {
+            NOT_FINITE => sequence.is_finished().then_some(0),
+            id => Some(id as u32),
+        });
+        return Ok((ids.collect(), on_device));
     }
     let [batch, vocab] = logits.dims();
     let scores = logits.try_into_vec_as::<f32>()?;
-    let next = |(sequence, row): (&mut Sequence<'_>, &[f32])| {
-        if sequence.is_finished() { 0 } else { sequence.sampler.next(row.to_vec(), &sequence.token_ids) }
+    let next = |(sequence, row): (&mut Sequence<'_>, &[f32])| match sequence.is_finished() {
+        true => Some(0),
+        false => sequence.sampler.next(row.to_vec(), &sequence.token_ids),
     };
-    let ids: Vec<u32> = sequences.iter_mut().zip(scores.chunks_exact(vocab)).map(next).collect();
-    let widened: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+    let ids: Vec<Option<u32>> = sequences.iter_mut().zip(scores.chunks_exact(vocab)).map(next).collect();
+    let widened: Vec<i64> = ids.iter().map(|id| i64::from(id.unwrap_or(0))).collect();
     Ok((ids, Tensor::from_data(TensorData::new(widened, [batch]), device)))
 }
 
@@ -195,8 +206,4 @@ fn choose(
 fn positions(lengths: &[usize], step: usize, device: &Device) -> Tensor<2, Int> {
     let positions: Vec<i64> = lengths.iter().map(|length| (length + step) as i64).collect();
     Tensor::from_data(TensorData::new(positions, [lengths.len(), 1]), device)
-}
-
-fn all_finite(logits: &Tensor<2>) -> Result<bool> {
-    Ok(logits.clone().is_finite().all().try_into_scalar::<bool>()?)
 }

@@ -63,8 +63,9 @@ impl Sampling {
         {
             return Err(Error::option("top_p", "above 0 and at most 1", top_p));
         }
-        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
-            return Err(Error::option("repetition_penalty", "above 0", self.repetition_penalty));
+        // Beyond, a score times the penalty may be infinite.
+        if !(0.01..=100.0).contains(&self.repetition_penalty) {
+            return Err(Error::option("repetition_penalty", "between 0.01 and 100", self.repetition_penalty));
         }
         Ok(())
     }
@@ -91,14 +92,20 @@ impl Sampler {
         self.sampling.is_greedy() && self.sampling.repetition_penalty == 1.0
     }
 
-    /// The next token after `generated`, from the scores of the whole vocabulary. `[vocab]`
-    pub(crate) fn next(&mut self, mut logits: Vec<f32>, generated: &[u32]) -> u32 {
+    /// The next token after `generated`, from the scores of the whole vocabulary `[vocab]`; `None` when one of
+    /// them is infinite or no number.
+    pub(crate) fn next(&mut self, mut logits: Vec<f32>, generated: &[u32]) -> Option<u32> {
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return None;
+        }
         penalize(&mut logits, generated, self.sampling.repetition_penalty);
         if self.sampling.is_greedy() {
-            return argmax(&logits) as u32;
+            return Some(argmax(&logits) as u32);
         }
         let temperature = self.sampling.temperature.unwrap_or(1.0);
-        logits.iter_mut().for_each(|logit| *logit /= temperature);
+        // From the highest score down, so that the smallest temperature makes no score too large.
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        logits.iter_mut().for_each(|logit| *logit = (*logit - highest) / temperature);
         let mut candidates: Vec<usize> = (0..logits.len()).collect();
         if let Some(top_k) = self.sampling.top_k {
             keep_top_k(&mut candidates, &logits, top_k);
@@ -108,7 +115,7 @@ impl Sampler {
         }
         // In the order of the vocabulary, a score that differs by a rounding moves no other token's share.
         candidates.sort_unstable();
-        self.draw(&candidates, &logits)
+        Some(self.draw(&candidates, &logits))
     }
 
     /// Draws one of `candidates` with the probabilities that a softmax over them gives.
@@ -190,7 +197,7 @@ mod tests {
         let draws = 4000;
         let mut counts = [0.0; 4];
         for _ in 0..draws {
-            counts[sampler.next(logits(), &[]) as usize] += 1.0 / f64::from(draws);
+            counts[sampler.next(logits(), &[]).unwrap() as usize] += 1.0 / f64::from(draws);
         }
         counts
     }
@@ -203,8 +210,8 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_best() {
         let mut sampler = Sampler::new(&Sampling::default()).unwrap();
-        assert_eq!(sampler.next(logits(), &[]), 2);
-        assert_eq!(sampler.next(vec![1.0, 3.0, 3.0], &[]), 1);
+        assert_eq!(sampler.next(logits(), &[]), Some(2));
+        assert_eq!(sampler.next(vec![1.0, 3.0, 3.0], &[]), Some(1));
     }
 
     #[test]
@@ -254,7 +261,7 @@ mod tests {
         let sampling = Sampling { repetition_penalty: 2.0, ..Default::default() };
         let mut sampler = Sampler::new(&sampling).unwrap();
         assert!(sampling.is_greedy() && !sampler.is_argmax());
-        assert_eq!(sampler.next(vec![1.0, 3.0, 2.0], &[1]), 2);
+        assert_eq!(sampler.next(vec![1.0, 3.0, 2.0], &[1]), Some(2));
     }
 
     #[test]
@@ -266,6 +273,30 @@ mod tests {
         };
         assert_eq!(draws(7), draws(7));
         assert_ne!(draws(7), draws(8));
+    }
+
+    #[test]
+    fn the_smallest_temperature_takes_the_best() {
+        for temperature in [1e-40, f32::MIN_POSITIVE, 1e-6] {
+            let sampling = Sampling { temperature: Some(temperature), ..Default::default() };
+            assert_eq!(frequencies(sampling).map(f64::round), [0.0, 0.0, 1.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_are_no_choice() {
+        for sampling in [
+            Sampling { repetition_penalty: 1.5, ..Default::default() },
+            Sampling { temperature: Some(1.0), ..Default::default() },
+            Sampling { top_k: Some(1), ..Default::default() },
+            Sampling { top_p: Some(0.5), ..Default::default() },
+        ] {
+            let mut sampler = Sampler::new(&sampling).unwrap();
+            for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                assert_eq!(sampler.next(vec![broken; 4], &[1]), None);
+                assert_eq!(sampler.next(vec![1.0, broken, 2.0], &[1]), None);
+            }
+        }
     }
 
     #[test]
@@ -282,6 +313,7 @@ mod tests {
             (Sampling { top_k: Some(0), ..Default::default() }, "top_k should be at least 1, found 0"),
             (Sampling { top_p: Some(1.5), ..Default::default() }, "top_p should be above 0"),
             (Sampling { repetition_penalty: 0.0, ..Default::default() }, "repetition_penalty should be"),
+            (Sampling { repetition_penalty: 1e-40, ..Default::default() }, "repetition_penalty should be"),
         ] {
             let error = Sampler::new(&sampling).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

@@ -236,6 +236,8 @@ fn wrong_usage_is_exit_code_2() {
         &["chat", "--help"],
         &["inspect", "--help"],
         &["devices", "--help"],
+        &["verify", "--help"],
+        &["bench", "--help"],
     ] {
         assert!(output(parrot(args)).0.contains("Examples:"), "{args:?}");
     }
@@ -310,6 +312,7 @@ fn chat_remembers_until_it_is_told_to_forget() {
 fn chat_fails_in_a_script_as_soon_as_something_is_wrong() {
     assert!(error(chat("/dance\n")).starts_with("there is no command /dance"));
     assert!(error(chat("/image no.png\n")).starts_with("cannot read no.png"));
+    assert_eq!(error(chat("/image\n")), "/image needs a file's path");
     assert!(error(chat(&format!("{}\n", "x".repeat(400)))).contains("more than the context"));
 }
 
@@ -344,4 +347,18 @@ fn logs_go_to_stderr() {
     let (stdout, stderr) = output(command);
     assert_eq!(stdout, output(ask(&["What?"])).0);
     assert!(stderr.contains("loaded"), "{stderr}");
+}
+
+#[test]
+fn bench_times_every_phase_of_a_size_and_of_a_folder() {
+    let quick = ["--picture", "40", "30", "--prompt-tokens", "4", "--new-tokens", "2", "--warmup", "0"];
+    let model = file("model");
+    for model in ["parrot-mini", text_of(&model)] {
+        let args = ["bench", "--device", "cpu", "--repeats", "1", "--model", model];
+        let (text, _) = output(parrot(&[&args[..], &quick[..]].concat()));
+        for phase in ["preprocess", "vision", "projector + experts", "prefill", "decode", "tokens/s"] {
+            assert!(text.contains(phase), "{text}");
+        }
+    }
+    assert!(error(parrot(&["bench", "--repeats", "0", "--model", "parrot-mini"])).contains("repeats"));
 }

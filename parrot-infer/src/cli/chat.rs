@@ -15,7 +15,7 @@ use super::{report, terminal};
 /// Talk about a picture
 ///
 /// Type a question, or one of the commands /image PATH (show another picture with the next question), /clear
-/// (begin again with the pictures shown last), /quit. Questions can also be piped in, one per line.
+/// (begin again with the picture shown last), /help, /quit. Questions can also be piped in, one per line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 chat.show(picture.clone());
                 Ok(())
             }
+            ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
             ("/image", path) => Picture::open(path.trim()).map_err(Into::into).map(|shown| {
                 chat.show(shown.clone());
                 picture = shown;
@@ -104,7 +105,8 @@ enum Input {
 
 impl Input {
     fn new() -> Result<Self> {
-        if !io::stdin().is_terminal() {
+        // An editor draws on stdout: redirected, it would hold keys and colours beside the answers.
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(Self::Pipe(io::stdin().lock().lines()));
         }
         writeln!(io::stderr(), "{HELP}")?;

@@ -1,11 +1,12 @@
 //! What differs between a terminal and a file.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
-/// One line, causes after colons.
+/// One line, causes after colons. What it quotes (the name of a tensor, say) may come from anywhere.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let line = format!("{error:#}").replace('\n', " ");
+    let line = printable(&line, io::stderr().is_terminal());
     // If stderr is gone there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {line}");
 }

@@ -10,9 +10,14 @@ use parrot_infer::verify;
 use parrot_model::golden::{Directory, Filter};
 
 use super::options::DeviceOptions;
+use super::progress::Spinner;
 
 /// Compare this build with what the reference implementation computes, case by case
+///
+/// Weights are held in f32 unless --dtype says otherwise. The exit status is 0 if every case that ran passed,
+/// else 1.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Golden directory: cases.json and what it names
     directory: PathBuf,
@@ -29,12 +34,26 @@ pub(crate) struct Args {
     device: DeviceOptions,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  parrot verify assets/golden
+  parrot verify assets/golden --device vulkan --dtype f16
+  parrot verify assets/golden --kind generate --json";
+
 /// Prints the report; failure when a case did not pass, or none was run.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (device, dtype) = args.device.open()?;
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
-    let report = verify::verify(directory, &filter, &device, dtype.unwrap_or(FloatDType::F32));
+    let mut spinner = Spinner::start("comparing");
+    // A case that panics has failed, and the report has what it said.
+    std::panic::set_hook(Box::new(|_| {}));
+    let report =
+        verify::verify(directory, &filter, &device, dtype.unwrap_or(FloatDType::F32), |done, total| {
+            spinner.say(format!("case {} of {total}", done + 1));
+        });
+    let _ = std::panic::take_hook();
+    spinner.stop();
     let mut out = io::stdout().lock();
     match args.json {
         true => writeln!(out, "{}", report.to_json())?,
