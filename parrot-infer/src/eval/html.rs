@@ -37,7 +37,7 @@ struct Standing {
     name: String,
     protocol: Protocol,
     counted: String,
-    /// Why the paper's numbers may not be compared, if they are shown.
+    /// Where the paper's numbers are, if not here.
     note: Option<&'static str>,
     systems: Vec<System>,
 }
@@ -188,20 +188,17 @@ fn standing(report: &Report, collection: &Collection) -> Standing {
         .chain([Some(collection.mean)])
         .collect();
     let mut systems = vec![System { name: report.model.name.clone(), is_ours: true, cells: ours }];
-    let others = published(&collection.name);
+    let published = published(&collection.name);
+    // The kits count otherwise, on MMMB at least, and their numbers come out higher.
+    let is_comparable = collection.protocol == Protocol::Paper2024_06;
+    let others = if is_comparable { published } else { &[] };
     systems.extend(others.iter().map(|row| {
         let mean = row.by_language.iter().sum::<f64>() / row.by_language.len() as f64;
         let cells = row.by_language.into_iter().chain([mean]).map(Some).collect();
         System { name: row.system.into(), is_ours: false, cells }
     }));
-    let is_paired = collection.protocol == Protocol::Paper2024_06;
-    let note = match (others.is_empty(), is_paired, collection.name.as_str()) {
-        (false, false, "MMMB") => Some(
-            "The paper's numbers count a yes/no pair as one question; this protocol counts rows and comes out \
-             higher. Compare them with paper-2024-06 only.",
-        ),
-        _ => None,
-    };
+    let note = (!published.is_empty() && !is_comparable)
+        .then_some("The paper's numbers were made under paper-2024-06 and are shown there.");
     let (name, counted) = (collection.name.clone(), collection.counted.clone());
     Standing { name, protocol: collection.protocol, counted, note, systems }
 }
@@ -246,7 +243,9 @@ fn experts(results: &[DatasetResult]) -> Vec<Experts> {
         let Some(weights) = &result.expert_weights else { continue };
         let code = result.language.map_or("", Language::code);
         let name = format!("{} {code}", collection_name(result)).trim_end().to_string();
-        if !experts.iter().any(|known| known.name == name && known.weights == *weights) {
+        // Protocols that ask the same give the same weights.
+        if !experts.iter().any(|known| known.name.starts_with(&name) && known.weights == *weights) {
+            let name = format!("{name}, {}", result.protocol);
             experts.push(Experts { name, weights: weights.clone() });
         }
     }
