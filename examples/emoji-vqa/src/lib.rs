@@ -31,6 +31,7 @@ pub mod dataset;
 pub mod evaluate;
 pub mod holdout;
 pub mod language;
+pub mod mini_mmmb;
 pub mod pictures;
 pub mod preview;
 pub mod question;

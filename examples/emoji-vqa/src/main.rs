@@ -118,6 +118,18 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Write mini-MMMB and mini-MMBench, for `parrot eval --data DIR`.
+    MiniMmmb {
+        /// What `build` has written.
+        #[arg(long, default_value = "assets/emoji")]
+        assets: PathBuf,
+        /// Where to write the twelve files.
+        #[arg(long, default_value = "runs/mini-mmmb")]
+        out: PathBuf,
+        /// Held-out scenes to ask about.
+        #[arg(long, default_value_t = 240)]
+        scenes: usize,
+    },
     /// Write a contact sheet of samples and print their questions.
     Preview {
         /// What `build` has written.
@@ -195,6 +207,11 @@ fn run(command: Command) -> Result<()> {
             let size = VisionConfig::clip_vit_mini().image_size as u32;
             print!("{}", emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown());
             Ok(())
+        }
+        Command::MiniMmmb { assets, out, scenes } => {
+            let data = Dataset::load(&assets, DatasetConfig::default())?;
+            let size = VisionConfig::clip_vit_mini().image_size as u32;
+            emoji_vqa::mini_mmmb::write(&data, scenes, size, &out)
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
