@@ -8,11 +8,12 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 4] = [
+const STAGES: [(&str, &str); 5] = [
     ("tower", "tower: what each patch is part of"),
     ("language", "language: questions about pictures told in words"),
     ("stage1", "stage 1: projector; captions"),
-    ("stage2", "stage 2: projector, experts, decoder"),
+    ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
+    ("stage2", "stage 2: the same; conversations"),
 ];
 
 /// A line of a stage's curve.
@@ -30,9 +31,9 @@ struct Point {
 pub fn draw(run: &Path, out: &Path) -> Result<()> {
     let curves = STAGES.map(|(stage, _)| read(&run.join(format!("{stage}.jsonl"))));
     let curves = curves.into_iter().collect::<Result<Vec<_>>>()?;
-    let root = SVGBackend::new(out, (1000, 640)).into_drawing_area();
+    let root = SVGBackend::new(out, (1000, 900)).into_drawing_area();
     root.fill(&WHITE).with_context(|| format!("cannot write {}", out.display()))?;
-    for ((panel, points), (_, title)) in root.split_evenly((2, 2)).iter().zip(curves).zip(STAGES) {
+    for ((panel, points), (_, title)) in root.split_evenly((3, 2)).iter().zip(curves).zip(STAGES) {
         let lowest = points.iter().map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min);
         let highest = points.iter().map(|(_, loss)| *loss).fold(0.0, f64::max);
         let last = points.last().map_or(1.0, |(step, _)| *step);

@@ -13,7 +13,7 @@ use crate::catalogue::{Catalogue, Style};
 use crate::colour::Colour;
 use crate::dataset::{Dataset, EvalItem};
 use crate::language::{ByLanguage, Language};
-use crate::question::{Form, Task, Turn};
+use crate::question::{Fact, Form, Task, Turn};
 use crate::wording::Wording;
 
 /// Right answers and questions.
@@ -55,6 +55,9 @@ pub struct Evaluation {
     without_picture: BTreeMap<Key, Score>,
     /// The picture told in words instead of shown: what the decoder could do if it saw perfectly.
     told: BTreeMap<Key, Score>,
+    /// By task, the expected share of right answers of a guess among what the picture shows, over the items
+    /// where that decides nothing by itself.
+    guesses: BTreeMap<Task, Vec<f64>>,
     /// Open answers that are words of the data set in another language and not in the question's.
     wrong_language: BTreeMap<Language, Score>,
 }
@@ -76,6 +79,9 @@ pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32
     for item in &items {
         let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
         let told = ByLanguage::from_fn(|language| data.describe(&item.scene, language) + "\n");
+        if let Some(share) = guess(item) {
+            evaluation.guesses.entry(item.query.task).or_default().push(share);
+        }
         evaluation.ask(model, item, Shown::Picture(&picture), &words)?;
         evaluation.ask(model, item, Shown::Nothing, &words)?;
         evaluation.ask(model, item, Shown::Words(&told), &words)?;
@@ -132,65 +138,120 @@ impl Evaluation {
     /// The tables of the model card, as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(
-            text,
-            "Right answers in percent, mean over six languages. 4-way: options A to D (two for exist).\n"
+        let mut text = String::from(
+            "Right answers in percent, mean over six languages. 4-way: options A to D (two for exist); open: the \
+             expected word.\n\n",
         );
-        let _ = writeln!(
-            text,
-            "| task | seen, 4-way | seen, open | Twemoji, 4-way | Twemoji, open | no picture, 4-way | no picture, open | told, 4-way | told, open |"
-        );
-        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-        for task in Task::ALL {
-            let cell = |scores: &BTreeMap<Key, Score>, form: Form, unseen: Option<bool>| {
-                select(scores, |key| {
-                    key.task == task && key.form == form && unseen.is_none_or(|u| u == key.unseen)
-                })
-                .percent()
+        let columns = [
+            "task",
+            "seen, 4-way",
+            "seen, open",
+            "Twemoji, 4-way",
+            "Twemoji, open",
+            "no picture, 4-way",
+            "no picture, open",
+            "a guess among what is shown",
+            "told, 4-way",
+            "told, open",
+        ];
+        let by_task = Task::ALL.map(|task| {
+            let share = |scores: &BTreeMap<Key, Score>, form: Form, unseen: Option<bool>| {
+                let chosen = |key: &Key| {
+                    key.task == task && key.form == form && unseen.is_none_or(|unseen| unseen == key.unseen)
+                };
+                percent(select(scores, chosen))
             };
-            let _ = writeln!(
-                text,
-                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
-                name(task),
-                cell(&self.with_picture, Form::Choice, Some(false)),
-                cell(&self.with_picture, Form::Open, Some(false)),
-                cell(&self.with_picture, Form::Choice, Some(true)),
-                cell(&self.with_picture, Form::Open, Some(true)),
-                cell(&self.without_picture, Form::Choice, None),
-                cell(&self.without_picture, Form::Open, None),
-                cell(&self.told, Form::Choice, None),
-                cell(&self.told, Form::Open, None),
-            );
-        }
-        let _ = writeln!(text, "\nBy language, all tasks:\n");
-        let _ = writeln!(
-            text,
-            "| language | seen, 4-way | seen, open | Twemoji, 4-way | Twemoji, open | answers in another language |"
-        );
-        let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|");
-        for language in Language::ALL {
-            let cell = |form: Form, unseen: bool| {
-                select(&self.with_picture, |key| {
-                    key.language == language && key.form == form && key.unseen == unseen
-                })
-                .percent()
+            vec![
+                name(task).to_owned(),
+                share(&self.with_picture, Form::Choice, Some(false)),
+                share(&self.with_picture, Form::Open, Some(false)),
+                share(&self.with_picture, Form::Choice, Some(true)),
+                share(&self.with_picture, Form::Open, Some(true)),
+                share(&self.without_picture, Form::Choice, None),
+                share(&self.without_picture, Form::Open, None),
+                self.guesses.get(&task).map_or_else(
+                    || "–".into(),
+                    |shares| format!("{:.1}", 100.0 * shares.iter().sum::<f64>() / shares.len() as f64),
+                ),
+                share(&self.told, Form::Choice, None),
+                share(&self.told, Form::Open, None),
+            ]
+        });
+        text += &table(&columns, &by_task);
+
+        text += "\nBy language, all tasks:\n\n";
+        let columns = [
+            "language",
+            "seen, 4-way",
+            "seen, open",
+            "Twemoji, 4-way",
+            "Twemoji, open",
+            "in another language",
+        ];
+        let by_language = Language::ALL.map(|language| {
+            let share = |form: Form, unseen: bool| {
+                let chosen = |key: &Key| key.language == language && key.form == form && key.unseen == unseen;
+                percent(select(&self.with_picture, chosen))
             };
-            let _ = writeln!(
-                text,
-                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
-                language.code(),
-                cell(Form::Choice, false),
-                cell(Form::Open, false),
-                cell(Form::Choice, true),
-                cell(Form::Open, true),
-                self.wrong_language.get(&language).map_or(0.0, Score::percent),
-            );
+            let wrong = self.wrong_language.get(&language).copied().unwrap_or_default();
+            vec![
+                language.code().to_owned(),
+                share(Form::Choice, false),
+                share(Form::Open, false),
+                share(Form::Choice, true),
+                share(Form::Open, true),
+                format!("{:.2}", wrong.percent()),
+            ]
+        });
+        text += &table(&columns, &by_language);
+
+        let columns: Vec<&str> = ["language"].into_iter().chain(Task::ALL.map(name)).collect();
+        for (unseen, styles) in [(false, "Seen styles"), (true, "Twemoji")] {
+            let _ = writeln!(text, "\n{styles}, by language and task, 4-way / open:\n");
+            let rows = Language::ALL.map(|language| {
+                let cell = |task: Task| {
+                    let share = |form: Form| {
+                        let key = Key { task, language, form, unseen };
+                        percent(self.with_picture.get(&key).copied().unwrap_or_default())
+                    };
+                    format!("{} / {}", share(Form::Choice), share(Form::Open))
+                };
+                [language.code().to_owned()].into_iter().chain(Task::ALL.map(cell)).collect()
+            });
+            text += &table(&columns, &rows);
         }
         let asked = total(self.with_picture.values()).asked;
-        let _ = writeln!(text, "\n{asked} questions with their picture, {asked} without.");
+        let _ =
+            writeln!(text, "\n{asked} questions with their picture, as many without, as many told in words.");
         text
     }
+}
+
+/// What a model scores on a question that knows which things and colours are shown, but not where: one in as
+/// many as the options have of them. `None` where knowing them is knowing the answer.
+fn guess(item: &EvalItem) -> Option<f64> {
+    let query = &item.query;
+    let is_shown = |fact: &Fact| match fact {
+        Fact::Concept(concept) => item.scene.count(*concept) > 0,
+        Fact::Colour(colour) => item.scene.tiles.iter().any(|tile| tile.colour == *colour),
+        _ => false,
+    };
+    let options = || query.distractors.iter().chain([&query.answer]);
+    matches!(query.task, Task::Colour | Task::Corner | Task::RightOf | Task::Above)
+        .then(|| 1.0 / options().filter(|fact| is_shown(fact)).count().max(1) as f64)
+}
+
+/// Rows of cells as Markdown; numbers are aligned to the right.
+fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
+    let mut text = format!("| {} |\n|---{}|\n", columns.join(" | "), "|--:".repeat(columns.len() - 1));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text
+}
+
+fn percent(score: Score) -> String {
+    format!("{:.1}", score.percent())
 }
 
 fn select(scores: &BTreeMap<Key, Score>, chosen: impl Fn(&Key) -> bool) -> Score {

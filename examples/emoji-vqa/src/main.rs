@@ -17,6 +17,7 @@ use emoji_vqa::{
     train::Plan,
 };
 use parrot_model::config::VisionConfig;
+use tracing_subscriber::EnvFilter;
 
 /// The data set of the default model: pictures of emoji, questions in six languages.
 #[derive(Parser)]
@@ -68,7 +69,10 @@ enum Command {
         /// Steps of stage 1, 32 captions each.
         #[arg(long, default_value_t = 500)]
         projector_steps: usize,
-        /// Steps of stage 2, 32 conversations or captions each.
+        /// Steps of stage 2's beginning, 32 captions each.
+        #[arg(long, default_value_t = 2000)]
+        caption_steps: usize,
+        /// Steps of stage 2's end, 32 conversations or captions each.
         #[arg(long, default_value_t = 8000)]
         instruction_steps: usize,
         /// Micro-batches computed at the same time.
@@ -157,6 +161,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A checkpoint that cannot be read and is passed over, say.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -177,6 +184,7 @@ fn run(command: Command) -> Result<()> {
             tower_steps,
             language_steps,
             projector_steps,
+            caption_steps,
             instruction_steps,
             threads,
             seed,
@@ -186,6 +194,7 @@ fn run(command: Command) -> Result<()> {
                 tower_steps,
                 language_steps,
                 projector_steps,
+                caption_steps,
                 instruction_steps,
                 threads,
                 seed,

@@ -100,7 +100,7 @@ macro_rules! samples {
 }
 
 samples!(
-    /// Stage 2: pictures with questions, and every fourth time a picture with its caption.
+    /// The end of stage 2: pictures with questions, and every fourth time a picture with its caption.
     Conversations,
     |this, index| {
         if index % 4 == 0 {
@@ -138,7 +138,7 @@ samples!(
 );
 
 samples!(
-    /// Stage 1 and the beginning of stage 2: a picture and its caption.
+    /// Stage 1 and the beginning of stage 2: pictures with their captions.
     Captions,
     |this, index| {
         let sample = this.data.caption(index as u64);
