@@ -223,7 +223,7 @@ pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
                     count += usize::from(!routing.is_empty());
                 }
                 Some(Outcome::Refused(why)) => {
-                    problem = Some(dataset.problem(row, ProblemKind::NotAsked, why))
+                    problem = Some(dataset.problem(row, ProblemKind::NotAsked, why));
                 }
                 None => problem = Some(dataset.problem(row, ProblemKind::NoPrediction, "")),
             }
