@@ -72,9 +72,12 @@ enum Command {
         /// Steps of stage 2's beginning, 32 captions each.
         #[arg(long, default_value_t = 2000)]
         caption_steps: usize,
-        /// Steps of stage 2's end, 32 conversations or captions each.
+        /// Steps of stage 2's middle, 32 conversations or captions each.
         #[arg(long, default_value_t = 8000)]
         instruction_steps: usize,
+        /// Steps of stage 2's end, the same with many questions asked in words and then with options.
+        #[arg(long, default_value_t = 4000)]
+        letter_steps: usize,
         /// Micro-batches computed at the same time.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -186,6 +189,7 @@ fn run(command: Command) -> Result<()> {
             projector_steps,
             caption_steps,
             instruction_steps,
+            letter_steps,
             threads,
             seed,
             all,
@@ -196,6 +200,7 @@ fn run(command: Command) -> Result<()> {
                 projector_steps,
                 caption_steps,
                 instruction_steps,
+                letter_steps,
                 threads,
                 seed,
                 all_concepts: all,
