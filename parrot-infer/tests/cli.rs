@@ -1,5 +1,7 @@
 //! The `parrot` command as a user meets it, on a tiny random model.
 
+mod common;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use image::{Rgb, RgbImage};
 use parrot_infer::tiny;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use common::{error, output, parrot, text};
 
 /// `model/`, `photo.png`, `other.png` and `garbage.png`, made once for all tests.
 static FILES: LazyLock<TempDir> = LazyLock::new(|| {
@@ -32,40 +36,12 @@ fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn parrot(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parrot"));
-    command.args(args).env_remove("PARROT_MODEL").env_remove("RUST_LOG");
-    command
-}
-
 /// `parrot ask PHOTO … --model MODEL`, answers of eight tokens.
 fn ask(args: &[&str]) -> Command {
     let (photo, model) = (file("photo.png"), file("model"));
     let mut command = parrot(&["ask", text_of(&photo), "--model", text_of(&model), "--max-new-tokens", "8"]);
     command.args(args);
     command
-}
-
-/// stdout of a command that succeeds, and its stderr.
-fn output(mut command: Command) -> (String, String) {
-    let output = command.output().unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(output.status.success(), "{stderr}");
-    (stdout, stderr)
-}
-
-/// The one line of stderr of a command that fails with exit code 1.
-fn error(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let stderr = text(output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    let message = stderr.trim_end().strip_prefix("error: ");
-    message.unwrap_or_else(|| panic!("{stderr}")).to_string()
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap()
 }
 
 #[test]

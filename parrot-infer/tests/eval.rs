@@ -1,6 +1,5 @@
 //! `parrot eval` and the library behind it, against values recorded from VLMEvalKit and as a user meets it.
 
-#[path = "eval/common.rs"]
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! `parrot eval` asking a tiny random model.
 
-#[path = "eval/common.rs"]
 mod common;
 
 use std::fs;

@@ -8,13 +8,12 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 6] = [
+const STAGES: [(&str, &str); 5] = [
     ("tower", "tower: what each patch is part of"),
     ("language", "language: questions about pictures told in words"),
     ("stage1", "stage 1: projector; captions"),
     ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
     ("stage2", "stage 2: the same; conversations"),
-    ("stage2-letters", "stage 2: the same; in words, then by letter"),
 ];
 
 /// A line of a stage's curve.
@@ -28,17 +27,13 @@ struct Point {
 ///
 /// # Errors
 ///
-/// When no stage has a log, a log cannot be read, or the picture cannot be written.
+/// When a stage has no log, a log cannot be read, or the picture cannot be written.
 pub fn draw(run: &Path, out: &Path) -> Result<()> {
-    let log = |stage: &str| run.join(format!("{stage}.jsonl"));
-    // A stage of no steps has an empty one.
-    let has_log = |stage: &str| log(stage).metadata().is_ok_and(|file| file.len() > 0);
-    let stages: Vec<_> = STAGES.into_iter().filter(|(stage, _)| has_log(stage)).collect();
-    ensure!(!stages.is_empty(), "no stage has logged its losses in {}", run.display());
-    let curves = stages.iter().map(|(stage, _)| read(&log(stage))).collect::<Result<Vec<_>>>()?;
+    let curves = STAGES.map(|(stage, _)| read(&run.join(format!("{stage}.jsonl"))));
+    let curves = curves.into_iter().collect::<Result<Vec<_>>>()?;
     let root = SVGBackend::new(out, (1000, 900)).into_drawing_area();
     root.fill(&WHITE).with_context(|| format!("cannot write {}", out.display()))?;
-    for ((panel, points), (_, title)) in root.split_evenly((3, 2)).iter().zip(curves).zip(stages) {
+    for ((panel, points), (_, title)) in root.split_evenly((3, 2)).iter().zip(curves).zip(STAGES) {
         let lowest = points.iter().map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min);
         let highest = points.iter().map(|(_, loss)| *loss).fold(0.0, f64::max);
         let last = points.last().map_or(1.0, |(step, _)| *step);

@@ -45,10 +45,7 @@ pub struct DatasetConfig {
     pub scene_weights: [f32; 3],
     /// Share of questions with options; the others are open.
     pub choice_share: f32,
-    /// Share of questions with options that follow the same question without: its answer says in words which
-    /// letter it has to be.
-    pub words_first: f32,
-    /// Fewest and most different questions about one picture. Fewer when a picture does not give rise to as many.
+    /// Fewest and most questions about one picture. Fewer when a picture does not give rise to as many.
     pub turns: (usize, usize),
 }
 
@@ -61,7 +58,6 @@ impl Default for DatasetConfig {
             task_weights: [1.0; 8],
             scene_weights: [0.35, 0.45, 0.2],
             choice_share: 0.5,
-            words_first: 0.0,
             turns: (3, 5),
         }
     }
@@ -157,7 +153,6 @@ impl Dataset {
             ensure!(sound && weights.iter().sum::<f32>() > 0.0, "weights {weights:?} cannot be drawn from");
         }
         ensure!((0.0..=1.0).contains(&config.choice_share), "choice_share is no share");
-        ensure!((0.0..=1.0).contains(&config.words_first), "words_first is no share");
         ensure!(
             0 < config.turns.0 && config.turns.0 <= config.turns.1,
             "turns {:?} is no range",
@@ -369,20 +364,10 @@ impl Dataset {
         {
             queries.swap(exist, naming);
         }
-        let mut turns = Vec::with_capacity(2 * queries.len());
-        for query in &queries {
-            let mut turn = |form, random: &mut Random| {
-                turns.push(query.turn(&self.catalogue, language, form, random.below(12)));
-            };
-            if !random.chance(self.config.choice_share) {
-                turn(Form::Open, random);
-                continue;
-            }
-            if self.config.words_first > 0.0 && random.chance(self.config.words_first) {
-                turn(Form::Open, random);
-            }
-            turn(Form::Choice, random);
-        }
-        turns
+        let turns = queries.iter().map(|query| {
+            let form = if random.chance(self.config.choice_share) { Form::Choice } else { Form::Open };
+            query.turn(&self.catalogue, language, form, random.below(12))
+        });
+        turns.collect()
     }
 }

@@ -1,47 +1,8 @@
 //! The six languages of Parrot's benchmark MMMB (paper, section 4), always in the same order.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+pub use parrot_infer::eval::Language;
 use serde::{Deserialize, Serialize};
-
-/// A language of the data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// English.
-    En,
-    /// Chinese, simplified.
-    Zh,
-    /// Portuguese, Brazilian.
-    Pt,
-    /// Arabic, modern standard.
-    Ar,
-    /// Turkish.
-    Tr,
-    /// Russian.
-    Ru,
-}
-
-impl Language {
-    /// All six, in the order that every array of six follows.
-    pub const ALL: [Self; 6] = [Self::En, Self::Zh, Self::Pt, Self::Ar, Self::Tr, Self::Ru];
-
-    /// The two-letter code, e.g. `pt`.
-    pub fn code(self) -> &'static str {
-        ["en", "zh", "pt", "ar", "tr", "ru"][self as usize]
-    }
-
-    /// The language of a two-letter code.
-    ///
-    /// # Errors
-    ///
-    /// When the code is none of the six.
-    pub fn from_code(code: &str) -> Result<Self> {
-        match Self::ALL.into_iter().find(|language| language.code() == code) {
-            Some(language) => Ok(language),
-            None => bail!("`{code}` is none of en, zh, pt, ar, tr, ru"),
-        }
-    }
-}
 
 /// One value per language; in JSON an object with the six codes as keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,14 +72,6 @@ pub(crate) const fn six(words: [&'static str; 6]) -> ByLanguage<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_round_trip_and_strangers_are_refused() {
-        for language in Language::ALL {
-            assert_eq!(Language::from_code(language.code()).unwrap(), language);
-        }
-        assert!(Language::from_code("de").unwrap_err().to_string().contains("de"));
-    }
 
     #[test]
     fn get_follows_the_order_of_all() {

@@ -61,23 +61,20 @@ enum Command {
         #[arg(long, default_value = "runs/parrot-mini/model")]
         out: PathBuf,
         /// Steps of each of the tower's two rounds, 64 pictures each.
-        #[arg(long, default_value_t = 3000)]
+        #[arg(long, default_value_t = 3500)]
         tower_steps: usize,
         /// Steps of the decoder's pre-training, 32 conversations each.
-        #[arg(long, default_value_t = 2000)]
+        #[arg(long, default_value_t = 800)]
         language_steps: usize,
         /// Steps of stage 1, 32 captions each.
-        #[arg(long, default_value_t = 500)]
+        #[arg(long, default_value_t = 300)]
         projector_steps: usize,
         /// Steps of stage 2's beginning, 32 captions each.
-        #[arg(long, default_value_t = 2000)]
+        #[arg(long, default_value_t = 1800)]
         caption_steps: usize,
-        /// Steps of stage 2's middle, 32 conversations or captions each.
-        #[arg(long, default_value_t = 8000)]
+        /// Steps of stage 2's end, 32 conversations or captions each.
+        #[arg(long, default_value_t = 3200)]
         instruction_steps: usize,
-        /// Steps of stage 2's end, the same with many questions asked in words and then with options.
-        #[arg(long, default_value_t = 4000)]
-        letter_steps: usize,
         /// Micro-batches computed at the same time.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -189,7 +186,6 @@ fn run(command: Command) -> Result<()> {
             projector_steps,
             caption_steps,
             instruction_steps,
-            letter_steps,
             threads,
             seed,
             all,
@@ -200,7 +196,6 @@ fn run(command: Command) -> Result<()> {
                 projector_steps,
                 caption_steps,
                 instruction_steps,
-                letter_steps,
                 threads,
                 seed,
                 all_concepts: all,

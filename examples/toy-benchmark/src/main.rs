@@ -20,7 +20,10 @@ fn main() -> Result<()> {
         let dataset = Dataset::open_as(&file, Arc::new(Naming), &mut pictures)?;
         let mut predictions = Assigned::default();
         for row in &dataset.rows {
-            let Some(picture) = &row.picture else { continue };
+            let Some(picture) = &row.picture else {
+                predictions.of_rows.push(Vec::new());
+                continue;
+            };
             let picture = [picture.decode(&dataset.file_name(), false)?];
             let prompt = dataset.prompt(row, RunAs::Dataset, Asker::Parrot);
             // One at a time; `generate` asks in batches and goes on where it was interrupted.

@@ -201,21 +201,21 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
 
     let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
     let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
-    let mut features = network.vision_tower.forward(pixel_values.clone());
     let seconds = run("vision", &mut progress, &mut || {
-        features = network.vision_tower.forward(pixel_values.clone());
+        let _ = network.vision_tower.forward(pixel_values.clone());
         Ok(())
     })?;
+    let features = network.vision_tower.forward(pixel_values);
     let positions = vision.num_positions();
     let flops = products(network.vision_tower.num_params(), positions)
         + attention(vision.num_hidden_layers, vision.hidden_size, positions, positions);
     phases.push(Phase::new("vision", seconds, flops, Some(flops / peak.matmul_flops)));
 
-    let mut encoded: PictureFeatures = network.project(features.clone());
     let seconds = run("projector + experts", &mut progress, &mut || {
-        encoded = network.project(features.clone());
+        let _ = network.project(features.clone());
         Ok(())
     })?;
+    let encoded = network.project(features);
     let parameters = network.mm_projector.num_params() + network.moe_model.num_params();
     let flops = products(parameters, picture_tokens);
     phases.push(Phase::new("projector + experts", seconds, flops, Some(flops / peak.matmul_flops)));

@@ -413,26 +413,36 @@ fn model_info(parrot: &Parrot, folder: &Path) -> Result<ModelInfo> {
     Ok(ModelInfo { name, sha256: Some(hash_model(folder)?), dtype: Some(dtype), device })
 }
 
-/// SHA-256 over the names and contents of everything in a model's folder that an answer depends on.
+/// SHA-256 over the names and contents of everything in a model's folder that an answer depends on, its vision
+/// tower's folder included.
 fn hash_model(folder: &Path) -> Result<String> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        let ending = path.extension().unwrap_or_default();
-        if path.is_file() && (ending == "safetensors" || ending == "json") {
-            files.push(path);
-        }
-    }
+    let mut files = model_files(folder)?;
     files.sort();
     let mut hasher = Sha256::new();
     for file in files {
-        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        let name = file.strip_prefix(folder).unwrap_or(&file);
+        hasher.update(name.as_os_str().as_encoded_bytes());
         let mut content = Sha256::new();
         let mut opened = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
         io::copy(&mut opened, &mut content).with_context(|| format!("cannot read {}", file.display()))?;
         hasher.update(content.finalize());
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+/// Weights and descriptions in a folder and those inside it.
+fn model_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        let ending = path.extension().unwrap_or_default();
+        if path.is_dir() {
+            files.extend(model_files(&path)?);
+        } else if ending == "safetensors" || ending == "json" {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// The TSV files of a folder, by name.
@@ -470,4 +480,23 @@ fn with_ending(file: &Path, ending: &str) -> PathBuf {
 
 fn write(file: &Path, text: &str) -> Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_hash_covers_its_tower_and_not_its_readme() {
+        let folder = tempfile::tempdir().unwrap();
+        let tower = folder.path().join("towers/clip");
+        fs::create_dir_all(&tower).unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        fs::write(tower.join("preprocessor_config.json"), "1").unwrap();
+        let hash = hash_model(folder.path()).unwrap();
+        fs::write(folder.path().join("README.md"), "words").unwrap();
+        assert_eq!(hash_model(folder.path()).unwrap(), hash);
+        fs::write(tower.join("preprocessor_config.json"), "2").unwrap();
+        assert_ne!(hash_model(folder.path()).unwrap(), hash);
+    }
 }

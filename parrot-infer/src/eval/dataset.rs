@@ -1,7 +1,6 @@
 //! A benchmark's file, ready to be asked and scored.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,7 +59,7 @@ impl Dataset {
 
     fn read(file: &Path, benchmark: Option<Arc<dyn Benchmark>>, pictures: &mut PictureStore) -> Result<Self> {
         let bytes = read_bytes(file)?;
-        let md5 = hex(&Md5::digest(&bytes));
+        let md5 = format!("{:x}", Md5::digest(&bytes));
         let table = Table::parse(file, &bytes)?;
         drop(bytes);
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -234,14 +233,6 @@ fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
     let problem =
         format!("{} needs the columns {}, which are not there", benchmark.name(), missing.join(", "));
     Err(Error::Table { file: table.file.clone(), line: None, problem })
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

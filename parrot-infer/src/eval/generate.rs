@@ -232,6 +232,6 @@ pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
         found.assigned.problems.extend(problem);
     }
     found.expert_weights = (count > 0).then(|| sum.iter().map(|sum| (sum / count as f64) as f32).collect());
-    found.prompts_sha256 = super::dataset::hex(&hasher.finalize());
+    found.prompts_sha256 = format!("{:x}", hasher.finalize());
     found
 }

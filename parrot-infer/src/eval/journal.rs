@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::dataset::hex;
 use super::table::read_bytes;
 use crate::{Error, Result};
 
@@ -65,7 +64,7 @@ pub fn question_id(prompt: &str, picture: &[u8; 32]) -> String {
     let mut hasher = Sha256::new();
     hasher.update(picture);
     hasher.update(prompt);
-    hex(&hasher.finalize())
+    format!("{:x}", hasher.finalize())
 }
 
 /// The file, one JSON object per line, the first one [`Conditions`]; lines are only ever added.

@@ -1,9 +1,9 @@
 //! The published files (evaluation protocol §1).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A language that the benchmarks exist in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Language {
@@ -19,7 +19,7 @@ impl Language {
     /// In the paper's order.
     pub const ALL: [Self; 6] = [Self::En, Self::Zh, Self::Pt, Self::Ar, Self::Tr, Self::Ru];
 
-    /// Its ISO 639-1 code.
+    /// Its ISO 639-1 code, e.g. `pt`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {

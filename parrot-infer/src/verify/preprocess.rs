@@ -241,7 +241,7 @@ fn compare_digest(checks: &mut Checks, pixels: &Pixels, expected: Option<&str>) 
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// All red values, then all green, then all blue.

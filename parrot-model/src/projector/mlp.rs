@@ -103,3 +103,28 @@ impl Projector {
         layers.fold(first.forward(features), |x, layer| layer.forward(gelu(x)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    /// Features with a large common part come out centred and as large as asked for, whatever the depth.
+    #[test]
+    fn calibration_centres_and_scales() {
+        let device = Device::default();
+        let features = Tensor::<3>::random([4, 32, 12], Distribution::Normal(9.0, 3.0), &device);
+        for kind in [ProjectorKind::Linear, ProjectorKind::Mlp(2), ProjectorKind::Mlp(3)] {
+            let projector = Projector::init(kind, 12, 20, &device).calibrated(features.clone(), 0.25);
+            let output = projector.forward(features.clone()).flatten::<2>(0, 1);
+            let largest_mean = output.clone().mean_dim(0).abs().max().into_scalar::<f64>();
+            let rms = output.square().mean().sqrt().into_scalar::<f64>();
+            assert!(largest_mean < 1e-4, "{kind:?}: {largest_mean}");
+            assert!((rms - 0.25).abs() < 1e-4, "{kind:?}: {rms}");
+        }
+        let identity = Projector::init(ProjectorKind::Identity, 12, 12, &device);
+        let unchanged = identity.calibrated(features.clone(), 0.25).forward(features.clone());
+        assert_eq!(unchanged.into_data(), features.into_data());
+    }
+}

@@ -49,11 +49,8 @@ pub struct Plan {
     pub projector_steps: usize,
     /// Steps of stage 2's beginning, 32 captions each.
     pub caption_steps: usize,
-    /// Steps of stage 2's middle, 32 conversations or captions each.
+    /// Steps of stage 2's end, 32 conversations or captions each.
     pub instruction_steps: usize,
-    /// Steps of stage 2's end, 32 conversations or captions each: many questions are asked twice, to be answered in
-    /// words and then with a letter.
-    pub letter_steps: usize,
     /// Micro-batches computed at the same time.
     pub threads: usize,
     /// Weights, data and its order.
@@ -70,8 +67,6 @@ struct Run<'a> {
     data: Arc<dataset::Dataset>,
     /// Mostly grids of different things: the most names in a caption.
     caption_data: Arc<dataset::Dataset>,
-    /// Questions in words, then the same with options.
-    letter_data: Arc<dataset::Dataset>,
     encoder: Encoder,
     device: Device,
     stop: &'a AtomicBool,
@@ -97,13 +92,6 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
         ..dataset::DatasetConfig::default()
     };
     let captions = dataset::DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config.clone() };
-    let letters = dataset::DatasetConfig {
-        seed: plan.seed + 1,
-        choice_share: 0.7,
-        words_first: 0.6,
-        turns: (2, 3),
-        ..config.clone()
-    };
     let emoji = assets.join("emoji");
     let device = Device::flex().autodiff();
     device.seed(plan.seed);
@@ -118,7 +106,6 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
         },
         data: Arc::new(dataset::Dataset::load(&emoji, config)?),
         caption_data: Arc::new(dataset::Dataset::load(&emoji, captions)?),
-        letter_data: Arc::new(dataset::Dataset::load(&emoji, letters)?),
         encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
         device,
         stop,
@@ -220,8 +207,7 @@ impl Run<'_> {
         model.mm_projector.valid().calibrated(features, rms).train()
     }
 
-    /// Captions first: four names in a caption teach the decoder to see four times as fast as a question does.
-    /// Then questions of every kind; at last, which letter stands before an answer.
+    /// Captions first: one has up to four names, a question about a picture one. Then questions of every kind.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
@@ -230,9 +216,6 @@ impl Run<'_> {
         let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
         let stage = self.stage("stage2", self.plan.instruction_steps, 1.5e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
-        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
-        let stage = self.stage("stage2-letters", self.plan.letter_steps, 1e-3, &parts);
-        let data = Conversations::new(Arc::clone(&self.letter_data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }
 

@@ -26,6 +26,6 @@ pub(crate) fn error(mut command: Command) -> String {
     message.unwrap_or_else(|| panic!("{stderr}")).to_string()
 }
 
-fn text(bytes: Vec<u8>) -> String {
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
