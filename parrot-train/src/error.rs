@@ -47,7 +47,7 @@ pub enum Error {
         found: String,
     },
     /// The loss or the gradient stopped being a number.
-    #[error("step {step}: the {what} is {value}; samples of the step: {}", samples.join(", "))]
+    #[error("step {step}: the {what} is {value}; samples of the step: {}{}", samples.join(", "), last_good(checkpoint.as_deref()))]
     NotFinite {
         /// The step, counted from 1.
         step: usize,
@@ -57,6 +57,34 @@ pub enum Error {
         value: f64,
         /// The ids of the samples that the step was made of.
         samples: Vec<String>,
+        /// The newest checkpoint, from before the step.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A recipe that cannot be followed.
+    #[error("recipe {path}: {reason}")]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line where that is known.
+        reason: String,
+    },
+    /// A file of training data that is none.
+    #[error("{path}: {reason}")]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More unusable records or samples than a run may leave out.
+    #[error("{found} records cannot be used, {allowed} may: {}{}", examples.join("; "), if examples.len() < *found { "; …" } else { "" })]
+    BadRecords {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        allowed: usize,
+        /// The first few.
+        examples: Vec<String>,
     },
     /// A training sample that cannot be used.
     #[error("sample {id}: {reason}")]
@@ -77,4 +105,9 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Where a run that broke can go on from.
+fn last_good(checkpoint: Option<&Path>) -> String {
+    checkpoint.map_or_else(String::new, |path| format!("; the last good checkpoint is {}", path.display()))
 }

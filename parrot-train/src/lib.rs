@@ -7,12 +7,12 @@
 //! the paper's settings, every one of which can be changed.
 //!
 //! - [`Dataset`](data::Dataset) makes [samples](data::TrainingSample) by number: token ids, labels, pixels.
-//!   A `Vec` of samples is one, [`LlavaDataset`](data::llava::LlavaDataset) reads LLaVA's JSON.
+//!   A `Vec` of samples is one, [`Mix`](data::mix::Mix) reads LLaVA's JSON.
 //! - [`Stage`](trainer::Stage) takes a model through its steps, saves on the way and goes on where an earlier
 //!   call was stopped or killed. On the CPU the result is then bit for bit that of a run that never stopped.
 //! - [`Learner`](step::Learner) is a model between two steps, for a loop of one's own:
 //!   [micro-batches](step::MicroBatch) in, a [report](step::StepReport) out.
-//! - [`AdamW`](optim::AdamW) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped
+//! - An [`Optimizer`](optim::Optimizer) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped
 //!   by the [global norm](optim::GradientNorm).
 //!
 //! A [checkpoint] holds the model in the Hugging Face layout: any of them can be run or trained further.
@@ -97,7 +97,10 @@ mod readme {}
 
 pub mod checkpoint;
 pub mod data;
+pub mod flops;
+pub mod metrics;
 pub mod optim;
+pub mod recipe;
 pub mod step;
 pub mod trainer;
 pub mod verify;

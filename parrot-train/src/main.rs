@@ -4,9 +4,11 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use parrot_train::verify::{self, VerifyArgs};
 use tracing_subscriber::EnvFilter;
+
+mod cli;
 
 /// Train Parrot, or check that training computes what the reference implementation computes.
 #[derive(Debug, Parser)]
@@ -18,13 +20,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train what a recipe says, or go on where an earlier call was stopped
+    Run(cli::run::Arguments),
+    /// Print what a recipe would train, how long and in how much memory, without loading anything
+    Plan(cli::plan::Arguments),
+    /// Look through a recipe's data: records, languages, lengths, pictures
+    CheckData(cli::check_data::Arguments),
     /// Compare gradients, training steps and data records with recorded ones, case by case
-    Verify(VerifyArgs),
+    Verify(cli::verify::Arguments),
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  parrot-train verify assets/golden
+  parrot-train plan parrot-train/recipes/parrot-7b-stage1.toml
+  parrot-train check-data my-stage2.toml --set data.root=/data
+  parrot-train run my-stage2.toml --device cuda:0 --set train.learning_rate=1e-5
   parrot-train verify assets/golden --kind gradients --json
 
 Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
@@ -32,12 +42,20 @@ Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Command::Verify(args) = Cli::parse().command;
-    match verify::command(&args) {
+    match command(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {:#}", anyhow::Error::from(error));
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn command(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(arguments) => cli::run::command(&arguments),
+        Command::Plan(arguments) => cli::plan::command(&arguments),
+        Command::CheckData(arguments) => cli::check_data::command(&arguments),
+        Command::Verify(arguments) => cli::verify::command(&arguments),
     }
 }

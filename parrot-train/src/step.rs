@@ -1,6 +1,6 @@
 //! One step of training: micro-batches → losses → gradients → clipped update.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -8,13 +8,15 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use burn::tensor::DType;
 use parrot_model::config::PaddingSide;
-use parrot_model::parrot::{Parrot, PrepareOptions, Sample};
+use parrot_model::parrot::{Parrot, PrepareOptions, Prepared, Sample};
+use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::VisionTower;
 use parrot_model::vision::preprocess::Pixels;
 use serde::{Deserialize, Serialize};
 
 use crate::data::TrainingSample;
-use crate::optim::{AdamW, GradientNorm};
+use crate::data::loader::Skipped;
+use crate::optim::{GradientNorm, Optimizer};
 use crate::{Error, Result};
 
 /// A part of the model that a stage trains or leaves as it is.
@@ -65,15 +67,48 @@ impl MicroBatch {
     }
 }
 
+/// What counts alike in a step's loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossNormalisation {
+    /// Every micro-batch, whose loss is the mean over its learnt tokens, as in the reference: tokens of a
+    /// micro-batch with short answers weigh more.
+    #[default]
+    MicroBatch,
+    /// Every learnt token of the step: however it is cut into micro-batches, it is the same step.
+    Tokens,
+}
+
 /// What a step reports.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
-    /// Mean of the micro-batches' losses, each a mean over its tokens, as the reference averages them.
+    /// Mean over micro-batches or tokens, as [`LossNormalisation`] says.
     pub loss: f64,
     /// Norm of all gradients before clipping.
     pub grad_norm: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,
+    /// Samples that it learnt from.
+    pub samples: usize,
+    /// Their tokens, pictures counted.
+    pub tokens: usize,
+    /// Their pictures.
+    pub pictures: usize,
+    /// Samples of the step that could not be made and were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+    /// How the router weighted the experts, where the trainer looked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routing: Vec<ExpertUse>,
+}
+
+/// The experts' mean weights over the pictures of one group of samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpertUse {
+    /// What stands before the first `/` in the samples' ids: their source, in the paper's data one a language.
+    pub group: String,
+    /// One weight per expert; they sum to one.
+    pub weights: Vec<f32>,
 }
 
 /// A model that is being trained.
@@ -85,12 +120,16 @@ pub struct Learner {
     frozen_tower: Option<VisionTower>,
     /// What the tower computes in, and wants its pixels in.
     tower_dtype: DType,
+    /// Positions that a picture takes in a sequence.
+    tokens_per_picture: usize,
     /// Its optimizer.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     /// How batches are put together.
     pub prepare: PrepareOptions,
     /// Gradients are scaled down to this norm; `None` never clips.
     pub max_grad_norm: Option<f64>,
+    /// What counts alike in a step's loss.
+    pub loss_normalisation: LossNormalisation,
     /// Micro-batches computed at the same time, each on a thread of its own. More than one pays on the CPU,
     /// whose elementwise operations use one core; the result is the same.
     pub threads: usize,
@@ -104,7 +143,7 @@ impl Learner {
     pub fn new(
         mut model: Parrot,
         trainable: &BTreeSet<Part>,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         max_length: Option<usize>,
         max_grad_norm: Option<f64>,
     ) -> Self {
@@ -120,7 +159,17 @@ impl Learner {
         let tower_dtype = tower_dtype.0.unwrap_or(DType::F32);
         let prepare =
             PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
-        Self { model: Some(model), frozen_tower, tower_dtype, optimizer, prepare, max_grad_norm, threads: 1 }
+        Self {
+            tokens_per_picture: model.vision_tower.tokens_per_picture(),
+            model: Some(model),
+            frozen_tower,
+            tower_dtype,
+            optimizer,
+            prepare,
+            max_grad_norm,
+            loss_normalisation: LossNormalisation::default(),
+            threads: 1,
+        }
     }
 
     /// The model as it is now.
@@ -145,18 +194,7 @@ impl Learner {
     }
 
     fn loss_of(&self, model: &Parrot, batch: &MicroBatch) -> Result<Tensor<1>> {
-        let refused = |error: parrot_model::Error| Error::Sample {
-            id: batch.ids.join(", "),
-            reason: error.to_string(),
-        };
-        let pictures = batch.pixel_values.clone().map(|pixel_values| {
-            let pixel_values = pixel_values.cast(self.tower_dtype);
-            match &self.frozen_tower {
-                Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
-                None => model.encode_pictures(Tensor::from_inner(pixel_values)),
-            }
-        });
-        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare).map_err(refused)?;
+        let prepared = self.prepare_batch(model, batch)?;
         let hidden_states = model.language_model.forward(
             prepared.inputs_embeds,
             prepared.attention_mask,
@@ -164,7 +202,79 @@ impl Learner {
             None,
         );
         let labels = prepared.labels.unwrap_or_default();
-        model.loss(hidden_states, &labels).map_err(refused)
+        model.loss(hidden_states, &labels).map_err(|error| refused(batch, &error))
+    }
+
+    /// A micro-batch as the decoder takes it.
+    fn prepare_batch(&self, model: &Parrot, batch: &MicroBatch) -> Result<Prepared> {
+        let pictures = batch.pixel_values.clone().map(|pixel_values| {
+            let pixel_values = pixel_values.cast(self.tower_dtype);
+            match &self.frozen_tower {
+                Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
+                None => model.encode_pictures(Tensor::from_inner(pixel_values)),
+            }
+        });
+        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare);
+        prepared.map_err(|error| refused(batch, &error))
+    }
+
+    /// How the router weights the experts for a micro-batch, by the group of its samples; empty where visual
+    /// tokens do not go through the mixture of experts. The host waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// As [`loss`](Self::loss).
+    pub fn routing(&self, batch: &MicroBatch) -> Result<Vec<ExpertUse>> {
+        let Some(routing) = self.prepare_batch(self.model(), batch)?.routing else { return Ok(Vec::new()) };
+        let weights = routing.routing_weights.inner().cast(DType::F32);
+        let [_, experts] = weights.dims();
+        let weights: Vec<f32> = weights.into_data().iter::<f32>().collect();
+        let pictures = batch.ids.iter().zip(&batch.samples);
+        let groups = pictures.flat_map(|(id, sample)| {
+            let group = id.split_once('/').map_or("", |(group, _)| group);
+            std::iter::repeat_n(group, sample.pictures.len())
+        });
+        let mut sums: BTreeMap<&str, (f32, Vec<f32>)> = BTreeMap::new();
+        for (group, row) in groups.zip(weights.chunks(experts)) {
+            let (count, sum) = sums.entry(group).or_insert_with(|| (0.0, vec![0.0; experts]));
+            *count += 1.0;
+            sum.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
+        }
+        let mean = |(group, (count, sum)): (&str, (f32, Vec<f32>))| ExpertUse {
+            group: group.into(),
+            weights: sum.into_iter().map(|sum| sum / count).collect(),
+        };
+        Ok(sums.into_iter().map(mean).collect())
+    }
+
+    /// How much each micro-batch counts; they sum to one.
+    fn shares(&self, micro_batches: &[MicroBatch]) -> Vec<f64> {
+        let count = |batch: &MicroBatch| match self.loss_normalisation {
+            LossNormalisation::MicroBatch => 1,
+            LossNormalisation::Tokens => batch.samples.iter().map(|sample| self.learnt_tokens(sample)).sum(),
+        };
+        let counts: Vec<usize> = micro_batches.iter().map(count).collect();
+        let total = counts.iter().sum::<usize>().max(1) as f64;
+        counts.into_iter().map(|count| count as f64 / total).collect()
+    }
+
+    /// The labels of a sample as the network sees it: pictures laid out, what is too long cut off.
+    fn layout<'a>(&self, sample: &'a Sample) -> impl Iterator<Item = i64> + use<'a> {
+        let positions = self.tokens_per_picture;
+        let labels = sample.labels.as_deref().unwrap_or_default();
+        let positions = sample.input_ids.iter().enumerate().flat_map(move |(at, id)| {
+            let (count, label) = match *id == IMAGE_TOKEN_INDEX {
+                true => (positions, IGNORE_INDEX),
+                false => (1, labels.get(at).copied().unwrap_or(IGNORE_INDEX)),
+            };
+            std::iter::repeat_n(label, count)
+        });
+        positions.take(self.prepare.max_length.unwrap_or(usize::MAX))
+    }
+
+    /// Tokens that a loss is taken of; nothing predicts the first.
+    fn learnt_tokens(&self, sample: &Sample) -> usize {
+        self.layout(sample).skip(1).filter(|label| *label != IGNORE_INDEX).count()
     }
 
     /// One optimizer step over one or more micro-batches.
@@ -186,21 +296,33 @@ impl Learner {
         step: usize,
     ) -> Result<StepReport> {
         assert!(!micro_batches.is_empty(), "a step needs at least one micro-batch");
-        let (losses, gradients) =
-            gradients(self.model(), micro_batches, self.threads, |model, batch| self.loss_of(model, batch))?;
+        let shares = self.shares(micro_batches);
+        let loss = |model: &Parrot, batch: &MicroBatch| self.loss_of(model, batch);
+        let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, loss)?;
         let Some(norm) = GradientNorm::measure(self.model(), &gradients) else {
             let ids: Vec<String> = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
             let reason = "no sample of the step reaches a part that learns".into();
             return Err(Error::Sample { id: ids.join(", "), reason });
         };
-        let loss = Tensor::cat(losses, 0).mean();
+        let losses = losses.into_iter().zip(&shares).map(|(loss, share)| loss * *share);
+        let loss = Tensor::cat(losses.collect(), 0).sum();
         let measured = Tensor::cat(vec![loss, norm.norm.clone()], 0);
         let measured: Vec<f64> = measured.into_data().iter::<f64>().collect();
-        let report = StepReport { loss: measured[0], grad_norm: measured[1], learning_rate };
+        let samples = || micro_batches.iter().flat_map(|batch| &batch.samples);
+        let report = StepReport {
+            loss: measured[0],
+            grad_norm: measured[1],
+            learning_rate,
+            samples: samples().count(),
+            tokens: samples().map(|sample| self.layout(sample).count()).sum(),
+            pictures: samples().map(|sample| sample.pictures.len()).sum(),
+            skipped: Vec::new(),
+            routing: Vec::new(),
+        };
         for (what, value) in [("loss", report.loss), ("gradient norm", report.grad_norm)] {
             if !value.is_finite() {
                 let samples = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
-                return Err(Error::NotFinite { step, what, value, samples });
+                return Err(Error::NotFinite { step, what, value, samples, checkpoint: None });
             }
         }
         let scale = self.max_grad_norm.map(|max_norm| norm.clip_factor(max_norm));
@@ -210,7 +332,11 @@ impl Learner {
     }
 }
 
-/// Losses and accumulated gradients of micro-batches; each counts alike, as in the reference.
+fn refused(batch: &MicroBatch, error: &parrot_model::Error) -> Error {
+    Error::Sample { id: batch.ids.join(", "), reason: error.to_string() }
+}
+
+/// Losses of micro-batches, and the accumulated gradients of their sum weighted by `shares`.
 ///
 /// Up to `threads` of them are computed at the same time; they are added up in their order, so that the
 /// result does not depend on it.
@@ -221,15 +347,15 @@ impl Learner {
 ///
 /// # Panics
 ///
-/// If `loss` panics.
+/// If `loss` panics, or there are not as many shares as micro-batches.
 pub fn gradients<M: Module + Sync, B: Sync>(
     module: &M,
     micro_batches: &[B],
+    shares: &[f64],
     threads: usize,
     loss: impl Fn(&M, &B) -> Result<Tensor<1>> + Sync,
 ) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
-    let share = 1.0 / micro_batches.len() as f64;
-    let backward = |module: &M, batch: &B| {
+    let backward = |module: &M, (batch, share): (&B, f64)| {
         let loss = loss(module, batch)?;
         // Samples may reach nothing that learns: text alone while only the projector does.
         let gradients = match loss.is_tracked() {
@@ -240,15 +366,17 @@ pub fn gradients<M: Module + Sync, B: Sync>(
     };
     // Tapes that share a parameter's node are one tape to Burn, and the first backward pass consumes it.
     // A replica shares the values and the ids, but has nodes of its own.
-    let backward_apart = |batch: &B| backward(&module.valid().train(), batch);
+    let backward_apart = |batch: (&B, f64)| backward(&module.valid().train(), batch);
     let mut losses = Vec::with_capacity(micro_batches.len());
     let mut accumulator = GradientsAccumulator::<M>::new();
-    for wave in micro_batches.chunks(threads.max(1)) {
-        let results: Vec<Result<_>> = match wave {
+    assert_eq!(micro_batches.len(), shares.len(), "one share per micro-batch");
+    let shared: Vec<(&B, f64)> = micro_batches.iter().zip(shares.iter().copied()).collect();
+    for wave in shared.chunks(threads.max(1)) {
+        let results: Vec<Result<_>> = match *wave {
             [batch] => vec![backward(module, batch)],
-            wave => std::thread::scope(|scope| {
+            _ => std::thread::scope(|scope| {
                 let threads: Vec<_> =
-                    wave.iter().map(|batch| scope.spawn(|| backward_apart(batch))).collect();
+                    wave.iter().map(|batch| scope.spawn(|| backward_apart(*batch))).collect();
                 threads
                     .into_iter()
                     .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))

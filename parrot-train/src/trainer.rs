@@ -10,10 +10,10 @@ use burn::prelude::*;
 use parrot_model::parrot::Parrot;
 
 use crate::checkpoint::{self, ModelDescription, RunFolder, TrainState};
-use crate::data::loader::BatchLoader;
+use crate::data::loader::{Batch, BatchLoader, Grouping, LoaderOptions, Skipped};
 use crate::data::{Dataset, TrainingSample};
-use crate::optim::{AdamW, AdamWConfig, CosineSchedule};
-use crate::step::{Learner, MicroBatch, Part, StepReport};
+use crate::optim::{CosineSchedule, Optimizer, OptimizerConfig};
+use crate::step::{Learner, LossNormalisation, MicroBatch, Part, StepReport};
 use crate::{Error, Result};
 
 /// One stage: what learns, from how much data, how fast.
@@ -33,8 +33,8 @@ pub struct Stage {
     pub learning_rate: f64,
     /// Share of the steps that warm up.
     pub warmup_ratio: f64,
-    /// The optimizer's constants.
-    pub optimizer: AdamWConfig,
+    /// The optimizer's rule and constants.
+    pub optimizer: OptimizerConfig,
     /// Global gradient norm to clip at.
     pub max_grad_norm: Option<f64>,
     /// Longest sequence, pictures counted.
@@ -43,9 +43,14 @@ pub struct Stage {
     pub trainable: BTreeSet<Part>,
     /// Of the data's order.
     pub seed: u64,
-    /// Deals the samples of a step to its micro-batches by length: less padding is computed. As every
-    /// micro-batch counts alike, the tokens of short samples then weigh a little more.
-    pub group_by_length: bool,
+    /// What counts alike in a step's loss.
+    pub loss_normalisation: LossNormalisation,
+    /// Which samples share a micro-batch. With [`LossNormalisation::MicroBatch`] the tokens of short samples
+    /// weigh a little more where they are grouped.
+    pub grouping: Grouping,
+    /// Samples that may turn out unusable, a picture that does not decode, say, before the stage ends with an
+    /// error. They are left out, and the observer is told of each.
+    pub max_skipped: usize,
     /// Threads that make samples.
     pub workers: usize,
     /// Steps between checkpoints.
@@ -89,12 +94,14 @@ impl Stage {
             threads: 1,
             learning_rate: 1e-3,
             warmup_ratio: 0.03,
-            optimizer: AdamWConfig::default(),
+            optimizer: OptimizerConfig::default(),
             max_grad_norm: Some(1.0),
             max_length: Some(2048),
             trainable: [Part::Projector].into(),
             seed: 42,
-            group_by_length: false,
+            loss_normalisation: LossNormalisation::MicroBatch,
+            grouping: Grouping::None,
+            max_skipped: 0,
             workers: 1,
             save_every: 500,
             keep: 2,
@@ -150,8 +157,9 @@ impl Stage {
     ) -> Result<Outcome> {
         self.check()?;
         let folder = RunFolder::open(run.folder)?;
-        let start = self.state(dataset.len(), 0, 0);
-        let (model, optimizer, done) = self.resume(folder.path(), model, &start)?;
+        let mut state = self.start(dataset.as_ref());
+        let (model, optimizer) = self.resume(folder.path(), model, &mut state)?;
+        let done = state.step;
         if done == self.steps {
             return Ok(Outcome { model, steps: done, interrupted: false });
         }
@@ -159,33 +167,71 @@ impl Stage {
         let mut learner =
             Learner::new(model, &self.trainable, optimizer, self.max_length, self.max_grad_norm);
         learner.threads = self.threads;
+        learner.loss_normalisation = self.loss_normalisation;
         let schedule = CosineSchedule::new(self.learning_rate, self.steps, self.warmup_ratio);
-        let first_batch = done * self.accumulation;
-        let mut loader =
-            BatchLoader::start(dataset, self.micro_batch_size, self.seed, first_batch, self.workers)?;
+        let mut loader = BatchLoader::start(dataset, &self.loader_options(done * self.accumulation))?;
+        let mut saved = (done > 0).then(|| folder.checkpoint(done));
         for step in done..self.steps {
-            let mut samples: Vec<TrainingSample> =
-                loader.by_ref().take(self.accumulation).collect::<Result<Vec<_>>>()?.concat();
-            if self.group_by_length {
-                samples.sort_by_key(|sample| (sample.pixels.len(), sample.input_ids.len()));
+            let (micro_batches, skipped) = self.next_step(&mut loader, run.description, &device)?;
+            state.skipped += skipped.len();
+            if state.skipped > self.max_skipped {
+                return Err(too_many(&skipped, state.skipped, self.max_skipped));
             }
-            let micro_batches: Vec<MicroBatch> = samples
-                .chunks(self.micro_batch_size)
-                .map(|samples| collate(samples.to_vec(), run.description, &device))
-                .collect::<Result<_>>()?;
-            let report = learner.step(&micro_batches, schedule.learning_rate(step), step + 1)?;
-            let done = step + 1;
-            observe(done, &report);
-            let interrupted = run.stop.load(Ordering::Relaxed) && done < self.steps;
-            if interrupted || done % self.save_every == 0 || done == self.steps {
-                let state = self.state(dataset.len(), done, learner.optimizer.steps());
-                checkpoint::save(&folder, &learner, run.description, &state, self.keep)?;
+            let mut report = learner
+                .step(&micro_batches, schedule.learning_rate(step), step + 1)
+                .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
+            report.skipped = skipped;
+            state.step = step + 1;
+            state.optimizer_steps = learner.optimizer.steps();
+            if state.step % ROUTING_EVERY == 0 || state.step == self.steps {
+                report.routing = learner.routing(&micro_batches[0])?;
+            }
+            observe(state.step, &report);
+            let interrupted = run.stop.load(Ordering::Relaxed) && state.step < self.steps;
+            if interrupted || state.step % self.save_every == 0 || state.step == self.steps {
+                saved = Some(checkpoint::save(&folder, &learner, run.description, &state, self.keep)?);
             }
             if interrupted {
-                return Ok(Outcome { model: learner.into_model(), steps: done, interrupted: true });
+                return Ok(Outcome { model: learner.into_model(), steps: state.step, interrupted: true });
             }
         }
         Ok(Outcome { model: learner.into_model(), steps: self.steps, interrupted: false })
+    }
+
+    fn loader_options(&self, first_batch: usize) -> LoaderOptions {
+        LoaderOptions {
+            micro_batch_size: self.micro_batch_size,
+            seed: self.seed,
+            grouping: self.grouping,
+            first_batch,
+            workers: self.workers,
+            rank: 0,
+            ranks: 1,
+        }
+    }
+
+    /// The micro-batches of a step, and what is missing from them.
+    fn next_step(
+        &self,
+        loader: &mut BatchLoader<TrainingSample>,
+        description: &ModelDescription,
+        device: &Device,
+    ) -> Result<(Vec<MicroBatch>, Vec<Skipped>)> {
+        let batches: Vec<Batch<TrainingSample>> = loader.take(self.accumulation).collect::<Result<_>>()?;
+        let (mut batches, skipped): (Vec<_>, Vec<_>) =
+            batches.into_iter().map(|batch| (batch.samples, batch.skipped)).unzip();
+        if self.grouping == Grouping::Step {
+            let mut samples = batches.concat();
+            samples.sort_by_key(|sample| (sample.pixels.len(), sample.input_ids.len()));
+            batches = samples.chunks(self.micro_batch_size).map(<[_]>::to_vec).collect();
+        }
+        batches.retain(|samples| !samples.is_empty());
+        let skipped = skipped.concat();
+        if batches.is_empty() {
+            return Err(too_many(&skipped, skipped.len(), self.max_skipped));
+        }
+        let batches = batches.into_iter().map(|samples| collate(samples, description, device));
+        Ok((batches.collect::<Result<_>>()?, skipped))
     }
 
     /// Refuses what would otherwise panic or quietly do something else.
@@ -204,18 +250,13 @@ impl Stage {
         if self.trainable.is_empty() {
             return Err(refuse("trainable", "at least one part", "none".into()));
         }
-        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimizer;
-        let share = 0.0..1.0;
         let norm = self.max_grad_norm.unwrap_or(1.0);
-        for (key, value, expected, is_sound) in [
+        let rates = [
             ("learning_rate", self.learning_rate, "a number from 0 up", self.learning_rate >= 0.0),
             ("warmup_ratio", self.warmup_ratio, "from 0 to 1", (0.0..=1.0).contains(&self.warmup_ratio)),
-            ("beta1", beta1, "from 0 to below 1", share.contains(&beta1)),
-            ("beta2", beta2, "from 0 to below 1", share.contains(&beta2)),
-            ("epsilon", epsilon, "a number from 0 up", epsilon >= 0.0),
-            ("weight_decay", weight_decay, "a number from 0 up", weight_decay >= 0.0),
             ("max_grad_norm", norm, "a number above 0", norm > 0.0),
-        ] {
+        ];
+        for (key, value, expected, is_sound) in rates.into_iter().chain(self.optimizer.constants()) {
             if !is_sound || !value.is_finite() {
                 return Err(refuse(key, expected, value.to_string()));
             }
@@ -226,41 +267,55 @@ impl Stage {
         Ok(())
     }
 
-    fn state(&self, dataset_len: usize, step: usize, optimizer_steps: usize) -> TrainState {
+    /// The state before the first step.
+    fn start(&self, dataset: &dyn Dataset<Sample = TrainingSample>) -> TrainState {
         TrainState {
             stage: self.name.clone(),
             trainable: self.trainable.clone(),
             seed: self.seed,
             micro_batch_size: self.micro_batch_size,
             accumulation: self.accumulation,
-            dataset_len,
-            step,
-            optimizer_steps,
+            dataset_len: dataset.len(),
+            data: dataset.fingerprint(),
+            grouping: self.grouping,
+            optimizer: self.optimizer.name().into(),
+            step: 0,
+            optimizer_steps: 0,
+            skipped: 0,
         }
     }
 
-    /// The newest checkpoint that can be read, or else `model` at step 0. A checkpoint of another run is an
-    /// error, not a reason to look further: the folder was meant for something else.
-    fn resume(&self, folder: &Path, model: Parrot, start: &TrainState) -> Result<(Parrot, AdamW, usize)> {
+    /// The newest checkpoint that can be read, with its state in `state`, or else `model` at step 0. A
+    /// checkpoint of another run is an error, not a reason to look further: the folder was meant for something
+    /// else.
+    fn resume(&self, folder: &Path, model: Parrot, state: &mut TrainState) -> Result<(Parrot, Optimizer)> {
         let checkpoints = checkpoint::newest_first(folder)?;
         let Some(newest) = checkpoints.first() else {
-            return Ok((model, AdamW::new(self.optimizer), 0));
+            return Ok((model, Optimizer::new(self.optimizer)));
         };
         let device = device_of(&model);
         // Memory need not hold two models.
         drop(model);
         let mut reason = None;
         for path in &checkpoints {
-            match checkpoint::load(path, self.optimizer, &device) {
-                Ok((model, optimizer, state)) => {
-                    let too_far = || format!("its step is {}, the stage ends at {}", state.step, self.steps);
-                    let difference = start.difference(&state);
-                    if let Some(difference) = difference.or_else(|| (state.step > self.steps).then(too_far)) {
-                        let reason = format!("it belongs to another run: {difference}");
-                        return Err(Error::Checkpoint { path: path.clone(), reason });
-                    }
+            // Before the weights: another run's may not even fit the optimizer.
+            let loaded = checkpoint::read_state(path).and_then(|saved| {
+                let too_far = || format!("its step is {}, the stage ends at {}", saved.step, self.steps);
+                let difference = state.difference(&saved).or_else(|| (saved.step > self.steps).then(too_far));
+                match difference {
+                    Some(difference) => Ok(Err(difference)),
+                    None => checkpoint::load(path, self.optimizer, &device).map(Ok),
+                }
+            });
+            match loaded {
+                Ok(Ok((model, optimizer, saved))) => {
                     tracing::info!("resuming from {}", path.display());
-                    return Ok((model, optimizer, state.step));
+                    *state = saved;
+                    return Ok((model, optimizer));
+                }
+                Ok(Err(difference)) => {
+                    let reason = format!("it belongs to another run: {difference}");
+                    return Err(Error::Checkpoint { path: path.clone(), reason });
                 }
                 Err(error) => {
                     let error = with_sources(&error);
@@ -275,6 +330,35 @@ impl Stage {
             reason.unwrap_or_default()
         );
         Err(Error::Checkpoint { path: newest.clone(), reason })
+    }
+}
+
+/// Steps between looks at the router, each of which costs a pass through tower and experts.
+const ROUTING_EVERY: usize = 20;
+
+/// The error of a stage that has left out more than it may.
+fn too_many(skipped: &[Skipped], found: usize, allowed: usize) -> Error {
+    match skipped {
+        [Skipped { id, reason }] if allowed == 0 => Error::Sample { id: id.clone(), reason: reason.clone() },
+        _ => Error::BadRecords {
+            found,
+            allowed,
+            examples: skipped
+                .iter()
+                .take(5)
+                .map(|Skipped { id, reason }| format!("{id}: {reason}"))
+                .collect(),
+        },
+    }
+}
+
+/// A loss that is no number ends a run, which can go on from here.
+fn with_checkpoint(error: Error, saved: Option<&Path>) -> Error {
+    match error {
+        Error::NotFinite { step, what, value, samples, .. } => {
+            Error::NotFinite { step, what, value, samples, checkpoint: saved.map(Path::to_path_buf) }
+        }
+        error => error,
     }
 }
 

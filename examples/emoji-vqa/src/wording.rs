@@ -4,6 +4,8 @@
 //! article or plural depends on what is put in. Where a language would inflect, the frame brings its own
 //! noun: Turkish `“kedi” resminin sağında`, Russian `справа от рисунка «кошка»`, Arabic `رمز «قطة»`.
 
+use parrot_infer::eval::ENGLISH_ENDING;
+
 use crate::{language::Language, scene::Corner};
 
 /// The frames of one language; `{}` is where the name or the corner goes.
@@ -37,6 +39,8 @@ pub struct Wording {
     pub caption: &'static str,
     /// A line of the caption of a grid: corner, then caption.
     pub labelled: &'static str,
+    /// How MMMB ends a question with options, as `parrot eval` asks it.
+    pub ending: &'static str,
 }
 
 impl Wording {
@@ -102,6 +106,7 @@ static EN: Wording = Wording {
     truth: ["yes", "no"],
     caption: "{} on {}",
     labelled: "{}: {}",
+    ending: ENGLISH_ENDING,
 };
 
 static ZH: Wording = Wording {
@@ -119,6 +124,7 @@ static ZH: Wording = Wording {
     truth: ["有", "没有"],
     caption: "{}，{}背景",
     labelled: "{}：{}",
+    ending: "请直接用给定选项中的选项字母回答。",
 };
 
 static PT: Wording = Wording {
@@ -141,6 +147,7 @@ static PT: Wording = Wording {
     truth: ["sim", "não"],
     caption: "{} em fundo {}",
     labelled: "{}: {}",
+    ending: "Responda diretamente com a letra da opção das escolhas dadas.",
 };
 
 static AR: Wording = Wording {
@@ -158,6 +165,7 @@ static AR: Wording = Wording {
     truth: ["نعم", "لا"],
     caption: "{} على لون {}",
     labelled: "{}: {}",
+    ending: "أجب مباشرةً بحرف الخيار من الاختيارات المعطاة.",
 };
 
 static TR: Wording = Wording {
@@ -175,6 +183,7 @@ static TR: Wording = Wording {
     truth: ["evet", "hayır"],
     caption: "{}, {} zemin",
     labelled: "{}: {}",
+    ending: "Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin.",
 };
 
 static RU: Wording = Wording {
@@ -192,6 +201,7 @@ static RU: Wording = Wording {
     truth: ["да", "нет"],
     caption: "{}, {} фон",
     labelled: "{}: {}",
+    ending: "Ответьте буквой варианта из предложенных вариантов напрямую.",
 };
 
 #[cfg(test)]

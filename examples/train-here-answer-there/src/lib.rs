@@ -27,7 +27,8 @@ use parrot_model::checkpoint::Checkpoint;
 use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::AspectRatio;
 use parrot_train::checkpoint::ModelDescription;
-use parrot_train::data::llava::{LlavaDataset, Preparation, SampleOptions};
+use parrot_train::data::llava::{Preparation, SampleOptions};
+use parrot_train::data::mix::{Mix, Source};
 use parrot_train::trainer::{Run, Stage};
 
 /// Teaches the model in the folder `model` a lesson in LLaVA's JSON: stage 2 of the paper, all but the vision
@@ -57,7 +58,7 @@ pub fn train(
         options: SampleOptions::default(),
     };
     let lesson: Arc<dyn parrot_train::data::Dataset<Sample = _>> =
-        Arc::new(LlavaDataset::open(lesson, pictures, preparation)?);
+        Arc::new(Mix::open(&[Source::new(lesson, pictures)], preparation, 0, 0)?);
     let stage = Stage {
         micro_batch_size: 2,
         accumulation: 1,

@@ -34,6 +34,11 @@ impl ClipEmbeddings {
         }
     }
 
+    /// Rows of the output.
+    pub(super) fn num_positions(&self) -> usize {
+        self.position_embedding.weight.lazy_shape()[0]
+    }
+
     /// # Shapes
     ///
     /// - pixel_values: `[pictures, 3, image_size, image_size]`

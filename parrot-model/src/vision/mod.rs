@@ -66,6 +66,16 @@ impl VisionTower {
         })
     }
 
+    /// Positions that a picture takes in a sequence.
+    #[must_use]
+    pub fn tokens_per_picture(&self) -> usize {
+        let positions = match &self.embeddings {
+            Embeddings::Clip(embeddings) => embeddings.num_positions(),
+            Embeddings::Siglip(embeddings) => embeddings.num_positions(),
+        };
+        positions - usize::from(self.drop_class_token)
+    }
+
     /// `hidden_states[select_layer]`, with or without the class token as `mm_vision_select_feature` says.
     ///
     /// Layers above the selected one are never run.

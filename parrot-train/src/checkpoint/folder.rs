@@ -51,6 +51,12 @@ impl RunFolder {
         &self.path
     }
 
+    /// Where the checkpoint of a step lies, or would.
+    #[must_use]
+    pub fn checkpoint(&self, step: usize) -> PathBuf {
+        self.path.join(format!("step-{step:06}"))
+    }
+
     /// Puts a checkpoint in its place: `write` fills a folder aside, which is renamed once all of it has
     /// reached the disk.
     ///
@@ -58,7 +64,7 @@ impl RunFolder {
     ///
     /// What `write` returns, or [`Error::Io`]. Other checkpoints are then as they were.
     pub(super) fn publish(&self, step: usize, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let place = self.path.join(format!("step-{step:06}"));
+        let place = self.checkpoint(step);
         let aside = self.path.join(format!("{PARTIAL}{}", name(&place)));
         fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
         if let Err(error) = write(&aside).and_then(|()| sync(&aside)) {

@@ -4,7 +4,8 @@
 //! <run>/.lock               held by the process at work
 //! <run>/step-000500/
 //!   model/                  the model in the Hugging Face layout: `parrot --model …/model` runs it
-//!   optimizer.safetensors   `<parameter>.m`, `.v`, `.t` and, where weights are held in less than f32, `.master`
+//!   optimizer.safetensors   `<parameter>.m`, `.v` (AdamW), `.t` and, where weights are held in less than f32,
+//!                           `.master`
 //!   state.json              TrainState
 //! ```
 //!
@@ -26,7 +27,8 @@ use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
 use serde::{Deserialize, Serialize};
 
-use crate::optim::{AdamW, AdamWConfig};
+use crate::data::loader::Grouping;
+use crate::optim::{Optimizer, OptimizerConfig};
 use crate::step::{Learner, Part};
 use crate::{Error, Result};
 
@@ -72,10 +74,18 @@ pub struct TrainState {
     pub accumulation: usize,
     /// Samples of an epoch, which the order is drawn over.
     pub dataset_len: usize,
+    /// What the data is: [`Dataset::fingerprint`](crate::data::Dataset::fingerprint).
+    pub data: String,
+    /// Which samples share a micro-batch.
+    pub grouping: Grouping,
+    /// The optimizer's name.
+    pub optimizer: String,
     /// Steps done; the data goes on with the next one's batches.
     pub step: usize,
     /// Updates that the optimizer has counted.
     pub optimizer_steps: usize,
+    /// Samples that could not be made so far.
+    pub skipped: usize,
 }
 
 impl TrainState {
@@ -93,6 +103,9 @@ impl TrainState {
             ("micro_batch_size", self.micro_batch_size.to_string(), saved.micro_batch_size.to_string()),
             ("accumulation", self.accumulation.to_string(), saved.accumulation.to_string()),
             ("dataset_len", self.dataset_len.to_string(), saved.dataset_len.to_string()),
+            ("data", self.data.clone(), saved.data.clone()),
+            ("grouping", format!("{:?}", self.grouping), format!("{:?}", saved.grouping)),
+            ("optimizer", self.optimizer.clone(), saved.optimizer.clone()),
         ];
         let differing: Vec<String> = fields
             .into_iter()
@@ -132,8 +145,16 @@ pub fn save(
 /// # Errors
 ///
 /// [`Error::Checkpoint`] or the model's own error, naming the file that is missing or broken.
-pub fn load(path: &Path, optimizer: AdamWConfig, device: &Device) -> Result<(Parrot, AdamW, TrainState)> {
+pub fn load(
+    path: &Path,
+    optimizer: OptimizerConfig,
+    device: &Device,
+) -> Result<(Parrot, Optimizer, TrainState)> {
     let state = read_state(path)?;
+    if state.optimizer != optimizer.name() {
+        let reason = format!("its optimizer is {}, this run's is {}", state.optimizer, optimizer.name());
+        return Err(broken(path, &reason));
+    }
     let stored = Checkpoint::open(path.join("model"))?;
     let dtype = match stored.config.torch_dtype.as_deref() {
         Some("float16") => FloatDType::F16,
@@ -141,8 +162,8 @@ pub fn load(path: &Path, optimizer: AdamWConfig, device: &Device) -> Result<(Par
         _ => FloatDType::F32,
     };
     let model = stored.load(dtype, device)?;
-    let moments = optimizer::read(&path.join("optimizer.safetensors"), &model)?;
-    Ok((model, AdamW::resume(optimizer, state.optimizer_steps, moments), state))
+    let parameters = optimizer::read(&path.join("optimizer.safetensors"), &model, &optimizer)?;
+    Ok((model, Optimizer::resume(optimizer, state.optimizer_steps, parameters), state))
 }
 
 /// Where the run stood that wrote a checkpoint.

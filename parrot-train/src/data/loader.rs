@@ -1,7 +1,8 @@
-//! Batches in a fixed order, made ahead of time by worker threads.
+//! Micro-batches in a fixed order, made ahead of time by worker threads.
 //!
-//! The order depends on the seed alone, not on the number of workers: worker `w` of `n` makes the batches
-//! `w, w + n, …` and the loader takes them in turn. A run resumes at any step by starting there.
+//! The order depends on the data, the seed and the [`Grouping`] alone. Of `n` processes the one of rank `r` makes
+//! the micro-batches `r, r + n, …`, and of its threads thread `w` every so manieth of those: neither number
+//! changes what a step of the whole run consists of, and a run resumes at any step by starting there.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,57 +10,116 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use super::Dataset;
 use crate::{Error, Result};
 
-/// Batches that each worker may have ready.
+/// Micro-batches that each worker may have ready.
 const QUEUE: usize = 4;
 
-/// An endless iterator over batches; `Err` in a batch's place when one of its samples cannot be made.
+/// Micro-batches' worth of samples that are sorted by length together, as LLaVA does: enough for alike
+/// neighbours, few enough that long samples do not all come at once.
+const SORTED_TOGETHER: usize = 50;
+
+/// Which samples share a micro-batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// Whichever come next.
+    #[default]
+    None,
+    /// The samples of a step are dealt to its micro-batches by length. The step learns from the same samples
+    /// as without, with less padding. Done by the trainer, within one process's share of the step.
+    Step,
+    /// Samples of alike length from all over the epoch, those with pictures apart from those without, as
+    /// LLaVA's `group_by_modality_length`: still less padding, but no longer a random batch.
+    Epoch,
+}
+
+/// How samples become micro-batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// Samples of a micro-batch.
+    pub micro_batch_size: usize,
+    /// Of the order.
+    pub seed: u64,
+    /// Which samples share a micro-batch.
+    pub grouping: Grouping,
+    /// The first micro-batch, counted over all ranks and from 0.
+    pub first_batch: usize,
+    /// Threads that make samples.
+    pub workers: usize,
+    /// Which process this is.
+    pub rank: usize,
+    /// Of how many.
+    pub ranks: usize,
+}
+
+/// A micro-batch as it comes from the data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch<S> {
+    /// What can be learnt from.
+    pub samples: Vec<S>,
+    /// What could not be made: id and reason. Nothing takes its place.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A sample that could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its id.
+    pub id: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// An endless iterator over micro-batches; `Err` in a batch's place when the data set fails as a whole.
 #[derive(Debug)]
 pub struct BatchLoader<S> {
-    workers: Vec<Receiver<Result<Vec<S>>>>,
+    workers: Vec<Receiver<Result<Batch<S>>>>,
     next: usize,
 }
 
 impl<S: Send + 'static> BatchLoader<S> {
-    /// Starts `workers` threads that make batches of `batch_size` samples from batch number `first_batch`
-    /// on. Every epoch visits each sample once, in an order drawn from the seed and the epoch; what does
-    /// not fill a last batch is left for the next epoch's order.
+    /// Starts the threads. Every epoch visits each sample at most once, in an order drawn from the seed and
+    /// the epoch; what does not fill a last micro-batch is left for the next epoch's order.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] when the dataset does not fill one batch.
-    pub fn start(
-        dataset: &Arc<dyn Dataset<Sample = S>>,
-        batch_size: usize,
-        seed: u64,
-        first_batch: usize,
-        workers: usize,
-    ) -> Result<Self> {
-        if batch_size == 0 || dataset.len() < batch_size {
+    /// [`Error::Setting`] when the dataset does not fill one micro-batch.
+    ///
+    /// # Panics
+    ///
+    /// If `rank` is not below `ranks`.
+    pub fn start(dataset: &Arc<dyn Dataset<Sample = S>>, options: &LoaderOptions) -> Result<Self> {
+        assert!(options.rank < options.ranks, "rank {} of {}", options.rank, options.ranks);
+        let batch_size = options.micro_batch_size;
+        let order = Order::new(dataset.as_ref(), options);
+        if batch_size == 0 || order.batches_per_epoch == 0 {
             let expected = format!("between 1 and the dataset's {} samples", dataset.len());
             return Err(Error::Setting { key: "micro_batch_size", expected, found: batch_size.to_string() });
         }
-        let workers = workers.max(1);
-        let workers = (0..workers)
+        let order = Arc::new(order);
+        let workers = options.workers.max(1);
+        // The first from there on that is this rank's.
+        let behind = (options.rank + options.ranks - options.first_batch % options.ranks) % options.ranks;
+        let first = options.first_batch + behind;
+        let receivers = (0..workers)
             .map(|worker| {
                 let (sender, receiver) = sync_channel(QUEUE);
-                let dataset = Arc::clone(dataset);
-                std::thread::spawn(move || {
-                    let batches = (first_batch + worker..).step_by(workers);
-                    produce(dataset.as_ref(), batch_size, seed, batches, &sender);
-                });
+                let (dataset, order) = (Arc::clone(dataset), Arc::clone(&order));
+                let batches = (first + worker * options.ranks..).step_by(workers * options.ranks);
+                std::thread::spawn(move || produce(dataset.as_ref(), &order, batches, &sender));
                 receiver
             })
             .collect();
-        Ok(Self { workers, next: 0 })
+        Ok(Self { workers: receivers, next: 0 })
     }
 }
 
 impl<S> Iterator for BatchLoader<S> {
-    type Item = Result<Vec<S>>;
+    type Item = Result<Batch<S>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let worker = self.next;
@@ -71,38 +131,85 @@ impl<S> Iterator for BatchLoader<S> {
 
 fn produce<S: Send + 'static>(
     dataset: &dyn Dataset<Sample = S>,
-    batch_size: usize,
-    seed: u64,
+    order: &Order,
     batches: impl Iterator<Item = usize>,
-    sender: &SyncSender<Result<Vec<S>>>,
+    sender: &SyncSender<Result<Batch<S>>>,
 ) {
-    let batches_per_epoch = dataset.len() / batch_size;
-    let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
+    let mut epoch_order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
     for batch in batches {
-        let (epoch, position) = (batch / batches_per_epoch, batch % batches_per_epoch);
-        if order.0 != epoch {
-            order = (epoch, epoch_order(dataset.len(), seed, epoch));
+        let (epoch, position) = (batch / order.batches_per_epoch, batch % order.batches_per_epoch);
+        if epoch_order.0 != epoch {
+            epoch_order = (epoch, order.epoch(epoch));
         }
-        let indices = &order.1[position * batch_size..][..batch_size];
-        let samples = indices.iter().map(|index| dataset.sample(*index)).collect();
-        if sender.send(samples).is_err() {
+        let indices = &epoch_order.1[position * order.batch_size..][..order.batch_size];
+        if sender.send(make(dataset, indices)).is_err() {
             return;
         }
     }
 }
 
-/// A permutation of the dataset's numbers.
-fn epoch_order(len: usize, seed: u64, epoch: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..len).collect();
-    let mut rng = StdRng::seed_from_u64(seed ^ (epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    order.shuffle(&mut rng);
-    order
+fn make<S: Send + 'static>(dataset: &dyn Dataset<Sample = S>, indices: &[usize]) -> Result<Batch<S>> {
+    let mut batch = Batch { samples: Vec::with_capacity(indices.len()), skipped: Vec::new() };
+    for index in indices {
+        match dataset.sample(*index) {
+            Ok(sample) => batch.samples.push(sample),
+            Err(Error::Sample { id, reason }) => batch.skipped.push(Skipped { id, reason }),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(batch)
+}
+
+/// The order of an epoch's samples, whole micro-batches one after the other.
+struct Order {
+    seed: u64,
+    batch_size: usize,
+    batches_per_epoch: usize,
+    /// Samples that may share a micro-batch, and their lengths where they are sorted by them.
+    groups: Vec<Vec<(usize, usize)>>,
+    is_sorted: bool,
+}
+
+impl Order {
+    fn new<S: Send + 'static>(dataset: &dyn Dataset<Sample = S>, options: &LoaderOptions) -> Self {
+        let is_sorted = options.grouping == Grouping::Epoch;
+        let mut groups = vec![Vec::new(), Vec::new()];
+        for index in 0..dataset.len() {
+            let hint = if is_sorted { dataset.length_hint(index) } else { super::LengthHint::default() };
+            groups[usize::from(hint.pictures > 0)].push((index, hint.tokens));
+        }
+        let batch_size = options.micro_batch_size;
+        let batches_per_epoch = groups.iter().map(|group| group.len() / batch_size.max(1)).sum();
+        Self { seed: options.seed, batch_size, batches_per_epoch, groups, is_sorted }
+    }
+
+    fn epoch(&self, epoch: usize) -> Vec<usize> {
+        let mut rng = StdRng::seed_from_u64(self.seed ^ (epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut batches: Vec<Vec<usize>> = Vec::with_capacity(self.batches_per_epoch);
+        for group in &self.groups {
+            let mut samples = group.clone();
+            samples.shuffle(&mut rng);
+            samples.truncate(samples.len() / self.batch_size * self.batch_size);
+            if self.is_sorted {
+                for chunk in samples.chunks_mut(self.batch_size * SORTED_TOGETHER) {
+                    chunk.sort_by_key(|(_, tokens)| *tokens);
+                }
+            }
+            let batch = |batch: &[(usize, usize)]| batch.iter().map(|(index, _)| *index).collect();
+            batches.extend(samples.chunks(self.batch_size).map(batch));
+        }
+        if self.is_sorted {
+            batches.shuffle(&mut rng);
+        }
+        batches.concat()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::LengthHint;
     use super::*;
 
     struct Numbers(usize);
@@ -117,12 +224,58 @@ mod tests {
         fn sample(&self, index: usize) -> Result<String> {
             Ok(index.to_string())
         }
+
+        fn length_hint(&self, index: usize) -> LengthHint {
+            LengthHint { pictures: usize::from(index % 3 == 0), tokens: index }
+        }
     }
 
-    fn ids(first_batch: usize, workers: usize, batches: usize) -> Vec<String> {
-        let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Numbers(10));
-        let loader = BatchLoader::start(&dataset, 3, 7, first_batch, workers).unwrap();
-        loader.take(batches).flat_map(Result::unwrap).collect()
+    fn options(micro_batch_size: usize) -> LoaderOptions {
+        let grouping = Grouping::None;
+        LoaderOptions { micro_batch_size, seed: 7, grouping, first_batch: 0, workers: 1, rank: 0, ranks: 1 }
+    }
+
+    fn batches(count: usize, options: &LoaderOptions, batches: usize) -> Vec<Vec<String>> {
+        let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Numbers(count));
+        let loader = BatchLoader::start(&dataset, options).unwrap();
+        loader.take(batches).map(|batch| batch.unwrap().samples).collect()
+    }
+
+    fn ids(first_batch: usize, workers: usize, count: usize) -> Vec<String> {
+        batches(10, &LoaderOptions { first_batch, workers, ..options(3) }, count).concat()
+    }
+
+    /// Whatever the number of processes, and wherever it changes, a step is made of the same micro-batches.
+    #[test]
+    fn ranks_share_the_order_of_one() {
+        let one = batches(10, &options(3), 24);
+        for (ranks, first_batch) in [(2, 0), (4, 8), (3, 6), (2, 5)] {
+            for rank in 0..ranks {
+                let options = LoaderOptions { rank, ranks, first_batch, workers: 2, ..options(3) };
+                let own = batches(10, &options, 3);
+                let expected = one.iter().enumerate().skip(first_batch).filter(|(at, _)| at % ranks == rank);
+                let expected: Vec<_> = expected.map(|(_, batch)| batch.clone()).take(3).collect();
+                assert_eq!(own, expected, "rank {rank} of {ranks} from {first_batch}");
+            }
+        }
+    }
+
+    /// Every third sample has a picture; the longer ones come last.
+    #[test]
+    fn an_epoch_can_be_grouped_by_length_and_pictures() {
+        let grouped = LoaderOptions { grouping: Grouping::Epoch, ..options(4) };
+        let batches = batches(120, &grouped, 30);
+        let numbers: Vec<Vec<usize>> =
+            batches.iter().map(|batch| batch.iter().map(|id| id.parse().unwrap()).collect()).collect();
+        let seen: BTreeSet<usize> = numbers.concat().into_iter().collect();
+        assert_eq!(seen.len(), 120);
+        for batch in &numbers {
+            assert!(batch.iter().all(|number| (number % 3 == 0) == (batch[0] % 3 == 0)), "{batch:?}");
+            let spread = batch.iter().max().unwrap() - batch.iter().min().unwrap();
+            assert!(spread <= 12, "{batch:?}");
+        }
+        let firsts: Vec<usize> = numbers.iter().map(|batch| batch[0]).collect();
+        assert!(!firsts.is_sorted(), "lengths come in random order");
     }
 
     #[test]
@@ -140,9 +293,32 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_cannot_be_made_is_reported_in_its_place() {
-        struct Broken(bool);
+    fn a_sample_that_cannot_be_made_is_left_out_and_told() {
+        struct Broken;
         impl Dataset for Broken {
+            type Sample = String;
+
+            fn len(&self) -> usize {
+                4
+            }
+
+            fn sample(&self, index: usize) -> Result<String> {
+                match index {
+                    2 => Err(Error::Sample { id: "cat".into(), reason: "no picture".into() }),
+                    index => Ok(index.to_string()),
+                }
+            }
+        }
+        let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Broken);
+        let batch = BatchLoader::start(&dataset, &options(4)).unwrap().next().unwrap().unwrap();
+        assert_eq!(batch.samples.len(), 3);
+        assert_eq!(batch.skipped, [Skipped { id: "cat".into(), reason: "no picture".into() }]);
+    }
+
+    #[test]
+    fn a_dataset_that_fails_or_panics_ends_the_loading() {
+        struct Failing(bool);
+        impl Dataset for Failing {
             type Sample = String;
 
             fn len(&self) -> usize {
@@ -151,15 +327,16 @@ mod tests {
 
             fn sample(&self, _index: usize) -> Result<String> {
                 assert!(self.0, "a dataset's own mistake");
-                Err(Error::Sample { id: "cat".into(), reason: "no picture".into() })
+                Err(Error::InUse { path: "disk".into() })
             }
         }
         for workers in [1, 3] {
             let first = |fails_well| {
-                let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Broken(fails_well));
-                BatchLoader::start(&dataset, 2, 0, 0, workers).unwrap().next().unwrap().unwrap_err()
+                let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Failing(fails_well));
+                let options = LoaderOptions { workers, ..options(2) };
+                BatchLoader::start(&dataset, &options).unwrap().next().unwrap().unwrap_err()
             };
-            assert_eq!(first(true).to_string(), "sample cat: no picture");
+            assert!(matches!(first(true), Error::InUse { .. }));
             assert!(matches!(first(false), Error::DatasetPanicked));
         }
     }
@@ -167,7 +344,9 @@ mod tests {
     #[test]
     fn a_batch_larger_than_the_dataset_is_refused() {
         let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Numbers(2));
-        let error = BatchLoader::start(&dataset, 3, 0, 0, 1).unwrap_err().to_string();
-        assert!(error.contains("micro_batch_size"), "{error}");
+        for size in [0, 3] {
+            let error = BatchLoader::start(&dataset, &options(size)).unwrap_err().to_string();
+            assert!(error.contains("micro_batch_size"), "{error}");
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 pub mod llava;
 pub mod loader;
+pub mod mix;
 pub mod python_random;
+pub mod record;
+pub mod survey;
 
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -74,8 +77,29 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the sample from being used: a missing picture, no answer, …
+    /// [`Error::Sample`] for what keeps this one sample from being used: a picture that does not decode, no
+    /// answer, …; training may then go on without it. Anything else ends it.
     fn sample(&self, index: usize) -> Result<Self::Sample>;
+
+    /// How long a sample will be, without making it; for [`Grouping::Epoch`](loader::Grouping::Epoch).
+    fn length_hint(&self, _index: usize) -> LengthHint {
+        LengthHint::default()
+    }
+
+    /// Changes when a number may stand for another sample than before: a run that was stopped does not go on
+    /// with other data. Empty where only [`len`](Self::len) can tell.
+    fn fingerprint(&self) -> String {
+        String::new()
+    }
+}
+
+/// How long a sample is, about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LengthHint {
+    /// Its pictures.
+    pub pictures: usize,
+    /// Tokens of its text.
+    pub tokens: usize,
 }
 
 /// Samples in memory.

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::data::TrainingSample;
-use crate::data::llava::{Preparation, Record, SampleOptions, reference_order};
+use crate::data::llava::{Preparation, SampleOptions, reference_order};
+use crate::data::record::Record;
 
 #[derive(Deserialize)]
 struct OrderCase {

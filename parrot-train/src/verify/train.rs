@@ -15,7 +15,7 @@ use super::gradients::compare_rows;
 use super::parameters;
 use crate::Result;
 use crate::data::TrainingSample;
-use crate::optim::{AdamW, AdamWConfig, CosineSchedule};
+use crate::optim::{AdamWConfig, CosineSchedule, Optimizer};
 use crate::step::{Learner, MicroBatch, Part, StepReport};
 
 #[derive(Deserialize)]
@@ -189,7 +189,7 @@ fn repeat(fixture: &Fixture, case: &Case, fields: &TrainCase) -> Result<Run> {
         .take(steps * accumulation)
         .map(|samples| collate(fixture, samples))
         .collect::<Result<_>>()?;
-    let optimizer = AdamW::new(AdamWConfig {
+    let optimizer = Optimizer::new(AdamWConfig {
         beta1: fields.betas[0],
         beta2: fields.betas[1],
         epsilon: fields.eps,

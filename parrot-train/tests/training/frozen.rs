@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
-use parrot_train::optim::{AdamW, AdamWConfig};
+use parrot_train::optim::{AdamWConfig, Optimizer};
 use parrot_train::step::{Learner, MicroBatch, Part};
 
 use crate::tiny::{device, model, samples, weights};
@@ -22,7 +22,7 @@ const UNUSED: &str = "vision_tower.post_layernorm";
 fn trained(trainable: &[Part], use_moe: bool, threads: usize) -> BTreeMap<String, TensorData> {
     let mut model = model();
     model.use_moe = use_moe;
-    let optimizer = AdamW::new(AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
+    let optimizer = Optimizer::new(AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
     let mut learner = Learner::new(model, &trainable.iter().copied().collect(), optimizer, None, Some(1.0));
     learner.threads = threads;
     let batches: Vec<MicroBatch> =

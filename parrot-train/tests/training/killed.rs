@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parrot_train::trainer::Stage;
@@ -14,8 +15,14 @@ use crate::tiny::{TestRun, samples, stage};
 /// Tells the child where to train.
 const FOLDER: &str = "PARROT_TRAIN_TEST_FOLDER";
 
+/// At random moments: before, between and after steps, while a checkpoint is written, while old ones go.
+const KILLS: usize = 50;
+
+/// Enough of them for all the kills.
+const STEPS: usize = 160;
+
 fn long_stage() -> Stage {
-    Stage { steps: 24, save_every: 2, threads: 2, ..stage() }
+    Stage { steps: STEPS, save_every: 2, threads: 2, ..stage() }
 }
 
 /// Not a test by itself: what the other one runs as a process, to be killed.
@@ -27,14 +34,16 @@ fn child() {
     run.train_with(&long_stage(), samples(), |step, _| println!("step {step}")).unwrap();
 }
 
+fn child_command(run: &TestRun) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "killed::child", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env(FOLDER, &run.folder);
+    command
+}
+
 /// Runs the child and kills it a moment after it has done this many steps; returns the steps that it told.
 fn train_and_kill(run: &TestRun, after_steps: usize, moment: Duration) -> Vec<usize> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killed::child", "--ignored", "--nocapture", "--test-threads=1"])
-        .env(FOLDER, &run.folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = child_command(run).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut steps = lines.map_while(Result::ok).filter_map(|line| {
         // The harness leaves the name of the test in front of the first line.
@@ -57,9 +66,9 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let run = TestRun::new();
     let mut rng = StdRng::seed_from_u64(5);
     let mut reached = 0;
-    for _ in 0..6 {
+    for _ in 0..KILLS {
         let moment = Duration::from_micros(rng.random_range(0..20_000));
-        let told = train_and_kill(&run, rng.random_range(1..6), moment);
+        let told = train_and_kill(&run, rng.random_range(1..4), moment);
         let Some((first, last)) = told.first().zip(told.last()) else { continue };
         // A step is told before it is saved.
         let saved = (reached.max(1) - 1) / 2 * 2;
@@ -68,7 +77,35 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
         reached = *last;
     }
     let told = train_and_kill(&run, usize::MAX, Duration::ZERO);
-    assert!(told.last().is_none_or(|last| *last == 24), "{told:?}");
-    assert!(straight.bits(24) == run.bits(24));
+    assert!(told.last().is_none_or(|last| *last == STEPS), "{told:?}");
+    assert!(straight.bits(STEPS) == run.bits(STEPS));
     assert_eq!(run.names(), straight.names(), "nothing half-written is left");
+}
+
+/// Stands for a full disk: from the middle of a checkpoint on, every write fails.
+#[test]
+#[cfg(unix)]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let run = TestRun::new();
+    let stop_at_four = |step, _: &_| run.stop.store(step == 4, Ordering::Relaxed);
+    run.train_with(&long_stage(), samples(), stop_at_four).unwrap();
+    let before = run.bits(4);
+
+    let child = child_command(&run);
+    // Ignored, the signal of a file that grows too large becomes an error of the write.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""]);
+    limited.arg(child.get_program()).args(child.get_args());
+    let output = limited.env(FOLDER, &run.folder).output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("File too large") || said.contains("cannot write"), "{said}");
+    assert!(run.bits(4) == before);
+    assert_eq!(run.names(), ["step-000002", "step-000004"]);
+
+    let straight = TestRun::new();
+    straight.train(&long_stage()).unwrap();
+    let told = train_and_kill(&run, usize::MAX, Duration::ZERO);
+    assert_eq!(told.first(), Some(&5));
+    assert!(straight.bits(STEPS) == run.bits(STEPS));
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::DType;
-use parrot_train::optim::{AdamW, AdamWConfig, GradientNorm};
+use parrot_train::optim::{AdamWConfig, GradientNorm, Optimizer};
 
 use crate::tiny::device;
 
@@ -43,7 +43,7 @@ fn two_steps_with_and_without_weight_decay() {
     let cases =
         [(0.0, [[1.9, -0.9], [1.8196959, -0.8115624]]), (0.1, [[1.88, -0.89], [1.7808959, -0.7926624]])];
     for (weight_decay, expected) in cases {
-        let mut optimizer = AdamW::new(AdamWConfig { weight_decay, ..AdamWConfig::default() });
+        let mut optimizer = Optimizer::new(AdamWConfig { weight_decay, ..AdamWConfig::default() });
         let mut pair = pair([2.0, -1.0], DType::F32);
         for (gradients, expected) in [[0.5, -0.25], [0.1, -1.0]].into_iter().zip(expected) {
             let gradients = gradient(&pair, gradients);
@@ -51,8 +51,8 @@ fn two_steps_with_and_without_weight_decay() {
             assert_close(&values(pair.moving.val()), expected);
         }
         let moments = &optimizer.state()["moving"];
-        assert_close(&values(moments.first.clone()), [0.055, -0.1225]);
-        assert_close(&values(moments.second.clone()), [0.00025975, 0.0010624375]);
+        assert_close(&values(moments.parts["m"].clone()), [0.055, -0.1225]);
+        assert_close(&values(moments.parts["v"].clone()), [0.00025975, 0.0010624375]);
         assert!(moments.master.is_none());
         // No gradient, no change: not even by weight decay.
         assert_eq!(values(pair.still.val().reshape([2])), [5.0, 6.0]);
@@ -63,7 +63,7 @@ fn two_steps_with_and_without_weight_decay() {
 /// A parameter that has waited for its first gradient starts as one that had it at once.
 #[test]
 fn updates_are_counted_for_each_parameter() {
-    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let mut optimizer = Optimizer::new(AdamWConfig::default());
     let mut late = pair([2.0, -1.0], DType::F32);
     for _ in 0..9 {
         let mut gradients = GradientsParams::new();
@@ -82,7 +82,7 @@ fn small_updates_of_half_precision_parameters_add_up() {
     for (dtype, learning_rate, after_ten) in
         [(DType::BF16, 1e-3, 0.98828125), (DType::F16, 1e-4, 0.9990234375)]
     {
-        let mut optimizer = AdamW::new(AdamWConfig::default());
+        let mut optimizer = Optimizer::new(AdamWConfig::default());
         let mut pair = pair([1.0, -1.0], dtype);
         for step in 1..=10 {
             let gradients = gradient(&pair, [1.0, -1.0]);
@@ -120,9 +120,9 @@ fn clipped_gradients_are_what_the_moments_see() {
     let pair = pair([0.0, 0.0], DType::F32);
     let gradients = gradient(&pair, [3.0, 4.0]);
     let factor = GradientNorm::measure(&pair, &gradients).unwrap().clip_factor(1.0);
-    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let mut optimizer = Optimizer::new(AdamWConfig::default());
     let _ = optimizer.step(pair, gradients, 0.1, Some(factor));
     let moments = &optimizer.state()["moving"];
-    assert_close(&values(moments.first.clone()), [0.06, 0.08]);
-    assert_close(&values(moments.second.clone()), [0.00036, 0.00064]);
+    assert_close(&values(moments.parts["m"].clone()), [0.06, 0.08]);
+    assert_close(&values(moments.parts["v"].clone()), [0.00036, 0.00064]);
 }

@@ -2,16 +2,17 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
+use burn::tensor::Tolerance;
 use parrot_model::config::PaddingSide;
 use parrot_train::Error;
 use parrot_train::data::TrainingSample;
-use parrot_train::optim::{AdamW, AdamWConfig};
-use parrot_train::step::{Learner, MicroBatch, gradients};
+use parrot_train::optim::{AdamWConfig, Optimizer};
+use parrot_train::step::{Learner, LossNormalisation, MicroBatch, gradients};
 
 use crate::tiny::{device, learnt_tokens, model, samples, stage, weights};
 
 fn learner() -> Learner {
-    Learner::new(model(), &stage().trainable, AdamW::new(AdamWConfig::default()), None, Some(1.0))
+    Learner::new(model(), &stage().trainable, Optimizer::new(AdamWConfig::default()), None, Some(1.0))
 }
 
 fn batch(samples: &[TrainingSample]) -> MicroBatch {
@@ -50,6 +51,26 @@ fn micro_batches_count_alike_whatever_their_tokens() {
     assert!((expected - pooled).abs() > 1e-3, "the samples cannot tell the two means apart");
 }
 
+/// However a step is cut into micro-batches, its tokens count alike if they are to.
+#[test]
+fn tokens_can_count_alike_instead() {
+    let samples = samples();
+    let step = |micro_batches: &[MicroBatch]| {
+        let mut learner = learner();
+        learner.loss_normalisation = LossNormalisation::Tokens;
+        let report = learner.step(micro_batches, 1e-2, 1).unwrap();
+        (report, weights(learner.model()))
+    };
+    let (whole, expected) = step(&[batch(&samples)]);
+    let (cut, found) = step(&[batch(&samples[..1]), batch(&samples[1..3]), batch(&samples[3..])]);
+    assert!((whole.loss - cut.loss).abs() < 1e-6, "{} should be {}", cut.loss, whole.loss);
+    assert!((whole.grad_norm / cut.grad_norm - 1.0).abs() < 1e-5);
+    assert_eq!((whole.samples, whole.tokens, whole.pictures), (cut.samples, cut.tokens, cut.pictures));
+    for (name, expected) in expected {
+        found[&name].assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
+    }
+}
+
 #[derive(Module, Debug)]
 struct Line {
     slope: Param<Tensor<1>>,
@@ -66,7 +87,7 @@ fn accumulated_gradients_are_the_mean_of_the_micro_batches() {
     let micro_batches = [vec![1.0], vec![2.0, 4.0], vec![0.0, 0.0, 3.0]];
     let expected = 2.0 * 3.0 * (1.0 + 10.0 + 3.0) / 3.0;
     for threads in [1, 2, 4] {
-        let (losses, gradients) = gradients(&line, &micro_batches, threads, square).unwrap();
+        let (losses, gradients) = gradients(&line, &micro_batches, &[1.0 / 3.0; 3], threads, square).unwrap();
         let losses: Vec<f32> = losses.into_iter().map(|loss| loss.into_scalar()).collect();
         assert_eq!(losses, [9.0, 90.0, 27.0]);
         let slope = gradients.get::<1>(line.slope.id).unwrap().into_scalar::<f32>();
@@ -83,7 +104,7 @@ fn a_loss_that_is_no_number_moves_nothing_and_names_its_samples() {
     let before = (weights(learner.model()), format!("{:?}", learner.optimizer.state()));
     let error = learner.step(&[batch(&samples[..2]), batch(&samples[2..4])], 1e-2, 2).unwrap_err();
     match &error {
-        Error::NotFinite { step: 2, what: "loss", value, samples } => {
+        Error::NotFinite { step: 2, what: "loss", value, samples, .. } => {
             assert!(value.is_nan());
             assert_eq!(*samples, ["#0", "#1", "#2", "#3"]);
         }
@@ -107,7 +128,7 @@ impl ModuleMapper for Poison {
 fn a_weight_that_is_no_number_moves_nothing_either() {
     let mut model = model();
     model.mm_projector = model.mm_projector.map(&mut Poison);
-    let optimizer = AdamW::new(AdamWConfig::default());
+    let optimizer = Optimizer::new(AdamWConfig::default());
     let mut learner = Learner::new(model, &stage().trainable, optimizer, None, None);
     let bits = |learner: &Learner| {
         weights(learner.model()).into_values().map(|data| data.as_bytes().to_vec()).collect::<Vec<_>>()

@@ -14,9 +14,10 @@ use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::preprocess::Pixels;
 use parrot_train::Result;
 use parrot_train::checkpoint::ModelDescription;
+use parrot_train::data::loader::Grouping;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
-use parrot_train::step::{Part, StepReport};
+use parrot_train::step::{LossNormalisation, Part, StepReport};
 use parrot_train::trainer::{Outcome, Run, Stage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -114,12 +115,14 @@ pub(crate) fn stage() -> Stage {
         threads: 1,
         learning_rate: 1e-2,
         warmup_ratio: 0.1,
-        optimizer: AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() },
+        optimizer: AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() }.into(),
         max_grad_norm: Some(1.0),
         max_length: Some(64),
         trainable: [Part::Projector, Part::Moe, Part::LanguageModel].into(),
         seed: 3,
-        group_by_length: false,
+        loss_normalisation: LossNormalisation::MicroBatch,
+        grouping: Grouping::None,
+        max_skipped: 0,
         workers: 2,
         save_every: 2,
         keep: 2,

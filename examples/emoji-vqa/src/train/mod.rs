@@ -10,6 +10,7 @@
 //!
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
+mod fresh;
 pub mod samples;
 pub mod tower;
 
@@ -30,13 +31,14 @@ use parrot_model::projector::Projector;
 use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::{ImageProcessorConfig, Pixels};
 use parrot_train::checkpoint::ModelDescription;
+use parrot_train::data::loader::Grouping;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
-use parrot_train::step::Part;
+use parrot_train::step::{LossNormalisation, Part};
 use parrot_train::trainer::{self, Stage};
 
 use crate::dataset;
-use samples::{Captions, Conversations, Encoder, TextExercises};
+use samples::{Captions, CaptionsAndDrills, Conversations, Encoder, TextExercises};
 
 /// How long each stage runs. Everything else is fixed, so that a run is named by these and its seed.
 #[derive(Debug, Clone)]
@@ -47,8 +49,8 @@ pub struct Plan {
     pub language_steps: usize,
     /// Steps of stage 1, 32 captions each.
     pub projector_steps: usize,
-    /// Steps of stage 2's beginning, 32 captions each.
-    pub caption_steps: usize,
+    /// Steps of stage 2's beginning, 32 captions or drills each.
+    pub drill_steps: usize,
     /// Steps of stage 2's end, 32 conversations or captions each.
     pub instruction_steps: usize,
     /// Micro-batches computed at the same time.
@@ -87,11 +89,11 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
     let config = dataset::DatasetConfig {
         seed: plan.seed,
         core_only: !plan.all_concepts,
-        turns: (2, 4),
+        turns: (6, 8),
         scene_weights: [0.3, 0.45, 0.25],
         ..dataset::DatasetConfig::default()
     };
-    let captions = dataset::DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config.clone() };
+    let captions = dataset::DatasetConfig { scene_weights: [0.35, 0.55, 0.1], ..config.clone() };
     let emoji = assets.join("emoji");
     let device = Device::flex().autodiff();
     device.seed(plan.seed);
@@ -114,6 +116,7 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
     // where a run was interrupted.
     let model = Parrot::init(&run.description.config, &run.description.vision, &run.device)?;
     model.visit(&mut Initialise);
+    let model = fresh::fresh(model, &run.description.config);
     let Some(model) = tower::pretrain(&run, model)? else { return Ok(()) };
     let Some(model) = run.language(model)? else { return Ok(()) };
     let Some(model) = run.stage1(model)? else { return Ok(()) };
@@ -167,12 +170,14 @@ impl Run<'_> {
             threads: self.plan.threads,
             learning_rate,
             warmup_ratio: 0.03,
-            optimizer: AdamWConfig { beta2: 0.95, ..AdamWConfig::default() },
+            optimizer: AdamWConfig { beta2: 0.95, ..AdamWConfig::default() }.into(),
             max_grad_norm: Some(1.0),
             max_length: self.description.config.tokenizer_model_max_length,
             trainable: BTreeSet::from_iter(trainable.iter().copied()),
             seed: self.plan.seed,
-            group_by_length: true,
+            loss_normalisation: LossNormalisation::MicroBatch,
+            grouping: Grouping::Step,
+            max_skipped: 0,
             workers: 1,
             save_every: 250,
             keep: 2,
@@ -207,12 +212,13 @@ impl Run<'_> {
         model.mm_projector.valid().calibrated(features, rms).train()
     }
 
-    /// Captions first: one has up to four names, a question about a picture one. Then questions of every kind.
+    /// Captions and drills first: they have many names and answers per picture. Then questions of every kind.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
-        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1.5e-3, &parts);
-        let data = Captions::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
+        let stage = self.stage("stage2-drills", self.plan.drill_steps, 2e-3, &parts);
+        let data =
+            CaptionsAndDrills::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
         let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
         let stage = self.stage("stage2", self.plan.instruction_steps, 1.5e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());

@@ -18,8 +18,8 @@ use parrot_model::parrot::Parrot;
 use parrot_model::vision::VisionTower;
 use parrot_model::vision::preprocess::Pixels;
 use parrot_train::data::Dataset;
-use parrot_train::data::loader::BatchLoader;
-use parrot_train::optim::{AdamW, AdamWConfig, CosineSchedule, GradientNorm};
+use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
+use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm, Optimizer};
 use parrot_train::step::gradients;
 
 use super::samples::Encoder;
@@ -268,17 +268,28 @@ fn train_round(
     let concepts = run.data.catalogue().concepts.len();
     let mut learner =
         Pretraining::init(tower.unfreeze(), vision.hidden_size, vision.num_patches(), concepts, &run.device);
-    let mut optimizer = AdamW::new(AdamWConfig { beta2: 0.95, ..AdamWConfig::default() });
+    let mut optimizer = Optimizer::new(AdamWConfig { beta2: 0.95, ..AdamWConfig::default() });
     let schedule = CosineSchedule::new(learning_rate, steps, 0.05);
     // The second round goes on with the data where the first one ended.
-    let mut loader = BatchLoader::start(&data, PICTURES, run.plan.seed, round * steps * 2, 1)?;
+    let options = LoaderOptions {
+        micro_batch_size: PICTURES,
+        seed: run.plan.seed,
+        grouping: Grouping::None,
+        first_batch: round * steps * 2,
+        workers: 1,
+        rank: 0,
+        ranks: 1,
+    };
+    let mut loader = BatchLoader::start(&data, &options)?;
     let progress = progress_bar(&format!("tower {}", round + 1), steps);
     let mut curve = Curve::open(&run.folder.join("tower.jsonl"))?;
     for step in 0..steps {
         let batches: parrot_train::Result<Vec<Batch>> =
-            loader.by_ref().take(2).map(|samples| Ok(Batch::collate(samples?, &run.device))).collect();
+            loader.by_ref().take(2).map(|batch| Ok(Batch::collate(batch?.samples, &run.device))).collect();
         let (losses, gradients) =
-            gradients(&learner, &batches?, run.plan.threads, |learner, batch| Ok(learner.loss(batch)))?;
+            gradients(&learner, &batches?, &[0.5; 2], run.plan.threads, |learner, batch| {
+                Ok(learner.loss(batch))
+            })?;
         let scale = GradientNorm::measure(&learner, &gradients).map(|norm| norm.clip_factor(1.0));
         learner = optimizer.step(learner, gradients, schedule.learning_rate(step), scale);
         let loss = Tensor::cat(losses, 0).mean().into_scalar::<f64>();

@@ -1,0 +1,50 @@
+//! `parrot-train check-data`: what a recipe's data is made of, before any of it is trained on.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use parrot_train::data::mix::write_bad_records;
+use parrot_train::data::survey::survey;
+use parrot_train::recipe::Start;
+
+use super::{RecipeArguments, hub_progress, write_out};
+
+/// What `parrot-train check-data` takes on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    recipe: RecipeArguments,
+    /// Records of each source to tokenise, their pictures decoded
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    samples: usize,
+    /// Where to list the records that cannot be used, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    bad_records: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the survey; the exit status is 1 if more records are unusable than the recipe allows.
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let recipe = arguments.recipe.read()?;
+    let start = Start::open(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
+    let mix = recipe.mix(&start, usize::MAX)?;
+    let max_length = recipe.data.max_length.or(start.description.config.tokenizer_model_max_length);
+    let survey = survey(&mix, arguments.samples, start.tokens_per_picture(), max_length);
+    match arguments.json {
+        true => write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?,
+        false => write_out(&survey.to_string())?,
+    }
+    let unusable = || survey.sources.iter().flat_map(|source| &source.unusable);
+    if let Some(file) = &arguments.bad_records {
+        write_bad_records(mix.bad_records().chain(unusable()), file)?;
+    }
+    let found = mix.bad_records().count() + unusable().count();
+    if found > recipe.data.max_bad_records {
+        eprintln!("{found} records cannot be used; the recipe allows {}", recipe.data.max_bad_records);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,71 @@
+//! The commands, one file each.
+
+pub(crate) mod check_data;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod verify;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use parrot_model::checkpoint::DownloadProgress;
+use parrot_train::recipe::Recipe;
+
+/// A recipe and changes of it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RecipeArguments {
+    /// The recipe, a TOML file
+    #[arg(value_name = "RECIPE")]
+    file: PathBuf,
+    /// Change a key of the recipe: `train.learning_rate=1e-4` (may be repeated)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl RecipeArguments {
+    pub(crate) fn read(&self) -> Result<Recipe> {
+        Ok(Recipe::from_file(&self.file, &self.set)?)
+    }
+}
+
+/// Prints to standard output; a reader that has left (`… | head`) had what it wanted.
+fn write_out(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// A bar over bytes.
+fn byte_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {bytes} of {total_bytes}, {eta} left");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Shows downloads from the hub.
+fn hub_progress() -> DownloadProgress {
+    let bar = byte_bar();
+    Arc::new(move |file, done, total| {
+        bar.set_message(format!("downloading {file}"));
+        bar.set_length(total);
+        bar.set_position(done);
+        if done >= total {
+            bar.finish_and_clear();
+        }
+    })
+}
+
+/// Shows weights that are read.
+fn loading_progress() -> impl FnMut(u64, u64) {
+    let bar = byte_bar().with_message("loading");
+    move |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        if done >= total {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Several LLaVA files as one data set.
+//!
+//! A source's weight says how often an epoch visits each of its records: 1 once, 2 twice, 0.25 a quarter of
+//! them, drawn once and for all from the seed. Records that cannot be used are found when the mix is opened as
+//! far as that is possible without decoding pictures, counted, and left out up to a limit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use parrot_model::vision::preprocess::{DecodeOptions, open_rgb};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
+
+use super::llava::Preparation;
+use super::record::{self, BadRecord, Record};
+use super::{Dataset, LengthHint, TrainingSample};
+use crate::{Error, Result};
+
+/// Characters of text to a token, roughly, over six languages.
+const CHARACTERS_PER_TOKEN: usize = 3;
+
+/// A LLaVA file, `.json` or `.jsonl`, with its folder of pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Names it in reports and in the ids of its samples.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The folder that its pictures are named in.
+    pub pictures: PathBuf,
+    /// How often an epoch visits each of its records.
+    pub weight: f64,
+    /// Language of its answers, for reports.
+    pub language: Option<String>,
+}
+
+impl Source {
+    /// A source that is visited once an epoch and called as its file is.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>, pictures: impl Into<PathBuf>) -> Self {
+        let file = file.into();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, file, pictures: pictures.into(), weight: 1.0, language: None }
+    }
+}
+
+/// Sources that have been read.
+#[derive(Debug)]
+pub struct Mix {
+    parts: Vec<Part>,
+    /// What an epoch visits: a part and one of its records.
+    visits: Vec<(u32, u32)>,
+    preparation: Preparation,
+    fingerprint: String,
+}
+
+/// A source and its usable records with their numbers in the file.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) source: Source,
+    pub(super) records: Vec<(usize, Record)>,
+    pub(super) bad: Vec<BadRecord>,
+}
+
+impl Mix {
+    /// Reads the sources.
+    ///
+    /// - max_bad_records: how many records may be unusable before the mix is
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read; [`Error::BadRecords`] when more than
+    /// `max_bad_records` cannot be used; [`Error::Setting`] for a weight that is no positive number, and when
+    /// nothing is left to learn from.
+    pub fn open(
+        sources: &[Source],
+        preparation: Preparation,
+        max_bad_records: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let parts: Vec<Part> = sources.iter().map(Part::read).collect::<Result<_>>()?;
+        let bad: Vec<&BadRecord> = parts.iter().flat_map(|part| &part.bad).collect();
+        if bad.len() > max_bad_records {
+            return Err(Error::BadRecords {
+                found: bad.len(),
+                allowed: max_bad_records,
+                examples: bad.iter().take(5).map(ToString::to_string).collect(),
+            });
+        }
+        let mut visits = Vec::new();
+        let mut hash = Sha256::new();
+        for (number, part) in (0..).zip(&parts) {
+            part.check()?;
+            visits.extend(part.visits(seed.wrapping_add(u64::from(number))).map(|record| (number, record)));
+            part.fingerprint(&mut hash);
+        }
+        if visits.is_empty() {
+            let found = "none that can be used".into();
+            return Err(Error::Setting {
+                key: "data.source",
+                expected: "records to learn from".into(),
+                found,
+            });
+        }
+        hash.update(seed.to_le_bytes());
+        let fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { parts, visits, preparation, fingerprint })
+    }
+
+    /// The records that were left out.
+    pub fn bad_records(&self) -> impl Iterator<Item = &BadRecord> {
+        self.parts.iter().flat_map(|part| &part.bad)
+    }
+
+    /// Records of each source that are used, by the source's name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&str, usize> {
+        self.parts.iter().map(|part| (part.source.name.as_str(), part.records.len())).collect()
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub(super) fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+}
+
+impl Part {
+    fn read(source: &Source) -> Result<Self> {
+        let (records, mut bad) = record::read(&source.file, &source.name)?;
+        let mut seen: BTreeMap<String, bool> = BTreeMap::new();
+        let mut problem = |record: &Record| {
+            let missing = record.images.iter().find(|image| {
+                let exists = || source.pictures.join(image).is_file();
+                !*seen.entry((*image).clone()).or_insert_with(exists)
+            });
+            let missing =
+                missing.map(|image| format!("no picture {}", source.pictures.join(image).display()));
+            record.problem().or(missing)
+        };
+        let mut good = Vec::with_capacity(records.len());
+        for (number, record) in records {
+            match problem(&record) {
+                None => good.push((number, record)),
+                Some(reason) => {
+                    bad.push(BadRecord { source: source.name.clone(), number, id: record.id, reason });
+                }
+            }
+        }
+        bad.sort_by_key(|bad| bad.number);
+        Ok(Self { source: source.clone(), records: good, bad })
+    }
+
+    fn check(&self) -> Result<()> {
+        let weight = self.source.weight;
+        if weight.is_finite() && weight > 0.0 {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            key: "data.source.weight",
+            expected: "a number above 0".into(),
+            found: format!("{weight} for {}", self.source.name),
+        })
+    }
+
+    /// Records of an epoch: all of them as often as the weight's whole part, and a share for its fraction.
+    fn visits(&self, seed: u64) -> impl Iterator<Item = u32> {
+        let count = self.records.len() as u32;
+        let whole = self.source.weight.floor();
+        let share = ((self.source.weight - whole) * f64::from(count)).round() as usize;
+        let mut drawn: Vec<u32> = (0..count).collect();
+        drawn.shuffle(&mut StdRng::seed_from_u64(seed));
+        drawn.truncate(share);
+        drawn.sort_unstable();
+        (0..whole as usize).flat_map(move |_| 0..count).chain(drawn)
+    }
+
+    /// What decides which sample has which number.
+    fn fingerprint(&self, hash: &mut Sha256) {
+        hash.update(self.source.name.as_bytes());
+        hash.update(self.source.weight.to_le_bytes());
+        for (number, record) in &self.records {
+            hash.update(number.to_le_bytes());
+            hash.update(record.id.as_bytes());
+            for turn in &record.conversations {
+                hash.update(turn.value.as_bytes());
+            }
+        }
+    }
+
+    fn open_picture(&self, image: &str, options: &DecodeOptions) -> parrot_model::Result<image::RgbImage> {
+        open_rgb(&self.source.pictures.join(image), options)
+    }
+
+    /// The sample of a record, named after source and record.
+    pub(super) fn sample(&self, index: usize, preparation: &Preparation) -> Result<TrainingSample> {
+        let (number, record) = &self.records[index];
+        let options = match preparation.options.reference {
+            true => DecodeOptions::reference(),
+            false => DecodeOptions::default(),
+        };
+        let name = match record.id.as_str() {
+            "" => format!("{}/#{number}", self.source.name),
+            id => format!("{}/{id}", self.source.name),
+        };
+        let sample = preparation.sample(record, |image| self.open_picture(image, &options));
+        match sample {
+            Ok(sample) => Ok(TrainingSample { id: name, ..sample }),
+            Err(Error::Sample { reason, .. }) => Err(Error::Sample { id: name, reason }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Dataset for Mix {
+    type Sample = TrainingSample;
+
+    fn len(&self) -> usize {
+        self.visits.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<TrainingSample> {
+        let (part, record) = self.visits[index];
+        self.parts[part as usize].sample(record as usize, &self.preparation)
+    }
+
+    fn length_hint(&self, index: usize) -> LengthHint {
+        let (part, record) = self.visits[index];
+        let (_, record) = &self.parts[part as usize].records[record as usize];
+        let characters: usize = record.conversations.iter().map(|turn| turn.value.len()).sum();
+        LengthHint { pictures: record.images.len(), tokens: characters / CHARACTERS_PER_TOKEN }
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}
+
+/// One line a source: how many records are used, how many are not.
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            let Source { name, weight, .. } = &part.source;
+            write!(f, "{name}: {} records", part.records.len())?;
+            if *weight != 1.0 {
+                write!(f, " × {weight}")?;
+            }
+            match part.bad.len() {
+                0 => writeln!(f)?,
+                bad => writeln!(f, ", {bad} left out")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes bad records, one JSON object a line; no file when there are none.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file: &Path) -> Result<()> {
+    let lines: Vec<String> =
+        bad.into_iter().map(|bad| serde_json::to_string(bad).unwrap_or_default() + "\n").collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    std::fs::write(file, lines.concat()).map_err(Error::io("write", file))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parrot_model::text::Tokenizer;
+    use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
+    use serde_json::json;
+
+    use super::super::llava::SampleOptions;
+    use super::*;
+
+    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
+
+    fn preparation() -> Preparation {
+        Preparation {
+            tokenizer: Arc::new(Tokenizer::from_file(&Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap()),
+            processor: ImageProcessorConfig::clip(56),
+            aspect_ratio: AspectRatio::Pad,
+            options: SampleOptions::default(),
+        }
+    }
+
+    /// A file of `count` records about a picture.
+    fn source(folder: &Path, name: &str, count: usize, image: &str) -> Source {
+        let record = |id: usize| {
+            let record = json!({"id": id, "image": image, "conversations": [
+                {"from": "human", "value": "<image>\nWhich?"}, {"from": "gpt", "value": id.to_string()}]});
+            format!("{record}\n")
+        };
+        let lines: Vec<String> = (0..count).map(record).collect();
+        let file = folder.join(format!("{name}.jsonl"));
+        std::fs::write(&file, lines.concat()).unwrap();
+        Source::new(file, format!("{GOLDEN}/images"))
+    }
+
+    #[test]
+    fn weights_say_how_often_an_epoch_visits_a_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let half = Source { weight: 0.5, ..source(folder.path(), "half", 8, "wide.png") };
+        let twice = Source { weight: 2.25, ..source(folder.path(), "twice", 4, "wide.png") };
+        let mix = Mix::open(&[half, twice], preparation(), 0, 1).unwrap();
+        assert_eq!(mix.len(), 4 + 9);
+        let ids: Vec<String> = (0..mix.len()).map(|index| mix.sample(index).unwrap().id).collect();
+        let visits = |id: &str| ids.iter().filter(|other| *other == id).count();
+        assert!((0..8).all(|id| visits(&format!("half/{id}")) <= 1));
+        assert_eq!((0..4).filter(|id| visits(&format!("twice/{id}")) == 3).count(), 1);
+        assert_eq!(mix.to_string(), "half: 8 records × 0.5\ntwice: 4 records × 2.25\n");
+    }
+
+    #[test]
+    fn other_data_or_another_weight_has_another_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = source(folder.path(), "a", 3, "wide.png");
+        let fingerprint =
+            |sources: &[Source], seed| Mix::open(sources, preparation(), 0, seed).unwrap().fingerprint();
+        let one = fingerprint(std::slice::from_ref(&first), 1);
+        assert_eq!(one, fingerprint(std::slice::from_ref(&first), 1));
+        assert_ne!(one, fingerprint(std::slice::from_ref(&first), 2));
+        assert_ne!(one, fingerprint(&[Source { weight: 0.5, ..first.clone() }], 1));
+        assert_ne!(one, fingerprint(&[source(folder.path(), "a", 4, "wide.png")], 1));
+    }
+
+    #[test]
+    fn missing_pictures_are_left_out_up_to_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = source(folder.path(), "good", 2, "wide.png");
+        let bad = source(folder.path(), "bad", 3, "no such.png");
+        let sources = [good, bad];
+        let mix = Mix::open(&sources, preparation(), 3, 0).unwrap();
+        assert_eq!((mix.len(), mix.bad_records().count()), (2, 3));
+        let list = folder.path().join("bad-records.jsonl");
+        write_bad_records(mix.bad_records(), &list).unwrap();
+        let text = std::fs::read_to_string(list).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.contains(r#""source":"bad","number":1,"id":"0","reason":"no picture "#), "{text}");
+        let error = Mix::open(&sources, preparation(), 2, 0).unwrap_err().to_string();
+        assert!(
+            error.contains("3 records cannot be used, 2 may") && error.contains("bad record 1 (id 0)"),
+            "{error}"
+        );
+        let error = Mix::open(&sources[1..], preparation(), 3, 0).unwrap_err().to_string();
+        assert!(error.contains("none that can be used"), "{error}");
+    }
+}

@@ -1,0 +1,229 @@
+//! What a mix is made of: records, languages, lengths, pictures. For `parrot-train check-data`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::mix::{Mix, Part};
+use super::record::{BadRecord, Record};
+use crate::Error;
+
+/// Languages that are told apart by a few frequent words, beside those that are by their script.
+const WORDS: [(&str, &[&str]); 3] = [
+    ("en", &["the", "is", "of", "and", "what", "in", "this"]),
+    ("pt", &["que", "não", "uma", "está", "são", "com", "um", "na", "da", "do", "é", "imagem", "o"]),
+    ("tr", &["bir", "ve", "bu", "için", "ne", "nedir", "var", "olan", "ile"]),
+];
+
+/// A mix, source by source.
+#[derive(Debug, Clone, Serialize)]
+pub struct Survey {
+    /// One per source, in the mix's order.
+    pub sources: Vec<SourceSurvey>,
+}
+
+/// What a source is made of.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SourceSurvey {
+    /// Its name.
+    pub name: String,
+    /// Records that can be used.
+    pub records: usize,
+    /// Those of them that have a picture.
+    pub with_picture: usize,
+    /// Answers to learn from.
+    pub answers: usize,
+    /// Records that cannot be used, by reason.
+    pub bad: BTreeMap<String, usize>,
+    /// What the recipe says of its language.
+    pub language: Option<String>,
+    /// Records by the language of their answers, as script and frequent words suggest it.
+    pub languages: BTreeMap<&'static str, usize>,
+    /// Records that were tokenised, their pictures decoded.
+    pub sampled: usize,
+    /// Of those, how many could not be made into a sample.
+    pub unusable: Vec<BadRecord>,
+    /// Tokens of a sample, pictures counted, and of those the learnt ones.
+    pub tokens: Option<Lengths>,
+    /// Samples that a stage would cut off.
+    pub too_long: usize,
+}
+
+/// Lengths in tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Lengths {
+    /// The shortest.
+    pub min: usize,
+    /// Half are no longer.
+    pub median: usize,
+    /// 95 of 100 are no longer.
+    pub p95: usize,
+    /// The longest.
+    pub max: usize,
+}
+
+/// Looks at every record, and tokenises and decodes `samples` of each source, evenly spread.
+///
+/// - tokens_per_picture: what a picture takes of a sequence
+/// - max_length: where a stage cuts samples off
+#[must_use]
+pub fn survey(mix: &Mix, samples: usize, tokens_per_picture: usize, max_length: Option<usize>) -> Survey {
+    let look = |part: &Part| {
+        let records = part.records.iter().map(|(_, record)| record);
+        let mut survey = SourceSurvey {
+            name: part.source.name.clone(),
+            records: part.records.len(),
+            with_picture: records.clone().filter(|record| !record.images.is_empty()).count(),
+            language: part.source.language.clone(),
+            ..SourceSurvey::default()
+        };
+        for bad in &part.bad {
+            // A missing picture's name would make each a reason of its own.
+            let reason = if bad.reason.starts_with("no picture ") { "missing picture" } else { &bad.reason };
+            *survey.bad.entry(reason.into()).or_default() += 1;
+        }
+        for record in records {
+            survey.answers += answers(record).count();
+            *survey.languages.entry(language(&answers(record).collect::<Vec<_>>().join(" "))).or_default() +=
+                1;
+        }
+        let count = samples.min(part.records.len());
+        let mut lengths = Vec::with_capacity(count);
+        for index in (0..count).map(|i| i * part.records.len() / count) {
+            survey.sampled += 1;
+            match part.sample(index, mix.preparation()) {
+                Ok(sample) => {
+                    let pictures = sample.pixels.len();
+                    lengths.push(sample.input_ids.len() - pictures + pictures * tokens_per_picture);
+                }
+                Err(Error::Sample { reason, .. }) => {
+                    let (number, record) = &part.records[index];
+                    let (source, id) = (part.source.name.clone(), record.id.clone());
+                    survey.unusable.push(BadRecord { source, number: *number, id, reason });
+                }
+                Err(error) => tracing::warn!("{}: {error}", part.source.name),
+            }
+        }
+        survey.too_long =
+            lengths.iter().filter(|length| max_length.is_some_and(|max| **length > max)).count();
+        survey.tokens = Lengths::of(lengths);
+        survey
+    };
+    Survey { sources: mix.parts().iter().map(look).collect() }
+}
+
+impl Lengths {
+    fn of(mut lengths: Vec<usize>) -> Option<Self> {
+        lengths.sort_unstable();
+        let at = |share: f64| lengths.get(((lengths.len() - 1) as f64 * share).round() as usize).copied();
+        if lengths.is_empty() {
+            return None;
+        }
+        Some(Self { min: at(0.0)?, median: at(0.5)?, p95: at(0.95)?, max: at(1.0)? })
+    }
+}
+
+fn answers(record: &Record) -> impl Iterator<Item = &str> {
+    let turns = record.conversations.iter();
+    turns.filter(|turn| turn.from == parrot_model::text::Role::Gpt).map(|turn| turn.value.as_str())
+}
+
+/// About which of the six languages a text is in; `other` where nothing tells.
+fn language(text: &str) -> &'static str {
+    let count = |range: std::ops::RangeInclusive<char>| text.chars().filter(|c| range.contains(c)).count();
+    let scripts = [
+        ("zh", count('\u{4E00}'..='\u{9FFF}')),
+        ("ar", count('\u{0600}'..='\u{06FF}')),
+        ("ru", count('\u{0400}'..='\u{04FF}')),
+    ];
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    if let Some((language, _)) = scripts.into_iter().find(|(_, found)| *found * 3 > letters) {
+        return language;
+    }
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphabetic()).collect();
+    let score = |(language, frequent): (&'static str, &[&str])| {
+        let letters: &[char] = match language {
+            "pt" => &['ã', 'õ', 'ç', 'ê', 'á'],
+            "tr" => &['ı', 'ş', 'ğ', 'ü', 'ö'],
+            _ => &[],
+        };
+        let found = words.iter().filter(|word| frequent.contains(word)).count();
+        (2 * found + text.chars().filter(|c| letters.contains(c)).count(), language)
+    };
+    WORDS
+        .map(score)
+        .into_iter()
+        .max()
+        .filter(|(score, _)| *score > 0)
+        .map_or("other", |(_, language)| language)
+}
+
+impl fmt::Display for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for source in &self.sources {
+            let SourceSurvey { name, records, with_picture, answers, sampled, .. } = source;
+            writeln!(f, "{name}")?;
+            writeln!(f, "  records    {records}, {with_picture} with a picture, {answers} answers")?;
+            for (reason, count) in &source.bad {
+                writeln!(f, "  left out   {count}: {reason}")?;
+            }
+            let languages: Vec<String> = source
+                .languages
+                .iter()
+                .map(|(language, count)| {
+                    format!("{language} {:.1} %", 100.0 * *count as f64 / (*records).max(1) as f64)
+                })
+                .collect();
+            let said = source
+                .language
+                .as_ref()
+                .map_or_else(String::new, |said| format!(" (the recipe says {said})"));
+            writeln!(f, "  languages  about {}{said}", languages.join(", "))?;
+            if let Some(Lengths { min, median, p95, max }) = source.tokens {
+                write!(f, "  tokens     {min} to {max}, median {median}, 95 % up to {p95}")?;
+                match source.too_long {
+                    0 => writeln!(f)?,
+                    cut => writeln!(f, "; {cut} of {sampled} would be cut off")?,
+                }
+            }
+            if !source.unusable.is_empty() {
+                writeln!(
+                    f,
+                    "  unusable   {} of {sampled} samples; the first: {}",
+                    source.unusable.len(),
+                    source.unusable[0]
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_told_apart() {
+        for (text, expected) in [
+            ("The cat is on the mat.", "en"),
+            ("这是一只猫。It is a cat", "zh"),
+            ("O gato está na caixa, que não é grande.", "pt"),
+            ("هذه قطة صغيرة", "ar"),
+            ("Bu bir kedi ve şapka", "tr"),
+            ("Это кошка", "ru"),
+            ("42", "other"),
+        ] {
+            assert_eq!(language(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_have_quantiles() {
+        let lengths = Lengths::of((1..=101).rev().collect()).unwrap();
+        assert_eq!(lengths, Lengths { min: 1, median: 51, p95: 96, max: 101 });
+        assert_eq!(Lengths::of(Vec::new()), None);
+    }
+}

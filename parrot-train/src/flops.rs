@@ -1,0 +1,240 @@
+//! What a step of training costs: parameters, floating-point operations, memory.
+//!
+//! A product of `[n, k]` and `[k, m]` counts 2·n·k·m operations; norms, activations and the softmax count nothing.
+//! The backward pass costs as much again for the gradients of weights that learn, and as much again for the gradients
+//! that have to pass through on the way to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::{Distribution, FloatDType};
+use parrot_model::config::{ParrotConfig, SelectFeature, VisionConfig};
+use parrot_model::parrot::Parrot;
+
+use crate::Result;
+use crate::step::Part;
+
+/// Parameters of a model, part by part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    parts: BTreeMap<Part, usize>,
+    /// Of the decoder's, those of the embedding table, which is looked up rather than multiplied.
+    embedding: usize,
+}
+
+/// A model's shape, as far as the cost of a step depends on it.
+#[derive(Debug, Clone)]
+pub struct Cost {
+    parameters: Parameters,
+    config: ParrotConfig,
+    vision: VisionConfig,
+    trainable: BTreeSet<Part>,
+    recomputes: bool,
+}
+
+/// What a step works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Sequences.
+    pub samples: usize,
+    /// Tokens, pictures counted.
+    pub tokens: usize,
+    /// Pictures.
+    pub pictures: usize,
+}
+
+impl Parameters {
+    /// Counts them. Nothing is allocated: a parameter has no values before it is used.
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for an impossible configuration.
+    pub fn count(config: &ParrotConfig, vision: &VisionConfig) -> Result<Self> {
+        let model = Parrot::init(config, vision, &Device::default())?;
+        let parts = [
+            (Part::VisionTower, count(&model.vision_tower)),
+            (Part::Projector, count(&model.mm_projector)),
+            (Part::Moe, model.moe_model.as_ref().map_or(0, count)),
+            (Part::LanguageModel, count(&model.language_model)),
+        ];
+        Ok(Self { parts: parts.into(), embedding: config.vocab_size * config.hidden_size })
+    }
+
+    /// Those of a part.
+    #[must_use]
+    pub fn of(&self, part: Part) -> usize {
+        self.parts.get(&part).copied().unwrap_or(0)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.parts.values().sum()
+    }
+}
+
+fn count(module: &impl Module) -> usize {
+    struct Count(usize);
+
+    impl ModuleVisitor for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 += param.lazy_shape().num_elements();
+        }
+    }
+
+    let mut count = Count(0);
+    module.visit(&mut count);
+    count.0
+}
+
+impl Cost {
+    /// The cost of training these parts of a model.
+    ///
+    /// - recomputes: whether the decoder's layers are computed again in the backward pass
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for an impossible configuration.
+    pub fn new(
+        config: &ParrotConfig,
+        vision: &VisionConfig,
+        trainable: &BTreeSet<Part>,
+        recomputes: bool,
+    ) -> Result<Self> {
+        let parameters = Parameters::count(config, vision)?;
+        let (config, vision) = (config.clone(), vision.clone());
+        Ok(Self { parameters, config, vision, trainable: trainable.clone(), recomputes })
+    }
+
+    /// Its parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Positions that a picture takes in a sequence.
+    #[must_use]
+    pub fn tokens_per_picture(&self) -> usize {
+        match self.config.mm_vision_select_feature {
+            SelectFeature::ClsPatch => self.vision.num_positions(),
+            SelectFeature::Patch => self.vision.num_patches(),
+        }
+    }
+
+    /// Operations of one step, forward and backward; sequences are taken to be of equal length.
+    #[must_use]
+    pub fn step(&self, load: Load) -> f64 {
+        let Load { samples, tokens, pictures } = load;
+        let (config, vision) = (&self.config, &self.vision);
+        let products =
+            |part: Part, positions: usize| 2.0 * self.parameters.of(part) as f64 * positions as f64;
+        let attention = |layers: usize, width: usize, sequences: usize, positions: usize| {
+            let length = positions as f64 / sequences.max(1) as f64;
+            4.0 * (layers * width * positions) as f64 * length
+        };
+        let positions = pictures * vision.num_positions();
+        let visual = pictures * self.tokens_per_picture();
+        let moe = if config.use_moe { products(Part::Moe, visual) } else { 0.0 };
+        // Looked up, not multiplied, unless it is the head as well.
+        let looked_up = if config.tie_word_embeddings { 0 } else { self.parameters.embedding };
+        let decoder = products(Part::LanguageModel, tokens) - 2.0 * (looked_up * tokens) as f64
+            + attention(config.num_hidden_layers, config.hidden_size, samples, tokens);
+        let tower = products(Part::VisionTower, positions)
+            + attention(vision.num_hidden_layers, vision.hidden_size, pictures, positions);
+        // In the order of the forward pass: gradients pass through what comes after the first part that learns.
+        let path = [
+            (Part::VisionTower, tower),
+            (Part::Projector, products(Part::Projector, visual)),
+            (Part::Moe, moe),
+            (Part::LanguageModel, decoder),
+        ];
+        let mut reached = false;
+        let mut total = 0.0;
+        for (part, forward) in path {
+            let learns = self.trainable.contains(&part);
+            total += forward;
+            total += if reached { forward } else { 0.0 };
+            total += if learns { forward } else { 0.0 };
+            reached |= learns;
+        }
+        total + if self.recomputes { decoder } else { 0.0 }
+    }
+}
+
+/// The rate of large matrix products on a device, the best of a few: what is achieved is measured against it.
+/// Takes about a second. In operations per second.
+///
+/// # Errors
+///
+/// None for a device that computes; the panic of one that does not is Burn's.
+#[must_use]
+pub fn measured_matmul_rate(device: &Device, dtype: FloatDType) -> f64 {
+    let device = device.clone().inner();
+    let mut best: f64 = 0.0;
+    let started = std::time::Instant::now();
+    for size in [512, 1024, 2048, 4096, 8192] {
+        let random = || Tensor::<2>::random([size, size], Distribution::Default, &device).cast(dtype);
+        let (left, right) = (random(), random());
+        let product = || left.clone().matmul(right.clone()).slice([0..1, 0..1]).into_data();
+        // The first call may compile.
+        product();
+        for _ in 0..3 {
+            let start = std::time::Instant::now();
+            product();
+            best = best.max(2.0 * (size as f64).powi(3) / start.elapsed().as_secs_f64());
+        }
+        if started.elapsed().as_secs_f64() > 0.5 {
+            break;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mini() -> (ParrotConfig, VisionConfig) {
+        (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini())
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_model_card_and_of_the_paper() {
+        let (config, vision) = mini();
+        let mini = Parameters::count(&config, &vision).unwrap();
+        let parts = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel];
+        assert_eq!(parts.map(|part| mini.of(part)), [853_760, 46_400, 461_760, 1_825_440]);
+        let vision = VisionConfig::clip_vit_large_336();
+        let full = Parameters::count(&ParrotConfig::parrot_7b(), &vision).unwrap();
+        let [tower, projector, moe, decoder] = parts.map(|part| full.of(part) as f64 / 1e6);
+        assert!((tower - 303.5).abs() < 1.0 && (projector - 21.0).abs() < 0.1, "{tower} {projector}");
+        assert!((moe - 302.0).abs() < 0.2 && (decoder - 7721.0).abs() < 1.0, "{moe} {decoder}");
+    }
+
+    /// Six operations a parameter and token where all learns, as everyone estimates it.
+    #[test]
+    fn a_whole_model_costs_about_six_operations_a_parameter_and_token() {
+        let (config, vision) = mini();
+        let all = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel].into();
+        let cost = Cost::new(&config, &vision, &all, false).unwrap();
+        let text = cost.step(Load { samples: 1, tokens: 10, pictures: 0 });
+        let estimate = 6.0 * cost.parameters().of(Part::LanguageModel) as f64 * 10.0;
+        assert!((text / estimate - 1.0).abs() < 0.02, "{text} {estimate}");
+    }
+
+    #[test]
+    fn frozen_parts_cost_less_and_recomputing_costs_more() {
+        let (config, vision) = mini();
+        let load = Load { samples: 4, tokens: 4 * 80, pictures: 4 };
+        let step = |parts: &[Part], recomputes| {
+            let parts = parts.iter().copied().collect();
+            Cost::new(&config, &vision, &parts, recomputes).unwrap().step(load)
+        };
+        let projector = step(&[Part::Projector], false);
+        let stage2 = step(&[Part::Projector, Part::Moe, Part::LanguageModel], false);
+        assert!(projector < stage2);
+        assert!(stage2 < step(&[Part::Projector, Part::Moe, Part::LanguageModel], true));
+        assert!(stage2 < step(&[Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel], false));
+    }
+}

@@ -1,0 +1,308 @@
+//! What people and their tools see of a run: a bar or a dashboard, `metrics.jsonl`, TensorBoard's event files, and at
+//! the end a [report].
+
+mod bar;
+mod dashboard;
+pub mod report;
+mod tensorboard;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::flops::{Cost, Load};
+use crate::step::StepReport;
+use crate::{Error, Result};
+
+use bar::Bar;
+use dashboard::Dashboard;
+use tensorboard::EventFile;
+
+/// The file in a run's folder that has one [`StepRecord`] a line.
+pub const METRICS_FILE: &str = "metrics.jsonl";
+
+/// A step as `metrics.jsonl` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Counted from 1.
+    pub step: usize,
+    /// What the step reported.
+    #[serde(flatten)]
+    pub report: StepReport,
+    /// Seconds that the step took, data and checkpoints included.
+    pub seconds: f64,
+    /// Floating-point operations of the step.
+    pub flops: f64,
+}
+
+/// How a run is shown while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// A progress bar; where there is no terminal, a line every half a minute.
+    Bar,
+    /// A dashboard on the whole terminal.
+    Dashboard,
+    /// Nothing.
+    Quiet,
+}
+
+/// What a run is, for its displays.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The stage's name.
+    pub stage: String,
+    /// Its steps.
+    pub steps: usize,
+    /// What a step costs.
+    pub cost: Cost,
+    /// The device's own rate of matrix products, in operations per second; `None` where it was not measured.
+    pub peak: Option<f64>,
+}
+
+/// The sinks of a run.
+#[derive(Debug)]
+pub struct Metrics {
+    subject: Subject,
+    lines: File,
+    path: PathBuf,
+    events: EventFile,
+    shown: Shown,
+    last: Instant,
+}
+
+#[derive(Debug)]
+enum Shown {
+    Bar(Bar),
+    Dashboard(Box<Dashboard>),
+    Quiet,
+}
+
+impl Metrics {
+    /// Opens the sinks in a run's folder for the steps after `done`. Records of later steps, which a run that
+    /// was killed had done and not saved, are cut off.
+    ///
+    /// - stop: what the dashboard sets when it is asked to stop
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when a file cannot be written.
+    pub fn open(
+        folder: &Path,
+        subject: Subject,
+        done: usize,
+        display: Display,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let path = folder.join(METRICS_FILE);
+        let kept: Vec<StepRecord> = read(&path)?.into_iter().filter(|record| record.step <= done).collect();
+        let lines: Vec<String> = kept.iter().map(line).collect();
+        let aside = folder.join(".metrics.jsonl");
+        fs::write(&aside, lines.concat()).map_err(Error::io("write", &aside))?;
+        fs::rename(&aside, &path).map_err(Error::io("write", &path))?;
+        let lines = OpenOptions::new().append(true).open(&path).map_err(Error::io("write", &path))?;
+        let events = EventFile::create(&folder.join("tensorboard"), done)?;
+        let shown = match display {
+            Display::Bar => Shown::Bar(Bar::new(&subject, done)),
+            Display::Dashboard => {
+                let dashboard =
+                    Dashboard::open(&subject, kept, stop).map_err(Error::io("draw on", "the terminal"))?;
+                Shown::Dashboard(Box::new(dashboard))
+            }
+            Display::Quiet => Shown::Quiet,
+        };
+        Ok(Self { subject, lines, path, events, shown, last: Instant::now() })
+    }
+
+    /// Takes a step down and shows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when a file cannot be written.
+    pub fn record(&mut self, step: usize, report: &StepReport) -> Result<()> {
+        let load = Load { samples: report.samples, tokens: report.tokens, pictures: report.pictures };
+        let record = StepRecord {
+            step,
+            report: report.clone(),
+            seconds: self.last.elapsed().as_secs_f64(),
+            flops: self.subject.cost.step(load),
+        };
+        self.last = Instant::now();
+        self.lines.write_all(line(&record).as_bytes()).map_err(Error::io("write", &self.path))?;
+        self.events.write(&record)?;
+        match &mut self.shown {
+            Shown::Bar(bar) => bar.show(&record),
+            Shown::Dashboard(dashboard) => {
+                if !dashboard.show(record) {
+                    self.shown = Shown::Bar(Bar::new(&self.subject, step));
+                }
+            }
+            Shown::Quiet => {}
+        }
+        Ok(())
+    }
+
+    /// Lets go of the terminal.
+    pub fn finish(self) {
+        if let Shown::Bar(bar) = self.shown {
+            bar.finish();
+        }
+    }
+}
+
+/// In one piece, so that a killed run leaves at most its last line unfinished.
+fn line(record: &StepRecord) -> String {
+    serde_json::to_string(record).unwrap_or_default() + "\n"
+}
+
+/// The records of a `metrics.jsonl`; none where there is no file. A line that is no record, as a killed run may leave
+/// at the end, is passed over.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file.map_err(Error::io("read", path))?,
+    };
+    let lines =
+        BufReader::new(file).lines().collect::<std::io::Result<Vec<_>>>().map_err(Error::io("read", path))?;
+    Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Rates over some last steps: samples, tokens and operations per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Rates {
+    samples: f64,
+    tokens: f64,
+    flops: f64,
+}
+
+impl Rates {
+    /// The mean over these steps, whose first one is left out: it waited for compilation and data.
+    fn over<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord> + Clone) -> Self {
+        let seconds: f64 = records.clone().map(|record| record.seconds).sum();
+        let per_second = |count: &dyn Fn(&StepRecord) -> f64| {
+            if seconds > 0.0 { records.clone().map(count).sum::<f64>() / seconds } else { 0.0 }
+        };
+        Self {
+            samples: per_second(&|record| record.report.samples as f64),
+            tokens: per_second(&|record| record.report.tokens as f64),
+            flops: per_second(&|record| record.flops),
+        }
+    }
+
+    /// As people read it: `12.3 samples/s  3.4k tokens/s  210 GFLOP/s (41 %)`.
+    fn text(&self, peak: Option<f64>) -> String {
+        let share = peak.map_or_else(String::new, |peak| format!(" ({:.0} %)", 100.0 * self.flops / peak));
+        format!(
+            "{} samples/s  {} tokens/s  {}FLOP/s{share}",
+            short(self.samples),
+            short(self.tokens),
+            short(self.flops)
+        )
+    }
+}
+
+/// Three digits and a letter for the thousands.
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value.abs() {
+        1e15.. => (value / 1e15, " P"),
+        1e12.. => (value / 1e12, " T"),
+        1e9.. => (value / 1e9, " G"),
+        1e6.. => (value / 1e6, " M"),
+        1e3.. => (value / 1e3, " k"),
+        _ => (value, " "),
+    };
+    let digits = match scaled.abs() {
+        100.0.. => 0,
+        10.0.. => 1,
+        _ => 2,
+    };
+    format!("{scaled:.digits$}{unit}").trim_end().into()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::collections::BTreeSet;
+
+    use parrot_model::config::{ParrotConfig, VisionConfig};
+
+    use super::*;
+    use crate::step::{ExpertUse, Part};
+
+    pub(crate) fn subject(steps: usize) -> Subject {
+        let parts = BTreeSet::from([Part::Projector]);
+        let cost =
+            Cost::new(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &parts, false).unwrap();
+        Subject { stage: "stage1".into(), steps, cost, peak: Some(1e12) }
+    }
+
+    pub(crate) fn report(step: usize) -> StepReport {
+        let weights = [0.1, 0.2, 0.3, 0.2, 0.1, 0.1];
+        let groups = ["en", "ar"].map(|group| ExpertUse { group: group.into(), weights: weights.into() });
+        StepReport {
+            loss: 4.0 / step as f64,
+            grad_norm: 1.0,
+            learning_rate: 1e-3,
+            samples: 32,
+            tokens: 3200,
+            pictures: 32,
+            skipped: Vec::new(),
+            routing: if step % 2 == 0 { groups.into() } else { Vec::new() },
+        }
+    }
+
+    pub(crate) fn record(step: usize) -> StepRecord {
+        StepRecord { step, report: report(step), seconds: 0.5, flops: 1e11 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{record, report, subject};
+    use super::*;
+
+    #[test]
+    fn steps_that_were_lost_are_cut_off_and_none_is_there_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(METRICS_FILE);
+        let open = |done| {
+            let stop = Arc::new(AtomicBool::new(false));
+            Metrics::open(folder.path(), subject(9), done, Display::Quiet, stop).unwrap()
+        };
+        let mut metrics = open(0);
+        (1..=6).for_each(|step| metrics.record(step, &report(step)).unwrap());
+        metrics.finish();
+        // Killed in the middle of a line, after a checkpoint at step 4.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 20]).unwrap();
+        let mut metrics = open(4);
+        (5..=9).for_each(|step| metrics.record(step, &report(step)).unwrap());
+        metrics.finish();
+        let records = read(&path).unwrap();
+        assert_eq!(records.iter().map(|record| record.step).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
+        assert_eq!(records[1].report, report(2));
+        assert!(records.iter().all(|record| record.flops > 0.0));
+    }
+
+    #[test]
+    fn rates_are_over_the_time_that_steps_took() {
+        let records = [record(1), record(2)];
+        let rates = Rates::over(records.iter());
+        assert_eq!(rates, Rates { samples: 64.0, tokens: 6400.0, flops: 2e11 });
+        assert_eq!(rates.text(Some(1e12)), "64.0 samples/s  6.40 k tokens/s  200 GFLOP/s (20 %)");
+        assert_eq!(Rates::over([].iter()), Rates::default());
+    }
+
+    #[test]
+    fn no_file_is_no_record() {
+        assert!(read(Path::new("/no/such/metrics.jsonl")).unwrap().is_empty());
+    }
+}

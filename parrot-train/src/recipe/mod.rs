@@ -1,0 +1,355 @@
+//! A recipe: everything that makes a stage of training, in a TOML file.
+//!
+//! ```toml
+//! name = "stage1"
+//! out = "runs/stage1"
+//!
+//! [model]
+//! size = "parrot-7b"
+//! language_model = "Qwen/Qwen1.5-7B-Chat"
+//! vision_tower = "openai/clip-vit-large-patch14-336"
+//!
+//! [[data.source]]
+//! file = "blip_laion_cc_sbu_558k.json"
+//! pictures = "images"
+//!
+//! [train]
+//! parts = ["projector"]
+//! moe = false
+//! learning_rate = 1e-3
+//! batch_size = 256
+//! micro_batch_size = 8
+//! ```
+//!
+//! [`Recipe`] documents every key. A key that does not exist is refused with the one that was probably meant,
+//! and `--set train.learning_rate=2e-5` changes one without another file.
+
+mod parse;
+mod plan;
+mod start;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::loader::Grouping;
+use crate::data::mix::{Mix, Source};
+use crate::optim::OptimizerConfig;
+use crate::step::{LossNormalisation, Part};
+use crate::trainer::Stage;
+use crate::{Error, Result};
+
+pub use plan::Plan;
+pub use start::Start;
+
+/// A stage of training: which model learns what, from which data, how fast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Names the stage in checkpoints and reports.
+    pub name: String,
+    /// The run's folder: checkpoints, metrics and, in the end, `model/`.
+    pub out: PathBuf,
+    /// Of the data's order and of weights that start at random.
+    #[serde(default = "defaults::seed")]
+    pub seed: u64,
+    /// What the stage starts from.
+    pub model: ModelRecipe,
+    /// What it learns from.
+    pub data: DataRecipe,
+    /// How it learns.
+    pub train: TrainRecipe,
+    /// What moves the weights; AdamW with torch's constants where the table is missing.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+}
+
+/// Where the weights come from at step 0.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// A Parrot: its folder or hub id. The other keys but `dtype` then have no place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Without `from`: the shape of what is new, `parrot-7b`, `parrot-14b` or `parrot-mini`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Without `from`: a Qwen2 chat model that becomes the decoder, with its tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_model: Option<String>,
+    /// Without `from`: a CLIP or SigLIP model whose tower becomes the vision tower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision_tower: Option<String>,
+    /// What weights are held in: `f32` (default), or `bf16`, which keeps f32 masters of what learns.
+    #[serde(default)]
+    pub dtype: WeightDtype,
+}
+
+/// A size that has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Size {
+    /// Qwen1.5-7B and CLIP ViT-L/14-336, the paper's main model.
+    #[serde(rename = "parrot-7b")]
+    Parrot7b,
+    /// Qwen1.5-14B and CLIP ViT-L/14-336.
+    #[serde(rename = "parrot-14b")]
+    Parrot14b,
+    /// This project's default model.
+    #[serde(rename = "parrot-mini")]
+    ParrotMini,
+}
+
+/// What weights are held in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightDtype {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half the memory and, on GPUs that have it, many times the speed; the optimizer keeps f32 masters.
+    Bf16,
+}
+
+/// The data of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Folder that relative paths of the sources begin in; the working folder where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// LLaVA files with their pictures, at least one.
+    #[serde(rename = "source")]
+    pub sources: Vec<SourceRecipe>,
+    /// Longest sequence in tokens, pictures counted; longer ones lose their end. The model's own limit where
+    /// it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
+    /// Records that may be unusable before the stage is refused, and samples that may turn out so while it
+    /// runs; the former are listed in `bad-records.jsonl`, the latter in `metrics.jsonl`.
+    #[serde(default)]
+    pub max_bad_records: usize,
+    /// Threads that decode pictures and tokenise ahead of the training.
+    #[serde(default = "defaults::workers")]
+    pub workers: usize,
+    /// Which samples share a micro-batch: `none`, `step` or `epoch`, in the order of how much padding they
+    /// save.
+    #[serde(default)]
+    pub grouping: Grouping,
+}
+
+/// A LLaVA file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecipe {
+    /// `.json`, a list of records, or `.jsonl`, one a line.
+    pub file: PathBuf,
+    /// The folder that its pictures are named in.
+    pub pictures: PathBuf,
+    /// Names the source in reports; the file's name where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How often an epoch visits each of its records: 0.5 draws half of them, 2 takes all twice.
+    #[serde(default = "defaults::weight")]
+    pub weight: f64,
+    /// Language of its answers, for reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// How many records it has as published, for plans on a machine without the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<usize>,
+}
+
+/// How a stage learns. What has no default decides too much to be left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainRecipe {
+    /// The parts that learn: `vision_tower`, `projector`, `moe`, `language_model`.
+    pub parts: Vec<Part>,
+    /// Whether visual tokens go through the mixture of experts; the paper's stage 1 bypasses it.
+    #[serde(default = "defaults::moe")]
+    pub moe: bool,
+    /// Times that the data is seen; 1 where neither this nor `steps` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Optimizer steps, instead of `epochs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Samples of an optimizer step, over all processes.
+    pub batch_size: usize,
+    /// Samples that meet the network together; `batch_size` is a multiple of it.
+    pub micro_batch_size: usize,
+    /// The peak, reached after the warm-up and left along a cosine that ends at 0.
+    pub learning_rate: f64,
+    /// Share of the steps that warm up.
+    #[serde(default = "defaults::warmup_ratio")]
+    pub warmup_ratio: f64,
+    /// Gradients are scaled down to this global norm; 0 never clips.
+    #[serde(default = "defaults::max_grad_norm")]
+    pub max_grad_norm: f64,
+    /// `micro_batch` (the reference: every micro-batch counts alike) or `tokens` (every learnt token does).
+    #[serde(default)]
+    pub loss_normalisation: LossNormalisation,
+    /// Keeps only each decoder layer's input for the backward pass and computes the rest again: a fifth to a
+    /// third more work for memory that no longer grows with the layers.
+    #[serde(default)]
+    pub activation_checkpointing: bool,
+    /// Micro-batches computed at the same time; pays on CPUs.
+    #[serde(default = "defaults::threads")]
+    pub threads: usize,
+    /// Steps between checkpoints.
+    #[serde(default = "defaults::save_every")]
+    pub save_every: usize,
+    /// Checkpoints that stay.
+    #[serde(default = "defaults::keep")]
+    pub keep: usize,
+}
+
+/// The values of keys that are missing.
+mod defaults {
+    pub(super) fn seed() -> u64 {
+        42
+    }
+    pub(super) fn workers() -> usize {
+        4
+    }
+    pub(super) fn weight() -> f64 {
+        1.0
+    }
+    pub(super) fn moe() -> bool {
+        true
+    }
+    pub(super) fn warmup_ratio() -> f64 {
+        0.03
+    }
+    pub(super) fn max_grad_norm() -> f64 {
+        1.0
+    }
+    pub(super) fn threads() -> usize {
+        1
+    }
+    pub(super) fn save_every() -> usize {
+        500
+    }
+    pub(super) fn keep() -> usize {
+        2
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe and applies changes of the form `key=value`, keys dotted: `train.steps=100`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], or [`Error::Recipe`] with the place and, for an unknown key, the one that was probably
+    /// meant.
+    pub fn from_file(path: &Path, changes: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        Self::parse(&text, changes, path)
+    }
+
+    /// A recipe's text; `path` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recipe`], as [`from_file`](Self::from_file).
+    pub fn parse(text: &str, changes: &[String], path: &Path) -> Result<Self> {
+        let recipe: Self = parse::recipe(text, changes)
+            .and_then(|recipe: Self| recipe.check().map(|()| recipe))
+            .map_err(|reason| Error::Recipe { path: path.to_path_buf(), reason })?;
+        Ok(recipe)
+    }
+
+    /// What serde cannot see. Numbers that a stage refuses are left to it.
+    fn check(&self) -> Result<(), String> {
+        let ModelRecipe { from, size, language_model, vision_tower, .. } = &self.model;
+        match (from, size) {
+            (None, None) => return Err("model: needs `from`, or `size` for a new model".into()),
+            (Some(_), Some(_)) => return Err("model: `size` has no place beside `from`".into()),
+            (Some(_), None) if language_model.is_some() || vision_tower.is_some() => {
+                return Err("model: `language_model` and `vision_tower` have no place beside `from`".into());
+            }
+            _ => {}
+        }
+        let TrainRecipe { steps, epochs, batch_size, micro_batch_size, .. } = self.train;
+        if steps.is_some() && epochs.is_some() {
+            return Err("train: `steps` and `epochs` exclude each other".into());
+        }
+        if epochs.is_some_and(|epochs| !epochs.is_finite() || epochs <= 0.0) {
+            return Err(format!("train.epochs: should be above 0, found {}", epochs.unwrap_or_default()));
+        }
+        if micro_batch_size == 0 || batch_size == 0 || batch_size % micro_batch_size != 0 {
+            return Err(format!(
+                "train.batch_size: should be a multiple of micro_batch_size = {micro_batch_size}, found {batch_size}"
+            ));
+        }
+        if self.data.sources.is_empty() {
+            return Err("data.source: needs at least one".into());
+        }
+        Ok(())
+    }
+
+    /// The sources with their paths resolved.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let resolve =
+            |path: &Path| self.data.root.as_deref().map_or_else(|| path.into(), |root| root.join(path));
+        let source = |source: &SourceRecipe| Source {
+            name: source.name(),
+            file: resolve(&source.file),
+            pictures: resolve(&source.pictures),
+            weight: source.weight,
+            language: source.language.clone(),
+        };
+        self.data.sources.iter().map(source).collect()
+    }
+
+    /// Reads the data for a model.
+    ///
+    /// - max_bad_records: how many records may be unusable
+    ///
+    /// # Errors
+    ///
+    /// As [`Mix::open`], and the model's own error for its tokenizer.
+    pub fn mix(&self, start: &Start, max_bad_records: usize) -> Result<Mix> {
+        Mix::open(&self.sources(), start.preparation()?, max_bad_records, self.seed)
+    }
+
+    /// The stage over data of which an epoch visits `samples`.
+    #[must_use]
+    pub fn stage(&self, samples: usize) -> Stage {
+        let train = &self.train;
+        let steps = train.steps.unwrap_or_else(|| {
+            let samples = samples as f64 * train.epochs.unwrap_or(1.0);
+            (samples / train.batch_size as f64).floor().max(1.0) as usize
+        });
+        Stage {
+            name: self.name.clone(),
+            steps,
+            micro_batch_size: train.micro_batch_size,
+            accumulation: train.batch_size / train.micro_batch_size,
+            threads: train.threads,
+            learning_rate: train.learning_rate,
+            warmup_ratio: train.warmup_ratio,
+            optimizer: self.optimizer,
+            max_grad_norm: (train.max_grad_norm > 0.0).then_some(train.max_grad_norm),
+            max_length: self.data.max_length,
+            trainable: train.parts.iter().copied().collect(),
+            seed: self.seed,
+            loss_normalisation: train.loss_normalisation,
+            grouping: self.data.grouping,
+            max_skipped: self.data.max_bad_records,
+            workers: self.data.workers,
+            save_every: train.save_every,
+            keep: train.keep,
+        }
+    }
+}
+
+impl SourceRecipe {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let stem = || self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        self.name.clone().unwrap_or_else(stem)
+    }
+}

@@ -1,0 +1,155 @@
+//! What a recipe would do: parameters, steps, operations, memory. Nothing is loaded.
+
+use std::fmt;
+
+use parrot_model::config::ParrotConfig;
+
+use super::{Recipe, Start, WeightDtype};
+use crate::Result;
+use crate::data::record;
+use crate::flops::{Cost, Load};
+use crate::optim::OptimizerConfig;
+use crate::step::Part;
+use crate::trainer::Stage;
+
+/// Tokens of text that a sample is taken to have where nothing is known of it: about LLaVA's mean.
+const TOKENS_OF_TEXT: usize = 200;
+
+/// The numbers of a recipe.
+#[derive(Debug)]
+pub struct Plan {
+    recipe: Recipe,
+    config: ParrotConfig,
+    cost: Cost,
+    stage: Stage,
+    /// Samples of an epoch, and whether they were counted in the files rather than taken from the recipe.
+    samples: usize,
+    counted: bool,
+}
+
+impl Plan {
+    /// Works it out. Data files are counted where they are there, else the recipe's `records` are taken.
+    ///
+    /// # Errors
+    ///
+    /// What reading configurations and data files refuses.
+    pub fn new(recipe: &Recipe) -> Result<Self> {
+        let (config, vision) = match recipe.model.size {
+            // Known by name, so that a plan needs no download.
+            Some(size) => size.configs(),
+            None => {
+                let start = Start::open(&recipe.model, recipe.train.moe, None)?;
+                (start.description.config, start.description.vision)
+            }
+        };
+        let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
+        let mut samples = 0.0;
+        let mut counted = true;
+        for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
+            let records = if source.file.is_file() {
+                record::read(&source.file, &source.name)?.0.len()
+            } else {
+                counted = false;
+                described.records.unwrap_or(0)
+            };
+            samples += records as f64 * source.weight;
+        }
+        let samples = samples as usize;
+        let stage = recipe.stage(samples);
+        let cost = Cost::new(&config, &vision, &stage.trainable, recipe.train.activation_checkpointing)?;
+        Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted })
+    }
+
+    /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
+    #[must_use]
+    pub fn memory(&self, part: Part) -> f64 {
+        let parameters = self.cost.parameters().of(part) as f64;
+        let weight = match self.recipe.model.dtype {
+            WeightDtype::F32 => 4.0,
+            WeightDtype::Bf16 => 2.0,
+        };
+        let state = match self.stage.optimizer {
+            OptimizerConfig::AdamW(_) => 8.0,
+            // Rows and columns only.
+            OptimizerConfig::Adafactor(_) => 0.0,
+        };
+        let master = if weight < 4.0 { 4.0 } else { 0.0 };
+        let learning = if self.stage.trainable.contains(&part) { weight + state + master } else { 0.0 };
+        parameters * (weight + learning)
+    }
+
+    /// What a step works on, as far as it is known beforehand: one picture a sample.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let samples = self.recipe.train.batch_size;
+        let longest =
+            self.recipe.data.max_length.or(self.config.tokenizer_model_max_length).unwrap_or(usize::MAX);
+        let tokens = (self.cost.tokens_per_picture() + TOKENS_OF_TEXT).min(longest);
+        Load { samples, tokens: samples * tokens, pictures: samples }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameters = self.cost.parameters();
+        writeln!(f, "{}: {}", self.recipe.name, self.recipe.out.display())?;
+        writeln!(f, "\n{:<15} {:>15} {:>8} {:>12}", "part", "parameters", "learns", "memory")?;
+        for (part, name) in PARTS {
+            let learns = if self.stage.trainable.contains(&part) { "yes" } else { "" };
+            let count = grouped(parameters.of(part));
+            writeln!(f, "{name:<15} {count:>15} {learns:>8} {:>12}", bytes(self.memory(part)))?;
+        }
+        let learning = self.stage.trainable.iter().map(|part| parameters.of(*part)).sum();
+        let memory = PARTS.iter().map(|(part, _)| self.memory(*part)).sum();
+        let total = grouped(parameters.total());
+        writeln!(f, "{:<15} {total:>15} {:>8} {:>12}", "all", "", bytes(memory))?;
+        writeln!(f, "{} parameters learn; activations come on top of the memory", grouped(learning))?;
+
+        let origin = if self.counted { "counted in the files" } else { "as the recipe says" };
+        let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
+        let load = self.load();
+        let step = self.cost.step(load);
+        writeln!(f, "\nsamples         {} an epoch, {origin}", grouped(self.samples))?;
+        writeln!(f, "steps           {} of {accumulation} × {micro_batch_size} samples", grouped(*steps))?;
+        writeln!(
+            f,
+            "tokens          about {} a step, {} in all",
+            grouped(load.tokens),
+            grouped(load.tokens * steps)
+        )?;
+        writeln!(f, "operations      {step:.2e} a step, {:.2e} in all", step * *steps as f64)?;
+        writeln!(
+            f,
+            "checkpoints     every {} steps, the newest {} stay",
+            self.stage.save_every, self.stage.keep
+        )
+    }
+}
+
+const PARTS: [(Part, &str); 4] = [
+    (Part::VisionTower, "vision_tower"),
+    (Part::Projector, "projector"),
+    (Part::Moe, "moe"),
+    (Part::LanguageModel, "language_model"),
+];
+
+/// `1234567` → `1 234 567`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 1e6 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.1} kB", bytes / 1e3),
+    }
+}

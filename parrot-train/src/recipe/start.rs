@@ -1,0 +1,237 @@
+//! The model that a recipe starts from: a Parrot, or a new one around a pretrained decoder and tower.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::checkpoint::{Checkpoint, DownloadProgress, Weights, load_module, names, resolve_with};
+use parrot_model::config::{ParrotConfig, SelectFeature, VisionConfig};
+use parrot_model::parrot::Parrot;
+use parrot_model::text::Tokenizer;
+use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
+use serde_json::Value;
+
+use super::{ModelRecipe, Size, WeightDtype};
+use crate::checkpoint::ModelDescription;
+use crate::data::llava::{Preparation, SampleOptions};
+use crate::{Error, Result};
+
+/// A model's description and where its weights come from; nothing of them is loaded yet.
+#[derive(Debug)]
+pub struct Start {
+    /// What checkpoints say of the model besides the weights.
+    pub description: ModelDescription,
+    /// How its pictures are preprocessed.
+    pub image_processor: ImageProcessorConfig,
+    dtype: FloatDType,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Parrot(Checkpoint),
+    /// Folders of a decoder and a tower; what has none starts at random.
+    Parts {
+        language_model: Option<PathBuf>,
+        vision_tower: Option<PathBuf>,
+    },
+}
+
+impl Size {
+    /// Its configuration and its tower's.
+    #[must_use]
+    pub fn configs(self) -> (ParrotConfig, VisionConfig) {
+        match self {
+            Self::Parrot7b => (ParrotConfig::parrot_7b(), VisionConfig::clip_vit_large_336()),
+            Self::Parrot14b => (ParrotConfig::parrot_14b(), VisionConfig::clip_vit_large_336()),
+            Self::ParrotMini => (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini()),
+        }
+    }
+}
+
+impl WeightDtype {
+    /// As Burn calls it.
+    #[must_use]
+    pub fn float(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+}
+
+impl Start {
+    /// Finds the folders, downloading from the hub what is named by an id, and reads their configurations.
+    ///
+    /// - moe: whether visual tokens go through the mixture of experts
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for a folder or configuration that cannot be used, and [`Error::Setting`] for a
+    /// new model without a tokenizer.
+    pub fn open(recipe: &ModelRecipe, moe: bool, progress: Option<DownloadProgress>) -> Result<Self> {
+        let dtype = recipe.dtype.float();
+        let resolve = |id: &str| resolve_with(id, progress.clone());
+        if let Some(from) = &recipe.from {
+            let folder = resolve(from)?;
+            let config =
+                ParrotConfig { use_moe: moe, ..ParrotConfig::from_file(folder.join("config.json"))? };
+            let checkpoint = Checkpoint::open_with_config(&folder, config)?;
+            let Checkpoint { config, vision, image_processor, .. } = &checkpoint;
+            return Ok(Self {
+                description: ModelDescription::new(config.clone(), vision.clone(), folder),
+                image_processor: image_processor.clone(),
+                dtype,
+                origin: Origin::Parrot(checkpoint),
+            });
+        }
+        let (mut config, mut vision) = recipe.size.unwrap_or(Size::ParrotMini).configs();
+        let language_model = recipe.language_model.as_deref().map(&resolve).transpose()?;
+        let vision_tower = recipe.vision_tower.as_deref().map(&resolve).transpose()?;
+        let Some(source) = language_model.clone() else {
+            return Err(Error::Setting {
+                key: "model.language_model",
+                expected: "the folder or id that a new model takes its tokenizer and decoder from".into(),
+                found: "nothing".into(),
+            });
+        };
+        config = with_decoder(config, &source)?;
+        config.use_moe = moe;
+        let mut image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
+        if let (Some(folder), Some(id)) = (&vision_tower, &recipe.vision_tower) {
+            vision = VisionConfig::from_file(folder.join("config.json"))?;
+            let file = folder.join("preprocessor_config.json");
+            image_processor = match file.is_file() {
+                true => ImageProcessorConfig::from_file(&file)?,
+                false => ImageProcessorConfig::clip(vision.image_size as u32),
+            };
+            let name = Path::new(id).file_name().unwrap_or_default().to_string_lossy();
+            config.mm_vision_tower = Some(format!("towers/{name}"));
+            config.mm_hidden_size = Some(vision.hidden_size);
+        }
+        config.validate()?;
+        Ok(Self {
+            description: ModelDescription::new(config, vision, source),
+            image_processor,
+            dtype,
+            origin: Origin::Parts { language_model, vision_tower },
+        })
+    }
+
+    /// Makes the model on a device, new parts drawn from the device's seed, and loads what there is.
+    ///
+    /// # Errors
+    ///
+    /// The model's own errors, listing every tensor that is missing or does not fit.
+    pub fn load(&self, device: &Device, progress: impl FnMut(u64, u64)) -> Result<Parrot> {
+        match &self.origin {
+            Origin::Parrot(checkpoint) => Ok(checkpoint.load_with(self.dtype, device, progress)?),
+            Origin::Parts { language_model, vision_tower } => {
+                let mut model = self.empty(device)?;
+                if let Some(folder) = language_model {
+                    let weights = Weights::from_folder(folder)?;
+                    model.language_model =
+                        load_module(model.language_model, &weights, names::language_model, self.dtype)?;
+                }
+                if let Some(folder) = vision_tower {
+                    let weights = Weights::from_folder(folder)?;
+                    model.vision_tower =
+                        load_module(model.vision_tower, &weights, names::vision_tower, self.dtype)?;
+                }
+                Ok(cast(model, self.dtype))
+            }
+        }
+    }
+
+    /// How records become samples for the model.
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for a tokenizer that cannot be read or an `image_aspect_ratio` that is not known.
+    pub fn preparation(&self) -> Result<Preparation> {
+        let ModelDescription { config, vision, source } = &self.description;
+        Ok(Preparation {
+            tokenizer: Arc::new(Tokenizer::from_file(&source.join("tokenizer.json"))?),
+            processor: self.image_processor.clone(),
+            aspect_ratio: AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?,
+            options: SampleOptions::default(),
+        })
+    }
+
+    /// Positions that a picture takes in a sequence.
+    #[must_use]
+    pub fn tokens_per_picture(&self) -> usize {
+        match self.description.config.mm_vision_select_feature {
+            SelectFeature::ClsPatch => self.description.vision.num_positions(),
+            SelectFeature::Patch => self.description.vision.num_patches(),
+        }
+    }
+
+    /// A model of the right shape whose weights are not made before they are used: what a run that goes on
+    /// from a checkpoint replaces.
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for an impossible configuration.
+    pub fn empty(&self, device: &Device) -> Result<Parrot> {
+        Ok(Parrot::init(&self.description.config, &self.description.vision, device)?)
+    }
+}
+
+/// The decoder's keys of another model's `config.json` in the place of `config`'s.
+fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
+    const KEYS: [&str; 13] = [
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "hidden_act",
+        "max_position_embeddings",
+        "rms_norm_eps",
+        "rope_theta",
+        "tie_word_embeddings",
+        "bos_token_id",
+        "eos_token_id",
+    ];
+    let file = folder.join("config.json");
+    let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    let broken = |source| parrot_model::Error::Json { path: file.clone(), source };
+    let decoder: Value = serde_json::from_str(&text).map_err(broken)?;
+    let kind = decoder["model_type"].as_str().unwrap_or("nothing");
+    if kind != "qwen2" {
+        return Err(Error::Setting {
+            key: "model.language_model",
+            expected: "a model of type qwen2".into(),
+            found: format!("{kind} in {}", file.display()),
+        });
+    }
+    let mut value = serde_json::to_value(&config).map_err(broken)?;
+    for key in KEYS {
+        if let Some(found) = decoder.get(key) {
+            value[key] = found.clone();
+        }
+    }
+    if config.moe_hidden_size.is_some() {
+        value["moe_hidden_size"] = value["hidden_size"].clone();
+    }
+    Ok(serde_json::from_value(value).map_err(broken)?)
+}
+
+/// Weights that were drawn are f32.
+fn cast(model: Parrot, dtype: FloatDType) -> Parrot {
+    struct Cast(FloatDType);
+
+    impl burn::module::ModuleMapper for Cast {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<D>>,
+        ) -> burn::module::Param<Tensor<D>> {
+            param.map(|tensor| Tensor::from_inner(tensor.inner().cast(self.0)))
+        }
+    }
+
+    if dtype == FloatDType::F32 { model } else { model.map(&mut Cast(dtype)) }
+}

@@ -1,0 +1,295 @@
+//! `parrot-train run`, `plan` and `check-data` as a user types them, on a model of a few thousand weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use burn::prelude::*;
+use parrot_model::checkpoint::{Checkpoint, SaveOptions, save};
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::parrot::Parrot;
+use serde_json::{Value, json};
+
+const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
+
+/// A model, data and a recipe in a folder that goes with the value.
+struct Workplace(tempfile::TempDir);
+
+impl Workplace {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let config = ParrotConfig {
+            hidden_size: 16,
+            intermediate_size: 24,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            num_key_value_heads: Some(1),
+            mm_vision_tower: Some("towers/tiny".into()),
+            mm_hidden_size: Some(12),
+            moe_hidden_size: Some(16),
+            moe_intermediate_size: Some(8),
+            ..ParrotConfig::parrot_mini()
+        };
+        let vision = VisionConfig {
+            hidden_size: 12,
+            intermediate_size: 16,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            image_size: 24,
+            ..VisionConfig::clip_vit_mini()
+        };
+        let device = Device::flex();
+        device.seed(1);
+        let model = Parrot::init(&config, &vision, &device).unwrap();
+        let source = Some(Path::new(ASSETS).join("parrot-mini"));
+        let options = SaveOptions { source, ..SaveOptions::default() };
+        save(&model, &config, &vision, place.path("start"), &options).unwrap();
+        let records: Vec<Value> = (0..9).map(record).collect();
+        place.write("data.json", &Value::from(records).to_string());
+        place.write("recipe.toml", &place.recipe());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn recipe(&self) -> String {
+        format!(
+            r#"
+name = "stage2"
+out = {out:?}
+
+[model]
+from = {start:?}
+
+[[data.source]]
+file = {data:?}
+pictures = "{ASSETS}/pictures"
+
+[data]
+workers = 2
+
+[train]
+parts = ["projector", "moe", "language_model"]
+steps = 6
+batch_size = 4
+micro_batch_size = 2
+learning_rate = 1e-3
+save_every = 2
+"#,
+            out = self.path("run"),
+            start = self.path("start"),
+            data = self.path("data.json"),
+        )
+    }
+
+    /// Runs a command on the recipe: exit status, standard output, standard error.
+    fn call(&self, command: &str, arguments: &[&str]) -> (i32, String, String) {
+        let mut process = Command::cargo_bin("parrot-train").unwrap();
+        process.arg(command).arg(self.path("recipe.toml")).args(arguments);
+        let output = process.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    fn weights(&self, folder: &str) -> Vec<u8> {
+        fs::read(self.path(folder).join("model.safetensors")).unwrap()
+    }
+}
+
+fn record(id: usize) -> Value {
+    let (image, question) = match id % 3 {
+        0 => (Some("rocket.png"), "<image>\nWhat is this?"),
+        1 => (Some("butterfly.png"), "<image>\n这是什么？"),
+        _ => (None, "What is a rocket?"),
+    };
+    let mut record = json!({"id": id, "conversations": [
+        {"from": "human", "value": question}, {"from": "gpt", "value": format!("thing {id}")}]});
+    if let Some(image) = image {
+        record["image"] = image.into();
+    }
+    record
+}
+
+#[test]
+fn a_recipe_becomes_a_model_and_a_report() {
+    let place = Workplace::new();
+    let (status, _, said) = place.call("run", &[]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("data: 9 records") && said.contains("stage2 6/6  loss "), "{said}");
+    Checkpoint::open(place.path("run/model")).unwrap();
+    let html = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert!(html.contains("Experts for data"));
+    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 6);
+    let events = fs::read_dir(place.path("run/tensorboard")).unwrap().count();
+    assert_eq!(events, 1);
+    // Done is done.
+    let before = place.weights("run/model");
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert_eq!((status, said.as_str()), (0, ""));
+    assert!(before == place.weights("run/model"));
+}
+
+#[test]
+fn a_run_in_two_calls_equals_one_in_one() {
+    let place = Workplace::new();
+    let out = |name: &str| format!("out={}", place.path(name).display());
+    let run = |arguments: &[&str]| {
+        let (status, _, said) = place.call("run", &[arguments, &["--quiet"]].concat());
+        assert_eq!(status, 0, "{said}");
+    };
+    // As if the second had been killed after its step 4.
+    run(&["--set", &out("one")]);
+    run(&["--set", &out("two")]);
+    fs::remove_dir_all(place.path("two/step-000006")).unwrap();
+    fs::remove_dir_all(place.path("two/model")).unwrap();
+    run(&["--set", &out("two")]);
+    assert!(place.weights("one/model") == place.weights("two/model"));
+    let metrics = fs::read_to_string(place.path("two/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 6);
+}
+
+/// Ctrl-C: the step in progress is finished and saved.
+#[test]
+#[cfg(unix)]
+fn an_interrupt_saves_and_the_next_call_goes_on() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let place = Workplace::new();
+    let settings = ["--set", "train.steps=100000", "--set", "train.save_every=100000"];
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("parrot-train"))
+        .arg("run")
+        .arg(place.path("recipe.toml"))
+        .args(settings)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    // It says where it is after its first step.
+    lines.by_ref().find(|line| line.contains("stage2 1/")).unwrap();
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+    let last = rest.last().unwrap();
+    let (_, step) = last.split_once("stopped after step ").unwrap();
+    let step: usize = step.split(' ').next().unwrap().parse().unwrap();
+    assert!(place.path(&format!("run/step-{step:06}/state.json")).exists(), "{last}");
+    assert_eq!(fs::read_to_string(place.path("run/metrics.jsonl")).unwrap().lines().count(), step);
+    let more = format!("train.steps={}", step + 2);
+    let (status, _, said) = place.call("run", &["--set", &more]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains(&format!("{}/{}", step + 1, step + 2)), "{said}");
+}
+
+#[test]
+fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
+    let place = Workplace::new();
+    for (arguments, expected) in [
+        (&["--set", "train.learning_rat=1"][..], "did you mean `learning_rate`?"),
+        (&["--set", "train.parts=['projektor']"], "did you mean `projector`?"),
+        (&["--set", "train.batch_size=5"], "should be a multiple of micro_batch_size = 2, found 5"),
+        (&["--set", "train.epochs=1"], "`steps` and `epochs` exclude each other"),
+        (&["--set", "model.size=parrot-7b"], "`size` has no place beside `from`"),
+        (&["--set", "train.learning_rate=fast"], "invalid type: string \"fast\", expected f64"),
+        (&["--set", "steps"], "should be key=value"),
+        (&["--set", "name.x=1"], "`name` is no table"),
+        (
+            &["--set", "train.learning_rate=-1"],
+            "setting `learning_rate` should be a number from 0 up, found -1",
+        ),
+        (&["--set", "optimizer.name=sgd"], "unknown variant `sgd`"),
+        (&["--set", "model.from=nowhere"], "nowhere"),
+    ] {
+        let (status, _, said) = place.call("run", arguments);
+        assert_eq!(status, 1, "{arguments:?}");
+        assert!(said.contains("error: ") && said.contains(expected), "{arguments:?}: {said}");
+        assert!(!place.path("run/model").exists());
+    }
+    place.write("recipe.toml", &place.recipe().replace("steps = 6", "steps = 6\nstep_count = 7"));
+    let (_, _, said) = place.call("run", &[]);
+    assert!(said.contains("line 18") || said.contains("step_count = 7"), "{said}");
+}
+
+#[test]
+fn other_data_than_that_of_the_checkpoint_is_refused() {
+    let place = Workplace::new();
+    assert_eq!(place.call("run", &["--quiet"]).0, 0);
+    fs::remove_dir_all(place.path("run/step-000006")).unwrap();
+    let records: Vec<Value> = (1..10).map(record).collect();
+    place.write("data.json", &Value::from(records).to_string());
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("it belongs to another run: its data is "), "{said}");
+}
+
+#[test]
+fn bad_records_are_left_out_and_listed_up_to_a_limit() {
+    let place = Workplace::new();
+    let mut records: Vec<Value> = (0..9).map(record).collect();
+    records[0]["image"] = "no such.png".into();
+    records[1]["conversations"][0]["from"] = "robot".into();
+    // Found only when it is decoded.
+    records[3]["image"] = "NOTICE.png".into();
+    let pictures = place.path("pictures");
+    fs::create_dir(&pictures).unwrap();
+    for name in ["rocket.png", "butterfly.png"] {
+        fs::copy(Path::new(ASSETS).join("pictures").join(name), pictures.join(name)).unwrap();
+    }
+    fs::write(pictures.join("NOTICE.png"), "no picture").unwrap();
+    place.write("data.json", &Value::from(records).to_string());
+    let recipe = place.recipe().replace(&format!("{ASSETS}/pictures"), &pictures.display().to_string());
+    place.write("recipe.toml", &recipe);
+
+    let (status, _, said) = place.call("run", &[]);
+    assert_eq!(status, 1);
+    assert!(
+        said.contains("2 records cannot be used, 0 may") && said.contains("unknown role `robot`"),
+        "{said}"
+    );
+    let (status, _, said) = place.call("run", &["--set", "data.max_bad_records=2"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("data/3") && said.contains("NOTICE.png"), "{said}");
+    let (status, _, said) =
+        place.call("run", &["--set", "data.max_bad_records=20", "--set", "train.steps=4"]);
+    assert_eq!(status, 0, "{said}");
+    let listed = fs::read_to_string(place.path("run/bad-records.jsonl")).unwrap();
+    assert_eq!(listed.lines().count(), 2);
+    assert!(fs::read_to_string(place.path("run/report.html")).unwrap().contains("data&#x2f;3"));
+
+    let (status, printed, _) = place.call("check-data", &["--json"]);
+    assert_eq!(status, 1);
+    let survey: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(survey["sources"][0]["records"], 7);
+    assert_eq!(survey["sources"][0]["bad"]["missing picture"], 1);
+    assert_eq!(survey["sources"][0]["unusable"][0]["id"], "3");
+    let (status, printed, _) = place.call("check-data", &["--set", "data.max_bad_records=3"]);
+    assert_eq!(status, 0);
+    assert!(printed.contains("records    7, 4 with a picture, 7 answers"), "{printed}");
+}
+
+#[test]
+fn the_papers_recipes_are_planned_without_their_data() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let plan = |name: &str| {
+        let output =
+            Command::cargo_bin("parrot-train").unwrap().arg("plan").arg(folder.join(name)).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let stage1 = plan("parrot-7b-stage1.toml");
+    for part in ["projector            20 979 712      yes", "1 215 128 an epoch", "4 746 of 32 × 8 samples"]
+    {
+        assert!(stage1.contains(part), "{part} is missing:\n{stage1}");
+    }
+    let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for name in names.filter(|name| !name.contains("-stage2")) {
+        plan(&name);
+    }
+}
