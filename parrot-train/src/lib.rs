@@ -95,6 +95,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+pub mod activation_checkpointing;
 pub mod checkpoint;
 pub mod data;
 pub mod flops;

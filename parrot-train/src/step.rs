@@ -14,6 +14,7 @@ use parrot_model::vision::VisionTower;
 use parrot_model::vision::preprocess::Pixels;
 use serde::{Deserialize, Serialize};
 
+use crate::activation_checkpointing;
 use crate::data::TrainingSample;
 use crate::data::loader::Skipped;
 use crate::optim::{GradientNorm, Optimizer};
@@ -130,6 +131,9 @@ pub struct Learner {
     pub max_grad_norm: Option<f64>,
     /// What counts alike in a step's loss.
     pub loss_normalisation: LossNormalisation,
+    /// Whether only each decoder layer's input is kept for the backward pass:
+    /// [`activation_checkpointing`](crate::activation_checkpointing).
+    pub activation_checkpointing: bool,
     /// Micro-batches computed at the same time, each on a thread of its own. More than one pays on the CPU,
     /// whose elementwise operations use one core; the result is the same.
     pub threads: usize,
@@ -168,6 +172,7 @@ impl Learner {
             prepare,
             max_grad_norm,
             loss_normalisation: LossNormalisation::default(),
+            activation_checkpointing: false,
             threads: 1,
         }
     }
@@ -297,8 +302,17 @@ impl Learner {
     ) -> Result<StepReport> {
         assert!(!micro_batches.is_empty(), "a step needs at least one micro-batch");
         let shares = self.shares(micro_batches);
-        let loss = |model: &Parrot, batch: &MicroBatch| self.loss_of(model, batch);
-        let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, loss)?;
+        let backward = |model: &Parrot, batch: &MicroBatch, share: f64| match self.activation_checkpointing {
+            true => {
+                let prepare = |model: &Parrot| self.prepare_batch(model, batch);
+                let loss = |model: &Parrot, hidden_states, labels: &_| {
+                    model.loss(hidden_states, labels).map_err(|error| refused(batch, &error))
+                };
+                activation_checkpointing::backward(model, prepare, loss, share)
+            }
+            false => Ok(backward(model, self.loss_of(model, batch)?, share)),
+        };
+        let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, backward)?;
         let Some(norm) = GradientNorm::measure(self.model(), &gradients) else {
             let ids: Vec<String> = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
             let reason = "no sample of the step reaches a part that learns".into();
@@ -336,44 +350,47 @@ fn refused(batch: &MicroBatch, error: &parrot_model::Error) -> Error {
     Error::Sample { id: batch.ids.join(", "), reason: error.to_string() }
 }
 
+/// A loss off its tape, and `share` times its gradients.
+pub fn backward<M: Module>(module: &M, loss: Tensor<1>, share: f64) -> (Tensor<1>, GradientsParams) {
+    // Samples may reach nothing that learns: text alone while only the projector does.
+    let gradients = match loss.is_tracked() {
+        true => GradientsParams::from_grads((loss.clone() * share).backward(), module),
+        false => GradientsParams::new(),
+    };
+    (loss.inner(), gradients)
+}
+
 /// Losses of micro-batches, and the accumulated gradients of their sum weighted by `shares`.
+///
+/// `backward` gives a micro-batch's loss and its share of the gradients, as the function of this name does.
 ///
 /// Up to `threads` of them are computed at the same time; they are added up in their order, so that the
 /// result does not depend on it.
 ///
 /// # Errors
 ///
-/// What `loss` returns.
+/// What `backward` returns.
 ///
 /// # Panics
 ///
-/// If `loss` panics, or there are not as many shares as micro-batches.
+/// If `backward` panics, or there are not as many shares as micro-batches.
 pub fn gradients<M: Module + Sync, B: Sync>(
     module: &M,
     micro_batches: &[B],
     shares: &[f64],
     threads: usize,
-    loss: impl Fn(&M, &B) -> Result<Tensor<1>> + Sync,
+    backward: impl Fn(&M, &B, f64) -> Result<(Tensor<1>, GradientsParams)> + Sync,
 ) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
-    let backward = |module: &M, (batch, share): (&B, f64)| {
-        let loss = loss(module, batch)?;
-        // Samples may reach nothing that learns: text alone while only the projector does.
-        let gradients = match loss.is_tracked() {
-            true => GradientsParams::from_grads((loss.clone() * share).backward(), module),
-            false => GradientsParams::new(),
-        };
-        Ok((loss.inner(), gradients))
-    };
     // Tapes that share a parameter's node are one tape to Burn, and the first backward pass consumes it.
     // A replica shares the values and the ids, but has nodes of its own.
-    let backward_apart = |batch: (&B, f64)| backward(&module.valid().train(), batch);
+    let backward_apart = |(batch, share): (&B, f64)| backward(&module.valid().train(), batch, share);
     let mut losses = Vec::with_capacity(micro_batches.len());
     let mut accumulator = GradientsAccumulator::<M>::new();
     assert_eq!(micro_batches.len(), shares.len(), "one share per micro-batch");
     let shared: Vec<(&B, f64)> = micro_batches.iter().zip(shares.iter().copied()).collect();
     for wave in shared.chunks(threads.max(1)) {
         let results: Vec<Result<_>> = match *wave {
-            [batch] => vec![backward(module, batch)],
+            [(batch, share)] => vec![backward(module, batch, share)],
             _ => std::thread::scope(|scope| {
                 let threads: Vec<_> =
                     wave.iter().map(|batch| scope.spawn(|| backward_apart(*batch))).collect();

@@ -45,6 +45,8 @@ pub struct Stage {
     pub seed: u64,
     /// What counts alike in a step's loss.
     pub loss_normalisation: LossNormalisation,
+    /// Keeps only each decoder layer's input for the backward pass, which computes the rest again.
+    pub activation_checkpointing: bool,
     /// Which samples share a micro-batch. With [`LossNormalisation::MicroBatch`] the tokens of short samples
     /// weigh a little more where they are grouped.
     pub grouping: Grouping,
@@ -100,6 +102,7 @@ impl Stage {
             trainable: [Part::Projector].into(),
             seed: 42,
             loss_normalisation: LossNormalisation::MicroBatch,
+            activation_checkpointing: false,
             grouping: Grouping::None,
             max_skipped: 0,
             workers: 1,
@@ -168,6 +171,7 @@ impl Stage {
             Learner::new(model, &self.trainable, optimizer, self.max_length, self.max_grad_norm);
         learner.threads = self.threads;
         learner.loss_normalisation = self.loss_normalisation;
+        learner.activation_checkpointing = self.activation_checkpointing;
         let schedule = CosineSchedule::new(self.learning_rate, self.steps, self.warmup_ratio);
         let mut loader = BatchLoader::start(dataset, &self.loader_options(done * self.accumulation))?;
         let mut saved = (done > 0).then(|| folder.checkpoint(done));

@@ -12,8 +12,9 @@ use super::rope::Rotation;
 use crate::config::ParrotConfig;
 use crate::linear::linear;
 
-/// What every layer of one forward pass shares.
-pub(crate) struct Step {
+/// What every layer of one forward pass shares; from [`Qwen2::pass`](super::Qwen2::pass).
+#[derive(Debug)]
+pub struct Pass {
     pub(crate) rotation: Rotation,
     /// `[batch or 1, 1, seq, keys]`, true where a query must not look. `None`: purely causal.
     pub(crate) mask: Option<Tensor<4, Bool>>,
@@ -50,7 +51,7 @@ impl Attention {
     pub(crate) fn forward(
         &self,
         hidden_states: Tensor<3>,
-        step: &Step,
+        pass: &Pass,
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
         let [batch, seq, hidden] = hidden_states.dims();
@@ -59,14 +60,14 @@ impl Attention {
         let queries = heads(self.q_proj.forward(hidden_states.clone()), self.num_heads);
         let keys = heads(self.k_proj.forward(hidden_states.clone()), self.num_kv_heads);
         let values = heads(self.v_proj.forward(hidden_states), self.num_kv_heads);
-        let queries = step.rotation.apply(queries);
-        let mut keys = step.rotation.apply(keys);
+        let queries = pass.rotation.apply(queries);
+        let mut keys = pass.rotation.apply(keys);
         let mut values = values;
         if let Some((cache, layer)) = cache {
             let (past, capacity) = (cache.len(), cache.capacity());
             (keys, values) = cache.layer(layer).append(keys, values, past, capacity);
         }
-        let context = self.attend(queries, keys, values, step.mask.clone());
+        let context = self.attend(queries, keys, values, pass.mask.clone());
         self.o_proj.forward(context.swap_dims(1, 2).reshape([batch, seq, hidden]))
     }
 

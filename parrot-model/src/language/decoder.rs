@@ -8,7 +8,7 @@ use burn::tensor::FloatDType;
 use burn::tensor::activation::silu;
 use burn::tensor::module::linear as project;
 
-use super::attention::{Attention, Step, padding_mask};
+use super::attention::{Attention, Pass, padding_mask};
 use super::cache::KvCache;
 use super::rope::RotaryEmbedding;
 use crate::config::ParrotConfig;
@@ -80,21 +80,70 @@ impl Qwen2 {
             Some(cache) => cache.extend_mask(attention_mask, [batch, seq], &device),
             None => attention_mask,
         };
-        let position_ids = position_ids.unwrap_or_else(|| {
-            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &device).unsqueeze()
-        });
-        let step = Step {
-            rotation: self.rotary.rotation(position_ids, inputs_embeds.dtype()),
-            mask: attention_mask.map(|mask| padding_mask(mask, seq)),
-        };
+        let pass = self.pass(&inputs_embeds, attention_mask, position_ids, past);
         let mut hidden_states = inputs_embeds;
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = kv_cache.as_mut().map(|cache| (&mut **cache, index));
-            hidden_states = layer.forward(hidden_states, &step, cache);
+            hidden_states = layer.forward(hidden_states, &pass, cache);
         }
         if let Some(cache) = kv_cache {
             cache.advance(seq);
         }
+        self.final_norm(hidden_states)
+    }
+
+    /// What the layers of one [`forward`](Self::forward) share, for a caller that runs them one by one: training
+    /// with activation checkpointing does.
+    ///
+    /// # Shapes
+    ///
+    /// As [`forward`](Self::forward); `past` positions come before `inputs_embeds`, 0 without a cache.
+    #[must_use]
+    pub fn pass(
+        &self,
+        inputs_embeds: &Tensor<3>,
+        attention_mask: Option<Tensor<2, Bool>>,
+        position_ids: Option<Tensor<2, Int>>,
+        past: usize,
+    ) -> Pass {
+        let [_, seq, _] = inputs_embeds.dims();
+        let position_ids = position_ids.unwrap_or_else(|| {
+            let device = inputs_embeds.device();
+            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &device).unsqueeze()
+        });
+        Pass {
+            rotation: self.rotary.rotation(position_ids, inputs_embeds.dtype()),
+            mask: attention_mask.map(|mask| padding_mask(mask, seq)),
+        }
+    }
+
+    /// Number of layers.
+    #[must_use]
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// One layer, without a cache.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, seq, hidden]`
+    ///
+    /// # Panics
+    ///
+    /// If there is no such layer.
+    #[must_use]
+    pub fn forward_layer(&self, layer: usize, hidden_states: Tensor<3>, pass: &Pass) -> Tensor<3> {
+        self.layers[layer].forward(hidden_states, pass, None)
+    }
+
+    /// The norm after the last layer.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, seq, hidden]`
+    #[must_use]
+    pub fn final_norm(&self, hidden_states: Tensor<3>) -> Tensor<3> {
         self.norm.forward(hidden_states)
     }
 
@@ -136,11 +185,11 @@ impl DecoderLayer {
     fn forward(
         &self,
         hidden_states: Tensor<3>,
-        step: &Step,
+        pass: &Pass,
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
         let attended =
-            self.self_attn.forward(self.input_layernorm.forward(hidden_states.clone()), step, cache);
+            self.self_attn.forward(self.input_layernorm.forward(hidden_states.clone()), pass, cache);
         let hidden_states = hidden_states + attended;
         hidden_states.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden_states))
     }

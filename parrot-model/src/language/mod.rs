@@ -5,5 +5,6 @@ pub mod cache;
 pub mod decoder;
 pub mod rope;
 
+pub use attention::Pass;
 pub use cache::KvCache;
 pub use decoder::Qwen2;

@@ -336,6 +336,7 @@ impl Recipe {
             trainable: train.parts.iter().copied().collect(),
             seed: self.seed,
             loss_normalisation: train.loss_normalisation,
+            activation_checkpointing: train.activation_checkpointing,
             grouping: self.data.grouping,
             max_skipped: self.data.max_bad_records,
             workers: self.data.workers,

@@ -3,13 +3,14 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::Tolerance;
-use parrot_model::config::PaddingSide;
+use parrot_model::config::{PaddingSide, ParrotConfig};
+use parrot_model::parrot::Parrot;
 use parrot_train::Error;
 use parrot_train::data::TrainingSample;
 use parrot_train::optim::{AdamWConfig, Optimizer};
-use parrot_train::step::{Learner, LossNormalisation, MicroBatch, gradients};
+use parrot_train::step::{Learner, LossNormalisation, MicroBatch, Part, backward, gradients};
 
-use crate::tiny::{device, learnt_tokens, model, samples, stage, weights};
+use crate::tiny::{config, device, learnt_tokens, model, random, samples, stage, vision, weights};
 
 fn learner() -> Learner {
     Learner::new(model(), &stage().trainable, Optimizer::new(AdamWConfig::default()), None, Some(1.0))
@@ -71,6 +72,50 @@ fn tokens_can_count_alike_instead() {
     }
 }
 
+/// Whatever learns: the steps are those of the whole tape.
+#[test]
+fn checkpointed_activations_give_the_same_step() {
+    let samples = samples();
+    let tied = ParrotConfig { tie_word_embeddings: true, ..config() };
+    let untied = ParrotConfig { tie_word_embeddings: false, ..config() };
+    for (config, parts) in [
+        (&tied, &[Part::Projector, Part::Moe, Part::LanguageModel][..]),
+        (&untied, &[Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel]),
+        (&tied, &[Part::Projector]),
+    ] {
+        let step = |activation_checkpointing, threads| {
+            let model = random(Parrot::init(config, &vision(), &device()).unwrap());
+            let optimizer = Optimizer::new(AdamWConfig::default());
+            let trainable = parts.iter().copied().collect();
+            let mut learner = Learner::new(model, &trainable, optimizer, None, None);
+            learner.activation_checkpointing = activation_checkpointing;
+            learner.threads = threads;
+            // The last sample is text alone.
+            let micro_batches = [batch(&samples[..3]), batch(&samples[3..5]), batch(&samples[5..6])];
+            let report = learner.step(&micro_batches, 0.0, 1).unwrap();
+            let moments = learner
+                .optimizer
+                .state()
+                .iter()
+                .map(|(name, state)| (name.clone(), state.parts["m"].clone()));
+            (report, moments.collect::<Vec<_>>())
+        };
+        let (whole, expected) = step(false, 1);
+        for threads in [1, 2] {
+            let (pieces, found) = step(true, threads);
+            assert!((whole.loss - pieces.loss).abs() < 1e-6, "{parts:?}");
+            assert!((whole.grad_norm / pieces.grad_norm - 1.0).abs() < 1e-5, "{parts:?}");
+            assert_eq!(expected.len(), found.len(), "{parts:?}");
+            for ((name, expected), (other, found)) in expected.iter().zip(found) {
+                assert_eq!(*name, other);
+                let difference = (expected.clone() - found).abs().max().into_scalar::<f64>();
+                let largest = expected.clone().abs().max().into_scalar::<f64>();
+                assert!(difference <= 1e-5 * largest + 1e-9, "{name}: {difference} of {largest}");
+            }
+        }
+    }
+}
+
 #[derive(Module, Debug)]
 struct Line {
     slope: Param<Tensor<1>>,
@@ -80,9 +125,9 @@ struct Line {
 #[test]
 fn accumulated_gradients_are_the_mean_of_the_micro_batches() {
     let line = Line { slope: Param::from_data([3.0], &device()) };
-    let square = |line: &Line, x: &Vec<f32>| {
+    let square = |line: &Line, x: &Vec<f32>, share: f64| {
         let x = Tensor::<1>::from_data(x.as_slice(), &device());
-        Ok((line.slope.val() * x).square().mean().reshape([1]))
+        Ok(backward(line, (line.slope.val() * x).square().mean().reshape([1]), share))
     };
     let micro_batches = [vec![1.0], vec![2.0, 4.0], vec![0.0, 0.0, 3.0]];
     let expected = 2.0 * 3.0 * (1.0 + 10.0 + 3.0) / 3.0;

@@ -61,7 +61,11 @@ pub(crate) fn vision() -> VisionConfig {
 
 /// The same weights at every call.
 pub(crate) fn model() -> Parrot {
-    let model = Parrot::init(&config(), &vision(), &device()).unwrap();
+    random(Parrot::init(&config(), &vision(), &device()).unwrap())
+}
+
+/// Weights large enough to matter, the same at every call.
+pub(crate) fn random(model: Parrot) -> Parrot {
     model.map(&mut Random(StdRng::seed_from_u64(1)))
 }
 
@@ -121,6 +125,7 @@ pub(crate) fn stage() -> Stage {
         trainable: [Part::Projector, Part::Moe, Part::LanguageModel].into(),
         seed: 3,
         loss_normalisation: LossNormalisation::MicroBatch,
+        activation_checkpointing: false,
         grouping: Grouping::None,
         max_skipped: 0,
         workers: 2,

@@ -176,6 +176,7 @@ impl Run<'_> {
             trainable: BTreeSet::from_iter(trainable.iter().copied()),
             seed: self.plan.seed,
             loss_normalisation: LossNormalisation::MicroBatch,
+            activation_checkpointing: false,
             grouping: Grouping::Step,
             max_skipped: 0,
             workers: 1,

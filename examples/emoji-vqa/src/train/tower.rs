@@ -20,7 +20,7 @@ use parrot_model::vision::preprocess::Pixels;
 use parrot_train::data::Dataset;
 use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
 use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm, Optimizer};
-use parrot_train::step::gradients;
+use parrot_train::step::{backward, gradients};
 
 use super::samples::Encoder;
 use super::{Curve, Run, progress_bar};

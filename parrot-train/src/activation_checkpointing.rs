@@ -1,0 +1,74 @@
+//! Layer-by-layer activation checkpointing: of the decoder's forward pass only each layer's input is kept, and the
+//! backward pass computes one layer at a time again.
+//!
+//! ```text
+//! forward, off the tape     x₀ = embeddings, xᵢ₊₁ = layerᵢ(xᵢ)
+//! head                      L = loss(norm(xₙ))                    → ∂L/∂xₙ
+//! layer n − 1 … 0           yᵢ = layerᵢ(xᵢ), Σ yᵢ · ∂L/∂xᵢ₊₁      → ∂L/∂xᵢ and the layer's gradients
+//! pictures and embeddings   Σ x₀ · ∂L/∂x₀                         → gradients of projector, experts, embeddings
+//! ```
+//!
+//! Memory is that of one layer's activations and one `[batch, seq, hidden]` per layer, for one more forward pass of the
+//! decoder. Burn 0.22 has checkpointing of single operations only; the chain rule over pieces needs nothing of it.
+//! Every piece has a tape of its own, and so a replica of the parameters where two pieces share one: the embedding
+//! table, when it is also the head.
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::prelude::*;
+use parrot_model::parrot::{Parrot, Prepared};
+
+use crate::Result;
+
+/// The loss of a prepared batch, and `share` times its gradients. `[1]`, f32, off the tape
+///
+/// - prepare: makes the batch with a model's embeddings, projector and experts
+/// - loss: takes the decoder's output and the labels
+///
+/// # Errors
+///
+/// What `prepare` and `loss` return.
+pub(crate) fn backward(
+    model: &Parrot,
+    prepare: impl FnOnce(&Parrot) -> Result<Prepared>,
+    loss: impl FnOnce(&Parrot, Tensor<3>, &[Vec<i64>]) -> Result<Tensor<1>>,
+    share: f64,
+) -> Result<(Tensor<1>, GradientsParams)> {
+    let Prepared { inputs_embeds, attention_mask, position_ids, labels, .. } = prepare(model)?;
+    let decoder = model.language_model.valid();
+    let first = inputs_embeds.clone().inner();
+    let pass = decoder.pass(&first, attention_mask.clone(), position_ids.clone(), 0);
+    let mut inputs = vec![first];
+    for layer in 0..decoder.num_layers() {
+        inputs.push(decoder.forward_layer(layer, inputs[layer].clone(), &pass));
+    }
+
+    let replica = model.valid().train();
+    let mut gradients = GradientsAccumulator::<Parrot>::new();
+    // The piece's input is a leaf, whose gradient is the piece before's.
+    let leaf = |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x).require_grad());
+    let hidden_states = leaf(&mut inputs).expect("there is an input per layer and the output");
+    let normed = replica.language_model.final_norm(hidden_states.clone());
+    let loss = loss(&replica, normed, &labels.unwrap_or_default())?;
+    let mut head = (loss.clone() * share).backward();
+    let mut passed_on = hidden_states.grad_remove(&mut head);
+    gradients.accumulate(model, GradientsParams::from_grads(head, &replica));
+
+    let tracked = inputs.first().map(|x| Tensor::<3>::from_inner(x.clone()));
+    let pass = tracked.map(|x| replica.language_model.pass(&x, attention_mask, position_ids, 0));
+    for layer in (0..decoder.num_layers()).rev() {
+        let (Some(x), Some(gradient), Some(pass)) = (leaf(&mut inputs), passed_on.take(), &pass) else {
+            break;
+        };
+        let y = replica.language_model.forward_layer(layer, x.clone(), pass);
+        let mut piece = (y * Tensor::from_inner(gradient)).sum().backward();
+        passed_on = x.grad_remove(&mut piece);
+        gradients.accumulate(model, GradientsParams::from_grads(piece, &replica));
+    }
+    // Text alone reaches nothing here unless the embeddings learn.
+    if let Some(gradient) = passed_on.filter(|_| inputs_embeds.is_tracked()) {
+        let piece = (inputs_embeds * Tensor::from_inner(gradient)).sum().backward();
+        gradients.accumulate(model, GradientsParams::from_grads(piece, model));
+    }
+    Ok((loss.inner(), gradients.grads()))
+}
