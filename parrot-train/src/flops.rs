@@ -14,6 +14,7 @@ use parrot_model::parrot::Parrot;
 
 use crate::Result;
 use crate::step::Part;
+use crate::trainer::Stage;
 
 /// Parameters of a model, part by part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,18 @@ impl Cost {
         let parameters = Parameters::count(config, vision)?;
         let (config, vision) = (config.clone(), vision.clone());
         Ok(Self { parameters, config, vision, trainable: trainable.clone(), recomputes })
+    }
+
+    /// The cost of a stage. Adapters cost what training the decoder costs: Burn composes the dense weight and its
+    /// gradient.
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for an impossible configuration.
+    pub fn of(stage: &Stage, config: &ParrotConfig, vision: &VisionConfig) -> Result<Self> {
+        let mut trainable = stage.trainable.clone();
+        trainable.extend(stage.lora.as_ref().map(|_| Part::LanguageModel));
+        Self::new(config, vision, &trainable, stage.activation_checkpointing)
     }
 
     /// Its parameters.

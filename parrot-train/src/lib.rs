@@ -99,6 +99,7 @@ pub mod activation_checkpointing;
 pub mod checkpoint;
 pub mod data;
 pub mod flops;
+pub mod lora;
 pub mod metrics;
 pub mod optim;
 pub mod recipe;

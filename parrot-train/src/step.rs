@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::activation_checkpointing;
 use crate::data::TrainingSample;
 use crate::data::loader::Skipped;
+use crate::lora;
 use crate::optim::{GradientNorm, Optimizer};
 use crate::{Error, Result};
 
@@ -140,7 +141,8 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Readies a model that lives on an autodiff device: `trainable` parts learn, the rest is frozen.
+    /// Readies a model that lives on an autodiff device: `trainable` parts learn, and
+    /// [adapters](crate::lora) where it has some; the rest is frozen.
     ///
     /// - max_length: longest sequence, pictures counted
     #[must_use]
@@ -156,7 +158,10 @@ impl Learner {
         model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
         model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));
         model.moe_model = model.moe_model.map(|moe| set_trainable(moe, learns(Part::Moe)));
-        model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
+        // Adapters come with a decoder that is frozen already.
+        if !lora::is_adapted(&model.language_model) {
+            model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
+        }
         let frozen_tower = (!learns(Part::VisionTower)).then(|| model.vision_tower.valid());
         let mut tower_dtype = FirstDType(None);
         model.vision_tower.visit(&mut tower_dtype);

@@ -12,6 +12,7 @@ use parrot_model::parrot::Parrot;
 use crate::checkpoint::{self, ModelDescription, RunFolder, TrainState};
 use crate::data::loader::{Batch, BatchLoader, Grouping, LoaderOptions, Skipped};
 use crate::data::{Dataset, TrainingSample};
+use crate::lora::LoraConfig;
 use crate::optim::{CosineSchedule, Optimizer, OptimizerConfig};
 use crate::step::{Learner, LossNormalisation, MicroBatch, Part, StepReport};
 use crate::{Error, Result};
@@ -41,6 +42,8 @@ pub struct Stage {
     pub max_length: Option<usize>,
     /// The parts that learn.
     pub trainable: BTreeSet<Part>,
+    /// Low-rank adapters that learn in the decoder's place.
+    pub lora: Option<LoraConfig>,
     /// Of the data's order.
     pub seed: u64,
     /// What counts alike in a step's loss.
@@ -100,6 +103,7 @@ impl Stage {
             max_grad_norm: Some(1.0),
             max_length: Some(2048),
             trainable: [Part::Projector].into(),
+            lora: None,
             seed: 42,
             loss_normalisation: LossNormalisation::MicroBatch,
             activation_checkpointing: false,
@@ -141,6 +145,9 @@ impl Stage {
     /// If the run's folder holds checkpoints of this stage the newest one that can be read is resumed
     /// instead of `model`: on the CPU the result is bit for bit that of a run that never stopped.
     ///
+    /// With [`lora`](Self::lora), `model` has to be the one that the stage started from also when it is resumed:
+    /// checkpoints hold the adapters, and the decoder with the adapters merged.
+    ///
     /// - observe: called after every step with its number, counted from 1
     ///
     /// # Errors
@@ -164,7 +171,7 @@ impl Stage {
         let (model, optimizer) = self.resume(folder.path(), model, &mut state)?;
         let done = state.step;
         if done == self.steps {
-            return Ok(Outcome { model, steps: done, interrupted: false });
+            return Ok(Outcome { model: model.materialize(), steps: done, interrupted: false });
         }
         let device = device_of(&model);
         let mut learner =
@@ -196,10 +203,12 @@ impl Stage {
                 saved = Some(checkpoint::save(&folder, &learner, run.description, &state, self.keep)?);
             }
             if interrupted {
-                return Ok(Outcome { model: learner.into_model(), steps: state.step, interrupted: true });
+                let model = learner.into_model().materialize();
+                return Ok(Outcome { model, steps: state.step, interrupted: true });
             }
         }
-        Ok(Outcome { model: learner.into_model(), steps: self.steps, interrupted: false })
+        let model = learner.into_model().materialize();
+        Ok(Outcome { model, steps: self.steps, interrupted: false })
     }
 
     fn loader_options(&self, first_batch: usize) -> LoaderOptions {
@@ -251,7 +260,13 @@ impl Stage {
         if let Some((key, count)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(refuse(key, "at least 1", count.to_string()));
         }
-        if self.trainable.is_empty() {
+        if let Some(lora) = &self.lora {
+            lora.check()?;
+            if self.trainable.contains(&Part::LanguageModel) {
+                let expected = "without language_model, which the adapters learn for";
+                return Err(refuse("trainable", expected, "language_model".into()));
+            }
+        } else if self.trainable.is_empty() {
             return Err(refuse("trainable", "at least one part", "none".into()));
         }
         let norm = self.max_grad_norm.unwrap_or(1.0);
@@ -283,6 +298,7 @@ impl Stage {
             data: dataset.fingerprint(),
             grouping: self.grouping,
             optimizer: self.optimizer.name().into(),
+            lora: self.lora.clone(),
             step: 0,
             optimizer_steps: 0,
             skipped: 0,
@@ -294,12 +310,18 @@ impl Stage {
     /// else.
     fn resume(&self, folder: &Path, model: Parrot, state: &mut TrainState) -> Result<(Parrot, Optimizer)> {
         let checkpoints = checkpoint::newest_first(folder)?;
+        let device = device_of(&model);
         let Some(newest) = checkpoints.first() else {
+            let model = match &self.lora {
+                Some(lora) => {
+                    Parrot { language_model: lora.attach(model.language_model, self.seed), ..model }
+                }
+                None => model,
+            };
             return Ok((model, Optimizer::new(self.optimizer)));
         };
-        let device = device_of(&model);
-        // Memory need not hold two models.
-        drop(model);
+        // Memory need not hold two models: of the first only what the adapters go on.
+        let adapted = self.lora.as_ref().map(|lora| lora.attach(model.language_model, self.seed));
         let mut reason = None;
         for path in &checkpoints {
             // Before the weights: another run's may not even fit the optimizer.
@@ -308,7 +330,7 @@ impl Stage {
                 let difference = state.difference(&saved).or_else(|| (saved.step > self.steps).then(too_far));
                 match difference {
                     Some(difference) => Ok(Err(difference)),
-                    None => checkpoint::load(path, self.optimizer, &device).map(Ok),
+                    None => checkpoint::load(path, self.optimizer, adapted.clone(), &device).map(Ok),
                 }
             });
             match loaded {

@@ -6,6 +6,7 @@
 //!   model/                  the model in the Hugging Face layout: `parrot --model …/model` runs it
 //!   optimizer.safetensors   `<parameter>.m`, `.v` (AdamW), `.t` and, where weights are held in less than f32,
 //!                           `.master`
+//!   adapters.safetensors    of a stage that trains low-rank adapters; `model/` has them merged
 //!   state.json              TrainState
 //! ```
 //!
@@ -20,14 +21,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::language::Qwen2;
 use parrot_model::parrot::Parrot;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
+use crate::lora::{self, LoraConfig};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::step::{Learner, Part};
 use crate::{Error, Result};
@@ -60,7 +64,7 @@ impl ModelDescription {
 }
 
 /// Where a run stands, and what it must have in common with the run that goes on from there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
     /// The stage's name.
     pub stage: String,
@@ -80,6 +84,8 @@ pub struct TrainState {
     pub grouping: Grouping,
     /// The optimizer's name.
     pub optimizer: String,
+    /// The adapters that learn in the decoder's place.
+    pub lora: Option<LoraConfig>,
     /// Steps done; the data goes on with the next one's batches.
     pub step: usize,
     /// Updates that the optimizer has counted.
@@ -106,6 +112,7 @@ impl TrainState {
             ("data", self.data.clone(), saved.data.clone()),
             ("grouping", format!("{:?}", self.grouping), format!("{:?}", saved.grouping)),
             ("optimizer", self.optimizer.clone(), saved.optimizer.clone()),
+            ("lora", format!("{:?}", self.lora), format!("{:?}", saved.lora)),
         ];
         let differing: Vec<String> = fields
             .into_iter()
@@ -130,7 +137,13 @@ pub fn save(
     keep: usize,
 ) -> Result<PathBuf> {
     let place = run.publish(state.step, |folder| {
-        description.save(learner.model(), &folder.join("model"), None)?;
+        let model = learner.model();
+        if lora::is_adapted(&model.language_model) {
+            lora::write(&folder.join(lora::ADAPTERS_FILE), &model.language_model)?;
+            description.save(&model.clone().materialize(), &folder.join("model"), None)?;
+        } else {
+            description.save(model, &folder.join("model"), None)?;
+        }
         optimizer::write(&folder.join("optimizer.safetensors"), &learner.optimizer)?;
         let path = folder.join("state.json");
         let text = serde_json::to_string_pretty(state).map_err(|source| broken(&path, &source))?;
@@ -142,12 +155,15 @@ pub fn save(
 
 /// Reads a checkpoint onto an autodiff device, weights held in the dtype that they were trained in.
 ///
+/// - adapted: the decoder, with adapters, that the stage started from, if it trains some
+///
 /// # Errors
 ///
 /// [`Error::Checkpoint`] or the model's own error, naming the file that is missing or broken.
 pub fn load(
     path: &Path,
     optimizer: OptimizerConfig,
+    adapted: Option<Qwen2>,
     device: &Device,
 ) -> Result<(Parrot, Optimizer, TrainState)> {
     let state = read_state(path)?;
@@ -161,7 +177,10 @@ pub fn load(
         Some("bfloat16") => FloatDType::BF16,
         _ => FloatDType::F32,
     };
-    let model = stored.load(dtype, device)?;
+    let mut model = stored.load(dtype, device)?;
+    if let Some(decoder) = adapted {
+        model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), decoder)?;
+    }
     let parameters = optimizer::read(&path.join("optimizer.safetensors"), &model, &optimizer)?;
     Ok((model, Optimizer::resume(optimizer, state.optimizer_steps, parameters), state))
 }

@@ -56,8 +56,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     // What the newest checkpoint holds need not be loaded or drawn first.
     let newest = newest_first(&recipe.out)?.first().and_then(|path| read_state(path).ok());
     let done = newest.map_or(0, |state| state.step);
-    let model = match done {
-        0 => start.load(&device, loading_progress())?,
+    let model = match (done, &recipe.lora) {
+        // Adapters go on the decoder that they started on.
+        (0, _) | (_, Some(_)) => start.load(&device, loading_progress())?,
         _ => start.empty(&device)?,
     };
 
@@ -72,12 +73,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     })?;
 
     let description = &start.description;
-    let cost = Cost::new(
-        &description.config,
-        &description.vision,
-        &stage.trainable,
-        recipe.train.activation_checkpointing,
-    )?;
+    let cost = Cost::of(&stage, &description.config, &description.vision)?;
     let display = match (arguments.quiet, arguments.tui) {
         (true, _) => Display::Quiet,
         (false, true) => Display::Dashboard,

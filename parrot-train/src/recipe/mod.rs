@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
 use crate::data::mix::{Mix, Source};
+use crate::lora::LoraConfig;
 use crate::optim::OptimizerConfig;
 use crate::step::{LossNormalisation, Part};
 use crate::trainer::Stage;
@@ -62,6 +63,9 @@ pub struct Recipe {
     /// What moves the weights; AdamW with torch's constants where the table is missing.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
+    /// Low-rank adapters on the decoder instead of training all of it; merged into `model/` at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
 }
 
 /// Where the weights come from at step 0.
@@ -334,6 +338,7 @@ impl Recipe {
             max_grad_norm: (train.max_grad_norm > 0.0).then_some(train.max_grad_norm),
             max_length: self.data.max_length,
             trainable: train.parts.iter().copied().collect(),
+            lora: self.lora.clone(),
             seed: self.seed,
             loss_normalisation: train.loss_normalisation,
             activation_checkpointing: train.activation_checkpointing,

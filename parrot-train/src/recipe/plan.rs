@@ -56,14 +56,22 @@ impl Plan {
         }
         let samples = samples as usize;
         let stage = recipe.stage(samples);
-        let cost = Cost::new(&config, &vision, &stage.trainable, recipe.train.activation_checkpointing)?;
+        let cost = Cost::of(&stage, &config, &vision)?;
         Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted })
+    }
+
+    /// Parameters of the low-rank adapters.
+    fn adapters(&self) -> usize {
+        self.stage.lora.as_ref().map_or(0, |lora| lora.parameters(&self.config))
     }
 
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
     #[must_use]
     pub fn memory(&self, part: Part) -> f64 {
-        let parameters = self.cost.parameters().of(part) as f64;
+        self.bytes(self.cost.parameters().of(part), self.stage.trainable.contains(&part))
+    }
+
+    fn bytes(&self, parameters: usize, learns: bool) -> f64 {
         let weight = match self.recipe.model.dtype {
             WeightDtype::F32 => 4.0,
             WeightDtype::Bf16 => 2.0,
@@ -74,8 +82,8 @@ impl Plan {
             OptimizerConfig::Adafactor(_) => 0.0,
         };
         let master = if weight < 4.0 { 4.0 } else { 0.0 };
-        let learning = if self.stage.trainable.contains(&part) { weight + state + master } else { 0.0 };
-        parameters * (weight + learning)
+        let learning = if learns { weight + state + master } else { 0.0 };
+        parameters as f64 * (weight + learning)
     }
 
     /// What a step works on, as far as it is known beforehand: one picture a sample.
@@ -99,9 +107,14 @@ impl fmt::Display for Plan {
             let count = grouped(parameters.of(part));
             writeln!(f, "{name:<15} {count:>15} {learns:>8} {:>12}", bytes(self.memory(part)))?;
         }
-        let learning = self.stage.trainable.iter().map(|part| parameters.of(*part)).sum();
-        let memory = PARTS.iter().map(|(part, _)| self.memory(*part)).sum();
-        let total = grouped(parameters.total());
+        let (adapters, adapter_bytes) = (self.adapters(), self.bytes(self.adapters(), true));
+        if adapters > 0 {
+            let (count, memory) = (grouped(adapters), bytes(adapter_bytes));
+            writeln!(f, "{:<15} {count:>15} {:>8} {memory:>12}", "adapters", "yes")?;
+        }
+        let learning = adapters + self.stage.trainable.iter().map(|part| parameters.of(*part)).sum::<usize>();
+        let memory = adapter_bytes + PARTS.iter().map(|(part, _)| self.memory(*part)).sum::<f64>();
+        let total = grouped(parameters.total() + adapters);
         writeln!(f, "{:<15} {total:>15} {:>8} {:>12}", "all", "", bytes(memory))?;
         writeln!(f, "{} parameters learn; activations come on top of the memory", grouped(learning))?;
 

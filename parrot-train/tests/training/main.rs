@@ -3,6 +3,7 @@
 mod failures;
 mod frozen;
 mod killed;
+mod lora;
 mod optimizer;
 mod resume;
 mod step;

@@ -123,6 +123,7 @@ pub(crate) fn stage() -> Stage {
         max_grad_norm: Some(1.0),
         max_length: Some(64),
         trainable: [Part::Projector, Part::Moe, Part::LanguageModel].into(),
+        lora: None,
         seed: 3,
         loss_normalisation: LossNormalisation::MicroBatch,
         activation_checkpointing: false,

@@ -174,6 +174,7 @@ impl Run<'_> {
             max_grad_norm: Some(1.0),
             max_length: self.description.config.tokenizer_model_max_length,
             trainable: BTreeSet::from_iter(trainable.iter().copied()),
+            lora: None,
             seed: self.plan.seed,
             loss_normalisation: LossNormalisation::MicroBatch,
             activation_checkpointing: false,

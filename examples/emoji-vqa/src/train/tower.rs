@@ -287,8 +287,8 @@ fn train_round(
         let batches: parrot_train::Result<Vec<Batch>> =
             loader.by_ref().take(2).map(|batch| Ok(Batch::collate(batch?.samples, &run.device))).collect();
         let (losses, gradients) =
-            gradients(&learner, &batches?, &[0.5; 2], run.plan.threads, |learner, batch| {
-                Ok(learner.loss(batch))
+            gradients(&learner, &batches?, &[0.5; 2], run.plan.threads, |learner, batch, share| {
+                Ok(backward(learner, learner.loss(batch), share))
             })?;
         let scale = GradientNorm::measure(&learner, &gradients).map(|norm| norm.clip_factor(1.0));
         learner = optimizer.step(learner, gradients, schedule.learning_rate(step), scale);

@@ -1,0 +1,256 @@
+//! Low-rank adapters on the decoder (Hu et al. 2021, arXiv 2106.09685): a weight is `W + alpha / rank · A·B`, of which
+//! only the small A and B learn.
+//!
+//! They are Burn's own: whatever runs the decoder runs the adapted one. Burn composes the dense weight where it is
+//! used, and so does its gradient; with [activation checkpointing](crate::activation_checkpointing) one layer's at a
+//! time, which is what makes the adapters save memory.
+//!
+//! A training checkpoint holds the merged model, to be run, and the adapters alone, to be trained on; the base comes from
+//! where the stage started. Merging adds what the forward pass adds: a merged model computes the same bits.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::{Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
+use burn::prelude::*;
+use burn::tensor::DType;
+use parrot_model::checkpoint::Weights;
+use parrot_model::config::ParrotConfig;
+use parrot_model::language::Qwen2;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The file in a training checkpoint.
+pub(crate) const ADAPTERS_FILE: &str = "adapters.safetensors";
+
+/// Which adapters a stage trains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Columns of A and rows of B.
+    pub rank: usize,
+    /// The adapters' output is scaled by `alpha / rank`.
+    pub alpha: f64,
+    /// The linear layers that get one, in every decoder layer; all seven where the key is missing.
+    #[serde(default = "LoraConfig::all")]
+    pub targets: Vec<Target>,
+}
+
+/// A linear layer of a decoder layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names are the checkpoint's")]
+pub enum Target {
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    GateProj,
+    UpProj,
+    DownProj,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OProj => "o_proj",
+            Self::GateProj => "gate_proj",
+            Self::UpProj => "up_proj",
+            Self::DownProj => "down_proj",
+        }
+    }
+}
+
+impl LoraConfig {
+    fn all() -> Vec<Target> {
+        use Target::{DownProj, GateProj, KProj, OProj, QProj, UpProj, VProj};
+        vec![QProj, KProj, VProj, OProj, GateProj, UpProj, DownProj]
+    }
+
+    /// Refuses what cannot be adapted with.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |key, expected: &str, found: String| {
+            Err(Error::Setting { key, expected: expected.into(), found })
+        };
+        if self.rank == 0 {
+            return refuse("lora.rank", "at least 1", "0".into());
+        }
+        if !self.alpha.is_finite() || self.alpha <= 0.0 {
+            return refuse("lora.alpha", "a number above 0", self.alpha.to_string());
+        }
+        if self.targets.is_empty() {
+            return refuse("lora.targets", "at least one layer", "none".into());
+        }
+        Ok(())
+    }
+
+    /// Parameters of all adapters of a decoder.
+    #[must_use]
+    pub fn parameters(&self, config: &ParrotConfig) -> usize {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let keys = config.num_key_value_heads() * config.head_dim();
+        let ends = |target: &Target| match target {
+            Target::QProj | Target::OProj => 2 * hidden,
+            Target::KProj | Target::VProj => hidden + keys,
+            Target::GateProj | Target::UpProj | Target::DownProj => hidden + inner,
+        };
+        self.targets.iter().map(ends).sum::<usize>() * self.rank * config.num_hidden_layers
+    }
+
+    /// Freezes a decoder and gives it adapters that change nothing yet: B is 0, and A is drawn evenly from
+    /// ±1/√in, as PEFT does.
+    #[must_use]
+    pub fn attach(&self, decoder: Qwen2, seed: u64) -> Qwen2 {
+        let weights = self.targets.iter().map(|target| format!("{}.weight", target.name())).collect();
+        let group = ParamGroup::from_any_predicates(weights);
+        let decoder = decoder.apply_lora(Lora::new(self.rank, self.alpha).set_param_group(group));
+        decoder.map(&mut Drawn { path: Vec::new(), random: StdRng::seed_from_u64(seed) })
+    }
+}
+
+/// Whether a decoder has adapters.
+pub(crate) fn is_adapted(decoder: &Qwen2) -> bool {
+    !collect(decoder).is_empty()
+}
+
+/// Writes a decoder's adapters, `<weight>.lora.a` and `.b`, in the dtype that they are held in.
+pub(crate) fn write(path: &Path, decoder: &Qwen2) -> Result<()> {
+    let broken = |reason: String| Error::Checkpoint { path: path.into(), reason };
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in collect(decoder) {
+        let data = tensor.inner().try_into_data().map_err(|error| broken(error.to_string()))?;
+        tensors.insert(name, data);
+    }
+    let views: std::result::Result<Vec<_>, _> = tensors
+        .iter()
+        .map(|(name, data)| {
+            let dtype = match data.dtype() {
+                DType::F16 => Dtype::F16,
+                DType::BF16 => Dtype::BF16,
+                _ => Dtype::F32,
+            };
+            TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).map(|view| (name, view))
+        })
+        .collect();
+    let views = views.map_err(|error| broken(error.to_string()))?;
+    safetensors::serialize_to_file(views, None, path).map_err(|error| broken(error.to_string()))
+}
+
+/// Reads the adapters of a decoder that has some back into it.
+pub(crate) fn read(path: &Path, decoder: Qwen2) -> Result<Qwen2> {
+    let weights = Weights::from_file(path)?;
+    let mut reader = Reader { path: Vec::new(), weights: &weights, problem: None };
+    let decoder = decoder.map(&mut reader);
+    match reader.problem {
+        Some(reason) => Err(Error::Checkpoint { path: path.into(), reason }),
+        None => Ok(decoder),
+    }
+}
+
+fn collect(decoder: &Qwen2) -> BTreeMap<String, Tensor<2>> {
+    let mut adapters = Adapters::default();
+    decoder.visit(&mut adapters);
+    adapters.found
+}
+
+/// Adapters by their path.
+#[derive(Default)]
+struct Adapters {
+    path: Vec<String>,
+    found: BTreeMap<String, Tensor<2>>,
+}
+
+fn is_adapter(path: &[String]) -> bool {
+    path.iter().any(|part| part == "lora")
+}
+
+impl ModuleVisitor for Adapters {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if D == 2 && is_adapter(&self.path) {
+            let tensor = param.val();
+            let shape = [tensor.dims()[0], tensor.dims()[1]];
+            self.found.insert(self.path.join("."), tensor.reshape(shape));
+        }
+    }
+}
+
+/// Draws every A from a seed: the device's own random numbers belong to whoever else uses it as well.
+struct Drawn {
+    path: Vec<String>,
+    random: StdRng,
+}
+
+impl ModuleMapper for Drawn {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !is_adapter(&self.path) || self.path.last().is_none_or(|name| name != "a") {
+            return param;
+        }
+        param.map(|tensor| {
+            let shape = tensor.shape();
+            let bound = 1.0 / (shape[0] as f32).sqrt();
+            let values: Vec<f32> =
+                (0..shape.num_elements()).map(|_| self.random.random_range(-bound..bound)).collect();
+            let (device, dtype) = (tensor.device().inner(), tensor.dtype());
+            let drawn = Tensor::<D>::from_data(TensorData::new(values, shape), (&device, DType::F32));
+            Tensor::from_inner(drawn.cast(dtype)).require_grad()
+        })
+    }
+}
+
+struct Reader<'a> {
+    path: Vec<String>,
+    weights: &'a Weights,
+    problem: Option<String>,
+}
+
+impl ModuleMapper for Reader<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !is_adapter(&self.path) {
+            return param;
+        }
+        let name = self.path.join(".");
+        let dims = param.val().dims();
+        let dtype = param.val().dtype();
+        let stored = self.weights.get(&name).filter(|stored| stored.shape == dims.as_slice());
+        let Some(stored) = stored else {
+            self.problem.get_or_insert(format!("`{name}` should be there as {dims:?}"));
+            return param;
+        };
+        let bytes = burn::tensor::Bytes::from_bytes_vec(stored.bytes.to_vec());
+        param.map(|tensor| {
+            let data = TensorData::from_bytes(bytes, dims, dtype);
+            Tensor::from_inner(Tensor::from_data(data, (&tensor.device().inner(), dtype))).require_grad()
+        })
+    }
+}
