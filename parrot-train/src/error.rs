@@ -86,6 +86,12 @@ pub enum Error {
         /// The first few.
         examples: Vec<String>,
     },
+    /// The processes of a training do not come together.
+    #[error("distributed training: {reason}")]
+    Distributed {
+        /// What is wrong.
+        reason: String,
+    },
     /// A training sample that cannot be used.
     #[error("sample {id}: {reason}")]
     Sample {

@@ -98,6 +98,7 @@ mod readme {}
 pub mod activation_checkpointing;
 pub mod checkpoint;
 pub mod data;
+pub mod distributed;
 pub mod flops;
 pub mod lora;
 pub mod metrics;

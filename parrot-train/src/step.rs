@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::activation_checkpointing;
 use crate::data::TrainingSample;
 use crate::data::loader::Skipped;
+use crate::distributed::World;
+use crate::distributed::shard::Owners;
+use crate::distributed::{reduce, shard};
 use crate::lora;
 use crate::optim::{GradientNorm, Optimizer};
 use crate::{Error, Result};
@@ -124,8 +127,10 @@ pub struct Learner {
     tower_dtype: DType,
     /// Positions that a picture takes in a sequence.
     tokens_per_picture: usize,
-    /// Its optimizer.
+    /// Its optimizer; of several processes, this one's share of it.
     pub optimizer: Optimizer,
+    /// Empty before the first step.
+    owners: Owners,
     /// How batches are put together.
     pub prepare: PrepareOptions,
     /// Gradients are scaled down to this norm; `None` never clips.
@@ -174,6 +179,7 @@ impl Learner {
             frozen_tower,
             tower_dtype,
             optimizer,
+            owners: Owners::default(),
             prepare,
             max_grad_norm,
             loss_normalisation: LossNormalisation::default(),
@@ -192,6 +198,17 @@ impl Learner {
     #[must_use]
     pub fn into_model(self) -> Parrot {
         self.model.expect("the model is back after every step")
+    }
+
+    /// Who keeps the optimizer's state of what, among these processes.
+    pub(crate) fn owners(&mut self, world: &World) -> &Owners {
+        if self.owners.is_empty() {
+            self.owners = Owners::new(self.model(), world.size());
+            if world.size() > 1 {
+                self.optimizer.retain(&self.owners.of(world.rank()));
+            }
+        }
+        &self.owners
     }
 
     /// The loss of a micro-batch. `[1]`, f32
@@ -257,14 +274,14 @@ impl Learner {
         Ok(sums.into_iter().map(mean).collect())
     }
 
-    /// How much each micro-batch counts; they sum to one.
-    fn shares(&self, micro_batches: &[MicroBatch]) -> Vec<f64> {
+    /// How much each micro-batch counts; over all processes they sum to one.
+    fn shares(&self, micro_batches: &[MicroBatch], world: &World) -> Vec<f64> {
         let count = |batch: &MicroBatch| match self.loss_normalisation {
             LossNormalisation::MicroBatch => 1,
             LossNormalisation::Tokens => batch.samples.iter().map(|sample| self.learnt_tokens(sample)).sum(),
         };
         let counts: Vec<usize> = micro_batches.iter().map(count).collect();
-        let total = counts.iter().sum::<usize>().max(1) as f64;
+        let total = world.total(counts.iter().sum::<usize>() as f64).max(1.0);
         counts.into_iter().map(|count| count as f64 / total).collect()
     }
 
@@ -306,7 +323,23 @@ impl Learner {
         step: usize,
     ) -> Result<StepReport> {
         assert!(!micro_batches.is_empty(), "a step needs at least one micro-batch");
-        let shares = self.shares(micro_batches);
+        self.step_with(&World::default(), micro_batches, learning_rate, step)
+    }
+
+    /// [`step`](Self::step) of one process among several: each brings its own micro-batches, perhaps none, at
+    /// the same step, and all end with the same weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step), in all processes alike but for what one of them refuses by itself.
+    pub fn step_with(
+        &mut self,
+        world: &World,
+        micro_batches: &[MicroBatch],
+        learning_rate: f64,
+        step: usize,
+    ) -> Result<StepReport> {
+        let shares = self.shares(micro_batches, world);
         let backward = |model: &Parrot, batch: &MicroBatch, share: f64| match self.activation_checkpointing {
             true => {
                 let prepare = |model: &Parrot| self.prepare_batch(model, batch);
@@ -318,23 +351,24 @@ impl Learner {
             false => Ok(backward(model, self.loss_of(model, batch)?, share)),
         };
         let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, backward)?;
+        let gradients = reduce::sum(world, self.model(), gradients);
         let Some(norm) = GradientNorm::measure(self.model(), &gradients) else {
             let ids: Vec<String> = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
             let reason = "no sample of the step reaches a part that learns".into();
             return Err(Error::Sample { id: ids.join(", "), reason });
         };
         let losses = losses.into_iter().zip(&shares).map(|(loss, share)| loss * *share);
-        let loss = Tensor::cat(losses.collect(), 0).sum();
-        let measured = Tensor::cat(vec![loss, norm.norm.clone()], 0);
+        let measured = Tensor::cat([norm.norm.clone()].into_iter().chain(losses).collect(), 0);
         let measured: Vec<f64> = measured.into_data().iter::<f64>().collect();
         let samples = || micro_batches.iter().flat_map(|batch| &batch.samples);
+        let count = |own: usize| world.total(own as f64) as usize;
         let report = StepReport {
-            loss: measured[0],
-            grad_norm: measured[1],
+            loss: world.total(measured[1..].iter().sum()),
+            grad_norm: measured[0],
             learning_rate,
-            samples: samples().count(),
-            tokens: samples().map(|sample| self.layout(sample).count()).sum(),
-            pictures: samples().map(|sample| sample.pictures.len()).sum(),
+            samples: count(samples().count()),
+            tokens: count(samples().map(|sample| self.layout(sample).count()).sum()),
+            pictures: count(samples().map(|sample| sample.pictures.len()).sum()),
             skipped: Vec::new(),
             routing: Vec::new(),
         };
@@ -345,8 +379,12 @@ impl Learner {
             }
         }
         let scale = self.max_grad_norm.map(|max_norm| norm.clip_factor(max_norm));
-        self.model =
-            self.model.take().map(|model| self.optimizer.step(model, gradients, learning_rate, scale));
+        let own = (world.size() > 1).then(|| self.owners(world).of(world.rank()));
+        let (optimizer, owners) = (&mut self.optimizer, &self.owners);
+        self.model = self.model.take().map(|model| {
+            let moved = optimizer.step_only(model, gradients, learning_rate, scale, own.as_ref());
+            shard::exchange(world, owners, moved)
+        });
         Ok(report)
     }
 }

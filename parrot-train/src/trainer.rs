@@ -12,6 +12,7 @@ use parrot_model::parrot::Parrot;
 use crate::checkpoint::{self, ModelDescription, RunFolder, TrainState};
 use crate::data::loader::{Batch, BatchLoader, Grouping, LoaderOptions, Skipped};
 use crate::data::{Dataset, TrainingSample};
+use crate::distributed::{World, shard};
 use crate::lora::LoraConfig;
 use crate::optim::{CosineSchedule, Optimizer, OptimizerConfig};
 use crate::step::{Learner, LossNormalisation, MicroBatch, Part, StepReport};
@@ -73,6 +74,9 @@ pub struct Run<'a> {
     pub description: &'a ModelDescription,
     /// Set it (on Ctrl-C, say) to save and return after the step in progress.
     pub stop: &'a AtomicBool,
+    /// The processes that train together; `None` for one alone.
+    #[new(default)]
+    pub world: Option<&'a World>,
 }
 
 /// How a stage ended.
@@ -165,10 +169,14 @@ impl Stage {
         run: &Run<'_>,
         mut observe: impl FnMut(usize, &StepReport),
     ) -> Result<Outcome> {
-        self.check()?;
-        let folder = RunFolder::open(run.folder)?;
+        let alone = World::default();
+        let world = run.world.unwrap_or(&alone);
+        self.check(world)?;
+        // The first process writes; the others read once it has cleaned up.
+        let folder = if world.is_first() { Some(RunFolder::open(run.folder)?) } else { None };
+        world.barrier();
         let mut state = self.start(dataset.as_ref());
-        let (model, optimizer) = self.resume(folder.path(), model, &mut state)?;
+        let (model, optimizer) = self.resume(run.folder, model, &mut state)?;
         let done = state.step;
         if done == self.steps {
             return Ok(Outcome { model: model.materialize(), steps: done, interrupted: false });
@@ -180,27 +188,40 @@ impl Stage {
         learner.loss_normalisation = self.loss_normalisation;
         learner.activation_checkpointing = self.activation_checkpointing;
         let schedule = CosineSchedule::new(self.learning_rate, self.steps, self.warmup_ratio);
-        let mut loader = BatchLoader::start(dataset, &self.loader_options(done * self.accumulation))?;
-        let mut saved = (done > 0).then(|| folder.checkpoint(done));
+        let mut loader = BatchLoader::start(dataset, &self.loader_options(done * self.accumulation, world))?;
+        let mut saved = checkpoint::newest_first(run.folder)?.into_iter().next();
         for step in done..self.steps {
-            let (micro_batches, skipped) = self.next_step(&mut loader, run.description, &device)?;
-            state.skipped += skipped.len();
+            let (micro_batches, skipped) = self.next_step(&mut loader, run.description, &device, world)?;
+            state.skipped += world.total(skipped.len() as f64) as usize;
             if state.skipped > self.max_skipped {
                 return Err(too_many(&skipped, state.skipped, self.max_skipped));
             }
             let mut report = learner
-                .step(&micro_batches, schedule.learning_rate(step), step + 1)
+                .step_with(world, &micro_batches, schedule.learning_rate(step), step + 1)
                 .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
             report.skipped = skipped;
             state.step = step + 1;
             state.optimizer_steps = learner.optimizer.steps();
-            if state.step % ROUTING_EVERY == 0 || state.step == self.steps {
-                report.routing = learner.routing(&micro_batches[0])?;
+            if let Some(batch) = micro_batches.first().filter(|_| self.looks_at_router(state.step)) {
+                report.routing = learner.routing(batch)?;
             }
             observe(state.step, &report);
-            let interrupted = run.stop.load(Ordering::Relaxed) && state.step < self.steps;
+            let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < self.steps;
             if interrupted || state.step % self.save_every == 0 || state.step == self.steps {
-                saved = Some(checkpoint::save(&folder, &learner, run.description, &state, self.keep)?);
+                let owners = learner.owners(world).clone();
+                let optimizer = shard::gather(world, &owners, &learner.optimizer, &device.clone().inner());
+                if let (Some(folder), Some(optimizer)) = (&folder, optimizer) {
+                    let model = learner.model();
+                    saved = Some(checkpoint::save(
+                        folder,
+                        model,
+                        &optimizer,
+                        run.description,
+                        &state,
+                        self.keep,
+                    )?);
+                }
+                world.barrier();
             }
             if interrupted {
                 let model = learner.into_model().materialize();
@@ -211,26 +232,32 @@ impl Stage {
         Ok(Outcome { model, steps: self.steps, interrupted: false })
     }
 
-    fn loader_options(&self, first_batch: usize) -> LoaderOptions {
+    fn looks_at_router(&self, step: usize) -> bool {
+        step % ROUTING_EVERY == 0 || step == self.steps
+    }
+
+    fn loader_options(&self, first_batch: usize, world: &World) -> LoaderOptions {
         LoaderOptions {
             micro_batch_size: self.micro_batch_size,
             seed: self.seed,
             grouping: self.grouping,
             first_batch,
             workers: self.workers,
-            rank: 0,
-            ranks: 1,
+            rank: world.rank(),
+            ranks: world.size(),
         }
     }
 
-    /// The micro-batches of a step, and what is missing from them.
+    /// This process's micro-batches of a step, and what is missing from them.
     fn next_step(
         &self,
         loader: &mut BatchLoader<TrainingSample>,
         description: &ModelDescription,
         device: &Device,
+        world: &World,
     ) -> Result<(Vec<MicroBatch>, Vec<Skipped>)> {
-        let batches: Vec<Batch<TrainingSample>> = loader.take(self.accumulation).collect::<Result<_>>()?;
+        let own = self.accumulation / world.size();
+        let batches: Vec<Batch<TrainingSample>> = loader.take(own).collect::<Result<_>>()?;
         let (mut batches, skipped): (Vec<_>, Vec<_>) =
             batches.into_iter().map(|batch| (batch.samples, batch.skipped)).unzip();
         if self.grouping == Grouping::Step {
@@ -240,7 +267,7 @@ impl Stage {
         }
         batches.retain(|samples| !samples.is_empty());
         let skipped = skipped.concat();
-        if batches.is_empty() {
+        if batches.is_empty() && world.size() == 1 {
             return Err(too_many(&skipped, skipped.len(), self.max_skipped));
         }
         let batches = batches.into_iter().map(|samples| collate(samples, description, device));
@@ -248,7 +275,7 @@ impl Stage {
     }
 
     /// Refuses what would otherwise panic or quietly do something else.
-    fn check(&self) -> Result<()> {
+    fn check(&self, world: &World) -> Result<()> {
         let counts = [
             ("micro_batch_size", self.micro_batch_size),
             ("accumulation", self.accumulation),
@@ -259,6 +286,10 @@ impl Stage {
             |key, expected: &str, found: String| Error::Setting { key, expected: expected.into(), found };
         if let Some((key, count)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(refuse(key, "at least 1", count.to_string()));
+        }
+        if self.accumulation % world.size() != 0 {
+            let expected = format!("a multiple of the {} processes", world.size());
+            return Err(refuse("accumulation", &expected, self.accumulation.to_string()));
         }
         if let Some(lora) = &self.lora {
             lora.check()?;

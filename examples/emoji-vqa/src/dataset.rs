@@ -27,7 +27,6 @@ mod stream {
     pub(super) const CAPTION: u64 = 2;
     pub(super) const TEXT: u64 = 3;
     pub(super) const EVALUATION: u64 = 4;
-    pub(super) const DRILL: u64 = 5;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.
@@ -204,26 +203,6 @@ impl Dataset {
         let language = self.language(&mut random);
         let (scene, turns) = self.conversation(language, &mut random);
         TextSample { language, description: self.describe(&scene, language), turns }
-    }
-
-    /// Drill `index`: a picture and many short questions of the two kinds that need a name to be found in the
-    /// picture: whether a thing is there, and, of one thing, which of four names is its own.
-    pub fn drill(&self, index: u64) -> VqaSample {
-        const TURNS: usize = 8;
-        let mut random = Random::new(self.config.seed, stream::DRILL, index);
-        let language = self.language(&mut random);
-        let (scene, _) = self.training_scene(&mut random);
-        let pool = &self.pools[scene.style as usize];
-        let mut turns = Vec::with_capacity(TURNS);
-        for turn in 0..TURNS {
-            let (task, form) = match scene.is_grid() || turn % 2 == 0 {
-                true => (Task::Exist, Form::Open),
-                false => (Task::Naming, Form::Choice),
-            };
-            let query = Query::draw(task, &scene, &self.catalogue, pool, &mut random);
-            turns.extend(query.map(|query| query.turn(&self.catalogue, language, form, random.below(12))));
-        }
-        VqaSample { scene, language, turns }
     }
 
     /// What is on a picture, in words: one line, or one per thing of a grid.

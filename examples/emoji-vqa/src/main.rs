@@ -69,9 +69,9 @@ enum Command {
         /// Steps of stage 1, 32 captions each.
         #[arg(long, default_value_t = 300)]
         projector_steps: usize,
-        /// Steps of stage 2's beginning, 32 captions or drills each.
+        /// Steps of stage 2's beginning, 32 captions each.
         #[arg(long, default_value_t = 1800)]
-        drill_steps: usize,
+        caption_steps: usize,
         /// Steps of stage 2's end, 32 conversations or captions each.
         #[arg(long, default_value_t = 3200)]
         instruction_steps: usize,
@@ -184,7 +184,7 @@ fn run(command: Command) -> Result<()> {
             tower_steps,
             language_steps,
             projector_steps,
-            drill_steps,
+            caption_steps,
             instruction_steps,
             threads,
             seed,
@@ -194,7 +194,7 @@ fn run(command: Command) -> Result<()> {
                 tower_steps,
                 language_steps,
                 projector_steps,
-                drill_steps,
+                caption_steps,
                 instruction_steps,
                 threads,
                 seed,

@@ -4,8 +4,6 @@
 //! article or plural depends on what is put in. Where a language would inflect, the frame brings its own
 //! noun: Turkish `“kedi” resminin sağında`, Russian `справа от рисунка «кошка»`, Arabic `رمز «قطة»`.
 
-use parrot_infer::eval::ENGLISH_ENDING;
-
 use crate::{language::Language, scene::Corner};
 
 /// The frames of one language; `{}` is where the name or the corner goes.
@@ -39,8 +37,6 @@ pub struct Wording {
     pub caption: &'static str,
     /// A line of the caption of a grid: corner, then caption.
     pub labelled: &'static str,
-    /// How MMMB ends a question with options, as `parrot eval` asks it.
-    pub ending: &'static str,
 }
 
 impl Wording {
@@ -106,7 +102,6 @@ static EN: Wording = Wording {
     truth: ["yes", "no"],
     caption: "{} on {}",
     labelled: "{}: {}",
-    ending: ENGLISH_ENDING,
 };
 
 static ZH: Wording = Wording {
@@ -124,7 +119,6 @@ static ZH: Wording = Wording {
     truth: ["有", "没有"],
     caption: "{}，{}背景",
     labelled: "{}：{}",
-    ending: "请直接用给定选项中的选项字母回答。",
 };
 
 static PT: Wording = Wording {
@@ -147,7 +141,6 @@ static PT: Wording = Wording {
     truth: ["sim", "não"],
     caption: "{} em fundo {}",
     labelled: "{}: {}",
-    ending: "Responda diretamente com a letra da opção das escolhas dadas.",
 };
 
 static AR: Wording = Wording {
@@ -165,7 +158,6 @@ static AR: Wording = Wording {
     truth: ["نعم", "لا"],
     caption: "{} على لون {}",
     labelled: "{}: {}",
-    ending: "أجب مباشرةً بحرف الخيار من الاختيارات المعطاة.",
 };
 
 static TR: Wording = Wording {
@@ -183,7 +175,6 @@ static TR: Wording = Wording {
     truth: ["evet", "hayır"],
     caption: "{}, {} zemin",
     labelled: "{}: {}",
-    ending: "Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin.",
 };
 
 static RU: Wording = Wording {
@@ -201,7 +192,6 @@ static RU: Wording = Wording {
     truth: ["да", "нет"],
     caption: "{}, {} фон",
     labelled: "{}: {}",
-    ending: "Ответьте буквой варианта из предложенных вариантов напрямую.",
 };
 
 #[cfg(test)]

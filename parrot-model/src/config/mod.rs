@@ -243,8 +243,6 @@ impl ParrotConfig {
             num_attention_heads: 4,
             num_key_value_heads: Some(2),
             max_position_embeddings: 1024,
-            // Larger than of wide decoders, so that a token stays visible beside what the layers add.
-            initializer_range: 0.1,
             rope_theta: 10_000.0,
             tie_word_embeddings: true,
             mm_vision_tower: Some("towers/clip-vit-mini".into()),

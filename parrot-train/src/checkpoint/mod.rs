@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::loader::Grouping;
 use crate::lora::{self, LoraConfig};
 use crate::optim::{Optimizer, OptimizerConfig};
-use crate::step::{Learner, Part};
+use crate::step::Part;
 use crate::{Error, Result};
 
 pub use folder::{RunFolder, newest_first};
@@ -131,20 +131,20 @@ impl TrainState {
 /// [`Error::Io`] or what saving the model refuses; older checkpoints are then still there.
 pub fn save(
     run: &RunFolder,
-    learner: &Learner,
+    model: &Parrot,
+    optimizer: &Optimizer,
     description: &ModelDescription,
     state: &TrainState,
     keep: usize,
 ) -> Result<PathBuf> {
     let place = run.publish(state.step, |folder| {
-        let model = learner.model();
         if lora::is_adapted(&model.language_model) {
             lora::write(&folder.join(lora::ADAPTERS_FILE), &model.language_model)?;
             description.save(&model.clone().materialize(), &folder.join("model"), None)?;
         } else {
             description.save(model, &folder.join("model"), None)?;
         }
-        optimizer::write(&folder.join("optimizer.safetensors"), &learner.optimizer)?;
+        optimizer::write(&folder.join("optimizer.safetensors"), optimizer)?;
         let path = folder.join("state.json");
         let text = serde_json::to_string_pretty(state).map_err(|source| broken(&path, &source))?;
         fs::write(&path, text + "\n").map_err(Error::io("write", &path))

@@ -4,7 +4,7 @@
 //! process, from plain safetensors. A parameter's own updates are counted, as torch does: one whose first gradient
 //! comes late starts as gently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -64,8 +64,12 @@ impl Optimizer {
         &self.state
     }
 
+    /// Forgets all state but that of these parameters.
+    pub fn retain(&mut self, parameters: &BTreeSet<String>) {
+        self.state.retain(|name, _| parameters.contains(name));
+    }
+
     /// Moves every parameter that has a gradient. Parameters without one stay as they are.
-    ///
     /// - gradient_scale: multiplied into every gradient, from
     ///   [`clip_factor`](super::GradientNorm::clip_factor). `[1]`
     #[must_use]
@@ -76,8 +80,22 @@ impl Optimizer {
         learning_rate: f64,
         gradient_scale: Option<Tensor<1>>,
     ) -> M {
+        self.step_only(module, gradients, learning_rate, gradient_scale, None)
+    }
+
+    /// [`step`](Self::step) for some of the parameters: the others, whoever moves them, stay as they are.
+    #[must_use]
+    pub fn step_only<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+        gradient_scale: Option<Tensor<1>>,
+        only: Option<&BTreeSet<String>>,
+    ) -> M {
         self.steps += 1;
         let mut update = Update {
+            only,
             config: self.config,
             state: &mut self.state,
             gradients,
@@ -91,6 +109,7 @@ impl Optimizer {
 
 /// One step over all parameters.
 struct Update<'a> {
+    only: Option<&'a BTreeSet<String>>,
     config: OptimizerConfig,
     state: &'a mut BTreeMap<String, ParameterState>,
     gradients: GradientsParams,
@@ -141,6 +160,9 @@ impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
         let name = self.path.join(".");
+        if self.only.is_some_and(|only| !only.contains(&name)) {
+            return param;
+        }
         let (id, tensor, mapper) = param.consume();
         // In the stored layout, so that neither the weights' layout nor the state's changes with a step.
         let tensor = mapper.on_save(tensor.inner());

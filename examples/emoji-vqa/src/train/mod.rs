@@ -10,7 +10,6 @@
 //!
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
-mod fresh;
 pub mod samples;
 pub mod tower;
 
@@ -38,7 +37,7 @@ use parrot_train::step::{LossNormalisation, Part};
 use parrot_train::trainer::{self, Stage};
 
 use crate::dataset;
-use samples::{Captions, CaptionsAndDrills, Conversations, Encoder, TextExercises};
+use samples::{Captions, Conversations, Encoder, TextExercises};
 
 /// How long each stage runs. Everything else is fixed, so that a run is named by these and its seed.
 #[derive(Debug, Clone)]
@@ -49,8 +48,8 @@ pub struct Plan {
     pub language_steps: usize,
     /// Steps of stage 1, 32 captions each.
     pub projector_steps: usize,
-    /// Steps of stage 2's beginning, 32 captions or drills each.
-    pub drill_steps: usize,
+    /// Steps of stage 2's beginning, 32 captions each.
+    pub caption_steps: usize,
     /// Steps of stage 2's end, 32 conversations or captions each.
     pub instruction_steps: usize,
     /// Micro-batches computed at the same time.
@@ -89,11 +88,11 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
     let config = dataset::DatasetConfig {
         seed: plan.seed,
         core_only: !plan.all_concepts,
-        turns: (6, 8),
+        turns: (2, 4),
         scene_weights: [0.3, 0.45, 0.25],
         ..dataset::DatasetConfig::default()
     };
-    let captions = dataset::DatasetConfig { scene_weights: [0.35, 0.55, 0.1], ..config.clone() };
+    let captions = dataset::DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config.clone() };
     let emoji = assets.join("emoji");
     let device = Device::flex().autodiff();
     device.seed(plan.seed);
@@ -116,7 +115,6 @@ pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &Atomi
     // where a run was interrupted.
     let model = Parrot::init(&run.description.config, &run.description.vision, &run.device)?;
     model.visit(&mut Initialise);
-    let model = fresh::fresh(model, &run.description.config);
     let Some(model) = tower::pretrain(&run, model)? else { return Ok(()) };
     let Some(model) = run.language(model)? else { return Ok(()) };
     let Some(model) = run.stage1(model)? else { return Ok(()) };
@@ -214,13 +212,12 @@ impl Run<'_> {
         model.mm_projector.valid().calibrated(features, rms).train()
     }
 
-    /// Captions and drills first: they have many names and answers per picture. Then questions of every kind.
+    /// Captions first: one has up to four names, a question about a picture one. Then questions of every kind.
     fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
         let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
-        let stage = self.stage("stage2-drills", self.plan.drill_steps, 2e-3, &parts);
-        let data =
-            CaptionsAndDrills::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
+        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1.5e-3, &parts);
+        let data = Captions::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
         let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
         let stage = self.stage("stage2", self.plan.instruction_steps, 1.5e-3, &parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use parrot_infer::eval::ENGLISH_ENDING;
 use parrot_model::ReferenceQuirks;
 use parrot_model::text::{Conversation, Message, Role, Tokenizer, chat};
 use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
@@ -48,35 +47,17 @@ impl Encoder {
     }
 }
 
-/// Questions and answers as messages; `opening` comes before the first question, `ending` after every question
-/// that has options.
-fn messages(opening: &str, pictures: usize, turns: &[Turn], ending: &str) -> Conversation {
+/// Questions and answers as messages; `opening` comes before the first question.
+fn messages(opening: &str, pictures: usize, turns: &[Turn]) -> Conversation {
     let mut messages = Vec::with_capacity(2 * turns.len());
     for (index, turn) in turns.iter().enumerate() {
-        let mut prompt = turn.prompt();
-        if turn.letter.is_some() && !ending.is_empty() {
-            prompt += "\n";
-            prompt += ending;
-        }
         messages.push(match index {
-            0 => Message::question(format!("{opening}{prompt}"), pictures),
-            _ => Message::text(Role::Human, prompt),
+            0 => Message::question(format!("{opening}{}", turn.prompt()), pictures),
+            _ => Message::text(Role::Human, turn.prompt()),
         });
         messages.push(Message::text(Role::Gpt, turn.answer()));
     }
     Conversation(messages)
-}
-
-/// How questions with options end: by turns not at all, as in MMMB's files of the language, and as where MMMB is
-/// run as one benchmark, in English but for Chinese.
-fn ending(language: Language, index: usize) -> &'static str {
-    let own = Wording::of(language).ending;
-    match index % 3 {
-        0 => "",
-        1 => own,
-        _ if language == Language::Zh => own,
-        _ => ENGLISH_ENDING,
-    }
 }
 
 /// A request to describe the picture, and its caption; `opening` comes before the request.
@@ -119,10 +100,10 @@ macro_rules! samples {
 }
 
 samples!(
-    /// The end of stage 2: pictures with questions, and every eighth time a picture with its caption.
+    /// The end of stage 2: pictures with questions, and every fourth time a picture with its caption.
     Conversations,
     |this, index| {
-        if index % 8 == 0 {
+        if index % 4 == 0 {
             let sample = this.data.caption(index as u64);
             let pixels = this.encoder.pixels(&this.data, &sample.scene);
             let id = format!("caption {index} of stage 2");
@@ -130,14 +111,14 @@ samples!(
         }
         let sample = this.data.sample(index as u64);
         let pixels = this.encoder.pixels(&this.data, &sample.scene);
-        let conversation = messages("", 1, &sample.turns, ending(sample.language, index));
-        this.encoder.encode(format!("conversation {index}"), &conversation, vec![pixels])
+        this.encoder.encode(format!("conversation {index}"), &messages("", 1, &sample.turns), vec![pixels])
     }
 );
 
 samples!(
-    /// Pre-training of the decoder: several questions about a picture told in words, and every
-    /// third time the same told in another language.
+    /// Pre-training of the decoder: several questions about a picture told in words, and every third time the
+    /// same told in another language. As in any pre-training every token is learnt: to predict a name that
+    /// has been said before is how a decoder learns to look back.
     TextExercises,
     |this, index| {
         let conversation = if index % 3 == 0 {
@@ -148,31 +129,16 @@ samples!(
             description(&format!("{told}\n"), 0, sample)
         } else {
             let sample = this.data.text(index as u64);
-            messages(&format!("{}\n", sample.description), 0, &sample.turns, ending(sample.language, index / 3))
+            messages(&format!("{}\n", sample.description), 0, &sample.turns)
         };
-        this.encoder.encode(format!("text {index}"), &conversation, Vec::new())
+        let mut sample = this.encoder.encode(format!("text {index}"), &conversation, Vec::new())?;
+        sample.labels.clone_from(&sample.input_ids);
+        Ok(sample)
     }
 );
 
 samples!(
-    /// The beginning of stage 2: by turns a picture with its caption and a picture with a drill.
-    CaptionsAndDrills,
-    |this, index| {
-        if index % 2 == 0 {
-            let sample = this.data.caption(index as u64);
-            let pixels = this.encoder.pixels(&this.data, &sample.scene);
-            let id = format!("caption {index} of stage 2");
-            return this.encoder.encode(id, &description("", 1, sample), vec![pixels]);
-        }
-        let sample = this.data.drill(index as u64);
-        let pixels = this.encoder.pixels(&this.data, &sample.scene);
-        let conversation = messages("", 1, &sample.turns, ending(sample.language, index / 2));
-        this.encoder.encode(format!("drill {index}"), &conversation, vec![pixels])
-    }
-);
-
-samples!(
-    /// Stage 1: pictures with their captions.
+    /// Stage 1 and the beginning of stage 2: pictures with their captions.
     Captions,
     |this, index| {
         let sample = this.data.caption(index as u64);

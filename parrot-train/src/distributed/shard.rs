@@ -1,0 +1,178 @@
+//! Which process keeps the optimizer's state of which parameter, and how what it has moved reaches the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::{DType, FloatDType};
+
+use super::World;
+use crate::optim::{Optimizer, ParameterState};
+
+/// The owner of every parameter that learns, by its path in the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owners(BTreeMap<String, usize>);
+
+impl Owners {
+    /// Deals a module's parameters to `processes`, the largest first, each to whoever has least: every process
+    /// comes to the same result by itself.
+    #[must_use]
+    pub fn new<M: Module>(module: &M, processes: usize) -> Self {
+        let mut learning = Learning::default();
+        module.visit(&mut learning);
+        let mut parameters = learning.found;
+        parameters.sort_by(|(a, count_a), (b, count_b)| count_b.cmp(count_a).then_with(|| a.cmp(b)));
+        let mut loads = vec![0; processes.max(1)];
+        let mut owners = BTreeMap::new();
+        for (name, elements) in parameters {
+            let least = (0..loads.len()).min_by_key(|process| loads[*process]).unwrap_or(0);
+            loads[least] += elements;
+            owners.insert(name, least);
+        }
+        Self(owners)
+    }
+
+    /// Whether nothing learns, or nobody has been asked yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The parameters of one process.
+    #[must_use]
+    pub fn of(&self, process: usize) -> BTreeSet<String> {
+        self.0.iter().filter(|(_, owner)| **owner == process).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Parameters that learn, with their elements.
+#[derive(Default)]
+struct Learning {
+    path: Vec<String>,
+    found: Vec<(String, usize)>,
+}
+
+impl ModuleVisitor for Learning {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.val().is_require_grad() {
+            self.found.push((self.path.join("."), param.lazy_shape().num_elements()));
+        }
+    }
+}
+
+/// Hands every parameter that learns from its owner to all.
+pub(crate) fn exchange<M: Module>(world: &World, owners: &Owners, module: M) -> M {
+    if world.size() == 1 {
+        return module;
+    }
+    module.map(&mut Exchange { path: Vec::new(), world, owners })
+}
+
+struct Exchange<'a> {
+    path: Vec<String>,
+    world: &'a World,
+    owners: &'a Owners,
+}
+
+impl ModuleMapper for Exchange<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(owner) = self.owners.0.get(&self.path.join(".")) else { return param };
+        let (id, tensor, mapper) = param.consume();
+        // In the stored layout, which a step leaves as it is.
+        let tensor = mapper.on_save(tensor.inner());
+        let (shape, device, dtype) = (tensor.dims(), tensor.device(), tensor.dtype());
+        let mut values: Vec<f32> = match *owner == self.world.rank() {
+            true => tensor.cast(FloatDType::F32).into_data().iter::<f32>().collect(),
+            false => vec![0.0; shape.iter().product()],
+        };
+        self.world.broadcast(&mut values, *owner);
+        // Exact for what is held in less as well: f32 holds all of its values.
+        let tensor =
+            Tensor::<D>::from_data(TensorData::new(values, shape), (&device, DType::F32)).cast(dtype);
+        let tensor = Tensor::from_inner(mapper.on_load(tensor)).require_grad();
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// The whole optimizer, gathered into the first process; `None` in the others.
+pub(crate) fn gather(
+    world: &World,
+    owners: &Owners,
+    optimizer: &Optimizer,
+    device: &Device,
+) -> Option<Optimizer> {
+    if world.size() == 1 {
+        return Some(optimizer.clone());
+    }
+    let mut state = BTreeMap::new();
+    for (name, owner) in &owners.0 {
+        let own = optimizer.state().get(name);
+        // Lengths first: what comes differs from optimizer to optimizer.
+        let mut header = [0.0; HEADER];
+        if let Some(own) = own {
+            header = describe(own);
+        }
+        world.broadcast(&mut header, *owner);
+        if header[0] == 0.0 {
+            continue;
+        }
+        let lengths: Vec<usize> = header[1..].iter().map(|length| *length as usize).collect();
+        let mut values = vec![0.0; lengths.iter().sum()];
+        if let Some(own) = own {
+            let parts = PARTS.iter().filter_map(|part| own.parts.get(part)).chain(&own.master);
+            values = parts
+                .flat_map(|tensor| tensor.clone().into_data().iter::<f32>().collect::<Vec<_>>())
+                .collect();
+        }
+        world.broadcast(&mut values, *owner);
+        if world.is_first() {
+            state.insert(name.clone(), rebuild(header[0] as usize, &lengths, &values, device));
+        }
+    }
+    world.is_first().then(|| Optimizer::resume(*optimizer.config(), optimizer.steps(), state))
+}
+
+/// Every part that a rule may keep.
+const PARTS: [&str; 4] = ["col", "m", "row", "v"];
+
+/// Updates, then the lengths of the parts and of the master.
+const HEADER: usize = 2 + PARTS.len();
+
+fn describe(state: &ParameterState) -> [f32; HEADER] {
+    let mut header = [0.0; HEADER];
+    header[0] = state.steps as f32;
+    let length = |tensor: Option<&Tensor<1>>| tensor.map_or(0.0, |tensor| tensor.dims()[0] as f32);
+    for (at, part) in PARTS.into_iter().enumerate() {
+        header[1 + at] = length(state.parts.get(part));
+    }
+    header[HEADER - 1] = length(state.master.as_ref());
+    header
+}
+
+fn rebuild(steps: usize, lengths: &[usize], values: &[f32], device: &Device) -> ParameterState {
+    let mut rest = values;
+    let mut tensors = lengths.iter().map(|length| {
+        let (values, tail) = rest.split_at(*length);
+        rest = tail;
+        let data = TensorData::new(values.to_vec(), [*length]);
+        (*length > 0).then(|| Tensor::<1>::from_data(data, (device, DType::F32)))
+    });
+    let parts = PARTS.into_iter().filter_map(|part| Some((part, tensors.next()??))).collect();
+    ParameterState { steps, parts, master: tensors.next().flatten() }
+}

@@ -1,0 +1,261 @@
+//! Several processes on one machine train what one process trains.
+//!
+//! ```sh
+//! cargo test -p parrot-train --features mpi --test distributed
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::prelude::*;
+use parrot_model::checkpoint::{SaveOptions, Weights, save};
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::parrot::Parrot;
+use parrot_train::distributed::shard::Owners;
+use serde_json::{Value, json};
+
+const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
+
+/// A model, data and a recipe in a folder that goes with the value.
+struct Workplace(tempfile::TempDir);
+
+fn configs() -> (ParrotConfig, VisionConfig) {
+    let config = ParrotConfig {
+        hidden_size: 16,
+        intermediate_size: 24,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        num_key_value_heads: Some(1),
+        mm_vision_tower: Some("towers/tiny".into()),
+        mm_hidden_size: Some(12),
+        moe_hidden_size: Some(16),
+        moe_intermediate_size: Some(8),
+        ..ParrotConfig::parrot_mini()
+    };
+    let vision = VisionConfig {
+        hidden_size: 12,
+        intermediate_size: 16,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        image_size: 24,
+        ..VisionConfig::clip_vit_mini()
+    };
+    (config, vision)
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let (config, vision) = configs();
+        let device = Device::flex();
+        device.seed(1);
+        let model = Parrot::init(&config, &vision, &device).unwrap();
+        let source = Some(Path::new(ASSETS).join("parrot-mini"));
+        save(
+            &model,
+            &config,
+            &vision,
+            place.path("start"),
+            &SaveOptions { source, ..SaveOptions::default() },
+        )
+        .unwrap();
+        let record = |id: usize| {
+            let picture = ["rocket.png", "butterfly.png"][id % 2];
+            json!({"id": id, "image": picture, "conversations": [
+                {"from": "human", "value": "<image>\nWhat is this?"},
+                {"from": "gpt", "value": format!("It is {}.", "very ".repeat(id % 5))}]})
+        };
+        fs::write(place.path("data.json"), Value::from((0..24).map(record).collect::<Vec<_>>()).to_string())
+            .unwrap();
+        let recipe = format!(
+            r#"
+name = "stage2"
+out = {out:?}
+
+[model]
+from = {start:?}
+
+[[data.source]]
+file = {data:?}
+pictures = "{ASSETS}/pictures"
+
+[train]
+parts = ["projector", "moe", "language_model"]
+steps = 6
+batch_size = 8
+micro_batch_size = 2
+learning_rate = 1e-3
+loss_normalisation = "tokens"
+save_every = 2
+"#,
+            out = place.path("run"),
+            start = place.path("start"),
+            data = place.path("data.json"),
+        );
+        fs::write(place.path("recipe.toml"), recipe).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, processes: usize, out: &str, settings: &[&str]) -> Command {
+        let program = env!("CARGO_BIN_EXE_parrot-train");
+        let mut command = match processes {
+            1 => Command::new(program),
+            _ => {
+                let mut mpirun = Command::new("mpirun");
+                mpirun.args([
+                    "--allow-run-as-root",
+                    "--oversubscribe",
+                    "-n",
+                    &processes.to_string(),
+                    program,
+                ]);
+                mpirun
+            }
+        };
+        command
+            .arg("run")
+            .arg(self.path("recipe.toml"))
+            .arg("--set")
+            .arg(format!("out={}", self.path(out).display()));
+        command.args(settings.iter().flat_map(|setting| ["--set", *setting]));
+        command
+    }
+
+    fn train(&self, processes: usize, out: &str, settings: &[&str]) -> String {
+        let Output { status, stderr, .. } =
+            self.command(processes, out, settings).output().expect("mpirun is there");
+        let said = String::from_utf8_lossy(&stderr).into_owned();
+        assert!(status.success(), "{processes} processes: {said}");
+        said
+    }
+
+    fn weights(&self, out: &str) -> BTreeMap<String, Vec<f32>> {
+        let weights = Weights::from_folder(self.path(out).join("model")).unwrap();
+        let values = |name: &str| {
+            let bytes = weights.get(name).unwrap().bytes;
+            bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+        };
+        weights.names().map(|name| (name.to_owned(), values(name))).collect()
+    }
+
+    /// The largest difference between two runs' weights.
+    fn difference(&self, one: &str, other: &str) -> f32 {
+        let (one, other) = (self.weights(one), self.weights(other));
+        assert_eq!(one.len(), other.len());
+        let pairs = one.iter().flat_map(|(name, values)| values.iter().zip(&other[name]));
+        pairs.fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+    }
+}
+
+/// Sums over processes round differently than sums over micro-batches, and AdamW divides a gradient by its own size:
+/// where that is next to nothing, rounding moves a weight by up to the learning rate. Half a percent of it is allowed.
+const TOLERANCE: f32 = 5e-6;
+
+#[test]
+fn two_and_four_processes_train_what_one_does() {
+    let place = Workplace::new();
+    place.train(1, "one", &[]);
+    for processes in [2, 4] {
+        let out = format!("of-{processes}");
+        let said = place.train(processes, &out, &[]);
+        assert_eq!(said.matches("data: 24 records").count(), 1, "only the first process speaks: {said}");
+        let difference = place.difference("one", &out);
+        assert!(difference < TOLERANCE, "{processes} processes: {difference}");
+        let lines = fs::read_to_string(place.path(&out).join("metrics.jsonl")).unwrap();
+        let samples: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(samples.iter().all(|step| step["samples"] == 8), "{lines}");
+    }
+}
+
+#[test]
+fn a_run_of_four_goes_on_as_two_and_as_one() {
+    let place = Workplace::new();
+    place.train(1, "one", &[]);
+    for processes in [2, 1] {
+        let out = format!("then-{processes}");
+        place.train(4, &out, &[]);
+        fs::remove_dir_all(place.path(&out).join("step-000006")).unwrap();
+        fs::remove_dir_all(place.path(&out).join("model")).unwrap();
+        place.train(processes, &out, &[]);
+        let difference = place.difference("one", &out);
+        assert!(difference < TOLERANCE, "then {processes}: {difference}");
+    }
+}
+
+#[test]
+fn adafactor_is_shared_as_well() {
+    let place = Workplace::new();
+    let settings = ["optimizer.name=adafactor", "train.activation_checkpointing=true"];
+    place.train(1, "one", &settings);
+    place.train(2, "two", &settings);
+    let difference = place.difference("one", "two");
+    assert!(difference < TOLERANCE, "{difference}");
+}
+
+/// Of n processes each keeps about an n-th of the optimizer's state.
+#[test]
+fn owners_have_alike_shares() {
+    let (config, vision) = configs();
+    let model = Parrot::init(&config, &vision, &Device::flex().autodiff()).unwrap();
+    let all = Owners::new(&model, 1).of(0);
+    for processes in [2, 4] {
+        let owners = Owners::new(&model, processes);
+        let shares: Vec<_> = (0..processes).map(|process| owners.of(process)).collect();
+        assert_eq!(shares.iter().map(std::collections::BTreeSet::len).sum::<usize>(), all.len());
+        assert!(shares.iter().all(|share| !share.is_empty()));
+    }
+}
+
+#[test]
+fn micro_batches_that_cannot_be_shared_are_refused() {
+    let place = Workplace::new();
+    let output = place.command(3, "run", &[]).output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("`accumulation` should be a multiple of the 3 processes, found 4"), "{said}");
+    assert!(said.contains("of 3 ("), "it says which process: {said}");
+}
+
+/// One that dies without a word takes the others along, and the run goes on from its last checkpoint.
+#[test]
+fn a_process_that_dies_ends_the_run_by_name() {
+    let place = Workplace::new();
+    let settings = ["train.steps=100000", "train.save_every=2"];
+    let mut child = place.command(2, "run", &settings).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !place.path("run/step-000004").exists() {
+        assert!(Instant::now() < deadline, "no checkpoint in a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The second process of the launcher's children.
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let victim = children.split_whitespace().last().unwrap().to_owned();
+    Command::new("kill").args(["-KILL", &victim]).status().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                let _ = child.kill();
+                panic!("the other process goes on");
+            }
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    assert!(!status.success());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(said.contains("rank 1") || said.contains("rank 0"), "{said}");
+    let newest = fs::read_dir(place.path("run")).unwrap().filter_map(|entry| {
+        entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse::<usize>().ok()
+    });
+    let more = format!("train.steps={}", newest.max().unwrap() + 2);
+    place.train(2, "run", &[&more]);
+}
