@@ -207,7 +207,7 @@ impl Stage {
             }
             observe(state.step, &report);
             let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < self.steps;
-            if interrupted || state.step % self.save_every == 0 || state.step == self.steps {
+            if interrupted || state.step.is_multiple_of(self.save_every) || state.step == self.steps {
                 let owners = learner.owners(world).clone();
                 let optimizer = shard::gather(world, &owners, &learner.optimizer, &device.clone().inner());
                 if let (Some(folder), Some(optimizer)) = (&folder, optimizer) {
@@ -233,7 +233,7 @@ impl Stage {
     }
 
     fn looks_at_router(&self, step: usize) -> bool {
-        step % ROUTING_EVERY == 0 || step == self.steps
+        step.is_multiple_of(ROUTING_EVERY) || step == self.steps
     }
 
     fn loader_options(&self, first_batch: usize, world: &World) -> LoaderOptions {
@@ -287,7 +287,7 @@ impl Stage {
         if let Some((key, count)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(refuse(key, "at least 1", count.to_string()));
         }
-        if self.accumulation % world.size() != 0 {
+        if !self.accumulation.is_multiple_of(world.size()) {
             let expected = format!("a multiple of the {} processes", world.size());
             return Err(refuse("accumulation", &expected, self.accumulation.to_string()));
         }

@@ -226,7 +226,7 @@ mod tests {
         }
 
         fn length_hint(&self, index: usize) -> LengthHint {
-            LengthHint { pictures: usize::from(index % 3 == 0), tokens: index }
+            LengthHint { pictures: usize::from(index.is_multiple_of(3)), tokens: index }
         }
     }
 

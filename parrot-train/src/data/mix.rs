@@ -15,7 +15,7 @@ use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use super::llava::Preparation;
-use super::record::{self, BadRecord, Record};
+use super::record::{self, BadRecord, Record, Records};
 use super::{Dataset, LengthHint, TrainingSample};
 use crate::{Error, Result};
 
@@ -132,7 +132,7 @@ impl Mix {
 
 impl Part {
     fn read(source: &Source) -> Result<Self> {
-        let (records, mut bad) = record::read(&source.file, &source.name)?;
+        let Records { good: records, mut bad } = record::read(&source.file, &source.name)?;
         let mut seen: BTreeMap<String, bool> = BTreeMap::new();
         let mut problem = |record: &Record| {
             let missing = record.images.iter().find(|image| {

@@ -124,16 +124,25 @@ impl Record {
     }
 }
 
-/// Reads a file's records with their numbers; what is no record comes second.
+/// A file's records.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Those that are some, with their numbers in the file.
+    pub good: Vec<(usize, Record)>,
+    /// What is none.
+    pub bad: Vec<BadRecord>,
+}
+
+/// Reads a file's records.
 ///
 /// - source: names the file in reports
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when the file cannot be read, [`Error::Data`] when it is no list of records at all.
-pub fn read(file: &Path, source: &str) -> Result<(Vec<(usize, Record)>, Vec<BadRecord>)> {
+pub fn read(file: &Path, source: &str) -> Result<Records> {
     let reader = BufReader::new(File::open(file).map_err(Error::io("read", file))?);
-    let mut list = Records { source: source.into(), good: Vec::new(), bad: Vec::new() };
+    let mut list = Reader { source: source.into(), records: Records::default() };
     if file.extension().is_some_and(|extension| extension == "jsonl") {
         for (index, line) in reader.lines().enumerate() {
             match line {
@@ -154,32 +163,31 @@ pub fn read(file: &Path, source: &str) -> Result<(Vec<(usize, Record)>, Vec<BadR
             reason: format!("no list of records: {error}"),
         })?;
     }
-    Ok((list.good, list.bad))
+    Ok(list.records)
 }
 
 /// Takes a list element by element: one that is no record does not end the reading, and memory never holds the
 /// whole file.
-struct Records {
+struct Reader {
     source: String,
-    good: Vec<(usize, Record)>,
-    bad: Vec<BadRecord>,
+    records: Records,
 }
 
-impl Records {
+impl Reader {
     fn add(&mut self, number: usize, value: serde_json::Result<Value>) {
-        let id = value.as_ref().map(|value| id_of(value)).unwrap_or_default();
+        let id = value.as_ref().map(id_of).unwrap_or_default();
         match value.and_then(Record::deserialize) {
-            Ok(record) => self.good.push((number, record)),
+            Ok(record) => self.records.good.push((number, record)),
             Err(error) => self.reject(number, id, error.to_string()),
         }
     }
 
     fn reject(&mut self, number: usize, id: String, reason: String) {
-        self.bad.push(BadRecord { source: self.source.clone(), number, id, reason });
+        self.records.bad.push(BadRecord { source: self.source.clone(), number, id, reason });
     }
 }
 
-impl<'de> Visitor<'de> for &mut Records {
+impl<'de> Visitor<'de> for &mut Reader {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -269,7 +277,7 @@ mod tests {
             [("d.jsonl", lines, [1, 3, 4, 5, 6]), ("d.json", elements, [1, 2, 3, 4, 5])]
         {
             let (_folder, file) = write(name, &text);
-            let (records, bad) = read(&file, "source").unwrap();
+            let Records { good: records, bad } = read(&file, "source").unwrap();
             let found: Vec<usize> = records.iter().map(|(number, _)| *number).collect();
             assert_eq!(found, [numbers[0], numbers[4]], "{name}");
             assert_eq!(records[0].1.id, "7");

@@ -38,6 +38,9 @@ pub struct StepRecord {
     pub seconds: f64,
     /// Floating-point operations of the step.
     pub flops: f64,
+    /// Memory that the process holds after it, in bytes: of the host, not of a GPU; where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 /// How a run is shown while it goes on.
@@ -131,6 +134,7 @@ impl Metrics {
             report: report.clone(),
             seconds: self.last.elapsed().as_secs_f64(),
             flops: self.subject.cost.step(load),
+            memory: resident_memory(),
         };
         self.last = Instant::now();
         self.lines.write_all(line(&record).as_bytes()).map_err(Error::io("write", &self.path))?;
@@ -153,6 +157,13 @@ impl Metrics {
             bar.finish();
         }
     }
+}
+
+/// Linux tells in pages, of 4 KiB on all that this runs on but some ARM servers; the shape of the curve is right there
+/// as well.
+fn resident_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    Some(text.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
 }
 
 /// In one piece, so that a killed run leaves at most its last line unfinished.
@@ -255,12 +266,12 @@ pub(crate) mod testing {
             tokens: 3200,
             pictures: 32,
             skipped: Vec::new(),
-            routing: if step % 2 == 0 { groups.into() } else { Vec::new() },
+            routing: if step.is_multiple_of(2) { groups.into() } else { Vec::new() },
         }
     }
 
     pub(crate) fn record(step: usize) -> StepRecord {
-        StepRecord { step, report: report(step), seconds: 0.5, flops: 1e11 }
+        StepRecord { step, report: report(step), seconds: 0.5, flops: 1e11, memory: Some(1 << 30) }
     }
 }
 

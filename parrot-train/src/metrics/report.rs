@@ -18,6 +18,9 @@ const HEIGHT: f64 = 200.0;
 /// Points that a curve is drawn with: more than a screen can tell apart only make the file large.
 const POINTS: usize = 600;
 
+/// Steps with a value each.
+type Points = Vec<(f64, f64)>;
+
 /// Skipped samples that are listed.
 const LISTED: usize = 50;
 
@@ -92,7 +95,7 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
         ),
     ];
     let loss = curve(records, |record| record.report.loss);
-    let single = |title: &str, points: Vec<(f64, f64)>| Chart::new(title, vec![("", "line", points)]);
+    let single = |title: &str, points: Points| Chart::new(title, vec![("", "line", points)]);
     let mut charts = vec![
         Chart::new(
             "Loss",
@@ -101,6 +104,10 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
         single("Learning rate", curve(records, |record| record.report.learning_rate)),
         single("Gradient norm before clipping", curve(records, |record| record.report.grad_norm)),
     ];
+    if records.iter().any(|record| record.memory.is_some()) {
+        let gigabytes = |record: &StepRecord| record.memory.map_or(f64::NAN, |bytes| bytes as f64 / 1e9);
+        charts.push(single("Memory of the process, GB", curve(records, gigabytes)));
+    }
     let mut groups: BTreeMap<&str, Vec<(usize, &[f32])>> = BTreeMap::new();
     for record in records {
         for used in &record.report.routing {
@@ -113,7 +120,7 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
             let points = uses
                 .iter()
                 .filter_map(|(step, weights)| Some((*step as f64, f64::from(*weights.get(expert)?))));
-            (format!("expert {}", expert + 1), format!("expert e{}", expert % 6), points.collect::<Vec<_>>())
+            (format!("expert {}", expert + 1), format!("expert e{}", expert % 6), points.collect::<Points>())
         });
         let curves: Vec<_> = curves.collect();
         let curves =
@@ -143,7 +150,7 @@ fn called(group: &str) -> &str {
 }
 
 impl Chart {
-    fn new(title: &str, curves: Vec<(&str, &str, Vec<(f64, f64)>)>) -> Self {
+    fn new(title: &str, curves: Vec<(&str, &str, Points)>) -> Self {
         let values = || curves.iter().flat_map(|(.., points)| points.iter().map(|(_, value)| *value));
         let highest = values().fold(f64::MIN_POSITIVE, f64::max);
         let lowest = values().fold(highest, f64::min);
@@ -154,7 +161,7 @@ impl Chart {
         let (first, last) = (steps().fold(f64::INFINITY, f64::min), steps().fold(1.0, f64::max));
         let x = |step: f64| WIDTH * (step - first) / (last - first).max(1.0);
         let y = |value: f64| HEIGHT * (1.0 - (value - base) / span);
-        let draw = |(name, class, points): (&str, &str, Vec<(f64, f64)>)| {
+        let draw = |(name, class, points): (&str, &str, Points)| {
             let every = points.len().div_ceil(POINTS).max(1);
             let point = |(step, value): &(f64, f64)| format!("{:.1},{:.1}", x(*step), y(*value));
             let points: Vec<String> = points.iter().step_by(every).map(point).collect();
@@ -170,13 +177,13 @@ impl Chart {
     }
 }
 
-fn curve(records: &[StepRecord], value: impl Fn(&StepRecord) -> f64) -> Vec<(f64, f64)> {
+fn curve(records: &[StepRecord], value: impl Fn(&StepRecord) -> f64) -> Points {
     let points = records.iter().map(|record| (record.step as f64, value(record)));
     points.filter(|(_, value)| value.is_finite()).collect()
 }
 
 /// An exponential mean over about a thirtieth of the run.
-pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn smooth(points: &[(f64, f64)]) -> Points {
     let over = (points.len() as f64 / 30.0).clamp(1.0, 100.0);
     let mut mean = points.first().map_or(0.0, |(_, value)| *value);
     let mut next = |value: f64| {

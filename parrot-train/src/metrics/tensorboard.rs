@@ -75,6 +75,9 @@ impl EventFile {
         .into_iter()
         .map(|(tag, value)| Value { tag: tag.into(), simple_value: value as f32 })
         .collect();
+        if let Some(bytes) = record.memory {
+            value.push(Value { tag: "memory/host_bytes".into(), simple_value: bytes as f32 });
+        }
         for group in &report.routing {
             for (expert, weight) in group.weights.iter().enumerate() {
                 value.push(Value { tag: format!("experts/{}/{expert}", group.group), simple_value: *weight });
@@ -141,7 +144,7 @@ mod tests {
         assert_eq!(value("train/loss"), 2.0);
         assert_eq!(value("speed/samples_per_second"), 64.0);
         assert_eq!(value("experts/ar/2"), 0.3);
-        assert_eq!(events[1].summary.as_ref().unwrap().value.len(), 6);
+        assert_eq!(events[1].summary.as_ref().unwrap().value.len(), 7);
     }
 
     /// From RFC 3720, B.4: 32 bytes of zeros have the CRC-32C aa36918a.

@@ -47,7 +47,7 @@ impl Plan {
         let mut counted = true;
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             let records = if source.file.is_file() {
-                record::read(&source.file, &source.name)?.0.len()
+                record::read(&source.file, &source.name)?.good.len()
             } else {
                 counted = false;
                 described.records.unwrap_or(0)
@@ -151,7 +151,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);

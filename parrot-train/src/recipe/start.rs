@@ -30,7 +30,7 @@ pub struct Start {
 
 #[derive(Debug)]
 enum Origin {
-    Parrot(Checkpoint),
+    Parrot(Box<Checkpoint>),
     /// Folders of a decoder and a tower; what has none starts at random.
     Parts {
         language_model: Option<PathBuf>,
@@ -83,7 +83,7 @@ impl Start {
                 description: ModelDescription::new(config.clone(), vision.clone(), folder),
                 image_processor: image_processor.clone(),
                 dtype,
-                origin: Origin::Parrot(checkpoint),
+                origin: Origin::Parrot(Box::new(checkpoint)),
             });
         }
         let (mut config, mut vision) = recipe.size.unwrap_or(Size::ParrotMini).configs();

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::DType;
-use parrot_train::optim::{AdamWConfig, GradientNorm, Optimizer};
+use parrot_train::optim::{AdafactorConfig, AdamWConfig, GradientNorm, Optimizer};
 
 use crate::tiny::device;
 
@@ -125,4 +125,67 @@ fn clipped_gradients_are_what_the_moments_see() {
     let moments = &optimizer.state()["moving"];
     assert_close(&values(moments.parts["m"].clone()), [0.06, 0.08]);
     assert_close(&values(moments.parts["v"].clone()), [0.00036, 0.00064]);
+}
+
+/// The formulas of Shazeer and Stern, in f64 and without a tensor, for a matrix of two rows and a vector.
+#[test]
+fn adafactor_keeps_rows_and_columns_of_a_matrix() {
+    let gradients = [[[0.5, -0.25, 2.0], [0.1, 0.0, -1.0]], [[-0.5, 0.75, 0.2], [0.3, -0.4, 0.05]]];
+    let rate = 0.01;
+    let mut expected = [[1.0, -2.0, 3.0], [0.5, 0.25, -0.125]];
+    let (mut row, mut column) = ([0.0; 2], [0.0; 3]);
+    #[derive(Module, Debug)]
+    struct Matrix {
+        weight: Param<Tensor<2>>,
+    }
+    let weight = Tensor::<2>::from_data(TensorData::from(expected), (&device(), DType::F32));
+    let mut module = Matrix { weight: Param::from_tensor(weight) };
+    let mut optimizer = Optimizer::new(AdafactorConfig::default());
+    for (step, gradient) in gradients.into_iter().enumerate() {
+        let beta = 1.0 - f64::from(step as u32 + 1).powf(-0.8);
+        let squares = gradient.map(|line: [f64; 3]| line.map(|value| value * value + 1e-30));
+        for i in 0..2 {
+            row[i] = beta * row[i] + (1.0 - beta) * squares[i].iter().sum::<f64>() / 3.0;
+        }
+        for j in 0..3 {
+            column[j] = beta * column[j] + (1.0 - beta) * (squares[0][j] + squares[1][j]) / 2.0;
+        }
+        let mean = (row[0] + row[1]) / 2.0;
+        let mut update = gradient;
+        for i in 0..2 {
+            for j in 0..3 {
+                update[i][j] /= (row[i] * column[j] / mean).sqrt();
+            }
+        }
+        let rms = (update.concat().iter().map(|value| value * value).sum::<f64>() / 6.0).sqrt();
+        for i in 0..2 {
+            for j in 0..3 {
+                expected[i][j] -= rate * update[i][j] / rms.max(1.0);
+            }
+        }
+        let mut found = GradientsParams::new();
+        let gradient = Tensor::<2>::from_data(TensorData::from(gradient), (&device().inner(), DType::F32));
+        found.register(module.weight.id, gradient);
+        module = optimizer.step(module, found, rate, None);
+        let found: Vec<f64> = module.weight.val().into_data().iter::<f64>().collect();
+        let near = |(found, expected): (&f64, f64)| (found - expected).abs() < 1e-6;
+        assert!(
+            found.iter().zip(expected.concat()).all(near),
+            "step {step}: {found:?} should be {expected:?}"
+        );
+    }
+    let parts = &optimizer.state()["weight"].parts;
+    let lengths: Vec<_> = parts.iter().map(|(name, tensor)| (*name, tensor.dims()[0])).collect();
+    assert_eq!(lengths, [("col", 3), ("row", 2)]);
+}
+
+/// A vector keeps the whole second moment; its first update has the size of the learning rate.
+#[test]
+fn adafactor_of_a_vector_is_scaled_by_its_own_second_moment() {
+    let mut pair = pair([2.0, -1.0], DType::F32);
+    let gradients = gradient(&pair, [0.5, -0.25]);
+    let mut optimizer = Optimizer::new(AdafactorConfig { weight_decay: 0.1, ..AdafactorConfig::default() });
+    pair = optimizer.step(pair, gradients, 0.1, None);
+    assert_close(&values(pair.moving.val()), [2.0 * 0.99 - 0.1, -0.99 + 0.1]);
+    assert_close(&values(optimizer.state()["moving"].parts["v"].clone()), [0.25, 0.0625]);
 }
