@@ -70,6 +70,7 @@
 //!
 //! [arXiv 2406.02539]: https://arxiv.org/abs/2406.02539
 
+mod activation;
 mod error;
 mod linear;
 mod quirks;

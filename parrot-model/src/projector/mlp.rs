@@ -2,8 +2,8 @@
 
 use burn::nn::Linear;
 use burn::prelude::*;
-use burn::tensor::activation::gelu;
 
+use crate::activation::gelu;
 use crate::linear::linear;
 use crate::{Error, Result};
 

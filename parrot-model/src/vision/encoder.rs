@@ -4,9 +4,10 @@
 
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, gelu_approximate, sigmoid};
+use burn::tensor::activation::{gelu_approximate, sigmoid};
 use burn::tensor::module::attention;
 
+use crate::activation::gelu;
 use crate::config::{HiddenAct, VisionConfig};
 use crate::linear::linear;
 

@@ -233,7 +233,7 @@ mod tests {
             "Gradient norm",
             "Experts for ar",
             "&lt;b&gt;cat",
-            "64.0 samples/s",
+            "64.0 samples&#x2f;s",
         ] {
             assert!(html.contains(part), "{part} is missing");
         }
