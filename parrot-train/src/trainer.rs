@@ -196,16 +196,20 @@ impl Stage {
             if state.skipped > self.max_skipped {
                 return Err(too_many(&skipped, state.skipped, self.max_skipped));
             }
-            let mut report = learner
-                .step_with(world, &micro_batches, schedule.learning_rate(step), step + 1)
-                .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
-            report.skipped = skipped;
             state.step = step + 1;
-            state.optimizer_steps = learner.optimizer.steps();
-            if let Some(batch) = micro_batches.first().filter(|_| self.looks_at_router(state.step)) {
-                report.routing = learner.routing(batch)?;
+            if world.total(micro_batches.len() as f64) > 0.0 {
+                let mut report = learner
+                    .step_with(world, &micro_batches, schedule.learning_rate(step), state.step)
+                    .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
+                report.skipped = skipped;
+                state.optimizer_steps = learner.optimizer.steps();
+                if let Some(batch) = micro_batches.first().filter(|_| self.looks_at_router(state.step)) {
+                    report.routing = learner.routing(batch)?;
+                }
+                observe(state.step, &report);
+            } else {
+                tracing::warn!("step {}: none of its samples can be used; it moves nothing", state.step);
             }
-            observe(state.step, &report);
             let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < self.steps;
             if interrupted || state.step.is_multiple_of(self.save_every) || state.step == self.steps {
                 let owners = learner.owners(world).clone();
@@ -267,9 +271,6 @@ impl Stage {
         }
         batches.retain(|samples| !samples.is_empty());
         let skipped = skipped.concat();
-        if batches.is_empty() && world.size() == 1 {
-            return Err(too_many(&skipped, skipped.len(), self.max_skipped));
-        }
         let batches = batches.into_iter().map(|samples| collate(samples, description, device));
         Ok((batches.collect::<Result<_>>()?, skipped))
     }

@@ -278,8 +278,10 @@ fn bad_records_are_left_out_and_listed_up_to_a_limit() {
 fn the_papers_recipes_are_planned_without_their_data() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let plan = |name: &str| {
-        let output =
-            Command::cargo_bin("parrot-train").unwrap().arg("plan").arg(folder.join(name)).output().unwrap();
+        // Paths of the recipe to try are relative to the repository.
+        let mut process = Command::cargo_bin("parrot-train").unwrap();
+        process.current_dir(folder.join("../..")).arg("plan").arg(folder.join(name));
+        let output = process.output().unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };

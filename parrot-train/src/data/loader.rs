@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::Dataset;
+use super::{Dataset, LengthHint};
 use crate::{Error, Result};
 
 /// Micro-batches that each worker may have ready.
@@ -33,7 +33,8 @@ pub enum Grouping {
     /// as without, with less padding. Done by the trainer, within one process's share of the step.
     Step,
     /// Samples of alike length from all over the epoch, those with pictures apart from those without, as
-    /// LLaVA's `group_by_modality_length`: still less padding, but no longer a random batch.
+    /// LLaVA's `group_by_modality_length`: still less padding, but no longer a random batch. What does not
+    /// fill a micro-batch of its kind shares one with what is left of the other.
     Epoch,
 }
 
@@ -166,7 +167,7 @@ struct Order {
     batch_size: usize,
     batches_per_epoch: usize,
     /// Samples that may share a micro-batch, and their lengths where they are sorted by them.
-    groups: Vec<Vec<(usize, usize)>>,
+    groups: Vec<Vec<(usize, LengthHint)>>,
     is_sorted: bool,
 }
 
@@ -175,29 +176,32 @@ impl Order {
         let is_sorted = options.grouping == Grouping::Epoch;
         let mut groups = vec![Vec::new(), Vec::new()];
         for index in 0..dataset.len() {
-            let hint = if is_sorted { dataset.length_hint(index) } else { super::LengthHint::default() };
-            groups[usize::from(hint.pictures > 0)].push((index, hint.tokens));
+            let hint = if is_sorted { dataset.length_hint(index) } else { LengthHint::default() };
+            groups[usize::from(hint.pictures > 0)].push((index, hint));
         }
         let batch_size = options.micro_batch_size;
-        let batches_per_epoch = groups.iter().map(|group| group.len() / batch_size.max(1)).sum();
+        let batches_per_epoch = dataset.len() / batch_size.max(1);
         Self { seed: options.seed, batch_size, batches_per_epoch, groups, is_sorted }
     }
 
     fn epoch(&self, epoch: usize) -> Vec<usize> {
         let mut rng = StdRng::seed_from_u64(self.seed ^ (epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut batches: Vec<Vec<usize>> = Vec::with_capacity(self.batches_per_epoch);
+        let mut left = Vec::new();
         for group in &self.groups {
             let mut samples = group.clone();
             samples.shuffle(&mut rng);
-            samples.truncate(samples.len() / self.batch_size * self.batch_size);
+            let whole = samples.len() / self.batch_size * self.batch_size;
+            left.extend(samples.drain(whole..));
             if self.is_sorted {
                 for chunk in samples.chunks_mut(self.batch_size * SORTED_TOGETHER) {
-                    chunk.sort_by_key(|(_, tokens)| *tokens);
+                    chunk.sort_by_key(|(_, hint)| *hint);
                 }
             }
-            let batch = |batch: &[(usize, usize)]| batch.iter().map(|(index, _)| *index).collect();
-            batches.extend(samples.chunks(self.batch_size).map(batch));
+            batches.extend(samples.chunks(self.batch_size).map(numbers));
         }
+        left.shuffle(&mut rng);
+        batches.extend(left.chunks_exact(self.batch_size).map(numbers));
         if self.is_sorted {
             batches.shuffle(&mut rng);
         }
@@ -205,11 +209,14 @@ impl Order {
     }
 }
 
+fn numbers(samples: &[(usize, LengthHint)]) -> Vec<usize> {
+    samples.iter().map(|(index, _)| *index).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::LengthHint;
     use super::*;
 
     struct Numbers(usize);
@@ -290,6 +297,16 @@ mod tests {
         let batches = ids(0, 2, 6);
         assert_eq!(batches[..9].iter().collect::<BTreeSet<_>>().len(), 9);
         assert_ne!(batches[..9], batches[9..]);
+    }
+
+    /// Three of ten have a picture, which fills no micro-batch of four.
+    #[test]
+    fn grouping_leaves_no_kind_of_sample_out() {
+        let grouped = LoaderOptions { grouping: Grouping::Epoch, ..options(4) };
+        let seen: BTreeSet<String> = batches(10, &grouped, 2 * 20).concat().into_iter().collect();
+        assert_eq!(seen.len(), 10);
+        let epoch = batches(10, &grouped, 2).concat();
+        assert_eq!(epoch.iter().collect::<BTreeSet<_>>().len(), 8);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! them, drawn once and for all from the seed. Records that cannot be used are found when the mix is opened as
 //! far as that is possible without decoding pictures, counted, and left out up to a limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,11 @@ use super::record::{self, BadRecord, Record, Records};
 use super::{Dataset, LengthHint, TrainingSample};
 use crate::{Error, Result};
 
-/// Characters of text to a token, roughly, over six languages.
-const CHARACTERS_PER_TOKEN: usize = 3;
+/// Bytes of text to a token, roughly, over six languages.
+const BYTES_PER_TOKEN: usize = 3;
+
+/// Visits of an epoch that a number has room for.
+const MOST_VISITS: f64 = u32::MAX as f64;
 
 /// A LLaVA file, `.json` or `.jsonl`, with its folder of pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +77,7 @@ impl Mix {
     ///
     /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read; [`Error::BadRecords`] when more than
     /// `max_bad_records` cannot be used; [`Error::Setting`] for a weight that is no positive number, and when
-    /// nothing is left to learn from.
+    /// nothing is left to learn from, in all or of one source.
     pub fn open(
         sources: &[Source],
         preparation: Preparation,
@@ -88,6 +91,15 @@ impl Mix {
                 found: bad.len(),
                 allowed: max_bad_records,
                 examples: bad.iter().take(5).map(ToString::to_string).collect(),
+            });
+        }
+        let names: BTreeSet<&str> = parts.iter().map(|part| part.source.name.as_str()).collect();
+        if names.len() < parts.len() {
+            let found = parts.iter().map(|part| part.source.name.clone()).collect::<Vec<_>>().join(", ");
+            return Err(Error::Setting {
+                key: "data.source.name",
+                expected: "different names".into(),
+                found,
             });
         }
         let mut visits = Vec::new();
@@ -157,15 +169,18 @@ impl Part {
     }
 
     fn check(&self) -> Result<()> {
-        let weight = self.source.weight;
-        if weight.is_finite() && weight > 0.0 {
-            return Ok(());
+        let Source { weight, name, .. } = &self.source;
+        let visits = (weight * self.records.len() as f64).round();
+        let refuse = |expected: &str| {
+            let found = format!("{weight} for the {} records of {name}", self.records.len());
+            Err(Error::Setting { key: "data.source.weight", expected: expected.into(), found })
+        };
+        match () {
+            () if !weight.is_finite() || *weight <= 0.0 => refuse("a number above 0"),
+            () if visits > MOST_VISITS => refuse("at most four billion visits an epoch"),
+            () if visits < 1.0 && !self.records.is_empty() => refuse("at least one visit an epoch"),
+            () => Ok(()),
         }
-        Err(Error::Setting {
-            key: "data.source.weight",
-            expected: "a number above 0".into(),
-            found: format!("{weight} for {}", self.source.name),
-        })
     }
 
     /// Records of an epoch: all of them as often as the weight's whole part, and a share for its fraction.
@@ -182,13 +197,20 @@ impl Part {
 
     /// What decides which sample has which number.
     fn fingerprint(&self, hash: &mut Sha256) {
-        hash.update(self.source.name.as_bytes());
-        hash.update(self.source.weight.to_le_bytes());
+        // With their lengths, so that no two data sets run together into the same bytes.
+        let mut text = |text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        text(&self.source.name);
+        text(&self.source.weight.to_string());
         for (number, record) in &self.records {
-            hash.update(number.to_le_bytes());
-            hash.update(record.id.as_bytes());
+            text(&number.to_string());
+            text(&record.id);
+            record.images.iter().for_each(|image| text(image));
             for turn in &record.conversations {
-                hash.update(turn.value.as_bytes());
+                text(&format!("{:?}", turn.from));
+                text(&turn.value);
             }
         }
     }
@@ -232,8 +254,8 @@ impl Dataset for Mix {
     fn length_hint(&self, index: usize) -> LengthHint {
         let (part, record) = self.visits[index];
         let (_, record) = &self.parts[part as usize].records[record as usize];
-        let characters: usize = record.conversations.iter().map(|turn| turn.value.len()).sum();
-        LengthHint { pictures: record.images.len(), tokens: characters / CHARACTERS_PER_TOKEN }
+        let bytes: usize = record.conversations.iter().map(|turn| turn.value.len()).sum();
+        LengthHint { pictures: record.images.len(), tokens: bytes / BYTES_PER_TOKEN }
     }
 
     fn fingerprint(&self) -> String {
@@ -333,6 +355,24 @@ mod tests {
         assert_ne!(one, fingerprint(std::slice::from_ref(&first), 2));
         assert_ne!(one, fingerprint(&[Source { weight: 0.5, ..first.clone() }], 1));
         assert_ne!(one, fingerprint(&[source(folder.path(), "a", 4, "wide.png")], 1));
+        assert_ne!(one, fingerprint(&[source(folder.path(), "a", 3, "tall.png")], 1));
+    }
+
+    #[test]
+    fn weights_that_visit_nothing_or_too_much_are_refused_and_so_are_equal_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = source(folder.path(), "a", 2, "wide.png");
+        let refused = |sources: &[Source]| Mix::open(sources, preparation(), 0, 1).unwrap_err().to_string();
+        for (weight, expected) in [
+            (0.1, "at least one visit an epoch, found 0.1 for the 2 records of a"),
+            (1e12, "at most four billion visits"),
+            (-1.0, "a number above 0"),
+            (f64::NAN, "a number above 0"),
+        ] {
+            let said = refused(&[Source { weight, ..first.clone() }]);
+            assert!(said.contains(expected), "{said}");
+        }
+        assert!(refused(&[first.clone(), first]).contains("different names, found a, a"));
     }
 
     #[test]

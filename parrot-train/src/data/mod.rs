@@ -98,7 +98,7 @@ pub trait Dataset: Send + Sync {
 pub struct LengthHint {
     /// Its pictures.
     pub pictures: usize,
-    /// Tokens of its text.
+    /// Tokens of its text, about.
     pub tokens: usize,
 }
 

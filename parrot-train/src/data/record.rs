@@ -141,7 +141,11 @@ pub struct Records {
 ///
 /// [`Error::Io`] when the file cannot be read, [`Error::Data`] when it is no list of records at all.
 pub fn read(file: &Path, source: &str) -> Result<Records> {
-    let reader = BufReader::new(File::open(file).map_err(Error::io("read", file))?);
+    let mut reader = BufReader::new(File::open(file).map_err(Error::io("read", file))?);
+    // Windows' editors begin a file with a byte-order mark.
+    if reader.fill_buf().map_err(Error::io("read", file))?.starts_with(b"\xEF\xBB\xBF") {
+        reader.consume(3);
+    }
     let mut list = Reader { source: source.into(), records: Records::default() };
     if file.extension().is_some_and(|extension| extension == "jsonl") {
         for (index, line) in reader.lines().enumerate() {
@@ -176,7 +180,12 @@ struct Reader {
 impl Reader {
     fn add(&mut self, number: usize, value: serde_json::Result<Value>) {
         let id = value.as_ref().map(id_of).unwrap_or_default();
-        match value.and_then(Record::deserialize) {
+        let value = match value {
+            Ok(value) => value,
+            // The parser counts lines from the record's own beginning.
+            Err(error) => return self.reject(number, id, format!("no JSON, column {}", error.column())),
+        };
+        match Record::deserialize(value) {
             Ok(record) => self.records.good.push((number, record)),
             Err(error) => self.reject(number, id, error.to_string()),
         }
@@ -214,12 +223,14 @@ fn id_of(value: &Value) -> String {
 
 fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "`id` should be a text or a number")]
     enum Id {
+        None(()),
         String(String),
         Number(serde_json::Number),
     }
     Ok(match Id::deserialize(deserializer)? {
+        Id::None(()) => String::new(),
         Id::String(id) => id,
         Id::Number(id) => id.to_string(),
     })
@@ -273,6 +284,7 @@ mod tests {
         let list = good.replace(r#""a.png""#, r#"["a.png", "b.png"]"#);
         let lines = [good.as_str(), "", "{ broken", &unknown, r#"{"id": "x"}"#, &list].join("\n");
         let elements = format!("[{good}, 5, {unknown}, {{\"id\": \"x\"}}, {list}]");
+        let lines = format!("\u{FEFF}{lines}");
         for (name, text, numbers) in
             [("d.jsonl", lines, [1, 3, 4, 5, 6]), ("d.json", elements, [1, 2, 3, 4, 5])]
         {

@@ -44,7 +44,7 @@ pub struct SourceSurvey {
     pub sampled: usize,
     /// Of those, how many could not be made into a sample.
     pub unusable: Vec<BadRecord>,
-    /// Tokens of a sample, pictures counted, and of those the learnt ones.
+    /// Tokens of a sample, pictures counted.
     pub tokens: Option<Lengths>,
     /// Samples that a stage would cut off.
     pub too_long: usize,
@@ -79,8 +79,12 @@ pub fn survey(mix: &Mix, samples: usize, tokens_per_picture: usize, max_length: 
             ..SourceSurvey::default()
         };
         for bad in &part.bad {
-            // A missing picture's name would make each a reason of its own.
-            let reason = if bad.reason.starts_with("no picture ") { "missing picture" } else { &bad.reason };
+            // Names and places would make each a reason of its own.
+            let reason = match bad.reason.as_str() {
+                reason if reason.starts_with("no picture ") => "missing picture",
+                reason if reason.starts_with("no JSON") => "no JSON",
+                reason => reason,
+            };
             *survey.bad.entry(reason.into()).or_default() += 1;
         }
         for record in records {

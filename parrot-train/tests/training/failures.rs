@@ -171,6 +171,21 @@ fn a_sample_that_cannot_be_made_ends_the_run() {
     assert_eq!(error.to_string(), "sample cat: its picture is gone");
 }
 
+/// A step of one sample, which is bad: within the limit it moves nothing, and the run goes on.
+#[test]
+fn a_step_without_any_sample_is_passed_over_within_the_limit() {
+    let stage = Stage { micro_batch_size: 1, accumulation: 1, workers: 1, max_skipped: 1, ..stage() };
+    let run = TestRun::new();
+    let gone = || Err(Error::Sample { id: "cat".into(), reason: "its picture is gone".into() });
+    let mut steps = Vec::new();
+    run.train_with(&stage, FifthCall { calls: AtomicUsize::new(0), sample: gone }, |step, _| {
+        steps.push(step)
+    })
+    .unwrap();
+    assert_eq!(steps, [1, 2, 3, 4, 6, 7, 8]);
+    assert!(run.step(8).exists());
+}
+
 #[test]
 fn a_sample_that_does_not_fit_the_model_ends_the_run() {
     let error =
