@@ -26,6 +26,8 @@ enum Command {
     Plan(cli::plan::Arguments),
     /// Look through a recipe's data: records, languages, lengths, pictures
     CheckData(cli::check_data::Arguments),
+    /// Time the steps of a stage on this machine
+    Bench(cli::bench::Arguments),
     /// Compare gradients, training steps and data records with recorded ones, case by case
     Verify(cli::verify::Arguments),
 }
@@ -35,6 +37,7 @@ Examples:
   parrot-train plan parrot-train/recipes/parrot-7b-stage1.toml
   parrot-train check-data my-stage2.toml --set data.root=/data
   parrot-train run my-stage2.toml --device cuda:0 --set train.learning_rate=1e-5
+  parrot-train bench --stage 2 --device cpu
   parrot-train verify assets/golden --kind gradients --json
 
 Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
@@ -56,6 +59,7 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Run(arguments) => cli::run::command(&arguments),
         Command::Plan(arguments) => cli::plan::command(&arguments),
         Command::CheckData(arguments) => cli::check_data::command(&arguments),
+        Command::Bench(arguments) => cli::bench::command(&arguments),
         Command::Verify(arguments) => cli::verify::command(&arguments),
     }
 }

@@ -275,6 +275,28 @@ fn bad_records_are_left_out_and_listed_up_to_a_limit() {
 }
 
 #[test]
+fn bench_measures_a_step() {
+    let mut process = Command::cargo_bin("parrot-train").unwrap();
+    process.args([
+        "bench",
+        "--device",
+        "cpu",
+        "--steps",
+        "1",
+        "--micro-batches",
+        "1",
+        "--json",
+        "--tokens",
+        "8",
+    ]);
+    let output = process.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let measured: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(measured["samples_per_step"], 8);
+    assert!(measured["flop_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn the_papers_recipes_are_planned_without_their_data() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let plan = |name: &str| {

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod bench;
 pub(crate) mod check_data;
 pub(crate) mod plan;
 pub(crate) mod run;

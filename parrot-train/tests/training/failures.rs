@@ -179,7 +179,7 @@ fn a_step_without_any_sample_is_passed_over_within_the_limit() {
     let gone = || Err(Error::Sample { id: "cat".into(), reason: "its picture is gone".into() });
     let mut steps = Vec::new();
     run.train_with(&stage, FifthCall { calls: AtomicUsize::new(0), sample: gone }, |step, _| {
-        steps.push(step)
+        steps.push(step);
     })
     .unwrap();
     assert_eq!(steps, [1, 2, 3, 4, 6, 7, 8]);

@@ -1,0 +1,172 @@
+//! `parrot-train bench`: how fast a stage of training is on a device, beside what the device can do at best.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use parrot_model::device;
+use parrot_model::parrot::Parrot;
+use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
+use parrot_model::vision::preprocess::Pixels;
+use parrot_train::data::TrainingSample;
+use parrot_train::flops::{Cost, Load, measured_matmul_rate};
+use parrot_train::optim::Optimizer;
+use parrot_train::recipe::Size;
+use parrot_train::step::{Learner, MicroBatch};
+use parrot_train::trainer::Stage;
+use serde::Serialize;
+
+use super::write_out;
+
+/// What `parrot-train bench` takes on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    /// Shapes to train, weights at random: parrot-mini, parrot-7b or parrot-14b
+    #[arg(long, default_value = "parrot-mini", value_parser = parse_size)]
+    model: Size,
+    /// The paper's stage: 1 trains the projector, 2 projector, experts and decoder
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    stage: u8,
+    /// Where to train: auto, cpu, cuda:0, vulkan:discrete:0, …
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Micro-batches of a step
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    micro_batches: usize,
+    /// Samples of a micro-batch, each a picture and its text
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
+    micro_batch_size: usize,
+    /// Tokens of text of a sample, half of them learnt
+    #[arg(long, value_name = "N", default_value_t = 96, value_parser = at_least_one)]
+    tokens: usize,
+    /// Micro-batches computed at the same time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threads: usize,
+    /// Steps to time, after two to warm up
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
+    steps: usize,
+    /// Compute the decoder's layers again in the backward pass
+    #[arg(long)]
+    activation_checkpointing: bool,
+    /// Print the numbers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    device: String,
+    stage: u8,
+    samples_per_step: usize,
+    /// Median.
+    seconds_per_step: f64,
+    fastest_seconds: f64,
+    slowest_seconds: f64,
+    samples_per_second: f64,
+    tokens_per_second: f64,
+    flop_per_second: f64,
+    matmul_flop_per_second: f64,
+}
+
+/// Times steps and prints what they achieve.
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let choice = device::choose(&arguments.device)?;
+    let device = choice.device.clone().autodiff();
+    let (config, vision) = arguments.model.configs();
+    let mut stage = if arguments.stage == 1 { Stage::stage1(1) } else { Stage::stage2(1) };
+    stage.activation_checkpointing = arguments.activation_checkpointing;
+
+    let mut model = Parrot::init(&config, &vision, &device)?;
+    model.use_moe = arguments.stage == 2;
+    let cost = Cost::of(
+        &stage,
+        &parrot_model::config::ParrotConfig { use_moe: model.use_moe, ..config.clone() },
+        &vision,
+    )?;
+    let optimizer = Optimizer::new(stage.optimizer);
+    let mut learner = Learner::new(model, &stage.trainable, optimizer, None, stage.max_grad_norm);
+    learner.threads = arguments.threads;
+    learner.activation_checkpointing = arguments.activation_checkpointing;
+    let sample = |number: usize| sample(number, arguments.tokens, config.vocab_size, vision.image_size);
+    let micro_batches: Vec<MicroBatch> = (0..arguments.micro_batches)
+        .map(|batch| {
+            (0..arguments.micro_batch_size)
+                .map(|at| sample(batch * arguments.micro_batch_size + at))
+                .collect()
+        })
+        .map(|samples| MicroBatch::collate(samples, &device))
+        .collect();
+
+    let mut seconds = Vec::with_capacity(arguments.steps);
+    let mut load = Load { samples: 0, tokens: 0, pictures: 0 };
+    for step in 0..arguments.steps + 2 {
+        let started = Instant::now();
+        // Small enough to train nothing away; a step waits for the device, which has its loss to tell.
+        let report = learner.step(&micro_batches, 1e-6, step + 1)?;
+        load = Load { samples: report.samples, tokens: report.tokens, pictures: report.pictures };
+        if step >= 2 {
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds[seconds.len() / 2];
+    let measured = Measured {
+        device: choice.name,
+        stage: arguments.stage,
+        samples_per_step: load.samples,
+        seconds_per_step: median,
+        fastest_seconds: seconds[0],
+        slowest_seconds: seconds[seconds.len() - 1],
+        samples_per_second: load.samples as f64 / median,
+        tokens_per_second: load.tokens as f64 / median,
+        flop_per_second: cost.step(load) / median,
+        matmul_flop_per_second: measured_matmul_rate(&device, burn::tensor::FloatDType::F32),
+    };
+    match arguments.json {
+        true => write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?,
+        false => write_out(&text(&measured))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(it: &Measured) -> String {
+    let share = 100.0 * it.flop_per_second / it.matmul_flop_per_second;
+    format!(
+        "stage {} on {}: {} samples a step in {:.3} s ({:.3} to {:.3})\n{:.1} samples/s, {:.0} tokens/s\n{:.1} GFLOP/s, \
+         {share:.0} % of the device's matrix products at {:.1} GFLOP/s\n",
+        it.stage,
+        it.device,
+        it.samples_per_step,
+        it.seconds_per_step,
+        it.fastest_seconds,
+        it.slowest_seconds,
+        it.samples_per_second,
+        it.tokens_per_second,
+        it.flop_per_second / 1e9,
+        it.matmul_flop_per_second / 1e9,
+    )
+}
+
+/// A picture and text that mean nothing, and are the same at every call.
+fn sample(number: usize, tokens: usize, vocab: usize, size: usize) -> TrainingSample {
+    let mut input_ids: Vec<i64> =
+        (0..tokens).map(|at| ((number * 7919 + at * 104_729) % (vocab - 8)) as i64).collect();
+    let mut labels = input_ids.clone();
+    labels[..tokens / 2].fill(IGNORE_INDEX);
+    input_ids.insert(0, IMAGE_TOKEN_INDEX);
+    labels.insert(0, IGNORE_INDEX);
+    let data = (0..3 * size * size).map(|at| ((at * 31 + number) % 255) as f32 / 127.0 - 1.0).collect();
+    TrainingSample { id: format!("#{number}"), input_ids, labels, pixels: vec![Pixels { data, size }] }
+}
+
+fn parse_size(name: &str) -> Result<Size, String> {
+    [("parrot-mini", Size::ParrotMini), ("parrot-7b", Size::Parrot7b), ("parrot-14b", Size::Parrot14b)]
+        .into_iter()
+        .find_map(|(known, size)| (known == name).then_some(size))
+        .ok_or_else(|| "expected parrot-mini, parrot-7b or parrot-14b".into())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "should be a number from 1 up".into())
+}
