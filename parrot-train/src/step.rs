@@ -138,7 +138,7 @@ pub struct Learner {
     /// What counts alike in a step's loss.
     pub loss_normalisation: LossNormalisation,
     /// Whether only each decoder layer's input is kept for the backward pass:
-    /// [`activation_checkpointing`](crate::activation_checkpointing).
+    /// [`crate::activation_checkpointing`].
     pub activation_checkpointing: bool,
     /// Micro-batches computed at the same time, each on a thread of its own. More than one pays on the CPU,
     /// whose elementwise operations use one core; the result is the same.
