@@ -14,6 +14,10 @@
 //!   [micro-batches](step::MicroBatch) in, a [report](step::StepReport) out.
 //! - An [`Optimizer`](optim::Optimizer) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped
 //!   by the [global norm](optim::GradientNorm).
+//! - A [`Recipe`](recipe::Recipe) is a stage with its model and its data in a TOML file, which the command
+//!   `parrot-train run` follows; [`metrics`] are what it shows and leaves behind.
+//! - [`activation_checkpointing`], [`lora`] and [Adafactor](optim::adafactor) save memory; several processes train
+//!   together over MPI in [`distributed`]; [`flops`] says what a step costs.
 //!
 //! A [checkpoint] holds the model in the Hugging Face layout: any of them can be run or trained further.
 //! [`verify`] compares losses, gradients and trained weights with those that the reference implementation
