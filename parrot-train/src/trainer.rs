@@ -1,7 +1,7 @@
 //! A stage of training from its first step, or from where it stopped, to its last.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -212,20 +212,7 @@ impl Stage {
             }
             let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < self.steps;
             if interrupted || state.step.is_multiple_of(self.save_every) || state.step == self.steps {
-                let owners = learner.owners(world).clone();
-                let optimizer = shard::gather(world, &owners, &learner.optimizer, &device.clone().inner());
-                if let (Some(folder), Some(optimizer)) = (&folder, optimizer) {
-                    let model = learner.model();
-                    saved = Some(checkpoint::save(
-                        folder,
-                        model,
-                        &optimizer,
-                        run.description,
-                        &state,
-                        self.keep,
-                    )?);
-                }
-                world.barrier();
+                saved = self.save(world, folder.as_ref(), &mut learner, run.description, &state)?.or(saved);
             }
             if interrupted {
                 let model = learner.into_model().materialize();
@@ -234,6 +221,29 @@ impl Stage {
         }
         let model = learner.into_model().materialize();
         Ok(Outcome { model, steps: self.steps, interrupted: false })
+    }
+
+    /// Writes a checkpoint: all processes bring their share of the optimizer, the one with the folder writes.
+    fn save(
+        &self,
+        world: &World,
+        folder: Option<&RunFolder>,
+        learner: &mut Learner,
+        description: &ModelDescription,
+        state: &TrainState,
+    ) -> Result<Option<PathBuf>> {
+        let owners = learner.owners(world).clone();
+        let device = device_of(learner.model()).inner();
+        let optimizer = shard::gather(world, &owners, &learner.optimizer, &device);
+        let saved = match (folder, optimizer) {
+            (Some(folder), Some(optimizer)) => {
+                let model = learner.model();
+                Some(checkpoint::save(folder, model, &optimizer, description, state, self.keep)?)
+            }
+            _ => None,
+        };
+        world.barrier();
+        Ok(saved)
     }
 
     fn looks_at_router(&self, step: usize) -> bool {
