@@ -75,6 +75,7 @@ mod error;
 mod linear;
 mod quirks;
 
+pub mod allocator;
 pub mod checkpoint;
 pub mod config;
 pub mod device;

@@ -3,15 +3,19 @@
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 
+/// The standard deviation of fresh weights in CLIP and in the reference's own parts; a decoder's is in its
+/// configuration.
+pub(crate) const INITIALIZER_RANGE: f64 = 0.02;
+
 /// A linear layer stored as `[out, in]`, the checkpoint's own layout: loading and saving transpose nothing,
 /// and the rows that a single token's product reads are contiguous.
 ///
 /// Burn's `LinearLayout::Col` is the same but for waiting on the device twice per weight, which in training
 /// would be twice per weight and step.
 ///
-/// Fresh weights are normal with the σ = 0.02 of Qwen2 and CLIP, fresh biases zero.
-pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, device: &Device) -> Linear {
-    let normal = Initializer::Normal { mean: 0.0, std: 0.02 };
+/// Fresh weights are normal with this standard deviation, fresh biases zero.
+pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, device: &Device) -> Linear {
+    let normal = Initializer::Normal { mean: 0.0, std };
     Linear {
         weight: normal
             .init([d_output, d_input], device)

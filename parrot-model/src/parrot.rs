@@ -28,6 +28,9 @@ pub struct Parrot {
     pub language_model: Qwen2,
     /// Whether visual tokens go through the mixture; off, they are the projected features (the paper's stage 1).
     pub use_moe: bool,
+    /// Token ids that the router reads in the place of every question. `None`, as in the paper: the question
+    /// itself. Our own addition, to measure what routing by the question is worth; no checkpoint holds it.
+    pub routing_text: Option<Vec<i64>>,
 }
 
 /// What pictures contribute, whatever the question: compute once, ask often.
@@ -112,6 +115,7 @@ impl Parrot {
             moe_model: config.moe_hidden_size.map(|_| TextGuidedMoe::init(config, device)),
             language_model: Qwen2::init(config, device),
             use_moe: config.use_moe,
+            routing_text: None,
         })
     }
 
@@ -157,7 +161,7 @@ impl Parrot {
         options: PrepareOptions,
     ) -> Result<Prepared> {
         let picture_tokens = pictures.map_or(0, |pictures| pictures.image_features.dims()[1]);
-        let layout = Layout::new(samples, picture_tokens, options)?;
+        let layout = Layout::new(samples, picture_tokens, options, self.routing_text.as_deref())?;
         self.check_text(&layout.text_ids)?;
         let device = self.language_model.embed_tokens.weight.val().device();
         let index = |ids: &[i64]| {
@@ -309,13 +313,25 @@ enum Source {
 }
 
 impl Layout {
-    fn new(samples: &[Sample], picture_tokens: usize, options: PrepareOptions) -> Result<Self> {
+    fn new(
+        samples: &[Sample],
+        picture_tokens: usize,
+        options: PrepareOptions,
+        routing_text: Option<&[i64]>,
+    ) -> Result<Self> {
         assert!(!samples.is_empty(), "a batch needs at least one sample");
         let mut text_ids = Vec::new();
         let mut routed = Vec::new();
         let mut sequences = Vec::with_capacity(samples.len());
         for sample in samples {
             sequences.push(expand(sample, picture_tokens, options, &mut text_ids, &mut routed)?);
+        }
+        if let Some(text) = routing_text {
+            let first = text_ids.len() as i64;
+            text_ids.extend(text);
+            for picture in &mut routed {
+                picture.text = (first..text_ids.len() as i64).collect();
+            }
         }
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let seq = lengths.iter().copied().max().unwrap_or(0);

@@ -31,7 +31,7 @@ fn fixture() -> Fixture {
         moe_hidden_size: Some(32),
         moe_intermediate_size: Some(24),
         // Large weights, so that attention and routing are far from uniform.
-        initializer_range: 0.5,
+        initializer_range: 0.2,
         ..ParrotConfig::parrot_mini()
     };
     let vision = VisionConfig {
@@ -145,6 +145,39 @@ fn every_picture_is_routed_by_its_own_prompt() {
     let alone = fixture.prepare(&[sample(&[IMAGE, 9, 10, IMAGE, 11], &[2, 1])], PaddingSide::Right);
     let alone = alone.routing.unwrap().routing_weights;
     assert_close(alone, Tensor::cat(vec![weights(2), weights(1)], 0));
+}
+
+#[test]
+fn a_routing_text_stands_in_for_every_question() {
+    let mut fixture = fixture();
+    let asked = fixture.prepare(&samples(), PaddingSide::Right);
+    fixture.parrot.routing_text = Some(vec![1, 2, 3, 4, 5]);
+    let steered = fixture.prepare(&samples(), PaddingSide::Right);
+    // The first sample asks just that of picture 0.
+    let first =
+        |prepared: &Prepared| prepared.routing.as_ref().unwrap().routing_weights.clone().slice(s![0..1, ..]);
+    assert_close(first(&steered), first(&asked));
+    // Picture 1 stands in two prompts, which no longer make a difference.
+    let weights = steered.routing.unwrap().routing_weights;
+    assert_close(weights.clone().slice(s![1..2, ..]), weights.slice(s![3..4, ..]));
+    assert_eq!(steered.lengths, asked.lengths);
+}
+
+#[test]
+fn mimetic_attention_looks_for_its_own_kind() {
+    let Fixture { parrot, .. } = fixture();
+    let plain = parrot.language_model;
+    let mimetic = plain.clone().with_mimetic_attention();
+    // Far apart, so that causal attention of one layer has to choose: token 7 comes twice.
+    let ids = Tensor::<1, Int>::from_data([7, 20, 31, 42, 53, 7], &Device::default());
+    let share = |model: &parrot_model::language::Qwen2| {
+        let embeddings = model.embed(ids.clone());
+        let hidden = model.forward(embeddings.unsqueeze(), None, None, None);
+        let logits = model.logits(hidden).slice(s![0, 5..6, ..]).flatten::<1>(0, 2);
+        let probabilities = burn::tensor::activation::softmax(logits, 0);
+        probabilities.slice(s![7..8]).into_scalar::<f32>()
+    };
+    assert!(share(&mimetic) > share(&plain), "{} {}", share(&mimetic), share(&plain));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use parrot_model::allocator::keep_freed_memory;
 use tracing_subscriber::EnvFilter;
 
 mod cli;
@@ -43,6 +44,7 @@ Examples:
 Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match command(Cli::parse().command) {

@@ -3,6 +3,7 @@
 use crate::{
     catalogue::Catalogue,
     language::Language,
+    random::Random,
     scene::{Corner, Scene},
     wording::{Wording, fill},
 };
@@ -20,4 +21,38 @@ pub fn describe(scene: &Scene, catalogue: &Catalogue, language: Language) -> Str
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What a grid shows thing by thing and in any order, each with what a question about it could ask for: `cat on red,
+/// right: dog, above: fish`, and only how often where it is shown several times: `cat: 3`.
+///
+/// A caption in reading order can be told by looking at one corner after the other. Here every word after a name is
+/// an answer about the named thing, wherever it stands.
+pub fn relate(scene: &Scene, catalogue: &Catalogue, language: Language, random: &mut Random) -> String {
+    let wording = Wording::of(language);
+    let name = |concept: usize| catalogue.name(concept, language);
+    let mut things: Vec<(usize, usize)> =
+        scene.objects().map(|(place, object)| (place, object.concept)).collect();
+    random.shuffle(&mut things);
+    let mut told = Vec::new();
+    let mut lines = Vec::new();
+    for (place, concept) in things {
+        if told.contains(&concept) {
+            continue;
+        }
+        told.push(concept);
+        let count = scene.count(concept);
+        if count > 1 {
+            lines.push(fill(wording.labelled, &[name(concept), &count.to_string()]));
+            continue;
+        }
+        let mut line = fill(wording.caption, &[name(concept), scene.tiles[place].colour.name(language)]);
+        for (phrase, neighbour) in
+            [(wording.and_right, scene.right_of(place)), (wording.and_above, scene.above(place))]
+        {
+            line += &neighbour.map(|neighbour| fill(phrase, &[name(neighbour)])).unwrap_or_default();
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
 }

@@ -8,12 +8,14 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 5] = [
+const STAGES: [(&str, &str); 7] = [
     ("tower", "tower: what each patch is part of"),
     ("language", "language: questions about pictures told in words"),
+    ("alignment", "alignment: words for what each patch shows"),
     ("stage1", "stage 1: projector; captions"),
     ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
     ("stage2", "stage 2: the same; conversations"),
+    ("stage2-closing", "stage 2: the same; conversations and captions"),
 ];
 
 /// A line of a stage's curve.
@@ -23,17 +25,21 @@ struct Point {
     loss: f64,
 }
 
-/// Draws what [`train`](crate::train) has logged under `run`.
+/// Draws what [`train`](crate::train) has logged under `run`. A stage without a log, such as a tower that was brought
+/// along, has no panel.
 ///
 /// # Errors
 ///
-/// When a stage has no log, a log cannot be read, or the picture cannot be written.
+/// When no stage has a log, a log cannot be read, or the picture cannot be written.
 pub fn draw(run: &Path, out: &Path) -> Result<()> {
-    let curves = STAGES.map(|(stage, _)| read(&run.join(format!("{stage}.jsonl"))));
-    let curves = curves.into_iter().collect::<Result<Vec<_>>>()?;
-    let root = SVGBackend::new(out, (1000, 900)).into_drawing_area();
+    let logs = STAGES.map(|(stage, title)| (run.join(format!("{stage}.jsonl")), title));
+    let logs: Vec<_> = logs.into_iter().filter(|(log, _)| log.exists()).collect();
+    ensure!(!logs.is_empty(), "no stage has a log in {}", run.display());
+    let rows = logs.len().div_ceil(2);
+    let root = SVGBackend::new(out, (1000, 300 * rows as u32)).into_drawing_area();
     root.fill(&WHITE).with_context(|| format!("cannot write {}", out.display()))?;
-    for ((panel, points), (_, title)) in root.split_evenly((3, 2)).iter().zip(curves).zip(STAGES) {
+    for (panel, (log, title)) in root.split_evenly((rows, 2)).iter().zip(logs) {
+        let points = read(&log)?;
         let lowest = points.iter().map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min);
         let highest = points.iter().map(|(_, loss)| *loss).fold(0.0, f64::max);
         let last = points.last().map_or(1.0, |(step, _)| *step);

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
+use parrot_infer::eval::choice_ending;
 
 use crate::{
     caption,
@@ -19,6 +20,7 @@ use crate::{
     random::Random,
     scene::{Scene, Variation},
     sprite::Sprites,
+    wording::Wording,
 };
 
 /// Streams of random numbers: what is drawn for one purpose says nothing about another.
@@ -27,6 +29,7 @@ mod stream {
     pub(super) const CAPTION: u64 = 2;
     pub(super) const TEXT: u64 = 3;
     pub(super) const EVALUATION: u64 = 4;
+    pub(super) const RELATIONS: u64 = 5;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.
@@ -81,6 +84,8 @@ pub struct CaptionSample {
     pub scene: Scene,
     /// The language of the caption.
     pub language: Language,
+    /// What asks for the caption.
+    pub request: &'static str,
     /// `cat on red`, or for a grid one line per thing: `top left: cat on red`.
     pub caption: String,
 }
@@ -194,7 +199,21 @@ impl Dataset {
         let language = self.language(&mut random);
         let (scene, _) = self.training_scene(&mut random);
         let caption = self.describe(&scene, language);
-        CaptionSample { scene, language, caption }
+        CaptionSample { scene, language, request: Wording::of(language).describe, caption }
+    }
+
+    /// Sample `index` of the other kind of caption: thing by thing, with what is around it.
+    pub fn relations(&self, index: u64) -> CaptionSample {
+        let mut random = Random::new(self.config.seed, stream::RELATIONS, index);
+        let language = self.language(&mut random);
+        let scene = loop {
+            let (scene, _) = self.training_scene(&mut random);
+            if scene.is_grid() {
+                break scene;
+            }
+        };
+        let caption = caption::relate(&scene, &self.catalogue, language, &mut random);
+        CaptionSample { scene, language, request: Wording::of(language).relate, caption }
     }
 
     /// Text sample `index`: a picture told in words and a conversation.
@@ -366,7 +385,16 @@ impl Dataset {
         }
         let turns = queries.iter().map(|query| {
             let form = if random.chance(self.config.choice_share) { Form::Choice } else { Form::Open };
-            query.turn(&self.catalogue, language, form, random.below(12))
+            let mut turn = query.turn(&self.catalogue, language, form, random.below(12));
+            if form == Form::Choice {
+                // Half of them bare, the others as MMMB asks in the question's language or in English.
+                turn.ending = match random.below(4) {
+                    0 => Some(choice_ending(Some(language))),
+                    1 => Some(choice_ending(None)),
+                    _ => None,
+                };
+            }
+            turn
         });
         turns.collect()
     }

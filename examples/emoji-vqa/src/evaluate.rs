@@ -124,7 +124,7 @@ impl Evaluation {
             let text = answer.text.trim();
             let unseen = item.scene.style == Style::Twemoji;
             let key = Key { task: item.query.task, language, form, unseen };
-            scores.entry(key).or_default().add(text == turn.answer());
+            scores.entry(key).or_default().add(text == turn.text);
             if form == Form::Open && !pictures.is_empty() {
                 self.wrong_language
                     .entry(language)
@@ -279,10 +279,10 @@ fn name(task: Task) -> &'static str {
 }
 
 /// The words that answers are made of, by language.
-struct Words(BTreeMap<Language, BTreeSet<String>>);
+pub(crate) struct Words(BTreeMap<Language, BTreeSet<String>>);
 
 impl Words {
-    fn new(catalogue: &Catalogue) -> Self {
+    pub(crate) fn new(catalogue: &Catalogue) -> Self {
         let words = |language: Language| {
             let names =
                 (0..catalogue.concepts.len()).map(|concept| catalogue.name(concept, language).to_string());
@@ -295,7 +295,7 @@ impl Words {
 
     /// Whether `text` is a word of another language and none of `language`; words that two languages share
     /// tell nothing.
-    fn in_another_language(&self, text: &str, language: Language) -> bool {
+    pub(crate) fn in_another_language(&self, text: &str, language: Language) -> bool {
         let is_word_of = |language: &Language| self.0[language].contains(text);
         !is_word_of(&language) && self.0.keys().any(is_word_of)
     }

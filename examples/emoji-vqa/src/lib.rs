@@ -16,7 +16,7 @@
 //! let sample = dataset.sample(0);
 //! let picture = dataset.render(&sample.scene, 72);
 //! for turn in &sample.turns {
-//!     println!("{} -> {}", turn.prompt(), turn.answer());
+//!     println!("{} -> {}", turn.prompt(), turn.text);
 //! }
 //! # Ok(())
 //! # }
@@ -29,6 +29,7 @@ pub mod colour;
 pub mod curves;
 pub mod dataset;
 pub mod evaluate;
+pub mod experiment;
 pub mod holdout;
 pub mod language;
 pub mod mini_mmmb;

@@ -13,10 +13,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use emoji_vqa::{
     dataset::{Dataset, DatasetConfig},
+    experiment::{self, Scale},
     preview::Preview,
     train::Plan,
 };
-use parrot_model::config::VisionConfig;
+use parrot_model::{allocator::keep_freed_memory, config::VisionConfig};
 use tracing_subscriber::EnvFilter;
 
 /// The data set of the default model: pictures of emoji, questions in six languages.
@@ -63,18 +64,24 @@ enum Command {
         /// Steps of each of the tower's two rounds, 64 pictures each.
         #[arg(long, default_value_t = 3500)]
         tower_steps: usize,
-        /// Steps of the decoder's pre-training, 32 conversations each.
-        #[arg(long, default_value_t = 800)]
+        /// Steps of the decoder's pre-training, 16 conversations each.
+        #[arg(long, default_value_t = 500)]
         language_steps: usize,
-        /// Steps of stage 1, 32 captions each.
+        /// Steps of the alignment of pictures and words, 64 pictures each.
+        #[arg(long, default_value_t = 800)]
+        alignment_steps: usize,
+        /// Steps of stage 1, 16 captions each.
         #[arg(long, default_value_t = 300)]
         projector_steps: usize,
-        /// Steps of stage 2's beginning, 32 captions each.
-        #[arg(long, default_value_t = 1800)]
+        /// Steps of stage 2's beginning, 16 captions each.
+        #[arg(long, default_value_t = 3000)]
         caption_steps: usize,
-        /// Steps of stage 2's end, 32 conversations or captions each.
-        #[arg(long, default_value_t = 3200)]
+        /// Steps of stage 2's end, 16 conversations or captions each.
+        #[arg(long, default_value_t = 6000)]
         instruction_steps: usize,
+        /// Steps after that, 16 conversations or captions each.
+        #[arg(long, default_value_t = 1500)]
+        closing_steps: usize,
         /// Micro-batches computed at the same time.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -122,6 +129,39 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// The paper's question in miniature: five ways of learning stage 2, several seeds each, measured per language.
+    Experiment {
+        /// The folder with emoji/ and parrot-mini/.
+        #[arg(long, default_value = "assets")]
+        assets: PathBuf,
+        /// Where the runs save; a call that was stopped goes on from there.
+        #[arg(long, default_value = "runs/experiment")]
+        run: PathBuf,
+        /// Where results and pictures go.
+        #[arg(long, default_value = "docs/experiment")]
+        out: PathBuf,
+        /// Seeds of each way.
+        #[arg(long, default_value_t = 3)]
+        seeds: u64,
+        /// Steps of the decoder's pre-training, done once.
+        #[arg(long, default_value_t = 500)]
+        language_steps: usize,
+        /// Steps of the alignment of pictures and words, done once.
+        #[arg(long, default_value_t = 800)]
+        alignment_steps: usize,
+        /// Steps of stage 1, 16 English captions each.
+        #[arg(long, default_value_t = 300)]
+        projector_steps: usize,
+        /// Steps of stage 2, 16 conversations or captions each.
+        #[arg(long, default_value_t = 1500)]
+        instruction_steps: usize,
+        /// Held-out scenes, each asked about in six languages.
+        #[arg(long, default_value_t = 400)]
+        scenes: usize,
+        /// Micro-batches computed at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
     /// Write mini-MMMB and mini-MMBench, for `parrot eval --data DIR`.
     MiniMmmb {
         /// What `build` has written.
@@ -161,6 +201,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     // A checkpoint that cannot be read and is passed over, say.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -173,6 +214,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Becomes true when the user presses Ctrl-C.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&stop);
+    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))?;
+    Ok(stop)
+}
+
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
@@ -183,9 +232,11 @@ fn run(command: Command) -> Result<()> {
             out,
             tower_steps,
             language_steps,
+            alignment_steps,
             projector_steps,
             caption_steps,
             instruction_steps,
+            closing_steps,
             threads,
             seed,
             all,
@@ -193,17 +244,38 @@ fn run(command: Command) -> Result<()> {
             let plan = Plan {
                 tower_steps,
                 language_steps,
+                alignment_steps,
                 projector_steps,
                 caption_steps,
                 instruction_steps,
+                closing_steps,
                 threads,
                 seed,
                 all_concepts: all,
             };
-            let stop = Arc::new(AtomicBool::new(false));
-            let handler = Arc::clone(&stop);
-            ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))?;
+            let stop = stop_on_ctrl_c()?;
             emoji_vqa::train::train(&plan, &assets, &run, &out, &stop)
+        }
+        Command::Experiment {
+            assets,
+            run,
+            out,
+            seeds,
+            language_steps,
+            alignment_steps,
+            projector_steps,
+            instruction_steps,
+            scenes,
+            threads,
+        } => {
+            let scale =
+                Scale { seeds, language_steps, alignment_steps, projector_steps, instruction_steps, scenes };
+            let stop = stop_on_ctrl_c()?;
+            if let Some(measured) = experiment::run(&scale, threads, &assets, &run, &stop)? {
+                experiment::report::write(&scale, &measured, &out)?;
+                print!("{}", experiment::report::markdown(&measured));
+            }
+            Ok(())
         }
         Command::Pictures { packages, assets, out } => {
             emoji_vqa::pictures::write_pictures(&packages, &assets, &out)

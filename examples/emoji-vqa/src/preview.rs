@@ -34,7 +34,7 @@ pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Previe
             println!("{index} {:?} {:?}", item.scene.style, item.query.task);
             for language in Language::ALL {
                 let turn = item.choice.get(language);
-                println!("  {}  {}", turn.prompt().replace('\n', "  "), turn.answer());
+                println!("  {}  {}", turn.prompt().replace('\n', "  "), turn.text);
             }
             pictures.push(dataset.render(&item.scene, preview.size));
         }
@@ -44,7 +44,7 @@ pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Previe
             println!("{index} {:?}", sample.scene.style);
             println!("  {}", dataset.describe(&sample.scene, sample.language).replace('\n', " | "));
             for turn in &sample.turns {
-                println!("  {}  -> {}", turn.prompt().replace('\n', "  "), turn.answer());
+                println!("  {}  -> {}", turn.prompt().replace('\n', "  "), turn.text);
             }
             pictures.push(dataset.render(&sample.scene, preview.size));
         }

@@ -48,9 +48,9 @@ impl Task {
 /// How the answer is to be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Form {
-    /// A letter: one of the listed options.
+    /// In the words of one of the listed options.
     Choice,
-    /// A word, in the language of the question.
+    /// In words, in the language of the question.
     Open,
 }
 
@@ -110,23 +110,23 @@ pub struct Turn {
     pub options: Vec<String>,
     /// The letter of the right option, when there are options.
     pub letter: Option<char>,
-    /// The right answer in words, in either form.
+    /// What follows the options, if anything, as in the prompts of MMMB.
+    pub ending: Option<&'static str>,
+    /// What the assistant says: the right answer in words, in either form.
     pub text: String,
 }
 
 impl Turn {
-    /// What the user says: the question, then one line per option, as in MMMB: `A. cat`.
+    /// What the user says: the question, then one line per option, as in MMMB: `A. cat`, and the ending.
     pub fn prompt(&self) -> String {
         let mut prompt = self.question.clone();
         for (letter, option) in ('A'..).zip(&self.options) {
             prompt += &format!("\n{letter}. {option}");
         }
+        if let Some(ending) = self.ending {
+            prompt += &format!("\n{ending}");
+        }
         prompt
-    }
-
-    /// What the assistant says: the letter, or the word when the answer is open.
-    pub fn answer(&self) -> String {
-        self.letter.map_or_else(|| self.text.clone(), String::from)
     }
 
     /// The same question with its options moved on by `by` places, for circular evaluation (MMBench).
@@ -192,7 +192,7 @@ impl Query {
             options.insert(place, text.clone());
             letter = Some(char::from(b'A' + place as u8));
         }
-        Turn { task: self.task, form, question, options, letter, text }
+        Turn { task: self.task, form, question, options, letter, ending: None, text }
     }
 
     fn new(task: Task, answer: Fact, composition: Option<Composition>) -> Self {

@@ -118,6 +118,16 @@ impl Scene {
         self.objects().filter(|(_, object)| object.concept == concept).count()
     }
 
+    /// The concept to the right of a place, in a grid.
+    pub fn right_of(&self, place: usize) -> Option<usize> {
+        self.concept_at(place + 1).filter(|_| self.is_grid() && place.is_multiple_of(2))
+    }
+
+    /// The concept above a place, in a grid.
+    pub fn above(&self, place: usize) -> Option<usize> {
+        self.concept_at(place.checked_sub(2)?).filter(|_| self.is_grid())
+    }
+
     /// The concept at a place of the grid.
     pub fn concept_at(&self, place: usize) -> Option<usize> {
         Some(self.tiles.get(place)?.object.as_ref()?.concept)

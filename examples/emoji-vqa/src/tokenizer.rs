@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use parrot_infer::eval::choice_ending;
 use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
@@ -39,13 +40,16 @@ const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 /// Qwen's split pattern.
 const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// How often a text counts, compared with one line of general text. Frames occur in every sample, so each of
-/// their words should become one token; a core name, which is one of many, few tokens.
+/// How often a text counts, compared with one line of general text.
+///
+/// The words that answers are made of outweigh everything, and are given without the space before them: so each is
+/// one token, and the same one as an answer, in quotation marks and behind a space, which stays a token of its own.
+/// To find the thing that a question names is then to find a token again. Frames occur in every sample and share
+/// what is left of the vocabulary.
 mod weight {
-    pub(super) const FRAME: usize = 1500;
-    pub(super) const WORD: usize = 400;
-    pub(super) const CORE_NAME: usize = 60;
-    pub(super) const NAME: usize = 4;
+    pub(super) const WORD: usize = 6000;
+    pub(super) const FRAME: usize = 60;
+    pub(super) const NAME: usize = 2;
     pub(super) const GENERAL: usize = 1;
 }
 
@@ -65,40 +69,38 @@ pub fn train(packages: &Path, assets: &Path, out: &Path) -> Result<()> {
 
 /// Texts and how often they count.
 fn corpus(packages: &Packages, catalogue: &Catalogue) -> Result<Vec<(String, usize)>> {
-    let names = packages.place_and_language_names()?;
+    let places = packages.place_and_language_names()?;
     let declaration = packages.declaration()?;
     let chat =
         ["system", "user", "assistant", "You are a helpful assistant.", "\nA. ", "\nB. ", "\nC. ", "\nD. "];
     let mut corpus: Vec<_> = chat.map(|text| (text.to_owned(), weight::FRAME)).into();
-    corpus.extend((1..=4).map(|number| (number.to_string(), weight::WORD)));
 
     for language in Language::ALL {
         let wording = Wording::of(language);
         // A frame without its name: the name must not grow together with the quotation marks.
         let pieces = |frame: &str| frame.split("{}").map(str::to_owned).collect::<Vec<_>>();
-        let frames = wording.frames().chain([wording.caption, wording.labelled]).flat_map(pieces);
+        let frames = wording.frames().chain([wording.describe, wording.relate, wording.caption]);
+        let frames = frames.chain([wording.labelled, wording.and_right, wording.and_above]);
+        let frames = frames.chain([choice_ending(Some(language))]).flat_map(pieces);
         corpus.extend(frames.map(|piece| (piece, weight::FRAME)));
 
         let colours = Colour::ALL.map(|colour| colour.name(language));
         let labels = catalogue.categories.iter().map(|entry| entry.label.get(language).as_str());
-        let words = colours.into_iter().chain(labels).chain(wording.corners).chain(wording.truth);
-        corpus.extend(words.flat_map(|word| both_forms(word, weight::WORD)));
+        let answers = colours.into_iter().chain(labels).chain(wording.corners).chain(wording.truth);
+        let core = catalogue.concepts[..catalogue.core_count()].iter();
+        let names = core.map(|concept| concept.name.get(language).as_str());
+        let words = answers.chain(names).flat_map(str::split_whitespace);
+        corpus.extend(words.map(|word| (word.to_owned(), weight::WORD)));
 
         for concept in &catalogue.concepts {
-            let weight = if concept.core { weight::CORE_NAME } else { weight::NAME };
-            corpus.extend(both_forms(concept.name.get(language), weight));
+            corpus.push((format!(" {}", concept.name.get(language)), weight::NAME));
             let keywords = concept.keywords.get(language).iter();
             corpus.extend(keywords.map(|keyword| (keyword.clone(), weight::GENERAL)));
         }
-        let general = names.get(language).iter().chain(declaration.get(language));
+        let general = places.get(language).iter().chain(declaration.get(language));
         corpus.extend(general.map(|line| (line.clone(), weight::GENERAL)));
     }
     Ok(corpus)
-}
-
-/// As an answer or in quotation marks, and as an option or in a caption, where a space comes first.
-fn both_forms(word: &str, weight: usize) -> [(String, usize); 2] {
-    [(word.to_owned(), weight), (format!(" {word}"), weight)]
 }
 
 fn train_on(corpus: &[(String, usize)]) -> Result<Tokenizer> {

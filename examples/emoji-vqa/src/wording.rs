@@ -11,6 +11,8 @@ use crate::{language::Language, scene::Corner};
 pub struct Wording {
     /// Describe the picture: asks for the caption.
     pub describe: &'static str,
+    /// Describe every thing: asks for one line per thing, in any order.
+    pub relate: &'static str,
     /// What is this?
     pub naming: &'static [&'static str],
     /// What kind of thing is this?
@@ -37,6 +39,10 @@ pub struct Wording {
     pub caption: &'static str,
     /// A line of the caption of a grid: corner, then caption.
     pub labelled: &'static str,
+    /// Goes on after a caption: what is to the right.
+    pub and_right: &'static str,
+    /// Goes on after a caption: what is above.
+    pub and_above: &'static str,
 }
 
 impl Wording {
@@ -89,6 +95,7 @@ pub fn fill(frame: &str, words: &[&str]) -> String {
 
 static EN: Wording = Wording {
     describe: "Describe the picture.",
+    relate: "Describe every thing.",
     naming: &["What is this?", "What does the picture show?", "What is in the picture?"],
     category: &["What kind of thing is this?", "What category is this?"],
     exist: &["Is there “{}” in the picture?", "Does the picture show “{}”?"],
@@ -102,10 +109,13 @@ static EN: Wording = Wording {
     truth: ["yes", "no"],
     caption: "{} on {}",
     labelled: "{}: {}",
+    and_right: ", right: {}",
+    and_above: ", above: {}",
 };
 
 static ZH: Wording = Wording {
     describe: "描述这张图片。",
+    relate: "逐一描述图中的事物。",
     naming: &["这是什么？", "图中是什么？", "图里有什么？"],
     category: &["这属于哪一类？", "这是哪一类事物？"],
     exist: &["图中有“{}”吗？", "图里有没有“{}”？"],
@@ -119,10 +129,13 @@ static ZH: Wording = Wording {
     truth: ["有", "没有"],
     caption: "{}，{}背景",
     labelled: "{}：{}",
+    and_right: "，右边：{}",
+    and_above: "，上面：{}",
 };
 
 static PT: Wording = Wording {
     describe: "Descreva a imagem.",
+    relate: "Descreva cada coisa.",
     naming: &["O que é isto?", "O que a imagem mostra?", "O que há na imagem?"],
     category: &["Que tipo de coisa é esta?", "A que categoria isto pertence?"],
     exist: &["Há “{}” na imagem?", "A imagem mostra “{}”?"],
@@ -141,10 +154,13 @@ static PT: Wording = Wording {
     truth: ["sim", "não"],
     caption: "{} em fundo {}",
     labelled: "{}: {}",
+    and_right: ", à direita: {}",
+    and_above: ", acima: {}",
 };
 
 static AR: Wording = Wording {
     describe: "صف الصورة.",
+    relate: "صف كل شيء.",
     naming: &["ما هذا؟", "ماذا في الصورة؟", "ماذا نرى في الصورة؟"],
     category: &["ما نوع هذا الشيء؟", "إلى أي فئة ينتمي هذا؟"],
     exist: &["هل في الصورة «{}»؟", "هل يوجد «{}» في الصورة؟"],
@@ -158,10 +174,13 @@ static AR: Wording = Wording {
     truth: ["نعم", "لا"],
     caption: "{} على لون {}",
     labelled: "{}: {}",
+    and_right: "، على اليمين: {}",
+    and_above: "، فوق: {}",
 };
 
 static TR: Wording = Wording {
     describe: "Resmi anlat.",
+    relate: "Her şeyi anlat.",
     naming: &["Bu nedir?", "Resimde ne var?", "Resimde ne görüyorsun?"],
     category: &["Bu ne tür bir şey?", "Bu hangi türden bir şey?"],
     exist: &["Resimde “{}” var mı?", "Resimde “{}” görüyor musun?"],
@@ -175,10 +194,13 @@ static TR: Wording = Wording {
     truth: ["evet", "hayır"],
     caption: "{}, {} zemin",
     labelled: "{}: {}",
+    and_right: ", sağında: {}",
+    and_above: ", üstünde: {}",
 };
 
 static RU: Wording = Wording {
     describe: "Опиши картинку.",
+    relate: "Опиши каждый предмет.",
     naming: &["Что это?", "Что на картинке?", "Что ты видишь на картинке?"],
     category: &["К какой категории это относится?", "Какая это категория?"],
     exist: &["Есть ли на картинке «{}»?", "На картинке есть «{}»?"],
@@ -192,6 +214,8 @@ static RU: Wording = Wording {
     truth: ["да", "нет"],
     caption: "{}, {} фон",
     labelled: "{}: {}",
+    and_right: ", справа: {}",
+    and_above: ", сверху: {}",
 };
 
 #[cfg(test)]

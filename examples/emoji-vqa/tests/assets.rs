@@ -1,7 +1,7 @@
 //! What lies in `assets/` is whole and keeps the promises of the data set.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -91,9 +91,9 @@ fn evaluation_asks_about_held_out_compositions_the_same_in_all_languages() {
             let (choice, open) = (item.choice.get(language), item.open.get(language));
             assert_eq!(choice.letter, item.choice.en.letter);
             assert_eq!(choice.question, open.question);
-            assert_eq!(open.answer(), item.query.answer.text(dataset.catalogue(), language));
+            assert_eq!(open.text, item.query.answer.text(dataset.catalogue(), language));
             let right = (choice.letter.unwrap() as u8 - b'A') as usize;
-            assert_eq!(choice.options[right], open.answer());
+            assert_eq!(choice.options[right], open.text);
             let different: HashSet<_> = choice.options.iter().collect();
             assert_eq!(different.len(), if item.query.task == Task::Exist { 2 } else { 4 });
         }
@@ -177,9 +177,57 @@ fn weights_decide_what_is_drawn() {
         assert_eq!(sample.language, Language::Ar);
         assert!(sample.turns.len() <= 2 && sample.turns.iter().all(|turn| turn.form == Form::Open));
         let counted = sample.turns.iter().find(|turn| turn.task == Task::Count).unwrap();
-        *counts.entry(counted.answer()).or_insert(0) += 1;
+        *counts.entry(counted.text.clone()).or_insert(0) += 1;
     }
     assert!(counts.len() == 4 && counts.values().all(|count| *count > 120), "{counts:?}");
+}
+
+#[test]
+fn relations_say_every_thing_of_a_grid_once() {
+    let dataset =
+        dataset(DatasetConfig { language_weights: [1.0, 0.0, 0.0, 0.0, 0.0, 0.0], ..Default::default() });
+    let mut orders = HashSet::new();
+    for index in 0..200 {
+        let sample = dataset.relations(index);
+        assert!(sample.scene.is_grid());
+        let lines: Vec<&str> = sample.caption.lines().collect();
+        let concepts: BTreeSet<usize> = sample.scene.objects().map(|(_, object)| object.concept).collect();
+        assert_eq!(lines.len(), concepts.len(), "{}", sample.caption);
+        for (place, object) in sample.scene.objects() {
+            let name = |concept: usize| dataset.catalogue().name(concept, Language::En);
+            let line = |start: String| lines.iter().find(|line| line.starts_with(&start)).copied();
+            let count = sample.scene.count(object.concept);
+            if count > 1 {
+                assert!(line(format!("{}: {count}", name(object.concept))).is_some(), "{}", sample.caption);
+                continue;
+            }
+            let line = line(format!("{} on ", name(object.concept))).unwrap();
+            let beside = [("right", sample.scene.right_of(place)), ("above", sample.scene.above(place))];
+            for (word, neighbour) in beside {
+                assert_eq!(line.contains(&format!(", {word}: ")), neighbour.is_some(), "{line}");
+                assert!(
+                    neighbour.is_none_or(|it| line.contains(&format!(", {word}: {}", name(it)))),
+                    "{line}"
+                );
+            }
+            orders.insert((lines.iter().position(|other| *other == line), place));
+        }
+    }
+    assert!(orders.len() > 12, "in any order");
+}
+
+#[test]
+fn half_of_the_choices_end_as_in_mmmb() {
+    let dataset = dataset(DatasetConfig::default());
+    let turns: Vec<_> = (0..400).flat_map(|index| dataset.sample(index).turns).collect();
+    let (choices, open): (Vec<_>, Vec<_>) = turns.iter().partition(|turn| turn.form == Form::Choice);
+    assert!(open.iter().all(|turn| turn.ending.is_none()));
+    let ended = choices.iter().filter(|turn| turn.ending.is_some()).count() as f64 / choices.len() as f64;
+    assert!((0.4..0.6).contains(&ended), "{ended}");
+    for turn in choices {
+        assert!(turn.options.contains(&turn.text));
+        assert!(turn.ending.is_none_or(|ending| turn.prompt().ends_with(ending)));
+    }
 }
 
 #[test]

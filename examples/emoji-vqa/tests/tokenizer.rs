@@ -42,6 +42,27 @@ fn every_name_comes_back() {
 }
 
 #[test]
+fn a_core_name_is_the_same_tokens_wherever_it_stands() {
+    let tokenizer = tokenizer();
+    let catalogue = Catalogue::load(&assets().join("emoji")).unwrap();
+    let space = encode(&tokenizer, " ");
+    let mut joined = Vec::new();
+    for concept in &catalogue.concepts[..catalogue.core_count()] {
+        for (language, name) in concept.name.iter() {
+            let alone = encode(&tokenizer, name);
+            assert!(alone.len() < 2 * name.split([' ', '-']).count(), "{language:?} {name}: {alone:?}");
+            if encode(&tokenizer, &format!(" {name}")) != [&space[..], &alone].concat() {
+                joined.push(name);
+            }
+            let quoted = encode(&tokenizer, &format!("“{name}”"));
+            assert!(quoted.windows(alone.len()).any(|window| window == alone), "{name}: {quoted:?}");
+        }
+    }
+    // Only what is a word of the questions as well: Turkish at, a horse, is English at.
+    assert!(joined.len() <= 3, "{joined:?}");
+}
+
+#[test]
 fn questions_are_short_in_every_language() {
     let tokenizer = tokenizer();
     let dataset = Dataset::load(&assets().join("emoji"), DatasetConfig::default()).unwrap();

@@ -85,6 +85,18 @@ impl Parrot {
         self
     }
 
+    /// Lets the router read this text in the place of every question, to see what routing by the question is worth
+    /// ([`routing_text`](parrot_model::parrot::Parrot::routing_text)).
+    ///
+    /// # Errors
+    ///
+    /// When the text cannot be tokenized.
+    pub fn route_by(mut self, text: &str) -> Result<Self> {
+        let ids = self.tokenizer.encode_text(text)?;
+        self.network.routing_text = Some(ids.into_iter().map(i64::from).collect());
+        Ok(self)
+    }
+
     /// The network's configuration.
     #[must_use]
     pub fn config(&self) -> &ParrotConfig {

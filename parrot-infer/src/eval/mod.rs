@@ -72,7 +72,7 @@ pub use predictions::{
     Assigned, Prediction, PredictionFile, assign, through_spreadsheet, write_tsv, write_xlsx,
 };
 pub use problem::{Problem, ProblemKind, count_problems};
-pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, multiple_choice, yes_or_no};
+pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
 pub use protocol::{Grouping, Protocol, RunAs};
 pub use published::{Published, published};
 pub use report::{Asked, Collection, ModelInfo, Report, Versions, problem_counts};

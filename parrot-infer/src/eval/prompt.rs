@@ -48,24 +48,25 @@ fn parrot_choice(row: &Row, style: PromptStyle) -> String {
     for (letter, text) in &options {
         prompt += &format!("\n{letter}. {text}");
     }
+    // A Chinese character anywhere in the prompt makes the ending Chinese, in a prompt of any language.
     let chinese = has_chinese(&prompt);
     prompt.push('\n');
     prompt += match (options.is_empty(), chinese) {
         (true, true) => "请用单个词或短语回答问题。",
         (true, false) => "Answer the question using a single word or phrase.",
-        (false, chinese) => choice_ending(style, chinese),
+        (false, true) => choice_ending(Some(Language::Zh)),
+        (false, false) => choice_ending(match style.run_as {
+            RunAs::Dataset => style.language,
+            RunAs::Collection => None,
+        }),
     };
     prompt
 }
 
-/// A Chinese character anywhere in the prompt makes the ending Chinese, in a prompt of any language.
-fn choice_ending(style: PromptStyle, chinese: bool) -> &'static str {
-    let language = match style.run_as {
-        RunAs::Dataset => style.language,
-        RunAs::Collection => None,
-    };
+/// What Parrot's prompts with options end with, the line break before it left out; for `None` in English.
+#[must_use]
+pub fn choice_ending(language: Option<Language>) -> &'static str {
     match language {
-        _ if chinese => "请直接用给定选项中的选项字母回答。",
         Some(Language::Zh) => "请直接用给定选项中的选项字母回答。",
         Some(Language::Pt) => "Responda diretamente com a letra da opção das escolhas dadas.",
         Some(Language::Ar) => "أجب مباشرةً بحرف الخيار من الاختيارات المعطاة.",

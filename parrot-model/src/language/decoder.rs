@@ -36,10 +36,28 @@ impl Qwen2 {
                 .init(device),
             layers: (0..config.num_hidden_layers).map(|_| DecoderLayer::init(config, device)).collect(),
             norm: rms_norm(config, device),
-            lm_head: (!config.tie_word_embeddings)
-                .then(|| linear(config.hidden_size, config.vocab_size, false, device)),
+            lm_head: (!config.tie_word_embeddings).then(|| {
+                linear(config.hidden_size, config.vocab_size, false, config.initializer_range, device)
+            }),
             rotary: RotaryEmbedding::init(config.head_dim(), config.rope_theta, device),
         }
+    }
+
+    /// Fresh attention weights that begin with what trained ones come to: queries alike to the keys, so that a
+    /// token looks for its own kind, and an output alike to the transposed values, so that it brings what it has
+    /// found. The rest of the weights stays random.
+    ///
+    /// For training without pretrained weights, where to look back is what a small decoder learns last. After
+    /// Trockman and Kolter, *Mimetic Initialization of Self-Attention Layers* ([arXiv 2305.09828]), with the
+    /// transposes in the place of their factorisation.
+    ///
+    /// [arXiv 2305.09828]: https://arxiv.org/abs/2305.09828
+    #[must_use]
+    pub fn with_mimetic_attention(mut self) -> Self {
+        for layer in &mut self.layers {
+            layer.self_attn = layer.self_attn.clone().with_mimetic_weights();
+        }
+        self
     }
 
     /// Rows of the embedding table.
@@ -206,10 +224,11 @@ struct SwiGlu {
 impl SwiGlu {
     fn init(config: &ParrotConfig, device: &Device) -> Self {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let std = config.initializer_range;
         Self {
-            gate_proj: linear(hidden, intermediate, false, device),
-            up_proj: linear(hidden, intermediate, false, device),
-            down_proj: linear(intermediate, hidden, false, device),
+            gate_proj: linear(hidden, intermediate, false, std, device),
+            up_proj: linear(hidden, intermediate, false, std, device),
+            down_proj: linear(intermediate, hidden, false, std, device),
         }
     }
 

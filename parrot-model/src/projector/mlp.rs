@@ -4,7 +4,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 
 use crate::activation::gelu;
-use crate::linear::linear;
+use crate::linear::{INITIALIZER_RANGE, linear};
 use crate::{Error, Result};
 
 /// What `mm_projector_type` says.
@@ -61,7 +61,9 @@ impl Projector {
     #[must_use]
     pub fn init(kind: ProjectorKind, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
         let layers = (0..kind.depth())
-            .map(|i| linear(if i == 0 { vision_hidden } else { hidden }, hidden, true, device))
+            .map(|i| {
+                linear(if i == 0 { vision_hidden } else { hidden }, hidden, true, INITIALIZER_RANGE, device)
+            })
             .collect();
         Self { layers, kind }
     }

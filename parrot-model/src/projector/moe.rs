@@ -22,7 +22,7 @@ use burn::prelude::*;
 use burn::tensor::activation::{silu, softmax};
 
 use crate::config::{MoeRouting, ParrotConfig};
-use crate::linear::linear;
+use crate::linear::{INITIALIZER_RANGE, linear};
 
 /// Stands for −∞ in a masked score: finite in every float type, so that a question without any token
 /// gives a row of equal scores instead of NaN.
@@ -66,7 +66,7 @@ impl TextGuidedMoe {
         let num_experts = config.num_experts.expect("validated: num_experts is set");
         let intermediate = config.moe_intermediate_size.expect("validated: moe_intermediate_size is set");
         Self {
-            gate: linear(hidden, num_experts, false, device),
+            gate: linear(hidden, num_experts, false, INITIALIZER_RANGE, device),
             experts: (0..num_experts).map(|_| Expert::init(hidden, intermediate, device)).collect(),
             residual: config.use_moe_residual,
             residual_weight: config.moe_weight,
@@ -167,9 +167,9 @@ struct Expert {
 impl Expert {
     fn init(hidden: usize, intermediate: usize, device: &Device) -> Self {
         Self {
-            gate_proj: linear(hidden, intermediate, false, device),
-            up_proj: linear(hidden, intermediate, false, device),
-            down_proj: linear(intermediate, hidden, false, device),
+            gate_proj: linear(hidden, intermediate, false, INITIALIZER_RANGE, device),
+            up_proj: linear(hidden, intermediate, false, INITIALIZER_RANGE, device),
+            down_proj: linear(intermediate, hidden, false, INITIALIZER_RANGE, device),
         }
     }
 

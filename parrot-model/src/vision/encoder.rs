@@ -9,7 +9,7 @@ use burn::tensor::module::attention;
 
 use crate::activation::gelu;
 use crate::config::{HiddenAct, VisionConfig};
-use crate::linear::linear;
+use crate::linear::{INITIALIZER_RANGE, linear};
 
 /// A stack of encoder layers.
 #[derive(Module, Debug)]
@@ -81,10 +81,10 @@ impl SelfAttention {
     fn init(config: &VisionConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
         Self {
-            q_proj: linear(hidden, hidden, true, device),
-            k_proj: linear(hidden, hidden, true, device),
-            v_proj: linear(hidden, hidden, true, device),
-            out_proj: linear(hidden, hidden, true, device),
+            q_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
+            k_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
+            v_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
+            out_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
             num_heads: config.num_attention_heads,
         }
     }
@@ -118,8 +118,8 @@ struct FeedForward {
 impl FeedForward {
     fn init(config: &VisionConfig, device: &Device) -> Self {
         Self {
-            fc1: linear(config.hidden_size, config.intermediate_size, true, device),
-            fc2: linear(config.intermediate_size, config.hidden_size, true, device),
+            fc1: linear(config.hidden_size, config.intermediate_size, true, INITIALIZER_RANGE, device),
+            fc2: linear(config.intermediate_size, config.hidden_size, true, INITIALIZER_RANGE, device),
             act: config.hidden_act,
         }
     }

@@ -5,11 +5,13 @@
 //! |---|---|---|
 //! | tower | vision tower | what stands in each patch ([`tower`]) |
 //! | language | decoder | the same questions about pictures told in words, and translations of those |
+//! | alignment | projector and the decoder's embeddings | the words for what stands in each patch ([`alignment`]) |
 //! | stage 1 | projector, mixture bypassed | captions |
-//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures |
+//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures, then both |
 //!
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
+pub mod alignment;
 pub mod samples;
 pub mod tower;
 
@@ -24,6 +26,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use indicatif::{ProgressBar, ProgressStyle};
+use parrot_model::checkpoint::Checkpoint;
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::projector::Projector;
@@ -37,21 +40,25 @@ use parrot_train::step::{LossNormalisation, Part};
 use parrot_train::trainer::{self, Stage};
 
 use crate::dataset;
-use samples::{Captions, Conversations, Encoder, TextExercises};
+use samples::{Captions, Closing, Conversations, Encoder, TextExercises};
 
 /// How long each stage runs. Everything else is fixed, so that a run is named by these and its seed.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Steps of each of the tower's two rounds, 64 pictures each.
     pub tower_steps: usize,
-    /// Steps of the decoder's pre-training, 32 conversations each.
+    /// Steps of the decoder's pre-training, 16 conversations each.
     pub language_steps: usize,
-    /// Steps of stage 1, 32 captions each.
+    /// Steps of the alignment of pictures and words, 64 pictures each.
+    pub alignment_steps: usize,
+    /// Steps of stage 1, 16 captions each.
     pub projector_steps: usize,
-    /// Steps of stage 2's beginning, 32 captions each.
+    /// Steps of stage 2's beginning, 16 captions each.
     pub caption_steps: usize,
-    /// Steps of stage 2's end, 32 conversations or captions each.
+    /// Steps of stage 2's end, 16 conversations or captions each.
     pub instruction_steps: usize,
+    /// Steps after that, 16 conversations or captions each.
+    pub closing_steps: usize,
     /// Micro-batches computed at the same time.
     pub threads: usize,
     /// Weights, data and its order.
@@ -60,12 +67,20 @@ pub struct Plan {
     pub all_concepts: bool,
 }
 
+/// What learns in stage 2.
+const STAGE2_PARTS: [Part; 3] = [Part::Projector, Part::Moe, Part::LanguageModel];
+
+/// The same for a model without a mixture of experts.
+const DENSE_PARTS: [Part; 2] = [Part::Projector, Part::LanguageModel];
+
 /// What the stages share.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     plan: &'a Plan,
     folder: &'a Path,
-    description: ModelDescription,
+    pub(crate) description: ModelDescription,
     data: Arc<dataset::Dataset>,
+    /// More questions about a picture, which costs little without its tokens.
+    text_data: Arc<dataset::Dataset>,
     /// Mostly grids of different things: the most names in a caption.
     caption_data: Arc<dataset::Dataset>,
     encoder: Encoder,
@@ -83,42 +98,14 @@ struct Run<'a> {
 ///
 /// When data or tokenizer cannot be read, a checkpoint cannot be written or read, or the loss is no number.
 pub fn train(plan: &Plan, assets: &Path, folder: &Path, out: &Path, stop: &AtomicBool) -> Result<()> {
-    let tokenizer = assets.join("parrot-mini");
-    let vision = VisionConfig::clip_vit_mini();
-    let config = dataset::DatasetConfig {
-        seed: plan.seed,
-        core_only: !plan.all_concepts,
-        turns: (2, 4),
-        scene_weights: [0.3, 0.45, 0.25],
-        ..dataset::DatasetConfig::default()
-    };
-    let captions = dataset::DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config.clone() };
-    let emoji = assets.join("emoji");
-    let device = Device::flex().autodiff();
-    device.seed(plan.seed);
-    let processor = ImageProcessorConfig::clip(vision.image_size as u32);
-    let run = Run {
-        plan,
-        folder,
-        description: ModelDescription {
-            config: ParrotConfig::parrot_mini(),
-            vision,
-            source: prepare_source(&tokenizer, folder, &processor)?,
-        },
-        data: Arc::new(dataset::Dataset::load(&emoji, config)?),
-        caption_data: Arc::new(dataset::Dataset::load(&emoji, captions)?),
-        encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
-        device,
-        stop,
-    };
-    // A parameter draws its values when it is first used. Here all of them do, so that they do not depend on
-    // where a run was interrupted.
-    let model = Parrot::init(&run.description.config, &run.description.vision, &run.device)?;
-    model.visit(&mut Initialise);
-    let Some(model) = tower::pretrain(&run, model)? else { return Ok(()) };
+    let run = Run::new(plan, [1.0; 6], assets, folder, stop)?;
+    let Some(model) = tower::pretrain(&run, run.fresh_model()?)? else { return Ok(()) };
     let Some(model) = run.language(model)? else { return Ok(()) };
+    let Some(model) = run.align(model)? else { return Ok(()) };
     let Some(model) = run.stage1(model)? else { return Ok(()) };
-    let Some(model) = run.stage2(model)? else { return Ok(()) };
+    let Some(model) = run.captions(model)? else { return Ok(()) };
+    let Some(model) = run.conversations(model)? else { return Ok(()) };
+    let Some(model) = run.closing(model)? else { return Ok(()) };
     run.description
         .save(&model, out, Some(FloatDType::F16))
         .with_context(|| format!("cannot write the model to {}", out.display()))?;
@@ -157,14 +144,71 @@ fn prepare_source(tokenizer: &Path, folder: &Path, processor: &ImageProcessorCon
     Ok(source)
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Opens the data.
+    ///
+    /// - language_weights: how often each language is drawn, in the order of `Language::ALL`
+    pub(crate) fn new(
+        plan: &'a Plan,
+        language_weights: [f32; 6],
+        assets: &Path,
+        folder: &'a Path,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        let tokenizer = assets.join("parrot-mini");
+        let vision = VisionConfig::clip_vit_mini();
+        let config = dataset::DatasetConfig {
+            seed: plan.seed,
+            core_only: !plan.all_concepts,
+            language_weights,
+            turns: (2, 4),
+            scene_weights: [0.3, 0.45, 0.25],
+            ..dataset::DatasetConfig::default()
+        };
+        let text = dataset::DatasetConfig { turns: (3, 6), ..config.clone() };
+        let captions = dataset::DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config.clone() };
+        let emoji = assets.join("emoji");
+        let processor = ImageProcessorConfig::clip(vision.image_size as u32);
+        Ok(Self {
+            plan,
+            folder,
+            description: ModelDescription {
+                config: ParrotConfig::parrot_mini(),
+                vision,
+                source: prepare_source(&tokenizer, folder, &processor)?,
+            },
+            data: Arc::new(dataset::Dataset::load(&emoji, config)?),
+            text_data: Arc::new(dataset::Dataset::load(&emoji, text)?),
+            caption_data: Arc::new(dataset::Dataset::load(&emoji, captions)?),
+            encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
+            device: Device::flex().autodiff(),
+            stop,
+        })
+    }
+
+    /// A model that has learnt nothing, named by the plan's seed.
+    pub(crate) fn fresh_model(&self) -> Result<Parrot> {
+        self.device.seed(self.plan.seed);
+        let mut model = Parrot::init(&self.description.config, &self.description.vision, &self.device)?;
+        // A parameter draws its values when it is first used. Here all of them do, so that they do not depend on
+        // where a run was interrupted.
+        model.visit(&mut Initialise);
+        model.language_model = model.language_model.with_mimetic_attention();
+        Ok(model)
+    }
+
+    /// Token ids of a text.
+    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<i64>> {
+        Ok(self.encoder.encode_text(text)?)
+    }
+
     /// What all stages have in common; rates are higher than the paper's, whose decoder was pretrained.
     fn stage(&self, name: &str, steps: usize, learning_rate: f64, trainable: &[Part]) -> Stage {
         Stage {
             name: name.into(),
             steps,
             micro_batch_size: 8,
-            accumulation: 4,
+            accumulation: 2,
             threads: self.plan.threads,
             learning_rate,
             warmup_ratio: 0.03,
@@ -184,16 +228,31 @@ impl Run<'_> {
         }
     }
 
-    fn language(&self, model: Parrot) -> Result<Option<Parrot>> {
+    /// Pre-training of the decoder, in place of Qwen's; `None`, as in all stages, when it was interrupted.
+    pub(crate) fn language(&self, model: Parrot) -> Result<Option<Parrot>> {
         let stage = self.stage("language", self.plan.language_steps, 2e-3, &[Part::LanguageModel]);
-        let data = TextExercises::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        let data = TextExercises::new(Arc::clone(&self.text_data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }
 
-    fn stage1(&self, mut model: Parrot) -> Result<Option<Parrot>> {
+    /// Alignment of pictures and words, in place of CLIP's.
+    pub(crate) fn align(&self, model: Parrot) -> Result<Option<Parrot>> {
+        let done = self.folder.join("alignment");
+        if done.exists() {
+            return Ok(Some(Checkpoint::open(done)?.load(FloatDType::F32, &self.device)?));
+        }
+        let Some(model) = alignment::align(self, model)? else { return Ok(None) };
+        // Under its name only when it is whole.
+        let unfinished = self.folder.join("alignment.unfinished");
+        self.description.save(&model, &unfinished, Some(FloatDType::F32))?;
+        std::fs::rename(&unfinished, &done).with_context(|| format!("cannot write {}", done.display()))?;
+        Ok(Some(model))
+    }
+
+    /// The paper's first stage: the projector alone, from captions.
+    pub(crate) fn stage1(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         // Bypassed, as in the paper: the projector learns to speak to the decoder by itself.
         model.use_moe = false;
-        model.mm_projector = self.calibrated_projector(&model);
         let stage = self.stage("stage1", self.plan.projector_steps, 2e-3, &[Part::Projector]);
         let data = Captions::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
@@ -212,15 +271,26 @@ impl Run<'_> {
         model.mm_projector.valid().calibrated(features, rms).train()
     }
 
-    /// Captions first: one has up to four names, a question about a picture one. Then questions of every kind.
-    fn stage2(&self, mut model: Parrot) -> Result<Option<Parrot>> {
+    /// The paper's second stage begins with captions: one has up to four names, a question about a picture one.
+    fn captions(&self, mut model: Parrot) -> Result<Option<Parrot>> {
         model.use_moe = true;
-        let parts = [Part::Projector, Part::Moe, Part::LanguageModel];
-        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1.5e-3, &parts);
+        let stage = self.stage("stage2-captions", self.plan.caption_steps, 1.5e-3, &STAGE2_PARTS);
         let data = Captions::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
-        let Some(model) = self.train(&stage, model, Arc::new(data))? else { return Ok(None) };
-        let stage = self.stage("stage2", self.plan.instruction_steps, 1.5e-3, &parts);
+        self.train(&stage, model, Arc::new(data))
+    }
+
+    /// And goes on with questions of every kind; through the mixture of experts if `model` uses one.
+    pub(crate) fn conversations(&self, model: Parrot) -> Result<Option<Parrot>> {
+        let parts: &[Part] = if model.use_moe { &STAGE2_PARTS } else { &DENSE_PARTS };
+        let stage = self.stage("stage2", self.plan.instruction_steps, 1.5e-3, parts);
         let data = Conversations::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
+        self.train(&stage, model, Arc::new(data))
+    }
+
+    /// And ends with both, at a lower rate.
+    fn closing(&self, model: Parrot) -> Result<Option<Parrot>> {
+        let stage = self.stage("stage2-closing", self.plan.closing_steps, 8e-4, &STAGE2_PARTS);
+        let data = Closing::new(Arc::clone(&self.data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
     }
 

@@ -12,7 +12,6 @@ use crate::dataset::{self, CaptionSample};
 use crate::language::Language;
 use crate::question::Turn;
 use crate::scene::Scene;
-use crate::wording::Wording;
 
 /// Tokenizer and picture processor.
 #[derive(Debug, Clone)]
@@ -40,6 +39,11 @@ impl Encoder {
         self.processor.preprocess(&data.render(scene, self.picture_size()), AspectRatio::Pad)
     }
 
+    /// Token ids of a text.
+    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<i64>> {
+        Ok(self.tokenizer.encode_text(text)?.into_iter().map(i64::from).collect())
+    }
+
     fn encode(&self, id: String, conversation: &Conversation, pixels: Vec<Pixels>) -> Result<TrainingSample> {
         let encoded = chat::encode(&self.tokenizer, conversation, None, ReferenceQuirks::none())
             .map_err(|error| Error::Sample { id: id.clone(), reason: error.to_string() })?;
@@ -55,14 +59,14 @@ fn messages(opening: &str, pictures: usize, turns: &[Turn]) -> Conversation {
             0 => Message::question(format!("{opening}{}", turn.prompt()), pictures),
             _ => Message::text(Role::Human, turn.prompt()),
         });
-        messages.push(Message::text(Role::Gpt, turn.answer()));
+        messages.push(Message::text(Role::Gpt, turn.text.clone()));
     }
     Conversation(messages)
 }
 
 /// A request to describe the picture, and its caption; `opening` comes before the request.
 fn description(opening: &str, pictures: usize, sample: CaptionSample) -> Conversation {
-    let request = format!("{opening}{}", Wording::of(sample.language).describe);
+    let request = format!("{opening}{}", sample.request);
     Conversation(vec![Message::question(request, pictures), Message::text(Role::Gpt, sample.caption)])
 }
 
@@ -100,13 +104,13 @@ macro_rules! samples {
 }
 
 samples!(
-    /// The end of stage 2: pictures with questions, and every fourth time a picture with its caption.
+    /// The end of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
     Conversations,
     |this, index| {
         if index % 4 == 0 {
-            let sample = this.data.caption(index as u64);
+            let sample = this.data.relations(index as u64);
             let pixels = this.encoder.pixels(&this.data, &sample.scene);
-            let id = format!("caption {index} of stage 2");
+            let id = format!("relations {index}");
             return this.encoder.encode(id, &description("", 1, sample), vec![pixels]);
         }
         let sample = this.data.sample(index as u64);
@@ -116,32 +120,64 @@ samples!(
 );
 
 samples!(
-    /// Pre-training of the decoder: several questions about a picture told in words, and every third time the
-    /// same told in another language. As in any pre-training every token is learnt: to predict a name that
-    /// has been said before is how a decoder learns to look back.
-    TextExercises,
+    /// After stage 2's conversations, so that no request is forgotten: every third time a picture with its caption, by
+    /// turns in reading order and thing by thing; else a picture with questions.
+    Closing,
     |this, index| {
-        let conversation = if index % 3 == 0 {
-            let sample = this.data.caption(index as u64);
-            let others = Language::ALL.into_iter().filter(|language| *language != sample.language);
-            let other = others.cycle().nth(index / 3 % 5).unwrap_or(sample.language);
-            let told = this.data.describe(&sample.scene, other);
-            description(&format!("{told}\n"), 0, sample)
-        } else {
-            let sample = this.data.text(index as u64);
-            messages(&format!("{}\n", sample.description), 0, &sample.turns)
-        };
-        let mut sample = this.encoder.encode(format!("text {index}"), &conversation, Vec::new())?;
-        sample.labels.clone_from(&sample.input_ids);
-        Ok(sample)
+        // Numbers that no other stage has used.
+        let number = index as u64 + (1 << 32);
+        if index % 3 == 0 {
+            let sample = match index % 2 {
+                0 => this.data.caption(number),
+                _ => this.data.relations(number),
+            };
+            let pixels = this.encoder.pixels(&this.data, &sample.scene);
+            let id = format!("closing caption {index}");
+            return this.encoder.encode(id, &description("", 1, sample), vec![pixels]);
+        }
+        let sample = this.data.sample(number);
+        let pixels = this.encoder.pixels(&this.data, &sample.scene);
+        let id = format!("closing conversation {index}");
+        this.encoder.encode(id, &messages("", 1, &sample.turns), vec![pixels])
     }
 );
 
 samples!(
-    /// Stage 1 and the beginning of stage 2: pictures with their captions.
+    /// Pre-training of the decoder, by turns: a picture told in words and told again, in its own language or in
+    /// another; told in words and then thing by thing; told in words and asked about.
+    TextExercises,
+    |this, index| {
+        let conversation = match index % 3 {
+            0 => {
+                let sample = this.data.caption(index as u64);
+                let mut others = Language::ALL.into_iter().filter(|language| *language != sample.language);
+                let other = others.nth(index / 6 % 5).filter(|_| index % 2 == 1).unwrap_or(sample.language);
+                let told = this.data.describe(&sample.scene, other);
+                description(&format!("{told}\n"), 0, sample)
+            }
+            1 => {
+                let sample = this.data.relations(index as u64);
+                let told = this.data.describe(&sample.scene, sample.language);
+                description(&format!("{told}\n"), 0, sample)
+            }
+            _ => {
+                let sample = this.data.text(index as u64);
+                messages(&format!("{}\n", sample.description), 0, &sample.turns)
+            }
+        };
+        this.encoder.encode(format!("text {index}"), &conversation, Vec::new())
+    }
+);
+
+samples!(
+    /// Stage 1 and the beginning of stage 2: pictures with their captions, by turns in reading order and thing by
+    /// thing.
     Captions,
     |this, index| {
-        let sample = this.data.caption(index as u64);
+        let sample = match index % 2 {
+            0 => this.data.caption(index as u64),
+            _ => this.data.relations(index as u64),
+        };
         let pixels = this.encoder.pixels(&this.data, &sample.scene);
         this.encoder.encode(format!("caption {index}"), &description("", 1, sample), vec![pixels])
     }

@@ -40,7 +40,7 @@ struct Pretraining {
 
 /// What a head reads from a patch.
 #[derive(Clone, Copy)]
-enum Patch {
+pub(super) enum Patch {
     /// The concept on the patch's tile.
     Concept,
     Colour,
@@ -76,7 +76,7 @@ impl Patch {
 }
 
 /// A picture and what is to be read from it.
-struct Labelled {
+pub(super) struct Labelled {
     pixels: Pixels,
     /// For every head, the classes of all patches. Where there is no concept, its number is their count.
     patches: [Vec<i64>; Patch::ALL.len()],
@@ -85,21 +85,21 @@ struct Labelled {
 }
 
 /// A batch on the device.
-struct Batch {
-    pixel_values: Tensor<4>,
+pub(super) struct Batch {
+    pub(super) pixel_values: Tensor<4>,
     /// For every head `[pictures · patches]`
-    patches: Vec<Tensor<1, Int>>,
+    pub(super) patches: Vec<Tensor<1, Int>>,
     /// `[pictures]`
     present: Tensor<1, Int>,
 }
 
 /// Pictures with what stands in their patches.
-struct Patches {
-    data: Arc<dataset::Dataset>,
-    encoder: Encoder,
+pub(super) struct Patches {
+    pub(super) data: Arc<dataset::Dataset>,
+    pub(super) encoder: Encoder,
     /// Patches along a side.
-    side: usize,
-    len: usize,
+    pub(super) side: usize,
+    pub(super) len: usize,
 }
 
 impl Dataset for Patches {
@@ -150,7 +150,7 @@ fn colour_index(colour: Colour) -> usize {
 }
 
 impl Batch {
-    fn collate(samples: Vec<Labelled>, device: &Device) -> Self {
+    pub(super) fn collate(samples: Vec<Labelled>, device: &Device) -> Self {
         let ints = |values: Vec<i64>| {
             let count = values.len();
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device.clone().inner())
@@ -227,7 +227,7 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 const ROUNDS: [f64; 2] = [2e-3, 1.5e-3];
 
 /// Pictures of a micro-batch; two of them are a step.
-const PICTURES: usize = 32;
+pub(super) const PICTURES: usize = 32;
 
 /// Trains the tower, or loads what has been done of it; `None` when interrupted.
 pub(super) fn pretrain(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot>> {

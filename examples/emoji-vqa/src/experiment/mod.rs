@@ -1,0 +1,225 @@
+//! The paper's question in miniature: when one language has nearly all the data, does letting the question steer the
+//! visual tokens help the others?
+//!
+//! Five [`Arm`]s learn from the same number of pictures and differ in the languages of the questions and in what
+//! stands between projector and decoder. All start from the same stand-ins for the pretrained parts: the default
+//! model's tower, a decoder that has read text in all six languages equally, and a projector that was aligned with the
+//! decoder's words in all six. Stage 1 is English only in every arm, as the paper's captions are. Each arm runs with
+//! several seeds, which draw experts and data anew.
+
+pub mod measure;
+pub mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::checkpoint::Checkpoint;
+use serde::{Deserialize, Serialize};
+
+use crate::train::{Plan, Run};
+use measure::Measured;
+
+/// What the control's router reads in the place of every question.
+const CONSTANT_TEXT: &str = "Picture.";
+
+/// English alone.
+const ENGLISH: [f32; 6] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+
+/// Nearly all English, as in the paper's setting.
+const IMBALANCED: [f32; 6] = [0.95, 0.01, 0.01, 0.01, 0.01, 0.01];
+
+/// A way of learning stage 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// English only, no mixture of experts.
+    EnglishOnly,
+    /// 95 % English, 1 % of each other language, no mixture of experts.
+    ImbalancedDense,
+    /// The same data through the mixture of experts that the question steers: Parrot.
+    ImbalancedMoe,
+    /// The same again, but the router reads one constant text: as many parameters, no steering.
+    ImbalancedControl,
+    /// Every language equally, no mixture of experts.
+    Balanced,
+}
+
+impl Arm {
+    /// In the order of the tables.
+    pub const ALL: [Self; 5] = [
+        Self::EnglishOnly,
+        Self::ImbalancedDense,
+        Self::ImbalancedMoe,
+        Self::ImbalancedControl,
+        Self::Balanced,
+    ];
+
+    /// For tables and folders.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EnglishOnly => "english-only",
+            Self::ImbalancedDense => "imbalanced-dense",
+            Self::ImbalancedMoe => "imbalanced-moe",
+            Self::ImbalancedControl => "imbalanced-control",
+            Self::Balanced => "balanced",
+        }
+    }
+
+    /// How often each language is drawn in stage 2, in the order of `Language::ALL`.
+    #[must_use]
+    pub fn language_weights(self) -> [f32; 6] {
+        match self {
+            Self::EnglishOnly => ENGLISH,
+            Self::ImbalancedDense | Self::ImbalancedMoe | Self::ImbalancedControl => IMBALANCED,
+            Self::Balanced => [1.0; 6],
+        }
+    }
+
+    /// Whether visual tokens go through the mixture of experts.
+    #[must_use]
+    pub fn uses_moe(self) -> bool {
+        matches!(self, Self::ImbalancedMoe | Self::ImbalancedControl)
+    }
+
+    /// What the router reads in the place of the question, in the control.
+    #[must_use]
+    pub fn routing_text(self) -> Option<&'static str> {
+        (self == Self::ImbalancedControl).then_some(CONSTANT_TEXT)
+    }
+}
+
+/// How much is trained and measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scale {
+    /// Seeds of each arm, counted from 0.
+    pub seeds: u64,
+    /// Steps of the decoder's pre-training, done once.
+    pub language_steps: usize,
+    /// Steps of the alignment of pictures and words, done once.
+    pub alignment_steps: usize,
+    /// Steps of stage 1.
+    pub projector_steps: usize,
+    /// Steps of stage 2.
+    pub instruction_steps: usize,
+    /// Held-out scenes, each asked about in six languages.
+    pub scenes: usize,
+}
+
+/// Runs every arm with every seed, or what is missing of it, and gives the measurements.
+///
+/// - assets: the folder with `emoji/` and `parrot-mini/`
+/// - folder: where the runs save; a call that was stopped goes on from there
+/// - stop: set it to save and return `None` after the step in progress
+///
+/// # Errors
+///
+/// As [`train`](crate::train::train), and when a measurement cannot be written or read.
+pub fn run(
+    scale: &Scale,
+    threads: usize,
+    assets: &Path,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<Option<Vec<Measured>>> {
+    let experiment = Experiment { scale, threads, assets, folder, stop };
+    let mut measured = Vec::new();
+    for seed in 0..scale.seeds {
+        for arm in Arm::ALL {
+            eprintln!("{}, seed {seed}", arm.name());
+            let Some(result) = experiment.arm(arm, seed)? else { return Ok(None) };
+            measured.push(result);
+        }
+    }
+    Ok(Some(measured))
+}
+
+struct Experiment<'a> {
+    scale: &'a Scale,
+    threads: usize,
+    assets: &'a Path,
+    folder: &'a Path,
+    stop: &'a AtomicBool,
+}
+
+impl Experiment<'_> {
+    fn plan(&self, seed: u64) -> Plan {
+        Plan {
+            tower_steps: 0,
+            language_steps: self.scale.language_steps,
+            alignment_steps: self.scale.alignment_steps,
+            projector_steps: self.scale.projector_steps,
+            caption_steps: 0,
+            instruction_steps: self.scale.instruction_steps,
+            closing_steps: 0,
+            threads: self.threads,
+            seed,
+            all_concepts: false,
+        }
+    }
+
+    /// The measurement of an arm with a seed; `None` when its training was interrupted.
+    fn arm(&self, arm: Arm, seed: u64) -> Result<Option<Measured>> {
+        let folder = self.folder.join(format!("{}-{seed}", arm.name()));
+        let file = folder.join("measured.json");
+        if let Ok(text) = std::fs::read_to_string(&file) {
+            let measured = serde_json::from_str(&text);
+            return Ok(Some(measured.with_context(|| format!("{} is no measurement", file.display()))?));
+        }
+        let Some(out) = self.train(arm, seed, &folder)? else { return Ok(None) };
+        let mut model = parrot_infer::Parrot::load(&out, &parrot_infer::device::open("cpu")?)?;
+        if let Some(text) = arm.routing_text() {
+            model = model.route_by(text)?;
+        }
+        let measured = measure::measure(&model, arm, seed, self.assets, self.scale.scenes)?;
+        crate::build::write(&file, &(serde_json::to_string_pretty(&measured)? + "\n"))?;
+        Ok(Some(measured))
+    }
+
+    /// Stage 1, English only, and the arm's stage 2; gives the model's folder.
+    fn train(&self, arm: Arm, seed: u64, folder: &Path) -> Result<Option<PathBuf>> {
+        let Some(pretrained) = self.pretrained()? else { return Ok(None) };
+        let pretrained = pretrained.load(FloatDType::F32, &Device::flex().autodiff())?;
+        let plan = self.plan(seed);
+        let english = Run::new(&plan, ENGLISH, self.assets, folder, self.stop)?;
+        let mut model = english.fresh_model()?;
+        model.vision_tower = pretrained.vision_tower;
+        model.mm_projector = pretrained.mm_projector;
+        model.language_model = pretrained.language_model;
+        let Some(mut model) = english.stage1(model)? else { return Ok(None) };
+        model.use_moe = arm.uses_moe();
+        model.routing_text = arm.routing_text().map(|text| english.encode_text(text)).transpose()?;
+        let run = Run::new(&plan, arm.language_weights(), self.assets, folder, self.stop)?;
+        let Some(model) = run.conversations(model)? else { return Ok(None) };
+        let out = folder.join("model");
+        run.description
+            .save(&model, &out, Some(FloatDType::F32))
+            .with_context(|| format!("cannot write the model to {}", out.display()))?;
+        Ok(Some(out))
+    }
+
+    /// The default model's tower, a decoder that has read text in all languages, and a projector that brings the two
+    /// together; the same for every arm.
+    fn pretrained(&self) -> Result<Option<Checkpoint>> {
+        let folder = self.folder.join("pretrained");
+        let out = folder.join("model");
+        if out.join("config.json").exists() {
+            return Ok(Some(Checkpoint::open(out)?));
+        }
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let plan = self.plan(0);
+        let run = Run::new(&plan, [1.0; 6], self.assets, &folder, self.stop)?;
+        let mut model = run.fresh_model()?;
+        let default = Checkpoint::open(self.assets.join("parrot-mini"))?;
+        model.vision_tower = default.load(FloatDType::F32, &Device::flex().autodiff())?.vision_tower;
+        let Some(model) = run.language(model)? else { return Ok(None) };
+        let Some(model) = run.align(model)? else { return Ok(None) };
+        run.description
+            .save(&model, &out, Some(FloatDType::F32))
+            .with_context(|| format!("cannot write the model to {}", out.display()))?;
+        Ok(Some(Checkpoint::open(out)?))
+    }
+}
