@@ -17,7 +17,7 @@ struct Arguments {
     #[arg(long, default_value = "cpu")]
     answer_on: String,
     /// Steps of training, two samples each
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 120)]
     steps: usize,
     /// Model to start from
     #[arg(long, default_value = "assets/parrot-mini")]
