@@ -164,23 +164,6 @@ fn a_routing_text_stands_in_for_every_question() {
 }
 
 #[test]
-fn mimetic_attention_looks_for_its_own_kind() {
-    let Fixture { parrot, .. } = fixture();
-    let plain = parrot.language_model;
-    let mimetic = plain.clone().with_mimetic_attention();
-    // Far apart, so that causal attention of one layer has to choose: token 7 comes twice.
-    let ids = Tensor::<1, Int>::from_data([7, 20, 31, 42, 53, 7], &Device::default());
-    let share = |model: &parrot_model::language::Qwen2| {
-        let embeddings = model.embed(ids.clone());
-        let hidden = model.forward(embeddings.unsqueeze(), None, None, None);
-        let logits = model.logits(hidden).slice(s![0, 5..6, ..]).flatten::<1>(0, 2);
-        let probabilities = burn::tensor::activation::softmax(logits, 0);
-        probabilities.slice(s![7..8]).into_scalar::<f32>()
-    };
-    assert!(share(&mimetic) > share(&plain), "{} {}", share(&mimetic), share(&plain));
-}
-
-#[test]
 fn the_reference_makes_zeros_of_later_pictures() {
     let fixture = fixture();
     let options = PrepareOptions { reference_pictures: true, ..PrepareOptions::default() };

@@ -202,13 +202,15 @@ impl Dataset {
         CaptionSample { scene, language, request: Wording::of(language).describe, caption }
     }
 
-    /// Sample `index` of the other kind of caption: thing by thing, with what is around it.
+    /// Sample `index` of the other kind of caption: thing by thing, with what is around it; of a grid, unless the
+    /// configuration draws none.
     pub fn relations(&self, index: u64) -> CaptionSample {
         let mut random = Random::new(self.config.seed, stream::RELATIONS, index);
         let language = self.language(&mut random);
+        let [_, mixed, counting] = self.config.scene_weights;
         let scene = loop {
             let (scene, _) = self.training_scene(&mut random);
-            if scene.is_grid() {
+            if scene.is_grid() || mixed + counting == 0.0 {
                 break scene;
             }
         };

@@ -61,36 +61,8 @@ enum Command {
         /// Where the finished model goes.
         #[arg(long, default_value = "runs/parrot-mini/model")]
         out: PathBuf,
-        /// Steps of each of the tower's two rounds, 64 pictures each.
-        #[arg(long, default_value_t = 3500)]
-        tower_steps: usize,
-        /// Steps of the decoder's pre-training, 16 conversations each.
-        #[arg(long, default_value_t = 500)]
-        language_steps: usize,
-        /// Steps of the alignment of pictures and words, 64 pictures each.
-        #[arg(long, default_value_t = 800)]
-        alignment_steps: usize,
-        /// Steps of stage 1, 16 captions each.
-        #[arg(long, default_value_t = 300)]
-        projector_steps: usize,
-        /// Steps of stage 2's beginning, 16 captions each.
-        #[arg(long, default_value_t = 3000)]
-        caption_steps: usize,
-        /// Steps of stage 2's end, 16 conversations or captions each.
-        #[arg(long, default_value_t = 6000)]
-        instruction_steps: usize,
-        /// Steps after that, 16 conversations or captions each.
-        #[arg(long, default_value_t = 1500)]
-        closing_steps: usize,
-        /// Micro-batches computed at the same time.
-        #[arg(long, default_value_t = 2)]
-        threads: usize,
-        /// Of weights, data and its order.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// All concepts instead of the core.
-        #[arg(long)]
-        all: bool,
+        #[command(flatten)]
+        plan: Plan,
     },
     /// Draw the sample pictures.
     Pictures {
@@ -140,24 +112,8 @@ enum Command {
         /// Where results and pictures go.
         #[arg(long, default_value = "docs/experiment")]
         out: PathBuf,
-        /// Seeds of each way.
-        #[arg(long, default_value_t = 3)]
-        seeds: u64,
-        /// Steps of the decoder's pre-training, done once.
-        #[arg(long, default_value_t = 500)]
-        language_steps: usize,
-        /// Steps of the alignment of pictures and words, done once.
-        #[arg(long, default_value_t = 800)]
-        alignment_steps: usize,
-        /// Steps of stage 1, 16 English captions each.
-        #[arg(long, default_value_t = 300)]
-        projector_steps: usize,
-        /// Steps of stage 2, 16 conversations or captions each.
-        #[arg(long, default_value_t = 1500)]
-        instruction_steps: usize,
-        /// Held-out scenes, each asked about in six languages.
-        #[arg(long, default_value_t = 400)]
-        scenes: usize,
+        #[command(flatten)]
+        scale: Scale,
         /// Micro-batches computed at the same time.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -226,50 +182,11 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
-        Command::Train {
-            assets,
-            run,
-            out,
-            tower_steps,
-            language_steps,
-            alignment_steps,
-            projector_steps,
-            caption_steps,
-            instruction_steps,
-            closing_steps,
-            threads,
-            seed,
-            all,
-        } => {
-            let plan = Plan {
-                tower_steps,
-                language_steps,
-                alignment_steps,
-                projector_steps,
-                caption_steps,
-                instruction_steps,
-                closing_steps,
-                threads,
-                seed,
-                all_concepts: all,
-            };
+        Command::Train { assets, run, out, plan } => {
             let stop = stop_on_ctrl_c()?;
             emoji_vqa::train::train(&plan, &assets, &run, &out, &stop)
         }
-        Command::Experiment {
-            assets,
-            run,
-            out,
-            seeds,
-            language_steps,
-            alignment_steps,
-            projector_steps,
-            instruction_steps,
-            scenes,
-            threads,
-        } => {
-            let scale =
-                Scale { seeds, language_steps, alignment_steps, projector_steps, instruction_steps, scenes };
+        Command::Experiment { assets, run, out, scale, threads } => {
             let stop = stop_on_ctrl_c()?;
             if let Some(measured) = experiment::run(&scale, threads, &assets, &run, &stop)? {
                 experiment::report::write(&scale, &measured, &out)?;

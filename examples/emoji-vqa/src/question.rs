@@ -269,12 +269,12 @@ impl Query {
     }
 
     fn neighbour(task: Task, scene: &Scene, random: &mut Random) -> Option<Self> {
-        // Where the named thing may stand, and the way from there to the answer.
-        let (places, step): ([usize; 2], isize) =
-            if task == Task::RightOf { ([0, 2], 1) } else { ([2, 3], -2) };
-        let beside = |place: usize| place.checked_add_signed(step).and_then(|at| scene.concept_at(at));
-        let places: Vec<usize> = places.into_iter().filter(|place| beside(*place).is_some()).collect();
-        let (place, subject) = unique_object(scene, &places, random).filter(|_| scene.is_grid())?;
+        let beside = |place: usize| match task {
+            Task::RightOf => scene.right_of(place),
+            _ => scene.above(place),
+        };
+        let places: Vec<usize> = (0..scene.tiles.len()).filter(|place| beside(*place).is_some()).collect();
+        let (place, subject) = unique_object(scene, &places, random)?;
         let answer = beside(place)?;
         let composition = match task {
             Task::RightOf => Composition::Beside(subject, answer),

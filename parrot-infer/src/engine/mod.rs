@@ -90,9 +90,12 @@ impl Parrot {
     ///
     /// # Errors
     ///
-    /// When the text cannot be tokenized.
+    /// [`Error::EmptyQuestion`] when there is nothing to read.
     pub fn route_by(mut self, text: &str) -> Result<Self> {
         let ids = self.tokenizer.encode_text(text)?;
+        if ids.is_empty() {
+            return Err(Error::EmptyQuestion);
+        }
         self.network.routing_text = Some(ids.into_iter().map(i64::from).collect());
         Ok(self)
     }

@@ -281,3 +281,16 @@ fn a_model_can_be_shared_between_threads() {
     is_shareable::<Parrot>();
     is_shareable::<Picture>();
 }
+
+#[test]
+fn a_routing_text_is_all_that_the_router_reads() {
+    let picture = [picture(1)];
+    let weights = |parrot: &Parrot, question: &str| {
+        ask(parrot, &picture, question, &options(1)).routing_weights.swap_remove(0)
+    };
+    let asked = parrot(0);
+    assert_ne!(weights(&asked, "a cat"), weights(&asked, "two dogs and a bird"));
+    let steered = parrot(0).route_by("picture").unwrap();
+    assert_eq!(weights(&steered, "a cat"), weights(&steered, "two dogs and a bird"));
+    assert!(matches!(parrot(0).route_by("").unwrap_err(), Error::EmptyQuestion));
+}

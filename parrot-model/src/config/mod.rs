@@ -243,8 +243,7 @@ impl ParrotConfig {
             num_attention_heads: 4,
             num_key_value_heads: Some(2),
             max_position_embeddings: 1024,
-            // 1/√hidden: nobody's pretrained weights to start from, and at 0.02 the first thousand steps go by
-            // before names can be told apart.
+            // 1/√hidden, so that fresh layers keep the size of what they read: nothing here starts from pretrained weights.
             initializer_range: 0.08,
             rope_theta: 10_000.0,
             tie_word_embeddings: true,

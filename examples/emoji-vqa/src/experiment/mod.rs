@@ -13,10 +13,11 @@ pub mod report;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::parrot::Parrot;
 use serde::{Deserialize, Serialize};
 
 use crate::train::{Plan, Run};
@@ -93,19 +94,25 @@ impl Arm {
 }
 
 /// How much is trained and measured.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 pub struct Scale {
-    /// Seeds of each arm, counted from 0.
+    /// Seeds of each arm, counted from 0
+    #[arg(long, default_value_t = 3)]
     pub seeds: u64,
-    /// Steps of the decoder's pre-training, done once.
+    /// Steps of the decoder's pre-training, done once
+    #[arg(long, default_value_t = 500)]
     pub language_steps: usize,
-    /// Steps of the alignment of pictures and words, done once.
+    /// Steps of the alignment of pictures and words, done once
+    #[arg(long, default_value_t = 800)]
     pub alignment_steps: usize,
-    /// Steps of stage 1.
+    /// Steps of stage 1, 16 English captions each, done once per seed
+    #[arg(long, default_value_t = 300)]
     pub projector_steps: usize,
-    /// Steps of stage 2.
+    /// Steps of stage 2, 16 conversations or captions each
+    #[arg(long, default_value_t = 1500)]
     pub instruction_steps: usize,
-    /// Held-out scenes, each asked about in six languages.
+    /// Held-out scenes, each asked about in six languages
+    #[arg(long, default_value_t = 400)]
     pub scenes: usize,
 }
 
@@ -117,7 +124,8 @@ pub struct Scale {
 ///
 /// # Errors
 ///
-/// As [`train`](crate::train::train), and when a measurement cannot be written or read.
+/// As [`train`](crate::train::train), when a measurement cannot be written or read, and when the folder holds runs of
+/// another scale (more seeds are welcome).
 pub fn run(
     scale: &Scale,
     threads: usize,
@@ -126,6 +134,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Measured>>> {
     let experiment = Experiment { scale, threads, assets, folder, stop };
+    experiment.check_scale()?;
     let mut measured = Vec::new();
     for seed in 0..scale.seeds {
         for arm in Arm::ALL {
@@ -157,8 +166,23 @@ impl Experiment<'_> {
             closing_steps: 0,
             threads: self.threads,
             seed,
-            all_concepts: false,
+            all: false,
         }
+    }
+
+    /// What was measured at another scale must not stand in for a measurement.
+    fn check_scale(&self) -> Result<()> {
+        let file = self.folder.join("scale.json");
+        if let Ok(text) = std::fs::read_to_string(&file) {
+            let found: Scale =
+                serde_json::from_str(&text).with_context(|| format!("{} is no scale", file.display()))?;
+            let found = Scale { seeds: self.scale.seeds, ..found };
+            ensure!(found == *self.scale, "{} is of another scale: {found:?}", self.folder.display());
+            return Ok(());
+        }
+        std::fs::create_dir_all(self.folder)
+            .with_context(|| format!("cannot create {}", self.folder.display()))?;
+        crate::build::write(&file, &(serde_json::to_string_pretty(self.scale)? + "\n"))
     }
 
     /// The measurement of an arm with a seed; `None` when its training was interrupted.
@@ -179,20 +203,13 @@ impl Experiment<'_> {
         Ok(Some(measured))
     }
 
-    /// Stage 1, English only, and the arm's stage 2; gives the model's folder.
+    /// The arm's stage 2; gives the model's folder.
     fn train(&self, arm: Arm, seed: u64, folder: &Path) -> Result<Option<PathBuf>> {
-        let Some(pretrained) = self.pretrained()? else { return Ok(None) };
-        let pretrained = pretrained.load(FloatDType::F32, &Device::flex().autodiff())?;
+        let Some(mut model) = self.stage1(seed)? else { return Ok(None) };
         let plan = self.plan(seed);
-        let english = Run::new(&plan, ENGLISH, self.assets, folder, self.stop)?;
-        let mut model = english.fresh_model()?;
-        model.vision_tower = pretrained.vision_tower;
-        model.mm_projector = pretrained.mm_projector;
-        model.language_model = pretrained.language_model;
-        let Some(mut model) = english.stage1(model)? else { return Ok(None) };
-        model.use_moe = arm.uses_moe();
-        model.routing_text = arm.routing_text().map(|text| english.encode_text(text)).transpose()?;
         let run = Run::new(&plan, arm.language_weights(), self.assets, folder, self.stop)?;
+        model.use_moe = arm.uses_moe();
+        model.routing_text = arm.routing_text().map(|text| run.encoder.encode_text(text)).transpose()?;
         let Some(model) = run.conversations(model)? else { return Ok(None) };
         let out = folder.join("model");
         run.description
@@ -201,25 +218,26 @@ impl Experiment<'_> {
         Ok(Some(out))
     }
 
+    /// Stage 1, English only; the same for every arm with this seed.
+    fn stage1(&self, seed: u64) -> Result<Option<Parrot>> {
+        let Some(pretrained) = self.pretrained()? else { return Ok(None) };
+        let plan = self.plan(seed);
+        let folder = self.folder.join(format!("stage1-{seed}"));
+        let run = Run::new(&plan, ENGLISH, self.assets, &folder, self.stop)?;
+        let model = Parrot { moe_model: run.fresh_model()?.moe_model, ..pretrained };
+        run.stage1(model)
+    }
+
     /// The default model's tower, a decoder that has read text in all languages, and a projector that brings the two
     /// together; the same for every arm.
-    fn pretrained(&self) -> Result<Option<Checkpoint>> {
+    fn pretrained(&self) -> Result<Option<Parrot>> {
         let folder = self.folder.join("pretrained");
-        let out = folder.join("model");
-        if out.join("config.json").exists() {
-            return Ok(Some(Checkpoint::open(out)?));
-        }
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let plan = self.plan(0);
         let run = Run::new(&plan, [1.0; 6], self.assets, &folder, self.stop)?;
         let mut model = run.fresh_model()?;
         let default = Checkpoint::open(self.assets.join("parrot-mini"))?;
         model.vision_tower = default.load(FloatDType::F32, &Device::flex().autodiff())?.vision_tower;
         let Some(model) = run.language(model)? else { return Ok(None) };
-        let Some(model) = run.align(model)? else { return Ok(None) };
-        run.description
-            .save(&model, &out, Some(FloatDType::F32))
-            .with_context(|| format!("cannot write the model to {}", out.display()))?;
-        Ok(Some(Checkpoint::open(out)?))
+        run.align(model)
     }
 }

@@ -6,22 +6,20 @@
 //! concept higher than the other names, and its ground's colour higher than the other colours, in all six languages
 //! at once. The projector learns, and the decoder's embeddings; the decoder itself does not take part.
 
-use std::sync::Arc;
-
+use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::prelude::*;
+use burn::tensor::FloatDType;
 use burn::tensor::activation::log_softmax;
+use parrot_model::checkpoint::Checkpoint;
 use parrot_model::language::Qwen2;
 use parrot_model::parrot::Parrot;
 use parrot_model::projector::Projector;
 use parrot_model::vision::VisionTower;
-use parrot_train::data::Dataset;
-use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
-use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm, Optimizer};
-use parrot_train::step::{backward, gradients};
+use parrot_model::vision::preprocess::Pixels;
 
-use super::tower::{Batch, Labelled, PICTURES, Patch, Patches};
-use super::{Curve, Run, progress_bar};
+use super::Run;
+use super::patches::{Batch, Fit, Patch};
 use crate::colour::Colour;
 use crate::language::Language;
 
@@ -32,35 +30,32 @@ struct Alignment {
     language_model: Qwen2,
 }
 
-/// The words for a set of classes in one language.
-struct Words {
+/// The words of one language for the classes of a label.
+struct Target {
+    label: Patch,
     /// Tokens of all words, one after the other.
     ids: Tensor<1, Int>,
     /// Takes the mean over each word's tokens. `[classes, tokens]`
     mean: Tensor<2>,
 }
 
-/// Words of one language for the classes of a head.
-struct Target {
-    head: Patch,
-    words: Words,
-}
-
-impl Words {
-    fn new(run: &Run<'_>, words: &[&str], device: &Device) -> parrot_train::Result<Self> {
+impl Target {
+    fn new(run: &Run<'_>, label: Patch, words: &[&str]) -> Result<Self> {
         let encoded = words.iter().map(|word| run.encoder.encode_text(word));
         let encoded = encoded.collect::<parrot_train::Result<Vec<_>>>()?;
         let ids = encoded.concat();
-        let mut mean = vec![0.0; words.len() * ids.len()];
+        let count = ids.len();
+        let mut mean = vec![0.0; words.len() * count];
         let mut first = 0;
         for (word, tokens) in encoded.iter().enumerate() {
-            mean[word * ids.len() + first..][..tokens.len()].fill(1.0 / tokens.len() as f32);
+            mean[word * count + first..][..tokens.len()].fill(1.0 / tokens.len() as f32);
             first += tokens.len();
         }
-        let count = ids.len();
+        let device = run.device.clone().inner();
         Ok(Self {
-            ids: Tensor::from_data(TensorData::new(ids, [count]), device),
-            mean: Tensor::from_data(TensorData::new(mean, [words.len(), count]), device),
+            label,
+            ids: Tensor::from_data(TensorData::new(ids, [count]), &device),
+            mean: Tensor::from_data(TensorData::new(mean, [words.len(), count]), &device),
         })
     }
 
@@ -82,12 +77,11 @@ impl Alignment {
         let patches = patches * scale;
         let mut loss = Tensor::zeros([1], &patches.device());
         for target in targets {
-            let words = target.words.embed(&self.language_model);
+            let words = target.embed(&self.language_model);
             let [classes, _] = words.dims();
-            let labels = batch.patches[target.head as usize].clone();
+            let labels = batch.patches[target.label as usize].clone();
             // Patches without a concept have a number beyond the names.
-            let shown = labels.clone().lower_elem(classes as i64).float();
-            let shown = Tensor::from_inner(shown);
+            let shown = Tensor::from_inner(labels.clone().lower_elem(classes as i64).float());
             let labels = labels.clamp_max(classes as i64 - 1).reshape([-1, 1]);
             let scores =
                 log_softmax(patches.clone().matmul(words.transpose()), 1).gather(1, labels).squeeze_dim(1);
@@ -97,65 +91,47 @@ impl Alignment {
     }
 }
 
-/// Aligns; `None` when interrupted.
-pub(super) fn align(run: &Run<'_>, mut model: Parrot) -> anyhow::Result<Option<Parrot>> {
-    model.mm_projector = run.calibrated_projector(&model);
-    let steps = run.plan.alignment_steps;
-    let (vision, inner) = (&run.description.vision, run.device.clone().inner());
+/// Aligns, or loads what has been aligned before; `None` when interrupted.
+pub(super) fn align(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot>> {
+    let done = run.folder.join("alignment");
+    if done.exists() {
+        return Ok(Some(Checkpoint::open(done)?.load(FloatDType::F32, &run.device)?));
+    }
     let catalogue = run.data.catalogue();
-    let concepts = if run.plan.all_concepts { catalogue.concepts.len() } else { catalogue.core_count() };
+    let concepts = if run.plan.all { catalogue.concepts.len() } else { catalogue.core_count() };
     let mut targets = Vec::new();
     for language in Language::ALL {
         let names: Vec<&str> = (0..concepts).map(|concept| catalogue.name(concept, language)).collect();
         let colours = Colour::ALL.map(|colour| colour.name(language));
-        targets.push(Target { head: Patch::Concept, words: Words::new(run, &names, &inner)? });
-        targets.push(Target { head: Patch::Colour, words: Words::new(run, &colours, &inner)? });
+        targets.push(Target::new(run, Patch::Concept, &names)?);
+        targets.push(Target::new(run, Patch::Colour, &colours)?);
     }
-    let data: Arc<dyn Dataset<Sample = Labelled>> = Arc::new(Patches {
-        data: Arc::clone(&run.data),
-        encoder: run.encoder.clone(),
-        side: vision.image_size / vision.patch_size,
-        len: steps.max(1) * 2 * PICTURES,
-    });
     let tower = model.vision_tower.valid();
-    let mut learner = Alignment {
-        projector: model.mm_projector.unfreeze(),
+    let learner = Alignment {
+        projector: calibrated_projector(run, &model).unfreeze(),
         language_model: model.language_model.unfreeze(),
     };
-    let mut optimizer = Optimizer::new(AdamWConfig { beta2: 0.95, ..AdamWConfig::default() });
-    let schedule = CosineSchedule::new(2e-3, steps, 0.05);
-    let options = LoaderOptions {
-        micro_batch_size: PICTURES,
-        seed: run.plan.seed,
-        grouping: Grouping::None,
-        first_batch: 0,
-        workers: 1,
-        rank: 0,
-        ranks: 1,
-    };
-    let mut loader = BatchLoader::start(&data, &options)?;
-    let progress = progress_bar("alignment", steps);
-    let mut curve = Curve::open(&run.folder.join("alignment.jsonl"))?;
-    for step in 0..steps {
-        let batches: parrot_train::Result<Vec<Batch>> =
-            loader.by_ref().take(2).map(|batch| Ok(Batch::collate(batch?.samples, &run.device))).collect();
-        let (losses, gradients) =
-            gradients(&learner, &batches?, &[0.5; 2], run.plan.threads, |learner, batch, share| {
-                Ok(backward(learner, learner.loss(&tower, batch, &targets), share))
-            })?;
-        let scale = GradientNorm::measure(&learner, &gradients).map(|norm| norm.clip_factor(1.0));
-        learner = optimizer.step(learner, gradients, schedule.learning_rate(step), scale);
-        let loss = Tensor::cat(losses, 0).mean().into_scalar::<f64>();
-        progress.set_position(step as u64 + 1);
-        progress.set_message(format!("loss {loss:.3}"));
-        curve.write(step + 1, loss);
-        if run.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            eprintln!("the alignment was stopped; it starts again with the same command");
-            return Ok(None);
-        }
-    }
-    progress.finish();
-    model.mm_projector = learner.projector;
-    model.language_model = learner.language_model;
+    let steps = run.plan.alignment_steps;
+    let fit = Fit { name: "alignment", log: "alignment", done: 0, steps, of: steps, learning_rate: 2e-3 };
+    let learner = fit.run(run, learner, |learner, batch| learner.loss(&tower, batch, &targets))?;
+    let Some(Alignment { projector, language_model }) = learner else { return Ok(None) };
+    model.mm_projector = projector;
+    model.language_model = language_model;
+    // Under its name only when it is whole.
+    let unfinished = run.folder.join("alignment.unfinished");
+    run.description.save(&model, &unfinished, Some(FloatDType::F32))?;
+    std::fs::rename(&unfinished, &done).with_context(|| format!("cannot write {}", done.display()))?;
     Ok(Some(model))
+}
+
+/// The new projector, fitted to the size of the tower's features and of the decoder's embeddings.
+fn calibrated_projector(run: &Run<'_>, model: &Parrot) -> Projector {
+    let device = run.device.clone().inner();
+    let data = &run.caption_data;
+    let pixels: Vec<_> = (0..64).map(|index| run.encoder.pixels(data, &data.caption(index).scene)).collect();
+    let features = model.vision_tower.valid().forward(Pixels::to_tensor(&pixels, &device));
+    let ids = Tensor::arange(0..run.description.config.vocab_size as i64, &device);
+    let embeddings = model.language_model.valid().embed(ids);
+    let rms = embeddings.square().mean().sqrt().into_scalar::<f64>();
+    model.mm_projector.valid().calibrated(features, rms).train()
 }

@@ -12,6 +12,7 @@
 //! Every stage saves into a folder of its own under the run's and is skipped or resumed when it is there.
 
 pub mod alignment;
+mod patches;
 pub mod samples;
 pub mod tower;
 
@@ -26,12 +27,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use indicatif::{ProgressBar, ProgressStyle};
-use parrot_model::checkpoint::Checkpoint;
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
-use parrot_model::projector::Projector;
 use parrot_model::text::Tokenizer;
-use parrot_model::vision::preprocess::{ImageProcessorConfig, Pixels};
+use parrot_model::vision::preprocess::ImageProcessorConfig;
 use parrot_train::checkpoint::ModelDescription;
 use parrot_train::data::loader::Grouping;
 use parrot_train::data::{Dataset, TrainingSample};
@@ -43,28 +42,38 @@ use crate::dataset;
 use samples::{Captions, Closing, Conversations, Encoder, TextExercises};
 
 /// How long each stage runs. Everything else is fixed, so that a run is named by these and its seed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Plan {
-    /// Steps of each of the tower's two rounds, 64 pictures each.
+    /// Steps of each of the tower's two rounds, 64 pictures each
+    #[arg(long, default_value_t = 3500)]
     pub tower_steps: usize,
-    /// Steps of the decoder's pre-training, 16 conversations each.
+    /// Steps of the decoder's pre-training, 16 conversations each
+    #[arg(long, default_value_t = 500)]
     pub language_steps: usize,
-    /// Steps of the alignment of pictures and words, 64 pictures each.
+    /// Steps of the alignment of pictures and words, 64 pictures each
+    #[arg(long, default_value_t = 800)]
     pub alignment_steps: usize,
-    /// Steps of stage 1, 16 captions each.
+    /// Steps of stage 1, 16 captions each
+    #[arg(long, default_value_t = 300)]
     pub projector_steps: usize,
-    /// Steps of stage 2's beginning, 16 captions each.
+    /// Steps of stage 2's beginning, 16 captions each
+    #[arg(long, default_value_t = 3000)]
     pub caption_steps: usize,
-    /// Steps of stage 2's end, 16 conversations or captions each.
+    /// Steps of stage 2's middle, 16 conversations or captions each
+    #[arg(long, default_value_t = 6000)]
     pub instruction_steps: usize,
-    /// Steps after that, 16 conversations or captions each.
+    /// Steps of stage 2's end, 16 conversations or captions each
+    #[arg(long, default_value_t = 1500)]
     pub closing_steps: usize,
-    /// Micro-batches computed at the same time.
+    /// Micro-batches computed at the same time
+    #[arg(long, default_value_t = 2)]
     pub threads: usize,
-    /// Weights, data and its order.
+    /// Of weights, data and its order
+    #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// All concepts instead of the core.
-    pub all_concepts: bool,
+    /// All concepts instead of the core
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// What learns in stage 2.
@@ -83,7 +92,7 @@ pub(crate) struct Run<'a> {
     text_data: Arc<dataset::Dataset>,
     /// Mostly grids of different things: the most names in a caption.
     caption_data: Arc<dataset::Dataset>,
-    encoder: Encoder,
+    pub(crate) encoder: Encoder,
     device: Device,
     stop: &'a AtomicBool,
 }
@@ -159,7 +168,7 @@ impl<'a> Run<'a> {
         let vision = VisionConfig::clip_vit_mini();
         let config = dataset::DatasetConfig {
             seed: plan.seed,
-            core_only: !plan.all_concepts,
+            core_only: !plan.all,
             language_weights,
             turns: (2, 4),
             scene_weights: [0.3, 0.45, 0.25],
@@ -189,17 +198,11 @@ impl<'a> Run<'a> {
     /// A model that has learnt nothing, named by the plan's seed.
     pub(crate) fn fresh_model(&self) -> Result<Parrot> {
         self.device.seed(self.plan.seed);
-        let mut model = Parrot::init(&self.description.config, &self.description.vision, &self.device)?;
+        let model = Parrot::init(&self.description.config, &self.description.vision, &self.device)?;
         // A parameter draws its values when it is first used. Here all of them do, so that they do not depend on
         // where a run was interrupted.
         model.visit(&mut Initialise);
-        model.language_model = model.language_model.with_mimetic_attention();
         Ok(model)
-    }
-
-    /// Token ids of a text.
-    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<i64>> {
-        Ok(self.encoder.encode_text(text)?)
     }
 
     /// What all stages have in common; rates are higher than the paper's, whose decoder was pretrained.
@@ -237,16 +240,7 @@ impl<'a> Run<'a> {
 
     /// Alignment of pictures and words, in place of CLIP's.
     pub(crate) fn align(&self, model: Parrot) -> Result<Option<Parrot>> {
-        let done = self.folder.join("alignment");
-        if done.exists() {
-            return Ok(Some(Checkpoint::open(done)?.load(FloatDType::F32, &self.device)?));
-        }
-        let Some(model) = alignment::align(self, model)? else { return Ok(None) };
-        // Under its name only when it is whole.
-        let unfinished = self.folder.join("alignment.unfinished");
-        self.description.save(&model, &unfinished, Some(FloatDType::F32))?;
-        std::fs::rename(&unfinished, &done).with_context(|| format!("cannot write {}", done.display()))?;
-        Ok(Some(model))
+        alignment::align(self, model)
     }
 
     /// The paper's first stage: the projector alone, from captions.
@@ -256,19 +250,6 @@ impl<'a> Run<'a> {
         let stage = self.stage("stage1", self.plan.projector_steps, 2e-3, &[Part::Projector]);
         let data = Captions::new(Arc::clone(&self.caption_data), self.encoder.clone(), stage.samples());
         self.train(&stage, model, Arc::new(data))
-    }
-
-    /// The new projector, fitted to the size of the tower's features and of the decoder's embeddings.
-    fn calibrated_projector(&self, model: &Parrot) -> Projector {
-        let device = self.device.clone().inner();
-        let pixels: Vec<_> = (0..64)
-            .map(|index| self.encoder.pixels(&self.caption_data, &self.caption_data.caption(index).scene))
-            .collect();
-        let features = model.vision_tower.valid().forward(Pixels::to_tensor(&pixels, &device));
-        let ids = Tensor::arange(0..self.description.config.vocab_size as i64, &device);
-        let embeddings = model.language_model.valid().embed(ids);
-        let rms = embeddings.square().mean().sqrt().into_scalar::<f64>();
-        model.mm_projector.valid().calibrated(features, rms).train()
     }
 
     /// The paper's second stage begins with captions: one has up to four names, a question about a picture one.

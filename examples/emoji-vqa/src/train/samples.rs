@@ -8,7 +8,7 @@ use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 
-use crate::dataset::{self, CaptionSample};
+use crate::dataset::{self, CaptionSample, VqaSample};
 use crate::language::Language;
 use crate::question::Turn;
 use crate::scene::Scene;
@@ -48,6 +48,23 @@ impl Encoder {
         let encoded = chat::encode(&self.tokenizer, conversation, None, ReferenceQuirks::none())
             .map_err(|error| Error::Sample { id: id.clone(), reason: error.to_string() })?;
         Ok(TrainingSample { id, input_ids: encoded.input_ids, labels: encoded.labels, pixels })
+    }
+
+    /// A picture with its caption.
+    fn captioned(
+        &self,
+        data: &dataset::Dataset,
+        id: String,
+        sample: CaptionSample,
+    ) -> Result<TrainingSample> {
+        let pixels = self.pixels(data, &sample.scene);
+        self.encode(id, &description("", 1, sample), vec![pixels])
+    }
+
+    /// A picture with questions about it.
+    fn asked(&self, data: &dataset::Dataset, id: String, sample: &VqaSample) -> Result<TrainingSample> {
+        let pixels = self.pixels(data, &sample.scene);
+        self.encode(id, &messages("", 1, &sample.turns), vec![pixels])
     }
 }
 
@@ -104,41 +121,34 @@ macro_rules! samples {
 }
 
 samples!(
-    /// The end of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
+    /// The middle of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
     Conversations,
     |this, index| {
+        let number = index as u64;
         if index % 4 == 0 {
-            let sample = this.data.relations(index as u64);
-            let pixels = this.encoder.pixels(&this.data, &sample.scene);
-            let id = format!("relations {index}");
-            return this.encoder.encode(id, &description("", 1, sample), vec![pixels]);
+            let sample = this.data.relations(number);
+            return this.encoder.captioned(&this.data, format!("relations {index}"), sample);
         }
-        let sample = this.data.sample(index as u64);
-        let pixels = this.encoder.pixels(&this.data, &sample.scene);
-        this.encoder.encode(format!("conversation {index}"), &messages("", 1, &sample.turns), vec![pixels])
+        this.encoder.asked(&this.data, format!("conversation {index}"), &this.data.sample(number))
     }
 );
 
 samples!(
-    /// After stage 2's conversations, so that no request is forgotten: every third time a picture with its caption, by
-    /// turns in reading order and thing by thing; else a picture with questions.
+    /// The end of stage 2, so that no request is forgotten: every third time a picture with its caption, by turns in
+    /// reading order and thing by thing; else a picture with questions.
     Closing,
     |this, index| {
         // Numbers that no other stage has used.
         let number = index as u64 + (1 << 32);
-        if index % 3 == 0 {
-            let sample = match index % 2 {
-                0 => this.data.caption(number),
-                _ => this.data.relations(number),
-            };
-            let pixels = this.encoder.pixels(&this.data, &sample.scene);
-            let id = format!("closing caption {index}");
-            return this.encoder.encode(id, &description("", 1, sample), vec![pixels]);
-        }
-        let sample = this.data.sample(number);
-        let pixels = this.encoder.pixels(&this.data, &sample.scene);
-        let id = format!("closing conversation {index}");
-        this.encoder.encode(id, &messages("", 1, &sample.turns), vec![pixels])
+        let sample = match index % 6 {
+            0 => this.data.caption(number),
+            3 => this.data.relations(number),
+            _ => {
+                let id = format!("closing conversation {index}");
+                return this.encoder.asked(&this.data, id, &this.data.sample(number));
+            }
+        };
+        this.encoder.captioned(&this.data, format!("closing caption {index}"), sample)
     }
 );
 
@@ -178,7 +188,6 @@ samples!(
             0 => this.data.caption(index as u64),
             _ => this.data.relations(index as u64),
         };
-        let pixels = this.encoder.pixels(&this.data, &sample.scene);
-        this.encoder.encode(format!("caption {index}"), &description("", 1, sample), vec![pixels])
+        this.encoder.captioned(&this.data, format!("caption {index}"), sample)
     }
 );

@@ -5,8 +5,6 @@
 //! to the right and above; one more reads a concept of the picture from the class token. The heads are thrown
 //! away.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -16,18 +14,11 @@ use burn::tensor::activation::log_softmax;
 use parrot_model::checkpoint::{Weights, load_module, names, save_module};
 use parrot_model::parrot::Parrot;
 use parrot_model::vision::VisionTower;
-use parrot_model::vision::preprocess::Pixels;
-use parrot_train::data::Dataset;
-use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
-use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm, Optimizer};
-use parrot_train::step::{backward, gradients};
 
-use super::samples::Encoder;
-use super::{Curve, Run, progress_bar};
+use super::Run;
+use super::patches::{Batch, Fit, Patch, Patches};
 use crate::catalogue::Style;
 use crate::colour::Colour;
-use crate::dataset;
-use crate::scene::Scene;
 
 /// The tower with its heads.
 #[derive(Module, Debug)]
@@ -38,25 +29,7 @@ struct Pretraining {
     present: Linear,
 }
 
-/// What a head reads from a patch.
-#[derive(Clone, Copy)]
-pub(super) enum Patch {
-    /// The concept on the patch's tile.
-    Concept,
-    Colour,
-    /// The patch's number.
-    Place,
-    /// How many times the picture shows the concept.
-    Count,
-    /// The concept on the tile to the right.
-    Right,
-    /// The concept on the tile above.
-    Above,
-}
-
 impl Patch {
-    const ALL: [Self; 6] = [Self::Concept, Self::Colour, Self::Place, Self::Count, Self::Right, Self::Above];
-
     fn loss_weight(self) -> f64 {
         match self {
             Self::Concept => 1.0,
@@ -71,104 +44,6 @@ impl Patch {
             Self::Colour => Colour::ALL.len(),
             Self::Place => patches,
             Self::Count => 5,
-        }
-    }
-}
-
-/// A picture and what is to be read from it.
-pub(super) struct Labelled {
-    pixels: Pixels,
-    /// For every head, the classes of all patches. Where there is no concept, its number is their count.
-    patches: [Vec<i64>; Patch::ALL.len()],
-    /// One of the picture's concepts, for the class token.
-    present: i64,
-}
-
-/// A batch on the device.
-pub(super) struct Batch {
-    pub(super) pixel_values: Tensor<4>,
-    /// For every head `[pictures · patches]`
-    pub(super) patches: Vec<Tensor<1, Int>>,
-    /// `[pictures]`
-    present: Tensor<1, Int>,
-}
-
-/// Pictures with what stands in their patches.
-pub(super) struct Patches {
-    pub(super) data: Arc<dataset::Dataset>,
-    pub(super) encoder: Encoder,
-    /// Patches along a side.
-    pub(super) side: usize,
-    pub(super) len: usize,
-}
-
-impl Dataset for Patches {
-    type Sample = Labelled;
-
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn sample(&self, index: usize) -> parrot_train::Result<Labelled> {
-        let scene = self.data.sample(index as u64).scene;
-        Ok(self.label(&scene, index))
-    }
-}
-
-impl Patches {
-    fn label(&self, scene: &Scene, index: usize) -> Labelled {
-        let none = self.data.catalogue().concepts.len();
-        let across = if scene.is_grid() { 2 } else { 1 };
-        let class = |head: Patch, patch: usize| {
-            let (row, column) =
-                (patch / self.side * across / self.side, patch % self.side * across / self.side);
-            let place = row * across + column;
-            let concept = scene.concept_at(place);
-            let class = match head {
-                Patch::Concept => concept.unwrap_or(none),
-                Patch::Colour => colour_index(scene.tiles[place].colour),
-                Patch::Place => patch,
-                Patch::Count => concept.map_or(0, |concept| scene.count(concept)),
-                Patch::Right if column + 1 < across => scene.concept_at(place + 1).unwrap_or(none),
-                Patch::Above if row > 0 => scene.concept_at(place - across).unwrap_or(none),
-                Patch::Right | Patch::Above => none,
-            };
-            class as i64
-        };
-        let objects: Vec<usize> = scene.objects().map(|(_, object)| object.concept).collect();
-        Labelled {
-            pixels: self.encoder.pixels(&self.data, scene),
-            patches: Patch::ALL
-                .map(|head| (0..self.side * self.side).map(|patch| class(head, patch)).collect()),
-            present: objects.get(index % objects.len().max(1)).copied().unwrap_or(none) as i64,
-        }
-    }
-}
-
-fn colour_index(colour: Colour) -> usize {
-    Colour::ALL.iter().position(|other| *other == colour).unwrap_or(0)
-}
-
-impl Batch {
-    pub(super) fn collate(samples: Vec<Labelled>, device: &Device) -> Self {
-        let ints = |values: Vec<i64>| {
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device.clone().inner())
-        };
-        let mut pixels = Vec::with_capacity(samples.len());
-        let mut present = Vec::with_capacity(samples.len());
-        let mut patches = [const { Vec::new() }; Patch::ALL.len()];
-        for sample in samples {
-            pixels.push(sample.pixels);
-            present.push(sample.present);
-            for (all, one) in patches.iter_mut().zip(sample.patches) {
-                all.extend(one);
-            }
-        }
-        Self {
-            pixel_values: Pixels::to_tensor(&pixels, &device.clone().inner()),
-            patches: patches.into_iter().map(ints).collect(),
-            present: ints(present),
         }
     }
 }
@@ -226,9 +101,6 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 /// readable, and a schedule of its own.
 const ROUNDS: [f64; 2] = [2e-3, 1.5e-3];
 
-/// Pictures of a micro-batch; two of them are a step.
-pub(super) const PICTURES: usize = 32;
-
 /// Trains the tower, or loads what has been done of it; `None` when interrupted.
 pub(super) fn pretrain(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot>> {
     for (round, learning_rate) in ROUNDS.into_iter().enumerate() {
@@ -258,62 +130,32 @@ fn train_round(
 ) -> Result<Option<VisionTower>> {
     let steps = run.plan.tower_steps;
     let vision = &run.description.vision;
-    let patches = Arc::new(Patches {
-        data: Arc::clone(&run.data),
-        encoder: run.encoder.clone(),
-        side: vision.image_size / vision.patch_size,
-        len: ROUNDS.len() * steps * 2 * PICTURES,
-    });
-    let data: Arc<dyn Dataset<Sample = Labelled>> = patches.clone();
     let concepts = run.data.catalogue().concepts.len();
-    let mut learner =
+    let learner =
         Pretraining::init(tower.unfreeze(), vision.hidden_size, vision.num_patches(), concepts, &run.device);
-    let mut optimizer = Optimizer::new(AdamWConfig { beta2: 0.95, ..AdamWConfig::default() });
-    let schedule = CosineSchedule::new(learning_rate, steps, 0.05);
     // The second round goes on with the data where the first one ended.
-    let options = LoaderOptions {
-        micro_batch_size: PICTURES,
-        seed: run.plan.seed,
-        grouping: Grouping::None,
-        first_batch: round * steps * 2,
-        workers: 1,
-        rank: 0,
-        ranks: 1,
+    let fit = Fit {
+        name: &format!("tower {}", round + 1),
+        log: "tower",
+        done: round * steps,
+        steps,
+        of: ROUNDS.len() * steps,
+        learning_rate,
     };
-    let mut loader = BatchLoader::start(&data, &options)?;
-    let progress = progress_bar(&format!("tower {}", round + 1), steps);
-    let mut curve = Curve::open(&run.folder.join("tower.jsonl"))?;
-    for step in 0..steps {
-        let batches: parrot_train::Result<Vec<Batch>> =
-            loader.by_ref().take(2).map(|batch| Ok(Batch::collate(batch?.samples, &run.device))).collect();
-        let (losses, gradients) =
-            gradients(&learner, &batches?, &[0.5; 2], run.plan.threads, |learner, batch, share| {
-                Ok(backward(learner, learner.loss(batch), share))
-            })?;
-        let scale = GradientNorm::measure(&learner, &gradients).map(|norm| norm.clip_factor(1.0));
-        learner = optimizer.step(learner, gradients, schedule.learning_rate(step), scale);
-        let loss = Tensor::cat(losses, 0).mean().into_scalar::<f64>();
-        progress.set_position(step as u64 + 1);
-        progress.set_message(format!("loss {loss:.3}"));
-        curve.write(round * steps + step + 1, loss);
-        if run.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            eprintln!("the tower's round {} was stopped; it starts again with the same command", round + 1);
-            return Ok(None);
-        }
-    }
-    progress.finish();
-    report(&learner.valid(), &patches, &run.device);
+    let Some(learner) = fit.run(run, learner, Pretraining::loss)? else { return Ok(None) };
+    report(&learner.valid(), run);
     Ok(Some(learner.tower))
 }
 
 /// Prints how well the heads read pictures of the evaluation, in a style that was trained on and in one that
 /// was not.
-fn report(learner: &Pretraining, patches: &Patches, device: &Device) {
+fn report(learner: &Pretraining, run: &Run<'_>) {
+    let patches = Patches::new(run, 0);
     eprintln!("patches read rightly, in percent: concept, colour, place, count, right, above");
     for style in [Style::Noto, Style::Twemoji] {
-        let scenes = patches.data.evaluation_in(style, 256).into_iter().map(|item| item.scene);
+        let scenes = run.data.evaluation_in(style, 256).into_iter().map(|item| item.scene);
         let labelled = scenes.map(|scene| patches.label(&scene, 0)).collect();
-        let shares = learner.accuracy(&Batch::collate(labelled, device));
+        let shares = learner.accuracy(&Batch::collate(labelled, &run.device));
         let shares: Vec<String> = shares.iter().map(|share| format!("{share:.1}")).collect();
         eprintln!("{}: {}", style.name(), shares.join(", "));
     }
