@@ -17,6 +17,7 @@
 //! computed something.
 
 mod backend;
+pub(crate) mod derivatives;
 mod dtype;
 mod name;
 mod quiet;

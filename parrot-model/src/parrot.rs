@@ -6,9 +6,9 @@
 //! placeholders' stead and pads the batch; [`Qwen2::forward`] does the rest.
 
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
 
 use crate::config::{PaddingSide, ParrotConfig, VisionConfig};
+use crate::device::derivatives::negative_log_likelihood;
 use crate::language::Qwen2;
 use crate::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
 use crate::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -274,8 +274,8 @@ impl Parrot {
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
         let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
         let predicting = hidden_states.reshape([-1, hidden as i64]).select(0, rows);
-        let log_probabilities = log_softmax(self.language_model.logits::<2>(predicting), 1);
-        Ok(log_probabilities.gather(1, targets.reshape([count, 1])).mean().neg())
+        let logits = self.language_model.logits::<2>(predicting);
+        Ok(negative_log_likelihood(logits, targets.reshape([count, 1])).mean())
     }
 }
 

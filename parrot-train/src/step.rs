@@ -1,7 +1,6 @@
 //! One step of training: micro-batches → losses → gradients → clipped update.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -12,6 +11,7 @@ use parrot_model::parrot::{Parrot, PrepareOptions, Prepared, Sample};
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::VisionTower;
 use parrot_model::vision::preprocess::Pixels;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::activation_checkpointing;
@@ -434,14 +434,8 @@ pub fn gradients<M: Module + Sync, B: Sync>(
     for wave in shared.chunks(threads.max(1)) {
         let results: Vec<Result<_>> = match *wave {
             [(batch, share)] => vec![backward(module, batch, share)],
-            _ => std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    wave.iter().map(|batch| scope.spawn(|| backward_apart(*batch))).collect();
-                threads
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                    .collect()
-            }),
+            // On the threads that compute the matrix products: a thread from outside would wait for them at each one.
+            _ => wave.par_iter().map(|batch| backward_apart(*batch)).collect(),
         };
         for result in results {
             let (loss, gradients) = result?;

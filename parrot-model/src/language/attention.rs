@@ -4,20 +4,32 @@
 
 use burn::nn::Linear;
 use burn::prelude::*;
+use burn::tensor::DType;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 
 use super::cache::KvCache;
 use super::rope::Rotation;
 use crate::config::ParrotConfig;
+use crate::device::derivatives;
 use crate::linear::linear;
 
 /// What every layer of one forward pass shares; from [`Qwen2::pass`](super::Qwen2::pass).
 #[derive(Debug)]
 pub struct Pass {
     pub(crate) rotation: Rotation,
-    /// `[batch or 1, 1, seq, keys]`, true where a query must not look. `None`: purely causal.
-    pub(crate) mask: Option<Tensor<4, Bool>>,
+    pub(crate) sight: Sight,
+}
+
+/// Which keys a query looks at.
+#[derive(Debug, Clone)]
+pub(crate) enum Sight {
+    /// Those up to itself.
+    Causal,
+    /// `[batch or 1, 1, seq, keys]`, true where a query must not look.
+    Mask(Tensor<4, Bool>),
+    /// `[batch or 1, 1, seq, keys]`, f32, added to the scores: what training takes.
+    Bias(Tensor<4>),
 }
 
 /// Attention of one decoder layer. Queries, keys and values have biases in Qwen2, the output has none.
@@ -68,12 +80,16 @@ impl Attention {
             let (past, capacity) = (cache.len(), cache.capacity());
             (keys, values) = cache.layer(layer).append(keys, values, past, capacity);
         }
-        let context = self.attend(queries, keys, values, pass.mask.clone());
+        let context = match &pass.sight {
+            Sight::Bias(bias) => derivatives::attention(queries, keys, values, bias.clone()),
+            Sight::Mask(mask) => self.attend(queries, keys, values, Some(mask.clone())),
+            Sight::Causal => self.attend(queries, keys, values, None),
+        };
         self.o_proj.forward(context.swap_dims(1, 2).reshape([batch, seq, hidden]))
     }
 
-    /// Grouped queries without relying on the backend: Burn's attention handles them on the CPU and
-    /// computes something else, silently, on the GPU backends.
+    /// Without a derivative: the backend's own attention, which keeps no scores. Grouped queries do not rely on it:
+    /// Burn's attention handles them on the CPU and computes something else, silently, on the GPU backends.
     fn attend(
         &self,
         queries: Tensor<4>,
@@ -110,6 +126,26 @@ fn repeat_kv(x: Tensor<4>, groups: usize) -> Tensor<4> {
         keys,
         head_dim,
     ])
+}
+
+impl Sight {
+    /// # Shapes
+    ///
+    /// - attention_mask: `[batch, past + seq]`, true where there is a token; `None`: everywhere
+    pub(crate) fn new(
+        attention_mask: Option<Tensor<2, Bool>>,
+        seq: usize,
+        past: usize,
+        device: &Device,
+    ) -> Self {
+        if !device.is_autodiff() {
+            return attention_mask.map_or(Self::Causal, |mask| Self::Mask(padding_mask(mask, seq)));
+        }
+        let attention_mask = attention_mask.unwrap_or_else(|| Tensor::full([1, past + seq], true, device));
+        let mask = padding_mask(attention_mask, seq);
+        let nothing = Tensor::zeros(mask.shape(), (device, DType::F32));
+        Self::Bias(nothing.mask_fill(mask, f32::NEG_INFINITY))
+    }
 }
 
 /// Which keys each query must not see: those after it, and padding.

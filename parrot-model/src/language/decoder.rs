@@ -5,13 +5,13 @@
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use burn::tensor::activation::silu;
 use burn::tensor::module::linear as project;
 
-use super::attention::{Attention, Pass, padding_mask};
+use super::attention::{Attention, Pass, Sight};
 use super::cache::KvCache;
 use super::rope::RotaryEmbedding;
 use crate::config::ParrotConfig;
+use crate::device::derivatives::silu_product;
 use crate::linear::linear;
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
@@ -108,13 +108,13 @@ impl Qwen2 {
         past: usize,
     ) -> Pass {
         let [_, seq, _] = inputs_embeds.dims();
+        let device = inputs_embeds.device();
         let position_ids = position_ids.unwrap_or_else(|| {
-            let device = inputs_embeds.device();
             Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &device).unsqueeze()
         });
         Pass {
             rotation: self.rotary.rotation(position_ids, inputs_embeds.dtype()),
-            mask: attention_mask.map(|mask| padding_mask(mask, seq)),
+            sight: Sight::new(attention_mask, seq, past, &device),
         }
     }
 
@@ -216,7 +216,7 @@ impl SwiGlu {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+        self.down_proj.forward(silu_product(self.gate_proj.forward(x.clone()), self.up_proj.forward(x)))
     }
 }
 

@@ -19,9 +19,10 @@
 
 use burn::nn::Linear;
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::softmax;
 
 use crate::config::{MoeRouting, ParrotConfig};
+use crate::device::derivatives::silu_product;
 use crate::linear::{INITIALIZER_RANGE, linear};
 
 /// Stands for −∞ in a masked score: finite in every float type, so that a question without any token
@@ -174,7 +175,7 @@ impl Expert {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+        self.down_proj.forward(silu_product(self.gate_proj.forward(x.clone()), self.up_proj.forward(x)))
     }
 }
 
