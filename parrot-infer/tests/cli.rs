@@ -293,8 +293,11 @@ fn chat_fails_in_a_script_as_soon_as_something_is_wrong() {
 }
 
 #[test]
-fn inspect_knows_the_released_sizes_without_their_files() {
-    for (name, language_model) in [("parrot-7b", 7_721_324_544_u64), ("parrot-14b", 14_167_290_880)] {
+fn inspect_knows_the_sizes_without_their_files() {
+    // As transformers counts Qwen1.5-0.5B, -7B and -14B.
+    let sizes =
+        [("parrot-0.5b", 463_987_712_u64), ("parrot-7b", 7_721_324_544), ("parrot-14b", 14_167_290_880)];
+    for (name, language_model) in sizes {
         let (json, _) = output(parrot(&["inspect", name, "--json"]));
         let model: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(model["parameters"]["language_model"], language_model);

@@ -4,6 +4,9 @@
     python parrot-train/benches/pytorch_step.py --stage 2
     cargo run --release -p parrot-train -- bench --stage 2 --device cpu
 
+    python parrot-train/benches/pytorch_step.py --model parrot-0.5b --stage 1 --micro-batches 2 --micro-batch-size 1
+    cargo run --release -p parrot-train -- bench --model parrot-0.5b --stage 1 --micro-batches 2 --micro-batch-size 1
+
 Run the two by turns: machines that others use as well change from minute to minute. Weights are random; the
 vision tower is frozen and runs without a tape, as in both of the paper's stages.
 """
@@ -12,40 +15,67 @@ import argparse
 import math
 import statistics
 import time
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-VOCAB, HIDDEN, INNER, LAYERS, HEADS, KEYS = 4096, 160, 448, 4, 4, 2
-WIDTH, PATCH, PIXELS, TOWER_LAYERS, TOWER_HEADS = 128, 12, 72, 4, 4
-EXPERTS, EXPERT_INNER = 6, 160
+EXPERTS = 6
+
+
+@dataclass
+class Shape:
+    vocab: int
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    keys: int
+    theta: float
+    moe_scale: float
+    expert_inner: int
+    width: int
+    patch: int
+    pixels: int
+    # Those up to the one whose output is used.
+    tower_layers: int
+    tower_heads: int
+
+
+SHAPES = {
+    "parrot-mini": Shape(4096, 160, 448, 4, 4, 2, 1e4, 1.0, 160, 128, 12, 72, 4, 4),
+    "parrot-0.5b": Shape(151936, 1024, 2816, 24, 16, 16, 1e6, 0.1, 1024, 1024, 14, 336, 23, 16),
+}
 
 
 class TowerLayer(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.fc1, self.fc2 = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+        width = shape.width
+        self.heads = shape.tower_heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x):
-        batch, positions, _ = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(batch, positions, 3, TOWER_HEADS, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, positions, WIDTH)
+        batch, positions, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(batch, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, positions, width)
         x = x + self.out(attended)
         y = self.fc1(self.norm2(x))
         return x + self.fc2(y * torch.sigmoid(1.702 * y))
 
 
 class Tower(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        self.patches = nn.Conv2d(3, WIDTH, PATCH, PATCH, bias=False)
-        self.cls = nn.Parameter(torch.randn(WIDTH))
-        self.positions = nn.Parameter(torch.randn((PIXELS // PATCH) ** 2 + 1, WIDTH))
-        self.norm = nn.LayerNorm(WIDTH)
-        self.layers = nn.ModuleList(TowerLayer() for _ in range(TOWER_LAYERS))
+        width = shape.width
+        self.patches = nn.Conv2d(3, width, shape.patch, shape.patch, bias=False)
+        self.cls = nn.Parameter(torch.randn(width))
+        self.positions = nn.Parameter(torch.randn((shape.pixels // shape.patch) ** 2 + 1, width))
+        self.norm = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(TowerLayer(shape) for _ in range(shape.tower_layers))
 
     def forward(self, pixels):
         x = self.patches(pixels).flatten(2).transpose(1, 2)
@@ -67,63 +97,69 @@ class SwiGlu(nn.Module):
 
 
 class Moe(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        self.router = nn.Linear(HIDDEN, EXPERTS, bias=False)
-        self.experts = nn.ModuleList(SwiGlu(HIDDEN, EXPERT_INNER) for _ in range(EXPERTS))
+        self.scale = shape.moe_scale
+        self.router = nn.Linear(shape.hidden, EXPERTS, bias=False)
+        self.experts = nn.ModuleList(SwiGlu(shape.hidden, shape.expert_inner) for _ in range(EXPERTS))
 
     def forward(self, visual, text):
-        weights = torch.softmax(visual[:, :1] @ text.transpose(1, 2) / math.sqrt(HIDDEN), -1)
+        weights = torch.softmax(visual[:, :1] @ text.transpose(1, 2) / math.sqrt(visual.shape[-1]), -1)
         routing = torch.softmax(self.router((weights @ text)[:, 0]), -1)
         outputs = torch.stack([expert(visual) for expert in self.experts], 1)
-        return (routing[:, :, None, None] * outputs).sum(1) + visual
+        return (routing[:, :, None, None] * outputs).sum(1) + self.scale * visual
 
 
 class RmsNorm(nn.Module):
-    def __init__(self):
+    def __init__(self, hidden):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(HIDDEN))
+        self.weight = nn.Parameter(torch.ones(hidden))
 
     def forward(self, x):
         return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
 
 
-def rotate(x):
+def rotate(x, theta):
     positions, size = x.shape[-2], x.shape[-1]
-    frequencies = 10000.0 ** (-torch.arange(0, size, 2) / size)
+    frequencies = theta ** (-torch.arange(0, size, 2) / size)
     angles = torch.outer(torch.arange(positions), frequencies).repeat(1, 2)
     low, high = x.chunk(2, -1)
     return x * angles.cos() + torch.cat([-high, low], -1) * angles.sin()
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        size = HIDDEN // HEADS
-        self.norm1, self.norm2 = RmsNorm(), RmsNorm()
-        self.q, self.k, self.v = nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, KEYS * size), nn.Linear(HIDDEN, KEYS * size)
-        self.out, self.mlp = nn.Linear(HIDDEN, HIDDEN, bias=False), SwiGlu(HIDDEN, INNER)
+        hidden, size = shape.hidden, shape.hidden // shape.heads
+        self.theta, self.heads, self.keys = shape.theta, shape.heads, shape.keys
+        self.norm1, self.norm2 = RmsNorm(hidden), RmsNorm(hidden)
+        self.q, self.out = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
+        self.k, self.v = nn.Linear(hidden, shape.keys * size), nn.Linear(hidden, shape.keys * size)
+        self.mlp = SwiGlu(hidden, shape.inner)
 
     def forward(self, x):
-        batch, positions, _ = x.shape
+        batch, positions, hidden = x.shape
         y = self.norm1(x)
-        heads = lambda z, count: z.view(batch, positions, count, -1).transpose(1, 2)
-        q, k, v = rotate(heads(self.q(y), HEADS)), rotate(heads(self.k(y), KEYS)), heads(self.v(y), KEYS)
-        k, v = k.repeat_interleave(HEADS // KEYS, 1), v.repeat_interleave(HEADS // KEYS, 1)
+        split = lambda z, count: z.view(batch, positions, count, -1).transpose(1, 2)
+        q, k, v = split(self.q(y), self.heads), split(self.k(y), self.keys), split(self.v(y), self.keys)
+        q, k = rotate(q, self.theta), rotate(k, self.theta)
+        shared = self.heads // self.keys
+        k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(attended.transpose(1, 2).reshape(batch, positions, HIDDEN))
+        x = x + self.out(attended.transpose(1, 2).reshape(batch, positions, hidden))
         return x + self.mlp(self.norm2(x))
 
 
 class Parrot(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        self.tower = Tower()
-        self.projector = nn.Sequential(nn.Linear(WIDTH, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN))
-        self.moe = Moe()
-        self.embed = nn.Embedding(VOCAB, HIDDEN)
-        self.layers = nn.ModuleList(DecoderLayer() for _ in range(LAYERS))
-        self.norm = RmsNorm()
+        hidden = shape.hidden
+        self.tower = Tower(shape)
+        self.projector = nn.Sequential(nn.Linear(shape.width, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        self.moe = Moe(shape)
+        self.embed = nn.Embedding(shape.vocab, hidden)
+        self.layers = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.layers))
+        self.norm = RmsNorm(hidden)
 
     def loss(self, pixels, ids, labels, use_moe):
         with torch.no_grad():
@@ -143,6 +179,7 @@ class Parrot(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=SHAPES, default="parrot-mini")
     parser.add_argument("--stage", type=int, choices=[1, 2], default=2)
     parser.add_argument("--micro-batches", type=int, default=4)
     parser.add_argument("--micro-batch-size", type=int, default=8)
@@ -152,7 +189,8 @@ def main():
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
-    model = Parrot()
+    shape = SHAPES[arguments.model]
+    model = Parrot(shape)
     model.tower.requires_grad_(False)
     if arguments.stage == 1:
         model.requires_grad_(False)
@@ -163,10 +201,10 @@ def main():
     size, tokens = arguments.micro_batch_size, arguments.tokens
 
     def micro_batch():
-        ids = torch.randint(0, VOCAB, (size, tokens))
+        ids = torch.randint(0, shape.vocab, (size, tokens))
         labels = ids.clone()
         labels[:, : tokens // 2] = -100
-        return torch.randn(size, 3, PIXELS, PIXELS), ids, labels
+        return torch.randn(size, 3, shape.pixels, shape.pixels), ids, labels
 
     micro_batches = [micro_batch() for _ in range(arguments.micro_batches)]
     seconds = []

@@ -2,21 +2,19 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use parrot_infer::bench::{BenchOptions, Phase, Report, Subject, bench};
 use parrot_infer::device;
 use parrot_model::checkpoint::Checkpoint;
 
-use super::inspect::named_size;
-use super::options::{ModelOptions, find_model};
+use super::options::{ModelOptions, find_model, named_size};
 use super::progress::{Bar, Spinner};
 use super::report::readable_bytes;
 
 /// Time every phase of an answer, beside the best that the device can do
 ///
-/// A released size (parrot-7b, parrot-14b, parrot-mini) gets random weights, made on the device: they are as
+/// A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) gets random weights, made on the device: they are as
 /// fast as trained ones, and nothing is downloaded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -75,9 +73,8 @@ impl Args {
     fn subject(&self) -> Result<Subject> {
         let (device, dtype) = self.model.device.open()?;
         let dtype = device::float_dtype(&device, dtype)?;
-        if let Some(name) = self.model.model.as_deref().filter(|name| !Path::new(name).exists())
-            && let Some((config, vision)) = named_size(name)
-        {
+        if let Some(size) = named_size(self.model.model.as_deref()) {
+            let (config, vision) = size.configs();
             return Ok(Subject::random(config, vision, device, dtype)?);
         }
         let folder = find_model(self.model.model.as_deref())?;

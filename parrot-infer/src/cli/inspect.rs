@@ -12,12 +12,12 @@ use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
 use serde::{Serialize, Serializer};
 
-use super::options::find_model;
+use super::options::{find_model, named_size};
 use super::report::readable_bytes;
 
 /// Show what a model consists of and how much memory it needs
 ///
-/// Loads no weights. A released size (parrot-7b, parrot-14b, parrot-mini) needs no file; a model of the hub is
+/// Loads no weights. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; a model of the hub is
 /// downloaded as a whole.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,12 +36,12 @@ Examples:
   parrot inspect path/to/model --json";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let model = match (&args.model, args.model.as_deref().and_then(named_size)) {
-        // A folder may be called like a size.
-        (Some(name), Some((config, vision))) if !Path::new(name).exists() => {
-            Inspection::new(name, config, &vision, None)?
+    let model = match named_size(args.model.as_deref()) {
+        Some(size) => {
+            let (config, vision) = size.configs();
+            Inspection::new(size.name(), config, &vision, None)?
         }
-        (name, _) => from_folder(&find_model(name.as_deref())?)?,
+        None => from_folder(&find_model(args.model.as_deref())?)?,
     };
     let mut stdout = io::stdout();
     if args.json {
@@ -50,16 +50,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         write!(stdout, "{}", model.to_text())?;
     }
     Ok(())
-}
-
-/// Shape of a released size.
-pub(super) fn named_size(name: &str) -> Option<(ParrotConfig, VisionConfig)> {
-    match name {
-        "parrot-7b" => Some((ParrotConfig::parrot_7b(), VisionConfig::clip_vit_large_336())),
-        "parrot-14b" => Some((ParrotConfig::parrot_14b(), VisionConfig::clip_vit_large_336())),
-        "parrot-mini" => Some((ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini())),
-        _ => None,
-    }
 }
 
 fn from_folder(folder: &Path) -> Result<Inspection> {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType};
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::{DownloadProgress, resolve_with};
+use parrot_model::config::Size;
 
 use super::progress::Bar;
 use super::terminal::print_notice;
@@ -60,6 +61,11 @@ impl ModelOptions {
         drop(bar);
         parrot.with_context(|| format!("cannot load the model {}", folder.display()))
     }
+}
+
+/// The size that is meant, for commands that need no weights. A folder may be called like one.
+pub(crate) fn named_size(model: Option<&str>) -> Option<Size> {
+    model.filter(|name| !Path::new(name).exists())?.parse().ok()
 }
 
 /// The folder of the model to use, downloaded first if `model` is an id that is not there yet.

@@ -1,16 +1,18 @@
-//! What a checkpoint's `config.json` says, and the sizes that have a name.
+//! What a checkpoint's `config.json` says, and the sizes that have a name ([`Size`]).
 //!
 //! [`ParrotConfig`] is the flat `config.json` of a Parrot checkpoint (`model_type: parrot_qwen2`): the
 //! Qwen2 decoder's keys and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the
 //! vision tower, which the reference keeps in a folder of its own (`mm_vision_tower`).
 
 mod limits;
+mod size;
 mod vision;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use size::Size;
 pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
 use crate::{Error, Result};
@@ -194,77 +196,6 @@ impl Default for ParrotConfig {
 }
 
 impl ParrotConfig {
-    /// AIDC-AI/Parrot-7B: CLIP ViT-L/14-336 and Qwen1.5-7B-Chat.
-    #[must_use]
-    pub fn parrot_7b() -> Self {
-        Self {
-            intermediate_size: 11_008,
-            rope_theta: 1_000_000.0,
-            mm_vision_tower: Some("openai/clip-vit-large-patch14-336".into()),
-            mm_hidden_size: Some(1024),
-            mm_vision_select_feature: SelectFeature::ClsPatch,
-            mm_projector_type: "mlp2x_gelu".into(),
-            image_aspect_ratio: Some("pad".into()),
-            tokenizer_model_max_length: Some(2048),
-            moe_hidden_size: Some(4096),
-            moe_intermediate_size: Some(4096),
-            num_experts: Some(6),
-            moe_top_k: Some(6),
-            moe_weight: 0.1,
-            bos_token_id: Some(151_643),
-            eos_token_id: Some(151_645),
-            torch_dtype: Some("bfloat16".into()),
-            ..Self::default()
-        }
-    }
-
-    /// AIDC-AI/Parrot-14B: the same tower and Qwen1.5-14B-Chat.
-    #[must_use]
-    pub fn parrot_14b() -> Self {
-        Self {
-            vocab_size: 152_064,
-            hidden_size: 5120,
-            intermediate_size: 13_696,
-            num_hidden_layers: 40,
-            num_attention_heads: 40,
-            moe_hidden_size: Some(5120),
-            ..Self::parrot_7b()
-        }
-    }
-
-    /// The default model that this project trains itself: small enough for a CPU, every part present.
-    #[must_use]
-    pub fn parrot_mini() -> Self {
-        Self {
-            vocab_size: 4096,
-            hidden_size: 160,
-            intermediate_size: 448,
-            num_hidden_layers: 4,
-            num_attention_heads: 4,
-            num_key_value_heads: Some(2),
-            max_position_embeddings: 1024,
-            // 1/√hidden, so that fresh layers keep the size of what they read: nothing here starts from pretrained weights.
-            initializer_range: 0.08,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: true,
-            mm_vision_tower: Some("towers/clip-vit-mini".into()),
-            mm_hidden_size: Some(128),
-            mm_vision_select_layer: -1,
-            mm_vision_select_feature: SelectFeature::ClsPatch,
-            mm_projector_type: "mlp2x_gelu".into(),
-            image_aspect_ratio: Some("pad".into()),
-            tokenizer_model_max_length: Some(512),
-            moe_hidden_size: Some(160),
-            moe_intermediate_size: Some(160),
-            num_experts: Some(6),
-            moe_top_k: Some(6),
-            moe_weight: 1.0,
-            bos_token_id: Some(4093),
-            eos_token_id: Some(4095),
-            ..Self::default()
-        }
-    }
-
     /// Reads and checks a `config.json`.
     ///
     /// # Errors
@@ -413,8 +344,9 @@ mod tests {
     #[test]
     fn named_sizes_are_valid_and_survive_a_round_trip_with_unknown_keys() {
         let folder = tempfile::tempdir().unwrap();
-        for mut config in [ParrotConfig::parrot_7b(), ParrotConfig::parrot_14b(), ParrotConfig::parrot_mini()]
-        {
+        for size in Size::ALL {
+            let (mut config, vision) = size.configs();
+            vision.validate().unwrap();
             config.validate().unwrap();
             config.extra.insert("mm_patch_merge_type".into(), "flat".into());
             let path = folder.path().join("config.json");

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
+use parrot_model::config::Size;
 use parrot_model::device;
 use parrot_model::parrot::Parrot;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -11,7 +12,6 @@ use parrot_model::vision::preprocess::Pixels;
 use parrot_train::data::TrainingSample;
 use parrot_train::flops::{Cost, Load, measured_matmul_rate};
 use parrot_train::optim::Optimizer;
-use parrot_train::recipe::Size;
 use parrot_train::step::{Learner, MicroBatch};
 use parrot_train::trainer::Stage;
 use serde::Serialize;
@@ -21,8 +21,8 @@ use super::write_out;
 /// What `parrot-train bench` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    /// Shapes to train, weights at random: parrot-mini, parrot-7b or parrot-14b
-    #[arg(long, default_value = "parrot-mini", value_parser = parse_size)]
+    /// Shapes to train, weights at random: parrot-mini, parrot-0.5b, parrot-7b or parrot-14b
+    #[arg(long, value_name = "SIZE", default_value = "parrot-mini")]
     model: Size,
     /// The paper's stage: 1 trains the projector, 2 projector, experts and decoder
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
@@ -158,13 +158,6 @@ fn sample(number: usize, tokens: usize, vocab: usize, size: usize) -> TrainingSa
     labels.insert(0, IGNORE_INDEX);
     let data = (0..3 * size * size).map(|at| ((at * 31 + number) % 255) as f32 / 127.0 - 1.0).collect();
     TrainingSample { id: format!("#{number}"), input_ids, labels, pixels: vec![Pixels { data, size }] }
-}
-
-fn parse_size(name: &str) -> Result<Size, String> {
-    [("parrot-mini", Size::ParrotMini), ("parrot-7b", Size::Parrot7b), ("parrot-14b", Size::Parrot14b)]
-        .into_iter()
-        .find_map(|(known, size)| (known == name).then_some(size))
-        .ok_or_else(|| "expected parrot-mini, parrot-7b or parrot-14b".into())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -30,6 +30,7 @@ mod start;
 
 use std::path::{Path, PathBuf};
 
+use parrot_model::config::Size;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
@@ -75,7 +76,7 @@ pub struct ModelRecipe {
     /// A Parrot: its folder or hub id. The other keys but `dtype` then have no place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Without `from`: the shape of what is new, `parrot-7b`, `parrot-14b` or `parrot-mini`.
+    /// Without `from`: the shape of what is new, like `parrot-7b`; [`Size`] has all names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// Without `from`: a Qwen2 chat model that becomes the decoder, with its tokenizer.
@@ -87,20 +88,6 @@ pub struct ModelRecipe {
     /// What weights are held in: `f32` (default), or `bf16`, which keeps f32 masters of what learns.
     #[serde(default)]
     pub dtype: WeightDtype,
-}
-
-/// A size that has a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Size {
-    /// Qwen1.5-7B and CLIP ViT-L/14-336, the paper's main model.
-    #[serde(rename = "parrot-7b")]
-    Parrot7b,
-    /// Qwen1.5-14B and CLIP ViT-L/14-336.
-    #[serde(rename = "parrot-14b")]
-    Parrot14b,
-    /// This project's default model.
-    #[serde(rename = "parrot-mini")]
-    ParrotMini,
 }
 
 /// What weights are held in.

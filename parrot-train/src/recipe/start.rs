@@ -6,13 +6,13 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{Checkpoint, DownloadProgress, Weights, load_module, names, resolve_with};
-use parrot_model::config::{ParrotConfig, SelectFeature, VisionConfig};
+use parrot_model::config::{ParrotConfig, SelectFeature, Size, VisionConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
 use serde_json::Value;
 
-use super::{ModelRecipe, Size, WeightDtype};
+use super::{ModelRecipe, WeightDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::llava::{Preparation, SampleOptions};
 use crate::{Error, Result};
@@ -36,18 +36,6 @@ enum Origin {
         language_model: Option<PathBuf>,
         vision_tower: Option<PathBuf>,
     },
-}
-
-impl Size {
-    /// Its configuration and its tower's.
-    #[must_use]
-    pub fn configs(self) -> (ParrotConfig, VisionConfig) {
-        match self {
-            Self::Parrot7b => (ParrotConfig::parrot_7b(), VisionConfig::clip_vit_large_336()),
-            Self::Parrot14b => (ParrotConfig::parrot_14b(), VisionConfig::clip_vit_large_336()),
-            Self::ParrotMini => (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini()),
-        }
-    }
 }
 
 impl WeightDtype {
