@@ -2,8 +2,8 @@
 //!
 //! Training samples are one picture with several questions in one language, as in LLaVA's data; evaluation
 //! items are one picture with one question in all six languages, as in MMMB. A training picture never
-//! contains a held-out [`Composition`] nor a drawing by Twemoji or OpenMoji; an evaluation question is always
-//! about a held-out composition.
+//! contains a held-out [`Composition`] nor a drawing by Twemoji or OpenMoji; an evaluation question is about a
+//! held-out composition, unless those of training are asked for.
 
 use std::path::Path;
 
@@ -50,6 +50,18 @@ pub struct DatasetConfig {
     pub choice_share: f32,
     /// Fewest and most questions about one picture. Fewer when a picture does not give rise to as many.
     pub turns: (usize, usize),
+    /// What evaluation questions are about.
+    pub evaluated: Evaluated,
+}
+
+/// What evaluation questions are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evaluated {
+    /// A combination that no training picture has.
+    #[default]
+    HeldOut,
+    /// Pictures that training may have, every combination in them: beside the former, what composing costs.
+    Trained,
 }
 
 impl Default for DatasetConfig {
@@ -62,6 +74,7 @@ impl Default for DatasetConfig {
             scene_weights: [0.35, 0.45, 0.2],
             choice_share: 0.5,
             turns: (3, 5),
+            evaluated: Evaluated::HeldOut,
         }
     }
 }
@@ -258,8 +271,11 @@ impl Dataset {
         let (scene, query) = loop {
             let scene = self.scene(kind, style, Variation::Layout, &mut random);
             let query = Query::draw(task, &scene, &self.catalogue, pool, &mut random);
-            let held_out = |query: &Query| query.composition.is_some_and(|c| c.held_out(&self.catalogue));
-            if let Some(query) = query.filter(held_out) {
+            let wanted = |query: &Query| match self.config.evaluated {
+                Evaluated::HeldOut => query.composition.is_some_and(|c| c.held_out(&self.catalogue)),
+                Evaluated::Trained => !Composition::any_held_out(&scene, &self.catalogue),
+            };
+            if let Some(query) = query.filter(wanted) {
                 break (scene, query);
             }
         };

@@ -1,6 +1,7 @@
 //! Emoji-VQA-6: build the data, train its tokenizer, look at samples.
 
 use std::{
+    io::{ErrorKind, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -12,7 +13,7 @@ use std::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use emoji_vqa::{
-    dataset::{Dataset, DatasetConfig},
+    dataset::{Dataset, DatasetConfig, Evaluated},
     experiment::{self, Scale},
     preview::Preview,
     train::Plan,
@@ -97,6 +98,9 @@ enum Command {
         /// and without.
         #[arg(long, default_value_t = 1000)]
         scenes: usize,
+        /// Scenes like those of training instead of held-out ones, drawn anew.
+        #[arg(long)]
+        trained: bool,
         /// All concepts instead of the core.
         #[arg(long)]
         all: bool,
@@ -178,6 +182,14 @@ fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Prints. A reader who has seen enough, like `head`, is no failure.
+fn write_out(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
@@ -190,7 +202,7 @@ fn run(command: Command) -> Result<()> {
             let stop = stop_on_ctrl_c()?;
             if let Some(measured) = experiment::run(&scale, threads, &assets, &run, &stop)? {
                 experiment::report::write(&scale, &measured, &out)?;
-                print!("{}", experiment::report::markdown(&measured));
+                write_out(&experiment::report::markdown(&measured))?;
             }
             Ok(())
         }
@@ -198,13 +210,13 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
         }
         Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
-        Command::Evaluate { model, assets, scenes, all } => {
-            let config = DatasetConfig { core_only: !all, ..DatasetConfig::default() };
+        Command::Evaluate { model, assets, scenes, trained, all } => {
+            let evaluated = if trained { Evaluated::Trained } else { Evaluated::HeldOut };
+            let config = DatasetConfig { core_only: !all, evaluated, ..DatasetConfig::default() };
             let data = Dataset::load(&assets, config)?;
             let model = parrot_infer::Parrot::load(&model, &parrot_infer::device::open("cpu")?)?;
             let size = VisionConfig::clip_vit_mini().image_size as u32;
-            print!("{}", emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown());
-            Ok(())
+            write_out(&emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown())
         }
         Command::MiniMmmb { assets, out, scenes } => {
             let data = Dataset::load(&assets, DatasetConfig::default())?;
@@ -214,7 +226,7 @@ fn run(command: Command) -> Result<()> {
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
             let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
             let preview = Preview { samples, size, evaluation };
-            emoji_vqa::preview::preview(&assets, &out, config, preview)
+            write_out(&emoji_vqa::preview::preview(&assets, &out, config, preview)?)
         }
     }
 }

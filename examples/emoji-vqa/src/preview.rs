@@ -21,37 +21,40 @@ pub struct Preview {
     pub evaluation: bool,
 }
 
-/// Writes a contact sheet of samples to `out` and prints their questions.
+/// Writes a contact sheet of samples to `out` and gives their questions, a line each.
 ///
 /// # Errors
 ///
 /// When the data set cannot be read or the sheet cannot be written.
-pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Preview) -> Result<()> {
+pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Preview) -> Result<String> {
     let dataset = Dataset::load(assets, config)?;
     let mut pictures = Vec::new();
+    let mut lines = Vec::new();
     if preview.evaluation {
         for (index, item) in dataset.evaluation(preview.samples).iter().enumerate() {
-            println!("{index} {:?} {:?}", item.scene.style, item.query.task);
+            lines.push(format!("{index} {:?} {:?}", item.scene.style, item.query.task));
             for language in Language::ALL {
                 let turn = item.choice.get(language);
-                println!("  {}  {}", turn.prompt().replace('\n', "  "), turn.text);
+                lines.push(format!("  {}  {}", turn.prompt().replace('\n', "  "), turn.text));
             }
             pictures.push(dataset.render(&item.scene, preview.size));
         }
     } else {
         for index in 0..preview.samples as u64 {
             let sample = dataset.sample(index);
-            println!("{index} {:?}", sample.scene.style);
-            println!("  {}", dataset.describe(&sample.scene, sample.language).replace('\n', " | "));
+            lines.push(format!("{index} {:?}", sample.scene.style));
+            lines
+                .push(format!("  {}", dataset.describe(&sample.scene, sample.language).replace('\n', " | ")));
             for turn in &sample.turns {
-                println!("  {}  -> {}", turn.prompt().replace('\n', "  "), turn.text);
+                lines.push(format!("  {}  -> {}", turn.prompt().replace('\n', "  "), turn.text));
             }
             pictures.push(dataset.render(&sample.scene, preview.size));
         }
     }
     contact_sheet(&pictures, preview.size)
         .save(out)
-        .with_context(|| format!("cannot write {}", out.display()))
+        .with_context(|| format!("cannot write {}", out.display()))?;
+    Ok(lines.join("\n") + "\n")
 }
 
 /// Pictures in reading order on white.

@@ -7,7 +7,7 @@ use std::{
 
 use emoji_vqa::{
     catalogue::{Catalogue, Style},
-    dataset::{Dataset, DatasetConfig},
+    dataset::{Dataset, DatasetConfig, Evaluated},
     holdout::Composition,
     language::Language,
     question::{Fact, Form, Task},
@@ -78,6 +78,15 @@ fn about_a_tenth_of_all_compositions_is_held_out() {
     let pairs = (0..core).flat_map(|left| (0..core).map(move |right| Composition::Beside(left, right)));
     let share = pairs.filter(|pair| pair.held_out(&catalogue)).count() as f64 / (core * core) as f64;
     assert!((0.09..0.11).contains(&share), "{share}");
+}
+
+#[test]
+fn what_training_knows_can_be_evaluated_too() {
+    let trained = DatasetConfig { evaluated: Evaluated::Trained, ..DatasetConfig::default() };
+    let dataset = dataset(trained);
+    for item in dataset.evaluation(160) {
+        assert!(!Composition::any_held_out(&item.scene, dataset.catalogue()));
+    }
 }
 
 #[test]
