@@ -25,14 +25,13 @@ struct Point {
     loss: f64,
 }
 
-/// Draws what [`train`](crate::train) has logged under `run`. A stage without a log, such as a tower that was brought
-/// along, has no panel.
+/// Draws the `metrics.jsonl` of the stages' folders under `run`. A stage without one has no panel.
 ///
 /// # Errors
 ///
 /// When no stage has a log, a log cannot be read, or the picture cannot be written.
 pub fn draw(run: &Path, out: &Path) -> Result<()> {
-    let logs = STAGES.map(|(stage, title)| (run.join(format!("{stage}.jsonl")), title));
+    let logs = STAGES.map(|(stage, title)| (run.join(stage).join("metrics.jsonl"), title));
     let logs: Vec<_> = logs.into_iter().filter(|(log, _)| log.exists()).collect();
     ensure!(!logs.is_empty(), "no stage has a log in {}", run.display());
     let rows = logs.len().div_ceil(2);

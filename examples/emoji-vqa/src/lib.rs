@@ -30,6 +30,7 @@ pub mod curves;
 pub mod dataset;
 pub mod evaluate;
 pub mod experiment;
+pub mod export;
 pub mod holdout;
 pub mod language;
 pub mod mini_mmmb;

@@ -15,8 +15,9 @@ use clap::{Parser, Subcommand};
 use emoji_vqa::{
     dataset::{Dataset, DatasetConfig, Evaluated},
     experiment::{self, Scale},
+    export::Counts,
     preview::Preview,
-    train::Plan,
+    train::{self, Common},
 };
 use parrot_model::{allocator::keep_freed_memory, config::VisionConfig};
 use tracing_subscriber::EnvFilter;
@@ -51,19 +52,40 @@ enum Command {
         #[arg(long, default_value = "assets/parrot-mini")]
         out: PathBuf,
     },
-    /// Train the default model.
-    Train {
-        /// The folder with emoji/ and parrot-mini/'s tokenizer.
-        #[arg(long, default_value = "assets")]
-        assets: PathBuf,
-        /// Where the stages save; an interrupted run goes on from there.
-        #[arg(long, default_value = "runs/parrot-mini")]
-        run: PathBuf,
-        /// Where the finished model goes.
-        #[arg(long, default_value = "runs/parrot-mini/model")]
+    /// Write the lessons and their pictures in LLaVA's format.
+    Export {
+        /// Where to write; a file that is there already is kept.
+        #[arg(long, default_value = "runs/emoji-vqa")]
         out: PathBuf,
         #[command(flatten)]
-        plan: Plan,
+        counts: Counts,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Train the tower of a new model, in place of CLIP's pre-training.
+    Tower {
+        /// Where it saves; the model is in its model/.
+        #[arg(long, default_value = "runs/parrot-mini/tower")]
+        out: PathBuf,
+        /// Steps of each of the two rounds, 64 pictures each.
+        #[arg(long, default_value_t = 3500)]
+        steps: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Bring together a model's pictures and words, in place of CLIP's alignment with text.
+    Align {
+        /// The model's folder.
+        #[arg(long, default_value = "runs/parrot-mini/language/model")]
+        model: PathBuf,
+        /// Where it saves; the model is in its model/.
+        #[arg(long, default_value = "runs/parrot-mini/alignment")]
+        out: PathBuf,
+        /// Steps, 64 pictures each.
+        #[arg(long, default_value_t = 800)]
+        steps: usize,
+        #[command(flatten)]
+        common: Common,
     },
     /// Draw the sample pictures.
     Pictures {
@@ -107,9 +129,6 @@ enum Command {
     },
     /// The paper's question in miniature: five ways of learning stage 2, several seeds each, measured per language.
     Experiment {
-        /// The folder with emoji/ and parrot-mini/.
-        #[arg(long, default_value = "assets")]
-        assets: PathBuf,
         /// Where the runs save; a call that was stopped goes on from there.
         #[arg(long, default_value = "runs/experiment")]
         run: PathBuf,
@@ -118,9 +137,8 @@ enum Command {
         out: PathBuf,
         #[command(flatten)]
         scale: Scale,
-        /// Micro-batches computed at the same time.
-        #[arg(long, default_value_t = 2)]
-        threads: usize,
+        #[command(flatten)]
+        common: Common,
     },
     /// Write mini-MMMB and mini-MMBench, for `parrot eval --data DIR`.
     MiniMmmb {
@@ -194,13 +212,18 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
-        Command::Train { assets, run, out, plan } => {
+        Command::Export { out, counts, common } => emoji_vqa::export::export(&common, &counts, &out),
+        Command::Tower { out, steps, common } => {
             let stop = stop_on_ctrl_c()?;
-            emoji_vqa::train::train(&plan, &assets, &run, &out, &stop)
+            train::tower::train(&common, steps, &out, &stop)
         }
-        Command::Experiment { assets, run, out, scale, threads } => {
+        Command::Align { model, out, steps, common } => {
             let stop = stop_on_ctrl_c()?;
-            if let Some(measured) = experiment::run(&scale, threads, &assets, &run, &stop)? {
+            train::alignment::train(&common, steps, &model, &out, &stop)
+        }
+        Command::Experiment { run, out, scale, common } => {
+            let stop = stop_on_ctrl_c()?;
+            if let Some(measured) = experiment::run(&scale, &common, &run, &stop)? {
                 experiment::report::write(&scale, &measured, &out)?;
                 write_out(&experiment::report::markdown(&measured))?;
             }

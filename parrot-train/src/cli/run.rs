@@ -12,7 +12,7 @@ use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
 use parrot_train::flops::{Cost, measured_matmul_rate};
 use parrot_train::metrics::{Display, Metrics, Subject, report};
-use parrot_train::recipe::Start;
+use parrot_train::recipe::{SaveDtype, Start};
 use parrot_train::trainer;
 
 use super::{RecipeArguments, hub_progress, loading_progress};
@@ -129,7 +129,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let out = recipe.out.join("model");
-    description.save(&outcome.model, &out, None)?;
+    description.save(&outcome.model, &out, recipe.save_dtype.map(SaveDtype::float))?;
     report::write(&recipe.out, &stage.name, &recipe.out.join("report.html"))?;
     if !quiet {
         eprintln!("{} and {}", out.display(), recipe.out.join("report.html").display());

@@ -55,6 +55,10 @@ pub struct Recipe {
     /// Of the data's order and of weights that start at random.
     #[serde(default = "defaults::seed")]
     pub seed: u64,
+    /// What the finished model is written in, `f32`, `f16` or `bf16`; as it was trained where this is missing.
+    /// Checkpoints always keep what was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_dtype: Option<SaveDtype>,
     /// What the stage starts from.
     pub model: ModelRecipe,
     /// What it learns from.
@@ -98,6 +102,18 @@ pub enum WeightDtype {
     #[default]
     F32,
     /// Half the memory and, on GPUs that have it, many times the speed; the optimizer keeps f32 masters.
+    Bf16,
+}
+
+/// What a finished model is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaveDtype {
+    /// Single precision.
+    F32,
+    /// Half the size; a weight beyond its range is an error that names it.
+    F16,
+    /// Half the size, range before precision.
     Bf16,
 }
 

@@ -12,7 +12,7 @@ use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
 use serde_json::Value;
 
-use super::{ModelRecipe, WeightDtype};
+use super::{ModelRecipe, SaveDtype, WeightDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::llava::{Preparation, SampleOptions};
 use crate::{Error, Result};
@@ -44,6 +44,18 @@ impl WeightDtype {
     pub fn float(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+}
+
+impl SaveDtype {
+    /// As Burn calls it.
+    #[must_use]
+    pub fn float(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::F16 => FloatDType::F16,
             Self::Bf16 => FloatDType::BF16,
         }
     }

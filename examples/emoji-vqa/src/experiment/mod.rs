@@ -11,6 +11,7 @@ pub mod measure;
 pub mod report;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
@@ -18,9 +19,16 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::parrot::Parrot;
+use parrot_train::data::Dataset;
+use parrot_train::data::TrainingSample;
+use parrot_train::data::loader::Grouping;
+use parrot_train::optim::AdamWConfig;
+use parrot_train::step::Part;
+use parrot_train::trainer::{self, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::train::{Plan, Run};
+use crate::train::lessons::{Lessons, Subject};
+use crate::train::{Common, Run, alignment, progress_bar};
 use measure::Measured;
 
 /// What the control's router reads in the place of every question.
@@ -118,22 +126,21 @@ pub struct Scale {
 
 /// Runs every arm with every seed, or what is missing of it, and gives the measurements.
 ///
-/// - assets: the folder with `emoji/` and `parrot-mini/`
+/// - common: its seed is not used, each run has its own
 /// - folder: where the runs save; a call that was stopped goes on from there
 /// - stop: set it to save and return `None` after the step in progress
 ///
 /// # Errors
 ///
-/// As [`train`](crate::train::train), when a measurement cannot be written or read, and when the folder holds runs of
-/// another scale (more seeds are welcome).
+/// When data, the default model or a measurement cannot be read, a checkpoint or measurement cannot be written, a loss
+/// is no number, or the folder holds runs of another scale (more seeds are welcome).
 pub fn run(
     scale: &Scale,
-    threads: usize,
-    assets: &Path,
+    common: &Common,
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Measured>>> {
-    let experiment = Experiment { scale, threads, assets, folder, stop };
+    let experiment = Experiment { scale, common, folder, stop };
     experiment.check_scale()?;
     let mut measured = Vec::new();
     for seed in 0..scale.seeds {
@@ -148,26 +155,14 @@ pub fn run(
 
 struct Experiment<'a> {
     scale: &'a Scale,
-    threads: usize,
-    assets: &'a Path,
+    common: &'a Common,
     folder: &'a Path,
     stop: &'a AtomicBool,
 }
 
 impl Experiment<'_> {
-    fn plan(&self, seed: u64) -> Plan {
-        Plan {
-            tower_steps: 0,
-            language_steps: self.scale.language_steps,
-            alignment_steps: self.scale.alignment_steps,
-            projector_steps: self.scale.projector_steps,
-            caption_steps: 0,
-            instruction_steps: self.scale.instruction_steps,
-            closing_steps: 0,
-            threads: self.threads,
-            seed,
-            all: false,
-        }
+    fn seeded(&self, seed: u64) -> Common {
+        Common { seed, ..self.common.clone() }
     }
 
     /// What was measured at another scale must not stand in for a measurement.
@@ -185,7 +180,7 @@ impl Experiment<'_> {
         crate::build::write(&file, &(serde_json::to_string_pretty(self.scale)? + "\n"))
     }
 
-    /// The measurement of an arm with a seed; `None` when its training was interrupted.
+    /// The measurement of an arm with a seed; `None`, as below, when its training was interrupted.
     fn arm(&self, arm: Arm, seed: u64) -> Result<Option<Measured>> {
         let folder = self.folder.join(format!("{}-{seed}", arm.name()));
         let file = folder.join("measured.json");
@@ -193,24 +188,30 @@ impl Experiment<'_> {
             let measured = serde_json::from_str(&text);
             return Ok(Some(measured.with_context(|| format!("{} is no measurement", file.display()))?));
         }
-        let Some(out) = self.train(arm, seed, &folder)? else { return Ok(None) };
+        let Some(out) = self.stage2(arm, seed, &folder)? else { return Ok(None) };
         let mut model = parrot_infer::Parrot::load(&out, &parrot_infer::device::open("cpu")?)?;
         if let Some(text) = arm.routing_text() {
             model = model.route_by(text)?;
         }
-        let measured = measure::measure(&model, arm, seed, self.assets, self.scale.scenes)?;
+        let measured = measure::measure(&model, arm, seed, &self.common.assets, self.scale.scenes)?;
         crate::build::write(&file, &(serde_json::to_string_pretty(&measured)? + "\n"))?;
         Ok(Some(measured))
     }
 
-    /// The arm's stage 2; gives the model's folder.
-    fn train(&self, arm: Arm, seed: u64, folder: &Path) -> Result<Option<PathBuf>> {
+    /// Conversations, in the arm's languages; gives the model's folder.
+    fn stage2(&self, arm: Arm, seed: u64, folder: &Path) -> Result<Option<PathBuf>> {
         let Some(mut model) = self.stage1(seed)? else { return Ok(None) };
-        let plan = self.plan(seed);
-        let run = Run::new(&plan, arm.language_weights(), self.assets, folder, self.stop)?;
+        let common = self.seeded(seed);
+        let run = Run::new(&common, folder, self.stop)?;
         model.use_moe = arm.uses_moe();
         model.routing_text = arm.routing_text().map(|text| run.encoder.encode_text(text)).transpose()?;
-        let Some(model) = run.conversations(model)? else { return Ok(None) };
+        let parts: &[Part] = match arm.uses_moe() {
+            true => &[Part::Projector, Part::Moe, Part::LanguageModel],
+            false => &[Part::Projector, Part::LanguageModel],
+        };
+        let stage = stage("stage2", self.scale.instruction_steps, 1.5e-3, parts, &common);
+        let lessons = run.lessons(Subject::Conversations, arm.language_weights(), stage.samples())?;
+        let Some(model) = learn(&run, folder, &stage, model, lessons)? else { return Ok(None) };
         let out = folder.join("model");
         run.description
             .save(&model, &out, Some(FloatDType::F32))
@@ -218,26 +219,81 @@ impl Experiment<'_> {
         Ok(Some(out))
     }
 
-    /// Stage 1, English only; the same for every arm with this seed.
+    /// The projector alone, from English captions; the same for every arm with this seed.
     fn stage1(&self, seed: u64) -> Result<Option<Parrot>> {
         let Some(pretrained) = self.pretrained()? else { return Ok(None) };
-        let plan = self.plan(seed);
+        let common = self.seeded(seed);
         let folder = self.folder.join(format!("stage1-{seed}"));
-        let run = Run::new(&plan, ENGLISH, self.assets, &folder, self.stop)?;
-        let model = Parrot { moe_model: run.fresh_model()?.moe_model, ..pretrained };
-        run.stage1(model)
+        let run = Run::new(&common, &folder, self.stop)?;
+        // Bypassed, as in the paper: the projector learns to speak to the decoder by itself.
+        let model = Parrot { moe_model: run.fresh_model()?.moe_model, use_moe: false, ..pretrained };
+        let stage = stage("stage1", self.scale.projector_steps, 2e-3, &[Part::Projector], &common);
+        let lessons = run.lessons(Subject::Captions, ENGLISH, stage.samples())?;
+        learn(&run, &folder, &stage, model, lessons)
     }
 
     /// The default model's tower, a decoder that has read text in all languages, and a projector that brings the two
     /// together; the same for every arm.
     fn pretrained(&self) -> Result<Option<Parrot>> {
         let folder = self.folder.join("pretrained");
-        let plan = self.plan(0);
-        let run = Run::new(&plan, [1.0; 6], self.assets, &folder, self.stop)?;
+        let common = self.seeded(0);
+        let device = Device::flex().autodiff();
+        if folder.join("model").exists() {
+            return Ok(Some(Checkpoint::open(folder.join("model"))?.load(FloatDType::F32, &device)?));
+        }
+        let run = Run::new(&common, &folder, self.stop)?;
         let mut model = run.fresh_model()?;
-        let default = Checkpoint::open(self.assets.join("parrot-mini"))?;
-        model.vision_tower = default.load(FloatDType::F32, &Device::flex().autodiff())?.vision_tower;
-        let Some(model) = run.language(model)? else { return Ok(None) };
-        run.align(model)
+        let default = Checkpoint::open(common.assets.join("parrot-mini"))?;
+        model.vision_tower = default.load(FloatDType::F32, &device)?.vision_tower;
+        let stage = stage("language", self.scale.language_steps, 2e-3, &[Part::LanguageModel], &common);
+        let lessons = run.lessons(Subject::Text, [1.0; 6], stage.samples())?;
+        let Some(model) = learn(&run, &folder, &stage, model, lessons)? else { return Ok(None) };
+        alignment::align(&run, model, self.scale.alignment_steps)
     }
+}
+
+/// A stage as the default model's recipes have it.
+fn stage(name: &str, steps: usize, learning_rate: f64, trainable: &[Part], common: &Common) -> Stage {
+    Stage {
+        name: name.into(),
+        micro_batch_size: 8,
+        accumulation: 2,
+        threads: common.threads,
+        learning_rate,
+        optimizer: AdamWConfig { beta2: 0.95, ..AdamWConfig::default() }.into(),
+        trainable: trainable.iter().copied().collect(),
+        seed: common.seed,
+        grouping: Grouping::Step,
+        workers: 1,
+        save_every: 250,
+        ..Stage::stage2(steps)
+    }
+}
+
+/// Runs a stage with a progress bar; `None` when it was interrupted.
+fn learn(
+    run: &Run<'_>,
+    folder: &Path,
+    stage: &Stage,
+    model: Parrot,
+    lessons: Lessons,
+) -> Result<Option<Parrot>> {
+    let progress = progress_bar(&stage.name, stage.steps);
+    let data: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(lessons);
+    let folder = folder.join(&stage.name);
+    let outcome = stage.train(
+        model,
+        &data,
+        &trainer::Run::new(&folder, &run.description, run.stop),
+        |step, report| {
+            progress.set_position(step as u64);
+            progress.set_message(format!("loss {:.3}", report.loss));
+        },
+    )?;
+    progress.finish();
+    if outcome.interrupted {
+        eprintln!("{} stopped after step {}; the same command goes on from there", stage.name, outcome.steps);
+        return Ok(None);
+    }
+    Ok(Some(outcome.model))
 }

@@ -6,7 +6,10 @@
 //! concept higher than the other names, and its ground's colour higher than the other colours, in all six languages
 //! at once. The projector learns, and the decoder's embeddings; the decoder itself does not take part.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Result;
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
@@ -18,9 +21,11 @@ use parrot_model::projector::Projector;
 use parrot_model::vision::VisionTower;
 use parrot_model::vision::preprocess::Pixels;
 
-use super::Run;
+use super::lessons::Subject;
 use super::patches::{Batch, Fit, Patch};
+use super::{Common, Run};
 use crate::colour::Colour;
+use crate::dataset::Dataset;
 use crate::language::Language;
 
 /// What learns.
@@ -91,14 +96,29 @@ impl Alignment {
     }
 }
 
-/// Aligns, or loads what has been aligned before; `None` when interrupted.
-pub(super) fn align(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot>> {
-    let done = run.folder.join("alignment");
-    if done.exists() {
-        return Ok(Some(Checkpoint::open(done)?.load(FloatDType::F32, &run.device)?));
+/// Aligns a model with a trained tower and a decoder that has read text, and writes it to `folder/model`.
+///
+/// - from: the model's folder
+/// - steps: 64 pictures each
+/// - stop: set it to stop after the step in progress; the next call begins again
+///
+/// # Errors
+///
+/// When data, tokenizer or model cannot be read, or the result cannot be written.
+pub fn train(common: &Common, steps: usize, from: &Path, folder: &Path, stop: &AtomicBool) -> Result<()> {
+    let run = Run::new(common, folder, stop)?;
+    if !folder.join("model").exists() {
+        let model = Checkpoint::open(from)?.load(FloatDType::F32, &run.device)?;
+        align(&run, model, steps)?;
     }
-    let catalogue = run.data.catalogue();
-    let concepts = if run.plan.all { catalogue.concepts.len() } else { catalogue.core_count() };
+    Ok(())
+}
+
+/// Aligns and saves; `None` when interrupted.
+pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Option<Parrot>> {
+    let data = run.common.data(Subject::Captions, [1.0; 6])?;
+    let catalogue = data.catalogue();
+    let concepts = if run.common.all { catalogue.concepts.len() } else { catalogue.core_count() };
     let mut targets = Vec::new();
     for language in Language::ALL {
         let names: Vec<&str> = (0..concepts).map(|concept| catalogue.name(concept, language)).collect();
@@ -108,26 +128,21 @@ pub(super) fn align(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot>> 
     }
     let tower = model.vision_tower.valid();
     let learner = Alignment {
-        projector: calibrated_projector(run, &model).unfreeze(),
+        projector: calibrated_projector(run, &data, &model).unfreeze(),
         language_model: model.language_model.unfreeze(),
     };
-    let steps = run.plan.alignment_steps;
-    let fit = Fit { name: "alignment", log: "alignment", done: 0, steps, of: steps, learning_rate: 2e-3 };
+    let fit = Fit { name: "alignment", done: 0, steps, of: steps, learning_rate: 2e-3 };
     let learner = fit.run(run, learner, |learner, batch| learner.loss(&tower, batch, &targets))?;
     let Some(Alignment { projector, language_model }) = learner else { return Ok(None) };
     model.mm_projector = projector;
     model.language_model = language_model;
-    // Under its name only when it is whole.
-    let unfinished = run.folder.join("alignment.unfinished");
-    run.description.save(&model, &unfinished, Some(FloatDType::F32))?;
-    std::fs::rename(&unfinished, &done).with_context(|| format!("cannot write {}", done.display()))?;
+    run.save(&model)?;
     Ok(Some(model))
 }
 
 /// The new projector, fitted to the size of the tower's features and of the decoder's embeddings.
-fn calibrated_projector(run: &Run<'_>, model: &Parrot) -> Projector {
+fn calibrated_projector(run: &Run<'_>, data: &Dataset, model: &Parrot) -> Projector {
     let device = run.device.clone().inner();
-    let data = &run.caption_data;
     let pixels: Vec<_> = (0..64).map(|index| run.encoder.pixels(data, &data.caption(index).scene)).collect();
     let features = model.vision_tower.valid().forward(Pixels::to_tensor(&pixels, &device));
     let ids = Tensor::arange(0..run.description.config.vocab_size as i64, &device);

@@ -13,7 +13,7 @@ use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
 use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm, Optimizer};
 use parrot_train::step::{backward, gradients};
 
-use super::samples::Encoder;
+use super::lessons::{Encoder, Subject};
 use super::{Curve, Run, progress_bar};
 use crate::colour::Colour;
 use crate::dataset;
@@ -66,7 +66,7 @@ pub(super) struct Batch {
 
 /// Pictures with what stands in their patches.
 pub(super) struct Patches {
-    data: Arc<dataset::Dataset>,
+    pub(super) data: dataset::Dataset,
     encoder: Encoder,
     /// Patches along a side.
     side: usize,
@@ -87,11 +87,12 @@ impl Dataset for Patches {
 }
 
 impl Patches {
-    /// `len` of them.
-    pub(super) fn new(run: &Run<'_>, len: usize) -> Self {
+    /// `len` of them, those of the conversations.
+    pub(super) fn new(run: &Run<'_>, len: usize) -> Result<Self> {
         let vision = &run.description.vision;
         let side = vision.image_size / vision.patch_size;
-        Self { data: Arc::clone(&run.data), encoder: run.encoder.clone(), side, len }
+        let data = run.common.data(Subject::Conversations, [1.0; 6])?;
+        Ok(Self { data, encoder: run.encoder.clone(), side, len })
     }
 
     pub(super) fn label(&self, scene: &Scene, index: usize) -> Labelled {
@@ -154,8 +155,6 @@ impl Batch {
 pub(super) struct Fit<'a> {
     /// For the progress bar.
     pub(super) name: &'a str,
-    /// The file of its losses, without `.jsonl`.
-    pub(super) log: &'a str,
     /// Steps whose pictures and lines in the log come before.
     pub(super) done: usize,
     /// Steps to do.
@@ -175,10 +174,10 @@ impl Fit<'_> {
         loss: impl Fn(&M, &Batch) -> Tensor<1> + Sync,
     ) -> Result<Option<M>> {
         let batches = self.of.max(1) * ACCUMULATION;
-        let data: Arc<dyn Dataset<Sample = Labelled>> = Arc::new(Patches::new(run, batches * PICTURES));
+        let data: Arc<dyn Dataset<Sample = Labelled>> = Arc::new(Patches::new(run, batches * PICTURES)?);
         let options = LoaderOptions {
             micro_batch_size: PICTURES,
-            seed: run.plan.seed,
+            seed: run.common.seed,
             grouping: Grouping::None,
             first_batch: self.done * ACCUMULATION,
             workers: 1,
@@ -189,14 +188,14 @@ impl Fit<'_> {
         let mut optimizer = Optimizer::new(AdamWConfig { beta2: 0.95, ..AdamWConfig::default() });
         let schedule = CosineSchedule::new(self.learning_rate, self.steps, 0.05);
         let progress = progress_bar(self.name, self.steps);
-        let mut curve = Curve::open(&run.folder.join(format!("{}.jsonl", self.log)))?;
+        let mut curve = Curve::open(run.folder)?;
         let shares = [1.0 / ACCUMULATION as f64; ACCUMULATION];
         for step in 0..self.steps {
             let batches = loader.by_ref().take(ACCUMULATION);
             let batches: parrot_train::Result<Vec<Batch>> =
                 batches.map(|batch| Ok(Batch::collate(batch?.samples, &run.device))).collect();
             let (losses, gradients) =
-                gradients(&learner, &batches?, &shares, run.plan.threads, |learner, batch, share| {
+                gradients(&learner, &batches?, &shares, run.common.threads, |learner, batch, share| {
                     Ok(backward(learner, loss(learner, batch), share))
                 })?;
             let scale = GradientNorm::measure(&learner, &gradients).map(|norm| norm.clip_factor(1.0));

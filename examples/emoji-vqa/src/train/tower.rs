@@ -5,6 +5,9 @@
 //! to the right and above; one more reads a concept of the picture from the class token. The heads are thrown
 //! away.
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -12,11 +15,10 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use burn::tensor::activation::log_softmax;
 use parrot_model::checkpoint::{Weights, load_module, names, save_module};
-use parrot_model::parrot::Parrot;
 use parrot_model::vision::VisionTower;
 
-use super::Run;
 use super::patches::{Batch, Fit, Patch, Patches};
+use super::{Common, Run};
 use crate::catalogue::Style;
 use crate::colour::Colour;
 
@@ -101,24 +103,37 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 /// readable, and a schedule of its own.
 const ROUNDS: [f64; 2] = [2e-3, 1.5e-3];
 
-/// Trains the tower, or loads what has been done of it; `None` when interrupted.
-pub(super) fn pretrain(run: &Run<'_>, mut model: Parrot) -> Result<Option<Parrot>> {
+/// Trains the tower of a new model and writes the model to `folder/model`. Where a call was stopped, the next one goes on
+/// after the last round that is whole.
+///
+/// - steps: of each round, 64 pictures each
+/// - stop: set it to stop after the step in progress
+///
+/// # Errors
+///
+/// When data or tokenizer cannot be read, or weights cannot be read or written.
+pub fn train(common: &Common, steps: usize, folder: &Path, stop: &AtomicBool) -> Result<()> {
+    let run = Run::new(common, folder, stop)?;
+    if folder.join("model").exists() {
+        return Ok(());
+    }
+    let mut model = run.fresh_model()?;
     for (round, learning_rate) in ROUNDS.into_iter().enumerate() {
-        let file = run.folder.join(format!("tower-{}.safetensors", round + 1));
+        let file = run.folder.join(format!("round-{}.safetensors", round + 1));
         if file.exists() {
             let weights = Weights::from_file(&file)?;
             model.vision_tower =
                 load_module(model.vision_tower, &weights, names::vision_tower, FloatDType::F32)?;
             continue;
         }
-        let Some(tower) = train_round(run, model.vision_tower.clone(), round, learning_rate)? else {
-            return Ok(None);
+        let Some(tower) = train_round(&run, model.vision_tower.clone(), round, steps, learning_rate)? else {
+            return Ok(());
         };
         save_module(&tower, names::vision_tower, &file, None)
             .with_context(|| format!("cannot write {}", file.display()))?;
         model.vision_tower = tower;
     }
-    Ok(Some(model))
+    run.save(&model)
 }
 
 /// One round: the tower with new heads, from warm-up to a learning rate of zero.
@@ -126,36 +141,35 @@ fn train_round(
     run: &Run<'_>,
     tower: VisionTower,
     round: usize,
+    steps: usize,
     learning_rate: f64,
 ) -> Result<Option<VisionTower>> {
-    let steps = run.plan.tower_steps;
     let vision = &run.description.vision;
-    let concepts = run.data.catalogue().concepts.len();
+    let evaluated = Patches::new(run, 0)?;
+    let concepts = evaluated.data.catalogue().concepts.len();
     let learner =
         Pretraining::init(tower.unfreeze(), vision.hidden_size, vision.num_patches(), concepts, &run.device);
     // The second round goes on with the data where the first one ended.
     let fit = Fit {
         name: &format!("tower {}", round + 1),
-        log: "tower",
         done: round * steps,
         steps,
         of: ROUNDS.len() * steps,
         learning_rate,
     };
     let Some(learner) = fit.run(run, learner, Pretraining::loss)? else { return Ok(None) };
-    report(&learner.valid(), run);
+    report(&learner.valid(), &evaluated, &run.device);
     Ok(Some(learner.tower))
 }
 
 /// Prints how well the heads read pictures of the evaluation, in a style that was trained on and in one that
 /// was not.
-fn report(learner: &Pretraining, run: &Run<'_>) {
-    let patches = Patches::new(run, 0);
+fn report(learner: &Pretraining, patches: &Patches, device: &Device) {
     eprintln!("patches read rightly, in percent: concept, colour, place, count, right, above");
     for style in [Style::Noto, Style::Twemoji] {
-        let scenes = run.data.evaluation_in(style, 256).into_iter().map(|item| item.scene);
+        let scenes = patches.data.evaluation_in(style, 256).into_iter().map(|item| item.scene);
         let labelled = scenes.map(|scene| patches.label(&scene, 0)).collect();
-        let shares = learner.accuracy(&Batch::collate(labelled, &run.device));
+        let shares = learner.accuracy(&Batch::collate(labelled, device));
         let shares: Vec<String> = shares.iter().map(|share| format!("{share:.1}")).collect();
         eprintln!("{}: {}", style.name(), shares.join(", "));
     }

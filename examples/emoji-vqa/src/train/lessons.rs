@@ -1,0 +1,242 @@
+//! What the decoder learns from: conversations about pictures, captions, and pictures told in words. In memory for
+//! training, or as LLaVA's records for recipes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parrot_model::ReferenceQuirks;
+use parrot_model::text::{Conversation, Message, Role, Tokenizer, chat};
+use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
+use parrot_train::data::{Dataset, TrainingSample};
+use parrot_train::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::dataset::{self, CaptionSample, DatasetConfig};
+use crate::language::Language;
+use crate::question::Turn;
+use crate::scene::Scene;
+
+/// A kind of lessons, by the stage that they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Pre-training of the decoder, by turns: a picture told in words and told again, in its own language or in
+    /// another; told in words and then thing by thing; told in words and asked about.
+    Text,
+    /// Stage 1 and the beginning of stage 2: pictures with their captions, by turns in reading order and thing by
+    /// thing.
+    Captions,
+    /// The middle of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
+    Conversations,
+    /// The end of stage 2, so that no request is forgotten: every third time a picture with its caption, by turns in
+    /// reading order and thing by thing; else a picture with questions.
+    Closing,
+}
+
+impl Subject {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Captions, Self::Conversations, Self::Closing];
+
+    /// For files and ids.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Captions => "captions",
+            Self::Conversations => "conversations",
+            Self::Closing => "closing",
+        }
+    }
+
+    /// How its pictures and questions are drawn.
+    #[must_use]
+    pub fn config(self, seed: u64, core_only: bool, language_weights: [f32; 6]) -> DatasetConfig {
+        let config = DatasetConfig {
+            seed,
+            core_only,
+            language_weights,
+            turns: (2, 4),
+            scene_weights: [0.3, 0.45, 0.25],
+            ..DatasetConfig::default()
+        };
+        match self {
+            // More questions about a picture, which costs little without its tokens.
+            Self::Text => DatasetConfig { turns: (3, 6), ..config },
+            // Mostly grids of different things: the most names in a caption.
+            Self::Captions => DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config },
+            Self::Conversations | Self::Closing => config,
+        }
+    }
+
+    /// Lesson `index`.
+    #[must_use]
+    pub fn lesson(self, data: &dataset::Dataset, index: usize) -> Lesson {
+        let number = index as u64;
+        let id = format!("{} {index}", self.name());
+        match self {
+            Self::Text => text(data, id, index),
+            Self::Captions if index.is_multiple_of(2) => Lesson::captioned(id, data.caption(number)),
+            Self::Captions => Lesson::captioned(id, data.relations(number)),
+            Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),
+            Self::Conversations => Lesson::asked(id, data, number),
+            Self::Closing => {
+                // Numbers that no other stage has used.
+                let number = number + (1 << 32);
+                match index % 6 {
+                    0 => Lesson::captioned(id, data.caption(number)),
+                    3 => Lesson::captioned(id, data.relations(number)),
+                    _ => Lesson::asked(id, data, number),
+                }
+            }
+        }
+    }
+}
+
+/// A picture told in words, and an exercise about it.
+fn text(data: &dataset::Dataset, id: String, index: usize) -> Lesson {
+    let number = index as u64;
+    let retold = |told: String, sample: CaptionSample| Lesson {
+        id: id.clone(),
+        scene: None,
+        turns: vec![(format!("{told}\n{}", sample.request), sample.caption)],
+    };
+    match index % 3 {
+        0 => {
+            let sample = data.caption(number);
+            let mut others = Language::ALL.into_iter().filter(|language| *language != sample.language);
+            let other = others.nth(index / 6 % 5).filter(|_| index % 2 == 1).unwrap_or(sample.language);
+            retold(data.describe(&sample.scene, other), sample)
+        }
+        1 => {
+            let sample = data.relations(number);
+            retold(data.describe(&sample.scene, sample.language), sample)
+        }
+        _ => {
+            let sample = data.text(number);
+            let mut turns = in_turns(&sample.turns);
+            turns[0].0.insert_str(0, &format!("{}\n", sample.description));
+            Lesson { id, scene: None, turns }
+        }
+    }
+}
+
+/// A conversation to learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lesson {
+    /// Names it in errors.
+    pub id: String,
+    /// The picture, which comes before the first question.
+    pub scene: Option<Scene>,
+    /// Questions with their answers, at least one.
+    pub turns: Vec<(String, String)>,
+}
+
+impl Lesson {
+    /// A picture with its caption.
+    fn captioned(id: String, sample: CaptionSample) -> Self {
+        let turns = vec![(sample.request.to_string(), sample.caption)];
+        Self { id, scene: Some(sample.scene), turns }
+    }
+
+    /// A picture with questions about it.
+    fn asked(id: String, data: &dataset::Dataset, number: u64) -> Self {
+        let sample = data.sample(number);
+        Self { id, turns: in_turns(&sample.turns), scene: Some(sample.scene) }
+    }
+
+    /// As the chat template takes it.
+    #[must_use]
+    pub fn conversation(&self) -> Conversation {
+        let pictures = usize::from(self.scene.is_some());
+        let messages = self.turns.iter().enumerate().flat_map(|(index, (question, answer))| {
+            let question = match index {
+                0 => Message::question(question.clone(), pictures),
+                _ => Message::text(Role::Human, question.clone()),
+            };
+            [question, Message::text(Role::Gpt, answer.clone())]
+        });
+        Conversation(messages.collect())
+    }
+
+    /// As a LLaVA file has it; `image` is the picture's file.
+    #[must_use]
+    pub fn record(&self, image: Option<&Path>) -> Value {
+        let messages = self.turns.iter().enumerate().flat_map(|(index, (question, answer))| {
+            let picture = if index == 0 && image.is_some() { "<image>\n" } else { "" };
+            [
+                json!({ "from": "human", "value": format!("{picture}{question}") }),
+                json!({ "from": "gpt", "value": answer }),
+            ]
+        });
+        let mut record = json!({ "id": self.id, "conversations": messages.collect::<Vec<_>>() });
+        if let Some(image) = image {
+            record["image"] = json!(image);
+        }
+        record
+    }
+}
+
+fn in_turns(turns: &[Turn]) -> Vec<(String, String)> {
+    turns.iter().map(|turn| (turn.prompt(), turn.text.clone())).collect()
+}
+
+/// Tokenizer and picture processor.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    tokenizer: Arc<Tokenizer>,
+    processor: ImageProcessorConfig,
+}
+
+impl Encoder {
+    /// For a model's tokenizer and picture size.
+    #[must_use]
+    pub fn new(tokenizer: Tokenizer, processor: ImageProcessorConfig) -> Self {
+        Self { tokenizer: Arc::new(tokenizer), processor }
+    }
+
+    /// A scene's pixels.
+    #[must_use]
+    pub fn pixels(&self, data: &dataset::Dataset, scene: &Scene) -> Pixels {
+        self.processor.preprocess(&data.render(scene, self.processor.image_size), AspectRatio::Pad)
+    }
+
+    /// Token ids of a text.
+    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<i64>> {
+        Ok(self.tokenizer.encode_text(text)?.into_iter().map(i64::from).collect())
+    }
+
+    fn encode(&self, data: &dataset::Dataset, lesson: Lesson) -> Result<TrainingSample> {
+        let encoded = chat::encode(&self.tokenizer, &lesson.conversation(), None, ReferenceQuirks::none())
+            .map_err(|error| Error::Sample { id: lesson.id.clone(), reason: error.to_string() })?;
+        let pixels = lesson.scene.iter().map(|scene| self.pixels(data, scene)).collect();
+        Ok(TrainingSample { id: lesson.id, input_ids: encoded.input_ids, labels: encoded.labels, pixels })
+    }
+}
+
+/// The first lessons of a subject, made when they are asked for.
+#[derive(Debug)]
+pub struct Lessons {
+    subject: Subject,
+    data: dataset::Dataset,
+    encoder: Encoder,
+    len: usize,
+}
+
+impl Lessons {
+    /// The first `len` of them; `data` is drawn by the subject's [`config`](Subject::config).
+    #[must_use]
+    pub fn new(subject: Subject, data: dataset::Dataset, encoder: Encoder, len: usize) -> Self {
+        Self { subject, data, encoder, len }
+    }
+}
+
+impl Dataset for Lessons {
+    type Sample = TrainingSample;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn sample(&self, index: usize) -> Result<TrainingSample> {
+        self.encoder.encode(&self.data, self.subject.lesson(&self.data, index))
+    }
+}

@@ -1,0 +1,91 @@
+//! What is exported is what training in memory learns from, and the default model's recipes fit it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use emoji_vqa::export::{Counts, export};
+use emoji_vqa::train::Common;
+use emoji_vqa::train::lessons::{Encoder, Lessons, Subject};
+use parrot_model::config::VisionConfig;
+use parrot_model::text::Tokenizer;
+use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
+use parrot_train::data::Dataset;
+use parrot_train::data::llava::{Preparation, SampleOptions};
+use parrot_train::data::mix::{Mix, Source};
+use parrot_train::recipe::{Recipe, SaveDtype};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn common() -> Common {
+    Common { assets: repository().join("assets"), threads: 1, seed: 0, all: false }
+}
+
+#[test]
+fn exported_lessons_are_those_of_training_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let counts = Counts { text: 12, captions: 12, conversations: 12, closing: 12 };
+    export(&common(), &counts, folder.path()).unwrap();
+    let tokenizer = || Tokenizer::from_file(&common().assets.join("parrot-mini/tokenizer.json")).unwrap();
+    let processor = ImageProcessorConfig::clip(VisionConfig::clip_vit_mini().image_size as u32);
+    for subject in Subject::ALL {
+        let data = common().data(subject, [1.0; 6]).unwrap();
+        let lessons = Lessons::new(subject, data, Encoder::new(tokenizer(), processor.clone()), 12);
+        let preparation = Preparation {
+            tokenizer: Arc::new(tokenizer()),
+            processor: processor.clone(),
+            aspect_ratio: AspectRatio::Pad,
+            options: SampleOptions::default(),
+        };
+        let file = folder.path().join(format!("{}.jsonl", subject.name()));
+        let source = Source::new(file, folder.path().join("pictures"));
+        let mix = Mix::open(&[source], preparation, 0, 0).unwrap();
+        assert_eq!(mix.len(), 12);
+        for index in 0..12 {
+            let (exported, made) = (mix.sample(index).unwrap(), lessons.sample(index).unwrap());
+            assert_eq!(exported.input_ids, made.input_ids, "{}", made.id);
+            assert_eq!(exported.labels, made.labels, "{}", made.id);
+            let data = |sample: &parrot_train::data::TrainingSample| {
+                sample.pixels.iter().map(|pixels| pixels.data.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(data(&exported), data(&made), "{}", made.id);
+            assert_eq!(made.pixels.is_empty(), subject == Subject::Text);
+        }
+    }
+}
+
+#[test]
+fn an_export_that_is_there_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let counts = Counts { text: 3, captions: 0, conversations: 0, closing: 0 };
+    std::fs::write(folder.path().join("text.jsonl"), "mine").unwrap();
+    export(&common(), &counts, folder.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(folder.path().join("text.jsonl")).unwrap(), "mine");
+}
+
+/// Each goes on where the one before ends, and its data has as many lessons as it visits.
+#[test]
+fn the_recipes_are_a_chain() {
+    let counts = Counts { text: 8_000, captions: 48_000, conversations: 96_000, closing: 24_000 };
+    let mut before = "runs/parrot-mini/tower".to_string();
+    for (name, lessons, subject) in [
+        ("language", counts.text, "text"),
+        ("stage1", counts.captions, "captions"),
+        ("stage2-captions", counts.captions, "captions"),
+        ("stage2", counts.conversations, "conversations"),
+        ("stage2-closing", counts.closing, "closing"),
+    ] {
+        let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
+        let recipe = Recipe::from_file(&path, &[]).unwrap();
+        if name == "stage1" {
+            before = "runs/parrot-mini/alignment".to_string();
+        }
+        assert_eq!(recipe.model.from, Some(format!("{before}/model")), "{name}");
+        assert_eq!(recipe.data.sources[0].file, Path::new(&format!("{subject}.jsonl")), "{name}");
+        assert!(recipe.train.steps.unwrap() * recipe.train.batch_size <= lessons, "{name}");
+        assert_eq!(recipe.save_dtype, (name == "stage2-closing").then_some(SaveDtype::F16), "{name}");
+        before = recipe.out.display().to_string();
+        assert_eq!(before, format!("runs/parrot-mini/{name}"));
+    }
+}
