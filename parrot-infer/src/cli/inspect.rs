@@ -6,19 +6,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use parrot_infer::{device, picture_tokens};
-use parrot_model::checkpoint::Checkpoint;
+use parrot_model::checkpoint::Description;
 use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
 use serde::{Serialize, Serializer};
 
-use super::options::{find_model, named_size};
+use super::options::{find_description, named_size};
 use super::report::readable_bytes;
 
 /// Show what a model consists of and how much memory it needs
 ///
-/// Loads no weights. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; a model of the hub is
-/// downloaded as a whole.
+/// Loads no weights. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; of a model on
+/// the hub everything but the weights is downloaded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let (config, vision) = size.configs();
             Inspection::new(size.name(), config, &vision, None)?
         }
-        None => from_folder(&find_model(args.model.as_deref())?)?,
+        None => from_folder(&find_description(args.model.as_deref())?)?,
     };
     let mut stdout = io::stdout();
     if args.json {
@@ -54,9 +54,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn from_folder(folder: &Path) -> Result<Inspection> {
     let name = folder.display().to_string();
-    let checkpoint = Checkpoint::open(folder).with_context(|| format!("cannot inspect {name}"))?;
+    let description = Description::open(folder).with_context(|| format!("cannot inspect {name}"))?;
     let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
-    Inspection::new(&name, checkpoint.config, &checkpoint.vision, Some(tokenizer.vocab_size()))
+    Inspection::new(&name, description.config, &description.vision, Some(tokenizer.vocab_size()))
 }
 
 /// What there is to say about a model.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType};
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
-use parrot_model::checkpoint::{DownloadProgress, resolve_with};
+use parrot_model::checkpoint::{DownloadProgress, resolve_description, resolve_with};
 use parrot_model::config::Size;
 
 use super::progress::Bar;
@@ -70,13 +70,25 @@ pub(crate) fn named_size(model: Option<&str>) -> Option<Size> {
 
 /// The folder of the model to use, downloaded first if `model` is an id that is not there yet.
 pub(crate) fn find_model(model: Option<&str>) -> Result<PathBuf> {
+    find(model, resolve_with)
+}
+
+/// The same without its weights.
+pub(crate) fn find_description(model: Option<&str>) -> Result<PathBuf> {
+    find(model, resolve_description)
+}
+
+fn find(
+    model: Option<&str>,
+    resolve: impl Fn(&str, Option<DownloadProgress>) -> parrot_model::Result<PathBuf>,
+) -> Result<PathBuf> {
     let model = locate(model)?;
     let bar = Bar::new("downloading");
     let progress: DownloadProgress = Arc::new(move |file, done, total| {
         bar.say(format!("downloading {file}"));
         bar.show(done, total);
     });
-    resolve_with(&model, Some(progress)).with_context(|| format!("cannot find the model {model}"))
+    resolve(&model, Some(progress)).with_context(|| format!("cannot find the model {model}"))
 }
 
 /// The model to use: the one asked for, or the default one, wherever it lies.

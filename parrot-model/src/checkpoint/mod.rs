@@ -7,8 +7,8 @@
 //! <mm_vision_tower>/config.json        VisionConfig; here, beside this folder, or a tower known by name
 //! ```
 //!
-//! [`Checkpoint::open`] reads the descriptions, [`Checkpoint::load`] the weights, [`save`] writes the same
-//! layout so that the reference reads it back.
+//! [`Checkpoint::open`] reads the descriptions ([`Description::open`] nothing else), [`Checkpoint::load`] the weights,
+//! [`save`] writes the same layout so that the reference reads it back.
 
 mod cast;
 mod hub;
@@ -32,11 +32,39 @@ use crate::parrot::Parrot;
 use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result};
 
-pub use hub::{DownloadProgress, resolve, resolve_with};
+pub use hub::{DownloadProgress, resolve, resolve_description, resolve_with};
 pub use load::load_module;
 pub use save::{SaveOptions, save};
 pub use tensors::{ModuleTensor, module_tensors, save_module};
 pub use weights::{StoredTensor, Weights};
+
+/// What a model's folder says of the network, without its weights, which need not be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// `config.json`.
+    pub config: ParrotConfig,
+    /// The vision tower's own `config.json`, or the built-in one of a well-known tower.
+    pub vision: VisionConfig,
+    /// The vision tower's `preprocessor_config.json`, or what its family uses.
+    pub image_processor: ImageProcessorConfig,
+}
+
+impl Description {
+    /// Reads a model's folder. A tower that is only on the hub is downloaded from there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::open`], but for those of the weights.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return Err(Error::checkpoint(path, "no such folder"));
+        }
+        let config = ParrotConfig::from_file(path.join("config.json"))?;
+        let tower = tower::find(path, &config)?;
+        Ok(Self { config, vision: tower.config, image_processor: tower.image_processor })
+    }
+}
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
 #[derive(Debug)]

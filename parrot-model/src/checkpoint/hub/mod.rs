@@ -35,14 +35,27 @@ pub fn resolve(id_or_path: &str) -> Result<PathBuf> {
 ///
 /// As [`resolve`].
 pub fn resolve_with(id_or_path: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    folder_or(id_or_path, || remote::download_model(id_or_path, progress))
+}
+
+/// [`resolve_with`] for [`Description::open`](super::Description::open): of a model on the hub no weights are
+/// downloaded.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_description(id_or_path: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    folder_or(id_or_path, || remote::download_description(id_or_path, progress))
+}
+
+/// The folder of this name, or what `download` gives if the name is an id.
+fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let path = Path::new(id_or_path);
     if path.is_dir() {
         return Ok(path.to_path_buf());
     }
     match parse_id(id_or_path) {
-        Some((owner, _)) if !path.exists() && !Path::new(owner).is_dir() => {
-            remote::download_model(id_or_path, progress)
-        }
+        Some((owner, _)) if !path.exists() && !Path::new(owner).is_dir() => download(),
         _ if path.exists() => Err(Error::checkpoint(path, "is a file, not a model's folder")),
         _ => Err(Error::checkpoint(path, "no such folder")),
     }
@@ -67,6 +80,10 @@ mod remote {
     use super::{DownloadProgress, Error, PathBuf, Result};
 
     pub(super) fn download_model(id: &str, _progress: Option<DownloadProgress>) -> Result<PathBuf> {
+        download_tower(id)
+    }
+
+    pub(super) fn download_description(id: &str, _progress: Option<DownloadProgress>) -> Result<PathBuf> {
         download_tower(id)
     }
 

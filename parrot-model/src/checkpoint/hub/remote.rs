@@ -30,6 +30,10 @@ pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Re
     Repository::open(id, HFClient::builder(), is_offline(), progress)?.model()
 }
 
+pub(super) fn download_description(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    Ok(Repository::open(id, HFClient::builder(), is_offline(), progress)?.description()?.0)
+}
+
 pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
     Repository::open(id, HFClient::builder(), is_offline(), None)?.tower()
 }
@@ -63,6 +67,13 @@ impl Repository {
 
     /// Everything that [`Checkpoint`](crate::checkpoint::Checkpoint) and the tokenizer read.
     pub(super) fn model(&self) -> Result<PathBuf> {
+        let (folder, revision) = self.description()?;
+        self.weights(&folder, &revision)?;
+        Ok(folder)
+    }
+
+    /// The same without the weights: the folder, and the commit's hash.
+    pub(super) fn description(&self) -> Result<(PathBuf, String)> {
         let (folder, revision) = self.snapshot()?;
         let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
         for name in OPTIONAL {
@@ -77,8 +88,7 @@ impl Repository {
                 self.optional(&format!("{tower}/{name}"), &revision)?;
             }
         }
-        self.weights(&folder, &revision)?;
-        Ok(folder)
+        Ok((folder, revision))
     }
 
     /// A vision tower's description and weights.

@@ -12,7 +12,7 @@ use burn::tensor::FloatDType;
 use hf_hub::HFClient;
 
 use super::super::testing::Tiny;
-use super::super::{Checkpoint, SaveOptions};
+use super::super::{Checkpoint, Description, SaveOptions};
 use super::DownloadProgress;
 use super::remote::Repository;
 
@@ -129,13 +129,23 @@ fn download(
     offline: bool,
     progress: Option<DownloadProgress>,
 ) -> crate::Result<PathBuf> {
+    repository(endpoint, cache, token, offline, progress)?.model()
+}
+
+fn repository(
+    endpoint: &str,
+    cache: &Path,
+    token: Option<&str>,
+    offline: bool,
+    progress: Option<DownloadProgress>,
+) -> crate::Result<Repository> {
     let client = HFClient::builder()
         .endpoint(endpoint)
         .cache_dir(cache)
         .token(token.unwrap_or("nobody"))
         .retry_max_attempts(1)
         .retry_base_delay(Duration::from_millis(1));
-    Repository::open("owner/model", client, offline, progress)?.model()
+    Repository::open("owner/model", client, offline, progress)
 }
 
 #[test]
@@ -163,6 +173,20 @@ fn a_model_is_downloaded_once() {
 
     // Without the hub, the cache serves: asked to be offline, or because nobody answers.
     assert_eq!(download(&server.endpoint, cache.path(), None, true, None).unwrap(), folder);
+}
+
+#[test]
+fn a_description_needs_no_weights() {
+    let server = Server::start(model());
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, _) =
+        repository(&server.endpoint, cache.path(), None, false, None).unwrap().description().unwrap();
+    assert!(!server.requests().iter().any(|request| request.contains("safetensors")));
+    assert!(folder.join("tokenizer.json").is_file());
+    let description = Description::open(&folder).unwrap();
+    let whole =
+        Checkpoint::open(download(&server.endpoint, cache.path(), None, false, None).unwrap()).unwrap();
+    assert_eq!((description.config, description.vision), (whole.config, whole.vision));
 }
 
 #[test]
