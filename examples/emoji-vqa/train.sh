@@ -2,10 +2,14 @@
 # Trains the default model from nothing; it ends up in runs/parrot-mini/stage2-closing/model.
 # Every step is skipped where it is done already, and goes on where it was stopped.
 set -eu
+# A step that Ctrl-C stops has saved and ends well; the next one must not begin.
+trap 'exit 130' INT
 cd "$(dirname "$0")/../.."
 
-emoji_vqa() { cargo run --release --locked --quiet --bin emoji-vqa -- "$@"; }
-recipe() { cargo run --release --locked --quiet --bin parrot-train -- run "parrot-train/recipes/parrot-mini-$1.toml"; }
+cargo build --release --locked --workspace --bins
+programs="${CARGO_TARGET_DIR:-target}/release"
+emoji_vqa() { "$programs/emoji-vqa" "$@"; }
+recipe() { "$programs/parrot-train" run "parrot-train/recipes/parrot-mini-$1.toml"; }
 
 emoji_vqa export
 emoji_vqa tower

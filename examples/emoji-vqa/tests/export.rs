@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Parser;
 use emoji_vqa::export::{Counts, export};
 use emoji_vqa::train::Common;
 use emoji_vqa::train::lessons::{Encoder, Lessons, Subject};
@@ -13,6 +14,13 @@ use parrot_train::data::Dataset;
 use parrot_train::data::llava::{Preparation, SampleOptions};
 use parrot_train::data::mix::{Mix, Source};
 use parrot_train::recipe::{Recipe, SaveDtype};
+
+/// `emoji-vqa export` without options.
+#[derive(Parser)]
+struct Export {
+    #[command(flatten)]
+    counts: Counts,
+}
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -67,7 +75,7 @@ fn an_export_that_is_there_is_kept() {
 /// Each goes on where the one before ends, and its data has as many lessons as it visits.
 #[test]
 fn the_recipes_are_a_chain() {
-    let counts = Counts { text: 8_000, captions: 48_000, conversations: 96_000, closing: 24_000 };
+    let counts = Export::parse_from(["export"]).counts;
     let mut before = "runs/parrot-mini/tower".to_string();
     for (name, lessons, subject) in [
         ("language", counts.text, "text"),

@@ -57,13 +57,17 @@ impl Description {
     /// As [`Checkpoint::open`], but for those of the weights.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if !path.is_dir() {
-            return Err(Error::checkpoint(path, "no such folder"));
-        }
-        let config = ParrotConfig::from_file(path.join("config.json"))?;
+        let config = read_config(path)?;
         let tower = tower::find(path, &config)?;
         Ok(Self { config, vision: tower.config, image_processor: tower.image_processor })
     }
+}
+
+fn read_config(path: &Path) -> Result<ParrotConfig> {
+    if !path.is_dir() {
+        return Err(Error::checkpoint(path, "no such folder"));
+    }
+    ParrotConfig::from_file(path.join("config.json"))
 }
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
@@ -90,11 +94,7 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] for weight files that are missing or broken, as [`Weights::from_folder`] says.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if !path.is_dir() {
-            return Err(Error::checkpoint(path, "no such folder"));
-        }
-        let config = ParrotConfig::from_file(path.join("config.json"))?;
-        Self::open_with_config(path, config)
+        Self::open_with_config(path, read_config(path)?)
     }
 
     /// [`open`](Self::open) with another configuration than the folder's, for the same weights.

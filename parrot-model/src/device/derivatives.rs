@@ -1,14 +1,14 @@
 //! Operations whose derivative is written here.
 //!
 //! Burn differentiates step by step: its attention keeps three tensors of the scores' size for the backward pass and
-//! goes over the scores twenty times, its softmax computes every exponential twice. The closed forms keep one tensor
+//! goes over the scores some twenty times, its softmax computes every exponential twice. The closed forms keep one tensor
 //! and go over it five times. Forwards and derivatives are composed of the backend's own operations, so they are the
 //! same on every backend; that the backends have to be listed is why this file is part of the device module.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind, unary};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::prelude::*;
@@ -96,7 +96,7 @@ impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let step = AttentionStep.prepare::<C>([query.node(), key.node(), value.node()]).compute_bound();
+        let inputs = [query.node(), key.node(), value.node()];
         let attention = Attention::<B>::forward(
             query.into_primitive(),
             key.into_primitive(),
@@ -104,28 +104,32 @@ impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
             bias.into_primitive(),
         );
         let context = attention.context.clone();
-        match step.stateful() {
-            OpsKind::Tracked(step) => step.finish(attention, context),
-            OpsKind::UnTracked(step) => step.finish(context),
-        }
+        record::<B, C, _, 3>(AttentionStep, inputs, attention, context)
     }
 
     fn negative_log_likelihood(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
-        let step = LikelihoodStep.prepare::<C>([logits.node()]).compute_bound();
+        let inputs = [logits.node()];
         let (likelihood, output) = Likelihood::<B>::forward(logits.into_primitive(), targets);
-        match step.stateful() {
-            OpsKind::Tracked(step) => step.finish(likelihood, output),
-            OpsKind::UnTracked(step) => step.finish(output),
-        }
+        record::<B, C, _, 1>(LikelihoodStep, inputs, likelihood, output)
     }
 
     fn silu_product(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        let step = SiluProductStep.prepare::<C>([gate.node(), up.node()]).compute_bound();
+        let inputs = [gate.node(), up.node()];
         let (product, output) = SiluProduct::<B>::forward(gate.into_primitive(), up.into_primitive());
-        match step.stateful() {
-            OpsKind::Tracked(step) => step.finish(product, output),
-            OpsKind::UnTracked(step) => step.finish(output),
-        }
+        record::<B, C, _, 2>(SiluProductStep, inputs, product, output)
+    }
+}
+
+/// Puts an operation on the tape, if one of its inputs is.
+fn record<B: Backend, C: CheckpointStrategy, S: Backward<B, N>, const N: usize>(
+    step: S,
+    inputs: [NodeGuard; N],
+    state: S::State,
+    output: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    match step.prepare::<C>(inputs).compute_bound().stateful() {
+        OpsKind::Tracked(step) => step.finish(state, output),
+        OpsKind::UnTracked(step) => step.finish(output),
     }
 }
 
@@ -155,8 +159,8 @@ impl<B: Backend> Attention<B> {
         let [batch, heads, seq, head_dim] = query.shape().dims();
         let [_, kv_heads, keys, _] = key.shape().dims();
         let rows = heads / kv_heads * seq;
-        let query = B::float_mul_scalar(query, (1.0 / (head_dim as f64).sqrt()).into());
-        let query = B::float_reshape(query, Shape::new([batch, kv_heads, rows, head_dim]));
+        let query =
+            B::float_reshape(over_root::<B>(query, head_dim), Shape::new([batch, kv_heads, rows, head_dim]));
         let scores = B::float_matmul(query.clone(), B::float_transpose(key.clone()));
         let scores = B::float_reshape(cast::<B>(scores, DType::F32), Shape::new([batch, heads, seq, keys]));
         let probabilities = cast::<B>(B::softmax(B::float_add(scores, bias), 3), dtype);
@@ -202,8 +206,7 @@ impl<B: Backend> Backward<B, 3> for AttentionStep {
         }
         if let Some(parent) = to_query {
             let of_query = B::float_reshape(B::float_matmul(of_scores, key), shape);
-            let scale = 1.0 / (head_dim as f64).sqrt();
-            grads.register::<B>(parent.id, B::float_mul_scalar(of_query, scale.into()));
+            grads.register::<B>(parent.id, over_root::<B>(of_query, head_dim));
         }
     }
 }
@@ -286,6 +289,11 @@ impl<B: Backend> Backward<B, 2> for SiluProductStep {
             grads.register::<B>(parent.id, B::float_mul(B::float_mul(grad, up), derivative));
         }
     }
+}
+
+/// `x / √d`
+fn over_root<B: Backend>(x: FloatTensor<B>, head_dim: usize) -> FloatTensor<B> {
+    B::float_mul_scalar(x, (1.0 / (head_dim as f64).sqrt()).into())
 }
 
 /// A copy only if the type is another one.
