@@ -12,8 +12,9 @@ emoji_vqa() { "$programs/emoji-vqa" "$@"; }
 recipe() { "$programs/parrot-train" run "parrot-train/recipes/parrot-mini-$1.toml"; }
 
 emoji_vqa export
-emoji_vqa tower
+emoji_vqa begin
 recipe language
+emoji_vqa tower
 emoji_vqa align
 recipe stage1
 recipe stage2-captions

@@ -211,6 +211,23 @@ fn truncation_never_cuts_a_picture_silently() {
 }
 
 #[test]
+fn mimetic_attention_looks_for_its_own_kind() {
+    let Fixture { parrot, .. } = fixture();
+    let plain = parrot.language_model;
+    let mimetic = plain.clone().with_mimetic_attention();
+    // Far apart, so that causal attention of one layer has to choose: token 7 comes twice.
+    let ids = Tensor::<1, Int>::from_data([7, 20, 31, 42, 53, 7], &Device::default());
+    let share = |model: &parrot_model::language::Qwen2| {
+        let embeddings = model.embed(ids.clone());
+        let hidden = model.forward(embeddings.unsqueeze(), None, None, None);
+        let logits = model.logits(hidden).slice(s![0, 5..6, ..]).flatten::<1>(0, 2);
+        let probabilities = burn::tensor::activation::softmax(logits, 0);
+        probabilities.slice(s![7..8]).into_scalar::<f32>()
+    };
+    assert!(share(&mimetic) > share(&plain), "{} {}", share(&mimetic), share(&plain));
+}
+
+#[test]
 fn placeholders_and_pictures_have_to_match() {
     let fixture = fixture();
     for (ids, pictures) in [(vec![IMAGE, 1], vec![]), (vec![1], vec![0]), (vec![IMAGE, IMAGE], vec![0])] {

@@ -13,7 +13,7 @@ pub fn describe(scene: &Scene, catalogue: &Catalogue, language: Language) -> Str
     let wording = Wording::of(language);
     let lines = scene.objects().map(|(place, object)| {
         let name = catalogue.name(object.concept, language);
-        let caption = fill(wording.caption, &[name, scene.tiles[place].colour.name(language)]);
+        let caption = on_ground(scene, place, name, language);
         if scene.is_grid() {
             fill(wording.labelled, &[wording.corner(Corner::ALL[place]), &caption])
         } else {
@@ -21,6 +21,14 @@ pub fn describe(scene: &Scene, catalogue: &Catalogue, language: Language) -> Str
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `cat on red`, or `cat` where the ground has no name.
+fn on_ground(scene: &Scene, place: usize, name: &str, language: Language) -> String {
+    match scene.colour_at(place) {
+        Some(colour) => fill(Wording::of(language).caption, &[name, colour.name(language)]),
+        None => name.to_owned(),
+    }
 }
 
 /// What a grid shows thing by thing and in any order, each with what a question about it could ask for: `cat on red,
@@ -46,7 +54,7 @@ pub fn relate(scene: &Scene, catalogue: &Catalogue, language: Language, random: 
             lines.push(fill(wording.labelled, &[name(concept), &count.to_string()]));
             continue;
         }
-        let mut line = fill(wording.caption, &[name(concept), scene.tiles[place].colour.name(language)]);
+        let mut line = on_ground(scene, place, name(concept), language);
         for (phrase, neighbour) in
             [(wording.and_right, scene.right_of(place)), (wording.and_above, scene.above(place))]
         {

@@ -48,6 +48,8 @@ pub struct DatasetConfig {
     pub scene_weights: [f32; 3],
     /// Share of questions with options; the others are open.
     pub choice_share: f32,
+    /// What may be changed of a training picture.
+    pub variation: Variation,
     /// Fewest and most questions about one picture. Fewer when a picture does not give rise to as many.
     pub turns: (usize, usize),
     /// What evaluation questions are about.
@@ -73,6 +75,7 @@ impl Default for DatasetConfig {
             task_weights: [1.0; 8],
             scene_weights: [0.35, 0.45, 0.2],
             choice_share: 0.5,
+            variation: Variation::Full,
             turns: (3, 5),
             evaluated: Evaluated::HeldOut,
         }
@@ -296,7 +299,7 @@ impl Dataset {
         let weights = Style::TRAIN.map(|style| self.pools[style as usize].len() as f32);
         let style = Style::TRAIN[random.weighted(&weights)];
         loop {
-            let scene = self.scene(kind, style, Variation::Full, random);
+            let scene = self.scene(kind, style, self.config.variation, random);
             if !Composition::any_held_out(&scene, &self.catalogue) {
                 return (scene, kind);
             }

@@ -233,7 +233,7 @@ fn guess(item: &EvalItem) -> Option<f64> {
     let query = &item.query;
     let is_shown = |fact: &Fact| match fact {
         Fact::Concept(concept) => item.scene.count(*concept) > 0,
-        Fact::Colour(colour) => item.scene.tiles.iter().any(|tile| tile.colour == *colour),
+        Fact::Colour(colour) => item.scene.tiles.iter().any(|tile| tile.ground.colour() == Some(*colour)),
         _ => false,
     };
     let options = || query.distractors.iter().chain([&query.answer]);

@@ -18,13 +18,13 @@ const CHUNK: usize = 1000;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Counts {
     /// Pictures told in words, for pre-training of the decoder
-    #[arg(long, default_value_t = 8_000)]
+    #[arg(long, default_value_t = 48_000)]
     pub text: usize,
     /// Captions, for stage 1 and the beginning of stage 2
-    #[arg(long, default_value_t = 48_000)]
+    #[arg(long, default_value_t = 32_000)]
     pub captions: usize,
     /// Conversations, for the middle of stage 2
-    #[arg(long, default_value_t = 96_000)]
+    #[arg(long, default_value_t = 72_000)]
     pub conversations: usize,
     /// Conversations and captions, for the end of stage 2
     #[arg(long, default_value_t = 24_000)]
@@ -60,7 +60,7 @@ fn write(common: &Common, subject: Subject, count: usize, out: &Path) -> Result<
     if done.exists() {
         return Ok(());
     }
-    let data = common.data(subject, [1.0; 6])?;
+    let data = common.data(subject, [1.0; 6], subject.variation())?;
     let size = VisionConfig::clip_vit_mini().image_size as u32;
     // Under its name only when all of it and all of its pictures are there.
     let unfinished = done.with_extension("unfinished");

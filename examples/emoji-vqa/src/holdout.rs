@@ -32,11 +32,16 @@ impl Composition {
         stable_hash(&text).is_multiple_of(10)
     }
 
+    /// A concept on the ground at a place, if the ground has a name.
+    pub fn on_ground(scene: &Scene, place: usize, concept: usize) -> Option<Self> {
+        scene.colour_at(place).map(|colour| Self::Ground(concept, colour))
+    }
+
     /// Everything that a picture combines.
     pub fn of(scene: &Scene) -> Vec<Self> {
         let mut found = Vec::with_capacity(12);
         for (place, object) in scene.objects() {
-            found.push(Self::Ground(object.concept, scene.tiles[place].colour));
+            found.extend(Self::on_ground(scene, place, object.concept));
             let count = scene.count(object.concept);
             if count > 1 {
                 found.push(Self::Count(object.concept, count));

@@ -17,6 +17,7 @@ use emoji_vqa::{
     experiment::{self, Scale},
     export::Counts,
     preview::Preview,
+    scene::Variation,
     train::{self, Common},
 };
 use parrot_model::{allocator::keep_freed_memory, config::VisionConfig};
@@ -62,22 +63,33 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Make a model that has learnt nothing.
+    Begin {
+        /// Where it saves; the model is in its model/.
+        #[arg(long, default_value = "runs/parrot-mini/begin")]
+        out: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Train the tower of a new model, in place of CLIP's pre-training.
     Tower {
         /// Where it saves; the model is in its model/.
         #[arg(long, default_value = "runs/parrot-mini/tower")]
         out: PathBuf,
-        /// Steps of each of the two rounds, 64 pictures each.
-        #[arg(long, default_value_t = 3500)]
+        /// Steps, 64 pictures each.
+        #[arg(long, default_value_t = 7000)]
         steps: usize,
         #[command(flatten)]
         common: Common,
     },
     /// Bring together a model's pictures and words, in place of CLIP's alignment with text.
     Align {
-        /// The model's folder.
+        /// The folder of the model with the decoder.
         #[arg(long, default_value = "runs/parrot-mini/language/model")]
         model: PathBuf,
+        /// The folder of the model with the tower.
+        #[arg(long, default_value = "runs/parrot-mini/tower/model")]
+        tower: PathBuf,
         /// Where it saves; the model is in its model/.
         #[arg(long, default_value = "runs/parrot-mini/alignment")]
         out: PathBuf,
@@ -213,13 +225,14 @@ fn run(command: Command) -> Result<()> {
         Command::Build { packages, out } => emoji_vqa::build::build(&packages, &out),
         Command::Tokenizer { packages, assets, out } => emoji_vqa::tokenizer::train(&packages, &assets, &out),
         Command::Export { out, counts, common } => emoji_vqa::export::export(&common, &counts, &out),
+        Command::Begin { out, common } => train::begin(&common, &out),
         Command::Tower { out, steps, common } => {
             let stop = stop_on_ctrl_c()?;
             train::tower::train(&common, steps, &out, &stop)
         }
-        Command::Align { model, out, steps, common } => {
+        Command::Align { model, tower, out, steps, common } => {
             let stop = stop_on_ctrl_c()?;
-            train::alignment::train(&common, steps, &model, &out, &stop)
+            train::alignment::train(&common, steps, &model, &tower, &out, &stop)
         }
         Command::Experiment { run, out, scale, common } => {
             let stop = stop_on_ctrl_c()?;
@@ -247,7 +260,8 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::mini_mmmb::write(&data, scenes, size, &out)
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
-            let config = DatasetConfig { seed, core_only: !all, ..DatasetConfig::default() };
+            let variation = Variation::Wide;
+            let config = DatasetConfig { seed, core_only: !all, variation, ..DatasetConfig::default() };
             let preview = Preview { samples, size, evaluation };
             write_out(&emoji_vqa::preview::preview(&assets, &out, config, preview)?)
         }

@@ -213,8 +213,7 @@ impl Query {
             Task::Naming => Fact::Concept(concept),
             _ => Fact::Category(catalogue.concepts[concept].category),
         };
-        let ground = Composition::Ground(concept, scene.tiles[0].colour);
-        Some(Self::new(task, answer, Some(ground)))
+        Some(Self::new(task, answer, Composition::on_ground(scene, 0, concept)))
     }
 
     /// Yes and no are equally likely. What is absent is often of the category of something present.
@@ -231,8 +230,8 @@ impl Query {
             let shown: Vec<usize> = present.iter().map(|(_, concept)| *concept).collect();
             *strangers(1, Some(seen), &shown, catalogue, pool, random).first()?
         };
-        let ground = Composition::Ground(seen, scene.tiles[place].colour);
-        let query = Self::new(Task::Exist, Fact::Truth(truth), Some(ground));
+        let ground = Composition::on_ground(scene, place, seen);
+        let query = Self::new(Task::Exist, Fact::Truth(truth), ground);
         Some(Self { subject: Some(subject), ..query })
     }
 
@@ -242,16 +241,18 @@ impl Query {
         let (place, object) = objects.max_by_key(|(place, o)| (scene.count(o.concept), 4 - place))?;
         let count = scene.count(object.concept);
         let composition = match count {
-            1 => Composition::Ground(object.concept, scene.tiles[place].colour),
-            _ => Composition::Count(object.concept, count),
+            1 => Composition::on_ground(scene, place, object.concept),
+            _ => Some(Composition::Count(object.concept, count)),
         };
-        let query = Self::new(Task::Count, Fact::Number(count), Some(composition));
+        let query = Self::new(Task::Count, Fact::Number(count), composition);
         Some(Self { subject: Some(object.concept), ..query })
     }
 
     fn colour(scene: &Scene, random: &mut Random) -> Option<Self> {
-        let (place, concept) = unique_object(scene, &[0, 1, 2, 3], random)?;
-        let colour = scene.tiles[place].colour;
+        let places: Vec<usize> =
+            (0..scene.tiles.len()).filter(|place| scene.colour_at(*place).is_some()).collect();
+        let (place, concept) = unique_object(scene, &places, random)?;
+        let colour = scene.colour_at(place)?;
         let query = Self::new(Task::Colour, Fact::Colour(colour), Some(Composition::Ground(concept, colour)));
         Some(Self { subject: scene.is_grid().then_some(concept), ..query })
     }
@@ -263,8 +264,8 @@ impl Query {
         }
         let place = random.choose(&places);
         let concept = scene.concept_at(place)?;
-        let ground = Composition::Ground(concept, scene.tiles[place].colour);
-        let query = Self::new(Task::Corner, Fact::Concept(concept), Some(ground));
+        let ground = Composition::on_ground(scene, place, concept);
+        let query = Self::new(Task::Corner, Fact::Concept(concept), ground);
         Some(Self { corner: Some(Corner::ALL[place]), ..query })
     }
 
@@ -312,7 +313,9 @@ impl Query {
                 let mut others = Colour::ALL;
                 random.shuffle(&mut others);
                 // Stable: colours of the picture first.
-                others.sort_by_key(|other| !scene.tiles.iter().any(|tile| tile.colour == *other));
+                others.sort_by_key(|other| {
+                    !scene.tiles.iter().any(|tile| tile.ground.colour() == Some(*other))
+                });
                 let mut others: Vec<Fact> =
                     others.into_iter().filter(|other| *other != colour).map(Fact::Colour).take(3).collect();
                 random.shuffle(&mut others);

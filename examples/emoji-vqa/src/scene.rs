@@ -6,7 +6,7 @@ use crate::{
     catalogue::Style,
     colour::Colour,
     random::Random,
-    sprite::{Placement, Sprites},
+    sprite::{Distortion, Placement, Sprites},
 };
 
 /// A place in a 2×2 grid, in reading order.
@@ -37,15 +37,62 @@ pub struct Object {
     pub y: f32,
     /// Left and right swapped.
     pub mirrored: bool,
+    /// How the drawing is changed before it is painted.
+    pub distortion: Option<Distortion>,
+}
+
+/// What is behind a thing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ground {
+    /// One of the eight colours.
+    Plain {
+        /// The colour that is asked for.
+        colour: Colour,
+        /// The colour that is painted: a shade of `colour`.
+        painted: [u8; 3],
+    },
+    /// From one colour to another. It has no name and is never asked about.
+    Blend {
+        /// The colour at one end.
+        from: [u8; 3],
+        /// The colour at the other end.
+        to: [u8; 3],
+        /// From where to where, in radians from the right, clockwise.
+        direction: f32,
+    },
+}
+
+impl Ground {
+    /// Its name, if it has one.
+    pub fn colour(&self) -> Option<Colour> {
+        match self {
+            Self::Plain { colour, .. } => Some(*colour),
+            Self::Blend { .. } => None,
+        }
+    }
+
+    /// The colour at a place, both coordinates from 0 to 1.
+    fn at(&self, x: f32, y: f32) -> [u8; 3] {
+        match *self {
+            Self::Plain { painted, .. } => painted,
+            Self::Blend { from, to, direction } => {
+                let (sin, cos) = direction.sin_cos();
+                let reach = (sin.abs() + cos.abs()) / 2.0;
+                let share = 0.5 + ((x - 0.5) * cos + (y - 0.5) * sin) / (2.0 * reach);
+                std::array::from_fn(|channel| {
+                    let (from, to) = (f32::from(from[channel]), f32::from(to[channel]));
+                    (from + share * (to - from) + 0.5) as u8
+                })
+            }
+        }
+    }
 }
 
 /// A coloured square with at most one thing on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
-    /// The colour that is asked for.
-    pub colour: Colour,
-    /// The colour that is painted: a shade of `colour`.
-    pub ground: [u8; 3],
+    /// What it is painted with.
+    pub ground: Ground,
     /// What stands on it.
     pub object: Option<Object>,
 }
@@ -68,7 +115,19 @@ pub enum Variation {
     Layout,
     /// Also mirror images, shades of the ground and a light tint: for training.
     Full,
+    /// Also drawings that are turned, stretched and recoloured, and grounds that blend two colours: for training
+    /// that has to reach beyond the drawings and the combinations that it shows.
+    ///
+    /// On plain grounds alone a model learns which things never stand on which colours, and takes the colour for a
+    /// hint.
+    Wide,
 }
+
+/// How often a tile's ground is a blend, where there may be blends.
+const BLENDS: f32 = 0.4;
+
+/// How often a drawing is distorted, where it may be.
+const DISTORTIONS: f32 = 0.6;
 
 impl Scene {
     /// Lays out things on tiles of different colours; `concepts` holds one entry for a single picture and
@@ -86,16 +145,23 @@ impl Scene {
         assert!(matches!(concepts.len(), 1 | 4), "a scene has one tile or four");
         let mut colours = Colour::ALL;
         random.shuffle(&mut colours);
-        let vary = variation == Variation::Full;
+        let vary = variation != Variation::Layout;
+        let widely = variation == Variation::Wide;
         let tiles = concepts.iter().zip(colours).map(|(concept, colour)| Tile {
-            colour,
-            ground: colour.rgb().map(|c| if vary { shade(c, random.uniform(-10.0, 10.0)) } else { c }),
+            ground: if widely && random.chance(BLENDS) {
+                blend(random)
+            } else {
+                let painted = colour.rgb();
+                let painted = painted.map(|c| if vary { shade(c, random.uniform(-10.0, 10.0)) } else { c });
+                Ground::Plain { colour, painted }
+            },
             object: concept.map(|concept| Object {
                 concept,
                 size: random.uniform(0.72, 0.94),
                 x: random.uniform(0.0, 1.0),
                 y: random.uniform(0.0, 1.0),
                 mirrored: vary && random.chance(0.5),
+                distortion: (widely && random.chance(DISTORTIONS)).then(|| Distortion::draw(random)),
             }),
         });
         let tiles = tiles.collect();
@@ -128,6 +194,11 @@ impl Scene {
         self.concept_at(place.checked_sub(2)?).filter(|_| self.is_grid())
     }
 
+    /// The name of the ground at a place of the grid, if it has one.
+    pub fn colour_at(&self, place: usize) -> Option<Colour> {
+        self.tiles.get(place)?.ground.colour()
+    }
+
     /// The concept at a place of the grid.
     pub fn concept_at(&self, place: usize) -> Option<usize> {
         Some(self.tiles.get(place)?.object.as_ref()?.concept)
@@ -157,7 +228,10 @@ impl Scene {
             let (column, row) = (place % across, place / across);
             for y in edge(row)..edge(row + 1) {
                 for x in edge(column)..edge(column + 1) {
-                    picture.put_pixel(x, y, Rgb(tile.ground));
+                    let share = |at: u32, index: usize| {
+                        (at - edge(index)) as f32 / (edge(index + 1) - edge(index)) as f32
+                    };
+                    picture.put_pixel(x, y, Rgb(tile.ground.at(share(x, column), share(y, row))));
                 }
             }
             let Some(object) = &tile.object else { continue };
@@ -166,7 +240,11 @@ impl Scene {
             let (top, height) = (edge(row) as f32, (edge(row + 1) - edge(row)) as f32);
             let side = object.size * width.min(height);
             let (x, y) = (left + object.x * (width - side), top + object.y * (height - side));
-            sprite.paint(&mut picture, Placement { x, y, size: side, mirrored: object.mirrored });
+            let at = Placement { x, y, size: side, mirrored: object.mirrored };
+            match &object.distortion {
+                Some(distortion) => sprite.distorted(distortion).paint(&mut picture, at),
+                None => sprite.paint(&mut picture, at),
+            }
         }
         if self.tint != [1.0; 3] {
             for pixel in picture.pixels_mut() {
@@ -177,6 +255,13 @@ impl Scene {
         }
         picture
     }
+}
+
+/// Between any two colours, in any direction.
+fn blend(random: &mut Random) -> Ground {
+    let colour = |random: &mut Random| [0; 3].map(|_: u8| random.below(256) as u8);
+    let (from, to) = (colour(random), colour(random));
+    Ground::Blend { from, to, direction: random.uniform(0.0, std::f32::consts::TAU) }
 }
 
 fn shade(channel: u8, by: f32) -> u8 {
@@ -206,9 +291,9 @@ mod tests {
         let picture = scene.render(&sprites(), 40);
         assert_eq!(picture.get_pixel(10, 10).0, [255; 3]);
         assert_eq!(picture.get_pixel(30, 30).0, [255; 3]);
-        assert_eq!(picture.get_pixel(30, 10).0, scene.tiles[1].colour.rgb());
+        assert_eq!(picture.get_pixel(30, 10).0, scene.colour_at(1).unwrap().rgb());
         // Nobody has drawn concept 1: only its ground is there.
-        assert_eq!(picture.get_pixel(10, 30).0, scene.tiles[2].colour.rgb());
+        assert_eq!(picture.get_pixel(10, 30).0, scene.colour_at(2).unwrap().rgb());
     }
 
     #[test]
@@ -217,10 +302,37 @@ mod tests {
             let mut random = Random::new(seed, 0, 0);
             let scene = Scene::compose(&[None; 4], Style::Noto, Variation::Full, &mut random);
             for (place, tile) in scene.tiles.iter().enumerate() {
-                assert!(scene.tiles[..place].iter().all(|other| other.colour != tile.colour));
-                assert!(tile.ground.iter().zip(tile.colour.rgb()).all(|(a, b)| a.abs_diff(b) <= 11));
+                assert!((0..place).all(|other| scene.colour_at(other) != scene.colour_at(place)));
+                let Ground::Plain { colour, painted } = tile.ground else { panic!("a blend") };
+                assert!(painted.iter().zip(colour.rgb()).all(|(a, b)| a.abs_diff(b) <= 11));
             }
         }
+    }
+
+    #[test]
+    fn wide_variation_also_blends_grounds_and_distorts_drawings() {
+        let scenes: Vec<Scene> = (0..500)
+            .map(|seed| {
+                let mut random = Random::new(seed, 0, 0);
+                Scene::compose(&[Some(0); 4], Style::Noto, Variation::Wide, &mut random)
+            })
+            .collect();
+        let share = |wanted: fn(&Tile) -> bool| {
+            let tiles = scenes.iter().flat_map(|scene| &scene.tiles);
+            tiles.filter(|tile| wanted(tile)).count() as f32 / 2000.0
+        };
+        assert!((share(|tile| tile.ground.colour().is_none()) - BLENDS).abs() < 0.05);
+        assert!(
+            (share(|tile| tile.object.as_ref().unwrap().distortion.is_some()) - DISTORTIONS).abs() < 0.05
+        );
+    }
+
+    #[test]
+    fn a_blend_begins_with_one_colour_and_ends_with_the_other() {
+        let ground = Ground::Blend { from: [0, 100, 200], to: [200, 100, 0], direction: 0.0 };
+        assert_eq!((ground.at(0.0, 0.3), ground.at(1.0, 0.9)), ([0, 100, 200], [200, 100, 0]));
+        assert_eq!(ground.at(0.5, 0.1), [100, 100, 100]);
+        assert_eq!(ground.colour(), None);
     }
 
     #[test]

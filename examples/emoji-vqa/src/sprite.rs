@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result, ensure};
 use image::{RgbImage, RgbaImage};
 
-use crate::catalogue::{Catalogue, Style};
+use crate::{
+    catalogue::{Catalogue, Style},
+    random::Random,
+};
 
 /// A square drawing, colours multiplied by alpha (so that scaling needs no division and leaves no halo).
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,53 @@ pub struct Placement {
     pub size: f32,
     /// Left and right swapped.
     pub mirrored: bool,
+}
+
+/// A change of a drawing that leaves what it shows the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distortion {
+    /// Turned by, in radians, clockwise.
+    pub turn: f32,
+    /// Factors on width and height.
+    pub stretch: [f32; 2],
+    /// Turns colours about the axis of greys, in radians.
+    pub hue: f32,
+    /// Factor on a colour's distance from grey.
+    pub saturation: f32,
+    /// Factor on all channels.
+    pub brightness: f32,
+}
+
+impl Distortion {
+    /// Any that leaves a thing recognisable.
+    pub fn draw(random: &mut Random) -> Self {
+        Self {
+            turn: random.uniform(-0.35, 0.35),
+            stretch: [0; 2].map(|_: u8| random.uniform(0.75, 1.05)),
+            hue: random.uniform(-0.5, 0.5),
+            saturation: random.uniform(0.3, 1.4),
+            brightness: random.uniform(0.7, 1.2),
+        }
+    }
+
+    /// What every channel takes from the three: a turn about the axis of greys, scaled around it.
+    fn colours(&self) -> [[f32; 3]; 3] {
+        let (sin, cos) = self.hue.sin_cos();
+        let (along, across, beside) = (1.0 / 3.0, self.saturation * cos, self.saturation * sin / 3f32.sqrt());
+        // Rodrigues' formula: the projection on the axis stays, the rest is turned and scaled.
+        let row = |row: usize| {
+            std::array::from_fn(|column| {
+                let same = if row == column { 1.0 } else { 0.0 };
+                let cross = match (3 + column - row) % 3 {
+                    1 => -beside,
+                    2 => beside,
+                    _ => 0.0,
+                };
+                self.brightness * (along + across * (same - along) + cross)
+            })
+        };
+        [row(0), row(1), row(2)]
+    }
 }
 
 impl Sprite {
@@ -55,6 +105,46 @@ impl Sprite {
     /// The pixels in reading order, colours multiplied by alpha.
     pub fn premultiplied(&self) -> &[[u8; 4]] {
         &self.pixels
+    }
+
+    /// The changed drawing, of the same size; what leaves the square is cut off.
+    #[must_use]
+    pub fn distorted(&self, distortion: &Distortion) -> Self {
+        let (sin, cos) = distortion.turn.sin_cos();
+        let colours = distortion.colours();
+        let middle = (self.size as f32 - 1.0) / 2.0;
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for row in 0..self.size {
+            for column in 0..self.size {
+                let (x, y) = (column as f32 - middle, row as f32 - middle);
+                let from = [(x * cos + y * sin), (y * cos - x * sin)];
+                let [x, y] = [0, 1].map(|axis| from[axis] / distortion.stretch[axis] + middle);
+                let [red, green, blue, alpha] = self.between(x, y);
+                let channel =
+                    |row: [f32; 3]| (row[0] * red + row[1] * green + row[2] * blue).clamp(0.0, alpha);
+                let [red, green, blue] = colours.map(channel);
+                pixels.push([red, green, blue, alpha].map(|value| (value + 0.5) as u8));
+            }
+        }
+        Self { size: self.size, pixels }
+    }
+
+    /// The value at a place between pixels, bilinear; nothing outside.
+    fn between(&self, x: f32, y: f32) -> [f32; 4] {
+        let (left, top) = (x.floor(), y.floor());
+        let mut value = [0.0; 4];
+        for (row, weight) in [(top, 1.0 - (y - top)), (top + 1.0, y - top)] {
+            for (column, weight) in [(left, weight * (1.0 - (x - left))), (left + 1.0, weight * (x - left))] {
+                let inside = |at: f32| (0.0..self.size as f32).contains(&at);
+                if inside(row) && inside(column) {
+                    let pixel = self.pixels[row as usize * self.size + column as usize];
+                    for channel in 0..4 {
+                        value[channel] += weight * f32::from(pixel[channel]);
+                    }
+                }
+            }
+        }
+        value
     }
 
     /// Paints over a picture, antialiased: a tent filter as wide as one target pixel (or one sprite pixel
@@ -229,6 +319,25 @@ mod tests {
             let found = picture.get_pixel(3 + i as u32 % 8, 5 + i as u32 / 8).0;
             assert_eq!(found, [pixel[0], pixel[1], pixel[2]]);
         }
+    }
+
+    #[test]
+    fn a_distortion_that_changes_nothing_copies_and_colours_turn() {
+        let pixels: Vec<[u8; 4]> = (0..64).map(|i| [i, 2 * i, 3 * i, 255]).collect();
+        let sprite = Sprite::from_premultiplied(8, pixels);
+        let none = Distortion { turn: 0.0, stretch: [1.0; 2], hue: 0.0, saturation: 1.0, brightness: 1.0 };
+        assert_eq!(sprite.distorted(&none), sprite);
+        // A third of a turn brings every channel to the next.
+        let third = Distortion { hue: std::f32::consts::TAU / 3.0, ..none };
+        let turned = sprite.distorted(&third);
+        assert_eq!(turned.pixels[20], [60, 20, 40, 255]);
+        let grey = sprite.distorted(&Distortion { saturation: 0.0, ..none });
+        assert_eq!(grey.pixels[20], [40, 40, 40, 255]);
+        // Half a turn brings the first pixel to the last place.
+        let upside_down = sprite.distorted(&Distortion { turn: std::f32::consts::PI, ..none });
+        assert_eq!(upside_down.pixels[63], sprite.pixels[0]);
+        let narrow = sprite.distorted(&Distortion { stretch: [0.5, 1.0], ..none });
+        assert_eq!(narrow.pixels[0], [0; 4]);
     }
 
     #[test]

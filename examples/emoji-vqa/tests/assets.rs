@@ -145,7 +145,7 @@ fn answers_are_what_the_picture_shows() {
             }
             Task::Exist => Fact::Truth(scene.count(query.subject.unwrap()) > 0),
             Task::Count => Fact::Number(scene.count(query.subject.unwrap())),
-            Task::Colour => Fact::Colour(scene.tiles[query.subject.map_or(0, place)].colour),
+            Task::Colour => Fact::Colour(scene.colour_at(query.subject.map_or(0, place)).unwrap()),
             Task::Corner => Fact::Concept(scene.concept_at(query.corner.unwrap() as usize).unwrap()),
             Task::RightOf => Fact::Concept(scene.concept_at(place(query.subject.unwrap()) + 1).unwrap()),
             Task::Above => Fact::Concept(scene.concept_at(place(query.subject.unwrap()) - 2).unwrap()),

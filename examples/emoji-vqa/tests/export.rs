@@ -38,7 +38,7 @@ fn exported_lessons_are_those_of_training_in_memory() {
     let tokenizer = || Tokenizer::from_file(&common().assets.join("parrot-mini/tokenizer.json")).unwrap();
     let processor = ImageProcessorConfig::clip(VisionConfig::clip_vit_mini().image_size as u32);
     for subject in Subject::ALL {
-        let data = common().data(subject, [1.0; 6]).unwrap();
+        let data = common().data(subject, [1.0; 6], subject.variation()).unwrap();
         let lessons = Lessons::new(subject, data, Encoder::new(tokenizer(), processor.clone()), 12);
         let preparation = Preparation {
             tokenizer: Arc::new(tokenizer()),
@@ -76,7 +76,7 @@ fn an_export_that_is_there_is_kept() {
 #[test]
 fn the_recipes_are_a_chain() {
     let counts = Export::parse_from(["export"]).counts;
-    let mut before = "runs/parrot-mini/tower".to_string();
+    let mut before = "runs/parrot-mini/begin".to_string();
     for (name, lessons, subject) in [
         ("language", counts.text, "text"),
         ("stage1", counts.captions, "captions"),

@@ -58,6 +58,19 @@ impl Attention {
         }
     }
 
+    /// See [`Qwen2::with_mimetic_attention`](super::Qwen2::with_mimetic_attention).
+    pub(crate) fn with_mimetic_weights(mut self) -> Self {
+        let groups = self.num_heads / self.num_kv_heads;
+        // Both as `[out, in]`, the layout in which weights are held.
+        let keys = repeat_heads(self.k_proj.weight.val().transpose(), self.num_kv_heads, groups);
+        let values = repeat_heads(self.v_proj.weight.val().transpose(), self.num_kv_heads, groups);
+        let (keys, values) = (keys.detach(), values.detach());
+        self.q_proj.weight = self.q_proj.weight.map(|weight| (weight.transpose() + keys).transpose());
+        let values = values.transpose();
+        self.o_proj.weight = self.o_proj.weight.map(|weight| (weight.transpose() + values).transpose());
+        self
+    }
+
     /// # Shapes
     ///
     /// - hidden_states and output: `[batch, seq, hidden]`
@@ -126,6 +139,18 @@ fn repeat_kv(x: Tensor<4>, groups: usize) -> Tensor<4> {
         keys,
         head_dim,
     ])
+}
+
+/// The weight of a key or value projection, each head's rows repeated for the query heads that share it.
+///
+/// # Shapes
+///
+/// - weight: `[kv_heads · head_dim, hidden]`
+/// - output: `[heads · head_dim, hidden]`
+fn repeat_heads(weight: Tensor<2>, kv_heads: usize, groups: usize) -> Tensor<2> {
+    let [rows, hidden] = weight.dims();
+    let heads = weight.reshape([1, kv_heads, rows / kv_heads, hidden]);
+    repeat_kv(heads, groups).reshape([rows * groups, hidden])
 }
 
 impl Sight {

@@ -118,7 +118,7 @@ pub fn newest_first(run: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The step that a checkpoint's name tells; `None` for other files.
-fn step_of(path: &Path) -> Option<usize> {
+pub(super) fn step_of(path: &Path) -> Option<usize> {
     name(path).strip_prefix("step-")?.parse().ok()
 }
 

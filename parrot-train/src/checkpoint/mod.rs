@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, SaveOptions};
+use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::language::Qwen2;
 use parrot_model::parrot::Parrot;
@@ -37,6 +37,11 @@ use crate::step::Part;
 use crate::{Error, Result};
 
 pub use folder::{RunFolder, newest_first};
+
+/// The optimizer's state.
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// The weights of a module that is no Parrot.
+const MODULE_FILE: &str = "module.safetensors";
 
 /// What describes a model besides its weights.
 #[derive(Debug, Clone, derive_new::new)]
@@ -144,7 +149,7 @@ pub fn save(
         } else {
             description.save(model, &folder.join("model"), None)?;
         }
-        optimizer::write(&folder.join("optimizer.safetensors"), optimizer)?;
+        optimizer::write(&folder.join(OPTIMIZER_FILE), optimizer)?;
         let path = folder.join("state.json");
         let text = serde_json::to_string_pretty(state).map_err(|source| broken(&path, &source))?;
         fs::write(&path, text + "\n").map_err(Error::io("write", &path))
@@ -181,8 +186,59 @@ pub fn load(
     if let Some(decoder) = adapted {
         model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), decoder)?;
     }
-    let parameters = optimizer::read(&path.join("optimizer.safetensors"), &model, &optimizer)?;
+    let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &model, &optimizer)?;
     Ok((model, Optimizer::resume(optimizer, state.optimizer_steps, parameters), state))
+}
+
+/// Writes a checkpoint of a module that is no Parrot, a vision tower with heads of its own for one, into its run's
+/// folder, and removes all but the newest `keep`, which is at least 1.
+///
+/// # Errors
+///
+/// [`Error::Io`] or what saving the weights refuses; older checkpoints are then still there.
+pub fn save_module(
+    run: &RunFolder,
+    module: &impl Module,
+    optimizer: &Optimizer,
+    keep: usize,
+) -> Result<PathBuf> {
+    let step = optimizer.steps();
+    let place = run.publish(step, |folder| {
+        parrot_model::checkpoint::save_module(module, dotted, folder.join(MODULE_FILE), None)?;
+        optimizer::write(&folder.join(OPTIMIZER_FILE), optimizer)
+    })?;
+    run.prune(step, keep.max(1))?;
+    Ok(place)
+}
+
+/// Reads the newest checkpoint of [`save_module`] that is readable into a fresh module; unreadable ones are passed over
+/// with a warning. Without any, module and optimizer stay fresh. [`Optimizer::steps`] tells how far they are.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the folder cannot be listed.
+pub fn load_module<M: Module>(run: &RunFolder, module: M, config: OptimizerConfig) -> Result<(M, Optimizer)> {
+    let read = |path: &Path| -> Result<(M, Optimizer)> {
+        let steps = folder::step_of(path).unwrap_or(0);
+        let weights = Weights::from_file(path.join(MODULE_FILE))?;
+        let module =
+            parrot_model::checkpoint::load_module(module.clone(), &weights, dotted, FloatDType::F32)?;
+        let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &module, &config)?;
+        Ok((module, Optimizer::resume(config.clone(), steps, parameters)))
+    };
+    for path in newest_first(run.path())? {
+        match read(&path) {
+            Ok(found) => return Ok(found),
+            Err(error) => tracing::warn!("{} is passed over: {error}", path.display()),
+        }
+    }
+    let fresh = Optimizer::new(config.clone());
+    Ok((module, fresh))
+}
+
+/// A parameter's name in [`MODULE_FILE`].
+fn dotted(path: &[String]) -> String {
+    path.join(".")
 }
 
 /// Where the run stood that wrote a checkpoint.

@@ -85,7 +85,7 @@ impl Alignment {
             let words = target.embed(&self.language_model);
             let [classes, _] = words.dims();
             let labels = batch.patches[target.label as usize].clone();
-            // Patches without a concept have a number beyond the names.
+            // Patches without a concept, or on a ground without a name, have a number beyond the words.
             let shown = Tensor::from_inner(labels.clone().lower_elem(classes as i64).float());
             let labels = labels.clamp_max(classes as i64 - 1).reshape([-1, 1]);
             let scores =
@@ -98,17 +98,26 @@ impl Alignment {
 
 /// Aligns a model with a trained tower and a decoder that has read text, and writes it to `folder/model`.
 ///
-/// - from: the model's folder
 /// - steps: 64 pictures each
-/// - stop: set it to stop after the step in progress; the next call begins again
+/// - from: the folder of the model with the decoder
+/// - tower: the folder of the model with the tower
+/// - stop: set it to save and stop after the step in progress; the next call goes on
 ///
 /// # Errors
 ///
 /// When data, tokenizer or model cannot be read, or the result cannot be written.
-pub fn train(common: &Common, steps: usize, from: &Path, folder: &Path, stop: &AtomicBool) -> Result<()> {
+pub fn train(
+    common: &Common,
+    steps: usize,
+    from: &Path,
+    tower: &Path,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<()> {
     let run = Run::new(common, folder, stop)?;
     if !folder.join("model").exists() {
-        let model = Checkpoint::open(from)?.load(FloatDType::F32, &run.device)?;
+        let mut model = Checkpoint::open(from)?.load(FloatDType::F32, &run.device)?;
+        model.vision_tower = Checkpoint::open(tower)?.load(FloatDType::F32, &run.device)?.vision_tower;
         align(&run, model, steps)?;
     }
     Ok(())
@@ -116,7 +125,7 @@ pub fn train(common: &Common, steps: usize, from: &Path, folder: &Path, stop: &A
 
 /// Aligns and saves; `None` when interrupted.
 pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Option<Parrot>> {
-    let data = run.common.data(Subject::Captions, [1.0; 6])?;
+    let data = run.common.data(Subject::Captions, [1.0; 6], Subject::Captions.variation())?;
     let catalogue = data.catalogue();
     let concepts = if run.common.all { catalogue.concepts.len() } else { catalogue.core_count() };
     let mut targets = Vec::new();
@@ -131,7 +140,7 @@ pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Op
         projector: calibrated_projector(run, &data, &model).unfreeze(),
         language_model: model.language_model.unfreeze(),
     };
-    let fit = Fit { name: "alignment", done: 0, steps, of: steps, learning_rate: 2e-3 };
+    let fit = Fit { name: "alignment", steps, learning_rate: 2e-3 };
     let learner = fit.run(run, learner, |learner, batch| learner.loss(&tower, batch, &targets))?;
     let Some(Alignment { projector, language_model }) = learner else { return Ok(None) };
     model.mm_projector = projector;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::dataset::{self, CaptionSample, DatasetConfig};
 use crate::language::Language;
 use crate::question::Turn;
-use crate::scene::Scene;
+use crate::scene::{Scene, Variation};
 
 /// A kind of lessons, by the stage that they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,15 @@ impl Subject {
             // Mostly grids of different things: the most names in a caption.
             Self::Captions => DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config },
             Self::Conversations | Self::Closing => config,
+        }
+    }
+
+    /// What may be changed of its pictures, for the default model. What is told in words has a name for every ground.
+    #[must_use]
+    pub fn variation(self) -> Variation {
+        match self {
+            Self::Text => Variation::Full,
+            Self::Captions | Self::Conversations | Self::Closing => Variation::Wide,
         }
     }
 

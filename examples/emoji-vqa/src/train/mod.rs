@@ -3,6 +3,7 @@
 //!
 //! | step | learns | from | by |
 //! |---|---|---|---|
+//! | begin | | a decoder whose attention looks for its own kind | [`begin`] |
 //! | tower | vision tower | what stands in each patch | [`tower`] |
 //! | language | decoder | pictures told in words | recipe |
 //! | alignment | projector and the decoder's embeddings | the words for what stands in each patch | [`alignment`] |
@@ -32,7 +33,8 @@ use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::ImageProcessorConfig;
 use parrot_train::checkpoint::ModelDescription;
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, DatasetConfig};
+use crate::scene::Variation;
 use lessons::{Encoder, Lessons, Subject};
 
 /// What all of training shares.
@@ -56,12 +58,19 @@ impl Common {
     /// The pictures and questions of a subject.
     ///
     /// - language_weights: how often each language is drawn, in the order of `Language::ALL`
+    /// - variation: of training pictures
     ///
     /// # Errors
     ///
     /// As [`Dataset::load`].
-    pub fn data(&self, subject: Subject, language_weights: [f32; 6]) -> Result<Dataset> {
-        Dataset::load(&self.assets.join("emoji"), subject.config(self.seed, !self.all, language_weights))
+    pub fn data(
+        &self,
+        subject: Subject,
+        language_weights: [f32; 6],
+        variation: Variation,
+    ) -> Result<Dataset> {
+        let config = DatasetConfig { variation, ..subject.config(self.seed, !self.all, language_weights) };
+        Dataset::load(&self.assets.join("emoji"), config)
     }
 }
 
@@ -112,7 +121,7 @@ impl<'a> Run<'a> {
         language_weights: [f32; 6],
         len: usize,
     ) -> Result<Lessons> {
-        let data = self.common.data(subject, language_weights)?;
+        let data = self.common.data(subject, language_weights, Variation::Full)?;
         Ok(Lessons::new(subject, data, self.encoder.clone(), len))
     }
 
@@ -124,6 +133,22 @@ impl<'a> Run<'a> {
             .with_context(|| format!("cannot write {}", unfinished.display()))?;
         std::fs::rename(&unfinished, &done).with_context(|| format!("cannot write {}", done.display()))
     }
+}
+
+/// Writes a model that has learnt nothing to `folder/model`; one that is there already is kept.
+///
+/// # Errors
+///
+/// When the tokenizer cannot be read or the model cannot be written.
+pub fn begin(common: &Common, folder: &Path) -> Result<()> {
+    let stop = AtomicBool::new(false);
+    let run = Run::new(common, folder, &stop)?;
+    if folder.join("model").exists() {
+        return Ok(());
+    }
+    let mut model = run.fresh_model()?;
+    model.language_model = model.language_model.with_mimetic_attention();
+    run.save(&model)
 }
 
 /// Uses every parameter once.

@@ -8,9 +8,10 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::prelude::*;
 use parrot_model::vision::preprocess::Pixels;
+use parrot_train::checkpoint::{self, RunFolder};
 use parrot_train::data::Dataset;
 use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
-use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm, Optimizer};
+use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm};
 use parrot_train::step::{backward, gradients};
 
 use super::lessons::{Encoder, Subject};
@@ -24,6 +25,9 @@ const PICTURES: usize = 32;
 
 /// Micro-batches of a step.
 const ACCUMULATION: usize = 2;
+
+/// Steps from one checkpoint to the next.
+const SAVE_EVERY: usize = 500;
 
 /// What can be read from a patch.
 #[derive(Clone, Copy)]
@@ -49,7 +53,8 @@ impl Patch {
 /// A picture and what is to be read from it.
 pub(super) struct Labelled {
     pixels: Pixels,
-    /// For every [`Patch`], the classes of all patches. Where there is no concept, its number is their count.
+    /// For every [`Patch`], the classes of all patches. Where there is no concept or no colour with a name, its number
+    /// is their count.
     patches: [Vec<i64>; Patch::ALL.len()],
     /// One of the picture's concepts, for the class token.
     present: i64,
@@ -91,7 +96,7 @@ impl Patches {
     pub(super) fn new(run: &Run<'_>, len: usize) -> Result<Self> {
         let vision = &run.description.vision;
         let side = vision.image_size / vision.patch_size;
-        let data = run.common.data(Subject::Conversations, [1.0; 6])?;
+        let data = run.common.data(Subject::Conversations, [1.0; 6], Subject::Conversations.variation())?;
         Ok(Self { data, encoder: run.encoder.clone(), side, len })
     }
 
@@ -105,7 +110,7 @@ impl Patches {
             let concept = scene.concept_at(place);
             let class = match head {
                 Patch::Concept => concept.unwrap_or(none),
-                Patch::Colour => colour_index(scene.tiles[place].colour),
+                Patch::Colour => scene.colour_at(place).map_or(Colour::ALL.len(), |colour| colour as usize),
                 Patch::Place => patch,
                 Patch::Count => concept.map_or(0, |concept| scene.count(concept)),
                 Patch::Right => scene.right_of(place).unwrap_or(none),
@@ -121,10 +126,6 @@ impl Patches {
             present: objects.get(index % objects.len().max(1)).copied().unwrap_or(none) as i64,
         }
     }
-}
-
-fn colour_index(colour: Colour) -> usize {
-    Colour::ALL.iter().position(|other| *other == colour).unwrap_or(0)
 }
 
 impl Batch {
@@ -155,42 +156,40 @@ impl Batch {
 pub(super) struct Fit<'a> {
     /// For the progress bar.
     pub(super) name: &'a str,
-    /// Steps whose pictures and lines in the log come before.
-    pub(super) done: usize,
-    /// Steps to do.
+    /// Steps, no picture seen twice.
     pub(super) steps: usize,
-    /// Steps that there are pictures for, none of them seen twice.
-    pub(super) of: usize,
     /// Peak.
     pub(super) learning_rate: f64,
 }
 
 impl Fit<'_> {
-    /// Runs it; `None` when interrupted.
+    /// Runs it, or what an earlier call that was stopped has left of it; `None` when interrupted.
     pub(super) fn run<M: Module + Sync>(
         &self,
         run: &Run<'_>,
-        mut learner: M,
+        learner: M,
         loss: impl Fn(&M, &Batch) -> Tensor<1> + Sync,
     ) -> Result<Option<M>> {
-        let batches = self.of.max(1) * ACCUMULATION;
+        let checkpoints = RunFolder::open(run.folder)?;
+        let config = AdamWConfig { beta2: 0.95, ..AdamWConfig::default() };
+        let (mut learner, mut optimizer) = checkpoint::load_module(&checkpoints, learner, config.into())?;
+        let batches = self.steps.max(1) * ACCUMULATION;
         let data: Arc<dyn Dataset<Sample = Labelled>> = Arc::new(Patches::new(run, batches * PICTURES)?);
         let options = LoaderOptions {
             micro_batch_size: PICTURES,
             seed: run.common.seed,
             grouping: Grouping::None,
-            first_batch: self.done * ACCUMULATION,
+            first_batch: optimizer.steps() * ACCUMULATION,
             workers: 1,
             rank: 0,
             ranks: 1,
         };
         let mut loader = BatchLoader::start(&data, &options)?;
-        let mut optimizer = Optimizer::new(AdamWConfig { beta2: 0.95, ..AdamWConfig::default() });
         let schedule = CosineSchedule::new(self.learning_rate, self.steps, 0.05);
         let progress = progress_bar(self.name, self.steps);
         let mut curve = Curve::open(run.folder)?;
         let shares = [1.0 / ACCUMULATION as f64; ACCUMULATION];
-        for step in 0..self.steps {
+        for step in optimizer.steps()..self.steps {
             let batches = loader.by_ref().take(ACCUMULATION);
             let batches: parrot_train::Result<Vec<Batch>> =
                 batches.map(|batch| Ok(Batch::collate(batch?.samples, &run.device))).collect();
@@ -203,9 +202,13 @@ impl Fit<'_> {
             let loss = Tensor::cat(losses, 0).mean().into_scalar::<f64>();
             progress.set_position(step as u64 + 1);
             progress.set_message(format!("loss {loss:.3}"));
-            curve.write(self.done + step + 1, loss);
-            if run.stop.load(Ordering::Relaxed) {
-                eprintln!("{} was stopped; it starts again with the same command", self.name);
+            curve.write(step + 1, loss);
+            let stopped = run.stop.load(Ordering::Relaxed);
+            if stopped || (step + 1).is_multiple_of(SAVE_EVERY) {
+                checkpoint::save_module(&checkpoints, &learner, &optimizer, 1)?;
+            }
+            if stopped {
+                eprintln!("{} was stopped; it goes on with the same command", self.name);
                 return Ok(None);
             }
         }

@@ -8,13 +8,11 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use burn::tensor::activation::log_softmax;
-use parrot_model::checkpoint::{Weights, load_module, names, save_module};
 use parrot_model::vision::VisionTower;
 
 use super::patches::{Batch, Fit, Patch, Patches};
@@ -43,7 +41,7 @@ impl Patch {
     fn classes(self, concepts: usize, patches: usize) -> usize {
         match self {
             Self::Concept | Self::Right | Self::Above => concepts + 1,
-            Self::Colour => Colour::ALL.len(),
+            Self::Colour => Colour::ALL.len() + 1,
             Self::Place => patches,
             Self::Count => 5,
         }
@@ -99,15 +97,11 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     log_softmax(logits, 1).gather(1, targets.reshape([count, 1])).mean().neg()
 }
 
-/// Peak learning rates of the rounds. The second begins with new heads, for which the tower has to stay
-/// readable, and a schedule of its own.
-const ROUNDS: [f64; 2] = [2e-3, 1.5e-3];
-
-/// Trains the tower of a new model and writes the model to `folder/model`. Where a call was stopped, the next one goes on
-/// after the last round that is whole.
+/// Trains the tower of a new model and writes the model to `folder/model`. Where a call was stopped, the next one goes
+/// on.
 ///
-/// - steps: of each round, 64 pictures each
-/// - stop: set it to stop after the step in progress
+/// - steps: 64 pictures each
+/// - stop: set it to save and stop after the step in progress
 ///
 /// # Errors
 ///
@@ -118,48 +112,16 @@ pub fn train(common: &Common, steps: usize, folder: &Path, stop: &AtomicBool) ->
         return Ok(());
     }
     let mut model = run.fresh_model()?;
-    for (round, learning_rate) in ROUNDS.into_iter().enumerate() {
-        let file = run.folder.join(format!("round-{}.safetensors", round + 1));
-        if file.exists() {
-            let weights = Weights::from_file(&file)?;
-            model.vision_tower =
-                load_module(model.vision_tower, &weights, names::vision_tower, FloatDType::F32)?;
-            continue;
-        }
-        let Some(tower) = train_round(&run, model.vision_tower.clone(), round, steps, learning_rate)? else {
-            return Ok(());
-        };
-        save_module(&tower, names::vision_tower, &file, None)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        model.vision_tower = tower;
-    }
-    run.save(&model)
-}
-
-/// One round: the tower with new heads, from warm-up to a learning rate of zero.
-fn train_round(
-    run: &Run<'_>,
-    tower: VisionTower,
-    round: usize,
-    steps: usize,
-    learning_rate: f64,
-) -> Result<Option<VisionTower>> {
     let vision = &run.description.vision;
-    let evaluated = Patches::new(run, 0)?;
+    let evaluated = Patches::new(&run, 0)?;
     let concepts = evaluated.data.catalogue().concepts.len();
-    let learner =
-        Pretraining::init(tower.unfreeze(), vision.hidden_size, vision.num_patches(), concepts, &run.device);
-    // The second round goes on with the data where the first one ended.
-    let fit = Fit {
-        name: &format!("tower {}", round + 1),
-        done: round * steps,
-        steps,
-        of: ROUNDS.len() * steps,
-        learning_rate,
-    };
-    let Some(learner) = fit.run(run, learner, Pretraining::loss)? else { return Ok(None) };
+    let tower = model.vision_tower.clone().unfreeze();
+    let learner = Pretraining::init(tower, vision.hidden_size, vision.num_patches(), concepts, &run.device);
+    let fit = Fit { name: "tower", steps, learning_rate: 2e-3 };
+    let Some(learner) = fit.run(&run, learner, Pretraining::loss)? else { return Ok(()) };
     report(&learner.valid(), &evaluated, &run.device);
-    Ok(Some(learner.tower))
+    model.vision_tower = learner.tower;
+    run.save(&model)
 }
 
 /// Prints how well the heads read pictures of the evaluation, in a style that was trained on and in one that
