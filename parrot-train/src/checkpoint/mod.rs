@@ -224,7 +224,7 @@ pub fn load_module<M: Module>(run: &RunFolder, module: M, config: OptimizerConfi
         let module =
             parrot_model::checkpoint::load_module(module.clone(), &weights, dotted, FloatDType::F32)?;
         let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &module, &config)?;
-        Ok((module, Optimizer::resume(config.clone(), steps, parameters)))
+        Ok((module, Optimizer::resume(config, steps, parameters)))
     };
     for path in newest_first(run.path())? {
         match read(&path) {
@@ -232,7 +232,7 @@ pub fn load_module<M: Module>(run: &RunFolder, module: M, config: OptimizerConfi
             Err(error) => tracing::warn!("{} is passed over: {error}", path.display()),
         }
     }
-    let fresh = Optimizer::new(config.clone());
+    let fresh = Optimizer::new(config);
     Ok((module, fresh))
 }
 
