@@ -57,8 +57,9 @@ pub enum Ground {
         from: [u8; 3],
         /// The colour at the other end.
         to: [u8; 3],
-        /// From where to where, in radians from the right, clockwise.
-        direction: f32,
+        /// How much nearer to the other end the tile's right edge is than its left one, and its lower edge than its
+        /// upper one. Their sizes sum to one, so that the ends are in corners.
+        towards: [f32; 2],
     },
 }
 
@@ -75,10 +76,8 @@ impl Ground {
     fn at(&self, x: f32, y: f32) -> [u8; 3] {
         match *self {
             Self::Plain { painted, .. } => painted,
-            Self::Blend { from, to, direction } => {
-                let (sin, cos) = direction.sin_cos();
-                let reach = (sin.abs() + cos.abs()) / 2.0;
-                let share = 0.5 + ((x - 0.5) * cos + (y - 0.5) * sin) / (2.0 * reach);
+            Self::Blend { from, to, towards } => {
+                let share = 0.5 + (x - 0.5) * towards[0] + (y - 0.5) * towards[1];
                 std::array::from_fn(|channel| {
                     let (from, to) = (f32::from(from[channel]), f32::from(to[channel]));
                     (from + share * (to - from) + 0.5) as u8
@@ -261,7 +260,8 @@ impl Scene {
 fn blend(random: &mut Random) -> Ground {
     let colour = |random: &mut Random| [0; 3].map(|_: u8| random.below(256) as u8);
     let (from, to) = (colour(random), colour(random));
-    Ground::Blend { from, to, direction: random.uniform(0.0, std::f32::consts::TAU) }
+    let (sin, cos) = random.uniform(0.0, std::f32::consts::TAU).sin_cos();
+    Ground::Blend { from, to, towards: [cos, sin].map(|part| part / (sin.abs() + cos.abs())) }
 }
 
 fn shade(channel: u8, by: f32) -> u8 {
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_blend_begins_with_one_colour_and_ends_with_the_other() {
-        let ground = Ground::Blend { from: [0, 100, 200], to: [200, 100, 0], direction: 0.0 };
+        let ground = Ground::Blend { from: [0, 100, 200], to: [200, 100, 0], towards: [1.0, 0.0] };
         assert_eq!((ground.at(0.0, 0.3), ground.at(1.0, 0.9)), ([0, 100, 200], [200, 100, 0]));
         assert_eq!(ground.at(0.5, 0.1), [100, 100, 100]);
         assert_eq!(ground.colour(), None);

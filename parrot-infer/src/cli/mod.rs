@@ -8,6 +8,7 @@ mod chat;
 mod devices;
 mod eval;
 mod inspect;
+mod model_info;
 mod options;
 mod progress;
 mod report;

@@ -49,8 +49,7 @@ impl Qwen2 {
     ///
     /// For training without pretrained weights, where to look back is what a small decoder learns last. After
     /// Trockman and Kolter, *Mimetic Initialization of Self-Attention Layers* ([arXiv 2305.09828]), with the
-    /// transposes in the place of their factorisation. The default model's decoder, told pictures in words, comes to a
-    /// loss of 0.85 in 1,500 steps with it and of 1.08 without.
+    /// transposes in the place of their factorisation.
     ///
     /// [arXiv 2305.09828]: https://arxiv.org/abs/2305.09828
     #[must_use]

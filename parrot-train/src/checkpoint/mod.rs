@@ -10,6 +10,9 @@
 //!   state.json              TrainState
 //! ```
 //!
+//! That of a module that is no Parrot ([`save_module`]) has its weights in `module.safetensors`, beside
+//! `optimizer.safetensors`.
+//!
 //! A checkpoint is written beside its place, waits until it is on the disk and is then renamed, so that a
 //! name never stands for half of one. [`newest_first`] lists them; a run that cannot read the newest goes on
 //! from the one before.
@@ -232,8 +235,7 @@ pub fn load_module<M: Module>(run: &RunFolder, module: M, config: OptimizerConfi
             Err(error) => tracing::warn!("{} is passed over: {error}", path.display()),
         }
     }
-    let fresh = Optimizer::new(config);
-    Ok((module, fresh))
+    Ok((module, Optimizer::new(config)))
 }
 
 /// A parameter's name in [`MODULE_FILE`].

@@ -1,11 +1,15 @@
 //! A run that stopped and went on is a run that never stopped.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{FloatDType, Tensor};
+use burn::nn::Linear;
+use burn::tensor::{Device, FloatDType, Tensor};
 use parrot_model::checkpoint::{Checkpoint, Weights};
 use parrot_train::Error;
+use parrot_train::checkpoint::{self, RunFolder};
+use parrot_train::optim::{AdamWConfig, Optimizer, OptimizerConfig};
 use parrot_train::step::Part;
 use parrot_train::trainer::Stage;
 
@@ -154,4 +158,27 @@ fn the_newest_checkpoints_stay() {
         run.train(&Stage { keep, ..stage() }).unwrap();
         assert_eq!(run.names(), expected);
     }
+}
+
+#[test]
+fn a_module_goes_on_from_its_newest_readable_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::open(folder.path()).unwrap();
+    let config = OptimizerConfig::from(AdamWConfig::default());
+    let module = |seed: f32| {
+        let device = Device::default();
+        Linear { weight: Param::from_tensor(Tensor::full([2, 3], seed, &device)), bias: None }
+    };
+    let value = |module: &Linear| module.weight.val().max().into_scalar::<f32>();
+    let (fresh, optimizer) = checkpoint::load_module(&run, module(0.5), config).unwrap();
+    assert_eq!((value(&fresh), optimizer.steps()), (0.5, 0));
+    for step in 1..=3 {
+        let optimizer = Optimizer::resume(config, step, BTreeMap::new());
+        checkpoint::save_module(&run, &module(step as f32), &optimizer, 2).unwrap();
+    }
+    let (found, optimizer) = checkpoint::load_module(&run, module(0.5), config).unwrap();
+    assert_eq!((value(&found), optimizer.steps()), (3.0, 3));
+    std::fs::write(run.checkpoint(3).join("module.safetensors"), "cut").unwrap();
+    let (found, optimizer) = checkpoint::load_module(&run, module(0.5), config).unwrap();
+    assert_eq!((value(&found), optimizer.steps()), (2.0, 2));
 }

@@ -26,12 +26,16 @@ use parrot_train::step::Part;
 use parrot_train::trainer::{self, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::scene::Variation;
 use crate::train::lessons::{Lessons, Subject};
 use crate::train::{Common, Run, alignment, progress_bar};
 use measure::Measured;
 
 /// What the control's router reads in the place of every question.
 const CONSTANT_TEXT: &str = "Picture.";
+
+/// Of every picture that is learnt from.
+const VARIATION: Variation = Variation::Full;
 
 /// English alone.
 const ENGLISH: [f32; 6] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
@@ -201,7 +205,7 @@ impl Experiment<'_> {
     fn stage2(&self, arm: Arm, seed: u64, folder: &Path) -> Result<Option<PathBuf>> {
         let Some(mut model) = self.stage1(seed)? else { return Ok(None) };
         let common = self.seeded(seed);
-        let run = Run::new(&common, folder, self.stop)?;
+        let run = Run::new(&common, folder, VARIATION, self.stop)?;
         model.use_moe = arm.uses_moe();
         model.routing_text = arm.routing_text().map(|text| run.encoder.encode_text(text)).transpose()?;
         let parts: &[Part] = match arm.uses_moe() {
@@ -223,7 +227,7 @@ impl Experiment<'_> {
         let Some(pretrained) = self.pretrained()? else { return Ok(None) };
         let common = self.seeded(seed);
         let folder = self.folder.join(format!("stage1-{seed}"));
-        let run = Run::new(&common, &folder, self.stop)?;
+        let run = Run::new(&common, &folder, VARIATION, self.stop)?;
         // Bypassed, as in the paper: the projector learns to speak to the decoder by itself.
         let model = Parrot { moe_model: run.fresh_model()?.moe_model, use_moe: false, ..pretrained };
         let stage = stage("stage1", self.scale.projector_steps, 2e-3, &[Part::Projector], &common);
@@ -240,7 +244,7 @@ impl Experiment<'_> {
         if folder.join("model").exists() {
             return Ok(Some(Checkpoint::open(folder.join("model"))?.load(FloatDType::F32, &device)?));
         }
-        let run = Run::new(&common, &folder, self.stop)?;
+        let run = Run::new(&common, &folder, VARIATION, self.stop)?;
         let mut model = run.fresh_model()?;
         let default = Checkpoint::open(common.assets.join("parrot-mini"))?;
         model.vision_tower = default.load(FloatDType::F32, &device)?.vision_tower;

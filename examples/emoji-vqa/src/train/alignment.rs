@@ -27,6 +27,7 @@ use super::{Common, Run};
 use crate::colour::Colour;
 use crate::dataset::Dataset;
 use crate::language::Language;
+use crate::scene::Variation;
 
 /// What learns.
 #[derive(Module, Debug)]
@@ -114,7 +115,7 @@ pub fn train(
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let run = Run::new(common, folder, stop)?;
+    let run = Run::new(common, folder, Variation::Wide, stop)?;
     if !folder.join("model").exists() {
         let mut model = Checkpoint::open(from)?.load(FloatDType::F32, &run.device)?;
         model.vision_tower = Checkpoint::open(tower)?.load(FloatDType::F32, &run.device)?.vision_tower;
@@ -125,7 +126,7 @@ pub fn train(
 
 /// Aligns and saves; `None` when interrupted.
 pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Option<Parrot>> {
-    let data = run.common.data(Subject::Captions, [1.0; 6], Subject::Captions.variation())?;
+    let data = run.data(Subject::Captions, [1.0; 6])?;
     let catalogue = data.catalogue();
     let concepts = if run.common.all { catalogue.concepts.len() } else { catalogue.core_count() };
     let mut targets = Vec::new();

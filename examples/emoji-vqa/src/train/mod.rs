@@ -81,12 +81,20 @@ pub(crate) struct Run<'a> {
     pub(crate) description: ModelDescription,
     pub(crate) encoder: Encoder,
     device: Device,
+    /// Of the pictures that it makes while it runs.
+    variation: Variation,
     pub(crate) stop: &'a AtomicBool,
 }
 
 impl<'a> Run<'a> {
-    /// - stop: set it to save, as far as that is possible, and stop after the learning step in progress
-    pub(crate) fn new(common: &'a Common, folder: &'a Path, stop: &'a AtomicBool) -> Result<Self> {
+    /// - variation: of the pictures that it makes while it runs
+    /// - stop: set it to save and stop after the learning step in progress
+    pub(crate) fn new(
+        common: &'a Common,
+        folder: &'a Path,
+        variation: Variation,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
         let tokenizer = common.assets.join("parrot-mini");
         let vision = VisionConfig::clip_vit_mini();
         let processor = ImageProcessorConfig::clip(vision.image_size as u32);
@@ -100,6 +108,7 @@ impl<'a> Run<'a> {
             },
             encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
             device: Device::flex().autodiff(),
+            variation,
             stop,
         })
     }
@@ -114,6 +123,11 @@ impl<'a> Run<'a> {
         Ok(model)
     }
 
+    /// The pictures and questions of a subject.
+    fn data(&self, subject: Subject, language_weights: [f32; 6]) -> Result<Dataset> {
+        self.common.data(subject, language_weights, self.variation)
+    }
+
     /// The first lessons of a subject.
     pub(crate) fn lessons(
         &self,
@@ -121,7 +135,7 @@ impl<'a> Run<'a> {
         language_weights: [f32; 6],
         len: usize,
     ) -> Result<Lessons> {
-        let data = self.common.data(subject, language_weights, Variation::Full)?;
+        let data = self.data(subject, language_weights)?;
         Ok(Lessons::new(subject, data, self.encoder.clone(), len))
     }
 
@@ -142,7 +156,7 @@ impl<'a> Run<'a> {
 /// When the tokenizer cannot be read or the model cannot be written.
 pub fn begin(common: &Common, folder: &Path) -> Result<()> {
     let stop = AtomicBool::new(false);
-    let run = Run::new(common, folder, &stop)?;
+    let run = Run::new(common, folder, Variation::Wide, &stop)?;
     if folder.join("model").exists() {
         return Ok(());
     }

@@ -29,6 +29,9 @@ const ACCUMULATION: usize = 2;
 /// Steps from one checkpoint to the next.
 const SAVE_EVERY: usize = 500;
 
+/// Checkpoints that stay: one to go on from should the newest be damaged.
+const KEEP: usize = 2;
+
 /// What can be read from a patch.
 #[derive(Clone, Copy)]
 pub(super) enum Patch {
@@ -96,7 +99,7 @@ impl Patches {
     pub(super) fn new(run: &Run<'_>, len: usize) -> Result<Self> {
         let vision = &run.description.vision;
         let side = vision.image_size / vision.patch_size;
-        let data = run.common.data(Subject::Conversations, [1.0; 6], Subject::Conversations.variation())?;
+        let data = run.data(Subject::Conversations, [1.0; 6])?;
         Ok(Self { data, encoder: run.encoder.clone(), side, len })
     }
 
@@ -205,7 +208,7 @@ impl Fit<'_> {
             curve.write(step + 1, loss);
             let stopped = run.stop.load(Ordering::Relaxed);
             if stopped || (step + 1).is_multiple_of(SAVE_EVERY) {
-                checkpoint::save_module(&checkpoints, &learner, &optimizer, 1)?;
+                checkpoint::save_module(&checkpoints, &learner, &optimizer, KEEP)?;
             }
             if stopped {
                 eprintln!("{} was stopped; it goes on with the same command", self.name);

@@ -19,6 +19,7 @@ use super::patches::{Batch, Fit, Patch, Patches};
 use super::{Common, Run};
 use crate::catalogue::Style;
 use crate::colour::Colour;
+use crate::scene::Variation;
 
 /// The tower with its heads.
 #[derive(Module, Debug)]
@@ -107,7 +108,7 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 ///
 /// When data or tokenizer cannot be read, or weights cannot be read or written.
 pub fn train(common: &Common, steps: usize, folder: &Path, stop: &AtomicBool) -> Result<()> {
-    let run = Run::new(common, folder, stop)?;
+    let run = Run::new(common, folder, Variation::Wide, stop)?;
     if folder.join("model").exists() {
         return Ok(());
     }
