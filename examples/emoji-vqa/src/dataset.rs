@@ -30,6 +30,9 @@ mod stream {
     pub(super) const TEXT: u64 = 3;
     pub(super) const EVALUATION: u64 = 4;
     pub(super) const RELATIONS: u64 = 5;
+    pub(super) const LOOKUPS: u64 = 6;
+    pub(super) const LISTS: u64 = 7;
+    pub(super) const COLOURS: u64 = 8;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.
@@ -101,7 +104,7 @@ pub struct CaptionSample {
     /// The language of the caption.
     pub language: Language,
     /// What asks for the caption.
-    pub request: &'static str,
+    pub request: String,
     /// `cat on red`, or for a grid one line per thing: `top left: cat on red`.
     pub caption: String,
 }
@@ -215,7 +218,7 @@ impl Dataset {
         let language = self.language(&mut random);
         let (scene, _) = self.training_scene(&mut random);
         let caption = self.describe(&scene, language);
-        CaptionSample { scene, language, request: Wording::of(language).describe, caption }
+        CaptionSample { scene, language, request: Wording::of(language).describe.to_owned(), caption }
     }
 
     /// Sample `index` of the other kind of caption: thing by thing, with what is around it; of a grid, unless the
@@ -231,7 +234,86 @@ impl Dataset {
             }
         };
         let caption = caption::relate(&scene, &self.catalogue, language, &mut random);
-        CaptionSample { scene, language, request: Wording::of(language).relate, caption }
+        CaptionSample { scene, language, request: Wording::of(language).relate.to_owned(), caption }
+    }
+
+    /// List sample `index`: a grid, and line by line its things with their colours: `cat red`.
+    ///
+    /// Here the answer follows the name at once, so that a single step of attention, from a word to what shows it,
+    /// suffices. It is learnt first; a question adds the way from the answer back to the name. The request is not
+    /// worded like the questions: when it was, what a list had taught did not help to answer them.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no grids.
+    pub fn list(&self, index: u64) -> CaptionSample {
+        let mut random = Random::new(self.config.seed, stream::LISTS, index);
+        let language = self.language(&mut random);
+        let (scene, queries) = self.asked_of_a_grid(Task::Colour, 2, 4, &mut random);
+        let line = |query: &Query| {
+            let word = query.word(&self.catalogue, language);
+            format!("{word} {}", query.answer.text(&self.catalogue, language))
+        };
+        let caption = queries.iter().map(line).collect::<Vec<_>>().join("\n");
+        CaptionSample { request: Wording::of(language).relate.to_owned(), scene, language, caption }
+    }
+
+    /// Colour sample `index`: a grid, and what color is behind one of its things, asked openly. Another thing stands on
+    /// a colour as well.
+    ///
+    /// How to find what a question names is not learnt from conversations of all kinds: each kind is a small share
+    /// of what is answered, and what was answered before leaves fewer colours to guess from. One kind alone, asked
+    /// once about a picture, can only be answered by finding.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no grids.
+    pub fn colour(&self, index: u64) -> VqaSample {
+        let mut random = Random::new(self.config.seed, stream::COLOURS, index);
+        let language = self.language(&mut random);
+        let (scene, queries) = self.asked_of_a_grid(Task::Colour, 2, 2, &mut random);
+        VqaSample { turns: vec![self.open(&queries[0], language)], scene, language }
+    }
+
+    /// Lookup sample `index`: a grid, and one question about one of its things or corners, asked openly.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no grids.
+    pub fn lookup(&self, index: u64) -> VqaSample {
+        const TASKS: [Task; 5] = [Task::Exist, Task::Colour, Task::Corner, Task::RightOf, Task::Above];
+        let mut random = Random::new(self.config.seed, stream::LOOKUPS, index);
+        let language = self.language(&mut random);
+        let task = random.choose(&TASKS);
+        let (scene, queries) = self.asked_of_a_grid(task, 1, 1, &mut random);
+        VqaSample { turns: vec![self.open(&queries[0], language)], scene, language }
+    }
+
+    /// A question without options.
+    fn open(&self, query: &Query, language: Language) -> Turn {
+        query.turn(&self.catalogue, language, Form::Open, 0)
+    }
+
+    /// A grid and different questions of a task about it.
+    fn asked_of_a_grid(
+        &self,
+        task: Task,
+        fewest: usize,
+        most: usize,
+        random: &mut Random,
+    ) -> (Scene, Vec<Query>) {
+        let [_, mixed, counting] = self.config.scene_weights;
+        assert!(mixed + counting > 0.0, "these questions need grids");
+        loop {
+            let (scene, _) = self.training_scene(random);
+            let mut queries = Vec::new();
+            if scene.is_grid() {
+                self.ask(&scene, &mut queries, most, |_| task, random);
+            }
+            if queries.len() >= fewest {
+                return (scene, queries);
+            }
+        }
     }
 
     /// Text sample `index`: a picture told in words and a conversation.
@@ -363,6 +445,32 @@ impl Dataset {
         }
     }
 
+    /// Draws questions of the tasks that `next` names until there are as many as wanted, or no further ones are found.
+    fn ask(
+        &self,
+        scene: &Scene,
+        queries: &mut Vec<Query>,
+        wanted: usize,
+        next: impl Fn(&mut Random) -> Task,
+        random: &mut Random,
+    ) {
+        let pool = &self.pools[scene.style as usize];
+        for _ in 0..6 * wanted {
+            if queries.len() >= wanted {
+                break;
+            }
+            let query = Query::draw(next(random), scene, &self.catalogue, pool, random);
+            let asked = |new: &Query| {
+                queries
+                    .iter()
+                    .any(|old| (old.task, old.subject, old.corner) == (new.task, new.subject, new.corner))
+            };
+            if let Some(query) = query.filter(|query| !asked(query)) {
+                queries.push(query);
+            }
+        }
+    }
+
     fn turns(&self, scene: &Scene, kind: Kind, language: Language, random: &mut Random) -> Vec<Turn> {
         let (fewest, most) = self.config.turns;
         let wanted = fewest + random.below(most - fewest + 1);
@@ -380,21 +488,8 @@ impl Dataset {
         weights[Task::Naming as usize] = 0.0;
         weights[Task::Count as usize] = 0.0;
         if weights.iter().sum::<f32>() > 0.0 {
-            for _ in 0..6 * wanted {
-                if queries.len() >= wanted {
-                    break;
-                }
-                let task = Task::ALL[random.weighted(&weights)];
-                let asked = |new: &Query| {
-                    queries
-                        .iter()
-                        .any(|old| (old.task, old.subject, old.corner) == (new.task, new.subject, new.corner))
-                };
-                let query = Query::draw(task, scene, &self.catalogue, pool, random);
-                if let Some(query) = query.filter(|query| !asked(query)) {
-                    queries.push(query);
-                }
-            }
+            let next = |random: &mut Random| Task::ALL[random.weighted(&weights)];
+            self.ask(scene, &mut queries, wanted, next, random);
         }
         random.shuffle(&mut queries);
         // Nothing that was asked before may give the name away.

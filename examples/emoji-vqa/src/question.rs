@@ -165,6 +165,12 @@ impl Query {
         Some(query)
     }
 
+    /// What the question names: a thing or a corner; empty where it names none.
+    pub fn word<'a>(&self, catalogue: &'a Catalogue, language: Language) -> &'a str {
+        let subject = self.subject.map(|concept| catalogue.name(concept, language));
+        subject.or(self.corner.map(|corner| Wording::of(language).corner(corner))).unwrap_or_default()
+    }
+
     /// The question in a language. In a choice the right option stands at `place`, modulo their number.
     pub fn turn(&self, catalogue: &Catalogue, language: Language, form: Form, place: usize) -> Turn {
         let wording = Wording::of(language);
@@ -179,9 +185,7 @@ impl Query {
             Task::RightOf => wording.right_of,
             Task::Above => wording.above,
         };
-        let subject = self.subject.map(|concept| catalogue.name(concept, language));
-        let word = subject.or(self.corner.map(|corner| wording.corner(corner))).unwrap_or_default();
-        let question = fill(frames[self.paraphrase % frames.len()], &[word]);
+        let question = fill(frames[self.paraphrase % frames.len()], &[self.word(catalogue, language)]);
         let text = self.answer.text(catalogue, language);
 
         let mut options = Vec::new();

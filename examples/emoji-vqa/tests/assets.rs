@@ -11,6 +11,7 @@ use emoji_vqa::{
     holdout::Composition,
     language::Language,
     question::{Fact, Form, Task},
+    scene::Object,
 };
 
 fn assets() -> PathBuf {
@@ -223,6 +224,41 @@ fn relations_say_every_thing_of_a_grid_once() {
         }
     }
     assert!(orders.len() > 12, "in any order");
+}
+
+#[test]
+fn lookups_ask_one_open_question_about_a_grid() {
+    let dataset = dataset(DatasetConfig::default());
+    let mut tasks = BTreeSet::new();
+    for index in 0..200 {
+        let (colour, any) = (dataset.colour(index), dataset.lookup(index));
+        for sample in [&colour, &any] {
+            assert!(sample.scene.is_grid() && sample.turns.len() == 1);
+            assert_eq!(sample.turns[0].form, Form::Open);
+        }
+        assert_eq!(colour.turns[0].task, Task::Colour);
+        tasks.insert(any.turns[0].task);
+    }
+    assert_eq!(tasks.len(), 5, "{tasks:?}");
+}
+
+#[test]
+fn lists_have_the_colour_behind_every_name() {
+    let english = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let dataset = dataset(DatasetConfig { language_weights: english, ..Default::default() });
+    for index in 0..200 {
+        let sample = dataset.list(index);
+        let lines: BTreeSet<&str> = sample.caption.lines().collect();
+        assert!(lines.len() > 1 && lines.len() == sample.caption.lines().count(), "{}", sample.caption);
+        for line in lines {
+            let said = |(place, object): (usize, &Object)| {
+                let colour = sample.scene.colour_at(place).map(|colour| colour.name(Language::En));
+                let name = dataset.catalogue().name(object.concept, Language::En);
+                colour.is_some_and(|colour| line == format!("{name} {colour}"))
+            };
+            assert!(sample.scene.objects().any(said), "{line}");
+        }
+    }
 }
 
 #[test]

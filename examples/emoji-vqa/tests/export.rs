@@ -30,11 +30,22 @@ fn common() -> Common {
     Common { assets: repository().join("assets"), threads: 1, seed: 0, all: false }
 }
 
+fn counts(each: usize) -> Counts {
+    Counts {
+        text: each,
+        captions: each,
+        lists: each,
+        colours: each,
+        lookups: each,
+        conversations: each,
+        closing: each,
+    }
+}
+
 #[test]
 fn exported_lessons_are_those_of_training_in_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let counts = Counts { text: 12, captions: 12, conversations: 12, closing: 12 };
-    export(&common(), &counts, folder.path()).unwrap();
+    export(&common(), &counts(12), folder.path()).unwrap();
     let tokenizer = || Tokenizer::from_file(&common().assets.join("parrot-mini/tokenizer.json")).unwrap();
     let processor = ImageProcessorConfig::clip(VisionConfig::clip_vit_mini().image_size as u32);
     for subject in Subject::ALL {
@@ -66,9 +77,8 @@ fn exported_lessons_are_those_of_training_in_memory() {
 #[test]
 fn an_export_that_is_there_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let counts = Counts { text: 3, captions: 0, conversations: 0, closing: 0 };
     std::fs::write(folder.path().join("text.jsonl"), "mine").unwrap();
-    export(&common(), &counts, folder.path()).unwrap();
+    export(&common(), &counts(0), folder.path()).unwrap();
     assert_eq!(std::fs::read_to_string(folder.path().join("text.jsonl")).unwrap(), "mine");
 }
 
@@ -80,8 +90,10 @@ fn the_recipes_are_a_chain() {
     for (name, lessons, subject) in [
         ("language", counts.text, "text"),
         ("stage1", counts.captions, "captions"),
-        ("stage2-captions", counts.captions, "captions"),
-        ("stage2", counts.conversations, "conversations"),
+        ("stage2-lists", counts.lists, "lists"),
+        ("stage2-colours", counts.colours, "colours"),
+        ("stage2-lookups", counts.lookups, "lookups"),
+        ("stage2", counts.conversations + counts.lookups, "conversations"),
         ("stage2-closing", counts.closing, "closing"),
     ] {
         let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));

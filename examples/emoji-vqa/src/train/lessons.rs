@@ -11,7 +11,7 @@ use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 use serde_json::{Value, json};
 
-use crate::dataset::{self, CaptionSample, DatasetConfig};
+use crate::dataset::{self, CaptionSample, DatasetConfig, VqaSample};
 use crate::language::Language;
 use crate::question::Turn;
 use crate::scene::{Scene, Variation};
@@ -22,9 +22,15 @@ pub enum Subject {
     /// Pre-training of the decoder, by turns: a picture told in words and told again, in its own language or in
     /// another; told in words and then thing by thing; told in words and asked about.
     Text,
-    /// Stage 1 and the beginning of stage 2: pictures with their captions, by turns in reading order and thing by
-    /// thing.
+    /// Stage 1: pictures with their captions, by turns in reading order and thing by thing.
     Captions,
+    /// The beginning of stage 2: pictures with the colour behind everything on them, name by name.
+    Lists,
+    /// Stage 2 after the lists: pictures with one question, what colour is behind a thing.
+    Colours,
+    /// Stage 2 after the colours, by turns: a picture with one question, a picture with its caption, by turns in reading
+    /// order and thing by thing.
+    Lookups,
     /// The middle of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
     Conversations,
     /// The end of stage 2, so that no request is forgotten: every third time a picture with its caption, by turns in
@@ -34,7 +40,15 @@ pub enum Subject {
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Text, Self::Captions, Self::Conversations, Self::Closing];
+    pub const ALL: [Self; 7] = [
+        Self::Text,
+        Self::Captions,
+        Self::Lists,
+        Self::Colours,
+        Self::Lookups,
+        Self::Conversations,
+        Self::Closing,
+    ];
 
     /// For files and ids.
     #[must_use]
@@ -42,6 +56,9 @@ impl Subject {
         match self {
             Self::Text => "text",
             Self::Captions => "captions",
+            Self::Lists => "lists",
+            Self::Colours => "colours",
+            Self::Lookups => "lookups",
             Self::Conversations => "conversations",
             Self::Closing => "closing",
         }
@@ -61,8 +78,10 @@ impl Subject {
         match self {
             // More questions about a picture, which costs little without its tokens.
             Self::Text => DatasetConfig { turns: (3, 6), ..config },
-            // Mostly grids of different things: the most names in a caption.
-            Self::Captions => DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config },
+            // Mostly grids of different things: the most names in a caption, the most to tell apart.
+            Self::Captions | Self::Lists | Self::Colours | Self::Lookups => {
+                DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config }
+            }
             Self::Conversations | Self::Closing => config,
         }
     }
@@ -72,7 +91,7 @@ impl Subject {
     pub fn variation(self) -> Variation {
         match self {
             Self::Text => Variation::Full,
-            Self::Captions | Self::Conversations | Self::Closing => Variation::Wide,
+            _ => Variation::Wide,
         }
     }
 
@@ -83,47 +102,51 @@ impl Subject {
         let id = format!("{} {index}", self.name());
         match self {
             Self::Text => text(data, id, index),
+            Self::Lists => Lesson::captioned(id, data.list(number)),
+            Self::Colours => Lesson::asked(id, data.colour(number)),
+            Self::Lookups => match index % 4 {
+                0 => Lesson::captioned(id, data.caption(number + LATER)),
+                2 => Lesson::captioned(id, data.relations(number + LATER)),
+                _ => Lesson::asked(id, data.lookup(number)),
+            },
             Self::Captions if index.is_multiple_of(2) => Lesson::captioned(id, data.caption(number)),
             Self::Captions => Lesson::captioned(id, data.relations(number)),
             Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),
-            Self::Conversations => Lesson::asked(id, data, number),
+            Self::Conversations => Lesson::asked(id, data.sample(number)),
             Self::Closing => {
-                // Numbers that no other stage has used.
-                let number = number + (1 << 32);
+                let number = number + 2 * LATER;
                 match index % 6 {
                     0 => Lesson::captioned(id, data.caption(number)),
                     3 => Lesson::captioned(id, data.relations(number)),
-                    _ => Lesson::asked(id, data, number),
+                    _ => Lesson::asked(id, data.sample(number)),
                 }
             }
         }
     }
 }
 
+/// Added to the numbers of samples that an earlier stage draws as well, so that none comes twice.
+const LATER: u64 = 1 << 31;
+
 /// A picture told in words, and an exercise about it.
 fn text(data: &dataset::Dataset, id: String, index: usize) -> Lesson {
     let number = index as u64;
-    let retold = |told: String, sample: CaptionSample| Lesson {
-        id: id.clone(),
-        scene: None,
-        turns: vec![(format!("{told}\n{}", sample.request), sample.caption)],
-    };
     match index % 3 {
         0 => {
             let sample = data.caption(number);
             let mut others = Language::ALL.into_iter().filter(|language| *language != sample.language);
             let other = others.nth(index / 6 % 5).filter(|_| index % 2 == 1).unwrap_or(sample.language);
-            retold(data.describe(&sample.scene, other), sample)
+            let told = data.describe(&sample.scene, other);
+            Lesson::told(id, told, vec![(sample.request, sample.caption)])
         }
         1 => {
             let sample = data.relations(number);
-            retold(data.describe(&sample.scene, sample.language), sample)
+            let told = data.describe(&sample.scene, sample.language);
+            Lesson::told(id, told, vec![(sample.request, sample.caption)])
         }
         _ => {
             let sample = data.text(number);
-            let mut turns = in_turns(&sample.turns);
-            turns[0].0.insert_str(0, &format!("{}\n", sample.description));
-            Lesson { id, scene: None, turns }
+            Lesson::told(id, sample.description, in_turns(&sample.turns))
         }
     }
 }
@@ -140,15 +163,20 @@ pub struct Lesson {
 }
 
 impl Lesson {
+    /// Without a picture: `description` tells it before the first question.
+    fn told(id: String, description: String, mut turns: Vec<(String, String)>) -> Self {
+        turns[0].0.insert_str(0, &format!("{description}\n"));
+        Self { id, scene: None, turns }
+    }
+
     /// A picture with its caption.
     fn captioned(id: String, sample: CaptionSample) -> Self {
-        let turns = vec![(sample.request.to_string(), sample.caption)];
+        let turns = vec![(sample.request, sample.caption)];
         Self { id, scene: Some(sample.scene), turns }
     }
 
     /// A picture with questions about it.
-    fn asked(id: String, data: &dataset::Dataset, number: u64) -> Self {
-        let sample = data.sample(number);
+    fn asked(id: String, sample: VqaSample) -> Self {
         Self { id, turns: in_turns(&sample.turns), scene: Some(sample.scene) }
     }
 
