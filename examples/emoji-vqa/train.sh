@@ -17,9 +17,7 @@ recipe language
 emoji_vqa tower
 emoji_vqa align
 recipe stage1
-recipe stage2-lists
-recipe stage2-colours
-recipe stage2-lookups
+recipe stage2-captions
 recipe stage2
 recipe stage2-closing
 emoji_vqa curves --out runs/parrot-mini/curves.svg

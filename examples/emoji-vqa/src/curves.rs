@@ -8,14 +8,12 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 9] = [
-    ("language", "language: questions about pictures told in words"),
+const STAGES: [(&str, &str); 7] = [
     ("tower", "tower: what each patch is part of"),
+    ("language", "language: questions about pictures told in words"),
     ("alignment", "alignment: words for what each patch shows"),
     ("stage1", "stage 1: projector; captions"),
-    ("stage2-lists", "stage 2: projector, experts, decoder; lists"),
-    ("stage2-colours", "stage 2: the same; one question about a colour"),
-    ("stage2-lookups", "stage 2: the same; one question, or a caption"),
+    ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
     ("stage2", "stage 2: the same; conversations"),
     ("stage2-closing", "stage 2: the same; conversations and captions"),
 ];

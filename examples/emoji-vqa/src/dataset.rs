@@ -30,7 +30,6 @@ mod stream {
     pub(super) const TEXT: u64 = 3;
     pub(super) const EVALUATION: u64 = 4;
     pub(super) const RELATIONS: u64 = 5;
-    pub(super) const LOOKUPS: u64 = 6;
     pub(super) const LISTS: u64 = 7;
     pub(super) const COLOURS: u64 = 8;
 }
@@ -249,7 +248,7 @@ impl Dataset {
     pub fn list(&self, index: u64) -> CaptionSample {
         let mut random = Random::new(self.config.seed, stream::LISTS, index);
         let language = self.language(&mut random);
-        let (scene, queries) = self.asked_of_a_grid(Task::Colour, 2, 4, &mut random);
+        let (scene, queries) = self.colours_of_a_grid(2, 4, &mut random);
         let line = |query: &Query| {
             let word = query.word(&self.catalogue, language);
             format!("{word} {}", query.answer.text(&self.catalogue, language))
@@ -271,44 +270,19 @@ impl Dataset {
     pub fn colour(&self, index: u64) -> VqaSample {
         let mut random = Random::new(self.config.seed, stream::COLOURS, index);
         let language = self.language(&mut random);
-        let (scene, queries) = self.asked_of_a_grid(Task::Colour, 2, 2, &mut random);
-        VqaSample { turns: vec![self.open(&queries[0], language)], scene, language }
+        let (scene, queries) = self.colours_of_a_grid(2, 2, &mut random);
+        VqaSample { turns: vec![queries[0].turn(&self.catalogue, language, Form::Open, 0)], scene, language }
     }
 
-    /// Lookup sample `index`: a grid, and one question about one of its things or corners, asked openly.
-    ///
-    /// # Panics
-    ///
-    /// If the configuration draws no grids.
-    pub fn lookup(&self, index: u64) -> VqaSample {
-        const TASKS: [Task; 5] = [Task::Exist, Task::Colour, Task::Corner, Task::RightOf, Task::Above];
-        let mut random = Random::new(self.config.seed, stream::LOOKUPS, index);
-        let language = self.language(&mut random);
-        let task = random.choose(&TASKS);
-        let (scene, queries) = self.asked_of_a_grid(task, 1, 1, &mut random);
-        VqaSample { turns: vec![self.open(&queries[0], language)], scene, language }
-    }
-
-    /// A question without options.
-    fn open(&self, query: &Query, language: Language) -> Turn {
-        query.turn(&self.catalogue, language, Form::Open, 0)
-    }
-
-    /// A grid and different questions of a task about it.
-    fn asked_of_a_grid(
-        &self,
-        task: Task,
-        fewest: usize,
-        most: usize,
-        random: &mut Random,
-    ) -> (Scene, Vec<Query>) {
+    /// A grid and different questions about its colours.
+    fn colours_of_a_grid(&self, fewest: usize, most: usize, random: &mut Random) -> (Scene, Vec<Query>) {
         let [_, mixed, counting] = self.config.scene_weights;
         assert!(mixed + counting > 0.0, "these questions need grids");
         loop {
             let (scene, _) = self.training_scene(random);
             let mut queries = Vec::new();
             if scene.is_grid() {
-                self.ask(&scene, &mut queries, most, |_| task, random);
+                self.ask(&scene, &mut queries, most, |_| Task::Colour, random);
             }
             if queries.len() >= fewest {
                 return (scene, queries);

@@ -20,20 +20,17 @@ pub struct Counts {
     /// Pictures told in words, for pre-training of the decoder
     #[arg(long, default_value_t = 48_000)]
     pub text: usize,
-    /// Captions, for stage 1
-    #[arg(long, default_value_t = 4_800)]
+    /// Captions, for stage 1 and the beginning of stage 2
+    #[arg(long, default_value_t = 32_000)]
     pub captions: usize,
-    /// Lists, for the beginning of stage 2
+    /// Lists of things with their colours
     #[arg(long, default_value_t = 16_000)]
     pub lists: usize,
-    /// Questions about colours, for what follows
+    /// Single questions about colours
     #[arg(long, default_value_t = 16_000)]
     pub colours: usize,
-    /// Questions about things and corners, and captions, for what follows then
-    #[arg(long, default_value_t = 40_000)]
-    pub lookups: usize,
     /// Conversations, for the middle of stage 2
-    #[arg(long, default_value_t = 80_000)]
+    #[arg(long, default_value_t = 72_000)]
     pub conversations: usize,
     /// Conversations and captions, for the end of stage 2
     #[arg(long, default_value_t = 24_000)]
@@ -47,7 +44,6 @@ impl Counts {
             Subject::Captions => self.captions,
             Subject::Lists => self.lists,
             Subject::Colours => self.colours,
-            Subject::Lookups => self.lookups,
             Subject::Conversations => self.conversations,
             Subject::Closing => self.closing,
         }

@@ -31,15 +31,7 @@ fn common() -> Common {
 }
 
 fn counts(each: usize) -> Counts {
-    Counts {
-        text: each,
-        captions: each,
-        lists: each,
-        colours: each,
-        lookups: each,
-        conversations: each,
-        closing: each,
-    }
+    Counts { text: each, captions: each, lists: each, colours: each, conversations: each, closing: each }
 }
 
 #[test]
@@ -90,10 +82,8 @@ fn the_recipes_are_a_chain() {
     for (name, lessons, subject) in [
         ("language", counts.text, "text"),
         ("stage1", counts.captions, "captions"),
-        ("stage2-lists", counts.lists, "lists"),
-        ("stage2-colours", counts.colours, "colours"),
-        ("stage2-lookups", counts.lookups, "lookups"),
-        ("stage2", counts.conversations + counts.lookups, "conversations"),
+        ("stage2-captions", counts.captions, "captions"),
+        ("stage2", counts.conversations, "conversations"),
         ("stage2-closing", counts.closing, "closing"),
     ] {
         let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
@@ -107,5 +97,13 @@ fn the_recipes_are_a_chain() {
         assert_eq!(recipe.save_dtype, (name == "stage2-closing").then_some(SaveDtype::F16), "{name}");
         before = recipe.out.display().to_string();
         assert_eq!(before, format!("runs/parrot-mini/{name}"));
+    }
+    // The lesson beside the chain.
+    for (name, before, lessons) in [("lists", "stage1", counts.lists), ("colours", "lists", counts.colours)] {
+        let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
+        let recipe = Recipe::from_file(&path, &[]).unwrap();
+        assert_eq!(recipe.model.from, Some(format!("runs/parrot-mini/{before}/model")));
+        assert_eq!(recipe.data.sources[0].file, Path::new(&format!("{name}.jsonl")));
+        assert!(recipe.train.steps.unwrap() * recipe.train.batch_size <= lessons, "{name}");
     }
 }

@@ -22,15 +22,13 @@ pub enum Subject {
     /// Pre-training of the decoder, by turns: a picture told in words and told again, in its own language or in
     /// another; told in words and then thing by thing; told in words and asked about.
     Text,
-    /// Stage 1: pictures with their captions, by turns in reading order and thing by thing.
+    /// Stage 1 and the beginning of stage 2: pictures with their captions, by turns in reading order and thing by
+    /// thing.
     Captions,
-    /// The beginning of stage 2: pictures with the colour behind everything on them, name by name.
+    /// Finding what is named, first: pictures with the colour behind everything on them, name by name.
     Lists,
-    /// Stage 2 after the lists: pictures with one question, what colour is behind a thing.
+    /// Finding what is named, then: pictures with one question, what colour is behind a thing.
     Colours,
-    /// Stage 2 after the colours, by turns: a picture with one question, a picture with its caption, by turns in reading
-    /// order and thing by thing.
-    Lookups,
     /// The middle of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
     Conversations,
     /// The end of stage 2, so that no request is forgotten: every third time a picture with its caption, by turns in
@@ -40,15 +38,8 @@ pub enum Subject {
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Text,
-        Self::Captions,
-        Self::Lists,
-        Self::Colours,
-        Self::Lookups,
-        Self::Conversations,
-        Self::Closing,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Captions, Self::Lists, Self::Colours, Self::Conversations, Self::Closing];
 
     /// For files and ids.
     #[must_use]
@@ -58,7 +49,6 @@ impl Subject {
             Self::Captions => "captions",
             Self::Lists => "lists",
             Self::Colours => "colours",
-            Self::Lookups => "lookups",
             Self::Conversations => "conversations",
             Self::Closing => "closing",
         }
@@ -79,7 +69,7 @@ impl Subject {
             // More questions about a picture, which costs little without its tokens.
             Self::Text => DatasetConfig { turns: (3, 6), ..config },
             // Mostly grids of different things: the most names in a caption, the most to tell apart.
-            Self::Captions | Self::Lists | Self::Colours | Self::Lookups => {
+            Self::Captions | Self::Lists | Self::Colours => {
                 DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config }
             }
             Self::Conversations | Self::Closing => config,
@@ -104,17 +94,13 @@ impl Subject {
             Self::Text => text(data, id, index),
             Self::Lists => Lesson::captioned(id, data.list(number)),
             Self::Colours => Lesson::asked(id, data.colour(number)),
-            Self::Lookups => match index % 4 {
-                0 => Lesson::captioned(id, data.caption(number + LATER)),
-                2 => Lesson::captioned(id, data.relations(number + LATER)),
-                _ => Lesson::asked(id, data.lookup(number)),
-            },
             Self::Captions if index.is_multiple_of(2) => Lesson::captioned(id, data.caption(number)),
             Self::Captions => Lesson::captioned(id, data.relations(number)),
             Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),
             Self::Conversations => Lesson::asked(id, data.sample(number)),
             Self::Closing => {
-                let number = number + 2 * LATER;
+                // Numbers that no other stage has used.
+                let number = number + (1 << 32);
                 match index % 6 {
                     0 => Lesson::captioned(id, data.caption(number)),
                     3 => Lesson::captioned(id, data.relations(number)),
@@ -124,9 +110,6 @@ impl Subject {
         }
     }
 }
-
-/// Added to the numbers of samples that an earlier stage draws as well, so that none comes twice.
-const LATER: u64 = 1 << 31;
 
 /// A picture told in words, and an exercise about it.
 fn text(data: &dataset::Dataset, id: String, index: usize) -> Lesson {

@@ -4,11 +4,11 @@
 //! | step | learns | from | by |
 //! |---|---|---|---|
 //! | begin | | a decoder whose attention looks for its own kind | [`begin`] |
-//! | language | decoder | pictures told in words | recipe |
 //! | tower | vision tower | what stands in each patch | [`tower`] |
+//! | language | decoder | pictures told in words | recipe |
 //! | alignment | projector and the decoder's embeddings | the words for what stands in each patch | [`alignment`] |
 //! | stage 1 | projector, mixture bypassed | captions | recipe |
-//! | stage 2 | projector, mixture of experts, decoder | colours, one question at a time, captions, conversations about pictures | recipes |
+//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures, then both | recipes |
 //!
 //! Every step reads the model that the one before has left, and the [`lessons`] that [`export`](crate::export) has
 //! written.
