@@ -30,8 +30,8 @@ mod stream {
     pub(super) const TEXT: u64 = 3;
     pub(super) const EVALUATION: u64 = 4;
     pub(super) const RELATIONS: u64 = 5;
-    pub(super) const LISTS: u64 = 7;
-    pub(super) const COLOURS: u64 = 8;
+    pub(super) const LISTS: u64 = 6;
+    pub(super) const COLOURS: u64 = 7;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.
@@ -103,7 +103,7 @@ pub struct CaptionSample {
     /// The language of the caption.
     pub language: Language,
     /// What asks for the caption.
-    pub request: String,
+    pub request: &'static str,
     /// `cat on red`, or for a grid one line per thing: `top left: cat on red`.
     pub caption: String,
 }
@@ -217,7 +217,7 @@ impl Dataset {
         let language = self.language(&mut random);
         let (scene, _) = self.training_scene(&mut random);
         let caption = self.describe(&scene, language);
-        CaptionSample { scene, language, request: Wording::of(language).describe.to_owned(), caption }
+        CaptionSample { scene, language, request: Wording::of(language).describe, caption }
     }
 
     /// Sample `index` of the other kind of caption: thing by thing, with what is around it; of a grid, unless the
@@ -233,14 +233,14 @@ impl Dataset {
             }
         };
         let caption = caption::relate(&scene, &self.catalogue, language, &mut random);
-        CaptionSample { scene, language, request: Wording::of(language).relate.to_owned(), caption }
+        CaptionSample { scene, language, request: Wording::of(language).relate, caption }
     }
 
     /// List sample `index`: a grid, and line by line its things with their colours: `cat red`.
     ///
     /// Here the answer follows the name at once, so that a single step of attention, from a word to what shows it,
     /// suffices. It is learnt first; a question adds the way from the answer back to the name. The request is not
-    /// worded like the questions: when it was, what a list had taught did not help to answer them.
+    /// worded like the question: in trials where it was, what lists had taught did not help to answer it.
     ///
     /// # Panics
     ///
@@ -254,10 +254,10 @@ impl Dataset {
             format!("{word} {}", query.answer.text(&self.catalogue, language))
         };
         let caption = queries.iter().map(line).collect::<Vec<_>>().join("\n");
-        CaptionSample { request: Wording::of(language).relate.to_owned(), scene, language, caption }
+        CaptionSample { request: Wording::of(language).relate, scene, language, caption }
     }
 
-    /// Colour sample `index`: a grid, and what color is behind one of its things, asked openly. Another thing stands on
+    /// Colour sample `index`: a grid, and what colour is behind one of its things, asked openly. Another thing stands on
     /// a colour as well.
     ///
     /// How to find what a question names is not learnt from conversations of all kinds: each kind is a small share

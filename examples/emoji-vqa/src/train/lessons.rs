@@ -114,18 +114,19 @@ impl Subject {
 /// A picture told in words, and an exercise about it.
 fn text(data: &dataset::Dataset, id: String, index: usize) -> Lesson {
     let number = index as u64;
+    let retold = |told: String, sample: CaptionSample| {
+        Lesson::told(id.clone(), told, vec![(sample.request.to_owned(), sample.caption)])
+    };
     match index % 3 {
         0 => {
             let sample = data.caption(number);
             let mut others = Language::ALL.into_iter().filter(|language| *language != sample.language);
             let other = others.nth(index / 6 % 5).filter(|_| index % 2 == 1).unwrap_or(sample.language);
-            let told = data.describe(&sample.scene, other);
-            Lesson::told(id, told, vec![(sample.request, sample.caption)])
+            retold(data.describe(&sample.scene, other), sample)
         }
         1 => {
             let sample = data.relations(number);
-            let told = data.describe(&sample.scene, sample.language);
-            Lesson::told(id, told, vec![(sample.request, sample.caption)])
+            retold(data.describe(&sample.scene, sample.language), sample)
         }
         _ => {
             let sample = data.text(number);
@@ -154,7 +155,7 @@ impl Lesson {
 
     /// A picture with its caption.
     fn captioned(id: String, sample: CaptionSample) -> Self {
-        let turns = vec![(sample.request, sample.caption)];
+        let turns = vec![(sample.request.to_owned(), sample.caption)];
         Self { id, scene: Some(sample.scene), turns }
     }
 
