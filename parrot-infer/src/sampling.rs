@@ -49,7 +49,7 @@ impl Sampling {
         }
     }
 
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         if let Some(temperature) = self.temperature
             && !(temperature >= 0.0 && temperature.is_finite())
         {

@@ -145,6 +145,20 @@ fn models_devices_and_dtypes_that_do_not_exist_are_named() {
 }
 
 #[test]
+fn a_mistyped_number_is_told_before_a_model_is_looked_for() {
+    let photo = file("photo.png");
+    for (option, value, reason) in [
+        ("--top-p", "2", "top_p should be above 0 and at most 1, found 2"),
+        ("--stop", "", "a stop string should be at least one character long, found an empty one"),
+    ] {
+        let wrong = [option, value, "--model", "nowhere"];
+        for command in [&["ask", text_of(&photo), "What?"][..], &["chat", text_of(&photo)]] {
+            assert_eq!(error(parrot(&[command, &wrong].concat())), reason);
+        }
+    }
+}
+
+#[test]
 fn a_backend_that_is_not_built_in_is_named_with_its_feature() {
     let (json, _) = output(parrot(&["devices", "--json"]));
     let offer: Value = serde_json::from_str(&json).unwrap();

@@ -52,9 +52,9 @@ Examples:
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let questions = args.questions()?;
+    let options = args.answer.to_library()?;
     let picture = Picture::open(&args.image)?;
     let parrot = args.model.load()?;
-    let options = args.answer.to_library();
     let several = questions.len() > 1;
     for (number, question) in questions.iter().enumerate() {
         let answer = if args.json {

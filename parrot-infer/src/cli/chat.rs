@@ -44,8 +44,9 @@ const HELP: &str = "/image PATH  show another picture with the next question
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut picture = Picture::open(&args.image)?;
+    let options = args.answer.to_library()?;
     let parrot = args.model.load()?;
-    let mut chat = parrot.chat(args.answer.to_library());
+    let mut chat = parrot.chat(options);
     chat.show(picture.clone());
     let mut input = Input::new()?;
     while let Some(line) = input.next()? {

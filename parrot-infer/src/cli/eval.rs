@@ -17,7 +17,7 @@ use parrot_infer::eval::{
 };
 
 use super::model_info::model_info;
-use super::options::{ModelOptions, find_model};
+use super::options::ModelOptions;
 use super::terminal::print_notice;
 
 /// Measure a model on MMMB, MMBench, POPE and MME, or score answers that another program gave
@@ -243,8 +243,8 @@ impl Args {
 
     /// Asks a model, or goes on asking it, and scores what it says.
     fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
-        let folder = find_model(self.model.model.as_deref())?;
-        let parrot = self.model.load()?.remember_pictures(self.pictures);
+        let (folder, parrot) = self.model.find_and_load()?;
+        let parrot = parrot.remember_pictures(self.pictures);
         let info = model_info(&parrot, &folder)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;

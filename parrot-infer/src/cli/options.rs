@@ -54,12 +54,18 @@ impl DeviceOptions {
 impl ModelOptions {
     /// Loads the model, with a bar if that takes long.
     pub(crate) fn load(&self) -> Result<Parrot> {
+        Ok(self.find_and_load()?.1)
+    }
+
+    /// The model's folder and the model.
+    pub(crate) fn find_and_load(&self) -> Result<(PathBuf, Parrot)> {
         let (device, dtype) = self.device.open()?;
         let folder = find_model(self.model.as_deref())?;
         let bar = Bar::new("loading");
         let parrot = Parrot::load_with(&folder, &device, dtype, |done, total| bar.show(done, total));
         drop(bar);
-        parrot.with_context(|| format!("cannot load the model {}", folder.display()))
+        let parrot = parrot.with_context(|| format!("cannot load the model {}", folder.display()))?;
+        Ok((folder, parrot))
     }
 }
 
@@ -141,8 +147,9 @@ pub(crate) struct AnswerOptions {
 }
 
 impl AnswerOptions {
-    pub(crate) fn to_library(&self) -> AskOptions {
-        AskOptions {
+    /// Checked here, so that a mistyped number is told before a large model has been loaded.
+    pub(crate) fn to_library(&self) -> Result<AskOptions> {
+        let options = AskOptions {
             system: self.system.clone(),
             max_new_tokens: self.max_new_tokens,
             sampling: Sampling {
@@ -153,6 +160,8 @@ impl AnswerOptions {
                 seed: self.seed,
             },
             stop: self.stop.clone(),
-        }
+        };
+        options.validate()?;
+        Ok(options)
     }
 }

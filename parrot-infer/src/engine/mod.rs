@@ -24,6 +24,7 @@ pub use load::picture_tokens;
 pub use picture::Picture;
 
 use crate::sampling::Sampling;
+use crate::stop::StopStrings;
 use crate::{Error, Result};
 use picture::FeatureCache;
 
@@ -65,6 +66,19 @@ pub struct AskOptions {
 impl Default for AskOptions {
     fn default() -> Self {
         Self { system: None, max_new_tokens: 512, sampling: Sampling::default(), stop: Vec::new() }
+    }
+}
+
+impl AskOptions {
+    /// Checks the values without a model; asking does it as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] for a value outside its range.
+    pub fn validate(&self) -> Result<()> {
+        self.sampling.validate()?;
+        StopStrings::new(&self.stop)?;
+        Ok(())
     }
 }
 
