@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains the default model from nothing; it ends up in runs/parrot-mini/stage2-closing/model.
+# Trains the default model from nothing; it ends up in runs/parrot-mini/stage2/model.
 # Every step is skipped where it is done already, and goes on where it was stopped.
 set -eu
 # A step that Ctrl-C stops has saved and ends well; the next one must not begin.
@@ -17,7 +17,7 @@ recipe language
 emoji_vqa tower
 emoji_vqa align
 recipe stage1
-recipe stage2-captions
+recipe stage2-lists
+recipe stage2-colours
 recipe stage2
-recipe stage2-closing
 emoji_vqa curves --out runs/parrot-mini/curves.svg

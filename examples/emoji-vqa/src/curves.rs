@@ -13,9 +13,9 @@ const STAGES: [(&str, &str); 7] = [
     ("language", "language: questions about pictures told in words"),
     ("alignment", "alignment: words for what each patch shows"),
     ("stage1", "stage 1: projector; captions"),
-    ("stage2-captions", "stage 2: projector, experts, decoder; captions"),
-    ("stage2", "stage 2: the same; conversations"),
-    ("stage2-closing", "stage 2: the same; conversations and captions"),
+    ("stage2-lists", "stage 2: projector, experts, decoder; lists of colours"),
+    ("stage2-colours", "stage 2: the same; single questions about colours"),
+    ("stage2", "stage 2: the same; everything"),
 ];
 
 /// A line of a stage's curve.

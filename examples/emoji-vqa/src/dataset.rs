@@ -20,7 +20,7 @@ use crate::{
     random::Random,
     scene::{Scene, Variation},
     sprite::Sprites,
-    wording::Wording,
+    wording::{Wording, fill},
 };
 
 /// Streams of random numbers: what is drawn for one purpose says nothing about another.
@@ -32,6 +32,8 @@ mod stream {
     pub(super) const RELATIONS: u64 = 5;
     pub(super) const LISTS: u64 = 6;
     pub(super) const COLOURS: u64 = 7;
+    pub(super) const OTHER_LISTS: u64 = 8;
+    pub(super) const QUESTIONS: u64 = 9;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.
@@ -103,7 +105,7 @@ pub struct CaptionSample {
     /// The language of the caption.
     pub language: Language,
     /// What asks for the caption.
-    pub request: &'static str,
+    pub request: String,
     /// `cat on red`, or for a grid one line per thing: `top left: cat on red`.
     pub caption: String,
 }
@@ -217,7 +219,7 @@ impl Dataset {
         let language = self.language(&mut random);
         let (scene, _) = self.training_scene(&mut random);
         let caption = self.describe(&scene, language);
-        CaptionSample { scene, language, request: Wording::of(language).describe, caption }
+        CaptionSample { scene, language, request: Wording::of(language).describe.to_owned(), caption }
     }
 
     /// Sample `index` of the other kind of caption: thing by thing, with what is around it; of a grid, unless the
@@ -233,7 +235,7 @@ impl Dataset {
             }
         };
         let caption = caption::relate(&scene, &self.catalogue, language, &mut random);
-        CaptionSample { scene, language, request: Wording::of(language).relate, caption }
+        CaptionSample { scene, language, request: Wording::of(language).relate.to_owned(), caption }
     }
 
     /// List sample `index`: a grid, and line by line its things with their colours: `cat red`.
@@ -248,13 +250,9 @@ impl Dataset {
     pub fn list(&self, index: u64) -> CaptionSample {
         let mut random = Random::new(self.config.seed, stream::LISTS, index);
         let language = self.language(&mut random);
-        let (scene, queries) = self.colours_of_a_grid(2, 4, &mut random);
-        let line = |query: &Query| {
-            let word = query.word(&self.catalogue, language);
-            format!("{word} {}", query.answer.text(&self.catalogue, language))
-        };
-        let caption = queries.iter().map(line).collect::<Vec<_>>().join("\n");
-        CaptionSample { request: Wording::of(language).relate, scene, language, caption }
+        let (scene, queries) = self.asked_of_a_grid(Task::Colour, 2, 4, &mut random);
+        let request = Wording::of(language).relate.to_owned();
+        CaptionSample { request, scene, language, caption: self.list_of(&queries, language) }
     }
 
     /// Colour sample `index`: a grid, and what colour is behind one of its things, asked openly. Another thing stands on
@@ -270,19 +268,88 @@ impl Dataset {
     pub fn colour(&self, index: u64) -> VqaSample {
         let mut random = Random::new(self.config.seed, stream::COLOURS, index);
         let language = self.language(&mut random);
-        let (scene, queries) = self.colours_of_a_grid(2, 2, &mut random);
-        VqaSample { turns: vec![queries[0].turn(&self.catalogue, language, Form::Open, 0)], scene, language }
+        let (scene, queries) = self.asked_of_a_grid(Task::Colour, 2, 2, &mut random);
+        VqaSample { turns: vec![self.open(&queries[0], language)], scene, language }
     }
 
-    /// A grid and different questions about its colours.
-    fn colours_of_a_grid(&self, fewest: usize, most: usize, random: &mut Random) -> (Scene, Vec<Query>) {
+    /// Sample `index` of the other lists, each of one kind and in no order: what is on the picture and what is not
+    /// (`cat yes`), what is in which corner (`top left cat`), what is to the right of what, or above it (`cat dog`).
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no grids.
+    pub fn other_list(&self, index: u64) -> CaptionSample {
+        let mut random = Random::new(self.config.seed, stream::OTHER_LISTS, index);
+        let language = self.language(&mut random);
+        let wording = Wording::of(language);
+        let (task, frames, fewest, most) = random.choose(&[
+            (Task::Exist, wording.exist, 4, 6),
+            (Task::Corner, wording.corner, 2, 4),
+            (Task::RightOf, wording.right_of, 1, 2),
+            (Task::Above, wording.above, 1, 2),
+        ]);
+        let (scene, mut queries) = self.asked_of_a_grid(task, fewest, most, &mut random);
+        random.shuffle(&mut queries);
+        let request = fill(frames[0], &["…"]);
+        CaptionSample { request, scene, language, caption: self.list_of(&queries, language) }
+    }
+
+    /// Question sample `index`: a picture and one question of any kind, asked openly.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no pictures for one of the tasks that it asks for.
+    pub fn question(&self, index: u64) -> VqaSample {
+        let mut random = Random::new(self.config.seed, stream::QUESTIONS, index);
+        let language = self.language(&mut random);
+        let task = Task::ALL[random.weighted(&self.config.task_weights)];
+        let blended = matches!(self.config.variation, Variation::Wide { blends } if blends > 0.0);
+        for _ in 0..10_000 {
+            let (scene, kind) = self.training_scene(&mut random);
+            let fits = |query: &Query| match task {
+                // Elsewhere nearly everything is there once.
+                Task::Count => matches!(kind, Kind::Counting),
+                // Where there are blends, only what stands on one, so that no colour is taken for a hint at the answer.
+                Task::Naming | Task::Category | Task::Corner => !blended || query.composition.is_none(),
+                _ => true,
+            };
+            let query = Query::draw(task, &scene, &self.catalogue, self.pool(&scene), &mut random);
+            if let Some(query) = query.filter(fits) {
+                return VqaSample { turns: vec![self.open(&query, language)], scene, language };
+            }
+        }
+        panic!("no picture gives rise to a question of {task:?}")
+    }
+
+    /// A line for each question: what it names and the answer.
+    fn list_of(&self, queries: &[Query], language: Language) -> String {
+        let line = |query: &Query| {
+            let word = query.word(&self.catalogue, language);
+            format!("{word} {}", query.answer.text(&self.catalogue, language))
+        };
+        queries.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A question without options.
+    fn open(&self, query: &Query, language: Language) -> Turn {
+        query.turn(&self.catalogue, language, Form::Open, 0)
+    }
+
+    /// A grid and different questions of a task about it.
+    fn asked_of_a_grid(
+        &self,
+        task: Task,
+        fewest: usize,
+        most: usize,
+        random: &mut Random,
+    ) -> (Scene, Vec<Query>) {
         let [_, mixed, counting] = self.config.scene_weights;
         assert!(mixed + counting > 0.0, "these questions need grids");
         loop {
             let (scene, _) = self.training_scene(random);
             let mut queries = Vec::new();
             if scene.is_grid() {
-                self.ask(&scene, &mut queries, most, |_| Task::Colour, random);
+                self.ask(&scene, &mut queries, most, |_| task, random);
             }
             if queries.len() >= fewest {
                 return (scene, queries);
@@ -342,6 +409,11 @@ impl Dataset {
         let place = index / (2 * Task::ALL.len());
         let turn = |form| ByLanguage::from_fn(|language| query.turn(&self.catalogue, language, form, place));
         EvalItem { choice: turn(Form::Choice), open: turn(Form::Open), scene, query }
+    }
+
+    /// What the scene's style draws.
+    fn pool(&self, scene: &Scene) -> &[usize] {
+        &self.pools[scene.style as usize]
     }
 
     fn language(&self, random: &mut Random) -> Language {
@@ -428,7 +500,7 @@ impl Dataset {
         next: impl Fn(&mut Random) -> Task,
         random: &mut Random,
     ) {
-        let pool = &self.pools[scene.style as usize];
+        let pool = self.pool(scene);
         for _ in 0..6 * wanted {
             if queries.len() >= wanted {
                 break;
@@ -448,7 +520,7 @@ impl Dataset {
     fn turns(&self, scene: &Scene, kind: Kind, language: Language, random: &mut Random) -> Vec<Turn> {
         let (fewest, most) = self.config.turns;
         let wanted = fewest + random.below(most - fewest + 1);
-        let pool = &self.pools[scene.style as usize];
+        let pool = self.pool(scene);
         let mut weights = self.config.task_weights;
         let mut queries: Vec<Query> = Vec::with_capacity(wanted);
         let opening = match kind {

@@ -14,13 +14,13 @@ use crate::train::{Common, progress_bar};
 /// Lessons that are made at a time.
 const CHUNK: usize = 1000;
 
-/// How many lessons of each subject. The defaults are what the default model's recipes see once.
+/// How many lessons of each subject. The defaults are so many that none of the default model's recipes sees one twice.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Counts {
     /// Pictures told in words, for pre-training of the decoder
     #[arg(long, default_value_t = 48_000)]
     pub text: usize,
-    /// Captions, for stage 1 and the beginning of stage 2
+    /// Captions
     #[arg(long, default_value_t = 32_000)]
     pub captions: usize,
     /// Lists of things with their colours
@@ -29,12 +29,15 @@ pub struct Counts {
     /// Single questions about colours
     #[arg(long, default_value_t = 16_000)]
     pub colours: usize,
-    /// Conversations, for the middle of stage 2
+    /// Lists of what is there and what is not, and of what is where
+    #[arg(long, default_value_t = 32_000)]
+    pub other_lists: usize,
+    /// Single questions of any kind
+    #[arg(long, default_value_t = 96_000)]
+    pub questions: usize,
+    /// Conversations
     #[arg(long, default_value_t = 72_000)]
     pub conversations: usize,
-    /// Conversations and captions, for the end of stage 2
-    #[arg(long, default_value_t = 24_000)]
-    pub closing: usize,
 }
 
 impl Counts {
@@ -44,8 +47,9 @@ impl Counts {
             Subject::Captions => self.captions,
             Subject::Lists => self.lists,
             Subject::Colours => self.colours,
+            Subject::OtherLists => self.other_lists,
+            Subject::Questions => self.questions,
             Subject::Conversations => self.conversations,
-            Subject::Closing => self.closing,
         }
     }
 }

@@ -77,7 +77,7 @@ enum Command {
         #[arg(long, default_value = "runs/parrot-mini/tower")]
         out: PathBuf,
         /// Steps, 64 pictures each.
-        #[arg(long, default_value_t = 7000)]
+        #[arg(long, default_value_t = 8000)]
         steps: usize,
         #[command(flatten)]
         common: Common,
@@ -260,7 +260,7 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::mini_mmmb::write(&data, scenes, size, &out)
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
-            let variation = Variation::Wide;
+            let variation = Variation::Wide { blends: 0.4 };
             let config = DatasetConfig { seed, core_only: !all, variation, ..DatasetConfig::default() };
             let preview = Preview { samples, size, evaluation };
             write_out(&emoji_vqa::preview::preview(&assets, &out, config, preview)?)

@@ -108,7 +108,7 @@ pub struct Scene {
 }
 
 /// Which changes of a picture leave its answers the same and may be drawn at random.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Variation {
     /// Size and place: what the evaluation has too.
     Layout,
@@ -119,11 +119,11 @@ pub enum Variation {
     ///
     /// On plain grounds alone a model learns which things never stand on which colours, and takes the colour for a
     /// hint.
-    Wide,
+    Wide {
+        /// How often a tile's ground is a blend.
+        blends: f32,
+    },
 }
-
-/// How often a tile's ground is a blend, where there may be blends.
-const BLENDS: f32 = 0.4;
 
 /// How often a drawing is distorted, where it may be.
 const DISTORTIONS: f32 = 0.6;
@@ -145,9 +145,9 @@ impl Scene {
         let mut colours = Colour::ALL;
         random.shuffle(&mut colours);
         let vary = variation != Variation::Layout;
-        let widely = variation == Variation::Wide;
+        let blends = if let Variation::Wide { blends } = variation { Some(blends) } else { None };
         let tiles = concepts.iter().zip(colours).map(|(concept, colour)| Tile {
-            ground: if widely && random.chance(BLENDS) {
+            ground: if blends.is_some_and(|share| random.chance(share)) {
                 blend(random)
             } else {
                 let painted = colour.rgb();
@@ -160,7 +160,8 @@ impl Scene {
                 x: random.uniform(0.0, 1.0),
                 y: random.uniform(0.0, 1.0),
                 mirrored: vary && random.chance(0.5),
-                distortion: (widely && random.chance(DISTORTIONS)).then(|| Distortion::draw(random)),
+                distortion: (blends.is_some() && random.chance(DISTORTIONS))
+                    .then(|| Distortion::draw(random)),
             }),
         });
         let tiles = tiles.collect();
@@ -314,14 +315,14 @@ mod tests {
         let scenes: Vec<Scene> = (0..500)
             .map(|seed| {
                 let mut random = Random::new(seed, 0, 0);
-                Scene::compose(&[Some(0); 4], Style::Noto, Variation::Wide, &mut random)
+                Scene::compose(&[Some(0); 4], Style::Noto, Variation::Wide { blends: 0.4 }, &mut random)
             })
             .collect();
         let share = |wanted: fn(&Tile) -> bool| {
             let tiles = scenes.iter().flat_map(|scene| &scene.tiles);
             tiles.filter(|tile| wanted(tile)).count() as f32 / 2000.0
         };
-        assert!((share(|tile| tile.ground.colour().is_none()) - BLENDS).abs() < 0.05);
+        assert!((share(|tile| tile.ground.colour().is_none()) - 0.4).abs() < 0.05);
         assert!(
             (share(|tile| tile.object.as_ref().unwrap().distortion.is_some()) - DISTORTIONS).abs() < 0.05
         );

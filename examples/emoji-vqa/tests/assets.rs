@@ -11,7 +11,8 @@ use emoji_vqa::{
     holdout::Composition,
     language::Language,
     question::{Fact, Form, Task},
-    scene::Object,
+    scene::{Object, Variation},
+    wording::Wording,
 };
 
 fn assets() -> PathBuf {
@@ -255,6 +256,63 @@ fn lists_have_the_colour_behind_every_name() {
             assert!(sample.scene.objects().any(said), "{line}");
         }
     }
+}
+
+#[test]
+fn other_lists_tell_what_is_where_and_what_is_not_there() {
+    let english = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let dataset = dataset(DatasetConfig { language_weights: english, ..Default::default() });
+    let name = |concept: usize| dataset.catalogue().name(concept, Language::En);
+    let mut kinds = BTreeMap::new();
+    for index in 0..400 {
+        let sample = dataset.other_list(index);
+        let places = 0..sample.scene.tiles.len();
+        let told: Vec<String> = match sample.request.as_str() {
+            "Is there “…” in the picture?" => {
+                let present = |concept: usize| if sample.scene.count(concept) > 0 { "yes" } else { "no" };
+                let all = 0..dataset.catalogue().core_count();
+                all.map(|concept| format!("{} {}", name(concept), present(concept))).collect()
+            }
+            "What is at the …?" => {
+                let corners = Wording::of(Language::En).corners;
+                let said = |place: usize| {
+                    Some(format!("{} {}", corners[place], name(sample.scene.concept_at(place)?)))
+                };
+                places.filter_map(said).collect()
+            }
+            request @ ("What is to the right of “…”?" | "What is above “…”?") => {
+                let above = request.contains("above");
+                let beside =
+                    |place| if above { sample.scene.above(place) } else { sample.scene.right_of(place) };
+                let said = |place: usize| {
+                    Some(format!("{} {}", name(sample.scene.concept_at(place)?), name(beside(place)?)))
+                };
+                places.filter_map(said).collect()
+            }
+            other => panic!("{other}"),
+        };
+        for line in sample.caption.lines() {
+            assert!(told.iter().any(|told| told == line), "{line} is not among {told:?}");
+        }
+        *kinds.entry(sample.request).or_insert(0) += 1;
+    }
+    assert!(kinds.len() == 4 && kinds.values().all(|count| *count > 50), "{kinds:?}");
+}
+
+#[test]
+fn single_questions_are_of_all_kinds_and_no_colour_hints_at_a_name() {
+    let dataset = dataset(DatasetConfig { variation: Variation::Wide { blends: 0.6 }, ..Default::default() });
+    let mut kinds = BTreeMap::new();
+    for index in 0..800 {
+        let sample = dataset.question(index);
+        let [turn] = &sample.turns[..] else { panic!("{:?}", sample.turns) };
+        assert_eq!(turn.form, Form::Open);
+        if matches!(turn.task, Task::Naming | Task::Category) {
+            assert_eq!(sample.scene.colour_at(0), None);
+        }
+        *kinds.entry(turn.task).or_insert(0) += 1;
+    }
+    assert!(kinds.len() == 8 && kinds.values().all(|count| *count > 50), "{kinds:?}");
 }
 
 #[test]

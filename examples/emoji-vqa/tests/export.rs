@@ -31,7 +31,15 @@ fn common() -> Common {
 }
 
 fn counts(each: usize) -> Counts {
-    Counts { text: each, captions: each, lists: each, colours: each, conversations: each, closing: each }
+    Counts {
+        text: each,
+        captions: each,
+        lists: each,
+        colours: each,
+        other_lists: each,
+        questions: each,
+        conversations: each,
+    }
 }
 
 #[test]
@@ -79,12 +87,21 @@ fn an_export_that_is_there_is_kept() {
 fn the_recipes_are_a_chain() {
     let counts = Export::parse_from(["export"]).counts;
     let mut before = "runs/parrot-mini/begin".to_string();
-    for (name, lessons, subject) in [
-        ("language", counts.text, "text"),
-        ("stage1", counts.captions, "captions"),
-        ("stage2-captions", counts.captions, "captions"),
-        ("stage2", counts.conversations, "conversations"),
-        ("stage2-closing", counts.closing, "closing"),
+    for (name, sources) in [
+        ("language", vec![("text", counts.text)]),
+        ("stage1", vec![("captions", counts.captions)]),
+        ("stage2-lists", vec![("lists", counts.lists)]),
+        ("stage2-colours", vec![("colours", counts.colours)]),
+        (
+            "stage2",
+            vec![
+                ("captions", counts.captions),
+                ("other-lists", counts.other_lists),
+                ("colours", counts.colours / 2),
+                ("questions", counts.questions),
+                ("conversations", counts.conversations),
+            ],
+        ),
     ] {
         let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
         let recipe = Recipe::from_file(&path, &[]).unwrap();
@@ -92,18 +109,12 @@ fn the_recipes_are_a_chain() {
             before = "runs/parrot-mini/alignment".to_string();
         }
         assert_eq!(recipe.model.from, Some(format!("{before}/model")), "{name}");
-        assert_eq!(recipe.data.sources[0].file, Path::new(&format!("{subject}.jsonl")), "{name}");
+        let files = sources.iter().map(|(subject, _)| PathBuf::from(format!("{subject}.jsonl")));
+        assert!(recipe.data.sources.iter().map(|source| source.file.clone()).eq(files), "{name}");
+        let lessons: usize = sources.iter().map(|(_, lessons)| lessons).sum();
         assert!(recipe.train.steps.unwrap() * recipe.train.batch_size <= lessons, "{name}");
-        assert_eq!(recipe.save_dtype, (name == "stage2-closing").then_some(SaveDtype::F16), "{name}");
+        assert_eq!(recipe.save_dtype, (name == "stage2").then_some(SaveDtype::F16), "{name}");
         before = recipe.out.display().to_string();
         assert_eq!(before, format!("runs/parrot-mini/{name}"));
-    }
-    // The lesson beside the chain.
-    for (name, before, lessons) in [("lists", "stage1", counts.lists), ("colours", "lists", counts.colours)] {
-        let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
-        let recipe = Recipe::from_file(&path, &[]).unwrap();
-        assert_eq!(recipe.model.from, Some(format!("runs/parrot-mini/{before}/model")));
-        assert_eq!(recipe.data.sources[0].file, Path::new(&format!("{name}.jsonl")));
-        assert!(recipe.train.steps.unwrap() * recipe.train.batch_size <= lessons, "{name}");
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! CLIP's features arrive aligned with language; those of a tower that was trained on class numbers do not. Here every
 //! projected patch, normalised as the decoder normalises what it reads its logits from, is to score the name of its
-//! concept higher than the other names, and its ground's colour higher than the other colours, in all six languages
-//! at once. The projector learns, and the decoder's embeddings; the decoder itself does not take part.
+//! concept higher than the other names, and likewise its ground's colour, its corner and the number of times that the
+//! concept is there, in all six languages at once. The projector learns, and the decoder's embeddings; the decoder
+//! itself does not take part.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -22,12 +23,13 @@ use parrot_model::vision::VisionTower;
 use parrot_model::vision::preprocess::Pixels;
 
 use super::lessons::Subject;
-use super::patches::{Batch, Fit, Patch};
+use super::patches::{Batch, Fit, Patch, Patches};
 use super::{Common, Run};
 use crate::colour::Colour;
 use crate::dataset::Dataset;
 use crate::language::Language;
 use crate::scene::Variation;
+use crate::wording::Wording;
 
 /// What learns.
 #[derive(Module, Debug)]
@@ -73,7 +75,7 @@ impl Target {
 
 impl Alignment {
     /// Mean over languages; `[1]`
-    fn loss(&self, tower: &VisionTower, batch: &Batch, targets: &[Target]) -> Tensor<1> {
+    fn loss(&self, tower: &VisionTower, batch: &Batch, targets: &[Target], unseen: &Tensor<2>) -> Tensor<1> {
         let features = Tensor::from_inner(tower.forward(batch.pixel_values.clone()));
         let [pictures, positions, _] = features.dims();
         let projected = self.projector.forward(features.slice(s![.., 1.., ..]));
@@ -86,11 +88,15 @@ impl Alignment {
             let words = target.embed(&self.language_model);
             let [classes, _] = words.dims();
             let labels = batch.patches[target.label as usize].clone();
-            // Patches without a concept, or on a ground without a name, have a number beyond the words.
+            // Patches without a concept or a corner, or on a ground without a name, have a number beyond the words.
             let shown = Tensor::from_inner(labels.clone().lower_elem(classes as i64).float());
             let labels = labels.clamp_max(classes as i64 - 1).reshape([-1, 1]);
-            let scores =
-                log_softmax(patches.clone().matmul(words.transpose()), 1).gather(1, labels).squeeze_dim(1);
+            let mut scores = patches.clone().matmul(words.transpose());
+            if target.label == Patch::Concept {
+                let unseen = unseen.clone().select(0, batch.grounds[0].clone()).narrow(1, 0, classes);
+                scores = scores + Tensor::from_inner(unseen);
+            }
+            let scores = log_softmax(scores, 1).gather(1, labels).squeeze_dim(1);
             loss = loss - (scores * shown.clone()).sum() / shown.sum().add_scalar(1.0);
         }
         loss / Language::ALL.len() as f64
@@ -115,7 +121,7 @@ pub fn train(
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let run = Run::new(common, folder, Variation::Wide, stop)?;
+    let run = Run::new(common, folder, Variation::Wide { blends: 0.4 }, stop)?;
     if !folder.join("model").exists() {
         let mut model = Checkpoint::open(from)?.load(FloatDType::F32, &run.device)?;
         model.vision_tower = Checkpoint::open(tower)?.load(FloatDType::F32, &run.device)?.vision_tower;
@@ -135,6 +141,8 @@ pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Op
         let colours = Colour::ALL.map(|colour| colour.name(language));
         targets.push(Target::new(run, Patch::Concept, &names)?);
         targets.push(Target::new(run, Patch::Colour, &colours)?);
+        targets.push(Target::new(run, Patch::Corner, &Wording::of(language).corners)?);
+        targets.push(Target::new(run, Patch::Count, &["0", "1", "2", "3", "4"])?);
     }
     let tower = model.vision_tower.valid();
     let learner = Alignment {
@@ -142,7 +150,8 @@ pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Op
         language_model: model.language_model.unfreeze(),
     };
     let fit = Fit { name: "alignment", steps, learning_rate: 2e-3 };
-    let learner = fit.run(run, learner, |learner, batch| learner.loss(&tower, batch, &targets))?;
+    let unseen = Patches::new(run, 0)?.unseen(&run.device.clone().inner());
+    let learner = fit.run(run, learner, |learner, batch| learner.loss(&tower, batch, &targets, &unseen))?;
     let Some(Alignment { projector, language_model }) = learner else { return Ok(None) };
     model.mm_projector = projector;
     model.language_model = language_model;

@@ -22,24 +22,32 @@ pub enum Subject {
     /// Pre-training of the decoder, by turns: a picture told in words and told again, in its own language or in
     /// another; told in words and then thing by thing; told in words and asked about.
     Text,
-    /// Stage 1 and the beginning of stage 2: pictures with their captions, by turns in reading order and thing by
-    /// thing.
+    /// Pictures with their captions, by turns in reading order and thing by thing.
     Captions,
-    /// Finding what is named, first: pictures with the colour behind everything on them, name by name.
+    /// The beginning of stage 2: pictures with the colour behind everything on them, name by name.
     Lists,
-    /// Finding what is named, then: pictures with one question, what colour is behind a thing.
+    /// Stage 2 after the lists: pictures with one question, what colour is behind a thing.
     Colours,
-    /// The middle of stage 2: pictures with questions, and every fourth time a picture described thing by thing.
+    /// Beside the questions: pictures with what is on them and what is not, in which corner, to the right of what or
+    /// above what, in lists as well.
+    OtherLists,
+    /// Pictures with one question of any kind.
+    Questions,
+    /// Pictures with several questions, and every fourth time a picture described thing by thing.
     Conversations,
-    /// The end of stage 2, so that no request is forgotten: every third time a picture with its caption, by turns in
-    /// reading order and thing by thing; else a picture with questions.
-    Closing,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Text, Self::Captions, Self::Lists, Self::Colours, Self::Conversations, Self::Closing];
+    pub const ALL: [Self; 7] = [
+        Self::Text,
+        Self::Captions,
+        Self::Lists,
+        Self::Colours,
+        Self::OtherLists,
+        Self::Questions,
+        Self::Conversations,
+    ];
 
     /// For files and ids.
     #[must_use]
@@ -49,8 +57,9 @@ impl Subject {
             Self::Captions => "captions",
             Self::Lists => "lists",
             Self::Colours => "colours",
+            Self::OtherLists => "other-lists",
+            Self::Questions => "questions",
             Self::Conversations => "conversations",
-            Self::Closing => "closing",
         }
     }
 
@@ -69,10 +78,10 @@ impl Subject {
             // More questions about a picture, which costs little without its tokens.
             Self::Text => DatasetConfig { turns: (3, 6), ..config },
             // Mostly grids of different things: the most names in a caption, the most to tell apart.
-            Self::Captions | Self::Lists | Self::Colours => {
+            Self::Captions | Self::Lists | Self::Colours | Self::OtherLists => {
                 DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config }
             }
-            Self::Conversations | Self::Closing => config,
+            Self::Questions | Self::Conversations => config,
         }
     }
 
@@ -81,7 +90,10 @@ impl Subject {
     pub fn variation(self) -> Variation {
         match self {
             Self::Text => Variation::Full,
-            _ => Variation::Wide,
+            // Questions about colours need several of them.
+            Self::Lists | Self::Colours => Variation::Wide { blends: 0.4 },
+            Self::OtherLists | Self::Questions | Self::Conversations => Variation::Wide { blends: 0.6 },
+            Self::Captions => Variation::Wide { blends: 0.75 },
         }
     }
 
@@ -94,19 +106,12 @@ impl Subject {
             Self::Text => text(data, id, index),
             Self::Lists => Lesson::captioned(id, data.list(number)),
             Self::Colours => Lesson::asked(id, data.colour(number)),
+            Self::OtherLists => Lesson::captioned(id, data.other_list(number)),
+            Self::Questions => Lesson::asked(id, data.question(number)),
             Self::Captions if index.is_multiple_of(2) => Lesson::captioned(id, data.caption(number)),
             Self::Captions => Lesson::captioned(id, data.relations(number)),
             Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),
             Self::Conversations => Lesson::asked(id, data.sample(number)),
-            Self::Closing => {
-                // Numbers that no other stage has used.
-                let number = number + (1 << 32);
-                match index % 6 {
-                    0 => Lesson::captioned(id, data.caption(number)),
-                    3 => Lesson::captioned(id, data.relations(number)),
-                    _ => Lesson::asked(id, data.sample(number)),
-                }
-            }
         }
     }
 }
@@ -115,7 +120,7 @@ impl Subject {
 fn text(data: &dataset::Dataset, id: String, index: usize) -> Lesson {
     let number = index as u64;
     let retold = |told: String, sample: CaptionSample| {
-        Lesson::told(id.clone(), told, vec![(sample.request.to_owned(), sample.caption)])
+        Lesson::told(id.clone(), told, vec![(sample.request, sample.caption)])
     };
     match index % 3 {
         0 => {
@@ -155,7 +160,7 @@ impl Lesson {
 
     /// A picture with its caption.
     fn captioned(id: String, sample: CaptionSample) -> Self {
-        let turns = vec![(sample.request.to_owned(), sample.caption)];
+        let turns = vec![(sample.request, sample.caption)];
         Self { id, scene: Some(sample.scene), turns }
     }
 

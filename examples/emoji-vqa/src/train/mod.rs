@@ -8,7 +8,7 @@
 //! | language | decoder | pictures told in words | recipe |
 //! | alignment | projector and the decoder's embeddings | the words for what stands in each patch | [`alignment`] |
 //! | stage 1 | projector, mixture bypassed | captions | recipe |
-//! | stage 2 | projector, mixture of experts, decoder | captions, then conversations about pictures, then both | recipes |
+//! | stage 2 | projector, mixture of experts, decoder | lists of colours, questions about colours, then everything | recipes |
 //!
 //! Every step reads the model that the one before has left, and the [`lessons`] that [`export`](crate::export) has
 //! written.
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
 /// When the tokenizer cannot be read or the model cannot be written.
 pub fn begin(common: &Common, folder: &Path) -> Result<()> {
     let stop = AtomicBool::new(false);
-    let run = Run::new(common, folder, Variation::Wide, &stop)?;
+    let run = Run::new(common, folder, Variation::Wide { blends: 0.4 }, &stop)?;
     if folder.join("model").exists() {
         return Ok(());
     }

@@ -18,8 +18,17 @@ use parrot_model::vision::VisionTower;
 use super::patches::{Batch, Fit, Patch, Patches};
 use super::{Common, Run};
 use crate::catalogue::Style;
-use crate::colour::Colour;
 use crate::scene::Variation;
+
+/// What the heads read, and the weights of their losses. Corners follow from the place.
+const HEADS: [(Patch, f64); 6] = [
+    (Patch::Concept, 1.0),
+    (Patch::Colour, 0.5),
+    (Patch::Place, 0.2),
+    (Patch::Count, 0.5),
+    (Patch::Right, 0.5),
+    (Patch::Above, 0.5),
+];
 
 /// The tower with its heads.
 #[derive(Module, Debug)]
@@ -30,32 +39,13 @@ struct Pretraining {
     present: Linear,
 }
 
-impl Patch {
-    fn loss_weight(self) -> f64 {
-        match self {
-            Self::Concept => 1.0,
-            Self::Place => 0.2,
-            Self::Colour | Self::Count | Self::Right | Self::Above => 0.5,
-        }
-    }
-
-    fn classes(self, concepts: usize, patches: usize) -> usize {
-        match self {
-            Self::Concept | Self::Right | Self::Above => concepts + 1,
-            Self::Colour => Colour::ALL.len() + 1,
-            Self::Place => patches,
-            Self::Count => 5,
-        }
-    }
-}
-
 impl Pretraining {
     fn init(tower: VisionTower, hidden: usize, patches: usize, concepts: usize, device: &Device) -> Self {
         let head = |outputs: usize| LinearConfig::new(hidden, outputs).init(device);
         Self {
             tower,
             norm: LayerNormConfig::new(hidden).init(device),
-            patch_heads: Patch::ALL.iter().map(|kind| head(kind.classes(concepts, patches))).collect(),
+            patch_heads: HEADS.iter().map(|(label, _)| head(label.classes(concepts, patches))).collect(),
             present: head(concepts + 1),
         }
     }
@@ -69,13 +59,20 @@ impl Pretraining {
         (class, patches)
     }
 
+    /// - unseen: of [`Patches::unseen`]
+    ///
     /// `[1]`
-    fn loss(&self, batch: &Batch) -> Tensor<1> {
+    fn loss(&self, batch: &Batch, unseen: &Tensor<2>) -> Tensor<1> {
+        let unseen = |grounds: &Tensor<1, Int>| Tensor::from_inner(unseen.clone().select(0, grounds.clone()));
         let (class, patches) = self.features(Tensor::from_inner(batch.pixel_values.clone()));
-        let mut loss = cross_entropy(self.present.forward(class), batch.present.clone()) * 0.5;
-        for ((kind, head), targets) in Patch::ALL.into_iter().zip(&self.patch_heads).zip(&batch.patches) {
-            let error = cross_entropy(head.forward(patches.clone()), targets.clone());
-            loss = loss + error * kind.loss_weight();
+        let present = self.present.forward(class) + unseen(&batch.present_ground);
+        let mut loss = cross_entropy(present, batch.present.clone()) * 0.5;
+        for ((label, weight), head) in HEADS.into_iter().zip(&self.patch_heads) {
+            let mut logits = head.forward(patches.clone());
+            if let Some(concept) = Patch::CONCEPTS.into_iter().position(|concept| concept == label) {
+                logits = logits + unseen(&batch.grounds[concept]);
+            }
+            loss = loss + cross_entropy(logits, batch.patches[label as usize].clone()) * weight;
         }
         loss
     }
@@ -83,8 +80,9 @@ impl Pretraining {
     /// For every head, the share of patches in percent that it reads rightly.
     fn accuracy(&self, batch: &Batch) -> Vec<f64> {
         let (_, patches) = self.features(batch.pixel_values.clone());
-        let heads = self.patch_heads.iter().zip(&batch.patches);
-        let shares = heads.map(|(head, targets)| {
+        let heads = HEADS.into_iter().zip(&self.patch_heads);
+        let shares = heads.map(|((label, _), head)| {
+            let targets = &batch.patches[label as usize];
             let [count] = targets.dims();
             let read = head.forward(patches.clone()).argmax(1).reshape([count]);
             100.0 * read.equal(targets.clone()).int().sum().into_scalar::<i64>() as f64 / count as f64
@@ -108,7 +106,7 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 ///
 /// When data or tokenizer cannot be read, or weights cannot be read or written.
 pub fn train(common: &Common, steps: usize, folder: &Path, stop: &AtomicBool) -> Result<()> {
-    let run = Run::new(common, folder, Variation::Wide, stop)?;
+    let run = Run::new(common, folder, Variation::Wide { blends: 0.4 }, stop)?;
     if folder.join("model").exists() {
         return Ok(());
     }
@@ -119,7 +117,9 @@ pub fn train(common: &Common, steps: usize, folder: &Path, stop: &AtomicBool) ->
     let tower = model.vision_tower.clone().unfreeze();
     let learner = Pretraining::init(tower, vision.hidden_size, vision.num_patches(), concepts, &run.device);
     let fit = Fit { name: "tower", steps, learning_rate: 2e-3 };
-    let Some(learner) = fit.run(&run, learner, Pretraining::loss)? else { return Ok(()) };
+    let unseen = evaluated.unseen(&run.device.clone().inner());
+    let learner = fit.run(&run, learner, |learner, batch| learner.loss(batch, &unseen))?;
+    let Some(learner) = learner else { return Ok(()) };
     report(&learner.valid(), &evaluated, &run.device);
     model.vision_tower = learner.tower;
     run.save(&model)
