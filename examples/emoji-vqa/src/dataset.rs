@@ -169,8 +169,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// When weights are negative or all zero, `turns` is empty, or a style draws fewer than ten concepts
-    /// (grids need four different ones and their options four more).
+    /// When weights are negative or all zero, `turns` is empty, no ground is to have a name, or a style draws fewer than
+    /// ten concepts (grids need four different ones and their options four more).
     pub fn new(catalogue: Catalogue, sprites: Sprites, config: DatasetConfig) -> Result<Self> {
         let weights: [&[f32]; 3] = [&config.language_weights, &config.task_weights, &config.scene_weights];
         for weights in weights {
@@ -183,6 +183,9 @@ impl Dataset {
             "turns {:?} is no range",
             config.turns
         );
+        if let Variation::Wide { blends } = config.variation {
+            ensure!((0.0..1.0).contains(&blends), "{blends} of the grounds cannot be blends");
+        }
         let count = if config.core_only { catalogue.core_count() } else { catalogue.concepts.len() };
         let pool = |style: Style| {
             let drawn = (0..count).filter(|concept| sprites.get(style, *concept).is_some());

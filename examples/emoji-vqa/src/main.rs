@@ -260,7 +260,7 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::mini_mmmb::write(&data, scenes, size, &out)
         }
         Command::Preview { assets, out, samples, size, evaluation, all, seed } => {
-            let variation = Variation::Wide { blends: 0.4 };
+            let variation = Variation::WIDE;
             let config = DatasetConfig { seed, core_only: !all, variation, ..DatasetConfig::default() };
             let preview = Preview { samples, size, evaluation };
             write_out(&emoji_vqa::preview::preview(&assets, &out, config, preview)?)

@@ -125,6 +125,11 @@ pub enum Variation {
     },
 }
 
+impl Variation {
+    /// Wide, most grounds with a name.
+    pub const WIDE: Self = Self::Wide { blends: 0.4 };
+}
+
 /// How often a drawing is distorted, where it may be.
 const DISTORTIONS: f32 = 0.6;
 
@@ -315,7 +320,7 @@ mod tests {
         let scenes: Vec<Scene> = (0..500)
             .map(|seed| {
                 let mut random = Random::new(seed, 0, 0);
-                Scene::compose(&[Some(0); 4], Style::Noto, Variation::Wide { blends: 0.4 }, &mut random)
+                Scene::compose(&[Some(0); 4], Style::Noto, Variation::WIDE, &mut random)
             })
             .collect();
         let share = |wanted: fn(&Tile) -> bool| {

@@ -348,6 +348,8 @@ fn what_cannot_be_drawn_from_is_refused() {
     assert!(refused(DatasetConfig { task_weights: [f32::NAN; 8], ..good() }).contains("weights"));
     assert!(refused(DatasetConfig { turns: (0, 3), ..good() }).contains("turns"));
     assert!(refused(DatasetConfig { turns: (4, 3), ..good() }).contains("turns"));
+    let nameless = Variation::Wide { blends: 1.0 };
+    assert!(refused(DatasetConfig { variation: nameless, ..good() }).contains("blends"));
     assert!(refused(DatasetConfig { choice_share: 1.5, ..good() }).contains("choice_share"));
 }
 

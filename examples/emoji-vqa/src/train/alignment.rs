@@ -121,7 +121,7 @@ pub fn train(
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let run = Run::new(common, folder, Variation::Wide { blends: 0.4 }, stop)?;
+    let run = Run::new(common, folder, Variation::WIDE, stop)?;
     if !folder.join("model").exists() {
         let mut model = Checkpoint::open(from)?.load(FloatDType::F32, &run.device)?;
         model.vision_tower = Checkpoint::open(tower)?.load(FloatDType::F32, &run.device)?.vision_tower;

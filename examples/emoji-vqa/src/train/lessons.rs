@@ -91,7 +91,7 @@ impl Subject {
         match self {
             Self::Text => Variation::Full,
             // Questions about colours need several of them.
-            Self::Lists | Self::Colours => Variation::Wide { blends: 0.4 },
+            Self::Lists | Self::Colours => Variation::WIDE,
             Self::OtherLists | Self::Questions | Self::Conversations => Variation::Wide { blends: 0.6 },
             Self::Captions => Variation::Wide { blends: 0.75 },
         }

@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
 /// When the tokenizer cannot be read or the model cannot be written.
 pub fn begin(common: &Common, folder: &Path) -> Result<()> {
     let stop = AtomicBool::new(false);
-    let run = Run::new(common, folder, Variation::Wide { blends: 0.4 }, &stop)?;
+    let run = Run::new(common, folder, Variation::WIDE, &stop)?;
     if folder.join("model").exists() {
         return Ok(());
     }

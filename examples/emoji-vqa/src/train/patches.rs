@@ -310,7 +310,7 @@ mod tests {
         let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
         let common = Common { assets, threads: 1, seed: 0, all: false };
         let (folder, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
-        let run = Run::new(&common, folder.path(), Variation::Wide { blends: 0.4 }, &stop).unwrap();
+        let run = Run::new(&common, folder.path(), Variation::WIDE, &stop).unwrap();
         let patches = Patches::new(&run, 64).unwrap();
         let unseen = patches.unseen(&Device::flex());
         let samples = (0..64).map(|index| patches.sample(index).unwrap()).collect();

@@ -106,7 +106,7 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 ///
 /// When data or tokenizer cannot be read, or weights cannot be read or written.
 pub fn train(common: &Common, steps: usize, folder: &Path, stop: &AtomicBool) -> Result<()> {
-    let run = Run::new(common, folder, Variation::Wide { blends: 0.4 }, stop)?;
+    let run = Run::new(common, folder, Variation::WIDE, stop)?;
     if folder.join("model").exists() {
         return Ok(());
     }
