@@ -43,8 +43,8 @@ const HELP: &str = "/image PATH  show another picture with the next question
 /quit        end";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut picture = Picture::open(&args.image)?;
     let options = args.answer.to_library()?;
+    let mut picture = Picture::open(&args.image)?;
     let parrot = args.model.load()?;
     let mut chat = parrot.chat(options);
     chat.show(picture.clone());

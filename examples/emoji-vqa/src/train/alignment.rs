@@ -92,9 +92,8 @@ impl Alignment {
             let shown = Tensor::from_inner(labels.clone().lower_elem(classes as i64).float());
             let labels = labels.clamp_max(classes as i64 - 1).reshape([-1, 1]);
             let mut scores = patches.clone().matmul(words.transpose());
-            if target.label == Patch::Concept {
-                let unseen = unseen.clone().select(0, batch.grounds[0].clone()).narrow(1, 0, classes);
-                scores = scores + Tensor::from_inner(unseen);
+            if let Some(unseen) = batch.unseen(target.label, unseen) {
+                scores = scores + Tensor::from_inner(unseen.narrow(1, 0, classes));
             }
             let scores = log_softmax(scores, 1).gather(1, labels).squeeze_dim(1);
             loss = loss - (scores * shown.clone()).sum() / shown.sum().add_scalar(1.0);

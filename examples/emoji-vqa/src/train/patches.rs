@@ -56,7 +56,7 @@ impl Patch {
         [Self::Concept, Self::Colour, Self::Place, Self::Count, Self::Right, Self::Above, Self::Corner];
 
     /// Those whose classes are concepts.
-    pub(super) const CONCEPTS: [Self; 3] = [Self::Concept, Self::Right, Self::Above];
+    const CONCEPTS: [Self; 3] = [Self::Concept, Self::Right, Self::Above];
 
     /// How many classes there are, that for nothing included.
     pub(super) fn classes(self, concepts: usize, patches: usize) -> usize {
@@ -91,7 +91,7 @@ pub(super) struct Batch {
     /// For every [`Patch`] `[pictures · patches]`
     pub(super) patches: Vec<Tensor<1, Int>>,
     /// For every label that is a concept `[pictures · patches]`
-    pub(super) grounds: Vec<Tensor<1, Int>>,
+    grounds: Vec<Tensor<1, Int>>,
     /// `[pictures]`
     pub(super) present: Tensor<1, Int>,
     /// `[pictures]`
@@ -200,6 +200,16 @@ impl Patches {
 }
 
 impl Batch {
+    /// What is to be added to the scores of a label's classes, if they are concepts.
+    ///
+    /// - unseen: of [`Patches::unseen`]
+    ///
+    /// `[pictures · patches, concepts + 1]`
+    pub(super) fn unseen(&self, label: Patch, unseen: &Tensor<2>) -> Option<Tensor<2>> {
+        let place = Patch::CONCEPTS.into_iter().position(|concept| concept == label)?;
+        Some(unseen.clone().select(0, self.grounds[place].clone()))
+    }
+
     pub(super) fn collate(samples: Vec<Labelled>, device: &Device) -> Self {
         let ints = |values: Vec<i64>| {
             let count = values.len();

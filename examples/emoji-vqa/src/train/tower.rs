@@ -63,14 +63,14 @@ impl Pretraining {
     ///
     /// `[1]`
     fn loss(&self, batch: &Batch, unseen: &Tensor<2>) -> Tensor<1> {
-        let unseen = |grounds: &Tensor<1, Int>| Tensor::from_inner(unseen.clone().select(0, grounds.clone()));
         let (class, patches) = self.features(Tensor::from_inner(batch.pixel_values.clone()));
-        let present = self.present.forward(class) + unseen(&batch.present_ground);
+        let present_unseen = unseen.clone().select(0, batch.present_ground.clone());
+        let present = self.present.forward(class) + Tensor::from_inner(present_unseen);
         let mut loss = cross_entropy(present, batch.present.clone()) * 0.5;
         for ((label, weight), head) in HEADS.into_iter().zip(&self.patch_heads) {
             let mut logits = head.forward(patches.clone());
-            if let Some(concept) = Patch::CONCEPTS.into_iter().position(|concept| concept == label) {
-                logits = logits + unseen(&batch.grounds[concept]);
+            if let Some(unseen) = batch.unseen(label, unseen) {
+                logits = logits + Tensor::from_inner(unseen);
             }
             loss = loss + cross_entropy(logits, batch.patches[label as usize].clone()) * weight;
         }
