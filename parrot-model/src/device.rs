@@ -19,6 +19,7 @@
 mod backend;
 pub(crate) mod derivatives;
 mod dtype;
+mod memory;
 mod name;
 mod quiet;
 
@@ -31,6 +32,7 @@ use crate::{Error, Result};
 
 pub use backend::Backend;
 pub use dtype::{dtype_name, float_dtype, parse_dtype};
+pub use memory::require_memory;
 pub use name::SYNTAX;
 
 /// A device that is ready, and how it came to be chosen.
@@ -103,7 +105,7 @@ pub fn list() -> Vec<DeviceInfo> {
         let mut problem = try_out(&found).err();
         let (adapter, memory) = quietly(|| found.describe()).unwrap_or_else(|reason| {
             problem.get_or_insert(reason);
-            (None, None)
+            Default::default()
         });
         let dtypes = match problem {
             None => dtype::supported(Some(found.backend), &found.device),
@@ -115,7 +117,7 @@ pub fn list() -> Vec<DeviceInfo> {
             name: found.name(),
             backend: found.backend,
             adapter,
-            memory,
+            memory: memory.total,
             default_dtype: dtype::default_of(Some(found.backend), &dtypes),
             dtypes,
             is_auto,
@@ -123,6 +125,18 @@ pub fn list() -> Vec<DeviceInfo> {
         }
     };
     found.map(describe).collect()
+}
+
+/// The name that [`open`] takes for a device of this machine: `cuda:0`.
+#[must_use]
+pub fn name_of(device: &Device) -> String {
+    found(device).map_or_else(|| format!("{device:?}"), |found| found.name())
+}
+
+/// The device among those of this machine; the CPU is asked for first, as that costs nothing.
+fn found(device: &Device) -> Option<Found> {
+    let backends = Backend::ALL.into_iter().rev();
+    backends.flat_map(Backend::find).find(|found| found.device == *device)
 }
 
 fn named(name: &str, backend: Backend, which: Which) -> Result<Choice> {
@@ -311,6 +325,7 @@ mod tests {
     fn the_cpu_is_always_there() {
         let cpu = choose("cpu").unwrap();
         assert_eq!((cpu.name.as_str(), cpu.notice), ("cpu", None));
+        assert_eq!(name_of(&cpu.device), "cpu");
         let devices = list();
         assert_eq!(devices.iter().filter(|device| device.is_auto).count(), 1);
         let auto = devices.iter().find(|device| device.is_auto).unwrap();

@@ -46,14 +46,17 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// [`Error::Model`] when the configuration describes no possible model.
+    /// [`Error::Model`] when the configuration describes no possible model, or one too large for the device's memory.
     pub fn random(
         config: ParrotConfig,
         vision: VisionConfig,
         device: Device,
         dtype: FloatDType,
     ) -> Result<Self> {
-        let network = Network::init(&config, &vision, &device)?.map(&mut HeldIn(dtype));
+        // Parameters get memory when they are first used.
+        let network = Network::init(&config, &vision, &device)?;
+        device::require_memory(&network, dtype, &device)?;
+        let network = network.map(&mut HeldIn(dtype));
         let image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
         Ok(Self { network, config, vision, image_processor, device, dtype })
     }
@@ -251,7 +254,7 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
 
     let parameters = network.num_params();
     Ok(Report {
-        device: format!("{device:?}"),
+        device: device::name_of(device),
         dtype: device::dtype_name(*dtype),
         parameters,
         weight_bytes: (parameters as f64 * size) as usize,

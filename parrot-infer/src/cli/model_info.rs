@@ -5,21 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use burn::module::Module;
-use burn::prelude::*;
-use parrot_infer::Parrot;
 use parrot_infer::eval::ModelInfo;
+use parrot_infer::{Parrot, device};
 use sha2::{Digest, Sha256};
 
 /// What tells this model's results from another's.
 pub(super) fn model_info(parrot: &Parrot, folder: &Path) -> Result<ModelInfo> {
     let name = folder.canonicalize().unwrap_or_else(|_| folder.into());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let device = parrot.network().devices().first().map(|device| format!("{device:?}"));
-    let ids: Tensor<1, Int> =
-        Tensor::zeros([1], &parrot.network().devices().first().cloned().unwrap_or_default());
-    let dtype = format!("{:?}", parrot.network().language_model.embed(ids).dtype()).to_lowercase();
-    Ok(ModelInfo { name, sha256: Some(hash_model(folder)?), dtype: Some(dtype), device })
+    let (device, dtype) = (device::name_of(parrot.device()), device::dtype_name(parrot.dtype()));
+    Ok(ModelInfo { name, sha256: Some(hash_model(folder)?), dtype: Some(dtype), device: Some(device) })
 }
 
 /// SHA-256 over the names and contents of everything in a model's folder that an answer depends on, its vision

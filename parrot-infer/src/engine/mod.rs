@@ -132,6 +132,18 @@ impl Parrot {
         &self.network
     }
 
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What its weights are held in.
+    #[must_use]
+    pub fn dtype(&self) -> FloatDType {
+        self.dtype
+    }
+
     /// Asks about one picture.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use burn::tensor::FloatDType;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::parrot::Parrot;
 use crate::vision::preprocess::ImageProcessorConfig;
-use crate::{Error, Result};
+use crate::{Error, Result, device};
 
 pub use hub::{DownloadProgress, resolve, resolve_description, resolve_with};
 pub use load::load_module;
@@ -133,7 +133,7 @@ impl Checkpoint {
     ///
     /// [`Error::Config`] when the configuration describes no possible model; [`Error::Checkpoint`] listing
     /// every missing, unexpected or mis-shaped tensor, or else every one whose elements cannot be used
-    /// (NaN, infinite, too large for `dtype`).
+    /// (NaN, infinite, too large for `dtype`); [`Error::Device`] when the device has too little memory.
     pub fn load(&self, dtype: FloatDType, device: &Device) -> Result<Parrot> {
         self.load_with(dtype, device, |_, _| ())
     }
@@ -163,6 +163,7 @@ impl Checkpoint {
         if !problems.is_empty() {
             return Err(self.error(problems));
         }
+        device::require_memory(&model, dtype, device)?;
         let bytes = |wanted: &load::Wanted| self.find(&wanted.name).map_or(0, |stored| stored.bytes.len());
         let total = wanted.iter().map(bytes).sum::<usize>() as u64;
         let mut done = 0;

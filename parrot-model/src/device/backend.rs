@@ -6,6 +6,7 @@ use std::fmt;
 
 use burn::tensor::{Device, DeviceType};
 
+use super::memory::Memory;
 use super::name::{Kind, Which};
 use super::quiet::quietly;
 
@@ -148,11 +149,10 @@ impl Found {
         matches!(self.which, Which::Adapter(Kind::Cpu | Kind::Other, _))
     }
 
-    /// The adapter's name and its memory in bytes, where they are known. Opens the device, and panics as
-    /// drivers do.
-    pub(super) fn describe(&self) -> (Option<String>, Option<u64>) {
+    /// The adapter's name, where it is known, and what it holds. Opens the device, and panics as drivers do.
+    pub(super) fn describe(&self) -> (Option<String>, Memory) {
         match self.backend {
-            Backend::Cpu => (processor(), main_memory()),
+            Backend::Cpu => (processor(), Memory { total: main_memory(), largest: None }),
             backend => gpu::describe(backend, self.which),
         }
     }
@@ -180,19 +180,21 @@ mod gpu {
     use burn::cubecl::device::{AmdDevice, CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
     use burn::tensor::Device;
 
-    use super::{Backend, Kind, Which};
+    use super::{Backend, Kind, Memory, Which};
 
     pub(super) fn device(backend: Backend, which: Which) -> Option<Device> {
         cube(backend, which).map(Device::new)
     }
 
-    pub(super) fn describe(backend: Backend, which: Which) -> (Option<String>, Option<u64>) {
+    pub(super) fn describe(backend: Backend, which: Which) -> (Option<String>, Memory) {
         let Some(device) = cube(backend, which) else {
-            return (None, None);
+            return (None, Memory::default());
         };
         let client = device.client();
         let properties = client.properties();
-        (Some(properties.identity.name.clone()), properties.memory.max_memory())
+        let memory = &properties.memory;
+        let memory = Memory { total: memory.max_memory(), largest: Some(memory.max_page_size) };
+        (Some(properties.identity.name.clone()), memory)
     }
 
     fn cube(backend: Backend, which: Which) -> Option<cubecl::Device> {
@@ -228,13 +230,13 @@ mod gpu {
 mod gpu {
     use burn::tensor::Device;
 
-    use super::{Backend, Which};
+    use super::{Backend, Memory, Which};
 
     pub(super) fn device(_: Backend, _: Which) -> Option<Device> {
         None
     }
 
-    pub(super) fn describe(_: Backend, _: Which) -> (Option<String>, Option<u64>) {
-        (None, None)
+    pub(super) fn describe(_: Backend, _: Which) -> (Option<String>, Memory) {
+        (None, Memory::default())
     }
 }

@@ -2,9 +2,8 @@
 
 use burn::tensor::{Device, FloatDType};
 
-use super::backend::Found;
 use super::quiet::quietly;
-use super::{Backend, device_error};
+use super::{Backend, device_error, found, name_of};
 use crate::Result;
 
 /// What weights may be held in, the most precise first.
@@ -26,8 +25,8 @@ const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::B
 /// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`, naming what it
 /// does compute in.
 pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<FloatDType> {
-    let found = find(device);
-    let backend = found.as_ref().map(|found| found.backend);
+    let found = found(device);
+    let backend = found.map(|found| found.backend);
     let supported = supported(backend, device);
     let Some(dtype) = requested else {
         return Ok(default_of(backend, &supported));
@@ -35,8 +34,7 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
     if supported.contains(&dtype) {
         return Ok(dtype);
     }
-    let name = found.map_or_else(|| format!("{device:?}"), |found| found.name());
-    Err(device_error(&name, refusal(backend, dtype, &supported)))
+    Err(device_error(&name_of(device), refusal(backend, dtype, &supported)))
 }
 
 /// Reads `f32`, `f16` or `bf16`.
@@ -96,12 +94,6 @@ fn names(dtypes: &[FloatDType]) -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => "no floating-point dtype".into(),
     }
-}
-
-/// The device among those of this machine; the CPU is asked for first, as that costs nothing.
-fn find(device: &Device) -> Option<Found> {
-    let backends = Backend::ALL.into_iter().rev();
-    backends.flat_map(Backend::find).find(|found| found.device == *device)
 }
 
 #[cfg(test)]

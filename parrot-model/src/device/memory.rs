@@ -1,0 +1,138 @@
+//! Whether a model's weights fit into a device.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, FloatDType, Tensor};
+
+use super::dtype::{dtype_name, supported};
+use super::quiet::quietly;
+use super::{device_error, found};
+use crate::Result;
+
+/// What a device holds, in bytes, where it tells.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) total: Option<u64>,
+    /// Of one tensor: shaders bind no larger one.
+    pub(super) largest: Option<u64>,
+}
+
+/// Refuses a network that cannot fit, before its first parameter gets memory.
+///
+/// - dtype: what its parameters are to be held in
+///
+/// # Errors
+///
+/// [`Error::Device`](crate::Error::Device), saying how much is needed, how much there is, and which of the dtypes that the
+/// device computes in would fit.
+pub fn require_memory<M: Module>(network: &M, dtype: FloatDType, device: &Device) -> Result<()> {
+    let Some(found) = found(device) else { return Ok(()) };
+    let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
+    let supported = supported(Some(found.backend), device);
+    let mut sizes = Sizes::default();
+    network.visit(&mut sizes);
+    match too_large(&sizes, dtype, memory, &supported) {
+        Some(reason) => Err(device_error(&found.name(), reason)),
+        None => Ok(()),
+    }
+}
+
+/// How many parameters a network has.
+#[derive(Default)]
+struct Sizes {
+    total: u64,
+    /// In one tensor.
+    largest: u64,
+}
+
+impl ModuleVisitor for Sizes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parameters = param.lazy_shape().num_elements() as u64;
+        self.total += parameters;
+        self.largest = self.largest.max(parameters);
+    }
+}
+
+/// Why the parameters are too many, if they are.
+fn too_large(sizes: &Sizes, dtype: FloatDType, memory: Memory, supported: &[FloatDType]) -> Option<String> {
+    let Sizes { total, largest } = *sizes;
+    let exceeds = |parameters: u64, dtype: FloatDType, limit: Option<u64>| {
+        limit.is_some_and(|limit| parameters.saturating_mul(bytes(dtype)) > limit)
+    };
+    let fits = |dtype| !exceeds(total, dtype, memory.total) && !exceeds(largest, dtype, memory.largest);
+    if fits(dtype) {
+        return None;
+    }
+    let smaller = supported.iter().find(|other| bytes(**other) < bytes(dtype) && fits(**other));
+    let advice = smaller.map_or(String::new(), |smaller| format!("; {} would fit", dtype_name(*smaller)));
+    let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+    let needed = |parameters: u64| gigabytes(parameters.saturating_mul(bytes(dtype)));
+    let name = dtype_name(dtype);
+    Some(match (exceeds(total, dtype, memory.total), memory) {
+        (true, Memory { total: Some(memory), .. }) => {
+            format!(
+                "the weights need {} in {name}, of {} that it has{advice}",
+                needed(total),
+                gigabytes(memory)
+            )
+        }
+        (_, memory) => format!(
+            "one tensor needs {} in {name}, and it holds at most {} at once{advice}",
+            needed(largest),
+            gigabytes(memory.largest.unwrap_or_default())
+        ),
+    })
+}
+
+fn bytes(dtype: FloatDType) -> u64 {
+    match dtype {
+        FloatDType::F64 => 8,
+        FloatDType::F32 | FloatDType::Flex32 => 4,
+        FloatDType::F16 | FloatDType::BF16 => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_told_with_what_would() {
+        // Parrot-7B and its embeddings.
+        let sizes = Sizes { total: 7_721_324_544, largest: 622_329_856 };
+        let refused = |dtype, total_memory, largest_tensor, supported: &[FloatDType]| {
+            let memory = Memory { total: total_memory, largest: largest_tensor };
+            too_large(&sizes, dtype, memory, supported)
+        };
+        let both = [FloatDType::F32, FloatDType::F16];
+        assert_eq!(refused(FloatDType::F32, None, None, &both), None);
+        assert_eq!(refused(FloatDType::F32, Some(31_000_000_000), Some(2_500_000_000), &both), None);
+        let of_16 = "the weights need 30.9 GB in f32, of 16.0 GB that it has";
+        let found = refused(FloatDType::F32, Some(16_000_000_000), None, &both);
+        assert_eq!(found.unwrap(), format!("{of_16}; f16 would fit"));
+        assert_eq!(refused(FloatDType::F32, Some(16_000_000_000), None, &both[..1]).unwrap(), of_16);
+        assert_eq!(
+            refused(FloatDType::F16, Some(8_000_000_000), None, &both).unwrap(),
+            "the weights need 15.4 GB in f16, of 8.0 GB that it has"
+        );
+        assert_eq!(
+            refused(FloatDType::F32, Some(48_000_000_000), Some(2_147_483_648), &both).unwrap(),
+            "one tensor needs 2.5 GB in f32, and it holds at most 2.1 GB at once; f16 would fit"
+        );
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn the_processor_refuses_more_than_its_main_memory() {
+        let cpu = Device::flex();
+        let small = LinearConfig::new(30, 100).init(&cpu);
+        assert!(require_memory(&small, FloatDType::F32, &cpu).is_ok());
+        // Nobody uses it, so it gets no memory.
+        let large = LinearConfig::new(1 << 30, 1 << 30).init(&cpu);
+        if cfg!(target_os = "linux") {
+            let error = require_memory(&large, FloatDType::F32, &cpu).unwrap_err().to_string();
+            assert!(error.starts_with("device cpu: the weights need "), "{error}");
+        }
+    }
+}
