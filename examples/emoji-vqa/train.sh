@@ -19,5 +19,6 @@ emoji_vqa align
 recipe stage1
 recipe stage2-lists
 recipe stage2-colours
+recipe stage2-choices
 recipe stage2
 emoji_vqa curves --out runs/parrot-mini/curves.svg

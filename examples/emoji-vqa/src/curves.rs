@@ -8,13 +8,14 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 7] = [
+const STAGES: [(&str, &str); 8] = [
     ("tower", "tower: what each patch is part of"),
     ("language", "language: questions about pictures told in words"),
     ("alignment", "alignment: words for what each patch shows"),
     ("stage1", "stage 1: projector; captions"),
     ("stage2-lists", "stage 2: projector, experts, decoder; lists of colours"),
     ("stage2-colours", "stage 2: the same; single questions about colours"),
+    ("stage2-choices", "stage 2: the same; names to choose from"),
     ("stage2", "stage 2: the same; everything"),
 ];
 

@@ -30,11 +30,14 @@ pub struct Counts {
     #[arg(long, default_value_t = 16_000)]
     pub colours: usize,
     /// Lists of what is there and what is not, and of what is where
-    #[arg(long, default_value_t = 32_000)]
+    #[arg(long, default_value_t = 48_000)]
     pub other_lists: usize,
     /// Single questions of any kind
     #[arg(long, default_value_t = 96_000)]
     pub questions: usize,
+    /// Questions with options, about pictures that leave doubt
+    #[arg(long, default_value_t = 32_000)]
+    pub choices: usize,
     /// Conversations
     #[arg(long, default_value_t = 72_000)]
     pub conversations: usize,
@@ -49,6 +52,7 @@ impl Counts {
             Subject::Colours => self.colours,
             Subject::OtherLists => self.other_lists,
             Subject::Questions => self.questions,
+            Subject::Choices => self.choices,
             Subject::Conversations => self.conversations,
         }
     }

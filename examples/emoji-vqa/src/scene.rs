@@ -123,11 +123,32 @@ pub enum Variation {
         /// How often a tile's ground is a blend.
         blends: f32,
     },
+    /// All grounds blends, and all drawings changed so far that they leave doubt: where options are listed, reading
+    /// them pays.
+    Doubtful,
 }
 
 impl Variation {
     /// Wide, most grounds with a name.
     pub const WIDE: Self = Self::Wide { blends: 0.4 };
+
+    /// How often a ground is a blend.
+    pub fn blends(self) -> f32 {
+        match self {
+            Self::Layout | Self::Full => 0.0,
+            Self::Wide { blends } => blends,
+            Self::Doubtful => 1.0,
+        }
+    }
+
+    /// How often a drawing is distorted, and the extent.
+    fn distortions(self) -> (f32, f32) {
+        match self {
+            Self::Layout | Self::Full => (0.0, 0.0),
+            Self::Wide { .. } => (DISTORTIONS, 1.0),
+            Self::Doubtful => (1.0, 2.5),
+        }
+    }
 }
 
 /// How often a drawing is distorted, where it may be.
@@ -150,9 +171,10 @@ impl Scene {
         let mut colours = Colour::ALL;
         random.shuffle(&mut colours);
         let vary = variation != Variation::Layout;
-        let blends = if let Variation::Wide { blends } = variation { Some(blends) } else { None };
+        let blends = variation.blends();
+        let (distortions, extent) = variation.distortions();
         let tiles = concepts.iter().zip(colours).map(|(concept, colour)| Tile {
-            ground: if blends.is_some_and(|share| random.chance(share)) {
+            ground: if blends > 0.0 && random.chance(blends) {
                 blend(random)
             } else {
                 let painted = colour.rgb();
@@ -165,8 +187,8 @@ impl Scene {
                 x: random.uniform(0.0, 1.0),
                 y: random.uniform(0.0, 1.0),
                 mirrored: vary && random.chance(0.5),
-                distortion: (blends.is_some() && random.chance(DISTORTIONS))
-                    .then(|| Distortion::draw(random)),
+                distortion: (distortions > 0.0 && random.chance(distortions))
+                    .then(|| Distortion::draw(extent, random)),
             }),
         });
         let tiles = tiles.collect();

@@ -40,21 +40,23 @@ pub struct Distortion {
     pub stretch: [f32; 2],
     /// Turns colours about the axis of greys, in radians.
     pub hue: f32,
-    /// Factor on a colour's distance from grey.
+    /// Factor on a colour's distance from grey; below zero, that of the opposite colour.
     pub saturation: f32,
     /// Factor on all channels.
     pub brightness: f32,
 }
 
 impl Distortion {
-    /// Any that leaves a thing recognisable.
-    pub fn draw(random: &mut Random) -> Self {
+    /// One at random. What is at most changed by an `extent` of 1 can be recognised; the changes of larger ones are as
+    /// many times as far.
+    pub fn draw(extent: f32, random: &mut Random) -> Self {
+        let mut around = |middle: f32, by: f32| random.uniform(middle - extent * by, middle + extent * by);
         Self {
-            turn: random.uniform(-0.35, 0.35),
-            stretch: [0; 2].map(|_: u8| random.uniform(0.75, 1.05)),
-            hue: random.uniform(-0.5, 0.5),
-            saturation: random.uniform(0.3, 1.4),
-            brightness: random.uniform(0.7, 1.2),
+            turn: around(0.0, 0.35),
+            stretch: [0; 2].map(|_: u8| around(0.9, 0.15)),
+            hue: around(0.0, 0.5),
+            saturation: around(0.85, 0.55),
+            brightness: around(0.95, 0.25),
         }
     }
 

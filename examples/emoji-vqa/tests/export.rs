@@ -38,6 +38,7 @@ fn counts(each: usize) -> Counts {
         colours: each,
         other_lists: each,
         questions: each,
+        choices: each,
         conversations: each,
     }
 }
@@ -92,6 +93,7 @@ fn the_recipes_are_a_chain() {
         ("stage1", vec![("captions", counts.captions)]),
         ("stage2-lists", vec![("lists", counts.lists)]),
         ("stage2-colours", vec![("colours", counts.colours)]),
+        ("stage2-choices", vec![("choices", counts.choices), ("colours", counts.colours / 2)]),
         (
             "stage2",
             vec![
@@ -99,6 +101,7 @@ fn the_recipes_are_a_chain() {
                 ("other-lists", counts.other_lists),
                 ("colours", counts.colours / 2),
                 ("questions", counts.questions),
+                ("choices", counts.choices),
                 ("conversations", counts.conversations),
             ],
         ),

@@ -34,6 +34,7 @@ mod stream {
     pub(super) const COLOURS: u64 = 7;
     pub(super) const OTHER_LISTS: u64 = 8;
     pub(super) const QUESTIONS: u64 = 9;
+    pub(super) const CHOICES: u64 = 10;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.

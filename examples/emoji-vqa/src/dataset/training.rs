@@ -10,7 +10,7 @@ use crate::{
     language::Language,
     question::{Form, Query, Task, Turn},
     random::Random,
-    scene::{Scene, Variation},
+    scene::Scene,
     wording::{Wording, fill},
 };
 
@@ -92,12 +92,14 @@ impl Dataset {
         let mut random = Random::new(self.config.seed, stream::OTHER_LISTS, index);
         let language = self.language(&mut random);
         let wording = Wording::of(language);
-        let (task, frames, fewest, most) = random.choose(&[
+        let kinds = [
             (Task::Exist, wording.exist, 4, 6),
             (Task::Corner, wording.corner, 2, 4),
             (Task::RightOf, wording.right_of, 1, 2),
             (Task::Above, wording.above, 1, 2),
-        ]);
+        ];
+        // Whether a thing is there is learnt last.
+        let (task, frames, fewest, most) = kinds[random.weighted(&[3.0, 1.0, 1.0, 1.0])];
         let (scene, mut queries) = self.asked_of_a_grid(task, fewest, most, &mut random);
         random.shuffle(&mut queries);
         let request = fill(frames[0], &["…"]);
@@ -113,9 +115,32 @@ impl Dataset {
         let mut random = Random::new(self.config.seed, stream::QUESTIONS, index);
         let language = self.language(&mut random);
         let task = Task::ALL[random.weighted(&self.config.task_weights)];
-        let blended = matches!(self.config.variation, Variation::Wide { blends } if blends > 0.0);
+        let (scene, query) = self.asked(task, &mut random);
+        VqaSample { turns: vec![self.open(&query, language)], scene, language }
+    }
+
+    /// Choice sample `index`: a picture and one question with its options, after the name of a thing or what kind of
+    /// thing it is.
+    ///
+    /// Where the picture leaves no doubt the options are not worth reading, and reading them is not learnt. So this is
+    /// for pictures that leave it ([`Variation::Doubtful`](crate::scene::Variation::Doubtful)).
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no pictures of one thing.
+    pub fn choice(&self, index: u64) -> VqaSample {
+        let mut random = Random::new(self.config.seed, stream::CHOICES, index);
+        let language = self.language(&mut random);
+        let task = [Task::Naming, Task::Category][random.weighted(&[0.8, 0.2])];
+        let (scene, query) = self.asked(task, &mut random);
+        VqaSample { turns: vec![self.with_options(&query, language, &mut random)], scene, language }
+    }
+
+    /// A picture and a question of a task about it.
+    fn asked(&self, task: Task, random: &mut Random) -> (Scene, Query) {
+        let blended = self.config.variation.blends() > 0.0;
         for _ in 0..10_000 {
-            let (scene, kind) = self.training_scene(&mut random);
+            let (scene, kind) = self.training_scene(random);
             let fits = |query: &Query| match task {
                 // Elsewhere nearly everything is there once.
                 Task::Count => matches!(kind, Kind::Counting),
@@ -123,9 +148,9 @@ impl Dataset {
                 Task::Naming | Task::Category | Task::Corner => !blended || query.composition.is_none(),
                 _ => true,
             };
-            let query = Query::draw(task, &scene, &self.catalogue, self.pool(&scene), &mut random);
+            let query = Query::draw(task, &scene, &self.catalogue, self.pool(&scene), random);
             if let Some(query) = query.filter(fits) {
-                return VqaSample { turns: vec![self.open(&query, language)], scene, language };
+                return (scene, query);
             }
         }
         panic!("no picture gives rise to a question of {task:?}")
@@ -143,6 +168,17 @@ impl Dataset {
     /// A question without options.
     fn open(&self, query: &Query, language: Language) -> Turn {
         query.turn(&self.catalogue, language, Form::Open, 0)
+    }
+
+    /// A question with options, half of them bare, the others as MMMB asks in the question's language or in English.
+    fn with_options(&self, query: &Query, language: Language, random: &mut Random) -> Turn {
+        let mut turn = query.turn(&self.catalogue, language, Form::Choice, random.below(12));
+        turn.ending = match random.below(4) {
+            0 => Some(choice_ending(Some(language))),
+            1 => Some(choice_ending(None)),
+            _ => None,
+        };
+        turn
     }
 
     /// A grid and different questions of a task about it.
@@ -259,17 +295,11 @@ impl Dataset {
             queries.swap(exist, naming);
         }
         let turns = queries.iter().map(|query| {
-            let form = if random.chance(self.config.choice_share) { Form::Choice } else { Form::Open };
-            let mut turn = query.turn(&self.catalogue, language, form, random.below(12));
-            if form == Form::Choice {
-                // Half of them bare, the others as MMMB asks in the question's language or in English.
-                turn.ending = match random.below(4) {
-                    0 => Some(choice_ending(Some(language))),
-                    1 => Some(choice_ending(None)),
-                    _ => None,
-                };
+            if random.chance(self.config.choice_share) {
+                self.with_options(query, language, random)
+            } else {
+                self.open(query, language)
             }
-            turn
         });
         turns.collect()
     }

@@ -33,19 +33,22 @@ pub enum Subject {
     OtherLists,
     /// Pictures with one question of any kind.
     Questions,
+    /// Stage 2 after the colours: pictures that leave doubt, with one question and its options.
+    Choices,
     /// Pictures with several questions, and every fourth time a picture described thing by thing.
     Conversations,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Text,
         Self::Captions,
         Self::Lists,
         Self::Colours,
         Self::OtherLists,
         Self::Questions,
+        Self::Choices,
         Self::Conversations,
     ];
 
@@ -59,6 +62,7 @@ impl Subject {
             Self::Colours => "colours",
             Self::OtherLists => "other-lists",
             Self::Questions => "questions",
+            Self::Choices => "choices",
             Self::Conversations => "conversations",
         }
     }
@@ -81,7 +85,11 @@ impl Subject {
             Self::Captions | Self::Lists | Self::Colours | Self::OtherLists => {
                 DatasetConfig { scene_weights: [0.2, 0.7, 0.1], ..config }
             }
-            Self::Questions | Self::Conversations => config,
+            // In the order of Task::ALL. More of what is learnt last.
+            Self::Questions => {
+                DatasetConfig { task_weights: [1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 2.0, 2.0], ..config }
+            }
+            Self::Choices | Self::Conversations => config,
         }
     }
 
@@ -94,6 +102,7 @@ impl Subject {
             Self::Lists | Self::Colours => Variation::WIDE,
             Self::OtherLists | Self::Questions | Self::Conversations => Variation::Wide { blends: 0.6 },
             Self::Captions => Variation::Wide { blends: 0.75 },
+            Self::Choices => Variation::Doubtful,
         }
     }
 
@@ -108,6 +117,7 @@ impl Subject {
             Self::Colours => Lesson::asked(id, data.colour(number)),
             Self::OtherLists => Lesson::captioned(id, data.other_list(number)),
             Self::Questions => Lesson::asked(id, data.question(number)),
+            Self::Choices => Lesson::asked(id, data.choice(number)),
             Self::Captions if index.is_multiple_of(2) => Lesson::captioned(id, data.caption(number)),
             Self::Captions => Lesson::captioned(id, data.relations(number)),
             Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),

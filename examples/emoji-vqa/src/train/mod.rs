@@ -8,7 +8,7 @@
 //! | language | decoder | pictures told in words | recipe |
 //! | alignment | projector and the decoder's embeddings | the words for what stands in each patch | [`alignment`] |
 //! | stage 1 | projector, mixture bypassed | captions | recipe |
-//! | stage 2 | projector, mixture of experts, decoder | lists of colours, questions about colours, then everything | recipes |
+//! | stage 2 | projector, mixture of experts, decoder | lists of colours, questions about colours, names to choose from, then everything | recipes |
 //!
 //! Every step reads the model that the one before has left, and the [`lessons`] that [`export`](crate::export) has
 //! written.
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
@@ -32,6 +32,7 @@ use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::ImageProcessorConfig;
 use parrot_train::checkpoint::ModelDescription;
+use serde_json::{Value, json};
 
 use crate::dataset::{Dataset, DatasetConfig};
 use crate::scene::Variation;
@@ -98,14 +99,12 @@ impl<'a> Run<'a> {
         let tokenizer = common.assets.join("parrot-mini");
         let vision = VisionConfig::clip_vit_mini();
         let processor = ImageProcessorConfig::clip(vision.image_size as u32);
+        let source = prepare_source(&tokenizer, folder, &processor)?;
+        require_same_beginning(common, folder)?;
         Ok(Self {
             common,
             folder,
-            description: ModelDescription {
-                config: ParrotConfig::parrot_mini(),
-                vision,
-                source: prepare_source(&tokenizer, folder, &processor)?,
-            },
+            description: ModelDescription { config: ParrotConfig::parrot_mini(), vision, source },
             encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
             device: Device::flex().autodiff(),
             variation,
@@ -196,6 +195,26 @@ fn prepare_source(tokenizer: &Path, folder: &Path, processor: &ImageProcessorCon
     Ok(source)
 }
 
+/// Refuses to go on in a folder that was begun with another seed or with other concepts; says to a new one what it is begun
+/// with.
+fn require_same_beginning(common: &Common, folder: &Path) -> Result<()> {
+    let path = folder.join("begun.json");
+    let asked = json!({ "seed": common.seed, "all": common.all });
+    if !path.exists() {
+        return std::fs::write(&path, format!("{asked}\n"))
+            .with_context(|| format!("cannot write {}", path.display()));
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let begun: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    ensure!(
+        begun == asked,
+        "{} was begun with {begun}, not with {asked}; go on with the same options, or choose another folder",
+        folder.display()
+    );
+    Ok(())
+}
+
 /// A bar on a terminal, nothing elsewhere; the curve's file has it all.
 pub(crate) fn progress_bar(name: &str, steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64).with_prefix(name.to_string());
@@ -228,5 +247,21 @@ impl Curve {
         // In one piece, so that a killed run leaves no half of a line. The curve is for people to look at;
         // training does not stop for it.
         let _ = self.file.write_all(line.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_on_only_with_what_it_was_begun_with() {
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+        let folder = tempfile::tempdir().unwrap();
+        let of_seed = |seed| Common { assets: assets.clone(), threads: 1, seed, all: false };
+        begin(&of_seed(3), folder.path()).unwrap();
+        begin(&of_seed(3), folder.path()).unwrap();
+        let error = begin(&of_seed(4), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("\"seed\":3") && error.contains("\"seed\":4"), "{error}");
     }
 }
