@@ -173,6 +173,7 @@ impl Scene {
         let vary = variation != Variation::Layout;
         let blends = variation.blends();
         let (distortions, extent) = variation.distortions();
+        // Where there are none no chance is drawn, so that the evaluation stays what it is whatever training varies.
         let tiles = concepts.iter().zip(colours).map(|(concept, colour)| Tile {
             ground: if blends > 0.0 && random.chance(blends) {
                 blend(random)
@@ -353,6 +354,21 @@ mod tests {
         assert!(
             (share(|tile| tile.object.as_ref().unwrap().distortion.is_some()) - DISTORTIONS).abs() < 0.05
         );
+    }
+
+    #[test]
+    fn what_leaves_doubt_is_changed_further_than_what_can_be_recognised() {
+        let furthest = |variation| {
+            let scenes = (0..200).map(|seed| {
+                let mut random = Random::new(seed, 0, 0);
+                Scene::compose(&[Some(0)], Style::Noto, variation, &mut random)
+            });
+            let turn =
+                |scene: Scene| scene.tiles[0].object.as_ref()?.distortion.map(|change| change.turn.abs());
+            scenes.filter_map(turn).fold(0.0, f32::max)
+        };
+        let (usual, doubtful) = (furthest(Variation::WIDE), furthest(Variation::Doubtful));
+        assert!((0.3..=0.35).contains(&usual) && doubtful > 0.8, "{usual} {doubtful}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether a model's weights fit into a device.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 
 use super::dtype::{dtype_name, supported};
 use super::quiet::quietly;
@@ -12,7 +12,7 @@ use crate::Result;
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Memory {
     pub(super) total: Option<u64>,
-    /// Of one tensor: shaders bind no larger one.
+    /// Of one tensor: CubeCL allocates none that is larger, as shaders could not bind it.
     pub(super) largest: Option<u64>,
 }
 
@@ -55,6 +55,7 @@ impl ModuleVisitor for Sizes {
 /// Why the parameters are too many, if they are.
 fn too_large(sizes: &Sizes, dtype: FloatDType, memory: Memory, supported: &[FloatDType]) -> Option<String> {
     let Sizes { total, largest } = *sizes;
+    let bytes = |dtype: FloatDType| DType::from(dtype).size() as u64;
     let exceeds = |parameters: u64, dtype: FloatDType, limit: Option<u64>| {
         limit.is_some_and(|limit| parameters.saturating_mul(bytes(dtype)) > limit)
     };
@@ -81,14 +82,6 @@ fn too_large(sizes: &Sizes, dtype: FloatDType, memory: Memory, supported: &[Floa
             gigabytes(memory.largest.unwrap_or_default())
         ),
     })
-}
-
-fn bytes(dtype: FloatDType) -> u64 {
-    match dtype {
-        FloatDType::F64 => 8,
-        FloatDType::F32 | FloatDType::Flex32 => 4,
-        FloatDType::F16 | FloatDType::BF16 => 2,
-    }
 }
 
 #[cfg(test)]
