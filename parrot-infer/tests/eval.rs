@@ -54,8 +54,10 @@ fn scores(name: &str, tag: &str, protocol: Protocol) -> (DatasetResult, Vec<eval
     assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
     let file = PredictionFile::read(&recorded(&format!("{name}_{tag}.jsonl"))).unwrap();
     let scored = eval::score(&dataset, &eval::assign(&dataset, &[file], true), protocol);
-    let as_kit = scored.result.as_kit.clone();
-    assert_eq!(as_kit.is_some(), tag == "part");
+    let (as_kit, unknown) = (scored.result.as_kit.clone(), scored.result.kit_unknown);
+    // MME's own rating fails where an answer is missing.
+    let fails = (name, tag) == ("kit_mme", "part");
+    assert_eq!((as_kit.is_some(), unknown.is_some()), (tag == "part" && !fails, fails));
     (scored.result.clone(), as_kit.unwrap_or(scored.result.scores))
 }
 
@@ -71,9 +73,10 @@ fn scores_are_those_of_both_kits_missing_and_doubled_answers_included() {
     for (name, by_tag) in expected.as_object().unwrap() {
         for (tag, by_protocol) in by_tag.as_object().unwrap() {
             for (id, values) in by_protocol.as_object().unwrap() {
-                // MME's own rating fails where an answer is missing.
+                let (result, scores) = scores(name, tag, protocol(id));
+                // The kit failed, and nothing is said about what it would print.
+                assert_eq!(values.is_null(), result.kit_unknown.is_some(), "{name} {tag}");
                 let Some(values) = values.as_object() else { continue };
-                let (_, scores) = scores(name, tag, protocol(id));
                 let by_name: BTreeMap<String, f64> = scores
                     .iter()
                     .filter(|score| score.level != Level::Alternative)
@@ -138,10 +141,10 @@ fn other_programs_answers_are_scored_under_every_protocol() {
     let (table, stderr) = output(score_recorded(&[]));
     assert_eq!(stderr, "");
     for line in [
-        "| kit_mmmb | paper-2024-06 | per group | – | – | – | – | **35.79** | – | **35.79** |",
-        "| kit_mmmb | paper-2024-06 | per row | – | – | – | – | 45.00 | – | 45.00 |",
-        "| kit_mmmb | kit-2024-08 | per row | – | – | – | – | **45.00** | – | **45.00** |",
-        "| kit_mmmb | kit-2026-08 | per row | – | – | – | – | **35.00** | – | **35.00** |",
+        "| kit_mmmb | paper-2024-06 | per group | – | – | – | – | **35.79** | – | **35.79** | 95 |",
+        "| kit_mmmb | paper-2024-06 | per row | – | – | – | – | 45.00 | – | 45.00 | 120 |",
+        "| kit_mmmb | kit-2024-08 | per row | – | – | – | – | **45.00** | – | **45.00** | 120 |",
+        "| kit_mmmb | kit-2026-08 | per row | – | – | – | – | **35.00** | – | **35.00** | 120 |",
         "No problems with the files.",
     ] {
         assert!(table.lines().any(|found| found == line), "{line}\n{table}");
@@ -219,6 +222,65 @@ fn broken_predictions_are_named() {
         table.contains("120 rows; ") && table.contains("not answered 119; 119 × no prediction"),
         "{table}"
     );
+}
+
+/// The kit's own file of a collection, one language of which is missing, one not asked for.
+#[test]
+fn what_matches_no_dataset_is_said_and_the_rest_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    for code in ["tr", "en"] {
+        fs::copy(recorded("kit_mmmb_tr.tsv"), file(&format!("kit_mmmb_{code}.tsv"))).unwrap();
+    }
+    let mut table = "SUB_DATASET\toriginal_index\tindex\tprediction\n".to_string();
+    for (number, line) in lines("kit_mmmb_tr_all.jsonl").iter().enumerate() {
+        let prediction = line["prediction"].as_str().unwrap().replace('"', "\"\"");
+        table += &format!("kit_mmmb_tr\t{}\t{number}\t\"{prediction}\"\n", line["index"]);
+    }
+    table += "kit_mmmb_ar\t1\t500\tA\nkit_mmmb_tr\t1\t501\t\"cut";
+    fs::write(file("X_kit_mmmb.tsv"), table).unwrap();
+    let command = |data: &[&str]| {
+        let data: Vec<String> = data.iter().map(|name| file(name).display().to_string()).collect();
+        let mut command = parrot(&["eval", "--protocol", "kit-2024-08", "--data"]);
+        command.args(data).arg("--score").arg(file("X_kit_mmmb.tsv"));
+        command
+    };
+    let (table, stderr) = output(command(&["kit_mmmb_tr.tsv", "kit_mmmb_en.tsv"]));
+    let line =
+        "| kit_mmmb | kit-2024-08 | per row | **0.00** | – | – | – | **45.00** | – | **22.50** | 120 |";
+    assert!(table.contains(line), "{table}");
+    for said in [
+        "X_kit_mmmb.tsv line 126: no prediction: a quote opens here and is never closed",
+        "X_kit_mmmb.tsv line 125: another dataset's predictions: 1 predictions for kit_mmmb_ar are not scored",
+        "kit_mmmb_en.tsv: no prediction: there is none at all for kit_mmmb_en",
+        "in all 124 × no prediction, 1 × another dataset's predictions",
+    ] {
+        assert!(stderr.contains(said), "{said}\n{stderr}");
+    }
+    assert!(table.contains("2 × no prediction\n"), "empty ones are counted with their dataset: {table}");
+    let none = error(command(&["kit_mmmb_en.tsv"]));
+    assert!(none.contains("X_kit_mmmb.tsv: no prediction is for kit_mmmb_en;"), "{none}");
+}
+
+#[test]
+fn a_folders_other_tables_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("songs.tsv"), "title\tsinger\nx\ty\n").unwrap();
+    fs::write(file("options.tsv"), "A\tB\nx\ty\n").unwrap();
+    let prompts = || parrot(&["eval", "--prompts-only", "--data", folder.path().to_str().unwrap()]);
+    let none = error(prompts());
+    assert!(
+        none.starts_with("none of the files is a benchmark; options.tsv: skipped, as no benchmark"),
+        "{none}"
+    );
+    fs::copy(recorded("kit_mmmb_tr.tsv"), file("kit_mmmb_tr.tsv")).unwrap();
+    let (stdout, stderr) = output(prompts());
+    assert_eq!(stdout.lines().count(), 2 * 120);
+    assert!(stderr.contains("note: songs.tsv: skipped, as no benchmark: neither its name"), "{stderr}");
+    // A broken benchmark is no other table.
+    fs::write(file("mmmb_en.tsv"), "index\tquestion\nx\ty\n").unwrap();
+    assert!(error(prompts()).contains("MMMB needs the columns image"));
 }
 
 #[test]

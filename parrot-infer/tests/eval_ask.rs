@@ -55,8 +55,11 @@ fn picture(seed: u8) -> String {
 
 /// `parrot eval --data DATA --out OUT`, answers of six tokens.
 fn ask(data: &Path, out: &Path, extra: &[&str]) -> assert_cmd::Command {
-    let model = file("model");
-    let [data, out, model] = [data, out, &model].map(|path| path.to_str().unwrap());
+    ask_model(&file("model"), data, out, extra)
+}
+
+fn ask_model(model: &Path, data: &Path, out: &Path, extra: &[&str]) -> assert_cmd::Command {
+    let [data, out, model] = [data, out, model].map(|path| path.to_str().unwrap());
     let mut command =
         parrot(&["eval", "--data", data, "--out", out, "--model", model, "--max-new-tokens", "6"]);
     command.args(extra);
@@ -150,6 +153,8 @@ fn each_picture_is_computed_once_for_all_languages() {
     let conditions = Conditions {
         model_sha256: String::new(),
         dtype: "f32".into(),
+        device: "cpu".into(),
+        batch_size: 4,
         max_new_tokens: 2,
         jpeg_roundtrip: false,
     };
@@ -263,19 +268,23 @@ fn the_halves_make_the_whole() {
     }
     assert_eq!(json["languages"], whole["languages"]);
 
-    let both = error(parrot(&["eval", "--data", data, "--prompts-only"]));
-    assert!(both.starts_with("the protocols ask differently"), "{both}");
-    let (other, _) = output(parrot(&[
-        "eval",
-        "--data",
-        data,
-        "--prompts-only",
-        "--run-as",
-        "dataset",
-        "--prompts-for",
-        "other",
-    ]));
+    // Where the protocols ask differently, each way is told.
+    let (both, _) = output(parrot(&["eval", "--data", data, "--prompts-only"]));
+    let both: Vec<Value> = both.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(both.len(), 60);
+    for prompt in &prompts {
+        assert!(prompt["run_as"] == "dataset" && both.contains(prompt), "{prompt}");
+    }
+    let endings: Vec<(&Value, bool)> = both
+        .iter()
+        .filter(|it| it["dataset"] == "toy_mmmb_tr" && it["index"] == "1")
+        .map(|it| (&it["run_as"], it["prompt"].as_str().unwrap().ends_with(eval::ENGLISH_ENDING)))
+        .collect();
+    assert_eq!(endings, [(&"dataset".into(), false), (&"collection".into(), true)]);
+    // Other models' prompts depend on no name.
+    let (other, _) = output(parrot(&["eval", "--data", data, "--prompts-only", "--prompts-for", "other"]));
     assert!(other.contains("Please select the correct answer from the options above. \\n"), "{other}");
+    assert!(other.lines().count() == 30 && !other.contains("run_as"), "{other}");
 }
 
 #[test]
@@ -307,10 +316,10 @@ fn rows_that_cannot_be_asked_are_wrong_and_said() {
         "{table}"
     );
     let json = results(&out);
-    assert_eq!(
-        (&json["results"][0]["scores"][0]["of"], &json["results"][0]["as_kit"][0]["of"]),
-        (&5.into(), &2.into())
-    );
+    let result = &json["results"][0];
+    assert_eq!((&result["scores"][0]["of"], &result["as_kit"]), (&5.into(), &Value::Null));
+    let unknown = "what the kit would print cannot be said: it would have asked what could not be asked here";
+    assert!(table.contains(unknown), "{table}");
     assert_eq!(json["problems"].as_array().unwrap().len(), 4);
     let mut journal = fs::read_to_string(out.join("answers.jsonl")).unwrap();
     let refused = journal.lines().skip(1).filter(|line| {
@@ -320,6 +329,61 @@ fn rows_that_cannot_be_asked_are_wrong_and_said() {
     journal.insert_str(0, "{}\n");
     fs::write(out.join("answers.jsonl"), journal).unwrap();
     assert!(error(ask(&data, &out, &[])).contains("answers.jsonl line 1: no conditions of a run"));
+}
+
+/// Makes the embeddings of tokens, bytes here, as large as numbers can be, so that the router overflows.
+fn blow_up_embeddings(model: &Path, tokens: &[u8]) {
+    let file = model.join("model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let start = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+    let embedding = &header["model.embed_tokens.weight"];
+    assert_eq!(embedding["dtype"], "F32");
+    let width = usize::try_from(embedding["shape"][1].as_u64().unwrap()).unwrap();
+    let offset = usize::try_from(embedding["data_offsets"][0].as_u64().unwrap()).unwrap();
+    for (number, token) in tokens.iter().enumerate() {
+        let row = start + offset + usize::from(*token) * width * 4;
+        for at in 0..width {
+            // One of these directions is the picture's.
+            let value = if (at >> (number / 2)) % 2 == number % 2 { f32::MAX } else { f32::MIN };
+            bytes[row + 4 * at..row + 4 * at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn an_answer_that_is_not_finite_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("broken");
+    tiny::write(&model, 3).unwrap();
+    blow_up_embeddings(&model, b"#$%&@~<>");
+    let data = folder.path().join("bad_mmmb_en.tsv");
+    let header = "index\timage\tquestion\tA\tB\tanswer";
+    let rows = ["Is it red?", "Is it #$%&@~<>?", "Is it blue?"].iter().zip(1..);
+    let rows: String = rows.map(|(q, at)| format!("{at}\t{}\t{q}\tYes\tNo\tA\n", picture(1))).collect();
+    fs::write(&data, format!("{header}\n{rows}")).unwrap();
+    let out = folder.path().join("out");
+    // Twice: going on with what there is fails as little.
+    for _ in 0..2 {
+        let (table, stderr) = output(ask_model(&model, &data, &out, &["--protocol", "kit-2024-08"]));
+        let line =
+            "note: bad_mmmb_en.tsv line 3 (index 2): could not be asked: the model's scores are not finite";
+        assert!(stderr.contains(line), "{stderr}");
+        assert!(table.contains("not answered 1; 1 × could not be asked"), "{table}");
+    }
+}
+
+#[test]
+fn two_runs_do_not_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (file("data/toy_mmmb_en.tsv"), folder.path());
+    let held = fs::File::create(out.join("answers.jsonl")).unwrap();
+    held.lock().unwrap();
+    let busy = error(ask(&data, out, &[]));
+    assert!(busy.contains("answers.jsonl: another run is writing it"), "{busy}");
+    drop(held);
+    output(ask(&data, out, &["--protocol", "kit-2024-08"]));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A benchmark of one's own: name what is in the picture, in the language of the question.
 //!
-//! [`Naming`] is all that has to be written. Reading files, pictures, asking in batches, resuming, predictions,
-//! tables and the HTML report come with `parrot_infer::eval`.
+//! [`Naming`] says what is asked, which answers are right and what is counted. Reading files and pictures, asking
+//! in batches and the tables come with `parrot_infer::eval`; `main.rs` puts them together, as the command `parrot eval`
+//! knows no benchmarks but its own.
 
 use std::collections::BTreeSet;
 

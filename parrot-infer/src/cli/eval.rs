@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_infer::eval::{
     self, Asked, Asker, Assigned, Benchmark, Conditions, Dataset, DatasetResult, GenerateOptions, Job,
-    Journal, MmBench, Mme, Mmmb, ModelInfo, Outcome, PictureStore, Pope, PredictionFile, Problem, Protocol,
-    Report, ReportPage, RunAs, WrongAnswer,
+    Journal, MmBench, Mme, Mmmb, ModelInfo, Outcome, PictureStore, Pope, PredictionFile, Problem,
+    ProblemKind, Protocol, Report, ReportPage, RunAs, WrongAnswer,
 };
 
 use super::model_info::model_info;
@@ -125,12 +125,13 @@ impl BenchmarkName {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let datasets = args.datasets()?;
+    let (datasets, skipped) = args.datasets()?;
     if args.prompts_only {
-        return args.print_prompts(&datasets);
+        return args.print_prompts(&datasets, &skipped);
     }
-    let finished =
+    let mut finished =
         if args.score.is_empty() { args.ask(&datasets)? } else { args.read_predictions(&datasets)? };
+    finished.report.problems.splice(0..0, skipped);
     say_problems(&finished.report.problems);
     let mut stdout = io::stdout();
     let (json, markdown) = (finished.report.to_json()?, finished.report.to_markdown());
@@ -147,30 +148,40 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    fn datasets(&self) -> Result<Vec<Dataset>> {
+    /// The files that are named, and those in folders that are benchmarks; the others there are skipped.
+    fn datasets(&self) -> Result<(Vec<Dataset>, Vec<Problem>)> {
         let mut files = Vec::new();
         for path in &self.data {
             if path.is_dir() {
-                files.extend(tables_in(path)?);
+                files.extend(tables_in(path)?.into_iter().map(|file| (file, true)));
             } else {
-                files.push(path.clone());
+                files.push((path.clone(), false));
             }
         }
         let benchmark = self.benchmark.map(BenchmarkName::to_library);
         let mut pictures = PictureStore::default();
-        let mut datasets = Vec::with_capacity(files.len());
-        for file in &files {
-            datasets.push(match &benchmark {
-                Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut pictures)?,
-                None => Dataset::open(file, &mut pictures)?,
-            });
+        let (mut datasets, mut skipped) = (Vec::with_capacity(files.len()), Vec::new());
+        for (file, is_found) in &files {
+            let opened = match &benchmark {
+                Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut pictures),
+                None => Dataset::open(file, &mut pictures),
+            };
+            match opened {
+                Ok(dataset) => datasets.push(dataset),
+                Err(error) if *is_found && benchmark.is_none() && !is_named_as_benchmark(file) => {
+                    skipped.push(skipped_file(file, &error));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        let what = skipped.iter().map(ToString::to_string).next().unwrap_or_default();
+        ensure!(!datasets.is_empty(), "none of the files is a benchmark; {what}");
         let mut names = BTreeSet::new();
         for dataset in &datasets {
-            let is_new = names.insert(dataset.id.to_ascii_lowercase());
+            let is_new = names.insert(&dataset.id);
             ensure!(is_new, "there are two files of the dataset {}", dataset.id);
         }
-        Ok(datasets)
+        Ok((datasets, skipped))
     }
 
     fn run_as(&self, protocol: Protocol) -> RunAs {
@@ -193,25 +204,33 @@ impl Args {
         names
     }
 
-    fn print_prompts(&self, datasets: &[Dataset]) -> Result<()> {
-        let asker = match self.prompts_for {
-            AskerName::Parrot => Asker::Parrot,
-            AskerName::Other => Asker::Other,
-        };
+    /// Each row's prompt under each name that the protocols run datasets under.
+    fn print_prompts(&self, datasets: &[Dataset], skipped: &[Problem]) -> Result<()> {
         let names = self.names();
-        let [run_as] = *names.as_slice() else {
-            bail!("the protocols ask differently; choose one with --protocol, or the prompts with --run-as");
-        };
         let mut stdout = io::BufWriter::new(io::stdout().lock());
         for dataset in datasets {
             for row in &dataset.rows {
-                let prompt = dataset.prompt(row, run_as, asker);
-                let line = serde_json::json!({"dataset": dataset.id, "index": row.index, "prompt": prompt});
-                writeln!(stdout, "{line}")?;
+                let id = serde_json::json!({"dataset": dataset.id, "index": row.index});
+                match self.prompts_for {
+                    AskerName::Parrot => {
+                        for run_as in &names {
+                            let mut line = id.clone();
+                            line["run_as"] = serde_json::to_value(run_as)?;
+                            line["prompt"] = dataset.prompt(row, *run_as, Asker::Parrot).into();
+                            writeln!(stdout, "{line}")?;
+                        }
+                    }
+                    // These are the same under every name.
+                    AskerName::Other => {
+                        let mut line = id;
+                        line["prompt"] = dataset.prompt(row, names[0], Asker::Other).into();
+                        writeln!(stdout, "{line}")?;
+                    }
+                }
             }
         }
         stdout.flush()?;
-        say_problems(datasets.iter().flat_map(|dataset| &dataset.problems));
+        say_problems(skipped.iter().chain(datasets.iter().flat_map(|dataset| &dataset.problems)));
         Ok(())
     }
 
@@ -222,16 +241,22 @@ impl Args {
         let name = self.score[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut scores = Scores::new(self.out.clone());
         scores.problems.extend(files.iter().flat_map(|file| file.problems.clone()));
-        for dataset in datasets {
-            let assigned = eval::assign(dataset, &files, datasets.len() == 1);
-            ensure!(
-                assigned.of_rows.iter().any(|texts| !texts.is_empty()),
-                "{}: no prediction is for {}; files are matched by a column dataset, by a name like \
-                 MODEL_{}.xlsx, or by there being one dataset only",
-                files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
-                dataset.id,
-                dataset.id
-            );
+        scores.problems.extend(eval::unassigned(datasets, &files));
+        let assigned: Vec<Assigned> =
+            datasets.iter().map(|dataset| eval::assign(dataset, &files, datasets.len() == 1)).collect();
+        let has_some = |assigned: &Assigned| assigned.of_rows.iter().any(|texts| !texts.is_empty());
+        ensure!(
+            assigned.iter().any(has_some),
+            "{}: no prediction is for {}; files are matched by a column dataset, by a name like \
+             MODEL_{}.xlsx, or by there being one dataset only",
+            files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
+            datasets.iter().map(|dataset| &*dataset.id).collect::<Vec<_>>().join(", "),
+            datasets[0].id
+        );
+        for (dataset, assigned) in datasets.iter().zip(assigned) {
+            if !has_some(&assigned) {
+                scores.problems.push(no_predictions(dataset));
+            }
             for (number, protocol) in self.protocol.0.iter().enumerate() {
                 let wrong = if number == 0 { self.wrong.div_ceil(datasets.len()) } else { 0 };
                 scores.add(dataset, &assigned, *protocol, wrong, |_| ());
@@ -251,6 +276,8 @@ impl Args {
         let conditions = Conditions {
             model_sha256: info.sha256.clone().unwrap_or_default(),
             dtype: info.dtype.clone().unwrap_or_default(),
+            device: info.device.clone().unwrap_or_default(),
+            batch_size: self.batch_size,
             max_new_tokens: self.max_new_tokens,
             jpeg_roundtrip: self.jpeg_roundtrip,
         };
@@ -277,13 +304,13 @@ impl Args {
             seconds: started.elapsed().as_secs_f64(),
         };
         progress.bar.finish_and_clear();
-        self.score_answers(datasets, &journal, info, asked, out)
+        self.score_answers(datasets, journal, info, asked, out)
     }
 
     fn score_answers(
         &self,
         datasets: &[Dataset],
-        journal: &Journal,
+        journal: Journal,
         info: ModelInfo,
         asked: Asked,
         out: PathBuf,
@@ -293,12 +320,13 @@ impl Args {
             scores.problems.extend(dataset.problems.iter().cloned());
             let mut known: Vec<Problem> = Vec::new();
             for (number, protocol) in self.protocol.0.iter().enumerate() {
-                let answers = eval::answers(dataset, self.run_as(*protocol), journal);
+                let mut answers = eval::answers(dataset, self.run_as(*protocol), &journal);
                 let folder = out.join(protocol.id());
                 fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));
                 eval::write_tsv(&with_ending(&file, "tsv"), dataset, &answers.assigned.of_rows)?;
-                eval::write_xlsx(&with_ending(&file, "xlsx"), dataset, &answers.assigned.of_rows)?;
+                let cut = eval::write_xlsx(&with_ending(&file, "xlsx"), dataset, &answers.assigned.of_rows)?;
+                answers.assigned.problems.extend(cut);
                 let wrong = if number == 0 { self.wrong.div_ceil(datasets.len()) } else { 0 };
                 scores.add(dataset, &answers.assigned, *protocol, wrong, |result| {
                     result.prompts_sha256 = Some(answers.prompts_sha256.clone());
@@ -309,7 +337,7 @@ impl Args {
             }
             scores.problems.extend(known);
         }
-        Ok(scores.finish(info, Some(asked)))
+        Ok(Finished { _journal: Some(journal), ..scores.finish(info, Some(asked)) })
     }
 }
 
@@ -328,6 +356,8 @@ struct Finished {
     wrong: Vec<WrongAnswer>,
     wrong_in_all: usize,
     out: Option<PathBuf>,
+    /// Held until everything is written, so that no other run writes into the folder.
+    _journal: Option<Journal>,
 }
 
 impl Scores {
@@ -354,8 +384,9 @@ impl Scores {
     }
 
     fn finish(self, model: ModelInfo, asked: Option<Asked>) -> Finished {
-        let report = Report::new(model, asked, self.results, self.problems);
-        Finished { report, wrong: self.wrong, wrong_in_all: self.wrong_in_all, out: self.out }
+        let Self { results, problems, wrong, wrong_in_all, out } = self;
+        let report = Report::new(model, asked, results, problems);
+        Finished { report, wrong, wrong_in_all, out, _journal: None }
     }
 }
 
@@ -408,6 +439,26 @@ fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
     ensure!(!tables.is_empty(), "there is no .tsv file in {}", folder.display());
     tables.sort();
     Ok(tables)
+}
+
+/// A file that means to be a benchmark has to be read.
+fn is_named_as_benchmark(file: &Path) -> bool {
+    eval::benchmark_of_name(&file.file_stem().unwrap_or_default().to_string_lossy()).is_some()
+}
+
+fn skipped_file(file: &Path, error: &parrot_infer::Error) -> Problem {
+    let (line, detail) = match error {
+        parrot_infer::Error::Table { line, problem, .. } => (*line, problem.clone()),
+        error => (None, error.to_string()),
+    };
+    let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Problem { kind: ProblemKind::SkippedFile, file, line, index: None, detail }
+}
+
+fn no_predictions(dataset: &Dataset) -> Problem {
+    let detail = format!("there is none at all for {}, all of whose rows count as wrong", dataset.id);
+    let file = dataset.file_name();
+    Problem { kind: ProblemKind::NoPrediction, file, line: None, index: None, detail }
 }
 
 /// The first few problems on stderr, and how many there are of each kind.

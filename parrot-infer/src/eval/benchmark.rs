@@ -32,6 +32,11 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Why the kits cannot score these rows with so many answers each, if they cannot.
+    fn kits_fail(&self, _rows: &[Row], _answers: &[usize]) -> Option<&'static str> {
+        None
+    }
+
     /// What the model is asked.
     fn prompt(&self, row: &Row, style: PromptStyle) -> String;
 

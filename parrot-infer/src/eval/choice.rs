@@ -13,8 +13,12 @@ pub(super) fn judge(row: &Row, prediction: &str, protocol: Protocol) -> Verdict 
     Verdict::of_letter(extract(prediction, &row.options(), protocol.extractor()), row.answer())
 }
 
-/// A row whose answer is none of its options can never be right.
+/// A row whose index is no number belongs to no group; one whose answer is none of its options can never be right.
 pub(super) fn check(row: &Row) -> Option<(ProblemKind, String)> {
+    // That there is no index at all is said for every benchmark.
+    if !row.index.is_empty() && row.number().is_none() {
+        return Some((ProblemKind::BadIndex, "expected a whole number".into()));
+    }
     let options = row.options();
     let is_option = |answer: &str| options.iter().any(|(letter, _)| answer == letter.to_string());
     if is_option(row.answer()) {
@@ -34,14 +38,14 @@ struct Unit<'a> {
 
 /// Overall, counted the other way, per `l2-category` and per `category` (§5.4): plain means over the units,
 /// per split where there are several.
-pub(super) fn scores(judged: &[Judged<'_>], grouping: Grouping) -> Vec<Score> {
-    let units = units(judged, grouping);
+pub(super) fn scores(judged: &[Judged<'_>], grouping: Grouping, protocol: Protocol) -> Vec<Score> {
+    let units = units(judged, grouping, protocol);
     let mut scores = vec![mean(Level::Overall, grouping_name(grouping), &units)];
     let other = match grouping {
         Grouping::PerRow => Grouping::Circular,
         Grouping::Circular => Grouping::PerRow,
     };
-    scores.push(mean(Level::Alternative, grouping_name(other), &self::units(judged, other)));
+    scores.push(mean(Level::Alternative, grouping_name(other), &self::units(judged, other, protocol)));
     let splits = values(&units, "split");
     for split in &splits {
         let several = splits.len() > 1;
@@ -79,41 +83,43 @@ fn values<'a>(units: &[Unit<'a>], column: &str) -> BTreeSet<Option<&'a str>> {
     units.iter().map(|unit| unit.row.get(column)).collect()
 }
 
-fn units<'a>(judged: &[Judged<'a>], grouping: Grouping) -> Vec<Unit<'a>> {
+fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> Vec<Unit<'a>> {
     match grouping {
         Grouping::PerRow => judged.iter().map(|it| Unit { row: it.row, right: it.verdict.right }).collect(),
-        Grouping::Circular => groups(judged),
+        Grouping::Circular => groups(judged, protocol),
     }
 }
 
-/// One unit per group, at the place of its row of lowest index, whose split and categories are the group's
-/// (§5.2). Without a judge, a group is right if every row of it is. Where that index is there twice, the group
-/// counts twice, as the kits have it.
+/// One unit per group, at the place of its main row, whose split and categories are the group's (§5.2): that of
+/// the group's own number or, where it is not there, of the lowest. Without a judge, a group is right if every
+/// row of it is. Where the main row's index is there twice, the group counts twice, as the kits have it.
 ///
-/// A row whose index is no number is a group of its own, and wrong.
-fn groups<'a>(judged: &[Judged<'a>]) -> Vec<Unit<'a>> {
+/// A row whose index is no number is a group of its own.
+fn groups<'a>(judged: &[Judged<'a>], protocol: Protocol) -> Vec<Unit<'a>> {
     let mut groups: BTreeMap<i64, Vec<&Judged<'a>>> = BTreeMap::new();
     let mut units = Vec::new();
     for it in judged {
-        match it.row.group() {
+        match it.row.group_in(protocol) {
             Some(group) => groups.entry(group).or_default().push(it),
-            None => units.push(Unit { row: it.row, right: false }),
+            None => units.push(Unit { row: it.row, right: it.all_right }),
         }
     }
-    for rows in groups.values() {
-        let lowest = rows.iter().map(|it| it.row.number()).min();
+    for (group, rows) in &groups {
+        let numbers = || rows.iter().map(|it| it.row.number());
+        let main = numbers().find(|number| *number == Some(*group)).or_else(|| numbers().min());
         let right = rows.iter().all(|it| it.all_right);
-        let first = rows.iter().filter(|it| Some(it.row.number()) == lowest);
+        let first = rows.iter().filter(|it| Some(it.row.number()) == main);
         units.extend(first.map(|first| Unit { row: first.row, right }));
     }
     units
 }
 
-/// Rows whose group's first row, of index below a million, is not there: the kits leave such groups out.
-pub(super) fn without_first_row(rows: &[Row]) -> Vec<usize> {
+/// Rows whose group's main row, whose index is the group's number, is not there: the kits leave such groups out.
+pub(super) fn without_first_row(rows: &[Row], protocol: Protocol) -> Vec<usize> {
+    let group = |row: &Row| row.group_in(protocol);
     let first: BTreeSet<i64> =
-        rows.iter().filter_map(|row| row.group().filter(|_| row.number() == row.group())).collect();
-    let is_orphan = |row: &Row| row.group().is_some_and(|group| !first.contains(&group));
+        rows.iter().filter_map(|row| group(row).filter(|_| row.number() == group(row))).collect();
+    let is_orphan = |row: &Row| group(row).is_some_and(|group| !first.contains(&group));
     rows.iter().enumerate().filter(|(_, row)| is_orphan(row)).map(|(at, _)| at).collect()
 }
 
@@ -134,6 +140,12 @@ fn abbreviation(name: &str) -> &str {
 mod tests {
     use super::*;
 
+    const PROTOCOL: Protocol = Protocol::Kit2024_08;
+
+    fn scores(judged: &[Judged<'_>], grouping: Grouping) -> Vec<Score> {
+        super::scores(judged, grouping, PROTOCOL)
+    }
+
     fn row(index: i64, answer: &str, l2: &str, category: &str) -> Row {
         Row::of(&[
             ("index", &index.to_string()),
@@ -151,7 +163,7 @@ mod tests {
         let verdict = |(row, prediction): (&'a Row, &&str)| {
             let verdict = match *prediction {
                 "-" => Verdict::missing(),
-                prediction => judge(row, prediction, Protocol::Kit2024_08),
+                prediction => judge(row, prediction, PROTOCOL),
             };
             Judged { row, all_right: verdict.right, verdict }
         };
@@ -239,10 +251,34 @@ mod tests {
         assert_eq!((kind, detail.as_str()), (ProblemKind::BadAnswer, "expected one of A, B, found C"));
         assert_eq!(check(&row(1, "", "", "")).unwrap().1, "expected one of A, B, found nothing");
         let rows = [row(1, "A", "", ""), row(1_000_001, "A", "", ""), row(1_000_002, "A", "", "")];
-        assert_eq!(without_first_row(&rows), [2]);
+        assert_eq!(without_first_row(&rows, PROTOCOL), [2]);
+    }
+
+    #[test]
+    fn a_row_whose_index_is_no_number_is_said_and_stands_alone() {
         let mut odd = row(7, "A", "", "");
         odd.index = "seven".into();
+        assert_eq!(check(&odd).unwrap(), (ProblemKind::BadIndex, "expected a whole number".into()));
         let odd = [odd];
-        assert_eq!(scores(&judged(&odd, &["A"]), Grouping::Circular)[0].value, 0.0);
+        for (prediction, value) in [("A", 100.0), ("B", 0.0), ("-", 0.0)] {
+            assert_eq!(scores(&judged(&odd, &[prediction]), Grouping::Circular)[0].value, value);
+        }
+    }
+
+    /// Two groups that their indices alone would not tell: 1 and 2 together, 3 alone.
+    #[test]
+    fn upstream_groups_by_g_index() {
+        let of = |index, g_index| {
+            Row::of(&[("index", index), ("g_index", g_index), ("A", "cat"), ("B", "dog"), ("answer", "A")])
+        };
+        let rows = [of("1", "2"), of("2", "2"), of("3", "3")];
+        let judged = judged(&rows, &["B", "A", "A"]);
+        let of = |protocol| {
+            let score = &super::scores(&judged, Grouping::Circular, protocol)[0];
+            (score.value.round(), score.of)
+        };
+        assert_eq!((of(Protocol::Kit2024_08), of(Protocol::Kit2026_08)), ((67.0, 3), (50.0, 2)));
+        assert_eq!(without_first_row(&rows[..1], Protocol::Kit2026_08), [0]);
+        assert_eq!(without_first_row(&rows[..1], Protocol::Kit2024_08), [] as [usize; 0]);
     }
 }

@@ -1,5 +1,6 @@
 //! A benchmark's file, ready to be asked and scored.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use super::picture::{EncodedPicture, LONGEST_REFERENCE, PictureStore};
 use super::problem::{Problem, ProblemKind};
 use super::prompt::{Asker, PromptStyle};
 use super::protocol::{Grouping, Protocol, RunAs};
-use super::row::Row;
+use super::row::{Row, index_key};
 use super::table::{Record, Table, read_bytes};
-use super::{MmBench, Mme, Mmmb, Pope};
+use super::{Circular, MmBench, Mme, Mmmb, Pope};
 use crate::{Error, Result};
 
 /// One language of a benchmark, or all of a benchmark that has but one.
@@ -165,14 +166,14 @@ impl Dataset {
             let file = self.file_name();
             problems.push(Problem { kind: ProblemKind::WrongMd5, file, line: None, index: None, detail });
         }
-        let mut seen: HashMap<&str, u64> = HashMap::new();
+        let mut seen: HashMap<Cow<'_, str>, u64> = HashMap::new();
         for row in &self.rows {
             if row.index.is_empty() {
                 problems.push(self.problem(row, ProblemKind::BadIndex, "there is none"));
-            } else if let Some(first) = seen.get(row.index.as_str()) {
+            } else if let Some(first) = seen.get(&index_key(&row.index)) {
                 problems.push(self.problem(row, ProblemKind::DuplicateIndex, format!("as in line {first}")));
             } else {
-                seen.insert(&row.index, row.line);
+                seen.insert(index_key(&row.index), row.line);
             }
             if row.get("question").is_none() {
                 problems.push(self.problem(row, ProblemKind::NoQuestion, ""));
@@ -187,11 +188,11 @@ impl Dataset {
         self.problems.extend(problems);
     }
 
-    /// Whether the kits' circular scoring leaves each row out, because its group lacks the first row.
+    /// Whether the kits leave each row out, because it has no picture or its group lacks the main row.
     pub(super) fn left_out_by_kits(&self, protocol: Protocol) -> Vec<bool> {
         let mut left_out: Vec<bool> = self.rows.iter().map(|row| row.picture.is_none()).collect();
         if self.benchmark.grouping(protocol) == Grouping::Circular {
-            for at in super::choice::without_first_row(&self.rows) {
+            for at in super::choice::without_first_row(&self.rows, protocol) {
                 left_out[at] = true;
             }
         }
@@ -199,18 +200,30 @@ impl Dataset {
     }
 }
 
-/// By the file's name, as the kits do; a file of questions with options may have any other name.
-fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
+/// The benchmark that a file's name without its ending says it is of, as the kits read it (§3).
+#[must_use]
+pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
     let stem = stem.to_ascii_lowercase();
     let has = |name| stem.split(['_', '-', '.']).any(|part| part == name);
-    Ok(if stem.contains("mmbench") || stem.contains("ccbench") {
+    Some(if stem.contains("mmbench") || stem.contains("ccbench") {
         Arc::new(MmBench)
+    } else if stem.contains("circular") || stem.contains("mmcr") {
+        Arc::new(Circular)
     } else if stem.contains("mmmb") {
         Arc::new(Mmmb)
     } else if has("pope") {
         Arc::new(Pope)
     } else if has("mme") {
         Arc::new(Mme)
+    } else {
+        return None;
+    })
+}
+
+/// By the file's name; a file of questions with options may have any other name.
+fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
+    Ok(if let Some(benchmark) = benchmark_of_name(stem) {
+        benchmark
     } else if table.column("A").is_some() && table.column("B").is_some() {
         Arc::new(Mmmb)
     } else {
@@ -282,7 +295,7 @@ mod tests {
         let broken = "%".repeat(70);
         let text = format!(
             "index\timage\tquestion\tA\tB\tanswer\n\
-             1\t{PICTURE}\tq\ta\tb\tA\n1\t{PICTURE}\tq\ta\tb\tA\n2\t\tq\ta\tb\tA\n3\t{broken}\tq\ta\tb\tA\n\
+             1\t{PICTURE}\tq\ta\tb\tA\n1.0\t{PICTURE}\tq\ta\tb\tA\n2\t\tq\ta\tb\tA\n3\t{broken}\tq\ta\tb\tA\n\
              4\t{PICTURE}\t\ta\tb\tA\n5\t{PICTURE}\tq\ta\tb\tC\n\t{PICTURE}\tq\ta\tNone\tB\n1000009\t{PICTURE}\tq\ta\tb\tA\n"
         );
         let (dataset, _) = open("mmmb_tr.tsv", &text).unwrap();
@@ -303,11 +316,35 @@ mod tests {
             ]
         );
         let texts = problems(&dataset);
-        assert_eq!(texts[3], "mmmb_tr.tsv line 3 (index 1): duplicate index: as in line 2");
+        assert_eq!(texts[3], "mmmb_tr.tsv line 3 (index 1.0): duplicate index: as in line 2");
         assert!(texts[2].starts_with(
             "mmmb_tr.tsv: not the published file: MD5 of MMMB_tr should be 0733739d43090327975294292bc5cd67, found "
         ));
         assert_eq!(texts[7], "mmmb_tr.tsv line 8: answer is no option: expected one of A, found B");
+    }
+
+    #[test]
+    fn circular_sets_are_upstreams() {
+        let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{PICTURE}\tq\ta\tb\tA\n");
+        for name in ["XCircular_en.tsv", "mmcr.tsv"] {
+            let (dataset, _) = open(name, &text).unwrap();
+            let grouping = Protocol::ALL.map(|protocol| dataset.benchmark.grouping(protocol));
+            assert_eq!(grouping, [Grouping::Circular, Grouping::PerRow, Grouping::Circular], "{name}");
+        }
+        assert_eq!(benchmark_of_name("MMBench_circular").unwrap().name(), "MMBench");
+        assert!(benchmark_of_name("songs").is_none());
+    }
+
+    #[test]
+    fn a_groups_own_number_says_what_belongs_together() {
+        let text = format!(
+            "index\tg_index\timage\tquestion\tA\tB\tanswer\n\
+             7\t7\t{PICTURE}\tq\ta\tb\tA\n1000009\t7\t{PICTURE}\tq\ta\tb\tA\n"
+        );
+        let (dataset, _) = open("mini_mmbench_en.tsv", &text).unwrap();
+        assert_eq!(problems(&dataset), [] as [&str; 0]);
+        let left_out = Protocol::ALL.map(|protocol| dataset.left_out_by_kits(protocol)[1]);
+        assert_eq!(left_out, [true, true, false]);
     }
 
     #[test]

@@ -101,8 +101,8 @@ pub fn batches<'j>(jobs: &'j [Job], parrot: &Parrot, options: &GenerateOptions) 
 ///
 /// # Errors
 ///
-/// When the journal cannot be written or the model fails. A question that is too long for the model is recorded
-/// as refused, a picture that cannot be decoded as well.
+/// When the journal cannot be written or the device fails. A question that is too long for the model is recorded
+/// as refused, as are one whose scores are not finite and one whose picture cannot be decoded.
 pub fn generate(
     parrot: &Parrot,
     datasets: &[Dataset],
@@ -186,7 +186,8 @@ fn ask(
 
 /// Whether another question could fare better.
 fn is_the_questions(error: &Error) -> bool {
-    matches!(error, Error::EmptyQuestion | Error::Model(parrot_model::Error::TooLong { .. }))
+    use parrot_model::Error::TooLong;
+    matches!(error, Error::EmptyQuestion | Error::NotFinite { .. } | Error::Model(TooLong { .. }))
 }
 
 /// What a journal's answers say about a dataset under a name.

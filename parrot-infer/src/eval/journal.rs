@@ -1,23 +1,27 @@
 //! Answers as they are given, on disk: what a run that was interrupted goes on from.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::table::read_bytes;
 use crate::{Error, Result};
 
 /// What answers depend on besides prompt and picture. A file of answers that were given under other conditions is
-/// not continued.
+/// not continued, but for another batch size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
     /// SHA-256 over the model's files.
     pub model_sha256: String,
     /// What its weights are held in.
     pub dtype: String,
+    /// Where it computes, e.g. `cpu`.
+    pub device: String,
+    /// Questions computed at the same time when the file was begun. A run that goes on may choose another, for want
+    /// of memory say; rounding may then differ, and with it an answer that hung by a hair.
+    pub batch_size: usize,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
     /// Whether pictures were saved as JPEG and read again first.
@@ -67,11 +71,12 @@ pub fn question_id(prompt: &str, picture: &[u8; 32]) -> String {
     format!("{:x}", hasher.finalize())
 }
 
-/// The file, one JSON object per line, the first one [`Conditions`]; lines are only ever added.
+/// The file, one JSON object per line, the first one [`Conditions`]; lines are only ever added. It is held by this
+/// process alone for as long as the value lives.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
-    file: File,
+    /// `None` for one in memory.
+    file: Option<(PathBuf, File)>,
     records: HashMap<String, Answered>,
 }
 
@@ -82,45 +87,33 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or written, was made under other conditions, or is broken elsewhere than at
-    /// its end.
+    /// When the file cannot be read or written, another process holds it, it was made under other conditions, or it
+    /// is broken elsewhere than at its end.
     pub fn open(path: &Path, conditions: &Conditions) -> Result<Self> {
-        let bytes = if path.is_file() { read_bytes(path)? } else { Vec::new() };
-        // Whole lines only.
-        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let refuse = |line, problem: String| Error::Table { file: path.into(), line: Some(line), problem };
-        let mut records = HashMap::new();
-        for (number, line) in
-            (1..).zip(bytes[..end].split(|byte| *byte == b'\n')).filter(|(_, line)| !line.is_empty())
-        {
-            if number == 1 {
-                let found: Conditions = serde_json::from_slice(line)
-                    .map_err(|error| refuse(1, format!("no conditions of a run: {error}")))?;
-                if found != *conditions {
-                    return Err(refuse(1, differences(conditions, &found)));
-                }
-                continue;
-            }
-            let record: Answered = serde_json::from_slice(line)
-                .map_err(|error| refuse(number, format!("no answer: {error}")))?;
-            records.insert(record.id.clone(), record);
-        }
         let io =
             |action| move |source| Error::from(parrot_model::Error::Io { action, path: path.into(), source });
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(io("write"))?;
+        let mut open = OpenOptions::new();
+        let open = open.create(true).truncate(false).read(true).write(true).open(path);
+        let mut file = open.map_err(io("write"))?;
+        lock(path, &file)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io("read"))?;
+        // Whole lines only.
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let records = read_records(path, &bytes[..end], conditions)?;
         file.set_len(end as u64).map_err(io("write"))?;
         file.seek(SeekFrom::End(0)).map_err(io("write"))?;
-        let mut journal = Self { path: path.into(), file, records };
+        let mut journal = Self { file: Some((path.into(), file)), records };
         if end == 0 {
             journal.append(&[serde_json::to_string(conditions)])?;
         }
         Ok(journal)
+    }
+
+    /// One without a file, which is forgotten with the value.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { file: None, records: HashMap::new() }
     }
 
     /// The answer to a question, if there is one.
@@ -153,19 +146,52 @@ impl Journal {
     }
 
     fn append(&mut self, lines: &[serde_json::Result<String>]) -> Result<()> {
-        let io = |source| {
-            Error::from(parrot_model::Error::Io { action: "write", path: self.path.clone(), source })
-        };
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let io =
+            |source| Error::from(parrot_model::Error::Io { action: "write", path: path.clone(), source });
         let mut text = String::new();
         for line in lines {
-            text += line.as_ref().map_err(|error| io(std::io::Error::other(error.to_string())))?;
+            text += line.as_ref().map_err(|error| io(io::Error::other(error.to_string())))?;
             text.push('\n');
         }
-        self.file.write_all(text.as_bytes()).and_then(|()| self.file.flush()).map_err(io)
+        file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(io)
     }
 }
 
-fn differences(expected: &Conditions, found: &Conditions) -> String {
+/// The operating system lets go of it however the process ends.
+fn lock(path: &Path, file: &File) -> Result<()> {
+    let problem = match file.try_lock() {
+        Ok(()) => return Ok(()),
+        Err(TryLockError::WouldBlock) => "another run is writing it; choose another folder, or wait".into(),
+        // Some network file systems have no locks; there, not sharing a folder is up to the user.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+        Err(TryLockError::Error(error)) => format!("it cannot be locked: {error}"),
+    };
+    Err(Error::Table { file: path.into(), line: None, problem })
+}
+
+/// The answers of a file's whole lines, if it was made under these conditions.
+fn read_records(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<HashMap<String, Answered>> {
+    let refuse = |line, problem: String| Error::Table { file: path.into(), line: Some(line), problem };
+    let mut records = HashMap::new();
+    let Some(bytes) = bytes.strip_suffix(b"\n") else { return Ok(records) };
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        if number == 1 {
+            let found: Conditions = serde_json::from_slice(line)
+                .map_err(|error| refuse(1, format!("no conditions of a run: {error}")))?;
+            if let Some(differences) = differences(conditions, &found) {
+                return Err(refuse(1, differences));
+            }
+        } else if !line.is_empty() {
+            let record: Answered = serde_json::from_slice(line)
+                .map_err(|error| refuse(number, format!("no answer: {error}")))?;
+            records.insert(record.id.clone(), record);
+        }
+    }
+    Ok(records)
+}
+
+fn differences(expected: &Conditions, found: &Conditions) -> Option<String> {
     let of = |name, expected: String, found: String| {
         (expected != found).then(|| format!("{name} should be {expected}, found {found}"))
     };
@@ -173,13 +199,15 @@ fn differences(expected: &Conditions, found: &Conditions) -> String {
     let parts: Vec<String> = [
         of("the model's hash", short(&expected.model_sha256), short(&found.model_sha256)),
         of("dtype", expected.dtype.clone(), found.dtype.clone()),
+        of("device", expected.device.clone(), found.device.clone()),
         of("max_new_tokens", expected.max_new_tokens.to_string(), found.max_new_tokens.to_string()),
         of("jpeg_roundtrip", expected.jpeg_roundtrip.to_string(), found.jpeg_roundtrip.to_string()),
     ]
     .into_iter()
     .flatten()
     .collect();
-    format!("these answers are of another run: {}; choose another folder", parts.join(", "))
+    let differ = !parts.is_empty();
+    differ.then(|| format!("these answers are of another run: {}; choose another folder", parts.join(", ")))
 }
 
 #[cfg(test)]
@@ -190,6 +218,8 @@ mod tests {
         Conditions {
             model_sha256: "ab".repeat(32),
             dtype: "f32".into(),
+            device: "cpu".into(),
+            batch_size: 8,
             max_new_tokens: 8,
             jpeg_roundtrip: false,
         }
@@ -218,7 +248,19 @@ mod tests {
         );
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         journal.add(vec![record("c")]).unwrap();
-        assert_eq!(Journal::open(&path, &conditions()).unwrap().len(), 3);
+        let held = Journal::open(&path, &conditions()).unwrap_err().to_string();
+        assert!(held.contains("answers.jsonl: another run is writing it"), "{held}");
+        drop(journal);
+        // Less memory, the same run.
+        let smaller = Conditions { batch_size: 2, ..conditions() };
+        assert_eq!(Journal::open(&path, &smaller).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_journal_in_memory_needs_no_file() {
+        let mut journal = Journal::in_memory();
+        journal.add(vec![record("a")]).unwrap();
+        assert_eq!((journal.len(), journal.get("a")), (1, Some(&record("a"))));
     }
 
     #[test]
@@ -226,19 +268,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answers.jsonl");
         Journal::open(&path, &conditions()).unwrap();
-        let other = Conditions { dtype: "f16".into(), max_new_tokens: 9, ..conditions() };
+        let other =
+            Conditions { dtype: "f16".into(), device: "cuda".into(), max_new_tokens: 9, ..conditions() };
         let error = Journal::open(&path, &other).unwrap_err().to_string();
         assert!(
             error.ends_with(
                 "answers.jsonl line 1: these answers are of another run: dtype should be f16, found f32, \
-                 max_new_tokens should be 9, found 8; choose another folder"
+                 device should be cuda, found cpu, max_new_tokens should be 9, found 8; choose another folder"
             ),
             "{error}"
         );
-        std::fs::write(&path, "hello\n").unwrap();
-        assert!(
-            Journal::open(&path, &conditions()).unwrap_err().to_string().contains("no conditions of a run")
-        );
+        // An empty first line tells as little as a wrong one.
+        let conditions_below = format!("\n{}\n", serde_json::to_string(&other).unwrap());
+        for text in ["hello\n", "\n", &conditions_below] {
+            std::fs::write(&path, text).unwrap();
+            let error = Journal::open(&path, &conditions()).unwrap_err().to_string();
+            assert!(error.contains("line 1: no conditions of a run"), "{text:?}: {error}");
+        }
     }
 
     #[test]

@@ -51,6 +51,14 @@ pub struct KnownFile {
     pub md5: &'static str,
 }
 
+impl KnownFile {
+    /// Its file's name without the ending: languages in lower case, `mmmb_ar` for `MMMB_ar`.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        if self.id.contains('_') { self.id.to_ascii_lowercase() } else { self.id.into() }
+    }
+}
+
 const fn known(id: &'static str, md5: &'static str) -> KnownFile {
     KnownFile { id, md5 }
 }
@@ -73,10 +81,12 @@ pub const KNOWN_FILES: [KnownFile; 14] = [
     known("MME", "b36b43c3f09801f5d368627fb92187c3"),
 ];
 
-/// The published file of this name without its ending, whatever its letter case.
+/// The published file that has this name without its ending, or whose dataset has it.
+///
+/// Letter case counts: `MMBench_DEV_EN.tsv` is VLMEvalKit's own file, `mmbench_dev_en.tsv` Parrot's.
 #[must_use]
 pub fn known_file(stem: &str) -> Option<&'static KnownFile> {
-    KNOWN_FILES.iter().find(|known| known.id.eq_ignore_ascii_case(stem))
+    KNOWN_FILES.iter().find(|known| known.id == stem || known.stem() == stem)
 }
 
 #[cfg(test)]
@@ -87,7 +97,10 @@ mod tests {
     fn names_say_which_file_and_language_it_is() {
         assert_eq!(known_file("mmmb_tr").unwrap().id, "MMMB_tr");
         assert_eq!(known_file("MME").unwrap().id, "MME");
-        assert!(known_file("mini_mmmb_tr").is_none());
+        assert_eq!(known_file("MMMB_tr").unwrap().stem(), "mmmb_tr");
+        for other in ["mini_mmmb_tr", "MMBench_DEV_EN", "pope"] {
+            assert!(known_file(other).is_none(), "{other}");
+        }
         for (name, language) in [
             ("mmbench_dev_cn", Some(Language::Zh)),
             ("MMMB_zh", Some(Language::Zh)),

@@ -56,6 +56,20 @@ impl Benchmark for Mme {
             .collect()
     }
 
+    /// The kits take the first two answers about a picture, whatever they are, and look every category up.
+    fn kits_fail(&self, rows: &[Row], answers: &[usize]) -> Option<&'static str> {
+        let has = |name: &&&str| rows.iter().any(|row| row.get("category") == Some(name));
+        if answers.iter().any(|count| *count != 1) {
+            Some("its rating of MME needs exactly one answer to each question")
+        } else if !self.check_groups(rows).is_empty() {
+            Some("its rating of MME needs two questions about each picture")
+        } else if !PERCEPTION.iter().chain(&REASONING).all(|name| has(&name)) {
+            Some("its rating of MME needs all fourteen categories")
+        } else {
+            None
+        }
+    }
+
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         yes_or_no(row, style)
     }
@@ -156,6 +170,9 @@ mod tests {
         assert_eq!(of("reasoning", "points"), 0.0);
         assert_eq!(of("total", "points"), 325.0);
         assert_eq!(Mme.check_groups(&rows), []);
+        let fails = |answers| Mme.kits_fail(&rows, answers).unwrap();
+        assert!(fails(&[1; 8]).ends_with("all fourteen categories"));
+        assert!(fails(&[1, 1, 1, 2, 1, 1, 1, 1]).ends_with("exactly one answer to each question"));
         let found = Mme.check_groups(&rows[1..]);
         assert_eq!(found, [(0, "expected 2 questions about its picture, found 1".to_string())]);
     }

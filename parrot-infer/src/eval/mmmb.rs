@@ -32,7 +32,7 @@ impl Benchmark for Mmmb {
     }
 
     fn check_groups(&self, rows: &[Row]) -> Vec<(usize, String)> {
-        let lonely = choice::without_first_row(rows);
+        let lonely = choice::without_first_row(rows, Protocol::Kit2026_08);
         lonely.into_iter().map(|at| (at, "the other question of its pair is not there".into())).collect()
     }
 
@@ -45,6 +45,6 @@ impl Benchmark for Mmmb {
     }
 
     fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
-        choice::scores(judged, self.grouping(protocol))
+        choice::scores(judged, self.grouping(protocol), protocol)
     }
 }

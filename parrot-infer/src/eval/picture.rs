@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use parrot_model::vision::preprocess::{DecodeOptions, decode_rgb};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Picture, Result};
@@ -50,7 +51,8 @@ impl EncodedPicture {
         self.hash
     }
 
-    /// Decodes it; errors call it `name`.
+    /// Decodes it as the reference and the kits do, which leave a photo as it was taken whatever its EXIF data say;
+    /// errors call it `name`.
     ///
     /// With `jpeg_roundtrip` it is saved and read again as the kits do before showing it to the model: JPEG of
     /// quality 75 with halved colour, as the Python library does by default.
@@ -59,11 +61,11 @@ impl EncodedPicture {
     ///
     /// When the bytes are no picture.
     pub fn decode(&self, name: &str, jpeg_roundtrip: bool) -> Result<Picture> {
-        let picture = Picture::from_bytes(&self.bytes, name)?;
-        if !jpeg_roundtrip {
-            return Ok(picture);
+        let mut pixels = decode_rgb(&self.bytes, name, &DecodeOptions::reference())?;
+        if jpeg_roundtrip {
+            pixels = decode_rgb(&encode_jpeg(&pixels, name)?, name, &DecodeOptions::reference())?;
         }
-        Picture::from_bytes(&encode_jpeg(picture.pixels(), name)?, name)
+        Ok(Picture::from_rgb(pixels))
     }
 
     /// As a benchmark's file holds it.
@@ -157,6 +159,22 @@ mod tests {
         assert!(store.decode("no base64!").unwrap_err().starts_with("not base64: "));
         assert!(first.decode("x.tsv line 2", false).unwrap_err().to_string().contains("x.tsv line 2"));
         assert_eq!(first.data_url(), "data:image/png;base64,aGVsbG8=");
+    }
+
+    #[test]
+    fn a_photo_stands_as_it_was_taken() {
+        // Orientation 6: the viewer is to turn it by 90°.
+        let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 75);
+        encoder.add_app_segment(1, exif.to_vec()).unwrap();
+        encoder.encode(&[128; 24 * 16 * 3], 24, 16, ColorType::Rgb).unwrap();
+        let turned = Picture::from_bytes(&bytes, "x").unwrap();
+        assert_eq!(turned.pixels().dimensions(), (16, 24), "the test's own EXIF data are understood");
+        let picture = EncodedPicture::new(bytes);
+        for jpeg_roundtrip in [false, true] {
+            assert_eq!(picture.decode("x", jpeg_roundtrip).unwrap().pixels().dimensions(), (24, 16));
+        }
     }
 
     #[test]

@@ -1,17 +1,13 @@
-//! Files of answers: TSV and XLSX in VLMEvalKit's columns, and JSON lines.
+//! Which answer of which file belongs to which row.
 
-use std::collections::HashMap;
-use std::path::Path;
-
-use calamine::{Data, Reader, Xlsx};
-use rust_xlsxwriter::{Workbook, XlsxError};
-use serde::Deserialize;
-use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use super::dataset::Dataset;
+use super::known::{Language, known_file};
 use super::problem::{Problem, ProblemKind};
-use super::table::{Table, is_missing, read_bytes};
-use crate::{Error, Result};
+use super::row::index_key;
+use super::table::is_missing;
 
 /// An answer as a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +18,8 @@ pub struct Prediction {
     pub index: String,
     /// The answer; the text `nan` where it is missing or a word for missing, as a kit reads its own files.
     pub text: String,
+    /// Whether there is an entry without an answer: an empty cell, `null`.
+    pub is_missing: bool,
     /// The line or sheet row that it stands in.
     pub line: u64,
 }
@@ -38,32 +36,56 @@ pub struct PredictionFile {
 }
 
 impl PredictionFile {
-    /// Reads `.tsv`, `.xlsx` or `.jsonl` with the columns or keys `index`, `prediction` and, where one file
-    /// holds several datasets, `dataset`.
-    ///
-    /// A last JSON line that is cut off is a [`Problem`], not an error: the run that wrote it was interrupted.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, has another ending, lacks a column, or is broken anywhere else.
-    pub fn read(file: &Path) -> Result<Self> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut problems = Vec::new();
-        let ending = file.extension().unwrap_or_default().to_ascii_lowercase();
-        let predictions = match ending.to_str() {
-            Some("tsv") => of_table(&Table::read(file)?)?,
-            Some("xlsx") => of_table(&read_xlsx(file)?)?,
-            Some("jsonl") => read_jsonl(file, &name, &mut problems)?,
-            _ => return Err(refuse(file, None, "predictions are read from .tsv, .xlsx and .jsonl files")),
-        };
-        Ok(Self { name, predictions, problems })
+    /// The file's name without its ending.
+    fn stem(&self) -> &str {
+        self.name.rsplit_once('.').map_or(&*self.name, |(stem, _)| stem)
     }
 
     /// Whether the file's name ends with the dataset's, as in `Parrot-7B_MMMB_tr.xlsx`.
     fn is_named_after(&self, dataset: &Dataset) -> bool {
-        let stem = self.name.rsplit_once('.').map_or(&*self.name, |(stem, _)| stem).to_ascii_lowercase();
-        let id = dataset.id.to_ascii_lowercase();
-        stem.strip_suffix(&id).is_some_and(|before| before.is_empty() || before.ends_with(['_', '-']))
+        endings(self.stem()).any(|ending| is_called(dataset, ending))
+    }
+
+    /// Whether the file's name ends with that of another published file, or with another language.
+    fn is_named_after_another(&self, dataset: &Dataset) -> bool {
+        let known = endings(self.stem()).filter_map(known_file).any(|known| known.id != dataset.id);
+        let language = Language::of_name(self.stem());
+        let differs = language.is_some() && dataset.language.is_some() && language != dataset.language;
+        !self.is_named_after(dataset) && (known || differs)
+    }
+
+    /// Whether this prediction is for the dataset: because it says so or, where it says nothing, because the
+    /// file is named after the dataset or the dataset `is_only`.
+    fn is_for(&self, prediction: &Prediction, dataset: &Dataset, is_only: bool) -> bool {
+        match &prediction.dataset {
+            Some(name) => is_called(dataset, name),
+            None => is_only || self.is_named_after(dataset),
+        }
+    }
+
+    fn problem(&self, kind: ProblemKind, prediction: Option<&Prediction>, detail: String) -> Problem {
+        Problem {
+            kind,
+            file: self.name.clone(),
+            line: prediction.map(|it| it.line),
+            index: prediction.map(|it| it.index.clone()),
+            detail,
+        }
+    }
+}
+
+/// A name and what is left of it behind each `_` or `-`.
+fn endings(stem: &str) -> impl Iterator<Item = &str> {
+    let behind = stem.match_indices(['_', '-']).map(|(at, _)| &stem[at + 1..]);
+    std::iter::once(stem).chain(behind)
+}
+
+/// A published dataset has two names, its own and its file's, and `MMBench_DEV_EN` is another than
+/// `MMBench_dev_en`. Of others, letter case tells nothing.
+fn is_called(dataset: &Dataset, name: &str) -> bool {
+    match known_file(name) {
+        Some(known) => known.id == dataset.id,
+        None => dataset.known.is_none() && dataset.id.eq_ignore_ascii_case(name),
     }
 }
 
@@ -80,44 +102,43 @@ pub struct Assigned {
 ///
 /// A prediction is for `dataset` if it says so, or if it says nothing and its file is named after the dataset,
 /// or if `is_only` dataset there is. Where predictions and rows of one index are equally many, they are matched in
-/// order; otherwise the first row of the index gets them all.
+/// order; otherwise the first row of the index gets them all. Indices match as numbers: `1.0` is `1`.
 #[must_use]
 pub fn assign(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Assigned {
     let mut assigned = Assigned { of_rows: vec![Vec::new(); dataset.rows.len()], problems: Vec::new() };
-    let mut rows: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut rows: HashMap<Cow<'_, str>, Vec<usize>> = HashMap::new();
     for (at, row) in dataset.rows.iter().enumerate() {
-        rows.entry(&row.index).or_default().push(at);
+        rows.entry(index_key(&row.index)).or_default().push(at);
     }
-    let mut of_index: HashMap<&str, Vec<&Prediction>> = HashMap::new();
+    let mut of_index: HashMap<Cow<'_, str>, Vec<&Prediction>> = HashMap::new();
     for file in files {
-        let by_name = is_only || file.is_named_after(dataset);
-        for it in &file.predictions {
-            let is_meant = it.dataset.as_ref().map_or(by_name, |name| name.eq_ignore_ascii_case(&dataset.id));
-            if !is_meant {
+        let mut is_by_name = false;
+        for it in file.predictions.iter().filter(|it| file.is_for(it, dataset, is_only)) {
+            let key = index_key(&it.index);
+            is_by_name |= it.dataset.is_none();
+            let mut report = |kind, detail| assigned.problems.push(file.problem(kind, Some(it), detail));
+            let Some(rows) = rows.get(&key) else {
+                report(ProblemKind::UnknownPrediction, format!("{} has no such index", dataset.id));
                 continue;
+            };
+            if it.is_missing {
+                report(ProblemKind::NoPrediction, "the entry is empty, scored as the word nan".into());
             }
-            let problem = |kind, detail: String| Problem {
-                kind,
-                file: file.name.clone(),
-                line: Some(it.line),
-                index: Some(it.index.clone()),
-                detail,
-            };
-            let Some(rows) = rows.get(it.index.as_str()) else {
-                let detail = format!("{} has no such index", dataset.id);
-                assigned.problems.push(problem(ProblemKind::UnknownPrediction, detail));
-                continue;
-            };
-            let predictions = of_index.entry(&it.index).or_default();
+            let predictions = of_index.entry(key).or_default();
             predictions.push(it);
             if predictions.len() > rows.len() {
                 let detail = format!("number {} for {}", predictions.len(), dataset.id);
-                assigned.problems.push(problem(ProblemKind::DuplicatePrediction, detail));
+                report(ProblemKind::DuplicatePrediction, detail);
             }
+        }
+        if is_by_name && file.is_named_after_another(dataset) {
+            let detail =
+                format!("the name is not of {}, the only dataset, for which it is scored", dataset.id);
+            assigned.problems.push(file.problem(ProblemKind::OtherDataset, None, detail));
         }
     }
     for (index, predictions) in of_index {
-        let rows = &rows[index];
+        let rows = &rows[&index];
         for (number, it) in predictions.iter().enumerate() {
             let at = if predictions.len() == rows.len() { rows[number] } else { rows[0] };
             assigned.of_rows[at].push(it.text.clone());
@@ -131,6 +152,31 @@ pub fn assign(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Ass
     assigned
 }
 
+/// Predictions that are for none of the datasets: a problem for each dataset that a file names, at its first
+/// line, and one for what a file says without naming any.
+#[must_use]
+pub fn unassigned(datasets: &[Dataset], files: &[PredictionFile]) -> Vec<Problem> {
+    let is_only = datasets.len() == 1;
+    let mut problems = Vec::new();
+    for file in files {
+        let mut of_name: BTreeMap<Option<&str>, Vec<&Prediction>> = BTreeMap::new();
+        for it in &file.predictions {
+            if !datasets.iter().any(|dataset| file.is_for(it, dataset, is_only)) {
+                of_name.entry(it.dataset.as_deref()).or_default().push(it);
+            }
+        }
+        for (name, predictions) in of_name {
+            let detail = match name {
+                Some(name) => format!("{} predictions for {name} are not scored", predictions.len()),
+                None => format!("{} predictions are for none of these datasets", predictions.len()),
+            };
+            let problem = file.problem(ProblemKind::OtherDataset, None, detail);
+            problems.push(Problem { line: Some(predictions[0].line), ..problem });
+        }
+    }
+    problems
+}
+
 /// The text that a kit scores: predictions pass through a spreadsheet, and what is missing there comes back as
 /// the word `nan` (§1.2).
 #[must_use]
@@ -138,161 +184,95 @@ pub fn through_spreadsheet(prediction: &str) -> String {
     if is_missing(prediction) { "nan".into() } else { prediction.into() }
 }
 
-fn of_table(table: &Table) -> Result<Vec<Prediction>> {
-    let column = |name: &str| {
-        table.column(name).ok_or_else(|| {
-            let found: String = table.columns.join(", ").chars().take(200).collect();
-            let problem = format!("there is no column {name}, only {found}");
-            refuse(&table.file, None, problem)
-        })
-    };
-    let (index, prediction) = (column("index")?, column("prediction")?);
-    let dataset = table.column("dataset");
-    let of = |record: &super::table::Record| Prediction {
-        dataset: dataset.and_then(|at| record.cells[at].clone()),
-        index: record.cells[index].clone().unwrap_or_default(),
-        text: record.cells[prediction].clone().unwrap_or_else(|| "nan".into()),
-        line: record.line,
-    };
-    Ok(table.records.iter().map(of).collect())
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-/// The first sheet, with pandas' idea of missing values.
-fn read_xlsx(file: &Path) -> Result<Table> {
-    let broken = |error: calamine::XlsxError| refuse(file, None, format!("no XLSX file: {error}"));
-    let bytes = std::io::Cursor::new(read_bytes(file)?);
-    let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(bytes).map_err(broken)?;
-    let sheet = workbook.worksheet_range_at(0).ok_or_else(|| refuse(file, None, "it has no sheet"))?;
-    let sheet = sheet.map_err(broken)?;
-    let first_line = u64::from(sheet.start().map_or(0, |start| start.0)) + 1;
-    let text = |cell: &Data| match cell {
-        Data::Empty | Data::Error(_) => String::new(),
-        cell => cell.to_string(),
-    };
-    let mut rows = sheet.rows();
-    let columns: Vec<String> =
-        rows.next().ok_or_else(|| refuse(file, None, "its first sheet is empty"))?.iter().map(text).collect();
-    let cell = |cell: &Data| Some(text(cell)).filter(|text| !is_missing(text));
-    let record =
-        |(line, row): (u64, &[Data])| super::table::Record { line, cells: row.iter().map(cell).collect() };
-    let records = (first_line + 1..).zip(rows).map(record).collect();
-    Ok(Table { file: file.into(), columns, records })
-}
+    use super::*;
+    use crate::eval::PictureStore;
 
-/// A line of a JSON file.
-#[derive(Deserialize)]
-struct Line {
-    dataset: Option<String>,
-    index: Value,
-    prediction: Value,
-}
-
-fn read_jsonl(file: &Path, name: &str, problems: &mut Vec<Problem>) -> Result<Vec<Prediction>> {
-    let bytes = read_bytes(file)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<(u64, &str)> =
-        (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
-    if lines.is_empty() {
-        return Err(refuse(file, None, "the file is empty"));
+    /// A dataset of two rows.
+    fn dataset(name: &str) -> Dataset {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(Path::new(name));
+        let header = "index\timage\tquestion\tA\tB\tanswer";
+        std::fs::write(&path, format!("{header}\n1.0\t\tq\ta\tb\tA\n002\t\tq\ta\tb\tB\n")).unwrap();
+        Dataset::open(&path, &mut PictureStore::default()).unwrap()
     }
-    let last = lines.len() - 1;
-    let mut predictions = Vec::new();
-    for (at, (line, json)) in lines.into_iter().enumerate() {
-        match serde_json::from_str::<Line>(json) {
-            Ok(read) => predictions.push(Prediction {
-                dataset: read.dataset,
-                index: plain(&read.index),
-                text: through_spreadsheet(&plain(&read.prediction)),
-                line,
-            }),
-            Err(_) if at == last && !text.ends_with('\n') => problems.push(Problem {
-                kind: ProblemKind::NoPrediction,
-                file: name.into(),
-                line: Some(line),
-                index: None,
-                detail: "the line is cut off".into(),
-            }),
-            Err(error) => {
-                let problem = format!("expected {{\"index\": …, \"prediction\": …}}: {error}");
-                return Err(refuse(file, Some(line), problem));
-            }
+
+    fn file(name: &str, of: &[(Option<&str>, &str)]) -> PredictionFile {
+        let prediction = |(line, (dataset, index)): (u64, &(Option<&str>, &str))| Prediction {
+            dataset: dataset.map(Into::into),
+            index: (*index).into(),
+            text: "A".into(),
+            is_missing: false,
+            line,
+        };
+        let predictions = (2..).zip(of).map(prediction).collect();
+        PredictionFile { name: name.into(), predictions, problems: Vec::new() }
+    }
+
+    fn texts(problems: &[Problem]) -> Vec<String> {
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn indices_match_as_numbers() {
+        let (data, answers) = (dataset("mini_mmmb_tr.tsv"), file("x.tsv", &[(None, "1"), (None, "2.0")]));
+        let assigned = assign(&data, &[answers], true);
+        assert_eq!(assigned.of_rows, [["A"], ["A"]]);
+        assert_eq!(texts(&assigned.problems), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_file_named_after_another_dataset_is_said() {
+        let data = dataset("mmmb_tr.tsv");
+        for (name, is_said) in [
+            ("X_MMMB_tr.xlsx", false),
+            ("mmmb_tr.tsv", false),
+            ("answers.jsonl", false),
+            ("X_MMMB.xlsx", false),
+            ("X_MMMB_en.xlsx", true),
+            ("answers_zh.tsv", true),
+            ("X_POPE.xlsx", true),
+        ] {
+            let assigned = assign(&data, &[file(name, &[(None, "1"), (None, "2")])], true);
+            assert_eq!(assigned.of_rows, [["A"], ["A"]], "{name}");
+            let expected = format!(
+                "{name}: another dataset's predictions: the name is not of MMMB_tr, the only dataset, for which it is scored"
+            );
+            let expected = if is_said { vec![expected] } else { Vec::new() };
+            assert_eq!(texts(&assigned.problems), expected);
         }
     }
-    Ok(predictions)
-}
 
-/// A string as it is, anything else as JSON writes it, null as nothing.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
+    #[test]
+    fn predictions_for_nothing_that_is_scored_are_said() {
+        let data = [dataset("mmmb_tr.tsv"), dataset("mmmb_en.tsv")];
+        let mixed = file("x.tsv", &[(Some("MMMB_ar"), "1"), (Some("mmmb_en"), "1"), (Some("MMMB_ar"), "2")]);
+        let unnamed = file("y.tsv", &[(None, "1"), (None, "2")]);
+        let files = [mixed, unnamed, file("z_mmmb_en.tsv", &[(None, "1")])];
+        assert_eq!(
+            texts(&unassigned(&data, &files)),
+            [
+                "x.tsv line 2: another dataset's predictions: 2 predictions for MMMB_ar are not scored",
+                "y.tsv line 2: another dataset's predictions: 2 predictions are for none of these datasets",
+            ]
+        );
+        assert_eq!(unassigned(&data[..1], &files[1..2]), []);
     }
-}
 
-/// Writes the rows of a dataset with their predictions as TSV, in VLMEvalKit's columns: all of the dataset's but
-/// the picture, and `prediction`. Rows that have none are left out, as the kits do.
-///
-/// # Errors
-///
-/// When the file cannot be written.
-pub fn write_tsv(file: &Path, dataset: &Dataset, predictions: &[Vec<String>]) -> Result<()> {
-    let columns = header(dataset).into_iter().map(Into::into).collect();
-    let record = |cells: Vec<&str>| super::table::Record {
-        line: 0,
-        cells: cells.into_iter().map(|cell| Some(cell.into())).collect(),
-    };
-    let records = cells(dataset, predictions).map(record).collect();
-    Table { file: file.into(), columns, records }.write()
-}
-
-/// As [`write_tsv`], as a spreadsheet. What is longer than a cell can be is cut.
-///
-/// # Errors
-///
-/// When the file cannot be written.
-pub fn write_xlsx(file: &Path, dataset: &Dataset, predictions: &[Vec<String>]) -> Result<()> {
-    let bytes = xlsx(dataset, predictions)
-        .map_err(|error| refuse(file, None, format!("cannot be written: {error}")))?;
-    std::fs::write(file, bytes)
-        .map_err(|source| parrot_model::Error::Io { action: "write", path: file.into(), source }.into())
-}
-
-fn xlsx(dataset: &Dataset, predictions: &[Vec<String>]) -> Result<Vec<u8>, XlsxError> {
-    const LONGEST_CELL: usize = 32_767;
-    let mut workbook = Workbook::new();
-    let sheet = workbook.add_worksheet();
-    let header = header(dataset);
-    let index = header.iter().position(|name| *name == "index");
-    for (line, cells) in (0..).zip([header].into_iter().chain(cells(dataset, predictions))) {
-        for (column, cell) in (0..).zip(cells) {
-            // The kits' files hold indices as numbers; an index above 2^53 would not survive that.
-            let number = cell.parse::<i32>().ok().filter(|_| line > 0 && Some(usize::from(column)) == index);
-            match number {
-                Some(number) => _ = sheet.write_number(line, column, number)?,
-                None if cell.is_empty() => {}
-                None => {
-                    let fitting: String = cell.chars().take(LONGEST_CELL).collect();
-                    sheet.write_string(line, column, fitting)?;
-                }
-            }
+    #[test]
+    fn the_kits_own_mmbench_is_not_parrots() {
+        let parrots = dataset("mmbench_dev_en.tsv");
+        let kits = dataset("MMBench_DEV_EN.tsv");
+        assert_eq!((&*parrots.id, &*kits.id), ("MMBench_dev_en", "MMBench_DEV_EN"));
+        for (name, is_parrots, is_kits) in [
+            ("MMBench_dev_en", true, false),
+            ("mmbench_dev_en", true, false),
+            ("MMBench_DEV_EN", false, true),
+        ] {
+            assert_eq!((is_called(&parrots, name), is_called(&kits, name)), (is_parrots, is_kits), "{name}");
         }
     }
-    workbook.save_to_buffer()
-}
-
-fn header(dataset: &Dataset) -> Vec<&str> {
-    let columns = dataset.rows.first().into_iter().flat_map(|row| row.columns().map(|(name, _)| name));
-    columns.chain(["prediction"]).collect()
-}
-
-fn cells<'a>(dataset: &'a Dataset, predictions: &'a [Vec<String>]) -> impl Iterator<Item = Vec<&'a str>> {
-    dataset.rows.iter().zip(predictions).filter_map(|(row, predictions)| {
-        let cells = row.columns().map(|(_, cell)| cell.unwrap_or_default());
-        Some(cells.chain([predictions.last()?.as_str()]).collect())
-    })
-}
-
-fn refuse(file: &Path, line: Option<u64>, problem: impl Into<String>) -> Error {
-    Error::Table { file: file.into(), line, problem: problem.into() }
 }

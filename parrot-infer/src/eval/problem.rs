@@ -45,7 +45,7 @@ pub enum ProblemKind {
     BadAnswer,
     /// Rows that belong together are not all there.
     IncompleteGroup,
-    /// The prompt does not fit the model's context.
+    /// The prompt does not fit the model's context, or the model's scores are not finite.
     NotAsked,
     /// A row has no prediction.
     NoPrediction,
@@ -53,6 +53,12 @@ pub enum ProblemKind {
     UnknownPrediction,
     /// There is more than one prediction for a row.
     DuplicatePrediction,
+    /// Predictions whose dataset is not among those scored, or whose file is named after another.
+    OtherDataset,
+    /// A cell of a spreadsheet holds less than its text.
+    CutCell,
+    /// A file in a folder of benchmarks is none.
+    SkippedFile,
 }
 
 impl ProblemKind {
@@ -72,6 +78,9 @@ impl ProblemKind {
             Self::NoPrediction => "no prediction",
             Self::UnknownPrediction => "prediction for no row",
             Self::DuplicatePrediction => "duplicate prediction",
+            Self::OtherDataset => "another dataset's predictions",
+            Self::CutCell => "cut in the spreadsheet",
+            Self::SkippedFile => "skipped, as no benchmark",
         }
     }
 }

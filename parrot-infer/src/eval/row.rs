@@ -1,8 +1,10 @@
 //! One question of a benchmark.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::picture::EncodedPicture;
+use super::protocol::Protocol;
 
 /// Rows of one group have indices that differ by multiples of this (§1.1).
 pub const GROUP: i64 = 1_000_000;
@@ -47,16 +49,26 @@ impl Row {
         ('A'..='Z').filter_map(|letter| Some((letter, self.get(letter.encode_utf8(&mut name))?))).collect()
     }
 
-    /// The index as a number.
+    /// The index as a number; `1.0`, as pandas writes a column with a gap, is 1.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
-        self.index.parse().ok()
+        whole_number(&self.index)
     }
 
     /// The group that circular and paired scoring put the row in: its index modulo a million.
     #[must_use]
     pub fn group(&self) -> Option<i64> {
         Some(self.number()?.rem_euclid(GROUP))
+    }
+
+    /// As [`group`](Self::group), or what a column `g_index` says, which upstream puts first (§5.2).
+    #[must_use]
+    pub fn group_in(&self, protocol: Protocol) -> Option<i64> {
+        let own = match protocol {
+            Protocol::Paper2024_06 | Protocol::Kit2024_08 => None,
+            Protocol::Kit2026_08 => self.get("g_index").and_then(whole_number),
+        };
+        own.or_else(|| self.group())
     }
 
     /// Whether it can be asked: it has a question and a picture.
@@ -70,6 +82,17 @@ impl Row {
         let pairs = self.columns.iter().zip(&self.cells);
         pairs.filter(|(name, _)| *name != "image").map(|(name, cell)| (name.as_str(), cell.as_deref()))
     }
+}
+
+/// The number that an index is, read as pandas would: `7`, `007` and `7.0` are 7.
+pub(super) fn whole_number(index: &str) -> Option<i64> {
+    let whole = index.strip_suffix(".0").unwrap_or(index);
+    whole.parse().ok()
+}
+
+/// An index as predictions are matched by it: the number where it is one, the text otherwise.
+pub(super) fn index_key(index: &str) -> Cow<'_, str> {
+    whole_number(index).map_or(Cow::Borrowed(index), |number| number.to_string().into())
 }
 
 #[cfg(test)]
@@ -86,5 +109,31 @@ impl Row {
         };
         row.index = row.get("index").unwrap_or_default().into();
         row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_numbers_as_pandas_reads_them() {
+        for (index, number) in
+            [("7", Some(7)), ("7.0", Some(7)), ("007", Some(7)), ("1000007.0", Some(1_000_007))]
+        {
+            assert_eq!(Row::of(&[("index", index)]).number(), number, "{index}");
+        }
+        for index in ["7.5", "seven", "", ".0"] {
+            assert_eq!(Row::of(&[("index", index)]).number(), None, "{index}");
+        }
+        assert_eq!((index_key("1.0"), index_key("a1")), ("1".into(), "a1".into()));
+    }
+
+    #[test]
+    fn a_group_of_its_own_is_upstreams() {
+        let row = Row::of(&[("index", "1000005"), ("g_index", "3.0")]);
+        assert_eq!(Protocol::ALL.map(|protocol| row.group_in(protocol)), [Some(5), Some(5), Some(3)]);
+        let row = Row::of(&[("index", "1000005"), ("g_index", "")]);
+        assert_eq!(row.group_in(Protocol::Kit2026_08), Some(5));
     }
 }

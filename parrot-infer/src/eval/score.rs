@@ -8,7 +8,7 @@ use super::benchmark::{How, Judged, Score, Verdict};
 use super::dataset::Dataset;
 use super::known::Language;
 use super::predictions::Assigned;
-use super::problem::{ProblemKind, count_problems};
+use super::problem::{Problem, ProblemKind, count_problems};
 use super::protocol::{Grouping, Protocol};
 
 /// A dataset scored in one protocol.
@@ -45,9 +45,12 @@ pub struct DatasetResult {
     /// The scores over all rows.
     pub scores: Vec<Score>,
     /// The scores that the kit would print where that differs: it leaves out rows without picture or
-    /// prediction and groups without their first row, and counts a row twice that has two predictions.
+    /// prediction and groups without their main row, and counts a row twice that has two predictions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_kit: Option<Vec<Score>>,
+    /// Why it cannot be said what the kit would print, mostly because it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kit_unknown: Option<&'static str>,
     /// How answers were read.
     pub extraction: Extraction,
     /// Mean weight of each expert over the rows.
@@ -99,6 +102,7 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
         judged.push(it);
     }
     let is_as_kit = as_kit.len() == judged.len() && predictions.of_rows.iter().all(|texts| texts.len() == 1);
+    let kit_unknown = kit_unknown(dataset, predictions, protocol);
     let result = DatasetResult {
         dataset: dataset.id.clone(),
         benchmark: dataset.benchmark.name(),
@@ -110,12 +114,35 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
         rows: judged.len(),
         answered: predictions.of_rows.iter().filter(|texts| !texts.is_empty()).count(),
         scores: dataset.benchmark.scores(&judged, protocol),
-        as_kit: (!is_as_kit).then(|| dataset.benchmark.scores(&as_kit, protocol)),
+        as_kit: (!is_as_kit && kit_unknown.is_none()).then(|| dataset.benchmark.scores(&as_kit, protocol)),
+        kit_unknown,
         extraction,
         expert_weights: None,
         problems: count_problems(dataset.problems.iter().chain(&predictions.problems)),
     };
     Scored { judged, result }
+}
+
+/// Why it cannot be said what the kit would print.
+fn kit_unknown(dataset: &Dataset, predictions: &Assigned, protocol: Protocol) -> Option<&'static str> {
+    let has = |kind| {
+        dataset.problems.iter().chain(&predictions.problems).any(|problem: &Problem| problem.kind == kind)
+    };
+    let is_grouped = dataset.benchmark.grouping(protocol) == Grouping::Circular;
+    if predictions.of_rows.iter().all(Vec::is_empty) {
+        Some("it has no answer to read")
+    } else if has(ProblemKind::BrokenPicture) {
+        Some("a broken picture stops it")
+    } else if has(ProblemKind::NotAsked) || has(ProblemKind::NoQuestion) {
+        Some("it would have asked what could not be asked here")
+    } else if has(ProblemKind::DuplicateIndex) {
+        Some("it keeps one answer per index, and two rows have the same")
+    } else if is_grouped && dataset.rows.iter().any(|row| row.number().is_none()) {
+        Some("it needs whole numbers as indices")
+    } else {
+        let answers: Vec<usize> = predictions.of_rows.iter().map(Vec::len).collect();
+        dataset.benchmark.kits_fail(&dataset.rows, &answers)
+    }
 }
 
 impl Extraction {
@@ -127,5 +154,46 @@ impl Extraction {
             Some(How::None) => &mut self.none,
             None => &mut self.missing,
         } += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::PictureStore;
+
+    const PICTURE: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+    /// What the kit would print for rows of these indices and pictures with these answers, as (value, of).
+    fn as_kit(rows: &[(&str, &str)], answers: &[&[&str]]) -> (Option<(f64, usize)>, Option<&'static str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mini_mmmb_tr.tsv");
+        let mut text = "index\timage\tquestion\tA\tB\tanswer\n".to_string();
+        rows.iter().for_each(|(index, picture)| text += &format!("{index}\t{picture}\tq\ta\tb\tA\n"));
+        std::fs::write(&file, text).unwrap();
+        let dataset = Dataset::open(&file, &mut PictureStore::default()).unwrap();
+        let of_rows = answers.iter().map(|texts| texts.iter().map(|it| (*it).into()).collect()).collect();
+        let predictions = Assigned { of_rows, problems: Vec::new() };
+        let result = score(&dataset, &predictions, Protocol::Kit2024_08).result;
+        assert_eq!(result.scores[0].of, rows.len(), "every row counts");
+        (result.as_kit.map(|scores| (scores[0].value, scores[0].of)), result.kit_unknown)
+    }
+
+    #[test]
+    fn what_the_kit_would_print_is_said_only_where_it_prints() {
+        let whole = [("1", PICTURE), ("2", PICTURE)];
+        assert_eq!(as_kit(&whole, &[&["A"], &["B"]]), (None, None), "the same");
+        assert_eq!(as_kit(&whole, &[&["A"], &[]]), (Some((100.0, 1)), None));
+        assert_eq!(as_kit(&whole, &[&["A", "A"], &["B"]]), (Some((200.0 / 3.0, 3)), None));
+        assert_eq!(as_kit(&[whole[0], ("2", "")], &[&["A"], &[]]), (Some((100.0, 1)), None));
+        for (rows, answers, why) in [
+            ([whole[0], ("1.0", PICTURE)], [&["A"][..], &["B"]], "it keeps one answer per index"),
+            ([whole[0], ("2", "7")], [&["A"], &[]], "a broken picture stops it"),
+            (whole, [&[], &[]], "it has no answer to read"),
+        ] {
+            let (scores, unknown) = as_kit(&rows, &answers);
+            assert!(scores.is_none() && unknown.unwrap().starts_with(why), "{why}: {scores:?} {unknown:?}");
+        }
     }
 }

@@ -25,6 +25,9 @@ pub fn is_missing(field: &str) -> bool {
     field.is_empty() || MISSING.contains(&field)
 }
 
+/// What is wrong with a file that ends within quotes.
+pub(super) const UNCLOSED: &str = "a quote opens here and is never closed";
+
 /// A table in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -63,6 +66,33 @@ impl Table {
     /// [`Error::Table`] when the bytes are not UTF-8, a row has more fields than the header, a quote is never
     /// closed, or there is no row at all.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self> {
+        let refuse = |line, problem: &str| Error::Table { file: file.into(), line, problem: problem.into() };
+        let (table, cut) = Self::parse_cells(file, bytes, is_missing)?;
+        if let Some(line) = cut {
+            return Err(refuse(Some(line), UNCLOSED));
+        }
+        if table.records.is_empty() {
+            return Err(refuse(None, "there is a header and no row"));
+        }
+        Ok(table)
+    }
+
+    /// Reads a file that may have been cut off: the record in which a quote is never closed is left out, and the
+    /// line where that quote opens is returned. Words for missing values stay words.
+    pub(super) fn read_up_to_cut(file: &Path) -> Result<(Self, Option<u64>)> {
+        let (mut table, cut) = Self::parse_cells(file, &read_bytes(file)?, str::is_empty)?;
+        if cut.is_some() {
+            table.records.pop();
+        }
+        Ok((table, cut))
+    }
+
+    /// The table, and the line where a quote opens that is never closed.
+    fn parse_cells(
+        file: &Path,
+        bytes: &[u8],
+        is_missing: impl Fn(&str) -> bool,
+    ) -> Result<(Self, Option<u64>)> {
         let refuse = |line, problem: String| Error::Table { file: file.into(), line, problem };
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader =
@@ -90,13 +120,7 @@ impl Table {
             records.push(Record { line, cells: (0..columns.len()).map(cell).collect() });
         }
         let columns = columns.ok_or_else(|| refuse(None, "the file is empty".into()))?;
-        if let Some(line) = unclosed_quote(bytes) {
-            return Err(refuse(Some(line), "a quote opens here and is never closed".into()));
-        }
-        if records.is_empty() {
-            return Err(refuse(None, "there is a header and no row".into()));
-        }
-        Ok(Self { file: file.into(), columns, records })
+        Ok((Self { file: file.into(), columns, records }, unclosed_quote(bytes)))
     }
 
     /// Writes the table to its file, quoted so that [`read`](Self::read) and pandas give back the same cells.
@@ -241,6 +265,12 @@ mod tests {
         assert_eq!(error(b"a\tb\n1\t2\n1\t\xff\n"), "x.tsv line 3: field 2 is not UTF-8");
         let unclosed = error(b"a\tb\n1\t\"x\"\"\"\n1\t\"two\nlines");
         assert_eq!(unclosed, "x.tsv line 3: a quote opens here and is never closed");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.tsv");
+        std::fs::write(&file, "a\tb\n1\tNone\n2\t\"two\nlines").unwrap();
+        let (table, cut) = Table::read_up_to_cut(&file).unwrap();
+        let whole = Record { line: 2, cells: some(&["1", "None"]) };
+        assert_eq!((table.records, cut), (vec![whole], Some(3)));
         assert!(Table::read(Path::new("no/such.tsv")).unwrap_err().to_string().contains("no/such.tsv"));
     }
 }
