@@ -34,6 +34,7 @@ pub use backend::Backend;
 pub use dtype::{dtype_name, float_dtype, parse_dtype};
 pub use memory::require_memory;
 pub use name::SYNTAX;
+pub use quiet::panics_in_one_line;
 
 /// A device that is ready, and how it came to be chosen.
 #[derive(Debug, Clone)]
@@ -133,6 +134,13 @@ pub fn name_of(device: &Device) -> String {
     found(device).map_or_else(|| format!("{device:?}"), |found| found.name())
 }
 
+/// How many bytes a tensor may have on a device, where there is a limit to it besides its memory.
+pub(crate) fn largest_tensor(device: &Device) -> Option<u64> {
+    let found = found(&device.clone().inner()).filter(|found| found.backend != Backend::Cpu)?;
+    let (_, memory) = quietly(|| found.describe()).ok()?;
+    memory.largest
+}
+
 /// The device among those of this machine; the CPU is asked for first, as that costs nothing.
 fn found(device: &Device) -> Option<Found> {
     let backends = Backend::ALL.into_iter().rev();
@@ -222,7 +230,8 @@ fn try_out(found: &Found) -> Result<(), String> {
     match quietly(sum)? {
         Ok(3.0) => Ok(()),
         Ok(sum) => Err(format!("it says that 1 + 2 is {sum}")),
-        Err(error) => Err(error.to_string()),
+        // In one line, whatever a driver has to say.
+        Err(error) => Err(error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
     }
 }
 

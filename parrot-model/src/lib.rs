@@ -73,7 +73,9 @@
 mod activation;
 mod error;
 mod linear;
+mod norm;
 mod quirks;
+mod random;
 
 pub mod allocator;
 pub mod checkpoint;

@@ -163,7 +163,7 @@ impl Parrot {
         let picture_tokens = pictures.map_or(0, |pictures| pictures.image_features.dims()[1]);
         let layout = Layout::new(samples, picture_tokens, options, self.routing_text.as_deref())?;
         self.check_text(&layout.text_ids)?;
-        let device = self.language_model.embed_tokens.weight.val().device();
+        let device = self.language_model.embed_tokens.device();
         let index = |ids: &[i64]| {
             Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &device.clone().inner())
         };
@@ -195,7 +195,7 @@ impl Parrot {
 
     /// Whether there is text at all, and the embedding table has a row for every token of it.
     fn check_text(&self, text_ids: &[i64]) -> Result<()> {
-        let vocab = self.language_model.embed_tokens.weight.lazy_shape()[0] as i64;
+        let vocab = self.language_model.embed_tokens.vocab() as i64;
         let reason = match text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
             Some(id) => format!("the token id {id} is outside the vocabulary of {vocab}"),
             None if text_ids.is_empty() => "there is no text beside the pictures".into(),

@@ -2,14 +2,14 @@
 //!
 //! A phase that multiplies matrices is compared with the device's own rate of matrix products; decoding,
 //! which reads every weight once for each token, with the rate at which it reads memory ([`Peak`]). What is
-//! timed is what [`Parrot::ask`](crate::Parrot::ask) does, ids read back included, on made-up prompts: speed
-//! does not depend on what is asked.
+//! timed is what [`Parrot::ask`](crate::Parrot::ask) does on the device, ids read back included, on made-up prompts:
+//! speed does not depend on what is asked.
 
 mod peak;
 
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
@@ -53,22 +53,9 @@ impl Subject {
         device: Device,
         dtype: FloatDType,
     ) -> Result<Self> {
-        // Parameters get memory when they are first used.
-        let network = Network::init(&config, &vision, &device)?;
-        device::require_memory(&network, dtype, &device)?;
-        let network = network.map(&mut HeldIn(dtype));
+        let network = Network::random(&config, &vision, dtype, &device)?;
         let image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
         Ok(Self { network, config, vision, image_processor, device, dtype })
-    }
-}
-
-/// Casts one parameter after the other, so that no second network exists in another dtype.
-struct HeldIn(FloatDType);
-
-impl ModuleMapper for HeldIn {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        Param::from_mapped_value(id, tensor.cast(self.0), mapper)
     }
 }
 
@@ -114,15 +101,18 @@ pub struct Report {
     pub peak: Peak,
     /// In the order of an answer.
     pub phases: Vec<Phase>,
-    /// The most memory that the process has held so far, in bytes, where the system says (Linux; a GPU's own
-    /// memory is not part of it).
+    /// The most main memory that the process had held when the phases were over, in bytes, where the system says
+    /// (Linux; a GPU's own memory is not part of it).
     pub peak_memory_bytes: Option<u64>,
+    /// What the GPU's memory pools had taken by then, in bytes: weights, cache and the most that was needed beside them.
+    /// `None` on the CPU.
+    pub device_memory_bytes: Option<u64>,
 }
 
 /// One phase of an answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Phase {
-    /// `preprocess`, `vision`, `projector + experts`, `prefill` or `decode`.
+    /// `preprocess`, `vision`, `projector + experts`, `prefill`, `first token` (all of these in one go) or `decode`.
     pub name: &'static str,
     /// Half of the runs took less. In seconds; of decoding, seconds per token.
     pub median_s: f64,
@@ -137,10 +127,27 @@ pub struct Phase {
     pub share_of_peak: Option<f64>,
 }
 
+/// What the device has to do in a phase.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Nothing, or of several kinds.
+    Other,
+    /// Products of so many operations.
+    Products(f64),
+    /// Reading so many bytes, for products of so many operations.
+    Reading(f64, f64),
+}
+
 impl Phase {
-    fn new(name: &'static str, mut seconds: Vec<f64>, flops: f64, best_s: Option<f64>) -> Self {
+    fn new(name: &'static str, mut seconds: Vec<f64>, work: Work, peak: &Peak) -> Self {
         seconds.sort_by(f64::total_cmp);
-        let median_s = seconds[seconds.len() / 2];
+        let (below, above) = (seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);
+        let median_s = (below + above) / 2.0;
+        let (flops, best_s) = match work {
+            Work::Other => (0.0, None),
+            Work::Products(flops) => (flops, Some(flops / peak.matmul_flops)),
+            Work::Reading(bytes, flops) => (flops, Some(bytes / peak.memory_bytes_per_s)),
+        };
         Self {
             name,
             median_s,
@@ -176,10 +183,8 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
         return Err(parrot_model::Error::TooLong { found, limit }.into());
     }
 
-    progress("the device's best");
-    let peak = Peak::measure(device, *dtype)?;
     let size = if *dtype == FloatDType::F32 { 4.0 } else { 2.0 };
-    let mut phases = Vec::new();
+    let mut phases: Vec<(&'static str, Vec<f64>, Work)> = Vec::new();
     let run = |name: &'static str, progress: &mut dyn FnMut(&str), work: &mut dyn FnMut() -> Result<()>| {
         progress(name);
         let mut seconds = Vec::with_capacity(options.repeats);
@@ -200,7 +205,7 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
         image_processor.preprocess(&picture, AspectRatio::Pad);
         Ok(())
     })?;
-    phases.push(Phase::new("preprocess", seconds, 0.0, None));
+    phases.push(("preprocess", seconds, Work::Other));
 
     let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
     let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
@@ -209,19 +214,16 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
         Ok(())
     })?;
     let features = network.vision_tower.forward(pixel_values);
-    let positions = vision.num_positions();
-    let flops = products(network.vision_tower.num_params(), positions)
-        + attention(vision.num_hidden_layers, vision.hidden_size, positions, positions);
-    phases.push(Phase::new("vision", seconds, flops, Some(flops / peak.matmul_flops)));
+    phases.push(("vision", seconds, Work::Products(tower_flops(vision, network.vision_tower.num_layers()))));
 
     let seconds = run("projector + experts", &mut progress, &mut || {
         let _ = network.project(features.clone());
         Ok(())
     })?;
     let encoded = network.project(features);
-    let parameters = network.mm_projector.num_params() + network.moe_model.num_params();
-    let flops = products(parameters, picture_tokens);
-    phases.push(Phase::new("projector + experts", seconds, flops, Some(flops / peak.matmul_flops)));
+    let experts = if network.use_moe { network.moe_model.num_params() } else { 0 };
+    let flops = products(network.mm_projector.num_params() + experts, picture_tokens);
+    phases.push(("projector + experts", seconds, Work::Products(flops)));
 
     let sample = prompt(options.prompt_tokens, config.vocab_size);
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
@@ -242,16 +244,29 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
         + products(head, 1)
         // Causal: half of the scores are never needed.
         + attention(config.num_hidden_layers, config.hidden_size, seq, seq) / 2.0;
-    phases.push(Phase::new("prefill", prefill, flops, Some(flops / peak.matmul_flops)));
+    phases.push(("prefill", prefill, Work::Products(flops)));
+
+    let seconds = run("first token", &mut progress, &mut || {
+        let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
+        let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+        let encoded = network.project(network.vision_tower.forward(pixel_values));
+        answer(subject, &sample, &encoded, 1).map(|_| ())
+    })?;
+    phases.push(("first token", seconds, Work::Other));
     if options.new_tokens > 1 {
         let context = seq + options.new_tokens / 2;
         let cache = 2 * config.num_hidden_layers * config.num_key_value_heads() * config.head_dim() * context;
         let bytes = (layers + head + cache) as f64 * size;
         let flops =
             products(layers + head, 1) + attention(config.num_hidden_layers, config.hidden_size, 1, context);
-        phases.push(Phase::new("decode", decode, flops, Some(bytes / peak.memory_bytes_per_s)));
+        phases.push(("decode", decode, Work::Reading(bytes, flops)));
     }
 
+    let (peak_memory_bytes, device_memory_bytes) = (peak_memory(), device.memory_pool_usage());
+    progress("the device's best");
+    let peak = Peak::measure(device, *dtype)?;
+    let phases =
+        phases.into_iter().map(|(name, seconds, work)| Phase::new(name, seconds, work, &peak)).collect();
     let parameters = network.num_params();
     Ok(Report {
         device: device::name_of(device),
@@ -263,7 +278,8 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
         new_tokens: options.new_tokens,
         peak,
         phases,
-        peak_memory_bytes: peak_memory(),
+        peak_memory_bytes,
+        device_memory_bytes: device_memory_bytes.map(|usage| usage.bytes_reserved),
     })
 }
 
@@ -301,6 +317,14 @@ fn answer(
 /// Operations of `positions` rows that pass through `parameters` weights.
 fn products(parameters: usize, positions: usize) -> f64 {
     2.0 * parameters as f64 * positions as f64
+}
+
+/// Operations of a tower's patches and of those of its layers that run.
+fn tower_flops(vision: &VisionConfig, layers: usize) -> f64 {
+    let (width, positions) = (vision.hidden_size, vision.num_positions());
+    let layer = 4 * width * width + 2 * width * vision.intermediate_size;
+    let patch = 3 * vision.patch_size * vision.patch_size * width;
+    products(layers * layer + patch, positions) + attention(layers, width, positions, positions)
 }
 
 /// Operations of scores and their weighted sums.
@@ -343,13 +367,23 @@ mod tests {
     fn every_phase_is_timed_and_its_work_is_counted() {
         let report = bench(&mini(), &quick(), |_| ()).unwrap();
         let names: Vec<_> = report.phases.iter().map(|phase| phase.name).collect();
-        assert_eq!(names, ["preprocess", "vision", "projector + experts", "prefill", "decode"]);
+        let expected = ["preprocess", "vision", "projector + experts", "prefill", "first token", "decode"];
+        assert_eq!(names, expected);
         for phase in &report.phases {
             assert!(phase.fastest_s > 0.0 && phase.fastest_s <= phase.median_s, "{phase:?}");
             assert!(phase.median_s <= phase.slowest_s, "{phase:?}");
             assert_eq!(phase.share_of_peak.is_some(), phase.flops > 0.0, "{phase:?}");
         }
         assert_eq!(report.picture_tokens, 37);
+        assert_eq!(report.device_memory_bytes, None);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        let peak = Peak { matmul_flops: 100.0, matmul_size: 1, memory_bytes_per_s: 1.0 };
+        let phase = Phase::new("prefill", vec![4.0, 1.0, 2.0, 3.0], Work::Products(125.0), &peak);
+        assert_eq!((phase.median_s, phase.fastest_s, phase.slowest_s), (2.5, 1.0, 4.0));
+        assert_eq!(phase.share_of_peak, Some(0.5));
     }
 
     #[test]

@@ -130,6 +130,9 @@ fn markdown(report: &Report) -> String {
     if let Some(bytes) = report.peak_memory_bytes {
         let _ = writeln!(text, "the process held {} at most", readable_bytes(bytes));
     }
+    if let Some(bytes) = report.device_memory_bytes {
+        let _ = writeln!(text, "the device's memory pools held {}", readable_bytes(bytes));
+    }
     text
 }
 

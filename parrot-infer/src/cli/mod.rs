@@ -19,6 +19,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use parrot_infer::device;
 use tracing_subscriber::EnvFilter;
 
 /// Ask Parrot about pictures, in any of its languages.
@@ -61,6 +62,7 @@ Logging:
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    device::panics_in_one_line();
     // What fails is said as an error; what drivers log while they are looked for is nobody's concern.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

@@ -6,7 +6,8 @@ use std::time::Instant;
 use burn::prelude::*;
 use parrot_model::ReferenceQuirks;
 use parrot_model::config::PaddingSide;
-use parrot_model::parrot::{PictureFeatures, PrepareOptions, Prepared, Sample};
+use parrot_model::parrot::{PictureFeatures, PrepareOptions, Sample};
+use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, chat::encode};
 use parrot_model::vision::preprocess::Pixels;
 
@@ -47,12 +48,14 @@ impl Parrot {
         let left = PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() };
         let prepared = self.network.prepare(&samples, features.as_ref(), left)?;
         let lengths = prepared.lengths.clone();
-        let mut routing = routing_weights(&prepared)?.into_iter();
+        let routing = prepared.routing.clone();
         let preparing = started.elapsed();
         let decoder = &self.network.language_model;
         let Phases { prefill, decode, decode_steps } =
             generate(decoder, &self.config, prepared, &mut sequences, &self.eos, on_text)?;
         timings = Timings { prefill: preparing + prefill, decode, decode_steps, ..timings };
+        // Read last: the device does not have to wait for it before the prompt.
+        let mut routing = routing_weights(routing)?.into_iter();
 
         let answers =
             sequences.into_iter().zip(samples).zip(lengths).map(|((sequence, sample), length)| Answer {
@@ -137,9 +140,9 @@ fn stack(mut rows: Vec<PictureFeatures>) -> Option<PictureFeatures> {
 }
 
 /// One row per routed picture, in the order of the prompts.
-fn routing_weights(prepared: &Prepared) -> Result<Vec<Vec<f32>>> {
-    let Some(routing) = &prepared.routing else { return Ok(Vec::new()) };
-    let [_, experts] = routing.routing_weights.dims();
-    let weights = routing.routing_weights.try_to_vec_as::<f32>()?;
+fn routing_weights(routing: Option<Routing>) -> Result<Vec<Vec<f32>>> {
+    let Some(Routing { routing_weights, .. }) = routing else { return Ok(Vec::new()) };
+    let [_, experts] = routing_weights.dims();
+    let weights = routing_weights.try_into_vec_as::<f32>()?;
     Ok(weights.chunks_exact(experts).map(<[f32]>::to_vec).collect())
 }

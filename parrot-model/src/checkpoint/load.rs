@@ -5,19 +5,21 @@
 //! memory holds one tensor at a time.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{FloatDType, Tensor, TensorData};
 
 use super::cast::cast;
-use super::names::ModulePath;
+use super::names::{self, ModulePath};
+use super::tensors::join;
 use super::weights::{StoredTensor, Weights};
 use crate::{Error, Result};
 
 /// Loads any module: the vision tower of a folder of its own, a projector, a layer in a test.
 ///
 /// - `name_of` maps a parameter's path to its name in `weights`; [`names`](super::names) has those of a
-///   checkpoint. In paths, norms have `weight` and `bias`, and enums add nothing.
+///   checkpoint. In paths, enums add nothing.
 /// - `dtype` is f32, f16 or bf16, whatever the file holds.
 ///
 /// Parameters stay on their device and keep their id and whether they are trained. Tensors that the module
@@ -33,14 +35,23 @@ pub fn load_module<M: Module>(
     name_of: impl Fn(&[String]) -> String,
     dtype: FloatDType,
 ) -> Result<M> {
-    let find = |name: &str| weights.get(name);
-    let parameters = parameters(&module, &name_of);
-    let problems = mismatches(&parameters, find);
+    load_found(module, weights.path(), |name| weights.get(name), name_of, dtype)
+}
+
+/// [`load_module`] from wherever `find` finds a name's tensor.
+pub(crate) fn load_found<'w, M: Module>(
+    module: M,
+    path: &Path,
+    find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+    name_of: impl Fn(&[String]) -> String,
+    dtype: FloatDType,
+) -> Result<M> {
+    let error = |problems| Error::Checkpoint { path: path.to_path_buf(), problems };
+    let problems = mismatches(&parameters(&module, &name_of), &find);
     if !problems.is_empty() {
-        return Err(Error::Checkpoint { path: weights.path().to_path_buf(), problems });
+        return Err(error(problems));
     }
-    fill(module, &name_of, find, dtype, &mut |_| ())
-        .map_err(|problems| Error::Checkpoint { path: weights.path().to_path_buf(), problems })
+    fill(module, &name_of, find, dtype, &mut |_| ()).map_err(error)
 }
 
 /// A parameter that a module wants: its name and its shape, both as stored.
@@ -84,8 +95,15 @@ pub(super) fn fill<'w, M: Module>(
     dtype: FloatDType,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
-    let mut filling =
-        Filling { name_of, find: &find, dtype, progress, path: ModulePath::default(), problems: Vec::new() };
+    let mut filling = Filling {
+        name_of,
+        find: &find,
+        dtype,
+        progress,
+        path: ModulePath::default(),
+        rows: Default::default(),
+        problems: Vec::new(),
+    };
     let module = module.map(&mut filling);
     if filling.problems.is_empty() { Ok(module) } else { Err(filling.problems) }
 }
@@ -107,13 +125,18 @@ impl ModuleVisitor for Listing<'_> {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = (self.name_of)(self.path.segments());
-        self.wanted.push(Wanted { name, shape: stored_shape(param) });
+        for (name, shape) in names::tensors(&name, &stored_shape(param)) {
+            match self.wanted.last_mut() {
+                Some(tensor) if tensor.name == name => tensor.shape[0] += shape[0],
+                _ => self.wanted.push(Wanted { name, shape: shape.to_vec() }),
+            }
+        }
     }
 }
 
@@ -131,6 +154,8 @@ struct Filling<'a, 'w> {
     dtype: FloatDType,
     progress: &'a mut dyn FnMut(u64),
     path: ModulePath,
+    /// The tensor that was read last and its rows so far.
+    rows: (String, usize),
     problems: Vec<String>,
 }
 
@@ -139,21 +164,48 @@ impl ModuleMapper for Filling<'_, '_> {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = (self.name_of)(self.path.segments());
-        let Some(stored) = (self.find)(&name) else { return param };
-        (self.progress)(stored.bytes.len() as u64);
-        match cast(stored, self.dtype) {
-            Ok(data) => set(param, data, self.dtype),
-            Err(reason) => {
-                self.problems.push(format!("`{name}` {reason}"));
-                param
+        let shape = stored_shape(&param);
+        let mut parts = Vec::new();
+        for (name, shape) in names::tensors(&name, &shape) {
+            let Some(stored) = (self.find)(&name) else { return param };
+            let rows = self.next_rows(&name, shape, stored);
+            (self.progress)(rows.bytes.len() as u64);
+            match cast(rows, self.dtype) {
+                Ok(data) => parts.push(data),
+                Err(reason) => {
+                    self.problems.push(format!("`{name}` {reason}"));
+                    return param;
+                }
             }
         }
+        set(param, join(parts, shape), self.dtype)
+    }
+}
+
+impl Filling<'_, '_> {
+    /// What follows in a tensor after its rows so far. Its shape has been compared before.
+    fn next_rows<'t>(
+        &mut self,
+        name: &str,
+        shape: &'t [usize],
+        stored: StoredTensor<'t>,
+    ) -> StoredTensor<'t> {
+        if self.rows.0 != name {
+            self.rows = (name.to_string(), 0);
+        }
+        if shape == stored.shape {
+            return stored;
+        }
+        let bytes_of_row = stored.bytes.len() / stored.shape[0];
+        let (start, end) = (self.rows.1, self.rows.1 + shape[0]);
+        self.rows.1 = end;
+        StoredTensor { shape, bytes: &stored.bytes[start * bytes_of_row..end * bytes_of_row], ..stored }
     }
 }
 

@@ -32,7 +32,8 @@ use crate::parrot::Parrot;
 use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result, device};
 
-pub use hub::{DownloadProgress, resolve, resolve_description, resolve_with};
+pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, resolve_with};
+pub(crate) use load::load_found;
 pub use load::load_module;
 pub use save::{SaveOptions, save};
 pub use tensors::{ModuleTensor, module_tensors, save_module};
@@ -217,6 +218,37 @@ mod tests {
 
     fn load_error(folder: &Path) -> String {
         load(folder).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_table_in_pieces_is_one_tensor_in_a_file() {
+        for tiny in [Tiny::clip(), Tiny::siglip()] {
+            let stored = saved(&tiny);
+            let whole = load(stored.path()).unwrap();
+            let mut model = Parrot::init(&tiny.config, &tiny.vision, &Device::default()).unwrap();
+            // Of 7 and, the last, 3 rows.
+            model.language_model = model.language_model.with_tables_in_pieces(7);
+            let weights = Weights::from_folder(stored.path()).unwrap();
+            let name_of = names::parrot(&tiny.config).unwrap();
+            let model = load_module(model, &weights, name_of, FloatDType::F32).unwrap();
+
+            let ids = || Tensor::<1, Int>::from_ints([0, 6, 7, 13, 14, 20, 21, 23], &Device::default());
+            let scores = |model: &Parrot| {
+                let embeds = model.language_model.embed(ids());
+                let scores = model.language_model.logits(embeds.clone());
+                [embeds, scores].map(|tensor| tensor.into_data().try_to_vec::<f32>().unwrap())
+            };
+            assert_eq!(scores(&model), scores(&whole));
+
+            let table = &module_tensors(&model.language_model, |path| path.join(".")).unwrap()[0];
+            assert_eq!((table.name(), table.shape()), ("embed_tokens.weight", [24, 16].as_slice()));
+            let stored_table = weights.get(EMBED_TOKENS).unwrap();
+            assert_eq!(table.read().unwrap().as_bytes(), stored_table.bytes);
+
+            let again = tempfile::tempdir().unwrap();
+            Tiny { model, ..tiny }.save(again.path());
+            assert_eq!(contents(again.path()), contents(stored.path()));
+        }
     }
 
     #[test]

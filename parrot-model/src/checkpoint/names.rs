@@ -1,8 +1,9 @@
 //! Module paths ⇄ the names of a checkpoint.
 //!
 //! The modules' fields are named as the checkpoint names them, so that a name is the path joined with dots.
-//! `ModulePath` removes what Burn adds (an enum's variant) or calls otherwise (a norm's `gamma` and
-//! `beta`); the functions put the prefix of each part in front.
+//! `ModulePath` removes what Burn adds (an enum's variant) and the number of a piece; the functions put the prefix
+//! of each part in front. Parameters of one name, one right after the other, are the rows of one tensor; one with a
+//! `*` in its name holds several tensors, one after the other along its first dimension.
 
 use crate::Result;
 use crate::config::{ParrotConfig, TowerKind, VisionConfig};
@@ -15,24 +16,25 @@ const TOWER_PREFIX: &str = "model.vision_tower.vision_tower.";
 #[derive(Debug, Default)]
 pub struct ModulePath {
     segments: Vec<String>,
+    /// Whether each module on the way has added a segment.
+    added: Vec<bool>,
 }
 
 impl ModulePath {
     /// Follows [`ModuleVisitor::enter_module`](burn::module::ModuleVisitor::enter_module).
     pub fn enter(&mut self, name: &str, container: &str) {
-        let name = match (container, name) {
-            ("Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => "weight",
-            ("Struct:LayerNorm" | "Struct:RmsNorm", "beta") => "bias",
-            _ => name,
-        };
-        if !container.starts_with("Enum:") {
+        // A weight that is held in pieces has one name.
+        let is_piece = container == "Vec" && self.segments.last().is_some_and(|last| last == "weight");
+        let adds = !container.starts_with("Enum:") && !is_piece;
+        self.added.push(adds);
+        if adds {
             self.segments.push(name.to_string());
         }
     }
 
     /// Follows [`ModuleVisitor::exit_module`](burn::module::ModuleVisitor::exit_module).
-    pub fn exit(&mut self, container: &str) {
-        if !container.starts_with("Enum:") {
+    pub fn exit(&mut self) {
+        if self.added.pop() == Some(true) {
             self.segments.pop();
         }
     }
@@ -55,6 +57,7 @@ pub fn parrot(config: &ParrotConfig) -> Result<impl Fn(&[String]) -> String + us
         [part, rest @ ..] if part == "language_model" => language_model(rest),
         [part, rest @ ..] if part == "vision_tower" => in_checkpoint(&vision_tower(rest)),
         [part, rest @ ..] if part == "mm_projector" => projector_name(rest),
+        [part, rest @ ..] if part == "moe_model" => moe(rest),
         path => format!("model.{}", path.join(".")),
     })
 }
@@ -89,10 +92,26 @@ pub fn projector(kind: ProjectorKind) -> impl Fn(&[String]) -> String {
     }
 }
 
-/// Names of a [`TextGuidedMoe`](crate::projector::TextGuidedMoe)'s parameters.
+/// Names of a [`TextGuidedMoe`](crate::projector::TextGuidedMoe)'s parameters: `experts.*.gate_proj.weight` stands for
+/// those of all experts.
 #[must_use]
 pub fn moe(path: &[String]) -> String {
-    format!("model.moe_model.{}", path.join("."))
+    match path {
+        [experts, projection] if experts == "experts" => {
+            format!("model.moe_model.experts.*.{projection}.weight")
+        }
+        path => format!("model.moe_model.{}", path.join(".")),
+    }
+}
+
+/// The tensors that a parameter holds: itself, or where its name has a `*`, one for each index of its first dimension.
+pub fn tensors<'s>(name: &str, shape: &'s [usize]) -> Vec<(String, &'s [usize])> {
+    match (name.split_once('*'), shape) {
+        (Some((before, after)), [count, shape @ ..]) => {
+            (0..*count).map(|index| (format!("{before}{index}{after}"), shape)).collect()
+        }
+        _ => vec![(name.to_string(), shape)],
+    }
 }
 
 /// The name inside a Parrot checkpoint of what the tower's own folder calls `name`.

@@ -5,11 +5,11 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, FloatDType, Tensor, TensorData};
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::cast::{cast, stored_dtype};
-use super::names::ModulePath;
+use super::names::{self, ModulePath};
 use super::weights::StoredTensor;
 use crate::{Error, Result};
 
@@ -46,8 +46,12 @@ pub struct ModuleTensor {
     name: String,
     shape: Vec<usize>,
     dtype: DType,
-    read: Box<dyn Fn() -> Result<TensorData, String>>,
+    /// One after the other, its rows.
+    pieces: Vec<Piece>,
 }
+
+/// Reads a parameter.
+type Piece = Box<dyn Fn() -> Result<TensorData, String>>;
 
 impl std::fmt::Debug for ModuleTensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,7 +84,11 @@ impl ModuleTensor {
     ///
     /// [`Error::Checkpoint`] naming the tensor when the device fails.
     pub fn read(&self) -> Result<TensorData> {
-        (self.read)().map_err(|reason| self.error(reason))
+        Ok(join(self.read_pieces().collect::<Result<_>>()?, self.shape.clone()))
+    }
+
+    fn read_pieces(&self) -> impl Iterator<Item = Result<TensorData>> {
+        self.pieces.iter().map(|read| read().map_err(|reason| self.error(reason)))
     }
 
     /// What it is stored as when `dtype` is asked for, or nothing in particular.
@@ -138,21 +146,46 @@ impl ModuleVisitor for Collector<'_> {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.transform_for_save().val();
-        self.tensors.push(ModuleTensor {
-            name: (self.name_of)(self.path.segments()),
-            shape: tensor.dims().to_vec(),
-            dtype: tensor.dtype(),
-            read: Box::new(move || {
-                tensor.try_to_data().map_err(|error| format!("cannot be read from its device: {error}"))
-            }),
-        });
+        let (dtype, dims) = (tensor.dtype(), tensor.dims());
+        let names = names::tensors(&(self.name_of)(self.path.segments()), &dims);
+        let several = names.len() > 1;
+        for (index, (name, shape)) in names.into_iter().enumerate() {
+            let tensor = tensor.clone();
+            let read: Piece = Box::new(move || {
+                let tensor = if several { tensor.clone().narrow(0, index, 1) } else { tensor.clone() };
+                tensor.try_into_data().map_err(|error| format!("cannot be read from its device: {error}"))
+            });
+            match self.tensors.last_mut() {
+                Some(last) if last.name == name => {
+                    last.shape[0] += shape[0];
+                    last.pieces.push(read);
+                }
+                _ => {
+                    let shape = shape.to_vec();
+                    self.tensors.push(ModuleTensor { name, shape, dtype, pieces: vec![read] });
+                }
+            }
+        }
     }
+}
+
+/// Values one after the other, as one tensor of this shape.
+pub(super) fn join(parts: Vec<TensorData>, shape: Vec<usize>) -> TensorData {
+    let dtype = parts.first().map_or(DType::F32, |part| part.dtype());
+    let bytes = match <[TensorData; 1]>::try_from(parts) {
+        Ok([whole]) => whole.into_bytes(),
+        Err(parts) => {
+            let parts: Vec<&[u8]> = parts.iter().map(TensorData::as_bytes).collect();
+            Bytes::from_bytes_vec(parts.concat())
+        }
+    };
+    TensorData::from_bytes(bytes, shape, dtype)
 }
 
 /// A safetensors file, one tensor in memory at a time.
@@ -164,12 +197,14 @@ pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor], dtype: Option<Fl
     write(&(header.len() as u64).to_le_bytes())?;
     write(&header)?;
     for tensor in tensors {
-        let data = tensor.read()?;
-        let bytes = data.as_bytes();
-        let held = stored_dtype(data.dtype()).map_err(|reason| tensor.error(reason))?;
-        let held = StoredTensor { dtype: held, shape: &tensor.shape, bytes };
-        let data = cast(held, tensor.target(dtype)?).map_err(|reason| tensor.error(reason))?;
-        write(data.as_bytes())?;
+        for piece in tensor.read_pieces() {
+            let data = piece?;
+            let (shape, bytes) = (data.shape(), data.as_bytes());
+            let held = stored_dtype(data.dtype()).map_err(|reason| tensor.error(reason))?;
+            let held = StoredTensor { dtype: held, shape, bytes };
+            let data = cast(held, tensor.target(dtype)?).map_err(|reason| tensor.error(reason))?;
+            write(data.as_bytes())?;
+        }
     }
     let file = file.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
     file.sync_all().map_err(Error::io("write", path))

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Array, Case, Checks, Directory};
-use crate::checkpoint::{Checkpoint, Weights, load_module};
+use crate::checkpoint::{Checkpoint, Weights, load_found};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::parrot::{Parrot, PrepareOptions};
 use crate::text::Tokenizer;
@@ -204,7 +204,7 @@ impl Fixture {
     /// # Errors
     ///
     /// [`Error::Golden`] for a weight that the case does not have, or what
-    /// [`load_module`] refuses.
+    /// [`load_module`](crate::checkpoint::load_module) refuses.
     pub fn fill<M: Module>(
         &self,
         module: M,
@@ -215,13 +215,13 @@ impl Fixture {
         if module.num_params() == 0 {
             return Ok(module);
         }
-        let key_of = |path: &[String]| {
+        let name_of = |path: &[String]| {
             let name = name_of(path);
-            let name = format!("w.{}", name.strip_prefix(part).unwrap_or(&name));
-            case.key(&name).map_or(name, str::to_string)
+            format!("w.{}", name.strip_prefix(part).unwrap_or(&name))
         };
         let weights = Weights::from_file(self.directory.file_of(case)?)?;
-        load_module(module, &weights, key_of, self.dtype)
+        let find = |name: &str| weights.get(case.key(name).unwrap_or(name));
+        load_found(module, weights.path(), find, name_of, self.dtype)
     }
 
     /// The data-set record of that id, as a `dataset_sample` or `train` case gives it.

@@ -28,7 +28,7 @@ pub(crate) enum Sight {
     Causal,
     /// `[batch or 1, 1, seq, keys]`, true where a query must not look.
     Mask(Tensor<4, Bool>),
-    /// `[batch or 1, 1, seq, keys]`, f32, added to the scores: what training takes.
+    /// `[batch or 1, 1, seq, keys]`, f32, added to the scores: what training takes, and half precision.
     Bias(Tensor<4>),
 }
 
@@ -101,8 +101,8 @@ impl Attention {
         self.o_proj.forward(context.swap_dims(1, 2).reshape([batch, seq, hidden]))
     }
 
-    /// Without a derivative: the backend's own attention, which keeps no scores. Grouped queries do not rely on it:
-    /// Burn's attention handles them on the CPU and computes something else, silently, on the GPU backends.
+    /// Without a derivative and in f32: the backend's own attention, which keeps no scores. Grouped queries do not rely on
+    /// it: Burn's attention handles them on the CPU and computes something else, silently, on the GPU backends.
     fn attend(
         &self,
         queries: Tensor<4>,
@@ -154,22 +154,32 @@ fn repeat_heads(weight: Tensor<2>, kv_heads: usize, groups: usize) -> Tensor<2> 
 }
 
 impl Sight {
+    /// For what a pass takes in. The backend's own attention is for f32 alone: whichever of its kernels is chosen, in half
+    /// precision one of them forms `Q Kᵀ` before it divides by √d, which Qwen2 drives beyond what f16 holds, and its
+    /// softmax is not in f32, where the reference has it.
+    ///
     /// # Shapes
     ///
     /// - attention_mask: `[batch, past + seq]`, true where there is a token; `None`: everywhere
+    /// - inputs_embeds: `[batch, seq, hidden]`
     pub(crate) fn new(
         attention_mask: Option<Tensor<2, Bool>>,
-        seq: usize,
+        inputs_embeds: &Tensor<3>,
         past: usize,
-        device: &Device,
     ) -> Self {
-        if !device.is_autodiff() {
-            return attention_mask.map_or(Self::Causal, |mask| Self::Mask(padding_mask(mask, seq)));
+        let (device, [_, seq, _]) = (inputs_embeds.device(), inputs_embeds.dims());
+        let zeros = |shape: [usize; 4]| Tensor::zeros(shape, (&device, DType::F32));
+        let built_in = !device.is_autodiff() && inputs_embeds.dtype() == DType::F32;
+        // Not every kernel of a backend counts queries from the last key when there are more keys than queries.
+        if attention_mask.is_none() && (seq == 1 || past == 0 && built_in) {
+            return if built_in { Self::Causal } else { Self::Bias(zeros([1; 4])) };
         }
-        let attention_mask = attention_mask.unwrap_or_else(|| Tensor::full([1, past + seq], true, device));
+        let attention_mask = attention_mask.unwrap_or_else(|| Tensor::full([1, past + seq], true, &device));
         let mask = padding_mask(attention_mask, seq);
-        let nothing = Tensor::zeros(mask.shape(), (device, DType::F32));
-        Self::Bias(nothing.mask_fill(mask, f32::NEG_INFINITY))
+        match built_in {
+            true => Self::Mask(mask),
+            false => Self::Bias(zeros(mask.dims()).mask_fill(mask, f32::NEG_INFINITY)),
+        }
     }
 }
 

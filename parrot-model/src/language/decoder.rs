@@ -2,26 +2,27 @@
 //!
 //! `x ← x + Attn(RMS(x))`, `x ← x + W_down (silu(W_gate RMS(x)) ⊙ W_up RMS(x))`, logits = W_lm RMS(x)
 
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
+use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use burn::tensor::module::linear as project;
 
 use super::attention::{Attention, Pass, Sight};
 use super::cache::KvCache;
 use super::rope::RotaryEmbedding;
+use super::vocabulary::VocabularyTable;
 use crate::config::ParrotConfig;
 use crate::device::derivatives::silu_product;
 use crate::linear::linear;
+use crate::norm::RmsNorm;
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
 #[derive(Module, Debug)]
 pub struct Qwen2 {
-    pub(crate) embed_tokens: Embedding,
+    pub(crate) embed_tokens: VocabularyTable,
     layers: Vec<DecoderLayer>,
     norm: RmsNorm,
     /// `None` when tied: logits are then products with the embedding table.
-    lm_head: Option<Linear>,
+    lm_head: Option<VocabularyTable>,
     rotary: RotaryEmbedding,
 }
 
@@ -29,16 +30,15 @@ impl Qwen2 {
     /// Builds the decoder; weights are made when first used, or loaded.
     #[must_use]
     pub fn init(config: &ParrotConfig, device: &Device) -> Self {
-        let normal = Initializer::Normal { mean: 0.0, std: config.initializer_range };
+        let table = || {
+            let shape = [config.vocab_size, config.hidden_size];
+            VocabularyTable::init(shape, config.initializer_range, device)
+        };
         Self {
-            embed_tokens: EmbeddingConfig::new(config.vocab_size, config.hidden_size)
-                .with_initializer(normal)
-                .init(device),
+            embed_tokens: table(),
             layers: (0..config.num_hidden_layers).map(|_| DecoderLayer::init(config, device)).collect(),
             norm: rms_norm(config, device),
-            lm_head: (!config.tie_word_embeddings).then(|| {
-                linear(config.hidden_size, config.vocab_size, false, config.initializer_range, device)
-            }),
+            lm_head: (!config.tie_word_embeddings).then(table),
             rotary: RotaryEmbedding::init(config.head_dim(), config.rope_theta, device),
         }
     }
@@ -60,6 +60,16 @@ impl Qwen2 {
         self
     }
 
+    /// With its tables in pieces of at most so many rows, as on a device that holds no more at once. Fresh weights.
+    #[cfg(test)]
+    pub(crate) fn with_tables_in_pieces(mut self, rows: usize) -> Self {
+        let shape = self.embed_tokens.shape();
+        let table = || VocabularyTable::in_pieces(shape, rows, 0.02, &Device::default());
+        self.embed_tokens = table();
+        self.lm_head = self.lm_head.map(|_| table());
+        self
+    }
+
     /// Rows of the embedding table.
     ///
     /// # Shapes
@@ -68,7 +78,7 @@ impl Qwen2 {
     /// - output: `[tokens, hidden]`
     #[must_use]
     pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        self.embed_tokens.forward(ids.unsqueeze()).squeeze_dim(0)
+        self.embed_tokens.embed(ids)
     }
 
     /// Runs the layers and the final norm.
@@ -125,13 +135,12 @@ impl Qwen2 {
         past: usize,
     ) -> Pass {
         let [_, seq, _] = inputs_embeds.dims();
-        let device = inputs_embeds.device();
         let position_ids = position_ids.unwrap_or_else(|| {
-            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &device).unsqueeze()
+            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &inputs_embeds.device()).unsqueeze()
         });
         Pass {
             rotation: self.rotary.rotation(position_ids, inputs_embeds.dtype()),
-            sight: Sight::new(attention_mask, seq, past, &device),
+            sight: Sight::new(attention_mask, inputs_embeds, past),
         }
     }
 
@@ -173,11 +182,7 @@ impl Qwen2 {
     /// - output: `[…, vocab]`
     #[must_use]
     pub fn logits<const D: usize>(&self, hidden_states: Tensor<D>) -> Tensor<D> {
-        let logits = match &self.lm_head {
-            Some(lm_head) => lm_head.forward(hidden_states),
-            None => project(hidden_states, self.embed_tokens.weight.val().transpose(), None),
-        };
-        logits.cast(FloatDType::F32)
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).scores(hidden_states).cast(FloatDType::F32)
     }
 }
 
@@ -238,5 +243,5 @@ impl SwiGlu {
 }
 
 fn rms_norm(config: &ParrotConfig, device: &Device) -> RmsNorm {
-    RmsNormConfig::new(config.hidden_size).with_epsilon(config.rms_norm_eps).init(device)
+    RmsNorm::init(config.hidden_size, config.rms_norm_eps, device)
 }

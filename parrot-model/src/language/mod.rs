@@ -4,6 +4,7 @@ pub mod attention;
 pub mod cache;
 pub mod decoder;
 pub mod rope;
+mod vocabulary;
 
 pub use attention::Pass;
 pub use cache::KvCache;

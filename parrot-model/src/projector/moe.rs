@@ -17,9 +17,11 @@
 //! separate from [`TextGuidedMoe::mix`]: a second question about the same picture, in any language,
 //! costs a weighted sum.
 
-use burn::nn::Linear;
+use burn::module::Param;
+use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
+use burn::tensor::module::linear as project;
 
 use crate::config::{MoeRouting, ParrotConfig};
 use crate::device::derivatives::silu_product;
@@ -44,11 +46,11 @@ pub struct Routing {
     pub routing_weights: Tensor<2>,
 }
 
-/// Router and experts. Names are the checkpoint's: `gate`, `experts.<e>.{gate,up,down}_proj`.
+/// Router and experts.
 #[derive(Module, Debug)]
 pub struct TextGuidedMoe {
     gate: Linear,
-    experts: Vec<Expert>,
+    experts: Experts,
     residual: bool,
     residual_weight: f64,
     /// `None`: every expert counts.
@@ -68,7 +70,7 @@ impl TextGuidedMoe {
         let intermediate = config.moe_intermediate_size.expect("validated: moe_intermediate_size is set");
         Self {
             gate: linear(hidden, num_experts, false, INITIALIZER_RANGE, device),
-            experts: (0..num_experts).map(|_| Expert::init(hidden, intermediate, device)).collect(),
+            experts: Experts::init([num_experts, hidden, intermediate], device),
             residual: config.use_moe_residual,
             residual_weight: config.moe_weight,
             top_k: config.moe_top_k.filter(|_| config.moe_routing == MoeRouting::TopK),
@@ -121,7 +123,7 @@ impl TextGuidedMoe {
     /// - output: `[pictures, experts, tokens, hidden]`
     #[must_use]
     pub fn experts(&self, image_features: Tensor<3>) -> Tensor<4> {
-        Tensor::stack(self.experts.iter().map(|expert| expert.forward(image_features.clone())).collect(), 1)
+        self.experts.forward(image_features)
     }
 
     /// Eq. 4 and 5: the visual tokens that this question sees.
@@ -157,25 +159,48 @@ fn keep_top_k(weights: Tensor<2>, k: usize) -> Tensor<2> {
     kept.clone() / kept.sum_dim(1)
 }
 
-/// A language-specific expert: `W_down (silu(W_gate x) ⊙ W_up x)`.
+/// The language-specific experts, `W_down (silu(W_gate x) ⊙ W_up x)` each.
+///
+/// A checkpoint has three matrices per expert, `experts.<e>.{gate,up,down}_proj`. Here those of all experts are one tensor,
+/// so that there are three products instead of eighteen.
 #[derive(Module, Debug)]
-struct Expert {
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
+struct Experts {
+    /// `[experts, intermediate, hidden]`
+    gate_proj: Param<Tensor<3>>,
+    /// `[experts, intermediate, hidden]`
+    up_proj: Param<Tensor<3>>,
+    /// `[experts, hidden, intermediate]`
+    down_proj: Param<Tensor<3>>,
 }
 
-impl Expert {
-    fn init(hidden: usize, intermediate: usize, device: &Device) -> Self {
+impl Experts {
+    fn init([experts, hidden, intermediate]: [usize; 3], device: &Device) -> Self {
+        let normal = Initializer::Normal { mean: 0.0, std: INITIALIZER_RANGE };
         Self {
-            gate_proj: linear(hidden, intermediate, false, INITIALIZER_RANGE, device),
-            up_proj: linear(hidden, intermediate, false, INITIALIZER_RANGE, device),
-            down_proj: linear(intermediate, hidden, false, INITIALIZER_RANGE, device),
+            gate_proj: normal.init([experts, intermediate, hidden], device),
+            up_proj: normal.init([experts, intermediate, hidden], device),
+            down_proj: normal.init([experts, hidden, intermediate], device),
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.down_proj.forward(silu_product(self.gate_proj.forward(x.clone()), self.up_proj.forward(x)))
+    /// # Shapes
+    ///
+    /// - x: `[pictures, tokens, hidden]`
+    /// - output: `[pictures, experts, tokens, hidden]`
+    fn forward(&self, x: Tensor<3>) -> Tensor<4> {
+        let [pictures, tokens, hidden] = x.dims();
+        let [experts, _, intermediate] = self.down_proj.lazy_shape().dims();
+        let positions = pictures * tokens;
+        let x = x.reshape([positions, hidden]);
+        // All experts read the same: their rows side by side are one matrix.
+        let widen = |weight: &Param<Tensor<3>>| {
+            let weight = weight.val().reshape([experts * intermediate, hidden]);
+            project(x.clone(), weight.transpose(), None)
+        };
+        let inner = silu_product(widen(&self.gate_proj), widen(&self.up_proj));
+        let inner = inner.reshape([positions, experts, intermediate]).swap_dims(0, 1);
+        let outputs = inner.matmul(self.down_proj.val().swap_dims(1, 2));
+        outputs.reshape([experts, pictures, tokens, hidden]).swap_dims(0, 1)
     }
 }
 

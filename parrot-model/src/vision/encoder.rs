@@ -2,14 +2,17 @@
 //!
 //! `x ← x + Attn(LN₁ x)`, `x ← x + W₂ act(W₁ LN₂ x)`
 
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::prelude::*;
+use burn::tensor::DType;
 use burn::tensor::activation::{gelu_approximate, sigmoid};
 use burn::tensor::module::attention;
 
 use crate::activation::gelu;
 use crate::config::{HiddenAct, VisionConfig};
+use crate::device::derivatives;
 use crate::linear::{INITIALIZER_RANGE, linear};
+use crate::norm::LayerNorm;
 
 /// A stack of encoder layers.
 #[derive(Module, Debug)]
@@ -47,11 +50,11 @@ pub struct EncoderLayer {
 
 impl EncoderLayer {
     fn init(config: &VisionConfig, device: &Device) -> Self {
-        let norm = LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps);
+        let norm = || LayerNorm::init(config.hidden_size, config.layer_norm_eps, device);
         Self {
-            layer_norm1: norm.init(device),
+            layer_norm1: norm(),
             self_attn: SelfAttention::init(config, device),
-            layer_norm2: norm.init(device),
+            layer_norm2: norm(),
             mlp: FeedForward::init(config, device),
         }
     }
@@ -94,14 +97,17 @@ impl SelfAttention {
         let heads = |x: Tensor<3>| {
             x.reshape([pictures, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
         };
-        let context = attention(
-            heads(self.q_proj.forward(hidden_states.clone())),
-            heads(self.k_proj.forward(hidden_states.clone())),
-            heads(self.v_proj.forward(hidden_states)),
-            None,
-            None,
-            Default::default(),
-        );
+        let queries = heads(self.q_proj.forward(hidden_states.clone()));
+        let keys = heads(self.k_proj.forward(hidden_states.clone()));
+        let values = heads(self.v_proj.forward(hidden_states));
+        let context = match queries.dtype() {
+            DType::F32 => attention(queries, keys, values, None, None, Default::default()),
+            // Burn's own may form the scores unscaled and its softmax in half precision.
+            _ => {
+                let bias = Tensor::zeros([1; 4], (&queries.device(), DType::F32));
+                derivatives::attention(queries, keys, values, bias)
+            }
+        };
         self.out_proj.forward(context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
     }
 }

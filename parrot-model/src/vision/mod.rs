@@ -9,10 +9,10 @@ pub mod encoder;
 pub mod preprocess;
 pub mod siglip;
 
-use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::prelude::*;
 
 use crate::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
+use crate::norm::LayerNorm;
 use crate::{Error, Result};
 
 use clip::ClipEmbeddings;
@@ -54,16 +54,22 @@ impl VisionTower {
             TowerKind::Clip => Embeddings::Clip(ClipEmbeddings::init(vision, device)),
             TowerKind::Siglip => Embeddings::Siglip(SiglipEmbeddings::init(vision, device)),
         };
-        let norm = LayerNormConfig::new(vision.hidden_size).with_epsilon(vision.layer_norm_eps);
+        let norm = || LayerNorm::init(vision.hidden_size, vision.layer_norm_eps, device);
         Ok(Self {
             embeddings,
-            pre_layrnorm: (vision.kind == TowerKind::Clip).then(|| norm.init(device)),
+            pre_layrnorm: (vision.kind == TowerKind::Clip).then(norm),
             encoder: Encoder::init(vision, device),
-            post_layernorm: norm.init(device),
+            post_layernorm: norm(),
             num_layers: selected_hidden_state(config, vision)?,
             drop_class_token: vision.kind == TowerKind::Clip
                 && config.mm_vision_select_feature == SelectFeature::Patch,
         })
+    }
+
+    /// Encoder layers that run: those below the selected hidden state.
+    #[must_use]
+    pub fn num_layers(&self) -> usize {
+        self.num_layers
     }
 
     /// Positions that a picture takes in a sequence.

@@ -48,6 +48,18 @@ pub fn resolve_description(id_or_path: &str, progress: Option<DownloadProgress>)
     folder_or(id_or_path, || remote::download_description(id_or_path, progress))
 }
 
+/// [`resolve_with`] for a part that a new model begins with, whose folder describes no Parrot: a decoder with its
+/// tokenizer, `Qwen/Qwen1.5-7B-Chat`, or a vision tower.
+///
+/// - weights: whether they are needed; of a model on the hub they are otherwise not downloaded
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_part(id_or_path: &str, weights: bool, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    folder_or(id_or_path, || remote::download_part(id_or_path, weights, progress))
+}
+
 /// The folder of this name, or what `download` gives if the name is an id.
 fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let path = Path::new(id_or_path);
@@ -63,7 +75,7 @@ fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Re
 
 /// The description and weights of a vision tower.
 pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
-    remote::download_tower(id)
+    remote::download_part(id, true, None)
 }
 
 /// Splits `owner/name`; `None` for anything else.
@@ -79,15 +91,19 @@ pub(super) fn parse_id(id: &str) -> Option<(&str, &str)> {
 mod remote {
     use super::{DownloadProgress, Error, PathBuf, Result};
 
-    pub(super) fn download_model(id: &str, _progress: Option<DownloadProgress>) -> Result<PathBuf> {
-        download_tower(id)
+    pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+        download_part(id, true, progress)
     }
 
-    pub(super) fn download_description(id: &str, _progress: Option<DownloadProgress>) -> Result<PathBuf> {
-        download_tower(id)
+    pub(super) fn download_description(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+        download_part(id, false, progress)
     }
 
-    pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
+    pub(super) fn download_part(
+        id: &str,
+        _weights: bool,
+        _progress: Option<DownloadProgress>,
+    ) -> Result<PathBuf> {
         let reason = "no such folder, and this program was built without the feature `hub`".to_string();
         Err(Error::Hub { id: id.into(), reason })
     }

@@ -34,8 +34,8 @@ pub(super) fn download_description(id: &str, progress: Option<DownloadProgress>)
     Ok(Repository::open(id, HFClient::builder(), is_offline(), progress)?.description()?.0)
 }
 
-pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
-    Repository::open(id, HFClient::builder(), is_offline(), None)?.tower()
+pub(super) fn download_part(id: &str, weights: bool, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    Repository::open(id, HFClient::builder(), is_offline(), progress)?.part(weights)
 }
 
 /// `HF_HUB_OFFLINE`, which the crate does not read itself, by the rules of Python's `huggingface_hub`.
@@ -91,11 +91,15 @@ impl Repository {
         Ok((folder, revision))
     }
 
-    /// A vision tower's description and weights.
-    fn tower(&self) -> Result<PathBuf> {
+    /// A decoder or a vision tower, whose configuration is none of a Parrot.
+    pub(super) fn part(&self, weights: bool) -> Result<PathBuf> {
         let (folder, revision) = self.snapshot()?;
-        self.optional(PROCESSOR_FILE, &revision)?;
-        self.weights(&folder, &revision)?;
+        for name in OPTIONAL {
+            self.optional(name, &revision)?;
+        }
+        if weights {
+            self.weights(&folder, &revision)?;
+        }
         Ok(folder)
     }
 

@@ -1,0 +1,90 @@
+//! Norms whose statistics are f32 whatever the weights are held in, as in PyTorch and the reference.
+//!
+//! Burn's own widen less: a layer norm in bf16 has its mean and variance in bf16, and an RMS norm divides by a root that
+//! was rounded to the input's dtype. In f32 all of them are the same.
+
+use burn::module::Param;
+use burn::nn::Initializer;
+use burn::prelude::*;
+use burn::tensor::DType;
+use burn::tensor::module::layer_norm;
+
+/// `(x − mean) / √(variance + ε) · γ + β`, all of it in f32, then rounded.
+#[derive(Module, Debug)]
+pub(crate) struct LayerNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// γ = 1, β = 0.
+    pub(crate) fn init(features: usize, eps: f64, device: &Device) -> Self {
+        Self {
+            weight: Initializer::Ones.init([features], device),
+            bias: Initializer::Zeros.init([features], device),
+            eps,
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - x and output: `[…, features]`
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        let wide = |parameter: &Param<Tensor<1>>| parameter.val().cast(DType::F32);
+        layer_norm(x.cast(DType::F32), wide(&self.weight), Some(wide(&self.bias)), self.eps).cast(dtype)
+    }
+}
+
+/// `x / √(mean(x²) + ε) · γ`, in f32 but for the product with γ.
+#[derive(Module, Debug)]
+pub(crate) struct RmsNorm {
+    weight: Param<Tensor<1>>,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// γ = 1.
+    pub(crate) fn init(features: usize, eps: f64, device: &Device) -> Self {
+        Self { weight: Initializer::Ones.init([features], device), eps }
+    }
+
+    /// # Shapes
+    ///
+    /// - x and output: `[…, features]`
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        let x = x.cast(DType::F32);
+        let root = (x.clone().square().mean_dim(D - 1) + self.eps).sqrt();
+        (x / root).cast(dtype) * self.weight.val().unsqueeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    #[test]
+    fn in_half_precision_only_the_result_is_rounded() {
+        let device = Device::default();
+        let narrow = |x: Tensor<2>| x.cast(DType::BF16);
+        let narrowed = |parameter: Param<Tensor<1>>| parameter.map(|values| values.cast(DType::BF16));
+        let wide = |x: Tensor<2>| x.cast(DType::F32);
+        // Far from zero, so that a mean that was rounded shows.
+        let x: Tensor<2> = Tensor::random([4, 257], Distribution::Normal(60.0, 1.0), &device);
+        let x = wide(narrow(x));
+        let layer = LayerNorm::init(257, 1e-5, &device);
+        let rms = RmsNorm::init(257, 1e-6, &device);
+        let expected = [layer.forward(x.clone()), rms.forward(x.clone())].map(narrow);
+        let layer = LayerNorm { weight: narrowed(layer.weight), bias: narrowed(layer.bias), eps: layer.eps };
+        let rms = RmsNorm { weight: narrowed(rms.weight), eps: rms.eps };
+        let found = [layer.forward(narrow(x.clone())), rms.forward(narrow(x))];
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert_eq!(found.dtype(), DType::BF16);
+            assert_eq!(wide(found).into_data(), wide(expected).into_data());
+        }
+    }
+}

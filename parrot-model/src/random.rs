@@ -1,0 +1,72 @@
+//! Networks with random weights, as fast as trained ones: for measurements.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+use burn::tensor::{DType, Distribution, FloatDType};
+
+use crate::config::{ParrotConfig, VisionConfig};
+use crate::parrot::Parrot;
+use crate::{Result, device};
+
+impl Parrot {
+    /// A network whose weights are small random numbers, in `dtype` from the start: in f32 they may be more than the
+    /// device holds. To train one, use [`init`](Self::init), whose numbers are those to begin with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) when the configuration describes no possible model,
+    /// [`Error::Device`](crate::Error::Device) when it is too large for the device.
+    pub fn random(
+        config: &ParrotConfig,
+        vision: &VisionConfig,
+        dtype: FloatDType,
+        device: &Device,
+    ) -> Result<Self> {
+        // Parameters get memory when they are first used.
+        let network = Self::init(config, vision, device)?;
+        device::require_memory(&network, dtype, device)?;
+        Ok(network.map(&mut Random(dtype)))
+    }
+}
+
+struct Random(FloatDType);
+
+impl ModuleMapper for Random {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, device) = (param.id, param.lazy_device());
+        let values = Distribution::Normal(0.0, 0.02);
+        let tensor = Tensor::random(param.lazy_shape(), values, (&device, DType::from(self.0)));
+        param.transform_for_load(tensor, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::ModuleVisitor;
+
+    use super::*;
+
+    #[test]
+    fn every_weight_is_held_in_the_dtype_and_in_its_own_shape() {
+        let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
+        let device = Device::default();
+        let shapes = |network: &Parrot| {
+            struct Shapes(Vec<(Vec<usize>, DType)>);
+            impl ModuleVisitor for Shapes {
+                fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                    let tensor = param.val();
+                    self.0.push((tensor.dims().to_vec(), tensor.dtype()));
+                }
+            }
+            let mut shapes = Shapes(Vec::new());
+            network.visit(&mut shapes);
+            shapes.0
+        };
+        let random = shapes(&Parrot::random(&config, &vision, FloatDType::F16, &device).unwrap());
+        let fresh = shapes(&Parrot::init(&config, &vision, &device).unwrap());
+        assert_eq!(random.len(), fresh.len());
+        for ((random, dtype), (fresh, _)) in random.into_iter().zip(fresh) {
+            assert_eq!((random, dtype), (fresh, DType::F16));
+        }
+    }
+}
