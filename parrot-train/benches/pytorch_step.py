@@ -46,6 +46,7 @@ class Shape:
 SHAPES = {
     "parrot-mini": Shape(4096, 160, 448, 4, 4, 2, 1e4, 1.0, 160, 128, 12, 72, 4, 4),
     "parrot-0.5b": Shape(151936, 1024, 2816, 24, 16, 16, 1e6, 0.1, 1024, 1024, 14, 336, 23, 16),
+    "parrot-7b": Shape(151936, 4096, 11008, 32, 32, 32, 1e6, 0.1, 4096, 1024, 14, 336, 23, 16),
 }
 
 
@@ -116,15 +117,16 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(hidden))
 
     def forward(self, x):
-        return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+        wide = x.float()
+        return self.weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
 
 
 def rotate(x, theta):
     positions, size = x.shape[-2], x.shape[-1]
-    frequencies = theta ** (-torch.arange(0, size, 2) / size)
-    angles = torch.outer(torch.arange(positions), frequencies).repeat(1, 2)
+    frequencies = theta ** (-torch.arange(0, size, 2, device=x.device) / size)
+    angles = torch.outer(torch.arange(positions, device=x.device), frequencies).repeat(1, 2)
     low, high = x.chunk(2, -1)
-    return x * angles.cos() + torch.cat([-high, low], -1) * angles.sin()
+    return (x * angles.cos() + torch.cat([-high, low], -1) * angles.sin()).to(x.dtype)
 
 
 class DecoderLayer(nn.Module):
@@ -171,10 +173,11 @@ class Parrot(nn.Module):
         for layer in self.layers:
             x = layer(x)
         # Only positions that have something to learn meet the vocabulary, as in parrot-train.
-        labels = torch.cat([torch.full((len(ids), visual.shape[1]), -100), labels], 1)[:, 1:]
+        none = torch.full((len(ids), visual.shape[1]), -100, device=ids.device)
+        labels = torch.cat([none, labels], 1)[:, 1:]
         learnt = labels != -100
         logits = self.norm(x)[:, :-1][learnt] @ self.embed.weight.T
-        return F.cross_entropy(logits, labels[learnt])
+        return F.cross_entropy(logits.float(), labels[learnt])
 
 
 def main():
@@ -185,12 +188,18 @@ def main():
     parser.add_argument("--micro-batch-size", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="of the weights; no master weights here")
     parser.add_argument("--compile", action="store_true", help="torch.compile the loss")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
     shape = SHAPES[arguments.model]
-    model = Parrot(shape)
+    device, dtype = arguments.device, torch.bfloat16 if arguments.dtype == "bf16" else torch.float32
+    torch.set_default_dtype(dtype)
+    with torch.device(device):
+        model = Parrot(shape)
+    torch.set_default_dtype(torch.float32)
     model.tower.requires_grad_(False)
     if arguments.stage == 1:
         model.requires_grad_(False)
@@ -201,10 +210,10 @@ def main():
     size, tokens = arguments.micro_batch_size, arguments.tokens
 
     def micro_batch():
-        ids = torch.randint(0, shape.vocab, (size, tokens))
+        ids = torch.randint(0, shape.vocab, (size, tokens), device=device)
         labels = ids.clone()
         labels[:, : tokens // 2] = -100
-        return torch.randn(size, 3, shape.pixels, shape.pixels), ids, labels
+        return torch.randn(size, 3, shape.pixels, shape.pixels, device=device, dtype=dtype), ids, labels
 
     micro_batches = [micro_batch() for _ in range(arguments.micro_batches)]
     seconds = []
@@ -215,6 +224,8 @@ def main():
             (loss_of(pixels, ids, labels, arguments.stage == 2) / arguments.micro_batches).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
         if step >= 2:
             seconds.append(time.perf_counter() - started)
     median = statistics.median(seconds)

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Tensor, TensorData};
+
 /// Short for `Result<T, parrot_train::Error>`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -55,9 +57,9 @@ pub enum Error {
         what: &'static str,
         /// NaN or an infinity.
         value: f64,
-        /// The ids of the samples that the step was made of.
+        /// The ids of the samples that the step was made of, of all processes.
         samples: Vec<String>,
-        /// The newest checkpoint, from before the step.
+        /// The checkpoint from before the step that the run last read or wrote.
         checkpoint: Option<PathBuf>,
     },
     /// A recipe that cannot be followed.
@@ -100,6 +102,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a device computed could not be read back.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
     /// A dataset that panicked instead of returning an error; the panic's message is on standard error.
     #[error("the dataset panicked while it made a sample")]
     DatasetPanicked,
@@ -111,6 +119,11 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// What a tensor holds, once the device has computed it.
+pub(crate) fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<TensorData> {
+    tensor.try_into_data().map_err(|error| Error::Device { reason: error.to_string() })
 }
 
 /// Where a run that broke can go on from.

@@ -13,6 +13,7 @@ use parrot_model::config::{ParrotConfig, SelectFeature, VisionConfig};
 use parrot_model::parrot::Parrot;
 
 use crate::Result;
+use crate::error::read_back;
 use crate::step::Part;
 use crate::trainer::Stage;
 
@@ -180,28 +181,27 @@ impl Cost {
 ///
 /// # Errors
 ///
-/// None for a device that computes; the panic of one that does not is Burn's.
-#[must_use]
-pub fn measured_matmul_rate(device: &Device, dtype: FloatDType) -> f64 {
+/// [`Error::Device`](crate::Error::Device) for a device that does not compute.
+pub fn measured_matmul_rate(device: &Device, dtype: FloatDType) -> Result<f64> {
     let device = device.clone().inner();
     let mut best: f64 = 0.0;
     let started = std::time::Instant::now();
     for size in [512, 1024, 2048, 4096, 8192] {
         let random = || Tensor::<2>::random([size, size], Distribution::Default, &device).cast(dtype);
         let (left, right) = (random(), random());
-        let product = || left.clone().matmul(right.clone()).slice([0..1, 0..1]).into_data();
+        let product = || read_back(left.clone().matmul(right.clone()).slice([0..1, 0..1]));
         // The first call may compile.
-        product();
+        product()?;
         for _ in 0..3 {
             let start = std::time::Instant::now();
-            product();
+            product()?;
             best = best.max(2.0 * (size as f64).powi(3) / start.elapsed().as_secs_f64());
         }
         if started.elapsed().as_secs_f64() > 0.5 {
             break;
         }
     }
-    best
+    Ok(best)
 }
 
 #[cfg(test)]

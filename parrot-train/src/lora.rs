@@ -69,7 +69,9 @@ impl Target {
 }
 
 impl LoraConfig {
-    fn all() -> Vec<Target> {
+    /// All seven linear layers.
+    #[must_use]
+    pub fn all() -> Vec<Target> {
         use Target::{DownProj, GateProj, KProj, OProj, QProj, UpProj, VProj};
         vec![QProj, KProj, VProj, OProj, GateProj, UpProj, DownProj]
     }

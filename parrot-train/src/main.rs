@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use parrot_model::allocator::keep_freed_memory;
+use parrot_model::device::panics_in_one_line;
 use tracing_subscriber::EnvFilter;
 
 mod cli;
@@ -45,6 +46,7 @@ Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    panics_in_one_line();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match command(Cli::parse().command) {

@@ -1,8 +1,10 @@
 //! One step of training: micro-batches → losses → gradients → clipped update.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use burn::tensor::DType;
@@ -15,14 +17,18 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::activation_checkpointing;
+use crate::checkpoint::ModelDescription;
 use crate::data::TrainingSample;
 use crate::data::loader::Skipped;
 use crate::distributed::World;
 use crate::distributed::shard::Owners;
 use crate::distributed::{reduce, shard};
-use crate::lora;
+use crate::error::read_back;
 use crate::optim::{GradientNorm, Optimizer};
 use crate::{Error, Result};
+
+use parts::StoredLayout;
+pub(crate) use parts::{dtype_of, freeze_others};
 
 /// A part of the model that a stage trains or leaves as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,7 +105,8 @@ pub struct StepReport {
     pub tokens: usize,
     /// Their pictures.
     pub pictures: usize,
-    /// Samples of the step that could not be made and were left out.
+    /// Samples that could not be made or learnt from and were left out: those of the step, of all processes, and those
+    /// of steps right before it that had no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
     /// How the router weighted the experts, where the trainer looked.
@@ -107,11 +114,12 @@ pub struct StepReport {
     pub routing: Vec<ExpertUse>,
 }
 
-/// The experts' mean weights over the pictures of one group of samples.
+/// The experts' mean weights over the pictures of samples of one language.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExpertUse {
-    /// What stands before the first `/` in the samples' ids: their source, in the paper's data one a language.
-    pub group: String,
+    /// The language, as [`Dataset::language`](crate::data::Dataset::language) tells it; empty where nothing does.
+    #[serde(alias = "group")]
+    pub language: String,
     /// One weight per expert; they sum to one.
     pub weights: Vec<f32>,
 }
@@ -152,25 +160,15 @@ impl Learner {
     /// - max_length: longest sequence, pictures counted
     #[must_use]
     pub fn new(
-        mut model: Parrot,
+        model: Parrot,
         trainable: &BTreeSet<Part>,
         optimizer: Optimizer,
         max_length: Option<usize>,
         max_grad_norm: Option<f64>,
     ) -> Self {
-        model = model.map(&mut StoredLayout);
-        let learns = |part| trainable.contains(&part);
-        model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
-        model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));
-        model.moe_model = model.moe_model.map(|moe| set_trainable(moe, learns(Part::Moe)));
-        // Adapters come with a decoder that is frozen already.
-        if !lora::is_adapted(&model.language_model) {
-            model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
-        }
-        let frozen_tower = (!learns(Part::VisionTower)).then(|| model.vision_tower.valid());
-        let mut tower_dtype = FirstDType(None);
-        model.vision_tower.visit(&mut tower_dtype);
-        let tower_dtype = tower_dtype.0.unwrap_or(DType::F32);
+        let model = freeze_others(model.map(&mut StoredLayout), trainable);
+        let frozen_tower = (!trainable.contains(&Part::VisionTower)).then(|| model.vision_tower.valid());
+        let tower_dtype = dtype_of(&model.vision_tower);
         let prepare =
             PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
         Self {
@@ -211,6 +209,12 @@ impl Learner {
         &self.owners
     }
 
+    /// Whether this model can learn from a sample by itself.
+    pub(crate) fn check(&self, sample: &TrainingSample, description: &ModelDescription) -> Result<()> {
+        sample.check(&description.config, &description.vision)?;
+        sample.check_length(self.tokens_per_picture, self.prepare.max_length)
+    }
+
     /// The loss of a micro-batch. `[1]`, f32
     ///
     /// # Errors
@@ -245,33 +249,24 @@ impl Learner {
         prepared.map_err(|error| refused(batch, &error))
     }
 
-    /// How the router weights the experts for a micro-batch, by the group of its samples; empty where visual
+    /// How the router weights the experts for a micro-batch, by the language of its samples; empty where visual
     /// tokens do not go through the mixture of experts. The host waits for the device.
+    ///
+    /// - languages: one per sample
     ///
     /// # Errors
     ///
-    /// As [`loss`](Self::loss).
-    pub fn routing(&self, batch: &MicroBatch) -> Result<Vec<ExpertUse>> {
+    /// As [`loss`](Self::loss), and [`Error::Device`].
+    pub fn routing(&self, batch: &MicroBatch, languages: &[String]) -> Result<Vec<ExpertUse>> {
         let Some(routing) = self.prepare_batch(self.model(), batch)?.routing else { return Ok(Vec::new()) };
         let weights = routing.routing_weights.inner().cast(DType::F32);
         let [_, experts] = weights.dims();
-        let weights: Vec<f32> = weights.into_data().iter::<f32>().collect();
-        let pictures = batch.ids.iter().zip(&batch.samples);
-        let groups = pictures.flat_map(|(id, sample)| {
-            let group = id.split_once('/').map_or("", |(group, _)| group);
-            std::iter::repeat_n(group, sample.pictures.len())
-        });
-        let mut sums: BTreeMap<&str, (f32, Vec<f32>)> = BTreeMap::new();
-        for (group, row) in groups.zip(weights.chunks(experts)) {
-            let (count, sum) = sums.entry(group).or_insert_with(|| (0.0, vec![0.0; experts]));
-            *count += 1.0;
-            sum.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
-        }
-        let mean = |(group, (count, sum)): (&str, (f32, Vec<f32>))| ExpertUse {
-            group: group.into(),
-            weights: sum.into_iter().map(|sum| sum / count).collect(),
-        };
-        Ok(sums.into_iter().map(mean).collect())
+        let weights: Vec<f32> = read_back(weights)?.iter::<f32>().collect();
+        let pictures = languages
+            .iter()
+            .zip(&batch.samples)
+            .flat_map(|(language, sample)| std::iter::repeat_n(language.as_str(), sample.pictures.len()));
+        Ok(mean_weights(pictures.zip(weights.chunks(experts))))
     }
 
     /// How much each micro-batch counts; over all processes they sum to one.
@@ -311,7 +306,7 @@ impl Learner {
     /// # Errors
     ///
     /// What [`loss`](Self::loss) refuses; [`Error::NotFinite`] when loss or gradient norm is no number:
-    /// the weights are then still those of the step before.
+    /// the weights are then still those of the step before. [`Error::Device`] when the device fails.
     ///
     /// # Panics
     ///
@@ -352,14 +347,15 @@ impl Learner {
         };
         let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, backward)?;
         let gradients = reduce::sum(world, self.model(), gradients);
+        let ids = || -> Vec<String> { micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect() };
         let Some(norm) = GradientNorm::measure(self.model(), &gradients) else {
-            let ids: Vec<String> = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
+            let ids = world.gather(ids());
             let reason = "no sample of the step reaches a part that learns".into();
             return Err(Error::Sample { id: ids.join(", "), reason });
         };
         let losses = losses.into_iter().zip(&shares).map(|(loss, share)| loss * *share);
         let measured = Tensor::cat([norm.norm.clone()].into_iter().chain(losses).collect(), 0);
-        let measured: Vec<f64> = measured.into_data().iter::<f64>().collect();
+        let measured: Vec<f64> = read_back(measured)?.iter::<f64>().collect();
         let samples = || micro_batches.iter().flat_map(|batch| &batch.samples);
         let count = |own: usize| world.total(own as f64) as usize;
         let report = StepReport {
@@ -374,7 +370,7 @@ impl Learner {
         };
         for (what, value) in [("loss", report.loss), ("gradient norm", report.grad_norm)] {
             if !value.is_finite() {
-                let samples = micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect();
+                let samples = world.gather(ids());
                 return Err(Error::NotFinite { step, what, value, samples, checkpoint: None });
             }
         }
@@ -387,6 +383,21 @@ impl Learner {
         });
         Ok(report)
     }
+}
+
+/// The mean weights of each group's rows.
+pub(crate) fn mean_weights<'a>(rows: impl Iterator<Item = (&'a str, &'a [f32])>) -> Vec<ExpertUse> {
+    let mut sums: BTreeMap<&str, (f32, Vec<f32>)> = BTreeMap::new();
+    for (language, row) in rows {
+        let (count, sum) = sums.entry(language).or_insert_with(|| (0.0, vec![0.0; row.len()]));
+        *count += 1.0;
+        sum.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
+    }
+    let mean = |(language, (count, sum)): (&str, (f32, Vec<f32>))| ExpertUse {
+        language: language.into(),
+        weights: sum.into_iter().map(|sum| sum / count).collect(),
+    };
+    sums.into_iter().map(mean).collect()
 }
 
 fn refused(batch: &MicroBatch, error: &parrot_model::Error) -> Error {
@@ -444,32 +455,4 @@ pub fn gradients<M: Module + Sync, B: Sync>(
         }
     }
     Ok((losses, accumulator.grads()))
-}
-
-/// Lays every weight out as a checkpoint's loaded one lies: a matrix product rounds differently on a
-/// transposed matrix, and a run that was resumed is to equal one that was not.
-struct StoredLayout;
-
-impl ModuleMapper for StoredLayout {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        let stored = mapper.on_save(tensor.inner());
-        let shape = stored.dims();
-        // Flattening copies what is not contiguous.
-        let tensor = mapper.on_load(stored.reshape([-1]).reshape(shape));
-        Param::from_mapped_value(id, Tensor::from_inner(tensor), mapper)
-    }
-}
-
-/// The dtype of a module's first parameter; checkpoints load all of them in one.
-struct FirstDType(Option<DType>);
-
-impl ModuleVisitor for FirstDType {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.get_or_insert_with(|| param.val().dtype());
-    }
-}
-
-fn set_trainable<M: Module>(module: M, trainable: bool) -> M {
-    if trainable { module.unfreeze() } else { module.freeze() }
 }

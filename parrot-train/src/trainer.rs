@@ -1,22 +1,26 @@
 //! A stage of training from its first step, or from where it stopped, to its last.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod begin;
+mod steps;
 
-use burn::module::Module;
-use burn::prelude::*;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::FloatDType;
 use parrot_model::parrot::Parrot;
 
-use crate::checkpoint::{self, ModelDescription, RunFolder, TrainState};
-use crate::data::loader::{Batch, BatchLoader, Grouping, LoaderOptions, Skipped};
+use crate::checkpoint::{ModelDescription, RunFolder};
+use crate::data::loader::{Grouping, LoaderOptions};
 use crate::data::{Dataset, TrainingSample};
-use crate::distributed::{World, shard};
+use crate::distributed::World;
 use crate::lora::LoraConfig;
-use crate::optim::{CosineSchedule, Optimizer, OptimizerConfig};
-use crate::step::{Learner, LossNormalisation, MicroBatch, Part, StepReport};
+use crate::optim::OptimizerConfig;
+use crate::step::{LossNormalisation, Part, StepReport};
 use crate::{Error, Result};
+
+pub use begin::Begun;
 
 /// One stage: what learns, from how much data, how fast.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,8 +58,9 @@ pub struct Stage {
     /// Which samples share a micro-batch. With [`LossNormalisation::MicroBatch`] the tokens of short samples
     /// weigh a little more where they are grouped.
     pub grouping: Grouping,
-    /// Samples that may turn out unusable, a picture that does not decode, say, before the stage ends with an
-    /// error. They are left out, and the observer is told of each.
+    /// Different samples that may turn out unusable, by a picture that does not decode or by being cut off where there
+    /// is nothing to learn yet, say, before the stage ends with an error. They are left out, and the observer is told
+    /// of each.
     pub max_skipped: usize,
     /// Threads that make samples.
     pub workers: usize,
@@ -77,6 +82,13 @@ pub struct Run<'a> {
     /// The processes that train together; `None` for one alone.
     #[new(default)]
     pub world: Option<&'a World>,
+    /// The folder, where the caller holds it already; of several processes the first one does.
+    #[new(default)]
+    pub held: Option<&'a RunFolder>,
+    /// What the weights are trained in, where the model that is given does not tell: one whose weights are not made,
+    /// as a checkpoint's take their place.
+    #[new(default)]
+    pub dtype: Option<FloatDType>,
 }
 
 /// How a stage ended.
@@ -152,7 +164,7 @@ impl Stage {
     /// With [`lora`](Self::lora), `model` has to be the one that the stage started from also when it is resumed:
     /// checkpoints hold the adapters, and the decoder with the adapters merged.
     ///
-    /// - observe: called after every step with its number, counted from 1
+    /// - observe: called after every step with its number, counted from 1, but for steps without any usable sample
     ///
     /// # Errors
     ///
@@ -167,83 +179,9 @@ impl Stage {
         model: Parrot,
         dataset: &Arc<dyn Dataset<Sample = TrainingSample>>,
         run: &Run<'_>,
-        mut observe: impl FnMut(usize, &StepReport),
+        observe: impl FnMut(usize, &StepReport),
     ) -> Result<Outcome> {
-        let alone = World::default();
-        let world = run.world.unwrap_or(&alone);
-        self.check(world)?;
-        // The first process writes; the others read once it has cleaned up.
-        let folder = if world.is_first() { Some(RunFolder::open(run.folder)?) } else { None };
-        world.barrier();
-        let mut state = self.start(dataset.as_ref());
-        let (model, optimizer) = self.resume(run.folder, model, &mut state)?;
-        let done = state.step;
-        if done == self.steps {
-            return Ok(Outcome { model: model.materialize(), steps: done, interrupted: false });
-        }
-        let device = device_of(&model);
-        let mut learner =
-            Learner::new(model, &self.trainable, optimizer, self.max_length, self.max_grad_norm);
-        learner.threads = self.threads;
-        learner.loss_normalisation = self.loss_normalisation;
-        learner.activation_checkpointing = self.activation_checkpointing;
-        let schedule = CosineSchedule::new(self.learning_rate, self.steps, self.warmup_ratio);
-        let mut loader = BatchLoader::start(dataset, &self.loader_options(done * self.accumulation, world))?;
-        let mut saved = checkpoint::newest_first(run.folder)?.into_iter().next();
-        for step in done..self.steps {
-            let (micro_batches, skipped) = self.next_step(&mut loader, run.description, &device, world)?;
-            state.skipped += world.total(skipped.len() as f64) as usize;
-            if state.skipped > self.max_skipped {
-                return Err(too_many(&skipped, state.skipped, self.max_skipped));
-            }
-            state.step = step + 1;
-            if world.total(micro_batches.len() as f64) > 0.0 {
-                let mut report = learner
-                    .step_with(world, &micro_batches, schedule.learning_rate(step), state.step)
-                    .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
-                report.skipped = skipped;
-                state.optimizer_steps = learner.optimizer.steps();
-                if let Some(batch) = micro_batches.first().filter(|_| self.looks_at_router(state.step)) {
-                    report.routing = learner.routing(batch)?;
-                }
-                observe(state.step, &report);
-            } else {
-                tracing::warn!("step {}: none of its samples can be used; it moves nothing", state.step);
-            }
-            let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < self.steps;
-            if interrupted || state.step.is_multiple_of(self.save_every) || state.step == self.steps {
-                saved = self.save(world, folder.as_ref(), &mut learner, run.description, &state)?.or(saved);
-            }
-            if interrupted {
-                let model = learner.into_model().materialize();
-                return Ok(Outcome { model, steps: state.step, interrupted: true });
-            }
-        }
-        let model = learner.into_model().materialize();
-        Ok(Outcome { model, steps: self.steps, interrupted: false })
-    }
-
-    /// Writes a checkpoint: all processes bring their share of the optimizer, the one with the folder writes.
-    fn save(
-        &self,
-        world: &World,
-        folder: Option<&RunFolder>,
-        learner: &mut Learner,
-        description: &ModelDescription,
-        state: &TrainState,
-    ) -> Result<Option<PathBuf>> {
-        let owners = learner.owners(world).clone();
-        let device = device_of(learner.model()).inner();
-        let optimizer = shard::gather(world, &owners, &learner.optimizer, &device);
-        let saved = match (folder, optimizer) {
-            (Some(folder), Some(optimizer)) => {
-                let model = learner.model();
-                Some(checkpoint::save(folder, model, &optimizer, description, state, self.keep)?)
-            }
-            _ => None,
-        };
-        world.barrier();
-        Ok(saved)
+        self.begin(model, dataset, run)?.finish(observe)
     }
 
     fn looks_at_router(&self, step: usize) -> bool {
@@ -260,29 +198,6 @@ impl Stage {
             rank: world.rank(),
             ranks: world.size(),
         }
-    }
-
-    /// This process's micro-batches of a step, and what is missing from them.
-    fn next_step(
-        &self,
-        loader: &mut BatchLoader<TrainingSample>,
-        description: &ModelDescription,
-        device: &Device,
-        world: &World,
-    ) -> Result<(Vec<MicroBatch>, Vec<Skipped>)> {
-        let own = self.accumulation / world.size();
-        let batches: Vec<Batch<TrainingSample>> = loader.take(own).collect::<Result<_>>()?;
-        let (mut batches, skipped): (Vec<_>, Vec<_>) =
-            batches.into_iter().map(|batch| (batch.samples, batch.skipped)).unzip();
-        if self.grouping == Grouping::Step {
-            let mut samples = batches.concat();
-            samples.sort_by_key(|sample| (sample.pixels.len(), sample.input_ids.len()));
-            batches = samples.chunks(self.micro_batch_size).map(<[_]>::to_vec).collect();
-        }
-        batches.retain(|samples| !samples.is_empty());
-        let skipped = skipped.concat();
-        let batches = batches.into_iter().map(|samples| collate(samples, description, device));
-        Ok((batches.collect::<Result<_>>()?, skipped))
     }
 
     /// Refuses what would otherwise panic or quietly do something else.
@@ -327,135 +242,10 @@ impl Stage {
         }
         Ok(())
     }
-
-    /// The state before the first step.
-    fn start(&self, dataset: &dyn Dataset<Sample = TrainingSample>) -> TrainState {
-        TrainState {
-            stage: self.name.clone(),
-            trainable: self.trainable.clone(),
-            seed: self.seed,
-            micro_batch_size: self.micro_batch_size,
-            accumulation: self.accumulation,
-            dataset_len: dataset.len(),
-            data: dataset.fingerprint(),
-            grouping: self.grouping,
-            optimizer: self.optimizer.name().into(),
-            lora: self.lora.clone(),
-            step: 0,
-            optimizer_steps: 0,
-            skipped: 0,
-        }
-    }
-
-    /// The newest checkpoint that can be read, with its state in `state`, or else `model` at step 0. A
-    /// checkpoint of another run is an error, not a reason to look further: the folder was meant for something
-    /// else.
-    fn resume(&self, folder: &Path, model: Parrot, state: &mut TrainState) -> Result<(Parrot, Optimizer)> {
-        let checkpoints = checkpoint::newest_first(folder)?;
-        let device = device_of(&model);
-        let Some(newest) = checkpoints.first() else {
-            let model = match &self.lora {
-                Some(lora) => {
-                    Parrot { language_model: lora.attach(model.language_model, self.seed), ..model }
-                }
-                None => model,
-            };
-            return Ok((model, Optimizer::new(self.optimizer)));
-        };
-        // Memory need not hold two models: of the first only what the adapters go on.
-        let adapted = self.lora.as_ref().map(|lora| lora.attach(model.language_model, self.seed));
-        let mut reason = None;
-        for path in &checkpoints {
-            // Before the weights: another run's may not even fit the optimizer.
-            let loaded = checkpoint::read_state(path).and_then(|saved| {
-                let too_far = || format!("its step is {}, the stage ends at {}", saved.step, self.steps);
-                let difference = state.difference(&saved).or_else(|| (saved.step > self.steps).then(too_far));
-                match difference {
-                    Some(difference) => Ok(Err(difference)),
-                    None => checkpoint::load(path, self.optimizer, adapted.clone(), &device).map(Ok),
-                }
-            });
-            match loaded {
-                Ok(Ok((model, optimizer, saved))) => {
-                    tracing::info!("resuming from {}", path.display());
-                    *state = saved;
-                    return Ok((model, optimizer));
-                }
-                Ok(Err(difference)) => {
-                    let reason = format!("it belongs to another run: {difference}");
-                    return Err(Error::Checkpoint { path: path.clone(), reason });
-                }
-                Err(error) => {
-                    let error = with_sources(&error);
-                    tracing::warn!("{} cannot be resumed from: {error}", path.display());
-                    reason.get_or_insert(error);
-                }
-            }
-        }
-        let reason = format!(
-            "none of the run's {} checkpoints can be resumed from; the newest: {}",
-            checkpoints.len(),
-            reason.unwrap_or_default()
-        );
-        Err(Error::Checkpoint { path: newest.clone(), reason })
-    }
 }
 
 /// Steps between looks at the router, each of which costs a pass through tower and experts.
 const ROUTING_EVERY: usize = 20;
-
-/// The error of a stage that has left out more than it may.
-fn too_many(skipped: &[Skipped], found: usize, allowed: usize) -> Error {
-    match skipped {
-        [Skipped { id, reason }] if allowed == 0 => Error::Sample { id: id.clone(), reason: reason.clone() },
-        _ => Error::BadRecords {
-            found,
-            allowed,
-            examples: skipped
-                .iter()
-                .take(5)
-                .map(|Skipped { id, reason }| format!("{id}: {reason}"))
-                .collect(),
-        },
-    }
-}
-
-/// A loss that is no number ends a run, which can go on from here.
-fn with_checkpoint(error: Error, saved: Option<&Path>) -> Error {
-    match error {
-        Error::NotFinite { step, what, value, samples, .. } => {
-            Error::NotFinite { step, what, value, samples, checkpoint: saved.map(Path::to_path_buf) }
-        }
-        error => error,
-    }
-}
-
-/// Checks samples and puts them together.
-fn collate(
-    samples: Vec<TrainingSample>,
-    description: &ModelDescription,
-    device: &Device,
-) -> Result<MicroBatch> {
-    for sample in &samples {
-        sample.check(&description.config, &description.vision)?;
-    }
-    Ok(MicroBatch::collate(samples, device))
-}
-
-fn device_of(model: &Parrot) -> Device {
-    model.devices().into_iter().next().unwrap_or_default()
-}
-
-/// An error and what caused it, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {

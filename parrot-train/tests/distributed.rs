@@ -223,39 +223,113 @@ fn micro_batches_that_cannot_be_shared_are_refused() {
     assert!(said.contains("of 3 ("), "it says which process: {said}");
 }
 
-/// One that dies without a word takes the others along, and the run goes on from its last checkpoint.
+/// A loss that is no number and samples that cannot be made are told with the samples of all processes.
+#[test]
+fn the_first_process_tells_what_is_wrong_in_the_others() {
+    let place = Workplace::new();
+    let pictures = place.path("pictures");
+    fs::create_dir(&pictures).unwrap();
+    fs::copy(Path::new(ASSETS).join("pictures/rocket.png"), pictures.join("rocket.png")).unwrap();
+    fs::write(pictures.join("butterfly.png"), "no picture").unwrap();
+    let source = format!(
+        "data.source=[{{file={:?}, pictures={:?}}}]",
+        place.path("data.json").display().to_string(),
+        pictures.display().to_string()
+    );
+    let settings = [&source, "data.max_bad_records=12", "train.steps=3"];
+    let skipped = |processes: usize| -> Vec<Vec<String>> {
+        let out = format!("skips-{processes}");
+        place.train(processes, &out, &settings);
+        let lines = fs::read_to_string(place.path(&out).join("metrics.jsonl")).unwrap();
+        let of_a_step = |line: &str| {
+            let step: Value = serde_json::from_str(line).unwrap();
+            let ids = step["skipped"].as_array().cloned().unwrap_or_default();
+            let mut ids: Vec<String> = ids.iter().map(|it| it["id"].as_str().unwrap().into()).collect();
+            ids.sort();
+            ids
+        };
+        lines.lines().map(of_a_step).collect()
+    };
+    let one = skipped(1);
+    assert_eq!(one.concat().len(), 12, "every second of 24");
+    assert_eq!(one, skipped(4));
+
+    // Updates that large leave no numbers.
+    let broken =
+        ["train.learning_rate=1e38", "train.max_grad_norm=0", "train.warmup_ratio=0", "train.steps=40"];
+    let output = place.command(4, "broken", &broken).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line =
+        said.lines().find(|line| line.contains("samples of the step: ")).unwrap_or_else(|| panic!("{said}"));
+    let (_, ids) = line.split_once("samples of the step: ").unwrap();
+    assert_eq!(ids.matches("data/").count(), 8, "{line}");
+}
+
+/// The list is written once, by the first process.
+#[test]
+fn too_many_bad_records_are_listed_once() {
+    let place = Workplace::new();
+    let mut records: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("data.json")).unwrap()).unwrap();
+    for record in &mut records.as_array_mut().unwrap()[..20] {
+        record["image"] = "no such.png".into();
+    }
+    fs::write(place.path("data.json"), records.to_string()).unwrap();
+    let output = place.command(4, "run", &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("20 records cannot be used, 0 may"), "{said}");
+    let listed = fs::read_to_string(place.path("run/bad-records.jsonl")).unwrap();
+    assert_eq!(listed.lines().count(), 20);
+    assert!(listed.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{listed}");
+}
+
+/// The launcher's child of this rank.
+fn process_of_rank(launcher: u32, rank: usize) -> String {
+    let children = fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).unwrap();
+    let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
+    let is_wanted = |process: &&str| {
+        let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    };
+    children.split_whitespace().find(is_wanted).unwrap_or_else(|| panic!("none has {wanted}")).to_owned()
+}
+
+/// One that dies without a word takes the others along, and the run goes on from its last checkpoint, with another
+/// number of processes.
 #[test]
 fn a_process_that_dies_ends_the_run_by_name() {
     let place = Workplace::new();
-    let settings = ["train.steps=100000", "train.save_every=2"];
-    let mut child = place.command(2, "run", &settings).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !place.path("run/step-000004").exists() {
-        assert!(Instant::now() < deadline, "no checkpoint in a minute");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    // The second process of the launcher's children.
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
-    let victim = children.split_whitespace().last().unwrap().to_owned();
-    Command::new("kill").args(["-KILL", &victim]).status().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let status = loop {
-        match child.try_wait().unwrap() {
-            Some(status) => break status,
-            None if Instant::now() > deadline => {
-                let _ = child.kill();
-                panic!("the other process goes on");
-            }
-            None => std::thread::sleep(Duration::from_millis(50)),
+    for (rank, then) in [(1, 4), (0, 1)] {
+        let out = format!("without-{rank}");
+        let settings = ["train.steps=100000", "train.save_every=2"];
+        let mut child = place.command(2, &out, &settings).stderr(Stdio::piped()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !place.path(&out).join("step-000004").exists() {
+            assert!(Instant::now() < deadline, "no checkpoint in a minute");
+            std::thread::sleep(Duration::from_millis(20));
         }
-    };
-    assert!(!status.success());
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-    assert!(said.contains("rank 1") || said.contains("rank 0"), "{said}");
-    let newest = fs::read_dir(place.path("run")).unwrap().filter_map(|entry| {
-        entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse::<usize>().ok()
-    });
-    let more = format!("train.steps={}", newest.max().unwrap() + 2);
-    place.train(2, "run", &[&more]);
+        let victim = process_of_rank(child.id(), rank);
+        Command::new("kill").args(["-KILL", &victim]).status().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    let _ = child.kill();
+                    panic!("the other process goes on");
+                }
+                None => std::thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        assert!(!status.success());
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+        assert!(said.contains(&format!("process rank {rank} with PID")), "{said}");
+        let newest = fs::read_dir(place.path(&out)).unwrap().filter_map(|entry| {
+            entry.unwrap().file_name().to_str()?.strip_prefix("step-")?.parse::<usize>().ok()
+        });
+        let newest = newest.max().unwrap();
+        let said = place.train(then, &out, &[&format!("train.steps={}", newest + 2)]);
+        assert!(said.contains(&format!("{0}/{0}", newest + 2)), "{said}");
+    }
 }

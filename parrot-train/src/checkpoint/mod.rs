@@ -20,26 +20,27 @@
 mod folder;
 mod optimizer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights};
+use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights, load_module as read_part, names};
 use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::language::Qwen2;
 use parrot_model::parrot::Parrot;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
+use crate::distributed::World;
 use crate::lora::{self, LoraConfig};
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::step::Part;
 use crate::{Error, Result};
 
 pub use folder::{RunFolder, newest_first};
+pub(crate) use optimizer::Spread;
 
 /// The optimizer's state.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
@@ -98,15 +99,23 @@ pub struct TrainState {
     pub step: usize,
     /// Updates that the optimizer has counted.
     pub optimizer_steps: usize,
-    /// Samples that could not be made so far.
+    /// Different samples that have been left out so far.
     pub skipped: usize,
+    /// Their ids.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub skipped_ids: BTreeSet<String>,
+    /// What else decides what is trained, by name: the loss, the optimizer's constants, lengths, what weights are
+    /// held in. What an older version's checkpoint does not tell is not compared.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, String>,
 }
 
 impl TrainState {
     /// Why a run in this state cannot go on from `saved`; `None` when it can, whatever the steps are.
     ///
-    /// Learning rate, number of steps, threads and workers are free to change: they have no part in which
-    /// samples come next or in which weights have a state.
+    /// What is compared is which samples come next, which weights have a state, and what a step does with them. Free to
+    /// change are the schedule (learning rate, warm-up, number of steps), when checkpoints are written, threads,
+    /// workers, processes, activation checkpointing and how many samples may be skipped.
     #[must_use]
     pub fn difference(&self, saved: &Self) -> Option<String> {
         let parts = |state: &Self| format!("{:?}", state.trainable);
@@ -122,8 +131,13 @@ impl TrainState {
             ("optimizer", self.optimizer.clone(), saved.optimizer.clone()),
             ("lora", format!("{:?}", self.lora), format!("{:?}", saved.lora)),
         ];
+        let rules = self
+            .rules
+            .iter()
+            .filter_map(|(name, ours)| Some((name.as_str(), ours.clone(), saved.rules.get(name)?.clone())));
         let differing: Vec<String> = fields
             .into_iter()
+            .chain(rules)
             .filter(|(_, ours, theirs)| ours != theirs)
             .map(|(name, ours, theirs)| format!("its {name} is {theirs}, this run's is {ours}"))
             .collect();
@@ -141,6 +155,19 @@ pub fn save(
     run: &RunFolder,
     model: &Parrot,
     optimizer: &Optimizer,
+    description: &ModelDescription,
+    state: &TrainState,
+    keep: usize,
+) -> Result<PathBuf> {
+    let alone = World::default();
+    save_spread(run, model, &Spread::list(&alone, optimizer), description, state, keep)
+}
+
+/// [`save`] of an optimizer that is spread over processes, which hand their shares over meanwhile.
+pub(crate) fn save_spread(
+    run: &RunFolder,
+    model: &Parrot,
+    optimizer: &Spread<'_>,
     description: &ModelDescription,
     state: &TrainState,
     keep: usize,
@@ -163,7 +190,7 @@ pub fn save(
 
 /// Reads a checkpoint onto an autodiff device, weights held in the dtype that they were trained in.
 ///
-/// - adapted: the decoder, with adapters, that the stage started from, if it trains some
+/// - adapted: the model, its decoder with adapters, that the stage started from, if it trains some
 ///
 /// # Errors
 ///
@@ -171,26 +198,64 @@ pub fn save(
 pub fn load(
     path: &Path,
     optimizer: OptimizerConfig,
-    adapted: Option<Qwen2>,
+    adapted: Option<Parrot>,
     device: &Device,
 ) -> Result<(Parrot, Optimizer, TrainState)> {
     let state = read_state(path)?;
-    if state.optimizer != optimizer.name() {
-        let reason = format!("its optimizer is {}, this run's is {}", state.optimizer, optimizer.name());
+    let model = load_model(path, adapted, device)?;
+    let optimizer = load_optimizer(path, &model, optimizer, &state, None)?;
+    Ok((model, optimizer, state))
+}
+
+/// The model of a checkpoint.
+pub(crate) fn load_model(path: &Path, adapted: Option<Parrot>, device: &Device) -> Result<Parrot> {
+    let folder = path.join("model");
+    let Some(mut model) = adapted else {
+        let stored = Checkpoint::open(&folder)?;
+        return Ok(stored.load(held_in(&stored.config), device)?);
+    };
+    // The decoder that is stored has the adapters merged: it is not even read.
+    model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), model.language_model)?;
+    let config = ParrotConfig::from_file(folder.join("config.json"))?;
+    let (weights, dtype) = (Weights::from_folder(&folder)?, held_in(&config));
+    let name_of = names::parrot(&config)?;
+    let within = |part: &str| {
+        let (part, name_of) = (part.to_owned(), &name_of);
+        move |path: &[String]| name_of(&[std::slice::from_ref(&part), path].concat())
+    };
+    model.vision_tower = read_part(model.vision_tower, &weights, within("vision_tower"), dtype)?;
+    model.mm_projector = read_part(model.mm_projector, &weights, within("mm_projector"), dtype)?;
+    let moe = model.moe_model.map(|moe| read_part(moe, &weights, within("moe_model"), dtype));
+    model.moe_model = moe.transpose()?;
+    model.use_moe = config.use_moe;
+    Ok(model)
+}
+
+/// The optimizer of a checkpoint.
+///
+/// - only: the parameters whose state is wanted; all where it is missing
+pub(crate) fn load_optimizer(
+    path: &Path,
+    model: &Parrot,
+    config: OptimizerConfig,
+    state: &TrainState,
+    only: Option<&BTreeSet<String>>,
+) -> Result<Optimizer> {
+    if state.optimizer != config.name() {
+        let reason = format!("its optimizer is {}, this run's is {}", state.optimizer, config.name());
         return Err(broken(path, &reason));
     }
-    let stored = Checkpoint::open(path.join("model"))?;
-    let dtype = match stored.config.torch_dtype.as_deref() {
+    let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), model, &config, only)?;
+    Ok(Optimizer::resume(config, state.optimizer_steps, parameters))
+}
+
+/// What a checkpoint's weights were trained in.
+fn held_in(config: &ParrotConfig) -> FloatDType {
+    match config.torch_dtype.as_deref() {
         Some("float16") => FloatDType::F16,
         Some("bfloat16") => FloatDType::BF16,
         _ => FloatDType::F32,
-    };
-    let mut model = stored.load(dtype, device)?;
-    if let Some(decoder) = adapted {
-        model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), decoder)?;
     }
-    let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &model, &optimizer)?;
-    Ok((model, Optimizer::resume(optimizer, state.optimizer_steps, parameters), state))
 }
 
 /// Writes a checkpoint of a module that is no Parrot, a vision tower with heads of its own for one, into its run's
@@ -208,7 +273,7 @@ pub fn save_module(
     let step = optimizer.steps();
     let place = run.publish(step, |folder| {
         parrot_model::checkpoint::save_module(module, dotted, folder.join(MODULE_FILE), None)?;
-        optimizer::write(&folder.join(OPTIMIZER_FILE), optimizer)
+        optimizer::write(&folder.join(OPTIMIZER_FILE), &Spread::list(&World::default(), optimizer))
     })?;
     run.prune(step, keep.max(1))?;
     Ok(place)
@@ -224,9 +289,8 @@ pub fn load_module<M: Module>(run: &RunFolder, module: M, config: OptimizerConfi
     let read = |path: &Path| -> Result<(M, Optimizer)> {
         let steps = folder::step_of(path).unwrap_or(0);
         let weights = Weights::from_file(path.join(MODULE_FILE))?;
-        let module =
-            parrot_model::checkpoint::load_module(module.clone(), &weights, dotted, FloatDType::F32)?;
-        let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &module, &config)?;
+        let module = read_part(module.clone(), &weights, dotted, FloatDType::F32)?;
+        let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &module, &config, None)?;
         Ok((module, Optimizer::resume(config, steps, parameters)))
     };
     for path in newest_first(run.path())? {

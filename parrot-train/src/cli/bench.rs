@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use burn::tensor::FloatDType;
 use parrot_model::config::Size;
 use parrot_model::device;
 use parrot_model::parrot::Parrot;
@@ -11,8 +12,9 @@ use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::preprocess::Pixels;
 use parrot_train::data::TrainingSample;
 use parrot_train::flops::{Cost, Load, measured_matmul_rate};
+use parrot_train::lora::LoraConfig;
 use parrot_train::optim::Optimizer;
-use parrot_train::step::{Learner, MicroBatch};
+use parrot_train::step::{Learner, MicroBatch, Part};
 use parrot_train::trainer::Stage;
 use serde::Serialize;
 
@@ -45,6 +47,12 @@ pub(crate) struct Arguments {
     /// Steps to time, after two to warm up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
     steps: usize,
+    /// What weights are held in: f32, f16 or bf16; in less than f32 with f32 master weights of what learns
+    #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = device::parse_dtype)]
+    dtype: FloatDType,
+    /// In stage 2, train low-rank adapters of this rank in the decoder's place
+    #[arg(long, value_name = "RANK", value_parser = at_least_one)]
+    lora: Option<usize>,
     /// Compute the decoder's layers again in the backward pass
     #[arg(long)]
     activation_checkpointing: bool,
@@ -57,6 +65,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Measured {
     device: String,
+    dtype: String,
     stage: u8,
     samples_per_step: usize,
     /// Median.
@@ -67,18 +76,31 @@ struct Measured {
     tokens_per_second: f64,
     flop_per_second: f64,
     matmul_flop_per_second: f64,
+    /// What a GPU's memory pools held after the steps; `None` on the CPU.
+    device_memory_bytes: Option<u64>,
 }
 
 /// Times steps and prints what they achieve.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let choice = device::choose(&arguments.device)?;
+    if let Some(notice) = &choice.notice {
+        eprintln!("note: {notice}");
+    }
+    let dtype = device::float_dtype(&choice.device, Some(arguments.dtype))?;
     let device = choice.device.clone().autodiff();
     let (config, vision) = arguments.model.configs();
     let mut stage = if arguments.stage == 1 { Stage::stage1(1) } else { Stage::stage2(1) };
     stage.activation_checkpointing = arguments.activation_checkpointing;
 
-    let mut model = Parrot::init(&config, &vision, &device)?;
+    let mut model = Parrot::random(&config, &vision, dtype, &device)?;
     model.use_moe = arguments.stage == 2;
+    if let Some(rank) = arguments.lora {
+        ensure!(arguments.stage == 2, "--lora is for stage 2: in stage 1 the decoder does not learn");
+        let lora = LoraConfig { rank, alpha: 2.0 * rank as f64, targets: LoraConfig::all() };
+        model.language_model = lora.attach(model.language_model, 0);
+        stage.trainable.remove(&Part::LanguageModel);
+        stage.lora = Some(lora);
+    }
     let cost = Cost::of(
         &stage,
         &parrot_model::config::ParrotConfig { use_moe: model.use_moe, ..config.clone() },
@@ -111,8 +133,10 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
+    let device_memory_bytes = choice.device.memory_pool_usage().map(|usage| usage.bytes_reserved);
     let measured = Measured {
         device: choice.name,
+        dtype: device::dtype_name(dtype),
         stage: arguments.stage,
         samples_per_step: load.samples,
         seconds_per_step: median,
@@ -121,7 +145,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         samples_per_second: load.samples as f64 / median,
         tokens_per_second: load.tokens as f64 / median,
         flop_per_second: cost.step(load) / median,
-        matmul_flop_per_second: measured_matmul_rate(&device, burn::tensor::FloatDType::F32),
+        matmul_flop_per_second: measured_matmul_rate(&device, dtype)?,
+        device_memory_bytes,
     };
     match arguments.json {
         true => write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?,
@@ -132,11 +157,15 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 
 fn text(it: &Measured) -> String {
     let share = 100.0 * it.flop_per_second / it.matmul_flop_per_second;
+    let memory = it.device_memory_bytes.map_or_else(String::new, |bytes| {
+        format!("the device's memory pools held {:.2} GB\n", bytes as f64 / 1e9)
+    });
     format!(
-        "stage {} on {}: {} samples a step in {:.3} s ({:.3} to {:.3})\n{:.1} samples/s, {:.0} tokens/s\n{:.1} GFLOP/s, \
-         {share:.0} % of the device's matrix products at {:.1} GFLOP/s\n",
+        "stage {} on {} in {}: {} samples a step in {:.3} s ({:.3} to {:.3})\n{:.1} samples/s, {:.0} tokens/s\n{:.1} GFLOP/s, \
+         {share:.0} % of the device's matrix products at {:.1} GFLOP/s\n{memory}",
         it.stage,
         it.device,
+        it.dtype,
         it.samples_per_step,
         it.seconds_per_step,
         it.fastest_seconds,

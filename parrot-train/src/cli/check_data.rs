@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 /// Prints the survey; the exit status is 1 if more records are unusable than the recipe allows.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
-    let start = Start::open(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
+    let start = Start::describe(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
     let mix = recipe.mix(&start, usize::MAX)?;
     let max_length = recipe.data.max_length.or(start.description.config.tokenizer_model_max_length);
     let survey = survey(&mix, arguments.samples, start.tokens_per_picture(), max_length);

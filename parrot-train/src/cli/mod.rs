@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod check_data;
+pub(crate) mod device;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod verify;

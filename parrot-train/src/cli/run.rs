@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use parrot_model::device;
-use parrot_train::checkpoint::{newest_first, read_state};
-use parrot_train::data::mix::write_bad_records;
+use parrot_model::device::float_dtype;
+use parrot_train::Error;
+use parrot_train::checkpoint::{RunFolder, newest_first, read_state};
+use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
+use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
 use parrot_train::flops::{Cost, measured_matmul_rate};
 use parrot_train::metrics::{Display, Metrics, Subject, report};
-use parrot_train::recipe::{SaveDtype, Start};
+use parrot_train::recipe::{Recipe, SaveDtype, Start};
 use parrot_train::trainer;
 
+use super::device::choose;
 use super::{RecipeArguments, hub_progress, loading_progress};
 
 /// What `parrot-train run` takes on the command line.
@@ -49,62 +52,61 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
     let quiet = arguments.quiet || !world.is_first();
-    let choice = device::choose(&arguments.device)?;
+    let choice = choose(&arguments.device, world)?;
     if let Some(notice) = choice.notice.as_ref().filter(|_| world.is_first()) {
         eprintln!("note: {notice}");
     }
-    let device = choice.device.clone().autodiff();
-    device.seed(recipe.seed);
+    let dtype = float_dtype(&choice.device, Some(recipe.model.dtype.float()))?;
+    let device = choice.device.autodiff();
 
     let start = Start::open(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
-    let mix = recipe.mix(&start, recipe.data.max_bad_records)?;
+    // From here on no other run can be at work in the folder.
+    let held = if world.is_first() { Some(RunFolder::open(&recipe.out)?) } else { None };
+    world.barrier();
+    let checkpoints = newest_first(&recipe.out)?;
+    let mix = open_mix(&recipe, &start, world, checkpoints.is_empty())?;
     if !quiet {
         eprint!("{mix}");
     }
-    std::fs::create_dir_all(&recipe.out)
-        .with_context(|| format!("cannot create {}", recipe.out.display()))?;
-    write_bad_records(mix.bad_records(), &recipe.out.join("bad-records.jsonl"))?;
+    let bad: Vec<BadRecord> = mix.bad_records().cloned().collect();
     let stage = recipe.stage(mix.len());
     let data: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(mix);
 
-    // What the newest checkpoint holds need not be loaded or drawn first.
-    let newest = newest_first(&recipe.out)?.first().and_then(|path| read_state(path).ok());
-    let done = newest.map_or(0, |state| state.step);
-    let model = match (done, &recipe.lora) {
+    let goes_on = checkpoints.iter().any(|path| read_state(path).is_ok());
+    device.seed(recipe.seed);
+    let model = match (goes_on, &recipe.lora) {
+        // What a checkpoint holds need not be loaded or drawn first.
+        (true, None) => start.empty(&device)?,
         // Adapters go on the decoder that they started on.
-        (0, _) | (_, Some(_)) => start.load(&device, loading_progress())?,
-        _ => start.empty(&device)?,
+        _ => start.load(&device, loading_progress())?,
     };
-
     let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
-    let speaks = world.is_first();
-    ctrlc::set_handler(move || {
-        // The second time the user does not want to wait.
-        if handler.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        if speaks {
-            eprintln!("saving and stopping after this step; once more ends at once");
-        }
-    })?;
-
     let description = &start.description;
-    let cost = Cost::of(&stage, &description.config, &description.vision)?;
-    let display = match (quiet, arguments.tui) {
-        (true, _) => Display::Quiet,
-        (false, true) => Display::Dashboard,
-        (false, false) => Display::Bar,
+    let run = trainer::Run {
+        world: Some(world),
+        held: held.as_ref(),
+        dtype: Some(dtype),
+        ..trainer::Run::new(&recipe.out, description, &stop)
     };
-    let peak = (!quiet).then(|| measured_matmul_rate(&device, recipe.model.dtype.float()));
-    let subject = Subject { stage: stage.name.clone(), steps: stage.steps, cost, peak };
-    let mut metrics = match world.is_first() {
-        true => Some(Metrics::open(&recipe.out, subject, done, display, Arc::clone(&stop))?),
-        false => None,
-    };
+    let begun = stage.begin(model, &data, &run)?;
+    stop_on_interrupt(&stop, world.is_first())?;
+
+    // Nothing in the folder has changed so far: what belongs to another run has been refused.
+    let mut metrics = None;
+    if world.is_first() {
+        write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
+        let display = match (quiet, arguments.tui) {
+            (true, _) => Display::Quiet,
+            (false, true) => Display::Dashboard,
+            (false, false) => Display::Bar,
+        };
+        let cost = Cost::of(&stage, &description.config, &description.vision)?;
+        let peak = if quiet { None } else { Some(measured_matmul_rate(&device, dtype)?) };
+        let subject = Subject { stage: stage.name.clone(), steps: stage.steps, cost, peak };
+        metrics = Some(Metrics::open(&recipe.out, subject, begun.done(), display, Arc::clone(&stop))?);
+    }
     let mut failed = None;
-    let run = trainer::Run { world: Some(world), ..trainer::Run::new(&recipe.out, description, &stop) };
-    let outcome = stage.train(model, &data, &run, |step, report| {
+    let outcome = begun.finish(|step, report| {
         // A full disk is no reason to lose the weights: the stage saves and stops.
         if let Some(Err(error)) = metrics.as_mut().map(|metrics| metrics.record(step, report)) {
             stop.store(true, Ordering::Relaxed);
@@ -136,3 +138,34 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Reads the data. Where more records cannot be used than may, a folder without checkpoints gets the list of them.
+fn open_mix(recipe: &Recipe, start: &Start, world: &World, is_new: bool) -> Result<Mix> {
+    let mix = recipe.mix(start, recipe.data.max_bad_records);
+    if let Err(Error::BadRecords { .. }) = &mix {
+        if world.is_first() && is_new {
+            write_bad_records(&bad_records(&recipe.sources())?, &recipe.out.join(BAD_RECORDS))?;
+        }
+        // The first to fail ends all.
+        world.barrier();
+    }
+    Ok(mix?)
+}
+
+/// The first Ctrl-C lets the step in progress be finished and saved.
+fn stop_on_interrupt(stop: &Arc<AtomicBool>, speaks: bool) -> Result<()> {
+    let stop = Arc::clone(stop);
+    ctrlc::set_handler(move || {
+        // The second time the user does not want to wait.
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        if speaks {
+            eprintln!("saving and stopping after this step; once more ends at once");
+        }
+    })?;
+    Ok(())
+}
+
+/// The file in a run's folder that lists the records that cannot be used.
+const BAD_RECORDS: &str = "bad-records.jsonl";

@@ -30,7 +30,8 @@ pub enum Grouping {
     #[default]
     None,
     /// The samples of a step are dealt to its micro-batches by length. The step learns from the same samples
-    /// as without, with less padding. Done by the trainer, within one process's share of the step.
+    /// as without, with less padding. Done by the trainer, within one process's share of the step: where
+    /// micro-batches count alike, the number of processes has a part in what a sample weighs.
     Step,
     /// Samples of alike length from all over the epoch, those with pictures apart from those without, as
     /// LLaVA's `group_by_modality_length`: still less padding, but no longer a random batch. What does not
@@ -62,11 +63,13 @@ pub struct LoaderOptions {
 pub struct Batch<S> {
     /// What can be learnt from.
     pub samples: Vec<S>,
+    /// The samples' numbers in the data set.
+    pub numbers: Vec<usize>,
     /// What could not be made: id and reason. Nothing takes its place.
     pub skipped: Vec<Skipped>,
 }
 
-/// A sample that could not be made.
+/// A sample that could not be made, or that the model cannot learn from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its id.
@@ -150,10 +153,14 @@ fn produce<S: Send + 'static>(
 }
 
 fn make<S: Send + 'static>(dataset: &dyn Dataset<Sample = S>, indices: &[usize]) -> Result<Batch<S>> {
-    let mut batch = Batch { samples: Vec::with_capacity(indices.len()), skipped: Vec::new() };
+    let samples = Vec::with_capacity(indices.len());
+    let mut batch = Batch { samples, numbers: Vec::with_capacity(indices.len()), skipped: Vec::new() };
     for index in indices {
         match dataset.sample(*index) {
-            Ok(sample) => batch.samples.push(sample),
+            Ok(sample) => {
+                batch.samples.push(sample);
+                batch.numbers.push(*index);
+            }
             Err(Error::Sample { id, reason }) => batch.skipped.push(Skipped { id, reason }),
             Err(error) => return Err(error),
         }
@@ -329,6 +336,9 @@ mod tests {
         let dataset: Arc<dyn Dataset<Sample = String>> = Arc::new(Broken);
         let batch = BatchLoader::start(&dataset, &options(4)).unwrap().next().unwrap().unwrap();
         assert_eq!(batch.samples.len(), 3);
+        assert!(
+            batch.samples.iter().zip(&batch.numbers).all(|(sample, number)| *sample == number.to_string())
+        );
         assert_eq!(batch.skipped, [Skipped { id: "cat".into(), reason: "no picture".into() }]);
     }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::llava::Preparation;
 use super::record::{self, BadRecord, Record, Records};
-use super::{Dataset, LengthHint, TrainingSample};
+use super::{Dataset, LengthHint, TrainingSample, survey};
 use crate::{Error, Result};
 
 /// Bytes of text to a token, roughly, over six languages.
@@ -36,7 +36,7 @@ pub struct Source {
     pub pictures: PathBuf,
     /// How often an epoch visits each of its records.
     pub weight: f64,
-    /// Language of its answers, for reports.
+    /// Language of its answers, for reports; told from the answers themselves where it is missing.
     pub language: Option<String>,
 }
 
@@ -144,11 +144,16 @@ impl Mix {
 
 impl Part {
     fn read(source: &Source) -> Result<Self> {
+        Self::read_with(source, true)
+    }
+
+    /// - looks: whether a picture that is not there makes its record unusable
+    fn read_with(source: &Source, looks: bool) -> Result<Self> {
         let Records { good: records, mut bad } = record::read(&source.file, &source.name)?;
         let mut seen: BTreeMap<String, bool> = BTreeMap::new();
         let mut problem = |record: &Record| {
             let missing = record.images.iter().find(|image| {
-                let exists = || source.pictures.join(image).is_file();
+                let exists = || !looks || source.pictures.join(image).is_file();
                 !*seen.entry((*image).clone()).or_insert_with(exists)
             });
             let missing =
@@ -186,13 +191,12 @@ impl Part {
     /// Records of an epoch: all of them as often as the weight's whole part, and a share for its fraction.
     fn visits(&self, seed: u64) -> impl Iterator<Item = u32> {
         let count = self.records.len() as u32;
-        let whole = self.source.weight.floor();
-        let share = ((self.source.weight - whole) * f64::from(count)).round() as usize;
+        let (whole, share) = whole_and_share(self.records.len(), self.source.weight);
         let mut drawn: Vec<u32> = (0..count).collect();
         drawn.shuffle(&mut StdRng::seed_from_u64(seed));
         drawn.truncate(share);
         drawn.sort_unstable();
-        (0..whole as usize).flat_map(move |_| 0..count).chain(drawn)
+        (0..whole).flat_map(move |_| 0..count).chain(drawn)
     }
 
     /// What decides which sample has which number.
@@ -258,6 +262,13 @@ impl Dataset for Mix {
         LengthHint { pictures: record.images.len(), tokens: bytes / BYTES_PER_TOKEN }
     }
 
+    fn language(&self, index: usize) -> String {
+        let (part, record) = self.visits[index];
+        let Part { source, records, .. } = &self.parts[part as usize];
+        let told = || survey::language(&survey::answers(&records[record as usize].1)).into();
+        source.language.clone().unwrap_or_else(told)
+    }
+
     fn fingerprint(&self) -> String {
         self.fingerprint.clone()
     }
@@ -281,7 +292,38 @@ impl fmt::Display for Mix {
     }
 }
 
-/// Writes bad records, one JSON object a line; no file when there are none.
+/// How often an epoch visits each of so many records: all of them, and how many once more.
+fn whole_and_share(records: usize, weight: f64) -> (usize, usize) {
+    (weight.floor() as usize, ((weight - weight.floor()) * records as f64).round() as usize)
+}
+
+/// Samples of an epoch over so many records of a weight.
+pub(crate) fn visits(records: usize, weight: f64) -> usize {
+    let (whole, share) = whole_and_share(records, weight);
+    whole.saturating_mul(records).saturating_add(share)
+}
+
+/// Records of a source that a mix would use. Where its pictures are not on this machine at all they are taken to be
+/// there.
+///
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
+pub(crate) fn usable(source: &Source) -> Result<usize> {
+    Ok(Part::read_with(source, source.pictures.is_dir())?.records.len())
+}
+
+/// Every record of the sources that cannot be used: what [`Mix::open`] has counted when it refuses them.
+///
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
+pub fn bad_records(sources: &[Source]) -> Result<Vec<BadRecord>> {
+    let parts: Vec<Part> = sources.iter().map(Part::read).collect::<Result<_>>()?;
+    Ok(parts.into_iter().flat_map(|part| part.bad).collect())
+}
+
+/// Writes bad records, one JSON object a line; when there are none, no file is there afterwards.
 ///
 /// # Errors
 ///
@@ -290,7 +332,12 @@ pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file:
     let lines: Vec<String> =
         bad.into_iter().map(|bad| serde_json::to_string(bad).unwrap_or_default() + "\n").collect();
     if lines.is_empty() {
-        return Ok(());
+        return match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", file)(error))
+            }
+            _ => Ok(()),
+        };
     }
     std::fs::write(file, lines.concat()).map_err(Error::io("write", file))
 }
@@ -337,11 +384,24 @@ mod tests {
         let twice = Source { weight: 2.25, ..source(folder.path(), "twice", 4, "wide.png") };
         let mix = Mix::open(&[half, twice], preparation(), 0, 1).unwrap();
         assert_eq!(mix.len(), 4 + 9);
+        assert_eq!((visits(8, 0.5), visits(4, 2.25)), (4, 9));
         let ids: Vec<String> = (0..mix.len()).map(|index| mix.sample(index).unwrap().id).collect();
         let visits = |id: &str| ids.iter().filter(|other| *other == id).count();
         assert!((0..8).all(|id| visits(&format!("half/{id}")) <= 1));
         assert_eq!((0..4).filter(|id| visits(&format!("twice/{id}")) == 3).count(), 1);
         assert_eq!(mix.to_string(), "half: 8 records × 0.5\ntwice: 4 records × 2.25\n");
+    }
+
+    #[test]
+    fn a_language_is_the_recipes_or_else_the_answers_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Source { language: Some("zh".into()), ..source(folder.path(), "told", 1, "wide.png") };
+        let file = folder.path().join("untold.jsonl");
+        let record = json!({"id": 1, "conversations": [
+            {"from": "human", "value": "What is this?"}, {"from": "gpt", "value": "Это кошка."}]});
+        std::fs::write(&file, record.to_string()).unwrap();
+        let mix = Mix::open(&[told, Source::new(file, folder.path())], preparation(), 0, 1).unwrap();
+        assert_eq!((mix.language(0), mix.language(1)), ("zh".into(), "ru".into()));
     }
 
     #[test]
@@ -383,11 +443,18 @@ mod tests {
         let sources = [good, bad];
         let mix = Mix::open(&sources, preparation(), 3, 0).unwrap();
         assert_eq!((mix.len(), mix.bad_records().count()), (2, 3));
+        assert_eq!(mix.bad_records().cloned().collect::<Vec<_>>(), bad_records(&sources).unwrap());
+        assert_eq!((usable(&sources[0]).unwrap(), usable(&sources[1]).unwrap()), (2, 0));
+        let elsewhere = Source { pictures: "no such folder".into(), ..sources[1].clone() };
+        assert_eq!(usable(&elsewhere).unwrap(), 3);
         let list = folder.path().join("bad-records.jsonl");
         write_bad_records(mix.bad_records(), &list).unwrap();
-        let text = std::fs::read_to_string(list).unwrap();
+        let text = std::fs::read_to_string(&list).unwrap();
         assert_eq!(text.lines().count(), 3);
         assert!(text.contains(r#""source":"bad","number":1,"id":"0","reason":"no picture "#), "{text}");
+        write_bad_records([], &list).unwrap();
+        write_bad_records([], &list).unwrap();
+        assert!(!list.exists(), "a list of an earlier call is left");
         let error = Mix::open(&sources, preparation(), 2, 0).unwrap_err().to_string();
         assert!(
             error.contains("3 records cannot be used, 2 may") && error.contains("bad record 1 (id 0)"),

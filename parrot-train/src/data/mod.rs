@@ -57,6 +57,43 @@ impl TrainingSample {
             None => Ok(()),
         }
     }
+
+    /// Whether there is something to learn once the sequence is laid out and what is too long cut off.
+    ///
+    /// - tokens_per_picture: positions that a picture takes
+    /// - max_length: the longest sequence
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sample`] when a picture would be cut in two, or no token with a label is left.
+    pub fn check_length(&self, tokens_per_picture: usize, max_length: Option<usize>) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Sample { id: self.id.clone(), reason });
+        let limit = max_length.unwrap_or(usize::MAX);
+        let (mut position, mut picture, mut learnt) = (0, 0, 0);
+        for (id, label) in self.input_ids.iter().zip(&self.labels) {
+            if position >= limit {
+                break;
+            }
+            if *id == IMAGE_TOKEN_INDEX {
+                let kept = limit - position;
+                if kept < tokens_per_picture {
+                    let picture_tokens = tokens_per_picture;
+                    let cut = parrot_model::Error::CutsPicture { picture, kept, picture_tokens, limit };
+                    return refuse(cut.to_string());
+                }
+                picture += 1;
+                position += tokens_per_picture;
+            } else {
+                // Nothing predicts the first token.
+                learnt += usize::from(position > 0 && *label != IGNORE_INDEX);
+                position += 1;
+            }
+        }
+        match learnt {
+            0 => refuse("no labelled token is left to learn from".into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Samples by number. Workers ask for them from several threads, in any order: the answer may depend on
@@ -84,6 +121,11 @@ pub trait Dataset: Send + Sync {
     /// How long a sample will be, without making it; for [`Grouping::Epoch`](loader::Grouping::Epoch).
     fn length_hint(&self, _index: usize) -> LengthHint {
         LengthHint::default()
+    }
+
+    /// The language that a sample's answers are in, for reports; empty where nothing tells.
+    fn language(&self, _index: usize) -> String {
+        String::new()
     }
 
     /// Changes when a number may stand for another sample than before: a run that was stopped does not go on
@@ -154,5 +196,32 @@ mod tests {
         for (reason, expected) in reasons.iter().zip(expected) {
             assert_eq!(*reason, format!("sample cat: {expected}"));
         }
+    }
+
+    #[test]
+    fn a_sample_of_which_truncation_leaves_nothing_to_learn_is_refused_by_name() {
+        let sample = TrainingSample {
+            id: "cat".into(),
+            input_ids: vec![5, IMAGE_TOKEN_INDEX, 6, 7, 8],
+            labels: vec![IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, 7, 8],
+            pixels: vec![Pixels { data: vec![0.0; 12], size: 2 }],
+        };
+        // Five tokens of a picture: 9 positions, the labels at the last two.
+        for max_length in [None, Some(9), Some(8)] {
+            sample.check_length(5, max_length).unwrap();
+        }
+        let refused = |max_length| sample.check_length(5, Some(max_length)).unwrap_err().to_string();
+        for max_length in [7, 6, 1] {
+            assert_eq!(refused(max_length), "sample cat: no labelled token is left to learn from");
+        }
+        for max_length in [2, 5] {
+            let said = refused(max_length);
+            assert!(said.starts_with(&format!("sample cat: truncating to {max_length} tokens")), "{said}");
+        }
+        let only_first = TrainingSample {
+            labels: vec![5, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX],
+            ..sample
+        };
+        only_first.check_length(5, None).unwrap_err();
     }
 }

@@ -88,9 +88,8 @@ pub fn survey(mix: &Mix, samples: usize, tokens_per_picture: usize, max_length: 
             *survey.bad.entry(reason.into()).or_default() += 1;
         }
         for record in records {
-            survey.answers += answers(record).count();
-            *survey.languages.entry(language(&answers(record).collect::<Vec<_>>().join(" "))).or_default() +=
-                1;
+            survey.answers += each_answer(record).count();
+            *survey.languages.entry(language(&answers(record))).or_default() += 1;
         }
         let count = samples.min(part.records.len());
         let mut lengths = Vec::with_capacity(count);
@@ -128,13 +127,18 @@ impl Lengths {
     }
 }
 
-fn answers(record: &Record) -> impl Iterator<Item = &str> {
+/// All answers of a record, one after the other.
+pub(super) fn answers(record: &Record) -> String {
+    each_answer(record).collect::<Vec<_>>().join(" ")
+}
+
+fn each_answer(record: &Record) -> impl Iterator<Item = &str> {
     let turns = record.conversations.iter();
     turns.filter(|turn| turn.from == parrot_model::text::Role::Gpt).map(|turn| turn.value.as_str())
 }
 
 /// About which of the six languages a text is in; `other` where nothing tells.
-fn language(text: &str) -> &'static str {
+pub(super) fn language(text: &str) -> &'static str {
     let count = |range: std::ops::RangeInclusive<char>| text.chars().filter(|c| range.contains(c)).count();
     let scripts = [
         ("zh", count('\u{4E00}'..='\u{9FFF}')),

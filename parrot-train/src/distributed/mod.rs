@@ -15,13 +15,18 @@
 //! Numbers travel through the hosts' memory. On hosts with several GPUs NCCL would keep them on the devices; Burn 0.22
 //! reaches it only from inside one process ([`World`] is where it would go), and it has not been tried.
 
+#[cfg(feature = "mpi")]
+mod connection;
 pub(crate) mod reduce;
 pub mod shard;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::Result;
 
 /// The processes of a training, and which of them this is. Without the feature `mpi`, and when not started by `mpirun`
-/// or `srun`, there is one.
+/// or `srun` as several, there is one.
 #[derive(Debug, Default)]
 pub struct World {
     #[cfg(feature = "mpi")]
@@ -39,10 +44,10 @@ impl World {
     pub fn join() -> Result<Self> {
         #[cfg(feature = "mpi")]
         return Ok(Self {
-            mpi: if started_by_a_launcher() { Some(connection::Connection::open()?) } else { None },
+            mpi: if is_one_of_several(environment) { Some(connection::Connection::open()?) } else { None },
         });
         #[cfg(not(feature = "mpi"))]
-        match started_by_a_launcher() {
+        match is_one_of_several(environment) {
             true => Err(crate::Error::Distributed {
                 reason: "started as several processes, but this program was built without the feature `mpi`"
                     .into(),
@@ -69,6 +74,13 @@ impl World {
             return mpi.size();
         }
         1
+    }
+
+    /// Which of the processes of its host this is, counted from 0; `None` where there is one process, or the launcher
+    /// does not tell.
+    #[must_use]
+    pub fn local_rank(&self) -> Option<usize> {
+        if self.size() > 1 { local_rank(environment) } else { None }
     }
 
     /// Whether this is the process that writes and speaks.
@@ -121,6 +133,40 @@ impl World {
         let _ = (values, owner);
     }
 
+    /// What all processes bring, in their order; the same everywhere.
+    #[must_use]
+    pub fn gather<T: Serialize + DeserializeOwned>(&self, own: Vec<T>) -> Vec<T> {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            // Written and read by this very program.
+            let own = serde_json::to_vec(&own).unwrap_or_default();
+            let all = mpi.gather(&own);
+            return all
+                .iter()
+                .flat_map(|one| serde_json::from_slice::<Vec<T>>(one).unwrap_or_default())
+                .collect();
+        }
+        own
+    }
+
+    /// Hands values to the first process, which [receives](Self::receive) them.
+    pub fn send(&self, values: &[f32]) {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            mpi.send(values);
+        }
+        let _ = values;
+    }
+
+    /// Waits for the values that the process `owner` [sends](Self::send): as many as there is room for.
+    pub fn receive(&self, values: &mut [f32], owner: usize) {
+        #[cfg(feature = "mpi")]
+        if let Some(mpi) = &self.mpi {
+            mpi.receive(values, owner);
+        }
+        let _ = (values, owner);
+    }
+
     /// Waits until every process is here.
     pub fn barrier(&self) {
         let _ = self.total(0.0);
@@ -135,90 +181,26 @@ impl World {
     }
 }
 
-/// Whether the environment says that this is one of several processes. MPI is not asked: started without a launcher
-/// it would want one.
-fn started_by_a_launcher() -> bool {
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS"]
-        .into_iter()
-        .any(|name| std::env::var_os(name).is_some())
+/// Whether a launcher's variables say that this is one of several processes. MPI is not asked: started without a
+/// launcher it would want one.
+fn is_one_of_several(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+    let sizes: Vec<usize> = sizes.into_iter().filter_map(|name| variable(name)?.parse().ok()).collect();
+    match sizes.iter().max() {
+        Some(most) => *most > 1,
+        // A launcher that tells no size.
+        None => variable("PMIX_RANK").is_some(),
+    }
 }
 
-#[cfg(feature = "mpi")]
-mod connection {
-    //! The one file that knows MPI.
+/// This process's number among those of its host, as Open MPI, Slurm or MPICH tell it.
+fn local_rank(variable: impl Fn(&str) -> Option<String>) -> Option<usize> {
+    let names = ["OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID"];
+    names.into_iter().find_map(|name| variable(name)?.parse().ok())
+}
 
-    use mpi::Threading;
-    use mpi::collective::SystemOperation;
-    use mpi::environment::Universe;
-    use mpi::topology::SimpleCommunicator;
-    use mpi::traits::{Communicator, CommunicatorCollectives, Root};
-
-    use crate::{Error, Result};
-
-    pub(super) struct Connection {
-        world: SimpleCommunicator,
-        /// Ends MPI when it is dropped, after the communicator.
-        _universe: Universe,
-    }
-
-    impl std::fmt::Debug for Connection {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(&self.name())
-        }
-    }
-
-    impl Connection {
-        pub(super) fn open() -> Result<Self> {
-            let failed = |reason: &str| Error::Distributed { reason: reason.into() };
-            // Worker threads compute; only the thread that trains communicates.
-            let (universe, threading) = mpi::initialize_with_threading(Threading::Funneled)
-                .ok_or_else(|| failed("MPI has been started before"))?;
-            if threading < Threading::Funneled {
-                return Err(failed("this MPI does not let other threads compute"));
-            }
-            let connection = Self { world: universe.world(), _universe: universe };
-            let name = connection.name();
-            let print = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                eprintln!("error: {name} panicked");
-                print(panic);
-                SimpleCommunicator::world().abort(1);
-            }));
-            Ok(connection)
-        }
-
-        pub(super) fn rank(&self) -> usize {
-            self.world.rank() as usize
-        }
-
-        pub(super) fn size(&self) -> usize {
-            self.world.size() as usize
-        }
-
-        pub(super) fn name(&self) -> String {
-            let host = mpi::environment::processor_name().unwrap_or_default();
-            format!("rank {} of {} ({host})", self.rank(), self.size())
-        }
-
-        pub(super) fn sum(&self, values: &mut [f32]) {
-            let own = values.to_vec();
-            self.world.all_reduce_into(own.as_slice(), values, SystemOperation::sum());
-        }
-
-        pub(super) fn total(&self, value: f64) -> f64 {
-            let mut total = 0.0;
-            self.world.all_reduce_into(&value, &mut total, SystemOperation::sum());
-            total
-        }
-
-        pub(super) fn broadcast(&self, values: &mut [f32], owner: usize) {
-            self.world.process_at_rank(owner as i32).broadcast_into(values);
-        }
-
-        pub(super) fn abort(&self) {
-            self.world.abort(1);
-        }
-    }
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[cfg(test)]
@@ -233,8 +215,34 @@ mod tests {
         world.sum(&mut values);
         world.broadcast(&mut values, 0);
         assert_eq!(values, [1.0, 2.0]);
+        assert_eq!(world.gather(vec!["a", "b"].into_iter().map(String::from).collect()), ["a", "b"]);
+        assert_eq!(world.local_rank(), None);
         assert_eq!(world.total(3.0), 3.0);
         assert!(world.any(true) && !world.any(false));
         world.abort();
+    }
+
+    #[test]
+    fn a_launcher_of_one_process_starts_none_of_several() {
+        let of = |set: &[(&str, &str)]| {
+            let set: Vec<(String, String)> =
+                set.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            move |name: &str| set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        for (set, expected) in [
+            (&[][..], false),
+            (&[("OMPI_COMM_WORLD_SIZE", "1"), ("PMIX_RANK", "0")], false),
+            (&[("SLURM_STEP_NUM_TASKS", "1")], false),
+            (&[("OMPI_COMM_WORLD_SIZE", "4"), ("PMIX_RANK", "0")], true),
+            (&[("PMI_SIZE", "2")], true),
+            // srun starts one mpirun that starts four.
+            (&[("SLURM_STEP_NUM_TASKS", "1"), ("OMPI_COMM_WORLD_SIZE", "4")], true),
+            (&[("PMIX_RANK", "0")], true),
+        ] {
+            assert_eq!(is_one_of_several(of(set)), expected, "{set:?}");
+        }
+        assert_eq!(local_rank(of(&[("SLURM_LOCALID", "3")])), Some(3));
+        assert_eq!(local_rank(of(&[("OMPI_COMM_WORLD_LOCAL_RANK", "1"), ("SLURM_LOCALID", "0")])), Some(1));
+        assert_eq!(local_rank(of(&[])), None);
     }
 }

@@ -7,7 +7,6 @@ use burn::prelude::*;
 use burn::tensor::{DType, FloatDType};
 
 use super::World;
-use crate::optim::{Optimizer, ParameterState};
 
 /// The owner of every parameter that learns, by its path in the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,71 +107,4 @@ impl ModuleMapper for Exchange<'_> {
         let tensor = Tensor::from_inner(mapper.on_load(tensor)).require_grad();
         Param::from_mapped_value(id, tensor, mapper)
     }
-}
-
-/// The whole optimizer, gathered into the first process; `None` in the others.
-pub(crate) fn gather(
-    world: &World,
-    owners: &Owners,
-    optimizer: &Optimizer,
-    device: &Device,
-) -> Option<Optimizer> {
-    if world.size() == 1 {
-        return Some(optimizer.clone());
-    }
-    let mut state = BTreeMap::new();
-    for (name, owner) in &owners.0 {
-        let own = optimizer.state().get(name);
-        // Lengths first: what comes differs from optimizer to optimizer.
-        let mut header = [0.0; HEADER];
-        if let Some(own) = own {
-            header = describe(own);
-        }
-        world.broadcast(&mut header, *owner);
-        if header[0] == 0.0 {
-            continue;
-        }
-        let lengths: Vec<usize> = header[1..].iter().map(|length| *length as usize).collect();
-        let mut values = vec![0.0; lengths.iter().sum()];
-        if let Some(own) = own {
-            let parts = PARTS.iter().filter_map(|part| own.parts.get(part)).chain(&own.master);
-            values = parts
-                .flat_map(|tensor| tensor.clone().into_data().iter::<f32>().collect::<Vec<_>>())
-                .collect();
-        }
-        world.broadcast(&mut values, *owner);
-        if world.is_first() {
-            state.insert(name.clone(), rebuild(header[0] as usize, &lengths, &values, device));
-        }
-    }
-    world.is_first().then(|| Optimizer::resume(*optimizer.config(), optimizer.steps(), state))
-}
-
-/// Every part that a rule may keep.
-const PARTS: [&str; 4] = ["col", "m", "row", "v"];
-
-/// Updates, then the lengths of the parts and of the master.
-const HEADER: usize = 2 + PARTS.len();
-
-fn describe(state: &ParameterState) -> [f32; HEADER] {
-    let mut header = [0.0; HEADER];
-    header[0] = state.steps as f32;
-    let length = |tensor: Option<&Tensor<1>>| tensor.map_or(0.0, |tensor| tensor.dims()[0] as f32);
-    for (at, part) in PARTS.into_iter().enumerate() {
-        header[1 + at] = length(state.parts.get(part));
-    }
-    header[HEADER - 1] = length(state.master.as_ref());
-    header
-}
-
-fn rebuild(steps: usize, lengths: &[usize], values: &[f32], device: &Device) -> ParameterState {
-    let mut rest = values;
-    let mut tensors = lengths.iter().map(|length| {
-        let (values, tail) = rest.split_at(*length);
-        rest = tail;
-        let data = TensorData::new(values.to_vec(), [*length]);
-        (*length > 0).then(|| Tensor::<1>::from_data(data, (device, DType::F32)))
-    });
-    let parts = PARTS.into_iter().filter_map(|part| Some((part, tensors.next()??))).collect();
-    ParameterState { steps, parts, master: tensors.next().flatten() }
 }

@@ -18,7 +18,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Axis, Bar, BarChart, BarGroup, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
 use super::report::smooth;
-use super::{Rates, StepRecord, Subject, short};
+use super::{Rates, StepRecord, Subject, called, expert_use, short};
 
 /// Least time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -136,17 +136,13 @@ impl View {
     }
 
     fn draw_experts(&self, frame: &mut Frame<'_>, area: Rect) {
-        let Some(record) = self.records.iter().rev().find(|record| !record.report.routing.is_empty()) else {
-            return;
-        };
+        let used = expert_use(self.records.iter());
         let mut chart = BarChart::default()
             .block(Block::bordered().title("experts"))
             .bar_width(2)
             .bar_gap(0)
             .group_gap(2);
-        let groups: Vec<(String, Vec<Bar<'_>>)> = record
-            .report
-            .routing
+        let languages: Vec<(&str, Vec<Bar<'_>>)> = used
             .iter()
             .map(|used| {
                 let bar = |(expert, weight): (usize, &f32)| {
@@ -156,11 +152,11 @@ impl View {
                         .text_value(String::new())
                         .style(COLOURS[expert % COLOURS.len()])
                 };
-                (used.group.clone(), used.weights.iter().enumerate().map(bar).collect())
+                (called(&used.language), used.weights.iter().enumerate().map(bar).collect())
             })
             .collect();
-        for (group, bars) in &groups {
-            chart = chart.data(BarGroup::default().label(Line::from(group.as_str())).bars(bars));
+        for (language, bars) in &languages {
+            chart = chart.data(BarGroup::default().label(Line::from(*language)).bars(bars));
         }
         frame.render_widget(chart, area);
     }

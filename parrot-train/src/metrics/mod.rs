@@ -6,6 +6,7 @@ mod dashboard;
 pub mod report;
 mod tensorboard;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::flops::{Cost, Load};
-use crate::step::StepReport;
+use crate::step::{ExpertUse, StepReport, mean_weights};
 use crate::{Error, Result};
 
 use bar::Bar;
@@ -187,6 +188,26 @@ pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
     Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
+/// Looks at the router that a language's weights are the mean of: one is of a single micro-batch.
+const LOOKS: usize = 10;
+
+/// The experts' weights by language, each the mean over the last looks that had the language.
+fn expert_use<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord>) -> Vec<ExpertUse> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let looks = records.rev().flat_map(|record| &record.report.routing);
+    let last = looks.filter(|used| {
+        let count = seen.entry(&used.language).or_default();
+        *count += 1;
+        *count <= LOOKS
+    });
+    mean_weights(last.map(|used| (used.language.as_str(), used.weights.as_slice())))
+}
+
+/// A language in charts and tags; a data set that does not tell has no others.
+fn called(language: &str) -> &str {
+    if language.is_empty() { "all" } else { language }
+}
+
 /// Rates over some last steps: samples, tokens and operations per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Rates {
@@ -246,7 +267,7 @@ pub(crate) mod testing {
     use parrot_model::config::{ParrotConfig, VisionConfig};
 
     use super::*;
-    use crate::step::{ExpertUse, Part};
+    use crate::step::Part;
 
     pub(crate) fn subject(steps: usize) -> Subject {
         let parts = BTreeSet::from([Part::Projector]);
@@ -257,7 +278,8 @@ pub(crate) mod testing {
 
     pub(crate) fn report(step: usize) -> StepReport {
         let weights = [0.1, 0.2, 0.3, 0.2, 0.1, 0.1];
-        let groups = ["en", "ar"].map(|group| ExpertUse { group: group.into(), weights: weights.into() });
+        let groups =
+            ["ar", "en"].map(|language| ExpertUse { language: language.into(), weights: weights.into() });
         StepReport {
             loss: 4.0 / step as f64,
             grad_norm: 1.0,
@@ -310,6 +332,28 @@ mod tests {
         assert_eq!(rates, Rates { samples: 64.0, tokens: 6400.0, flops: 2e11 });
         assert_eq!(rates.text(Some(1e12)), "64.0 samples/s  6.40 k tokens/s  200 GFLOP/s (20 %)");
         assert_eq!(Rates::over([].iter()), Rates::default());
+    }
+
+    #[test]
+    fn expert_use_is_the_mean_of_a_languages_last_looks() {
+        // Looks at every other step: twelve of them.
+        let mut records: Vec<StepRecord> = (1..=24).map(record).collect();
+        records[3].report.routing[1].weights = vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        records[23].report.routing.remove(0);
+        records[23].report.routing[0].weights = vec![0.6, 0.0, 0.0, 0.2, 0.1, 0.1];
+        let used = expert_use(records.iter());
+        let first: Vec<(&str, f32)> = used.iter().map(|it| (it.language.as_str(), it.weights[0])).collect();
+        assert!(matches!(first[..], [("ar", _), ("en", _)]), "{first:?}");
+        assert!((first[0].1 - 0.1).abs() < 1e-6 && (first[1].1 - 0.15).abs() < 1e-6, "{first:?}");
+        assert!(expert_use([].iter()).is_empty());
+    }
+
+    /// As runs of older versions have them.
+    #[test]
+    fn a_record_with_groups_is_read() {
+        let text = serde_json::to_string(&record(2)).unwrap();
+        let older: StepRecord = serde_json::from_str(&text.replace("\"language\"", "\"group\"")).unwrap();
+        assert_eq!(older, record(2));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use minijinja::Environment;
 use serde::Serialize;
 
-use super::{METRICS_FILE, Rates, StepRecord, read, short};
+use super::{METRICS_FILE, Rates, StepRecord, called, expert_use, read, short};
 use crate::{Error, Result};
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -29,7 +29,7 @@ struct Page {
     title: String,
     facts: Vec<(&'static str, String)>,
     charts: Vec<Chart>,
-    /// By group of samples: its curve per expert, and the last weights.
+    /// By language: the mean of the last weights.
     experts: Vec<Experts>,
     skipped: Vec<String>,
     more_skipped: usize,
@@ -53,7 +53,7 @@ struct Curve {
 
 #[derive(Serialize)]
 struct Experts {
-    group: String,
+    language: String,
     weights: Vec<f32>,
 }
 
@@ -108,13 +108,13 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
         let gigabytes = |record: &StepRecord| record.memory.map_or(f64::NAN, |bytes| bytes as f64 / 1e9);
         charts.push(single("Memory of the process, GB", curve(records, gigabytes)));
     }
-    let mut groups: BTreeMap<&str, Vec<(usize, &[f32])>> = BTreeMap::new();
+    let mut languages: BTreeMap<&str, Vec<(usize, &[f32])>> = BTreeMap::new();
     for record in records {
         for used in &record.report.routing {
-            groups.entry(&used.group).or_default().push((record.step, &used.weights));
+            languages.entry(&used.language).or_default().push((record.step, &used.weights));
         }
     }
-    for (group, uses) in &groups {
+    for (language, uses) in &languages {
         let experts = uses[0].1.len();
         let curves = (0..experts).map(|expert| {
             let points = uses
@@ -125,11 +125,11 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
         let curves: Vec<_> = curves.collect();
         let curves =
             curves.iter().map(|(name, class, points)| (name.as_str(), class.as_str(), points.clone()));
-        charts.push(Chart::new(&format!("Experts for {}", called(group)), curves.collect()));
+        charts.push(Chart::new(&format!("Experts for {}", called(language)), curves.collect()));
     }
-    let experts = groups.iter().filter_map(|(group, uses)| {
-        Some(Experts { group: called(group).into(), weights: uses.last()?.1.to_vec() })
-    });
+    let experts = expert_use(records.iter())
+        .into_iter()
+        .map(|used| Experts { language: called(&used.language).into(), weights: used.weights });
     let skipped: Vec<String> = records
         .iter()
         .flat_map(|record| record.report.skipped.iter().map(move |it| (record.step, it)))
@@ -143,10 +143,6 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
         more_skipped: skipped.len().saturating_sub(LISTED),
         skipped: skipped.into_iter().take(LISTED).collect(),
     }
-}
-
-fn called(group: &str) -> &str {
-    if group.is_empty() { "all samples" } else { group }
 }
 
 impl Chart {
@@ -232,6 +228,7 @@ mod tests {
             "16 min 40 s",
             "Gradient norm",
             "Experts for ar",
+            "<th scope=\"row\">en</th>",
             "&lt;b&gt;cat",
             "64.0 samples&#x2f;s",
         ] {

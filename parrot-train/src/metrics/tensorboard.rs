@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use super::{Rates, StepRecord};
+use super::{Rates, StepRecord, called};
 use crate::{Error, Result};
 
 /// `tensorflow.Event`, as far as scalars need it.
@@ -78,9 +78,10 @@ impl EventFile {
         if let Some(bytes) = record.memory {
             value.push(Value { tag: "memory/host_bytes".into(), simple_value: bytes as f32 });
         }
-        for group in &report.routing {
-            for (expert, weight) in group.weights.iter().enumerate() {
-                value.push(Value { tag: format!("experts/{}/{expert}", group.group), simple_value: *weight });
+        for used in &report.routing {
+            for (expert, weight) in used.weights.iter().enumerate() {
+                let tag = format!("experts/{}/{expert}", called(&used.language));
+                value.push(Value { tag, simple_value: *weight });
             }
         }
         let summary = Some(Summary { value });

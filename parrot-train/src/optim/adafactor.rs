@@ -38,9 +38,18 @@ impl Default for AdafactorConfig {
 }
 
 pub(super) fn parts(shape: &[usize]) -> Vec<(&'static str, usize)> {
+    match matrices(shape) {
+        Some([count, rows, columns]) => vec![("row", count * rows), ("col", count * columns)],
+        None => vec![("v", shape.iter().product())],
+    }
+}
+
+/// `[count, rows, columns]` of a matrix, or of several that are held as one parameter, as those of the experts.
+fn matrices(shape: &[usize]) -> Option<[usize; 3]> {
     match *shape {
-        [rows, columns] => vec![("row", rows), ("col", columns)],
-        _ => vec![("v", shape.iter().product())],
+        [rows, columns] => Some([1, rows, columns]),
+        [count, rows, columns] => Some([count, rows, columns]),
+        _ => None,
     }
 }
 
@@ -65,20 +74,21 @@ pub(super) fn update(
         mean
     };
     let squared = gradient.clone().square() + config.epsilon;
-    let change = match *shape {
-        [rows, columns] => {
-            let squared = squared.reshape([rows, columns]);
-            let row = average("row", squared.clone().mean_dim(1).reshape([rows]));
-            let column = average("col", squared.mean_dim(0).reshape([columns]));
+    let (change, count) = match matrices(shape) {
+        Some([count, rows, columns]) => {
+            let squared = squared.reshape([count, rows, columns]);
+            let row = average("row", squared.clone().mean_dim(2).reshape([count * rows]));
+            let column = average("col", squared.mean_dim(1).reshape([count * columns]));
+            let row = row.reshape([count, rows, 1]);
             // Two roots instead of one of the product, which f32 cannot hold for the smallest gradients.
-            let row = (row.clone() / row.mean()).sqrt().recip().reshape([rows, 1]);
-            let column = column.sqrt().recip().reshape([1, columns]);
-            (gradient.reshape([rows, columns]) * row * column).reshape([rows * columns])
+            let row = (row.clone() / row.mean_dim(1)).sqrt().recip();
+            let column = column.sqrt().recip().reshape([count, 1, columns]);
+            ((gradient.reshape([count, rows, columns]) * row * column).reshape([count as i64, -1]), count)
         }
-        _ => gradient / average("v", squared).sqrt(),
+        None => ((gradient / average("v", squared).sqrt()).reshape([1, -1]), 1),
     };
-    let rms = change.clone().square().mean().sqrt();
-    let change = change / (rms / config.clip_threshold).clamp_min(1.0);
+    let rms = change.clone().square().mean_dim(1).reshape([count, 1]).sqrt();
+    let change = (change / (rms / config.clip_threshold).clamp_min(1.0)).reshape([-1]);
     let decay = learning_rate * config.weight_decay;
     let parameter = if decay == 0.0 { parameter } else { parameter * (1.0 - decay) };
     parameter - change * learning_rate

@@ -65,7 +65,9 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// How it learns.
     pub train: TrainRecipe,
-    /// What moves the weights; AdamW with torch's constants where the table is missing.
+    /// What moves the weights: `name` is `adamw` or `adafactor`, the other keys are its constants
+    /// ([`AdamWConfig`](crate::optim::AdamWConfig), [`AdafactorConfig`](crate::optim::AdafactorConfig)). AdamW where
+    /// the table is missing: torch's β₁, β₂ and ε, but no weight decay, as the reference trains.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// Low-rank adapters on the decoder instead of training all of it; merged into `model/` at the end.
@@ -77,10 +79,11 @@ pub struct Recipe {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRecipe {
-    /// A Parrot: its folder or hub id. The other keys but `dtype` then have no place.
+    /// A Parrot: its folder or hub id. Of the other keys only `dtype` and, for plans, `size` then have a place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Without `from`: the shape of what is new, like `parrot-7b`; [`Size`] has all names.
+    /// Without `from`: the shape of what is new, like `parrot-7b`; [`Size`] has all names. Beside `from`: the shape to
+    /// plan with while the folder is not there yet, or not on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// Without `from`: a Qwen2 chat model that becomes the decoder, with its tokenizer.
@@ -131,7 +134,7 @@ pub struct DataRecipe {
     /// it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
-    /// Records that may be unusable before the stage is refused, and samples that may turn out so while it
+    /// Records that may be unusable before the stage is refused, and different samples that may turn out so while it
     /// runs; the former are listed in `bad-records.jsonl`, the latter in `metrics.jsonl`.
     #[serde(default)]
     pub max_bad_records: usize,
@@ -139,7 +142,8 @@ pub struct DataRecipe {
     #[serde(default = "defaults::workers")]
     pub workers: usize,
     /// Which samples share a micro-batch: `none`, `step` or `epoch`, in the order of how much padding they
-    /// save.
+    /// save. With `step` each process groups its own share of a step: the result then depends on their number, unless
+    /// `train.loss_normalisation` is `tokens`.
     #[serde(default)]
     pub grouping: Grouping,
 }
@@ -158,7 +162,7 @@ pub struct SourceRecipe {
     /// How often an epoch visits each of its records: 0.5 draws half of them, 2 takes all twice.
     #[serde(default = "defaults::weight")]
     pub weight: f64,
-    /// Language of its answers, for reports.
+    /// Language of its answers, for reports; told from each answer's script and words where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// How many records it has as published, for plans on a machine without the file.
@@ -271,11 +275,13 @@ impl Recipe {
         let ModelRecipe { from, size, language_model, vision_tower, .. } = &self.model;
         match (from, size) {
             (None, None) => return Err("model: needs `from`, or `size` for a new model".into()),
-            (Some(_), Some(_)) => return Err("model: `size` has no place beside `from`".into()),
-            (Some(_), None) if language_model.is_some() || vision_tower.is_some() => {
+            (Some(_), _) if language_model.is_some() || vision_tower.is_some() => {
                 return Err("model: `language_model` and `vision_tower` have no place beside `from`".into());
             }
             _ => {}
+        }
+        if self.train.parts.contains(&Part::Moe) && !self.train.moe {
+            return Err("train.parts: `moe` cannot learn with `moe = false`, which bypasses it".into());
         }
         let TrainRecipe { steps, epochs, batch_size, micro_batch_size, .. } = self.train;
         if steps.is_some() && epochs.is_some() {

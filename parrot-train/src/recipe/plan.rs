@@ -1,16 +1,17 @@
 //! What a recipe would do: parameters, steps, operations, memory. Nothing is loaded.
 
 use std::fmt;
+use std::path::Path;
 
 use parrot_model::config::ParrotConfig;
 
-use super::{Recipe, Start, WeightDtype};
-use crate::Result;
-use crate::data::record;
+use super::{ModelRecipe, Recipe, Start, WeightDtype};
+use crate::data::mix;
 use crate::flops::{Cost, Load};
 use crate::optim::OptimizerConfig;
 use crate::step::Part;
 use crate::trainer::Stage;
+use crate::{Error, Result};
 
 /// Tokens of text that a sample is taken to have where nothing is known of it: about LLaVA's mean.
 const TOKENS_OF_TEXT: usize = 200;
@@ -28,33 +29,44 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Works it out. Data files are counted where they are there, else the recipe's `records` are taken.
+    /// Works it out. Data files are counted where they are there, else the recipe's `records` are taken; of a model on
+    /// the hub only the description is downloaded.
     ///
     /// # Errors
     ///
-    /// What reading configurations and data files refuses.
+    /// What reading configurations and data files refuses; [`Error::Setting`] where neither `model.from` is there nor
+    /// `model.size` says what it will be.
     pub fn new(recipe: &Recipe) -> Result<Self> {
-        let (config, vision) = match recipe.model.size {
-            // Known by name, so that a plan needs no download.
-            Some(size) => size.configs(),
-            None => {
-                let start = Start::open(&recipe.model, recipe.train.moe, None)?;
+        let ModelRecipe { from, size, .. } = &recipe.model;
+        let is_here = from.as_ref().is_some_and(|from| Path::new(from).exists());
+        let (config, vision) = match (size, from) {
+            // Known by name.
+            (Some(size), _) if !is_here => size.configs(),
+            _ => {
+                let described = Start::describe(&recipe.model, recipe.train.moe, None);
+                let start = described.map_err(|error| match from {
+                    Some(from) if !is_here => Error::Setting {
+                        key: "model.from",
+                        expected: "there, or `model.size` beside it, to plan with until it is".into(),
+                        found: format!("{from}: {error}"),
+                    },
+                    _ => error,
+                })?;
                 (start.description.config, start.description.vision)
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
-        let mut samples = 0.0;
+        let mut samples = 0;
         let mut counted = true;
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             let records = if source.file.is_file() {
-                record::read(&source.file, &source.name)?.good.len()
+                mix::usable(source)?
             } else {
                 counted = false;
                 described.records.unwrap_or(0)
             };
-            samples += records as f64 * source.weight;
+            samples += mix::visits(records, source.weight);
         }
-        let samples = samples as usize;
         let stage = recipe.stage(samples);
         let cost = Cost::of(&stage, &config, &vision)?;
         Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted })

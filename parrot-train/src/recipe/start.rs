@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, DownloadProgress, Weights, load_module, names, resolve_with};
+use parrot_model::checkpoint::{
+    Checkpoint, Description, DownloadProgress, Weights, load_module, names, resolve_description,
+    resolve_part, resolve_with,
+};
 use parrot_model::config::{ParrotConfig, SelectFeature, Size, VisionConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
@@ -30,12 +33,10 @@ pub struct Start {
 
 #[derive(Debug)]
 enum Origin {
-    Parrot(Box<Checkpoint>),
+    /// The folder of one.
+    Parrot(PathBuf),
     /// Folders of a decoder and a tower; what has none starts at random.
-    Parts {
-        language_model: Option<PathBuf>,
-        vision_tower: Option<PathBuf>,
-    },
+    Parts { language_model: Option<PathBuf>, vision_tower: Option<PathBuf> },
 }
 
 impl WeightDtype {
@@ -71,24 +72,37 @@ impl Start {
     /// The model's own error for a folder or configuration that cannot be used, and [`Error::Setting`] for a
     /// new model without a tokenizer.
     pub fn open(recipe: &ModelRecipe, moe: bool, progress: Option<DownloadProgress>) -> Result<Self> {
+        let part = |id: &str| resolve_part(id, true, progress.clone());
+        Self::find(recipe, moe, |id| resolve_with(id, progress.clone()), part)
+    }
+
+    /// [`open`](Self::open) for a look at model or data: no weights are downloaded, nor need there be any.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn describe(recipe: &ModelRecipe, moe: bool, progress: Option<DownloadProgress>) -> Result<Self> {
+        let part = |id: &str| resolve_part(id, false, progress.clone());
+        Self::find(recipe, moe, |id| resolve_description(id, progress.clone()), part)
+    }
+
+    fn find(
+        recipe: &ModelRecipe,
+        moe: bool,
+        resolve: impl Fn(&str) -> parrot_model::Result<PathBuf>,
+        resolve_part: impl Fn(&str) -> parrot_model::Result<PathBuf>,
+    ) -> Result<Self> {
         let dtype = recipe.dtype.float();
-        let resolve = |id: &str| resolve_with(id, progress.clone());
         if let Some(from) = &recipe.from {
             let folder = resolve(from)?;
-            let config =
-                ParrotConfig { use_moe: moe, ..ParrotConfig::from_file(folder.join("config.json"))? };
-            let checkpoint = Checkpoint::open_with_config(&folder, config)?;
-            let Checkpoint { config, vision, image_processor, .. } = &checkpoint;
-            return Ok(Self {
-                description: ModelDescription::new(config.clone(), vision.clone(), folder),
-                image_processor: image_processor.clone(),
-                dtype,
-                origin: Origin::Parrot(Box::new(checkpoint)),
-            });
+            let Description { config, vision, image_processor } = Description::open(&folder)?;
+            let config = ParrotConfig { use_moe: moe, ..config };
+            let description = ModelDescription::new(config, vision, folder.clone());
+            return Ok(Self { description, image_processor, dtype, origin: Origin::Parrot(folder) });
         }
         let (mut config, mut vision) = recipe.size.unwrap_or(Size::ParrotMini).configs();
-        let language_model = recipe.language_model.as_deref().map(&resolve).transpose()?;
-        let vision_tower = recipe.vision_tower.as_deref().map(&resolve).transpose()?;
+        let language_model = recipe.language_model.as_deref().map(&resolve_part).transpose()?;
+        let vision_tower = recipe.vision_tower.as_deref().map(&resolve_part).transpose()?;
         let Some(source) = language_model.clone() else {
             return Err(Error::Setting {
                 key: "model.language_model",
@@ -119,14 +133,18 @@ impl Start {
         })
     }
 
-    /// Makes the model on a device, new parts drawn from the device's seed, and loads what there is.
+    /// Makes the model on a device and loads what there is. New parts are drawn from the device's seed, before the
+    /// function returns: whatever draws afterwards has no part in them.
     ///
     /// # Errors
     ///
     /// The model's own errors, listing every tensor that is missing or does not fit.
     pub fn load(&self, device: &Device, progress: impl FnMut(u64, u64)) -> Result<Parrot> {
         match &self.origin {
-            Origin::Parrot(checkpoint) => Ok(checkpoint.load_with(self.dtype, device, progress)?),
+            Origin::Parrot(folder) => {
+                let config = self.description.config.clone();
+                Ok(Checkpoint::open_with_config(folder, config)?.load_with(self.dtype, device, progress)?)
+            }
             Origin::Parts { language_model, vision_tower } => {
                 let mut model = self.empty(device)?;
                 if let Some(folder) = language_model {
@@ -139,7 +157,7 @@ impl Start {
                     model.vision_tower =
                         load_module(model.vision_tower, &weights, names::vision_tower, self.dtype)?;
                 }
-                Ok(cast(model, self.dtype))
+                Ok(made(model, self.dtype))
             }
         }
     }
@@ -220,11 +238,11 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
     Ok(serde_json::from_value(value).map_err(broken)?)
 }
 
-/// Weights that were drawn are f32.
-fn cast(model: Parrot, dtype: FloatDType) -> Parrot {
-    struct Cast(FloatDType);
+/// Every weight as `dtype`: what was to be drawn when it is first used is drawn now, in f32.
+fn made(model: Parrot, dtype: FloatDType) -> Parrot {
+    struct Make(FloatDType);
 
-    impl burn::module::ModuleMapper for Cast {
+    impl burn::module::ModuleMapper for Make {
         fn map_float<const D: usize>(
             &mut self,
             param: burn::module::Param<Tensor<D>>,
@@ -233,5 +251,5 @@ fn cast(model: Parrot, dtype: FloatDType) -> Parrot {
         }
     }
 
-    if dtype == FloatDType::F32 { model } else { model.map(&mut Cast(dtype)) }
+    model.map(&mut Make(dtype))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
-use parrot_model::checkpoint::names::{ModulePath, parrot};
+use parrot_model::checkpoint::names::{ModulePath, parrot, tensors};
 use parrot_model::config::ParrotConfig;
 use parrot_model::golden::Array;
 use parrot_model::parrot::Parrot;
@@ -51,8 +51,8 @@ impl ModuleVisitor for Collector<'_> {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -65,7 +65,21 @@ impl ModuleVisitor for Collector<'_> {
         let tensor = param.clone().map(|_| Tensor::from_inner(tensor)).transform_for_save().val();
         let data = tensor.inner().cast(FloatDType::F32).into_data();
         let array = Array { shape: data.shape().to_vec(), values: data.iter::<f64>().collect() };
-        self.found.insert((self.name_of)(self.path.segments()), array);
+        let mut rest = array.values.as_slice();
+        for (name, shape) in tensors(&(self.name_of)(self.path.segments()), &array.shape) {
+            let (values, others) = rest.split_at(shape.iter().product());
+            rest = others;
+            match self.found.get_mut(&name) {
+                // Further rows of a weight that is held in pieces.
+                Some(found) => {
+                    found.shape[0] += shape[0];
+                    found.values.extend_from_slice(values);
+                }
+                None => {
+                    self.found.insert(name, Array { shape: shape.to_vec(), values: values.to_vec() });
+                }
+            }
+        }
     }
 }
 

@@ -6,9 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
+use parrot_train::checkpoint;
+use parrot_train::data::loader::Skipped;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
-use parrot_train::step::Part;
+use parrot_train::step::{Part, StepReport};
 use parrot_train::trainer::Stage;
 use parrot_train::{Error, Result};
 
@@ -178,12 +181,74 @@ fn a_step_without_any_sample_is_passed_over_within_the_limit() {
     let run = TestRun::new();
     let gone = || Err(Error::Sample { id: "cat".into(), reason: "its picture is gone".into() });
     let mut steps = Vec::new();
-    run.train_with(&stage, FifthCall { calls: AtomicUsize::new(0), sample: gone }, |step, _| {
+    let mut skipped = Vec::new();
+    let dataset = FifthCall { calls: AtomicUsize::new(0), sample: gone };
+    let observe = |step: usize, report: &StepReport| {
         steps.push(step);
-    })
-    .unwrap();
+        skipped.extend(report.skipped.iter().map(|it| (step, it.id.clone())));
+    };
+    let (outcome, log) = logged(|| run.train_with(&stage, dataset, observe));
+    outcome.unwrap();
     assert_eq!(steps, [1, 2, 3, 4, 6, 7, 8]);
+    assert_eq!(skipped, [(6, "cat".to_owned())], "the next step tells");
+    assert!(
+        log.contains("step 5: none of its samples can be used") && log.contains("cat: its picture"),
+        "{log}"
+    );
     assert!(run.step(8).exists());
+}
+
+/// Truncation cuts one's picture in two, and leaves another no label. Each is met in several epochs and counts once.
+#[test]
+fn samples_that_truncation_spoils_are_left_out_within_the_limit() {
+    let text = |id: &str, tokens: usize| {
+        let mut sample = sample(2);
+        sample.id = id.into();
+        sample.input_ids.splice(0..0, vec![1; tokens]);
+        sample.labels.splice(0..0, vec![IGNORE_INDEX; tokens]);
+        sample
+    };
+    let long = text("long", 64);
+    let mut cut = text("cut", 62);
+    cut.input_ids.insert(61, IMAGE_TOKEN_INDEX);
+    cut.labels.insert(61, IGNORE_INDEX);
+    cut.pixels = sample(0).pixels;
+    let dataset = || [samples(), vec![long.clone(), cut.clone()]].concat();
+    let stage = |max_skipped| Stage { max_skipped, ..stage() };
+    let mut skipped = Vec::new();
+    let run = TestRun::new();
+    run.train_with(&stage(2), dataset(), |_, report| skipped.extend(report.skipped.clone())).unwrap();
+    assert!(skipped.len() > 2, "they are met again: {skipped:?}");
+    for Skipped { id, reason } in &skipped {
+        match id.as_str() {
+            "long" => assert_eq!(reason, "no labelled token is left to learn from"),
+            "cut" => assert!(reason.starts_with("truncating to 64 tokens"), "{reason}"),
+            id => panic!("{id}: {reason}"),
+        }
+    }
+    let state = checkpoint::read_state(&run.step(8)).unwrap();
+    assert_eq!((state.skipped, state.skipped_ids.len()), (2, 2));
+    let error = TestRun::new().train_with(&stage(1), dataset(), |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("2 records cannot be used, 1 may"), "{error}");
+}
+
+/// The newest one is damaged, and no good to go on from.
+#[test]
+fn the_last_good_checkpoint_is_the_one_that_was_read() {
+    let stage = Stage { micro_batch_size: 1, accumulation: 1, workers: 1, save_every: 4, ..stage() };
+    let run = TestRun::new();
+    run.train(&stage).unwrap();
+    truncate(&run.step(8).join("optimizer.safetensors"));
+    let no_number = || {
+        let mut sample = sample(0);
+        sample.pixels[0].data[0] = f32::NAN;
+        Ok(sample)
+    };
+    let dataset = FifthCall { calls: AtomicUsize::new(4), sample: no_number };
+    match run.train_with(&stage, dataset, |_, _| {}).unwrap_err() {
+        Error::NotFinite { step: 5, checkpoint, .. } => assert_eq!(checkpoint, Some(run.step(4))),
+        error => panic!("{error}"),
+    }
 }
 
 #[test]

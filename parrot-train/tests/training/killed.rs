@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use crate::tiny::{TestRun, samples, stage};
 /// Tells the child where to train.
 const FOLDER: &str = "PARROT_TRAIN_TEST_FOLDER";
 
-/// At random moments: before, between and after steps, while a checkpoint is written, while old ones go.
+/// At random moments: while the process starts, reads its checkpoint, between and after steps, while a checkpoint is
+/// written, while old ones go.
 const KILLS: usize = 50;
 
 /// Enough of them for all the kills.
-const STEPS: usize = 160;
+const STEPS: usize = 320;
 
 fn long_stage() -> Stage {
     Stage { steps: STEPS, save_every: 2, threads: 2, ..stage() }
@@ -41,8 +42,9 @@ fn child_command(run: &TestRun) -> Command {
     command
 }
 
-/// Runs the child and kills it a moment after it has done this many steps; returns the steps that it told.
-fn train_and_kill(run: &TestRun, after_steps: usize, moment: Duration) -> Vec<usize> {
+/// Runs the child and kills it a moment after it has done this many steps; returns the steps that it told, and how it
+/// ended.
+fn train_and_kill(run: &TestRun, after_steps: usize, moment: Duration) -> (Vec<usize>, ExitStatus) {
     let mut child = child_command(run).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut steps = lines.map_while(Result::ok).filter_map(|line| {
@@ -51,33 +53,45 @@ fn train_and_kill(run: &TestRun, after_steps: usize, moment: Duration) -> Vec<us
     });
     let mut told: Vec<usize> = steps.by_ref().take(after_steps).collect();
     std::thread::sleep(moment);
-    // SIGKILL on Unix. The child may have ended by itself.
+    // The child may have ended by itself.
     let _ = child.kill();
-    child.wait().unwrap();
+    let status = child.wait().unwrap();
     told.extend(steps);
-    told
+    (told, status)
 }
 
 #[test]
+#[cfg(unix)]
 fn a_killed_run_goes_on_from_its_last_checkpoint() {
+    use std::os::unix::process::ExitStatusExt;
+
+    const SIGKILL: i32 = 9;
     let straight = TestRun::new();
     straight.train(&long_stage()).unwrap();
 
     let run = TestRun::new();
     let mut rng = StdRng::seed_from_u64(5);
-    let mut reached = 0;
-    for _ in 0..KILLS {
-        let moment = Duration::from_micros(rng.random_range(0..20_000));
-        let told = train_and_kill(&run, rng.random_range(1..4), moment);
-        let Some((first, last)) = told.first().zip(told.last()) else { continue };
+    let (mut reached, mut before_a_step) = (0, 0);
+    for kill in 0..KILLS {
+        // Every fifth before it has done any step.
+        let (after_steps, longest) =
+            if kill % 5 == 0 { (0, 200_000) } else { (rng.random_range(1..4), 20_000) };
+        let moment = Duration::from_micros(rng.random_range(0..longest));
+        let (told, status) = train_and_kill(&run, after_steps, moment);
+        assert_eq!(status.signal(), Some(SIGKILL), "kill {kill} after step {reached}: {status}");
+        let Some((first, last)) = told.first().zip(told.last()) else {
+            before_a_step += 1;
+            continue;
+        };
         // A step is told before it is saved.
         let saved = (reached.max(1) - 1) / 2 * 2;
         assert!(*first > saved, "started with step {first} although {saved} steps were saved");
         assert!(*first <= reached + 1, "skipped the steps between {reached} and {first}");
         reached = *last;
     }
-    let told = train_and_kill(&run, usize::MAX, Duration::ZERO);
-    assert!(told.last().is_none_or(|last| *last == STEPS), "{told:?}");
+    assert!(before_a_step > 0, "no process was killed while it started");
+    let (told, status) = train_and_kill(&run, usize::MAX, Duration::ZERO);
+    assert!(status.success() && told.last() == Some(&STEPS), "{status}: {told:?}");
     assert!(straight.bits(STEPS) == run.bits(STEPS));
     assert_eq!(run.names(), straight.names(), "nothing half-written is left");
 }
@@ -105,7 +119,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
 
     let straight = TestRun::new();
     straight.train(&long_stage()).unwrap();
-    let told = train_and_kill(&run, usize::MAX, Duration::ZERO);
+    let (told, _) = train_and_kill(&run, usize::MAX, Duration::ZERO);
     assert_eq!(told.first(), Some(&5));
     assert!(straight.bits(STEPS) == run.bits(STEPS));
 }

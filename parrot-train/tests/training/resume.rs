@@ -7,10 +7,11 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, FloatDType, Tensor};
 use parrot_model::checkpoint::{Checkpoint, Weights};
+use parrot_model::parrot::Parrot;
 use parrot_train::Error;
 use parrot_train::checkpoint::{self, RunFolder};
 use parrot_train::optim::{AdamWConfig, Optimizer, OptimizerConfig};
-use parrot_train::step::Part;
+use parrot_train::step::{LossNormalisation, Part};
 use parrot_train::trainer::Stage;
 
 use crate::tiny::{TestRun, model, samples, stage, weights};
@@ -95,10 +96,10 @@ fn half_precision_resumes_bit_for_bit() {
         run.stop.store(false, Ordering::Relaxed);
         let outcome = run.train_model(half(), &stage, samples(), |_, _| {}).unwrap();
         assert!(straight.bits(4) == run.bits(4), "{dtype:?}");
-        let held = weights(&outcome.model)["language_model.norm.gamma"].dtype();
+        let held = weights(&outcome.model)["language_model.norm.weight"].dtype();
         assert_eq!(held, dtype.into());
         let optimizer = Weights::from_file(run.step(4).join("optimizer.safetensors")).unwrap();
-        assert!(optimizer.get("language_model.norm.gamma.master").is_some());
+        assert!(optimizer.get("language_model.norm.weight.master").is_some());
     }
 }
 
@@ -140,6 +141,16 @@ fn a_checkpoint_of_another_run_is_refused() {
         (Stage { accumulation: 1, ..stage() }, "its accumulation is 2, this run's is 1"),
         (Stage { trainable: [Part::Projector].into(), ..stage() }, "its trainable is"),
         (Stage { steps: 2, ..stage() }, "its step is 3, the stage ends at 2"),
+        (Stage { max_length: None, ..stage() }, "its max_length is 64, this run's is none"),
+        (Stage { max_grad_norm: Some(2.0), ..stage() }, "its max_grad_norm is 1, this run's is 2"),
+        (
+            Stage { loss_normalisation: LossNormalisation::Tokens, ..stage() },
+            "its loss_normalisation is MicroBatch, this run's is Tokens",
+        ),
+        (
+            Stage { optimizer: AdamWConfig::default().into(), ..stage() },
+            "its weight_decay is 0.01, this run's is 0",
+        ),
     ];
     for (stage, expected) in cases {
         let reason = refused(&stage);
@@ -147,7 +158,26 @@ fn a_checkpoint_of_another_run_is_refused() {
     }
     let error = run.train_with(&stage(), samples()[1..].to_vec(), |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("its dataset_len is 7, this run's is 6"), "{error}");
+    let refused = |model| run.train_model(model, &stage(), samples(), |_, _| {}).unwrap_err().to_string();
+    let bypassed = refused(Parrot { use_moe: false, ..model() });
+    assert!(bypassed.contains("its moe is true, this run's is false"), "{bypassed}");
+    let half = refused(model().map(&mut Half(FloatDType::BF16)));
+    assert!(half.contains("its dtype is f32, this run's is bf16"), "{half}");
     assert_eq!(run.names(), ["step-000002", "step-000003"]);
+}
+
+/// Versions before did not keep what the loss, the lengths and the constants were.
+#[test]
+fn a_checkpoint_of_an_older_version_is_gone_on_from() {
+    let straight = TestRun::new();
+    straight.train(&stage()).unwrap();
+    let run = interrupted(&stage(), 3);
+    let file = run.step(3).join("state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(state.as_object_mut().unwrap().remove("rules").is_some());
+    std::fs::write(&file, state.to_string()).unwrap();
+    run.train(&stage()).unwrap();
+    assert!(straight.bits(8) == run.bits(8));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use parrot_model::config::{PaddingSide, ParrotConfig};
 use parrot_model::parrot::Parrot;
+use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Error;
 use parrot_train::data::TrainingSample;
 use parrot_train::optim::{AdamWConfig, Optimizer};
@@ -142,6 +143,28 @@ fn accumulated_gradients_are_the_mean_of_the_micro_batches() {
         let slope = gradients.get::<1>(line.slope.id).unwrap().into_scalar::<f32>();
         assert!((slope - expected).abs() < 1e-4, "{slope} should be {expected}");
     }
+}
+
+/// The second of four samples has two pictures; the last none.
+#[test]
+fn expert_use_is_told_by_language() {
+    let mut samples = samples()[..3].to_vec();
+    let second = samples[1].clone();
+    samples[1].input_ids.insert(1, IMAGE_TOKEN_INDEX);
+    samples[1].labels.insert(1, IGNORE_INDEX);
+    let picture = samples[0].pixels[0].clone();
+    samples[1].pixels.push(picture);
+    samples.insert(2, second);
+    let routing =
+        |languages: [&str; 4]| learner().routing(&batch(&samples), &languages.map(String::from)).unwrap();
+    let used = routing(["ar", "zh", "ar", "tr"]);
+    let languages: Vec<&str> = used.iter().map(|used| used.language.as_str()).collect();
+    assert_eq!(languages, ["ar", "zh"], "text alone goes through no expert");
+    assert!(used.iter().all(|used| (used.weights.iter().sum::<f32>() - 1.0).abs() < 1e-5), "{used:?}");
+    // The mean over pictures: two in each language.
+    let all = &routing([""; 4])[0].weights;
+    let mean = used[0].weights.iter().zip(&used[1].weights).map(|(a, b)| (a + b) / 2.0);
+    assert!(mean.zip(all).all(|(mean, all)| (mean - all).abs() < 1e-5), "{used:?} {all:?}");
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! A model's parts as a step wants them: laid out as they are stored, those frozen that do not learn.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::DType;
+use parrot_model::parrot::Parrot;
+
+use super::Part;
+use crate::lora;
+
+/// Lays every weight out as a checkpoint's loaded one lies: a matrix product rounds differently on a
+/// transposed matrix, and a run that was resumed is to equal one that was not.
+pub(super) struct StoredLayout;
+
+impl ModuleMapper for StoredLayout {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let stored = mapper.on_save(tensor.inner());
+        let shape = stored.dims();
+        // Flattening copies what is not contiguous.
+        let tensor = mapper.on_load(stored.reshape([-1]).reshape(shape));
+        Param::from_mapped_value(id, Tensor::from_inner(tensor), mapper)
+    }
+}
+
+/// The dtype of a module's first parameter; checkpoints load all of them in one.
+struct FirstDType(Option<DType>);
+
+impl ModuleVisitor for FirstDType {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.get_or_insert_with(|| param.val().dtype());
+    }
+}
+
+/// The dtype of a module's weights.
+pub(crate) fn dtype_of<M: Module>(module: &M) -> DType {
+    let mut first = FirstDType(None);
+    module.visit(&mut first);
+    first.0.unwrap_or(DType::F32)
+}
+
+/// Lets these parts learn, and adapters where there are some.
+pub(crate) fn freeze_others(mut model: Parrot, trainable: &BTreeSet<Part>) -> Parrot {
+    let learns = |part| trainable.contains(&part);
+    model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
+    model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));
+    model.moe_model = model.moe_model.map(|moe| set_trainable(moe, learns(Part::Moe)));
+    // Adapters come with a decoder that is frozen already.
+    if !lora::is_adapted(&model.language_model) {
+        model.language_model = set_trainable(model.language_model, learns(Part::LanguageModel));
+    }
+    model
+}
+
+fn set_trainable<M: Module>(module: M, trainable: bool) -> M {
+    if trainable { module.unfreeze() } else { module.freeze() }
+}

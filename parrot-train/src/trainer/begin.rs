@@ -1,0 +1,218 @@
+//! Before the first step: the folder is locked, the stage checked, the newest readable checkpoint loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::prelude::*;
+use parrot_model::parrot::Parrot;
+
+use super::{Run, Stage};
+use crate::checkpoint::{self, RunFolder, TrainState};
+use crate::data::loader::BatchLoader;
+use crate::data::{Dataset, TrainingSample};
+use crate::distributed::World;
+use crate::distributed::shard::Owners;
+use crate::optim::Optimizer;
+use crate::step::{dtype_of, freeze_others};
+use crate::{Error, Result};
+
+/// A stage that knows where it goes on from, and holds its folder until it ends.
+pub struct Begun<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
+    pub(super) run: Run<'a>,
+    /// Where the caller does not hold it.
+    pub(super) folder: Option<RunFolder>,
+    pub(super) model: Parrot,
+    pub(super) optimizer: Optimizer,
+    pub(super) state: TrainState,
+    /// The checkpoint that it goes on from.
+    pub(super) resumed: Option<PathBuf>,
+    /// `None` when all steps have been done.
+    pub(super) loader: Option<BatchLoader<TrainingSample>>,
+}
+
+impl fmt::Debug for Begun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("run", &self.run).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// What a checkpoint held.
+struct Resumed {
+    model: Parrot,
+    optimizer: Optimizer,
+    state: TrainState,
+}
+
+impl Begun<'_> {
+    /// Steps that have been done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.state.step
+    }
+}
+
+impl Stage {
+    /// The first half of [`train`](Self::train), all of it that can be refused before anything is written:
+    /// [`Begun::finish`] is the other. In between, [`Begun::done`] tells which step comes next.
+    ///
+    /// # Errors
+    ///
+    /// As [`train`](Self::train).
+    pub fn begin<'a>(
+        &'a self,
+        model: Parrot,
+        dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
+        run: &Run<'a>,
+    ) -> Result<Begun<'a>> {
+        let alone = World::default();
+        let world = run.world.unwrap_or(&alone);
+        self.check(world)?;
+        // The first process writes; the others read once it has cleaned up.
+        let holds = world.is_first() && run.held.is_none();
+        let folder = if holds { Some(RunFolder::open(run.folder)?) } else { None };
+        world.barrier();
+        let start = self.start(dataset.as_ref(), &model, run);
+        let (resumed, Resumed { model, optimizer, state }) = self.resume(world, run, model, start)?;
+        let loader = match state.step {
+            done if done == self.steps => None,
+            done => {
+                let options = self.loader_options(done * self.accumulation, world);
+                Some(BatchLoader::start(dataset, &options)?)
+            }
+        };
+        Ok(Begun { stage: self, dataset, run: *run, folder, model, optimizer, state, resumed, loader })
+    }
+
+    /// The state before the first step.
+    fn start(
+        &self,
+        dataset: &dyn Dataset<Sample = TrainingSample>,
+        model: &Parrot,
+        run: &Run<'_>,
+    ) -> TrainState {
+        TrainState {
+            stage: self.name.clone(),
+            trainable: self.trainable.clone(),
+            seed: self.seed,
+            micro_batch_size: self.micro_batch_size,
+            accumulation: self.accumulation,
+            dataset_len: dataset.len(),
+            data: dataset.fingerprint(),
+            grouping: self.grouping,
+            optimizer: self.optimizer.name().into(),
+            lora: self.lora.clone(),
+            step: 0,
+            optimizer_steps: 0,
+            skipped: 0,
+            skipped_ids: BTreeSet::new(),
+            rules: self.rules(model, run),
+        }
+    }
+
+    /// What decides what is trained, besides what the state has fields for.
+    fn rules(&self, model: &Parrot, run: &Run<'_>) -> BTreeMap<String, String> {
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".into());
+        let dtype = run.dtype.map_or_else(|| dtype_of(model), Into::into);
+        let rules = [
+            ("loss_normalisation", format!("{:?}", self.loss_normalisation)),
+            ("max_length", or_none(self.max_length.map(|length| length.to_string()))),
+            ("max_grad_norm", or_none(self.max_grad_norm.map(|norm| norm.to_string()))),
+            ("moe", model.use_moe.to_string()),
+            ("dtype", format!("{dtype:?}").to_lowercase()),
+        ];
+        let constants =
+            self.optimizer.constants().into_iter().map(|(key, value, ..)| (key, value.to_string()));
+        rules.into_iter().chain(constants).map(|(key, value)| (key.into(), value)).collect()
+    }
+
+    /// The newest checkpoint that all processes can read, or else `model` at step 0. A checkpoint of another run is an
+    /// error, not a reason to look further: the folder was meant for something else.
+    fn resume(
+        &self,
+        world: &World,
+        run: &Run<'_>,
+        model: Parrot,
+        start: TrainState,
+    ) -> Result<(Option<PathBuf>, Resumed)> {
+        let checkpoints = checkpoint::newest_first(run.folder)?;
+        let device = model.devices().into_iter().next().unwrap_or_default();
+        let model = match &self.lora {
+            Some(lora) => Parrot { language_model: lora.attach(model.language_model, self.seed), ..model },
+            None => model,
+        };
+        if checkpoints.is_empty() {
+            return Ok((None, Resumed { model, optimizer: Optimizer::new(self.optimizer), state: start }));
+        }
+        // Memory need not hold two models: only adapters go on what the stage started from.
+        let adapted = self.lora.as_ref().map(|_| model);
+        let mut reason = None;
+        for path in &checkpoints {
+            // Before the weights: another run's may not even fit the optimizer.
+            let found =
+                checkpoint::read_state(path).and_then(|saved| match self.difference(&start, &saved) {
+                    Some(difference) => Ok(Err(difference)),
+                    None => self.load(world, path, adapted.clone(), &device, saved).map(Ok),
+                });
+            // All go on from the same one.
+            let all_can = !world.any(found.is_err());
+            let error = match found {
+                Ok(Err(difference)) => {
+                    let reason = format!("it belongs to another run: {difference}");
+                    return Err(Error::Checkpoint { path: path.clone(), reason });
+                }
+                Ok(Ok(mut resumed)) if all_can => {
+                    tracing::info!("resuming from {}", path.display());
+                    resumed.state.rules = start.rules;
+                    return Ok((Some(path.clone()), resumed));
+                }
+                Ok(Ok(_)) => "another process cannot read it".into(),
+                Err(error) => with_sources(&error),
+            };
+            tracing::warn!("{} cannot be resumed from: {error}", path.display());
+            reason.get_or_insert(error);
+        }
+        let reason = format!(
+            "none of the run's {} checkpoints can be resumed from; the newest: {}",
+            checkpoints.len(),
+            reason.unwrap_or_default()
+        );
+        Err(Error::Checkpoint { path: checkpoints.into_iter().next().unwrap_or_default(), reason })
+    }
+
+    /// The weights of a checkpoint, and this process's share of its optimizer.
+    fn load(
+        &self,
+        world: &World,
+        path: &Path,
+        adapted: Option<Parrot>,
+        device: &Device,
+        state: TrainState,
+    ) -> Result<Resumed> {
+        let model = freeze_others(checkpoint::load_model(path, adapted, device)?, &self.trainable);
+        let own = (world.size() > 1).then(|| Owners::new(&model, world.size()).of(world.rank()));
+        let optimizer = checkpoint::load_optimizer(path, &model, self.optimizer, &state, own.as_ref())?;
+        Ok(Resumed { model, optimizer, state })
+    }
+
+    /// Why the run cannot go on from a state.
+    fn difference(&self, start: &TrainState, saved: &TrainState) -> Option<String> {
+        let too_far = || format!("its step is {}, the stage ends at {}", saved.step, self.steps);
+        start.difference(saved).or_else(|| (saved.step > self.steps).then(too_far))
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

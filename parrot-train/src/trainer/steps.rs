@@ -1,0 +1,186 @@
+//! From the first step that is left to the last, or until it is asked to stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use burn::module::Module;
+use burn::prelude::*;
+
+use super::{Begun, Outcome, Stage};
+use crate::checkpoint::{self, ModelDescription, RunFolder, Spread, TrainState};
+use crate::data::TrainingSample;
+use crate::data::loader::{Batch, BatchLoader, Grouping, Skipped};
+use crate::distributed::World;
+use crate::optim::CosineSchedule;
+use crate::step::{Learner, MicroBatch, StepReport};
+use crate::{Error, Result};
+
+/// One process's share of a step.
+struct Share {
+    micro_batches: Vec<MicroBatch>,
+    /// The numbers of the first micro-batch's samples in the data set.
+    first: Vec<usize>,
+    skipped: Vec<Skipped>,
+}
+
+impl Begun<'_> {
+    /// The second half of [`Stage::train`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stage::train`].
+    pub fn finish(self, mut observe: impl FnMut(usize, &StepReport)) -> Result<Outcome> {
+        let Self { stage, dataset, run, folder, model, optimizer, mut state, resumed, loader } = self;
+        let alone = World::default();
+        let world = run.world.unwrap_or(&alone);
+        let folder = folder.as_ref().or(run.held);
+        let done = state.step;
+        let Some(mut loader) = loader else {
+            return Ok(Outcome { model: model.materialize(), steps: done, interrupted: false });
+        };
+        let device = model.devices().into_iter().next().unwrap_or_default();
+        let mut learner =
+            Learner::new(model, &stage.trainable, optimizer, stage.max_length, stage.max_grad_norm);
+        learner.threads = stage.threads;
+        learner.loss_normalisation = stage.loss_normalisation;
+        learner.activation_checkpointing = stage.activation_checkpointing;
+        let schedule = CosineSchedule::new(stage.learning_rate, stage.steps, stage.warmup_ratio);
+        let mut saved = resumed;
+        let mut untold = Vec::new();
+        for step in done..stage.steps {
+            let share = stage.next_share(&mut loader, &learner, run.description, &device, world)?;
+            let skipped =
+                if world.any(!share.skipped.is_empty()) { world.gather(share.skipped) } else { Vec::new() };
+            for Skipped { id, .. } in &skipped {
+                state.skipped += usize::from(state.skipped_ids.insert(id.clone()));
+            }
+            if state.skipped > stage.max_skipped {
+                return Err(too_many(&skipped, state.skipped, stage.max_skipped));
+            }
+            state.step = step + 1;
+            if world.any(!share.micro_batches.is_empty()) {
+                let mut report = learner
+                    .step_with(world, &share.micro_batches, schedule.learning_rate(step), state.step)
+                    .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
+                untold.extend(skipped);
+                report.skipped = std::mem::take(&mut untold);
+                state.optimizer_steps = learner.optimizer.steps();
+                if let Some(batch) = share.micro_batches.first().filter(|_| stage.looks_at_router(state.step))
+                {
+                    let languages: Vec<_> =
+                        share.first.iter().map(|index| dataset.language(*index)).collect();
+                    report.routing = learner.routing(batch, &languages)?;
+                }
+                observe(state.step, &report);
+            } else {
+                let all: Vec<_> = skipped.iter().map(|it| format!("{}: {}", it.id, it.reason)).collect();
+                let all = all.join("; ");
+                tracing::warn!(
+                    "step {}: none of its samples can be used; it moves nothing: {all}",
+                    state.step
+                );
+                untold.extend(skipped);
+            }
+            let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < stage.steps;
+            if interrupted || state.step.is_multiple_of(stage.save_every) || state.step == stage.steps {
+                saved = stage.save(world, folder, &mut learner, run.description, &state)?.or(saved);
+            }
+            if interrupted {
+                let model = learner.into_model().materialize();
+                return Ok(Outcome { model, steps: state.step, interrupted: true });
+            }
+        }
+        let model = learner.into_model().materialize();
+        Ok(Outcome { model, steps: stage.steps, interrupted: false })
+    }
+}
+
+impl Stage {
+    /// Writes a checkpoint: all processes bring their share of the optimizer, the one with the folder writes.
+    fn save(
+        &self,
+        world: &World,
+        folder: Option<&RunFolder>,
+        learner: &mut Learner,
+        description: &ModelDescription,
+        state: &TrainState,
+    ) -> Result<Option<PathBuf>> {
+        learner.owners(world);
+        let optimizer = Spread::list(world, &learner.optimizer);
+        let saved = match folder {
+            Some(folder) => {
+                let model = learner.model();
+                Some(checkpoint::save_spread(folder, model, &optimizer, description, state, self.keep)?)
+            }
+            None => {
+                optimizer.stream(|_| Ok(()))?;
+                None
+            }
+        };
+        world.barrier();
+        Ok(saved)
+    }
+
+    /// This process's micro-batches of a step, and what is missing from them.
+    fn next_share(
+        &self,
+        loader: &mut BatchLoader<TrainingSample>,
+        learner: &Learner,
+        description: &ModelDescription,
+        device: &Device,
+        world: &World,
+    ) -> Result<Share> {
+        let mut skipped = Vec::new();
+        let mut batches = Vec::new();
+        for batch in loader.take(self.accumulation / world.size()) {
+            let Batch { samples, numbers, skipped: not_made } = batch?;
+            skipped.extend(not_made);
+            let mut usable = Vec::with_capacity(samples.len());
+            for (number, sample) in numbers.into_iter().zip(samples) {
+                match learner.check(&sample, description) {
+                    Ok(()) => usable.push((number, sample)),
+                    Err(Error::Sample { id, reason }) => skipped.push(Skipped { id, reason }),
+                    Err(error) => return Err(error),
+                }
+            }
+            batches.push(usable);
+        }
+        if self.grouping == Grouping::Step {
+            let mut samples = batches.concat();
+            samples.sort_by_key(|(_, sample)| (sample.pixels.len(), sample.input_ids.len()));
+            batches = samples.chunks(self.micro_batch_size).map(<[_]>::to_vec).collect();
+        }
+        batches.retain(|samples| !samples.is_empty());
+        let first = batches.first().map_or_else(Vec::new, |batch| batch.iter().map(|(it, _)| *it).collect());
+        let collate = |batch: Vec<(usize, TrainingSample)>| {
+            MicroBatch::collate(batch.into_iter().map(|(_, sample)| sample).collect(), device)
+        };
+        Ok(Share { micro_batches: batches.into_iter().map(collate).collect(), first, skipped })
+    }
+}
+
+/// The error of a stage that has left out more than it may.
+fn too_many(skipped: &[Skipped], found: usize, allowed: usize) -> Error {
+    match skipped {
+        [Skipped { id, reason }] if allowed == 0 => Error::Sample { id: id.clone(), reason: reason.clone() },
+        _ => Error::BadRecords {
+            found,
+            allowed,
+            examples: skipped
+                .iter()
+                .take(5)
+                .map(|Skipped { id, reason }| format!("{id}: {reason}"))
+                .collect(),
+        },
+    }
+}
+
+/// A loss that is no number ends a run, which can go on from here.
+fn with_checkpoint(error: Error, saved: Option<&Path>) -> Error {
+    match error {
+        Error::NotFinite { step, what, value, samples, .. } => {
+            Error::NotFinite { step, what, value, samples, checkpoint: saved.map(Path::to_path_buf) }
+        }
+        error => error,
+    }
+}
