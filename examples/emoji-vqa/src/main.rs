@@ -138,6 +138,9 @@ enum Command {
         /// All concepts instead of the core.
         #[arg(long)]
         all: bool,
+        /// Where it computes.
+        #[arg(long, default_value = "cpu")]
+        device: String,
     },
     /// The paper's question in miniature: five ways of learning stage 2, several seeds each, measured per language.
     Experiment {
@@ -246,11 +249,11 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
         }
         Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
-        Command::Evaluate { model, assets, scenes, trained, all } => {
+        Command::Evaluate { model, assets, scenes, trained, all, device } => {
             let evaluated = if trained { Evaluated::Trained } else { Evaluated::HeldOut };
             let config = DatasetConfig { core_only: !all, evaluated, ..DatasetConfig::default() };
             let data = Dataset::load(&assets, config)?;
-            let model = parrot_infer::Parrot::load(&model, &parrot_infer::device::open("cpu")?)?;
+            let model = parrot_infer::Parrot::load(&model, &parrot_infer::device::open(&device)?)?;
             let size = VisionConfig::clip_vit_mini().image_size as u32;
             write_out(&emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown())
         }

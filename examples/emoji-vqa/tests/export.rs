@@ -27,7 +27,7 @@ fn repository() -> PathBuf {
 }
 
 fn common() -> Common {
-    Common { assets: repository().join("assets"), threads: 1, seed: 0, all: false }
+    Common { assets: repository().join("assets"), threads: 1, seed: 0, all: false, device: "cpu".into() }
 }
 
 fn counts(each: usize) -> Counts {

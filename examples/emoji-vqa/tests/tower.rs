@@ -8,7 +8,7 @@ use emoji_vqa::train::{Common, tower};
 #[test]
 fn a_tower_that_was_stopped_becomes_the_one_that_was_not() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
-    let common = Common { assets, threads: 2, seed: 0, all: false };
+    let common = Common { assets, threads: 2, seed: 0, all: false, device: "cpu".into() };
     let folder = tempfile::tempdir().unwrap();
     let train = |name: &str, stop: bool| {
         tower::train(&common, 2, &folder.path().join(name), &AtomicBool::new(stop)).unwrap();

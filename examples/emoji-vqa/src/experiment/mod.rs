@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
-use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::parrot::Parrot;
@@ -192,7 +191,7 @@ impl Experiment<'_> {
             return Ok(Some(measured.with_context(|| format!("{} is no measurement", file.display()))?));
         }
         let Some(out) = self.stage2(arm, seed, &folder)? else { return Ok(None) };
-        let mut model = parrot_infer::Parrot::load(&out, &parrot_infer::device::open("cpu")?)?;
+        let mut model = parrot_infer::Parrot::load(&out, &parrot_infer::device::open(&self.common.device)?)?;
         if let Some(text) = arm.routing_text() {
             model = model.route_by(text)?;
         }
@@ -240,7 +239,7 @@ impl Experiment<'_> {
     fn pretrained(&self) -> Result<Option<Parrot>> {
         let folder = self.folder.join("pretrained");
         let common = self.seeded(0);
-        let device = Device::flex().autodiff();
+        let device = common.device()?;
         if folder.join("model").exists() {
             return Ok(Some(Checkpoint::open(folder.join("model"))?.load(FloatDType::F32, &device)?));
         }

@@ -28,6 +28,7 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::device;
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::ImageProcessorConfig;
@@ -53,9 +54,21 @@ pub struct Common {
     /// All concepts instead of the core
     #[arg(long)]
     pub all: bool,
+    /// Where it computes; auto takes a GPU if this build has a backend for one
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
 }
 
 impl Common {
+    /// The device, with a tape.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or does not work.
+    pub fn device(&self) -> Result<Device> {
+        Ok(device::open(&self.device)?.autodiff())
+    }
+
     /// The pictures and questions of a subject.
     ///
     /// - language_weights: how often each language is drawn, in the order of `Language::ALL`
@@ -106,7 +119,7 @@ impl<'a> Run<'a> {
             folder,
             description: ModelDescription { config: ParrotConfig::parrot_mini(), vision, source },
             encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
-            device: Device::flex().autodiff(),
+            device: common.device()?,
             variation,
             stop,
         })
@@ -258,7 +271,8 @@ mod tests {
     fn a_folder_goes_on_only_with_what_it_was_begun_with() {
         let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
         let folder = tempfile::tempdir().unwrap();
-        let of_seed = |seed| Common { assets: assets.clone(), threads: 1, seed, all: false };
+        let of_seed =
+            |seed| Common { assets: assets.clone(), threads: 1, seed, all: false, device: "cpu".into() };
         begin(&of_seed(3), folder.path()).unwrap();
         begin(&of_seed(3), folder.path()).unwrap();
         let error = begin(&of_seed(4), folder.path()).unwrap_err().to_string();

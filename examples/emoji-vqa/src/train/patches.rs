@@ -318,11 +318,11 @@ mod tests {
     #[test]
     fn what_training_shows_is_never_taken_from_its_scores() {
         let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
-        let common = Common { assets, threads: 1, seed: 0, all: false };
+        let common = Common { assets, threads: 1, seed: 0, all: false, device: "cpu".into() };
         let (folder, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
         let run = Run::new(&common, folder.path(), Variation::WIDE, &stop).unwrap();
         let patches = Patches::new(&run, 64).unwrap();
-        let unseen = patches.unseen(&Device::flex());
+        let unseen = patches.unseen(&run.device.clone().inner());
         let samples = (0..64).map(|index| patches.sample(index).unwrap()).collect();
         let batch = Batch::collate(samples, &run.device);
         let worth = |ground: &Tensor<1, Int>, concepts: &Tensor<1, Int>| {
