@@ -16,7 +16,7 @@ use crate::tiny;
 /// The model; `remembered` pictures.
 fn parrot(remembered: usize) -> Parrot {
     let folder = tempfile::tempdir().unwrap();
-    tiny::write(folder.path(), 1).unwrap();
+    tiny::write(folder.path(), 2).unwrap();
     Parrot::load(folder.path(), &Device::default()).unwrap().remember_pictures(remembered)
 }
 
@@ -226,7 +226,7 @@ fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
 #[test]
 fn half_precision_answers_too() {
     let folder = tempfile::tempdir().unwrap();
-    tiny::write(folder.path(), 1).unwrap();
+    tiny::write(folder.path(), 2).unwrap();
     let load = |dtype| Parrot::load_with(folder.path(), &Device::default(), dtype, |_, _| ()).unwrap();
     let weights = |parrot: &Parrot| {
         let answer = ask(parrot, &[picture(1)], "What is this?", &options(4));

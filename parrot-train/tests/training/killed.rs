@@ -73,9 +73,12 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let mut rng = StdRng::seed_from_u64(5);
     let (mut reached, mut before_a_step) = (0, 0);
     for kill in 0..KILLS {
-        // Every fifth before it has done any step.
-        let (after_steps, longest) =
-            if kill % 5 == 0 { (0, 200_000) } else { (rng.random_range(1..4), 20_000) };
+        // Every tenth at once, every other tenth while it starts.
+        let (after_steps, longest) = match kill % 10 {
+            0 => (0, 1),
+            5 => (0, 200_000),
+            _ => (rng.random_range(1..4), 20_000),
+        };
         let moment = Duration::from_micros(rng.random_range(0..longest));
         let (told, status) = train_and_kill(&run, after_steps, moment);
         assert_eq!(status.signal(), Some(SIGKILL), "kill {kill} after step {reached}: {status}");
