@@ -5,6 +5,18 @@ use std::path::{Path, PathBuf};
 /// Short for `Result<T, parrot_model::Error>`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// An error with its causes on one line.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// What can go wrong with things that come from outside: files, configurations, pictures, prompts.
 ///
 /// Every variant names what failed, where, what was expected and what was found. A programmer's own

@@ -88,5 +88,5 @@ pub mod projector;
 pub mod text;
 pub mod vision;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, error_chain};
 pub use quirks::ReferenceQuirks;

@@ -14,87 +14,16 @@ vision tower is frozen and runs without a tape, as in both of the paper's stages
 import argparse
 import math
 import statistics
+import sys
 import time
-from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-EXPERTS = 6
-
-
-@dataclass
-class Shape:
-    vocab: int
-    hidden: int
-    inner: int
-    layers: int
-    heads: int
-    keys: int
-    theta: float
-    moe_scale: float
-    expert_inner: int
-    width: int
-    patch: int
-    pixels: int
-    # Those up to the one whose output is used.
-    tower_layers: int
-    tower_heads: int
-
-
-SHAPES = {
-    "parrot-mini": Shape(4096, 160, 448, 4, 4, 2, 1e4, 1.0, 160, 128, 12, 72, 4, 4),
-    "parrot-0.5b": Shape(151936, 1024, 2816, 24, 16, 16, 1e6, 0.1, 1024, 1024, 14, 336, 23, 16),
-    "parrot-7b": Shape(151936, 4096, 11008, 32, 32, 32, 1e6, 0.1, 4096, 1024, 14, 336, 23, 16),
-}
-
-
-class TowerLayer(nn.Module):
-    def __init__(self, shape):
-        super().__init__()
-        width = shape.width
-        self.heads = shape.tower_heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x):
-        batch, positions, width = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(batch, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, positions, width)
-        x = x + self.out(attended)
-        y = self.fc1(self.norm2(x))
-        return x + self.fc2(y * torch.sigmoid(1.702 * y))
-
-
-class Tower(nn.Module):
-    def __init__(self, shape):
-        super().__init__()
-        width = shape.width
-        self.patches = nn.Conv2d(3, width, shape.patch, shape.patch, bias=False)
-        self.cls = nn.Parameter(torch.randn(width))
-        self.positions = nn.Parameter(torch.randn((shape.pixels // shape.patch) ** 2 + 1, width))
-        self.norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(TowerLayer(shape) for _ in range(shape.tower_layers))
-
-    def forward(self, pixels):
-        x = self.patches(pixels).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls.expand(len(x), 1, -1), x], 1) + self.positions
-        x = self.norm(x)
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class SwiGlu(nn.Module):
-    def __init__(self, width, inner):
-        super().__init__()
-        self.gate, self.up = nn.Linear(width, inner, bias=False), nn.Linear(width, inner, bias=False)
-        self.down = nn.Linear(inner, width, bias=False)
-
-    def forward(self, x):
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+sys.path.append(str(Path(__file__).parents[2] / "parrot-model/benches"))
+from pytorch_parts import EXPERTS, SHAPES, RmsNorm, SwiGlu, Tower, rotate, rotation  # noqa: E402
 
 
 class Moe(nn.Module):
@@ -109,24 +38,6 @@ class Moe(nn.Module):
         routing = torch.softmax(self.router((weights @ text)[:, 0]), -1)
         outputs = torch.stack([expert(visual) for expert in self.experts], 1)
         return (routing[:, :, None, None] * outputs).sum(1) + self.scale * visual
-
-
-class RmsNorm(nn.Module):
-    def __init__(self, hidden):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(hidden))
-
-    def forward(self, x):
-        wide = x.float()
-        return self.weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
-
-
-def rotate(x, theta):
-    positions, size = x.shape[-2], x.shape[-1]
-    frequencies = theta ** (-torch.arange(0, size, 2, device=x.device) / size)
-    angles = torch.outer(torch.arange(positions, device=x.device), frequencies).repeat(1, 2)
-    low, high = x.chunk(2, -1)
-    return (x * angles.cos() + torch.cat([-high, low], -1) * angles.sin()).to(x.dtype)
 
 
 class DecoderLayer(nn.Module):
@@ -144,7 +55,8 @@ class DecoderLayer(nn.Module):
         y = self.norm1(x)
         split = lambda z, count: z.view(batch, positions, count, -1).transpose(1, 2)
         q, k, v = split(self.q(y), self.heads), split(self.k(y), self.keys), split(self.v(y), self.keys)
-        q, k = rotate(q, self.theta), rotate(k, self.theta)
+        cos, sin = rotation(torch.arange(positions, device=x.device), q.shape[-1], self.theta)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         shared = self.heads // self.keys
         k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)

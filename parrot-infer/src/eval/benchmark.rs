@@ -4,20 +4,23 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::choice;
 use super::extract::Extracted;
 use super::problem::ProblemKind;
-use super::prompt::PromptStyle;
+use super::prompt::{PromptStyle, multiple_choice};
 use super::protocol::{Grouping, Protocol};
 use super::row::Row;
 
 /// A benchmark. Each stands in a file of its own: [`Mmmb`](super::Mmmb), [`MmBench`](super::MmBench),
-/// [`Pope`](super::Pope), [`Mme`](super::Mme).
+/// [`Pope`](super::Pope), [`Mme`](super::Mme). What one leaves out is that of questions with options `A`, `B`, …
 pub trait Benchmark: fmt::Debug + Send + Sync {
     /// Its name, e.g. `MMMB`.
     fn name(&self) -> &'static str;
 
     /// Columns that its files have besides `index`, `image`, `question` and `answer`.
-    fn columns(&self) -> &'static [&'static str];
+    fn columns(&self) -> &'static [&'static str] {
+        &["A", "B"]
+    }
 
     /// What one point of [`scores`](Self::scores)' first entry is counted over.
     fn grouping(&self, _protocol: Protocol) -> Grouping {
@@ -25,7 +28,9 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
     }
 
     /// What is wrong with a row, if anything: the row is asked and counted all the same.
-    fn check(&self, row: &Row) -> Option<(ProblemKind, String)>;
+    fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
+        choice::check(row)
+    }
 
     /// What is wrong with rows that belong together.
     fn check_groups(&self, _rows: &[Row]) -> Vec<(usize, String)> {
@@ -38,13 +43,19 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
     }
 
     /// What the model is asked.
-    fn prompt(&self, row: &Row, style: PromptStyle) -> String;
+    fn prompt(&self, row: &Row, style: PromptStyle) -> String {
+        multiple_choice(row, style)
+    }
 
     /// Reads an answer.
-    fn judge(&self, row: &Row, prediction: &str, protocol: Protocol) -> Verdict;
+    fn judge(&self, row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
+        choice::judge(row, prediction, protocol)
+    }
 
     /// Everything that is reported, the number that is quoted first.
-    fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score>;
+    fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
+        choice::scores(judged, self.grouping(protocol), protocol)
+    }
 }
 
 /// What an answer was taken for.

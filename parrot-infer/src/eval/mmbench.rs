@@ -1,10 +1,8 @@
 //! MMBench: each question is asked once per option, the options moved on by one each time, and counts as right
 //! if every copy is (evaluation protocol §3, §5.2).
 
-use super::benchmark::{Benchmark, Judged, Score, Verdict};
+use super::benchmark::Benchmark;
 use super::choice;
-use super::problem::ProblemKind;
-use super::prompt::{PromptStyle, multiple_choice};
 use super::protocol::{Grouping, Protocol};
 use super::row::Row;
 
@@ -22,42 +20,18 @@ impl Benchmark for MmBench {
         "MMBench"
     }
 
-    fn columns(&self) -> &'static [&'static str] {
-        &["A", "B"]
-    }
-
     fn grouping(&self, _protocol: Protocol) -> Grouping {
         Grouping::Circular
     }
 
-    fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
-        choice::check(row)
-    }
-
     fn check_groups(&self, rows: &[Row]) -> Vec<(usize, String)> {
         lonely_copies(rows)
-    }
-
-    fn prompt(&self, row: &Row, style: PromptStyle) -> String {
-        multiple_choice(row, style)
-    }
-
-    fn judge(&self, row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
-        choice::judge(row, prediction, protocol)
-    }
-
-    fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
-        choice::scores(judged, self.grouping(protocol), protocol)
     }
 }
 
 impl Benchmark for Circular {
     fn name(&self) -> &'static str {
         "circular"
-    }
-
-    fn columns(&self) -> &'static [&'static str] {
-        &["A", "B"]
     }
 
     fn grouping(&self, protocol: Protocol) -> Grouping {
@@ -67,24 +41,8 @@ impl Benchmark for Circular {
         }
     }
 
-    fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
-        choice::check(row)
-    }
-
     fn check_groups(&self, rows: &[Row]) -> Vec<(usize, String)> {
         lonely_copies(rows)
-    }
-
-    fn prompt(&self, row: &Row, style: PromptStyle) -> String {
-        multiple_choice(row, style)
-    }
-
-    fn judge(&self, row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
-        choice::judge(row, prediction, protocol)
-    }
-
-    fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
-        choice::scores(judged, self.grouping(protocol), protocol)
     }
 }
 

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use serde::Serialize;
 
 use super::{Case, Difference, Directory, Quantity, Verdict};
-use crate::Result;
+use crate::{Result, error_chain};
 
 /// Which cases to run. Both empty: all.
 #[derive(Debug, Clone, Default)]
@@ -166,17 +166,6 @@ impl Report {
     pub fn is_success(&self) -> bool {
         self.failures.is_empty() && self.kinds.values().any(|kind| kind.run > 0)
     }
-}
-
-/// An error with its causes on one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// A table by kind, then what was skipped, said and failed.

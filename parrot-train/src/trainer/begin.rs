@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
+use parrot_model::error_chain;
 use parrot_model::parrot::Parrot;
 
 use super::{Run, Stage};
@@ -171,7 +172,7 @@ impl Stage {
                     return Ok((Some(path.clone()), resumed));
                 }
                 Ok(Ok(_)) => "another process cannot read it".into(),
-                Err(error) => with_sources(&error),
+                Err(error) => error_chain(&error),
             };
             tracing::warn!("{} cannot be resumed from: {error}", path.display());
             reason.get_or_insert(error);
@@ -204,15 +205,4 @@ impl Stage {
         let too_far = || format!("its step is {}, the stage ends at {}", saved.step, self.steps);
         start.difference(saved).or_else(|| (saved.step > self.steps).then(too_far))
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
