@@ -12,7 +12,7 @@ use super::cache::KvCache;
 use super::rope::Rotation;
 use crate::config::ParrotConfig;
 use crate::device::derivatives;
-use crate::linear::linear;
+use crate::linear::{self, linear};
 
 /// What every layer of one forward pass shares; from [`Qwen2::pass`](super::Qwen2::pass).
 #[derive(Debug)]
@@ -83,9 +83,9 @@ impl Attention {
         let [batch, seq, hidden] = hidden_states.dims();
         let head_dim = hidden / self.num_heads;
         let heads = |x: Tensor<3>, count: usize| x.reshape([batch, seq, count, head_dim]).swap_dims(1, 2);
-        let queries = heads(self.q_proj.forward(hidden_states.clone()), self.num_heads);
-        let keys = heads(self.k_proj.forward(hidden_states.clone()), self.num_kv_heads);
-        let values = heads(self.v_proj.forward(hidden_states), self.num_kv_heads);
+        let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()), self.num_heads);
+        let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()), self.num_kv_heads);
+        let values = heads(linear::forward(&self.v_proj, hidden_states), self.num_kv_heads);
         let queries = pass.rotation.apply(queries);
         let mut keys = pass.rotation.apply(keys);
         let mut values = values;
@@ -98,7 +98,7 @@ impl Attention {
             Sight::Mask(mask) => self.attend(queries, keys, values, Some(mask.clone())),
             Sight::Causal => self.attend(queries, keys, values, None),
         };
-        self.o_proj.forward(context.swap_dims(1, 2).reshape([batch, seq, hidden]))
+        linear::forward(&self.o_proj, context.swap_dims(1, 2).reshape([batch, seq, hidden]))
     }
 
     /// Without a derivative and in f32: the backend's own attention, which keeps no scores. Grouped queries do not rely on

@@ -12,7 +12,7 @@ use super::rope::RotaryEmbedding;
 use super::vocabulary::VocabularyTable;
 use crate::config::ParrotConfig;
 use crate::device::derivatives::silu_product;
-use crate::linear::linear;
+use crate::linear::{self, linear};
 use crate::norm::RmsNorm;
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
@@ -238,7 +238,8 @@ impl SwiGlu {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.down_proj.forward(silu_product(self.gate_proj.forward(x.clone()), self.up_proj.forward(x)))
+        let gate = linear::forward(&self.gate_proj, x.clone());
+        linear::forward(&self.down_proj, silu_product(gate, linear::forward(&self.up_proj, x)))
     }
 }
 

@@ -4,7 +4,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 
 use crate::activation::gelu;
-use crate::linear::{INITIALIZER_RANGE, linear};
+use crate::linear::{self, INITIALIZER_RANGE, linear};
 use crate::{Error, Result};
 
 /// What `mm_projector_type` says.
@@ -102,7 +102,7 @@ impl Projector {
     pub fn forward(&self, features: Tensor<3>) -> Tensor<3> {
         let mut layers = self.layers.iter();
         let Some(first) = layers.next() else { return features };
-        layers.fold(first.forward(features), |x, layer| layer.forward(gelu(x)))
+        layers.fold(linear::forward(first, features), |x, layer| linear::forward(layer, gelu(x)))
     }
 }
 

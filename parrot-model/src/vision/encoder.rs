@@ -11,7 +11,7 @@ use burn::tensor::module::attention;
 use crate::activation::gelu;
 use crate::config::{HiddenAct, VisionConfig};
 use crate::device::derivatives;
-use crate::linear::{INITIALIZER_RANGE, linear};
+use crate::linear::{self, INITIALIZER_RANGE, linear};
 use crate::norm::LayerNorm;
 
 /// A stack of encoder layers.
@@ -97,9 +97,9 @@ impl SelfAttention {
         let heads = |x: Tensor<3>| {
             x.reshape([pictures, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
         };
-        let queries = heads(self.q_proj.forward(hidden_states.clone()));
-        let keys = heads(self.k_proj.forward(hidden_states.clone()));
-        let values = heads(self.v_proj.forward(hidden_states));
+        let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
+        let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
+        let values = heads(linear::forward(&self.v_proj, hidden_states));
         let context = match queries.dtype() {
             DType::F32 => attention(queries, keys, values, None, None, Default::default()),
             // Burn's own may form the scores unscaled and its softmax in half precision.
@@ -108,7 +108,7 @@ impl SelfAttention {
                 derivatives::attention(queries, keys, values, bias)
             }
         };
-        self.out_proj.forward(context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
+        linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
     }
 }
 
@@ -131,11 +131,12 @@ impl FeedForward {
     }
 
     fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        let x = self.fc1.forward(hidden_states);
-        self.fc2.forward(match self.act {
+        let x = linear::forward(&self.fc1, hidden_states);
+        let activated = match self.act {
             HiddenAct::QuickGelu => x.clone() * sigmoid(x * 1.702),
             HiddenAct::Gelu => gelu(x),
             HiddenAct::GeluPytorchTanh => gelu_approximate(x),
-        })
+        };
+        linear::forward(&self.fc2, activated)
     }
 }
