@@ -7,7 +7,7 @@
 //!   went.
 //!
 //! [`AskOptions`] shape an answer, [`Chat`] holds a conversation, [`Parrot::ask_batch`] answers several
-//! questions at once.
+//! questions at once, [`Parrot::choose`] says which of given answers the model finds likeliest.
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -51,7 +51,7 @@ pub mod tiny;
 pub mod verify;
 
 pub use engine::{
-    Answer, AskOptions, Chat, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,
+    Answer, AskOptions, Chat, Choice, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,
     picture_tokens,
 };
 pub use error::{Error, Result};

@@ -90,6 +90,38 @@ fn json_is_one_object_per_answer() {
 }
 
 #[test]
+fn a_choice_is_one_of_the_answers_given() {
+    let (photo, model) = (file("photo.png"), file("model"));
+    let choose = |args: &[&str]| {
+        let mut command = parrot(&["ask", text_of(&photo), "--model", text_of(&model)]);
+        command.args(["--choice", "cat", "--choice", "القطة", "--choice", "a dog"]).args(args);
+        command
+    };
+    let (chosen, stderr) = output(choose(&["What is this?", "-v"]));
+    assert!(["cat\n", "القطة\n", "a dog\n"].contains(&&*chosen), "{chosen}");
+    assert_eq!(stderr.lines().count(), 4, "{stderr}");
+    let (both, _) = output(choose(&["What is this?", "这是什么?"]));
+    assert!(both.starts_with(&format!("What is this?\n{chosen}\n这是什么?\n")), "{both}");
+
+    let (json, _) = output(choose(&["What is this?", "--json"]));
+    let record: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(format!("{}\n", record["answer"].as_str().unwrap()), chosen);
+    let choices = record["choices"].as_array().unwrap();
+    let probability = |choice: &Value| choice["probability"].as_f64().unwrap();
+    assert!((choices.iter().map(probability).sum::<f64>() - 1.0).abs() < 1e-5);
+    let best = choices.iter().max_by(|a, b| probability(a).total_cmp(&probability(b))).unwrap();
+    assert_eq!(best["answer"], record["answer"]);
+
+    assert_eq!(
+        error(choose(&["What?", "--choice", ""])),
+        "answers should be text in each, found an empty one"
+    );
+    let sampled = choose(&["What?", "--temperature", "1"]).assert().failure().code(2);
+    let stderr = String::from_utf8_lossy(&sampled.get_output().stderr).into_owned();
+    assert!(stderr.contains("cannot be used with"), "{stderr}");
+}
+
+#[test]
 fn a_seed_draws_the_same_answer_again() {
     let draw = |seed| output(ask(&["Hm?", "--temperature", "1.5", "--top-k", "90", "--seed", seed])).0;
     assert_eq!(draw("1"), draw("1"));

@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use parrot_infer::{Answer, AskOptions, Error, Parrot, Picture};
+use parrot_infer::{Answer, AskOptions, Error, Parrot, Picture, Question};
 
 use super::options::{AnswerOptions, ModelOptions};
 use super::progress::Spinner;
-use super::report::{self, Record};
+use super::report::{self, ChoiceRecord, Record};
 use super::terminal::{isolate, printable};
 
 /// Ask one or more questions about a picture
@@ -28,6 +28,11 @@ pub(crate) struct Args {
     /// Ask the lines of this file, `-` for stdin
     #[arg(long, value_name = "FILE", conflicts_with = "question")]
     questions: Option<PathBuf>,
+    /// Answer with the likeliest of these instead of the model's own words; give it once per possible answer
+    ///
+    /// The model is not shown what there is to choose from. --verbose says how likely each is.
+    #[arg(long = "choice", value_name = "ANSWER", conflicts_with_all = FREE_ANSWERS)]
+    choices: Vec<String>,
     /// Print one JSON object per answer
     #[arg(long)]
     json: bool,
@@ -43,10 +48,24 @@ pub(crate) struct Args {
     answer: AnswerOptions,
 }
 
+/// What has no meaning where nothing is generated.
+const FREE_ANSWERS: [&str; 9] = [
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "system",
+    "show_routing",
+];
+
 const EXAMPLES: &str = "\
 Examples:
   parrot ask photo.jpg \"What is this?\"
   parrot ask photo.jpg --questions questions.txt --json > answers.jsonl
+  parrot ask photo.jpg \"Which animal is this?\" --choice cat --choice dog --choice parrot --verbose
   parrot ask photo.jpg \"Que é isto?\" --temperature 0.7 --top-p 0.9 --seed 1
   parrot ask photo.jpg \"Bu nedir?\" --show-routing --verbose";
 
@@ -57,6 +76,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let parrot = args.model.load()?;
     let several = questions.len() > 1;
     for (number, question) in questions.iter().enumerate() {
+        if several && !args.json {
+            let space = if number > 0 { "\n" } else { "" };
+            writeln!(io::stdout(), "{space}{question}")?;
+        }
+        if !args.choices.is_empty() {
+            args.choose(&parrot, &picture, question, several)?;
+            continue;
+        }
         let answer = if args.json {
             let answer = ask_silently(&parrot, &picture, question, &options)?;
             let image = args.image.to_string_lossy();
@@ -64,13 +91,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             writeln!(io::stdout(), "{record}")?;
             answer
         } else {
-            if several {
-                let space = if number > 0 { "\n" } else { "" };
-                writeln!(io::stdout(), "{space}{question}")?;
-            }
             ask_aloud(&parrot, &picture, question, &options)?
         };
-        args.explain(&answer, several.then_some(question));
+        args.explain(&answer, several.then_some(question.as_str()));
     }
     Ok(())
 }
@@ -98,11 +121,32 @@ impl Args {
         Ok(questions)
     }
 
+    /// Prints the likeliest of the choices.
+    fn choose(&self, parrot: &Parrot, picture: &Picture, question: &str, several: bool) -> Result<()> {
+        let spinner = Spinner::start("choosing");
+        let choice = parrot.choose(Question::new(std::slice::from_ref(picture), question), &self.choices)?;
+        drop(spinner);
+        if self.json {
+            let image = self.image.to_string_lossy();
+            let record = ChoiceRecord::new(&image, question, &self.choices, &choice);
+            writeln!(io::stdout(), "{}", serde_json::to_string(&record)?)?;
+        } else {
+            writeln!(io::stdout(), "{}", self.choices[choice.index])?;
+        }
+        if self.verbose {
+            let mut stderr = io::stderr();
+            let terminal = stderr.is_terminal();
+            let of = of(several.then_some(question), terminal);
+            let _ = write!(stderr, "{of}choices\n{}", report::choice(&self.choices, &choice, terminal));
+        }
+        Ok(())
+    }
+
     /// Timings and routing, if they were asked for; named by the question if there are several.
-    fn explain(&self, answer: &Answer, question: Option<&String>) {
+    fn explain(&self, answer: &Answer, question: Option<&str>) {
         let mut stderr = io::stderr();
         let terminal = stderr.is_terminal();
-        let of = question.map(|question| format!("“{}” ", isolate(question, terminal))).unwrap_or_default();
+        let of = of(question, terminal);
         // Comments on an answer that has been given: not worth failing for.
         if self.verbose {
             let _ = writeln!(stderr, "{of}{}", report::timings(answer));
@@ -111,6 +155,11 @@ impl Args {
             let _ = write!(stderr, "{of}routing\n{}", report::routing(answer, terminal));
         }
     }
+}
+
+/// Which question a remark is about, if there are several.
+fn of(question: Option<&str>, terminal: bool) -> String {
+    question.map(|question| format!("“{}” ", isolate(question, terminal))).unwrap_or_default()
 }
 
 fn ask_silently(parrot: &Parrot, picture: &Picture, question: &str, options: &AskOptions) -> Result<Answer> {

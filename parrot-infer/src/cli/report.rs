@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use parrot_infer::{Answer, FinishReason, Timings};
+use parrot_infer::{Answer, Choice, FinishReason, Timings};
 use serde::Serialize;
+
+use super::terminal::isolate;
 
 /// Cells of the longest bar.
 const WIDTH: f32 = 24.0;
@@ -23,6 +25,16 @@ pub(crate) fn routing(answer: &Answer, terminal: bool) -> String {
     }
     if chart.is_empty() {
         chart.push_str("  the model has no mixture of experts\n");
+    }
+    chart
+}
+
+/// How likely each of the answers is, as bars.
+pub(crate) fn choice(answers: &[String], choice: &Choice, terminal: bool) -> String {
+    let mut chart = String::new();
+    for (answer, probability) in answers.iter().zip(choice.probabilities()) {
+        let bar = bar(probability, terminal);
+        let _ = writeln!(chart, "  {probability:.3}  {}  {bar}", isolate(answer, terminal));
     }
     chart
 }
@@ -112,6 +124,35 @@ impl<'a> Record<'a> {
                 per_token: timings.per_token().as_ref().map(Duration::as_secs_f64),
             },
         }
+    }
+}
+
+/// A choice as a line of JSON.
+#[derive(Serialize)]
+pub(crate) struct ChoiceRecord<'a> {
+    image: &'a str,
+    question: &'a str,
+    answer: &'a str,
+    choices: Vec<Candidate<'a>>,
+}
+
+#[derive(Serialize)]
+struct Candidate<'a> {
+    answer: &'a str,
+    probability: f32,
+    log_prob: f32,
+}
+
+impl<'a> ChoiceRecord<'a> {
+    pub(crate) fn new(image: &'a str, question: &'a str, answers: &'a [String], choice: &Choice) -> Self {
+        let likelihoods = choice.probabilities().into_iter().zip(&choice.log_probs);
+        let candidate = |(answer, (probability, log_prob)): (&'a String, (f32, &f32))| Candidate {
+            answer,
+            probability,
+            log_prob: *log_prob,
+        };
+        let candidates = answers.iter().zip(likelihoods).map(candidate).collect();
+        Self { image, question, answer: &answers[choice.index], choices: candidates }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod chat;
+mod choose;
 mod load;
 mod picture;
 mod run;
@@ -20,6 +21,7 @@ use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
 
 pub use answer::{Answer, FinishReason, Timings};
 pub use chat::Chat;
+pub use choose::Choice;
 pub use load::picture_tokens;
 pub use picture::Picture;
 

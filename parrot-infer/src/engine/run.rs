@@ -30,23 +30,15 @@ impl Parrot {
             return Err(Error::option("max_new_tokens", "at least 1", 0));
         }
         // Everything that can be refused is refused before the vision tower runs.
-        let mut samples = Vec::with_capacity(prompts.len());
-        let mut sequences = Vec::with_capacity(prompts.len());
-        let mut unique: Vec<&Picture> = Vec::new();
-        for (conversation, pictures) in prompts {
-            let rows = pictures.iter().map(|picture| row_of(picture, &mut unique)).collect();
-            let input_ids =
-                encode(&self.tokenizer, conversation, Some(""), ReferenceQuirks::none())?.input_ids;
-            let limit = self.room(&input_ids, pictures.len())?.min(options.max_new_tokens);
-            samples.push(Sample::new(input_ids, rows));
-            sequences.push(Sequence::new(options, limit, &self.tokenizer)?);
-        }
+        let Prompts { samples, pictures, room } = self.encode(prompts)?;
+        let sequence =
+            |room: &usize| Sequence::new(options, options.max_new_tokens.min(*room), &self.tokenizer);
+        let mut sequences = room.iter().map(sequence).collect::<Result<Vec<_>>>()?;
         let mut timings = Timings { load: self.load, ..Timings::default() };
-        let (features, encoded_pictures) = self.features(&unique, &mut timings)?;
+        let (features, encoded_pictures) = self.features(&pictures, &mut timings)?;
 
         let started = Instant::now();
-        let left = PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() };
-        let prepared = self.network.prepare(&samples, features.as_ref(), left)?;
+        let prepared = self.network.prepare(&samples, features.as_ref(), left_padded())?;
         let lengths = prepared.lengths.clone();
         let routing = prepared.routing.clone();
         let preparing = started.elapsed();
@@ -68,6 +60,23 @@ impl Parrot {
                 timings,
             });
         Ok(answers.collect())
+    }
+
+    /// Prompts as the network takes them, with the header of the answer behind each.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), for what can be known before anything is computed.
+    pub(super) fn encode<'p>(&self, prompts: &[(&Conversation, &'p [Picture])]) -> Result<Prompts<'p>> {
+        let mut encoded = Prompts { samples: Vec::new(), pictures: Vec::new(), room: Vec::new() };
+        for (conversation, pictures) in prompts {
+            let rows = pictures.iter().map(|picture| row_of(picture, &mut encoded.pictures)).collect();
+            let input_ids =
+                self::encode(&self.tokenizer, conversation, Some(""), ReferenceQuirks::none())?.input_ids;
+            encoded.room.push(self.room(&input_ids, pictures.len())?);
+            encoded.samples.push(Sample::new(input_ids, rows));
+        }
+        Ok(encoded)
     }
 
     /// Tokens that an answer to this prompt may have.
@@ -115,6 +124,20 @@ impl Parrot {
         }
         Ok((stack(rows), encoded))
     }
+}
+
+/// A batch of prompts.
+pub(super) struct Prompts<'p> {
+    pub(super) samples: Vec<Sample>,
+    /// Each that is shown, once; the samples refer to them.
+    pub(super) pictures: Vec<&'p Picture>,
+    /// Per prompt, tokens that its answer may have.
+    pub(super) room: Vec<usize>,
+}
+
+/// Padding before the prompt, so that answers begin in the same column.
+pub(super) fn left_padded() -> PrepareOptions {
+    PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() }
 }
 
 /// The row of `picture` among the `unique` ones, to which it is added if it is new.

@@ -294,3 +294,61 @@ fn a_routing_text_is_all_that_the_router_reads() {
     assert_eq!(weights(&steered, "a cat"), weights(&steered, "two dogs and a bird"));
     assert!(matches!(parrot(0).route_by("").unwrap_err(), Error::EmptyQuestion));
 }
+
+/// Every answer behind its prompt, whole and alone, without a cache.
+fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f32 {
+    let conversation = Conversation::question(question.text, question.pictures.len());
+    let encoded = encode(&parrot.tokenizer, &conversation, Some(""), ReferenceQuirks::none()).unwrap();
+    let features =
+        parrot.features(&question.pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
+    let sample = Sample::new(encoded.input_ids, (0..question.pictures.len()).collect());
+    let prompt = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
+    let mut ids = parrot.tokenizer.encode_text(answer).unwrap();
+    ids.push(parrot.tokenizer.im_end());
+    let ids = ids.into_iter().map(i64::from).collect::<Vec<_>>();
+    let decoder = &parrot.network.language_model;
+    let said = decoder.embed(Tensor::from_ints(&ids[..], &parrot.device)).unsqueeze();
+    let hidden_states = decoder.forward(Tensor::cat(vec![prompt.inputs_embeds, said], 1), None, None, None);
+    let first = prompt.lengths[0] - 1;
+    let logits = decoder.logits(hidden_states.slice(s![.., first..first + ids.len(), ..]));
+    let log_probs = burn::tensor::activation::log_softmax(logits.squeeze_dim::<2>(0), 1);
+    let targets = Tensor::<1, Int>::from_ints(&ids[..], &parrot.device).unsqueeze_dim(1);
+    log_probs.gather(1, targets).sum().into_scalar::<f32>()
+}
+
+#[test]
+fn a_choice_is_what_each_answer_alone_would_have_been_worth() {
+    let parrot = parrot(8);
+    let (first, second) = (picture(1), picture(2));
+    let (one, two) = (std::slice::from_ref(&first), [second, first.clone()]);
+    let batch: [(Question<'_>, &[&str]); 3] = [
+        (Question::new(one, "What is this?"), &["a parrot", "no", "二"]),
+        (Question::new(&two, "这两张图片有什么不同?"), &["没有"]),
+        (Question::new(&[], "?"), &["no", "<|im_end|>"]),
+    ];
+    let choices = parrot.choose_batch(&batch).unwrap();
+    for ((question, answers), choice) in batch.iter().zip(&choices) {
+        let naive = answers.iter().map(|answer| log_prob_naively(&parrot, *question, answer));
+        for (found, expected) in choice.log_probs.iter().zip(naive) {
+            assert!((found - expected).abs() < 1e-3 * expected.abs(), "{found} for {expected}");
+        }
+        let alone = parrot.choose(*question, answers).unwrap();
+        assert_eq!(alone.index, choice.index);
+        assert!(choice.log_probs.iter().all(|log_prob| *log_prob <= choice.log_probs[choice.index]));
+        assert!((choice.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+    assert_eq!(choices[1].probabilities(), [1.0]);
+}
+
+#[test]
+fn answers_that_cannot_be_chosen_from_are_refused() {
+    let parrot = parrot(8);
+    let choose = |question: &str, answers: &[&str]| {
+        parrot.choose(Question::new(&[], question), answers).unwrap_err().to_string()
+    };
+    assert_eq!(choose("?", &[]), "answers should be at least one, found 0");
+    assert_eq!(choose("?", &["a", ""]), "answers should be text in each, found an empty one");
+    assert_eq!(choose(" ", &["a"]), "the question is empty");
+    assert!(choose("?", &[&"x".repeat(tiny::CONTEXT)]).contains("more than the context of 256 holds"));
+    assert!(parrot.choose_batch::<&str>(&[]).unwrap().is_empty());
+}

@@ -60,6 +60,25 @@ impl KvCache {
         self.attention_mask = None;
     }
 
+    /// A cache whose sequences are the named ones of this, in that order; one may be named several times, to be
+    /// continued in several ways.
+    ///
+    /// # Shapes
+    ///
+    /// - rows: `[sequences]`, each below `batch`
+    #[must_use]
+    pub fn select(&self, rows: Tensor<1, Int>) -> Self {
+        let buffer = |buffer: &Option<Tensor<4>>| buffer.clone().map(|buffer| buffer.select(0, rows.clone()));
+        let layer =
+            |layer: &LayerCache| LayerCache { keys: buffer(&layer.keys), values: buffer(&layer.values) };
+        Self {
+            layers: self.layers.iter().map(layer).collect(),
+            // Through integers: a selection of booleans has another kind of boolean on the CPU, which nothing joins.
+            attention_mask: self.attention_mask.clone().map(|mask| mask.int().select(0, rows.clone()).bool()),
+            ..*self
+        }
+    }
+
     pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
         &mut self.layers[index]
     }

@@ -1,0 +1,188 @@
+//! Which of several given answers the model finds likeliest.
+
+use burn::prelude::*;
+use burn::tensor::activation::log_softmax;
+use parrot_model::language::KvCache;
+use parrot_model::text::Conversation;
+
+use super::run::{Prompts, left_padded};
+use super::{AskOptions, Parrot, Question, Timings, ask};
+use crate::{Error, Result};
+
+/// How likely the model finds each of several answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The number of the likeliest answer, from 0; of equals the first.
+    pub index: usize,
+    /// For each answer, ln P(the answer, and nothing after it | the pictures and the question).
+    pub log_probs: Vec<f32>,
+}
+
+impl Choice {
+    fn new(log_probs: Vec<f32>) -> Self {
+        let better =
+            |best: usize, index: usize| if log_probs[index] > log_probs[best] { index } else { best };
+        Self { index: (0..log_probs.len()).fold(0, better), log_probs }
+    }
+
+    /// How likely each answer is if one of them it has to be; they sum to 1.
+    #[must_use]
+    pub fn probabilities(&self) -> Vec<f32> {
+        // From the likeliest on, so that very unlikely answers do not all become 0.
+        let relative = self.log_probs.iter().map(|log_prob| (log_prob - self.log_probs[self.index]).exp());
+        let relative: Vec<f32> = relative.collect();
+        let sum: f32 = relative.iter().sum();
+        relative.into_iter().map(|share| share / sum).collect()
+    }
+}
+
+impl Parrot {
+    /// Which of the `answers` is the likeliest: what benchmarks that rank options by their likelihood ask, and a way
+    /// to get one of a few words and nothing else out of a model. The answers are not shown to the model.
+    ///
+    /// The prompt is read once, however many answers there are. Memory: the KV cache of the prompt once more per
+    /// answer, and scores over the vocabulary for every token of the answers.
+    ///
+    /// ```
+    /// # use parrot_infer::{Parrot, Picture, Question, device, tiny};
+    /// # let folder = tempfile::tempdir()?;
+    /// # tiny::write(folder.path(), 0)?;
+    /// # let parrot = Parrot::load(folder.path(), &device::open("auto")?)?;
+    /// let picture = [Picture::from_rgb(image::RgbImage::new(48, 32))];
+    /// let animals = ["cat", "dog", "parrot"];
+    /// let choice = parrot.choose(Question::new(&picture, "What is this?"), &animals)?;
+    /// println!("{}, {:?}", animals[choice.index], choice.probabilities());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ask_streaming`](Self::ask_streaming); [`Error::Option`] for no answers, or an empty one; an answer that
+    /// the context has no room for.
+    pub fn choose<S: AsRef<str>>(&self, question: Question<'_>, answers: &[S]) -> Result<Choice> {
+        Ok(self.choose_batch(&[(question, answers)])?.swap_remove(0))
+    }
+
+    /// [`choose`](Self::choose) for several questions at once, each with answers of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`choose`](Self::choose); one bad question fails the batch.
+    pub fn choose_batch<S: AsRef<str>>(&self, questions: &[(Question<'_>, &[S])]) -> Result<Vec<Choice>> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let options = AskOptions::default();
+        let conversations: Vec<Conversation> =
+            questions.iter().map(|(question, _)| ask(*question, &options)).collect::<Result<_>>()?;
+        let pictures = questions.iter().map(|(question, _)| question.pictures);
+        let Prompts { samples, pictures, room } =
+            self.encode(&conversations.iter().zip(pictures).collect::<Vec<_>>())?;
+        let answers = Answers::encode(self, questions, &room)?;
+
+        let features = self.features(&pictures, &mut Timings::default())?.0;
+        let prepared = self.network.prepare(&samples, features.as_ref(), left_padded())?;
+        let scores = self.log_probs(prepared, &answers)?;
+        let mut scores = scores.into_iter();
+        Ok(questions
+            .iter()
+            .map(|(_, answers)| Choice::new(scores.by_ref().take(answers.len()).collect()))
+            .collect())
+    }
+
+    /// ln P of every answer.
+    fn log_probs(&self, prompt: parrot_model::parrot::Prepared, answers: &Answers) -> Result<Vec<f32>> {
+        let decoder = &self.network.language_model;
+        let device = prompt.inputs_embeds.device();
+        let index = |values: Vec<i64>| {
+            let count = values.len();
+            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
+        };
+        let [_, seq, _] = prompt.inputs_embeds.dims();
+        // The end of an answer is predicted and never read.
+        let [count, longest] = [answers.ids.len(), answers.longest() - 1];
+        let mut kv_cache = KvCache::new(&self.config, seq + longest);
+        let lengths = prompt.lengths;
+        let read = decoder.forward(
+            prompt.inputs_embeds,
+            prompt.attention_mask,
+            prompt.position_ids,
+            Some(&mut kv_cache),
+        );
+        let prompts = index(answers.prompts.iter().map(|prompt| *prompt as i64).collect());
+        let mut kv_cache = kv_cache.select(prompts.clone());
+        let read = read.slice(s![.., -1.., ..]).select(0, prompts);
+
+        // Padding stands on the right, where what comes before does not see it.
+        let grid = |value: &dyn Fn(usize, usize) -> i64| {
+            let cells = (0..count).flat_map(|row| (0..longest).map(move |column| (row, column)));
+            index(cells.map(|(row, column)| value(row, column)).collect()).reshape([count, longest])
+        };
+        let is_read = |row: usize, column: usize| column + 1 < answers.ids[row].len();
+        let ids = grid(&|row, column| if is_read(row, column) { answers.ids[row][column].into() } else { 0 });
+        let attention_mask = grid(&|row, column| is_read(row, column).into()).bool();
+        let position_ids = grid(&|row, column| (lengths[answers.prompts[row]] + column) as i64);
+        let [_, _, hidden] = read.dims();
+        let inputs_embeds = decoder.embed(ids.reshape([-1])).reshape([count, longest, hidden]);
+        let said =
+            decoder.forward(inputs_embeds, Some(attention_mask), Some(position_ids), Some(&mut kv_cache));
+
+        // `[count · (longest + 1), hidden]`: what predicts the first token, and what predicts each after it.
+        let hidden_states = Tensor::cat(vec![read, said], 1).reshape([-1, hidden as i64]);
+        let rows = (0..count)
+            .flat_map(|row| (0..answers.ids[row].len()).map(move |column| row * (longest + 1) + column));
+        let rows = index(rows.map(|row| row as i64).collect());
+        let targets = index(answers.ids.iter().flatten().map(|id| i64::from(*id)).collect()).unsqueeze_dim(1);
+        let dtype = hidden_states.dtype();
+        let logits: Tensor<2> = decoder.logits(hidden_states.select(0, rows));
+        let log_probs = log_softmax(logits, 1).gather(1, targets).try_into_vec_as::<f32>()?;
+        if log_probs.iter().any(|log_prob| !log_prob.is_finite()) {
+            return Err(Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() });
+        }
+        let mut log_probs = log_probs.into_iter();
+        Ok(answers.ids.iter().map(|ids| log_probs.by_ref().take(ids.len()).sum()).collect())
+    }
+}
+
+/// The answers to all questions of a batch, one after the other.
+struct Answers {
+    /// Which prompt each answers.
+    prompts: Vec<usize>,
+    /// The ids of each, the one that ends it included.
+    ids: Vec<Vec<u32>>,
+}
+
+impl Answers {
+    fn encode<S: AsRef<str>>(
+        parrot: &Parrot,
+        questions: &[(Question<'_>, &[S])],
+        room: &[usize],
+    ) -> Result<Self> {
+        let mut all = Self { prompts: Vec::new(), ids: Vec::new() };
+        for (prompt, ((_, answers), room)) in questions.iter().zip(room).enumerate() {
+            if answers.is_empty() {
+                return Err(Error::option("answers", "at least one", 0));
+            }
+            for answer in *answers {
+                let mut ids = parrot.tokenizer.encode_text(answer.as_ref())?;
+                if ids.is_empty() {
+                    return Err(Error::option("answers", "text in each", "an empty one"));
+                }
+                ids.push(parrot.tokenizer.im_end());
+                if ids.len() > *room {
+                    let limit = parrot.config.max_position_embeddings;
+                    return Err(
+                        parrot_model::Error::TooLong { found: limit + ids.len() - room, limit }.into()
+                    );
+                }
+                all.prompts.push(prompt);
+                all.ids.push(ids);
+            }
+        }
+        Ok(all)
+    }
+
+    fn longest(&self) -> usize {
+        self.ids.iter().map(Vec::len).max().unwrap_or(1)
+    }
+}
