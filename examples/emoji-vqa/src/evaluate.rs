@@ -13,7 +13,7 @@ use crate::catalogue::{Catalogue, Style};
 use crate::colour::Colour;
 use crate::dataset::{Dataset, EvalItem};
 use crate::language::{ByLanguage, Language};
-use crate::question::{Fact, Form, Task, Turn};
+use crate::question::{Fact, Task, Turn};
 use crate::wording::Wording;
 
 /// Right answers and questions.
@@ -38,12 +38,23 @@ impl Score {
     }
 }
 
+/// How it is decided what a model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Answering {
+    /// Of the listed options, the one that it finds likeliest; a guess is right one time in four.
+    Choosing,
+    /// To the same question, what it says: an option, or anything else.
+    Saying,
+    /// What it says when no options are listed.
+    Open,
+}
+
 /// What a score is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     task: Task,
     language: Language,
-    form: Form,
+    answering: Answering,
     /// Drawn by Twemoji, which no training picture was.
     unseen: bool,
 }
@@ -62,8 +73,8 @@ pub struct Evaluation {
     wrong_language: BTreeMap<Language, Score>,
 }
 
-/// Asks every question of `scenes` held-out scenes in six languages and both forms, with the picture and
-/// without it.
+/// Asks every question of `scenes` held-out scenes in six languages and both forms, with the picture, without it
+/// and with the picture told in words.
 ///
 /// # Errors
 ///
@@ -103,16 +114,16 @@ enum Shown<'a> {
 impl Evaluation {
     /// One scene's question in all languages and forms, as one batch.
     fn ask(&mut self, model: &Parrot, item: &EvalItem, shown: Shown<'_>, words: &Words) -> Result<()> {
-        let turns: Vec<(Language, Form, &Turn)> =
-            (item.choice.iter().map(|(l, turn)| (l, Form::Choice, turn)))
-                .chain(item.open.iter().map(|(l, turn)| (l, Form::Open, turn)))
+        let turns: Vec<(Language, Answering, &Turn)> =
+            (item.choice.iter().map(|(language, turn)| (language, Answering::Saying, turn)))
+                .chain(item.open.iter().map(|(language, turn)| (language, Answering::Open, turn)))
                 .collect();
         let (pictures, scores) = match shown {
             Shown::Picture(picture) => (std::slice::from_ref(picture), &mut self.with_picture),
             Shown::Nothing => (&[] as &[Picture], &mut self.without_picture),
             Shown::Words(_) => (&[] as &[Picture], &mut self.told),
         };
-        let prompt = |(language, _, turn): &(Language, Form, &Turn)| match shown {
+        let prompt = |(language, _, turn): &(Language, Answering, &Turn)| match shown {
             Shown::Words(told) => told.get(*language).clone() + &turn.prompt(),
             _ => turn.prompt(),
         };
@@ -120,16 +131,25 @@ impl Evaluation {
         let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question::new(pictures, text)).collect();
         let options = AskOptions { max_new_tokens: 24, ..AskOptions::default() };
         let answers = model.ask_batch(&questions, &options)?;
-        for ((language, form, turn), answer) in turns.into_iter().zip(answers) {
+        let with_options = questions.iter().zip(&turns).filter(|(_, (.., turn))| !turn.options.is_empty());
+        let with_options: Vec<(Question<'_>, &[String])> =
+            with_options.map(|(question, (.., turn))| (*question, &turn.options[..])).collect();
+        let choices = model.choose_batch(&with_options)?;
+
+        let unseen = item.scene.style == Style::Twemoji;
+        let mut count = |language: Language, answering: Answering, right: bool| {
+            let key = Key { task: item.query.task, language, answering, unseen };
+            scores.entry(key).or_default().add(right);
+        };
+        for ((language, turn), choice) in item.choice.iter().zip(choices) {
+            count(language, Answering::Choosing, turn.options[choice.index] == turn.text);
+        }
+        for ((language, answering, turn), answer) in turns.into_iter().zip(answers) {
             let text = answer.text.trim();
-            let unseen = item.scene.style == Style::Twemoji;
-            let key = Key { task: item.query.task, language, form, unseen };
-            scores.entry(key).or_default().add(text == turn.text);
-            if form == Form::Open && !pictures.is_empty() {
-                self.wrong_language
-                    .entry(language)
-                    .or_default()
-                    .add(words.in_another_language(text, language));
+            count(language, answering, text == turn.text);
+            if answering == Answering::Open && !pictures.is_empty() {
+                let confused = words.in_another_language(text, language);
+                self.wrong_language.entry(language).or_default().add(confused);
             }
         }
         Ok(())
@@ -138,93 +158,73 @@ impl Evaluation {
     /// The tables of the model card, as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
+        let asked = total(self.with_picture.values()).asked;
         let mut text = String::from(
-            "Right answers in percent, mean over six languages. 4-way: options A to D (two for exist); open: the \
-             expected word.\n\n",
+            "Right answers in percent, mean over six languages. 4-way: the likeliest of options A to D (two for \
+             exist); said: what the model itself answers to the same question; open: what it answers where no options \
+             are listed.\n\n",
         );
-        let columns = [
-            "task",
-            "seen, 4-way",
-            "seen, open",
-            "Twemoji, 4-way",
-            "Twemoji, open",
-            "no picture, 4-way",
-            "no picture, open",
-            "a guess among what is shown",
-            "told, 4-way",
-            "told, open",
-        ];
-        let by_task = Task::ALL.map(|task| {
-            let share = |scores: &BTreeMap<Key, Score>, form: Form, unseen: Option<bool>| {
-                let chosen = |key: &Key| {
-                    key.task == task && key.form == form && unseen.is_none_or(|unseen| unseen == key.unseen)
-                };
-                percent(select(scores, chosen))
-            };
-            vec![
-                name(task).to_owned(),
-                share(&self.with_picture, Form::Choice, Some(false)),
-                share(&self.with_picture, Form::Open, Some(false)),
-                share(&self.with_picture, Form::Choice, Some(true)),
-                share(&self.with_picture, Form::Open, Some(true)),
-                share(&self.without_picture, Form::Choice, None),
-                share(&self.without_picture, Form::Open, None),
-                self.guesses.get(&task).map_or_else(
-                    || "–".into(),
-                    |shares| format!("{:.1}", 100.0 * shares.iter().sum::<f64>() / shares.len() as f64),
-                ),
-                share(&self.told, Form::Choice, None),
-                share(&self.told, Form::Open, None),
-            ]
+        let rows = Task::ALL.map(|task| {
+            let seen = three(&self.with_picture, |key| key.task == task && !key.unseen);
+            let unseen = three(&self.with_picture, |key| key.task == task && key.unseen);
+            row(name(task), [seen, unseen].concat())
         });
-        text += &table(&columns, &by_task);
+        text += &table(&[&["task"], &SEEN[..], &TWEMOJI].concat(), &rows);
+
+        text += "\nWhat is right without seeing:\n\n";
+        let rows = Task::ALL.map(|task| {
+            let nothing = three(&self.without_picture, |key| key.task == task);
+            let told = three(&self.told, |key| key.task == task);
+            let guess = self.guesses.get(&task).map_or_else(
+                || "–".into(),
+                |shares| format!("{:.1}", 100.0 * shares.iter().sum::<f64>() / shares.len() as f64),
+            );
+            row(name(task), [&nothing[..], &told, &[guess]].concat())
+        });
+        let columns = [&["task"], &NO_PICTURE[..], &TOLD, &["a guess among what is shown"]].concat();
+        text += &table(&columns, &rows);
 
         text += "\nBy language, all tasks:\n\n";
-        let columns = [
-            "language",
-            "seen, 4-way",
-            "seen, open",
-            "Twemoji, 4-way",
-            "Twemoji, open",
-            "in another language",
-        ];
-        let by_language = Language::ALL.map(|language| {
-            let share = |form: Form, unseen: bool| {
-                let chosen = |key: &Key| key.language == language && key.form == form && key.unseen == unseen;
-                percent(select(&self.with_picture, chosen))
-            };
+        let rows = Language::ALL.map(|language| {
+            let seen = three(&self.with_picture, |key| key.language == language && !key.unseen);
+            let unseen = three(&self.with_picture, |key| key.language == language && key.unseen);
             let wrong = self.wrong_language.get(&language).copied().unwrap_or_default();
-            vec![
-                language.code().to_owned(),
-                share(Form::Choice, false),
-                share(Form::Open, false),
-                share(Form::Choice, true),
-                share(Form::Open, true),
-                format!("{:.2}", wrong.percent()),
-            ]
+            row(language.code(), [&seen[..], &unseen, &[format!("{:.2}", wrong.percent())]].concat())
         });
-        text += &table(&columns, &by_language);
+        let columns = [&["language"], &SEEN[..], &TWEMOJI, &["in another language"]].concat();
+        text += &table(&columns, &rows);
 
         let columns: Vec<&str> = ["language"].into_iter().chain(Task::ALL.map(name)).collect();
         for (unseen, styles) in [(false, "Seen styles"), (true, "Twemoji")] {
             let _ = writeln!(text, "\n{styles}, by language and task, 4-way / open:\n");
             let rows = Language::ALL.map(|language| {
                 let cell = |task: Task| {
-                    let share = |form: Form| {
-                        let key = Key { task, language, form, unseen };
-                        percent(self.with_picture.get(&key).copied().unwrap_or_default())
-                    };
-                    format!("{} / {}", share(Form::Choice), share(Form::Open))
+                    let [choosing, _, open] = three(&self.with_picture, |key| {
+                        key.task == task && key.language == language && key.unseen == unseen
+                    });
+                    format!("{choosing} / {open}")
                 };
-                [language.code().to_owned()].into_iter().chain(Task::ALL.map(cell)).collect()
+                row(language.code(), Task::ALL.map(cell).to_vec())
             });
             text += &table(&columns, &rows);
         }
-        let asked = total(self.with_picture.values()).asked;
         let _ =
-            writeln!(text, "\n{asked} questions with their picture, as many without, as many told in words.");
+            writeln!(text, "\n{asked} answers with their picture, as many without, as many told in words.");
         text
     }
+}
+
+const SEEN: [&str; 3] = ["seen, 4-way", "seen, said", "seen, open"];
+const TWEMOJI: [&str; 3] = ["Twemoji, 4-way", "Twemoji, said", "Twemoji, open"];
+const NO_PICTURE: [&str; 3] = ["no picture, 4-way", "no picture, said", "no picture, open"];
+const TOLD: [&str; 3] = ["told, 4-way", "told, said", "told, open"];
+
+/// The share of right answers among the `chosen`, for each way of answering.
+fn three(scores: &BTreeMap<Key, Score>, chosen: impl Fn(&Key) -> bool) -> [String; 3] {
+    [Answering::Choosing, Answering::Saying, Answering::Open].map(|answering| {
+        let of_interest = scores.iter().filter(|(key, _)| key.answering == answering && chosen(key));
+        format!("{:.1}", total(of_interest.map(|(_, score)| score)).percent())
+    })
 }
 
 /// What a model scores on a question that knows which things and colours are shown, but not where: one in as
@@ -241,6 +241,10 @@ fn guess(item: &EvalItem) -> Option<f64> {
         .then(|| 1.0 / options().filter(|fact| is_shown(fact)).count().max(1) as f64)
 }
 
+fn row(name: &str, cells: Vec<String>) -> Vec<String> {
+    [vec![name.to_owned()], cells].concat()
+}
+
 /// Rows of cells as Markdown; numbers are aligned to the right.
 fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("| {} |\n|---{}|\n", columns.join(" | "), "|--:".repeat(columns.len() - 1));
@@ -248,14 +252,6 @@ fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
         let _ = writeln!(text, "| {} |", row.join(" | "));
     }
     text
-}
-
-fn percent(score: Score) -> String {
-    format!("{:.1}", score.percent())
-}
-
-fn select(scores: &BTreeMap<Key, Score>, chosen: impl Fn(&Key) -> bool) -> Score {
-    total(scores.iter().filter(|(key, _)| chosen(key)).map(|(_, score)| score))
 }
 
 fn total<'a>(scores: impl Iterator<Item = &'a Score>) -> Score {
