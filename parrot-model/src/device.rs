@@ -17,6 +17,7 @@
 //! computed something.
 
 mod backend;
+mod cache;
 pub(crate) mod derivatives;
 mod dtype;
 mod memory;
@@ -25,7 +26,7 @@ mod quiet;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use self::backend::Found;
+use self::backend::{Found, damaged_cache};
 use self::name::{Request, Which};
 use self::quiet::quietly;
 use crate::{Error, Result};
@@ -44,8 +45,8 @@ pub struct Choice {
     pub device: Device,
     /// Its full name, like `vulkan:discrete:0`.
     pub name: String,
-    /// A sentence for the user when `auto` could not take what the build is for: no GPU was found, or one
-    /// does not work.
+    /// A sentence for the user when `auto` could not take what the build is for (no GPU was found, or one does not
+    /// work), or when the kernels that were kept for the next start are damaged.
     pub notice: Option<String>,
 }
 
@@ -158,7 +159,7 @@ fn named(name: &str, backend: Backend, which: Which) -> Result<Choice> {
     let found = backend.find();
     let chosen = pick(&found, which).ok_or_else(|| refuse(absent(backend, &found)))?;
     try_out(chosen).map_err(refuse)?;
-    Ok(Choice { device: chosen.device.clone(), name: chosen.name(), notice: None })
+    Ok(ready(chosen, None))
 }
 
 /// The first device, best backend first, that works. What is there and whether it works are arguments so
@@ -173,10 +174,7 @@ fn auto(
         // All of a backend's: where one GPU of two fails, the other may do.
         for found in find(backend).iter().filter(|found| !found.is_software()) {
             match works(found) {
-                Ok(()) => {
-                    let notice = notice(found, &built, &failures);
-                    return Ok(Choice { device: found.device.clone(), name: found.name(), notice });
-                }
+                Ok(()) => return Ok(ready(found, notice(found, &built, &failures))),
                 Err(reason) => failures.push(format!("{} does not work: {reason}", found.name())),
             }
         }
@@ -185,6 +183,13 @@ fn auto(
     reasons.extend(failures);
     reasons.push("a build with `--features flex` computes on the CPU".into());
     Err(device_error("auto", reasons.join("; ")))
+}
+
+/// The device that was chosen, and all that there is to say about it.
+fn ready(chosen: &Found, notice: Option<String>) -> Choice {
+    let notices: Vec<String> = notice.into_iter().chain(damaged_cache(chosen.backend)).collect();
+    let notice = (!notices.is_empty()).then(|| notices.join("; "));
+    Choice { device: chosen.device.clone(), name: chosen.name(), notice }
 }
 
 /// What to say about `auto`'s choice, if it is not what the build is for.

@@ -158,6 +158,16 @@ impl Found {
     }
 }
 
+/// Says so where a GPU's `backend` cannot use the kernels that it has kept.
+pub(super) fn damaged_cache(backend: Backend) -> Option<String> {
+    let path = gpu::cache().filter(|_| backend != Backend::Cpu)?;
+    let damage = super::cache::damage(&path)?;
+    let path = path.display();
+    Some(format!(
+        "the kernels kept in {path} cannot be used, {damage}: every start will be slow until it is deleted"
+    ))
+}
+
 /// The processor's name, where Linux tells it.
 fn processor() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
@@ -176,6 +186,8 @@ fn main_memory() -> Option<u64> {
 /// What Burn's GPU backends have in common: they are all CubeCL's.
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
 mod gpu {
+    use std::path::PathBuf;
+
     use burn::cubecl;
     use burn::cubecl::device::{AmdDevice, CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
     use burn::tensor::Device;
@@ -195,6 +207,11 @@ mod gpu {
         let memory = &properties.memory;
         let memory = Memory { total: memory.max_memory(), largest: Some(memory.max_page_size) };
         (Some(properties.identity.name.clone()), memory)
+    }
+
+    /// The file of kernels and measurements that are kept from one start to the next.
+    pub(super) fn cache() -> Option<PathBuf> {
+        Some(cubecl::environment::path())
     }
 
     fn cube(backend: Backend, which: Which) -> Option<cubecl::Device> {
@@ -228,6 +245,8 @@ mod gpu {
 
 #[cfg(not(any(feature = "cuda", feature = "rocm", feature = "wgpu")))]
 mod gpu {
+    use std::path::PathBuf;
+
     use burn::tensor::Device;
 
     use super::{Backend, Memory, Which};
@@ -238,5 +257,9 @@ mod gpu {
 
     pub(super) fn describe(_: Backend, _: Which) -> (Option<String>, Memory) {
         (None, Memory::default())
+    }
+
+    pub(super) fn cache() -> Option<PathBuf> {
+        None
     }
 }
