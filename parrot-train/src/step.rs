@@ -1,19 +1,19 @@
 //! One step of training: micro-batches → losses → gradients → clipped update.
 
+mod gradients;
+mod micro_batch;
 mod parts;
+mod routing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use burn::tensor::DType;
 use parrot_model::config::PaddingSide;
 use parrot_model::parrot::{Parrot, PrepareOptions, Prepared, Sample};
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::VisionTower;
-use parrot_model::vision::preprocess::Pixels;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::activation_checkpointing;
@@ -29,6 +29,11 @@ use crate::{Error, Result};
 
 use parts::StoredLayout;
 pub(crate) use parts::{dtype_of, freeze_others};
+pub(crate) use routing::mean_weights;
+
+pub use gradients::{backward, gradients};
+pub use micro_batch::MicroBatch;
+pub use routing::ExpertUse;
 
 /// A part of the model that a stage trains or leaves as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,40 +47,6 @@ pub enum Part {
     Moe,
     /// The decoder, its embeddings and its head.
     LanguageModel,
-}
-
-/// Samples that meet the network together.
-#[derive(Debug, Clone)]
-pub struct MicroBatch {
-    /// Ids and labels; `pictures` are rows of `pixel_values`.
-    pub samples: Vec<Sample>,
-    /// `[pictures, 3, size, size]`; `None` when no sample has a picture.
-    pub pixel_values: Option<Tensor<4>>,
-    /// The samples' names, for reports.
-    pub ids: Vec<String>,
-}
-
-impl MicroBatch {
-    /// Puts samples together. Pictures go to `device`, which may be one with or without autodiff.
-    ///
-    /// # Panics
-    ///
-    /// If pictures differ in size; [`TrainingSample::check`] tells beforehand.
-    #[must_use]
-    pub fn collate(samples: Vec<TrainingSample>, device: &Device) -> Self {
-        let mut pixels: Vec<Pixels> = Vec::new();
-        let mut batch = Self { samples: Vec::new(), pixel_values: None, ids: Vec::new() };
-        for sample in samples {
-            let pictures = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
-            pixels.extend(sample.pixels);
-            batch.ids.push(sample.id);
-            batch.samples.push(Sample { input_ids: sample.input_ids, labels: Some(sample.labels), pictures });
-        }
-        if !pixels.is_empty() {
-            batch.pixel_values = Some(Pixels::to_tensor(&pixels, &device.clone().inner()));
-        }
-        batch
-    }
 }
 
 /// What counts alike in a step's loss.
@@ -112,16 +83,6 @@ pub struct StepReport {
     /// How the router weighted the experts, where the trainer looked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routing: Vec<ExpertUse>,
-}
-
-/// The experts' mean weights over the pictures of samples of one language.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExpertUse {
-    /// The language, as [`Dataset::language`](crate::data::Dataset::language) tells it; empty where nothing does.
-    #[serde(alias = "group")]
-    pub language: String,
-    /// One weight per expert; they sum to one.
-    pub weights: Vec<f32>,
 }
 
 /// A model that is being trained.
@@ -385,74 +346,6 @@ impl Learner {
     }
 }
 
-/// The mean weights of each group's rows.
-pub(crate) fn mean_weights<'a>(rows: impl Iterator<Item = (&'a str, &'a [f32])>) -> Vec<ExpertUse> {
-    let mut sums: BTreeMap<&str, (f32, Vec<f32>)> = BTreeMap::new();
-    for (language, row) in rows {
-        let (count, sum) = sums.entry(language).or_insert_with(|| (0.0, vec![0.0; row.len()]));
-        *count += 1.0;
-        sum.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
-    }
-    let mean = |(language, (count, sum)): (&str, (f32, Vec<f32>))| ExpertUse {
-        language: language.into(),
-        weights: sum.into_iter().map(|sum| sum / count).collect(),
-    };
-    sums.into_iter().map(mean).collect()
-}
-
 fn refused(batch: &MicroBatch, error: &parrot_model::Error) -> Error {
     Error::Sample { id: batch.ids.join(", "), reason: error.to_string() }
-}
-
-/// A loss off its tape, and `share` times its gradients.
-pub fn backward<M: Module>(module: &M, loss: Tensor<1>, share: f64) -> (Tensor<1>, GradientsParams) {
-    // Samples may reach nothing that learns: text alone while only the projector does.
-    let gradients = match loss.is_tracked() {
-        true => GradientsParams::from_grads((loss.clone() * share).backward(), module),
-        false => GradientsParams::new(),
-    };
-    (loss.inner(), gradients)
-}
-
-/// Losses of micro-batches, and the accumulated gradients of their sum weighted by `shares`.
-///
-/// `backward` gives a micro-batch's loss and its share of the gradients, as the function of this name does.
-///
-/// Up to `threads` of them are computed at the same time; they are added up in their order, so that the
-/// result does not depend on it.
-///
-/// # Errors
-///
-/// What `backward` returns.
-///
-/// # Panics
-///
-/// If `backward` panics, or there are not as many shares as micro-batches.
-pub fn gradients<M: Module + Sync, B: Sync>(
-    module: &M,
-    micro_batches: &[B],
-    shares: &[f64],
-    threads: usize,
-    backward: impl Fn(&M, &B, f64) -> Result<(Tensor<1>, GradientsParams)> + Sync,
-) -> Result<(Vec<Tensor<1>>, GradientsParams)> {
-    // Tapes that share a parameter's node are one tape to Burn, and the first backward pass consumes it.
-    // A replica shares the values and the ids, but has nodes of its own.
-    let backward_apart = |(batch, share): (&B, f64)| backward(&module.valid().train(), batch, share);
-    let mut losses = Vec::with_capacity(micro_batches.len());
-    let mut accumulator = GradientsAccumulator::<M>::new();
-    assert_eq!(micro_batches.len(), shares.len(), "one share per micro-batch");
-    let shared: Vec<(&B, f64)> = micro_batches.iter().zip(shares.iter().copied()).collect();
-    for wave in shared.chunks(threads.max(1)) {
-        let results: Vec<Result<_>> = match *wave {
-            [(batch, share)] => vec![backward(module, batch, share)],
-            // On the threads that compute the matrix products: a thread from outside would wait for them at each one.
-            _ => wave.par_iter().map(|batch| backward_apart(*batch)).collect(),
-        };
-        for result in results {
-            let (loss, gradients) = result?;
-            losses.push(loss);
-            accumulator.accumulate(module, gradients);
-        }
-    }
-    Ok((losses, accumulator.grads()))
 }

@@ -12,7 +12,8 @@ use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
 use parrot_train::data::Dataset;
 use parrot_train::data::llava::{Preparation, SampleOptions};
-use parrot_train::data::mix::{Mix, Source};
+use parrot_train::data::mix::Mix;
+use parrot_train::data::source::Source;
 use parrot_train::recipe::{Recipe, SaveDtype};
 
 /// `emoji-vqa export` without options.

@@ -28,7 +28,8 @@ use parrot_model::text::Tokenizer;
 use parrot_model::vision::preprocess::AspectRatio;
 use parrot_train::checkpoint::ModelDescription;
 use parrot_train::data::llava::{Preparation, SampleOptions};
-use parrot_train::data::mix::{Mix, Source};
+use parrot_train::data::mix::Mix;
+use parrot_train::data::source::Source;
 use parrot_train::trainer::{Run, Stage};
 
 /// Teaches the model in the folder `model` a lesson in LLaVA's JSON: stage 2 of the paper, all but the vision

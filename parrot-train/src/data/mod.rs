@@ -5,6 +5,7 @@ pub mod loader;
 pub mod mix;
 pub mod python_random;
 pub mod record;
+pub mod source;
 pub mod survey;
 
 use parrot_model::config::{ParrotConfig, VisionConfig};

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::mix::{Mix, Part};
+use super::mix::Mix;
 use super::record::{BadRecord, Record};
+use super::source::Part;
 use crate::Error;
 
 /// Languages that are told apart by a few frequent words, beside those that are by their script.

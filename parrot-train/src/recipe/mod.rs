@@ -34,7 +34,8 @@ use parrot_model::config::Size;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
-use crate::data::mix::{Mix, Source};
+use crate::data::mix::Mix;
+use crate::data::source::Source;
 use crate::lora::LoraConfig;
 use crate::optim::OptimizerConfig;
 use crate::step::{LossNormalisation, Part};

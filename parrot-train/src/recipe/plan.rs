@@ -6,7 +6,7 @@ use std::path::Path;
 use parrot_model::config::ParrotConfig;
 
 use super::{ModelRecipe, Recipe, Start, WeightDtype};
-use crate::data::mix;
+use crate::data::source;
 use crate::flops::{Cost, Load};
 use crate::optim::OptimizerConfig;
 use crate::step::Part;
@@ -60,12 +60,12 @@ impl Plan {
         let mut counted = true;
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             let records = if source.file.is_file() {
-                mix::usable(source)?
+                source::usable(source)?
             } else {
                 counted = false;
                 described.records.unwrap_or(0)
             };
-            samples += mix::visits(records, source.weight);
+            samples += source::visits(records, source.weight);
         }
         let stage = recipe.stage(samples);
         let cost = Cost::of(&stage, &config, &vision)?;

@@ -1,0 +1,173 @@
+//! One LLaVA file of a mix: its records, and how often an epoch visits them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use parrot_model::vision::preprocess::{DecodeOptions, open_rgb};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
+
+use super::TrainingSample;
+use super::llava::Preparation;
+use super::record::{self, BadRecord, Record, Records};
+use crate::{Error, Result};
+
+/// Visits of an epoch that a number has room for.
+const MOST_VISITS: f64 = u32::MAX as f64;
+
+/// A LLaVA file, `.json` or `.jsonl`, with its folder of pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Names it in reports and in the ids of its samples.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The folder that its pictures are named in.
+    pub pictures: PathBuf,
+    /// How often an epoch visits each of its records.
+    pub weight: f64,
+    /// Language of its answers, for reports; told from the answers themselves where it is missing.
+    pub language: Option<String>,
+}
+
+impl Source {
+    /// A source that is visited once an epoch and called as its file is.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>, pictures: impl Into<PathBuf>) -> Self {
+        let file = file.into();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, file, pictures: pictures.into(), weight: 1.0, language: None }
+    }
+}
+
+/// A source and its usable records with their numbers in the file.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) source: Source,
+    pub(super) records: Vec<(usize, Record)>,
+    pub(super) bad: Vec<BadRecord>,
+}
+
+impl Part {
+    pub(super) fn read(source: &Source) -> Result<Self> {
+        Self::read_with(source, true)
+    }
+
+    /// - looks: whether a picture that is not there makes its record unusable
+    fn read_with(source: &Source, looks: bool) -> Result<Self> {
+        let Records { good: records, mut bad } = record::read(&source.file, &source.name)?;
+        let mut seen: BTreeMap<String, bool> = BTreeMap::new();
+        let mut problem = |record: &Record| {
+            let missing = record.images.iter().find(|image| {
+                let exists = || !looks || source.pictures.join(image).is_file();
+                !*seen.entry((*image).clone()).or_insert_with(exists)
+            });
+            let missing =
+                missing.map(|image| format!("no picture {}", source.pictures.join(image).display()));
+            record.problem().or(missing)
+        };
+        let mut good = Vec::with_capacity(records.len());
+        for (number, record) in records {
+            match problem(&record) {
+                None => good.push((number, record)),
+                Some(reason) => {
+                    bad.push(BadRecord { source: source.name.clone(), number, id: record.id, reason });
+                }
+            }
+        }
+        bad.sort_by_key(|bad| bad.number);
+        Ok(Self { source: source.clone(), records: good, bad })
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let Source { weight, name, .. } = &self.source;
+        let visits = (weight * self.records.len() as f64).round();
+        let refuse = |expected: &str| {
+            let found = format!("{weight} for the {} records of {name}", self.records.len());
+            Err(Error::Setting { key: "data.source.weight", expected: expected.into(), found })
+        };
+        match () {
+            () if !weight.is_finite() || *weight <= 0.0 => refuse("a number above 0"),
+            () if visits > MOST_VISITS => refuse("at most four billion visits an epoch"),
+            () if visits < 1.0 && !self.records.is_empty() => refuse("at least one visit an epoch"),
+            () => Ok(()),
+        }
+    }
+
+    /// Records of an epoch: all of them as often as the weight's whole part, and a share for its fraction.
+    pub(super) fn visits(&self, seed: u64) -> impl Iterator<Item = u32> {
+        let count = self.records.len() as u32;
+        let (whole, share) = whole_and_share(self.records.len(), self.source.weight);
+        let mut drawn: Vec<u32> = (0..count).collect();
+        drawn.shuffle(&mut StdRng::seed_from_u64(seed));
+        drawn.truncate(share);
+        drawn.sort_unstable();
+        (0..whole).flat_map(move |_| 0..count).chain(drawn)
+    }
+
+    /// What decides which sample has which number.
+    pub(super) fn fingerprint(&self, hash: &mut Sha256) {
+        // With their lengths, so that no two data sets run together into the same bytes.
+        let mut text = |text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        text(&self.source.name);
+        text(&self.source.weight.to_string());
+        for (number, record) in &self.records {
+            text(&number.to_string());
+            text(&record.id);
+            record.images.iter().for_each(|image| text(image));
+            for turn in &record.conversations {
+                text(&format!("{:?}", turn.from));
+                text(&turn.value);
+            }
+        }
+    }
+
+    fn open_picture(&self, image: &str, options: &DecodeOptions) -> parrot_model::Result<image::RgbImage> {
+        open_rgb(&self.source.pictures.join(image), options)
+    }
+
+    /// The sample of a record, named after source and record.
+    pub(super) fn sample(&self, index: usize, preparation: &Preparation) -> Result<TrainingSample> {
+        let (number, record) = &self.records[index];
+        let options = match preparation.options.reference {
+            true => DecodeOptions::reference(),
+            false => DecodeOptions::default(),
+        };
+        let name = match record.id.as_str() {
+            "" => format!("{}/#{number}", self.source.name),
+            id => format!("{}/{id}", self.source.name),
+        };
+        let sample = preparation.sample(record, |image| self.open_picture(image, &options));
+        match sample {
+            Ok(sample) => Ok(TrainingSample { id: name, ..sample }),
+            Err(Error::Sample { reason, .. }) => Err(Error::Sample { id: name, reason }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How often an epoch visits each of so many records: all of them, and how many once more.
+fn whole_and_share(records: usize, weight: f64) -> (usize, usize) {
+    (weight.floor() as usize, ((weight - weight.floor()) * records as f64).round() as usize)
+}
+
+/// Samples of an epoch over so many records of a weight.
+pub(crate) fn visits(records: usize, weight: f64) -> usize {
+    let (whole, share) = whole_and_share(records, weight);
+    whole.saturating_mul(records).saturating_add(share)
+}
+
+/// Records of a source that a mix would use. Where its pictures are not on this machine at all they are taken to be
+/// there.
+///
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
+pub(crate) fn usable(source: &Source) -> Result<usize> {
+    Ok(Part::read_with(source, source.pictures.is_dir())?.records.len())
+}
