@@ -29,8 +29,7 @@ pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, devi
 /// A linear layer on every row, as one product of two matrices.
 ///
 /// Given three dimensions Burn mostly makes the weight three-dimensional as well, and on the CPU that copies it, transposed,
-/// at every call: a tenth of a training step of half a billion parameters, and more than the product itself where a single
-/// token is decoded.
+/// at every call: more than twice the work of the product itself where a single token is decoded.
 ///
 /// # Shapes
 ///
