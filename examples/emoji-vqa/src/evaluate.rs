@@ -131,9 +131,10 @@ impl Evaluation {
         let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question::new(pictures, text)).collect();
         let options = AskOptions { max_new_tokens: 24, ..AskOptions::default() };
         let answers = model.ask_batch(&questions, &options)?;
-        let with_options = questions.iter().zip(&turns).filter(|(_, (.., turn))| !turn.options.is_empty());
+        // Those with options come first.
+        let with_options = questions.iter().zip(item.choice.iter());
         let with_options: Vec<(Question<'_>, &[String])> =
-            with_options.map(|(question, (.., turn))| (*question, &turn.options[..])).collect();
+            with_options.map(|(question, (_, turn))| (*question, &turn.options[..])).collect();
         let choices = model.choose_batch(&with_options)?;
 
         let unseen = item.scene.style == Style::Twemoji;

@@ -3,6 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use parrot_model::language::KvCache;
+use parrot_model::parrot::Prepared;
 use parrot_model::text::Conversation;
 
 use super::run::{Prompts, left_padded};
@@ -91,7 +92,7 @@ impl Parrot {
     }
 
     /// ln P of every answer.
-    fn log_probs(&self, prompt: parrot_model::parrot::Prepared, answers: &Answers) -> Result<Vec<f32>> {
+    fn log_probs(&self, prompt: Prepared, answers: &Answers) -> Result<Vec<f32>> {
         let decoder = &self.network.language_model;
         let device = prompt.inputs_embeds.device();
         let index = |values: Vec<i64>| {

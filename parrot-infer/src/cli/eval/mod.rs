@@ -2,6 +2,7 @@
 
 mod ask;
 mod files;
+mod predictions;
 mod prompts;
 mod scores;
 
