@@ -18,8 +18,11 @@
 
 mod backend;
 mod cache;
+#[cfg(feature = "flex")]
+mod cpu;
 pub(crate) mod derivatives;
 mod dtype;
+mod kernels;
 mod memory;
 mod name;
 mod quiet;

@@ -3,6 +3,8 @@
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 
+use crate::device::derivatives;
+
 /// The standard deviation of fresh weights in CLIP and in the reference's own parts; a decoder's is in its
 /// configuration.
 pub(crate) const INITIALIZER_RANGE: f64 = 0.02;
@@ -28,8 +30,8 @@ pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, devi
 
 /// A linear layer on every row, as one product of two matrices.
 ///
-/// Given three dimensions Burn mostly makes the weight three-dimensional as well, and on the CPU that copies it, transposed,
-/// at every call: more than twice the work of the product itself where a single token is decoded.
+/// Given three dimensions Burn makes the weight three-dimensional as well, and on the CPU that copies it, transposed, at
+/// every call: more than twice the work of the product itself where a single token is decoded.
 ///
 /// # Shapes
 ///
@@ -37,7 +39,11 @@ pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, devi
 /// - output: `[batch, seq, out]`
 pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     let [batch, seq, d_input] = x.dims();
-    let output = layer.forward(x.reshape([batch * seq, d_input]));
+    let output = derivatives::product(x.reshape([batch * seq, d_input]), layer.weight.val());
+    let output = match &layer.bias {
+        Some(bias) => output + bias.val().unsqueeze(),
+        None => output,
+    };
     let [_, d_output] = output.dims();
     output.reshape([batch, seq, d_output])
 }

@@ -2,17 +2,30 @@
 //!
 //! Burn differentiates step by step: its attention keeps three tensors of the scores' size for the backward pass and
 //! goes over the scores some twenty times, its softmax computes every exponential twice. The closed forms keep one tensor
-//! and go over it five times. Forwards and derivatives are composed of the backend's own operations, so they are the
-//! same on every backend; that the backends have to be listed is why this file is part of the device module.
+//! and go over it five times. What they compute is in [`kernels`](super::kernels); that the backends have to be listed is
+//! why both are part of the device module.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind, binary, unary};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::prelude::*;
-use burn::tensor::{DType, FloatDType, IndexingUpdateOp};
+use burn::tensor::IndexingUpdateOp;
+
+use super::kernels::{self, AttentionState, Kernels};
+
+/// `lhs · rhs`
+///
+/// # Shapes
+///
+/// - lhs: `[rows, inner]`
+/// - rhs: `[inner, columns]`
+/// - output: `[rows, columns]`
+pub(crate) fn product(lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as DerivedOps>::product(lhs.into_dispatch(), rhs.into_dispatch()))
+}
 
 /// `softmax(Q Kᵀ / √d + bias) V`, the softmax in f32.
 ///
@@ -22,11 +35,25 @@ use burn::tensor::{DType, FloatDType, IndexingUpdateOp};
 /// - key, value: `[batch, kv_heads, keys, head_dim]`; each serves `heads / kv_heads` query heads
 /// - bias: `[batch or 1, 1, seq, keys]`, f32; −∞ where a query must not look, though no row may be all −∞
 pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as DerivedOps>::attention_with_bias(
+    Tensor::from_dispatch(<Dispatch as DerivedOps>::attention(
         query.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
         bias.into_dispatch(),
+    ))
+}
+
+/// `softmax(Q Kᵀ / √d) V`: every position looks at every other.
+///
+/// # Shapes
+///
+/// - query and output: `[batch, heads, seq, head_dim]`
+/// - key, value: `[batch, heads, keys, head_dim]`
+pub(crate) fn full_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as DerivedOps>::full_attention(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
     ))
 }
 
@@ -53,22 +80,41 @@ pub(crate) fn silu_product<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Te
     Tensor::from_dispatch(<Dispatch as DerivedOps>::silu_product(gate.into_dispatch(), up.into_dispatch()))
 }
 
-/// What each operation computes, on any backend; see the functions of the same names.
+/// `x σ(1.702 x)`, CLIP's approximation of the GELU.
+pub(crate) fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as DerivedOps>::quick_gelu(x.into_dispatch()))
+}
+
+/// The operations, off the tape; see the functions of the same names.
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
     Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
     Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
 )]
-pub(crate) trait DerivedOps: Backend {
+pub(crate) trait DerivedOps: Kernels {
     #[fusion(default)]
-    fn attention_with_bias(
+    fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as Kernels>::product(lhs, rhs)
+    }
+
+    #[fusion(default)]
+    fn attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Attention::<Self>::forward(query, key, value, bias).context
+        Self::attention_forward(query, key, value, bias).context
+    }
+
+    #[fusion(default)]
+    fn full_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        <Self as Kernels>::full_attention(query, key, value)
     }
 
     #[fusion(default)]
@@ -78,7 +124,12 @@ pub(crate) trait DerivedOps: Backend {
 
     #[fusion(default)]
     fn silu_product(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        SiluProduct::<Self>::forward(gate, up).1
+        Self::silu_product_forward(gate, up)
+    }
+
+    #[fusion(default)]
+    fn quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as Kernels>::quick_gelu(x)
     }
 }
 
@@ -88,23 +139,41 @@ impl DerivedOps for burn::backend::Flex {}
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
 impl DerivedOps for burn::backend::Cube {}
 
-/// The derivatives.
+/// The operations, on the tape.
 impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
-    fn attention_with_bias(
+    fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        let inputs = [lhs.node(), rhs.node()];
+        let (lhs_learns, rhs_learns) = (lhs.is_tracked(), rhs.is_tracked());
+        let (lhs, rhs) = (lhs.into_primitive(), rhs.into_primitive());
+        // Each is what the other's gradient takes: nothing is kept for a weight that is frozen.
+        let state = (rhs_learns.then(|| lhs.clone()), lhs_learns.then(|| rhs.clone()));
+        record::<B, C, _, 2>(ProductStep, inputs, state, <B as Kernels>::product(lhs, rhs))
+    }
+
+    fn attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let inputs = [query.node(), key.node(), value.node()];
-        let attention = Attention::<B>::forward(
+        let state = B::attention_forward(
             query.into_primitive(),
             key.into_primitive(),
             value.into_primitive(),
             bias.into_primitive(),
         );
-        let context = attention.context.clone();
-        record::<B, C, _, 3>(AttentionStep, inputs, attention, context)
+        let context = state.context.clone();
+        record::<B, C, _, 3>(AttentionStep, inputs, state, context)
+    }
+
+    fn full_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let bias = kernels::everywhere::<Self>(&query);
+        <Self as DerivedOps>::attention(query, key, value, bias)
     }
 
     fn negative_log_likelihood(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
@@ -115,8 +184,15 @@ impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
 
     fn silu_product(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         let inputs = [gate.node(), up.node()];
-        let (product, output) = SiluProduct::<B>::forward(gate.into_primitive(), up.into_primitive());
-        record::<B, C, _, 2>(SiluProductStep, inputs, product, output)
+        let (gate, up) = (gate.into_primitive(), up.into_primitive());
+        let output = B::silu_product_forward(gate.clone(), up.clone());
+        record::<B, C, _, 2>(SiluProductStep, inputs, (gate, up), output)
+    }
+
+    fn quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let inputs = [x.node()];
+        let x = x.into_primitive();
+        record::<B, C, _, 1>(QuickGeluStep, inputs, x.clone(), <B as Kernels>::quick_gelu(x))
     }
 }
 
@@ -133,80 +209,39 @@ fn record<B: Backend, C: CheckpointStrategy, S: Backward<B, N>, const N: usize>(
     }
 }
 
-/// What attention's derivative needs. The query heads that share a key/value head stand as rows of one matrix.
-#[derive(Debug, Clone)]
-struct Attention<B: Backend> {
-    /// `Q / √d`. `[batch, kv_heads, rows, head_dim]`
-    query: FloatTensor<B>,
-    /// `[batch, kv_heads, keys, head_dim]`
-    key: FloatTensor<B>,
-    /// `[batch, kv_heads, keys, head_dim]`
-    value: FloatTensor<B>,
-    /// P. `[batch, kv_heads, rows, keys]`
-    probabilities: FloatTensor<B>,
-    /// `P V`. `[batch, heads, seq, head_dim]`
-    context: FloatTensor<B>,
-}
+#[derive(Debug)]
+struct ProductStep;
 
-impl<B: Backend> Attention<B> {
-    fn forward(
-        query: FloatTensor<B>,
-        key: FloatTensor<B>,
-        value: FloatTensor<B>,
-        bias: FloatTensor<B>,
-    ) -> Self {
-        let dtype = query.dtype();
-        let [batch, heads, seq, head_dim] = query.shape().dims();
-        let [_, kv_heads, keys, _] = key.shape().dims();
-        let rows = heads / kv_heads * seq;
-        let query =
-            B::float_reshape(over_root::<B>(query, head_dim), Shape::new([batch, kv_heads, rows, head_dim]));
-        let scores = B::float_matmul(query.clone(), B::float_transpose(key.clone()));
-        let scores = B::float_reshape(cast::<B>(scores, DType::F32), Shape::new([batch, heads, seq, keys]));
-        let probabilities = cast::<B>(B::softmax(B::float_add(scores, bias), 3), dtype);
-        let probabilities = B::float_reshape(probabilities, Shape::new([batch, kv_heads, rows, keys]));
-        let context = B::float_matmul(probabilities.clone(), value.clone());
-        let context = B::float_reshape(context, Shape::new([batch, heads, seq, head_dim]));
-        Self { query, key, value, probabilities, context }
+impl<B: Kernels> Backward<B, 2> for ProductStep {
+    type State = (Option<FloatTensor<B>>, Option<FloatTensor<B>>);
+
+    /// `dlhs = d rhsᵀ`, `drhs = (dᵀ lhs)ᵀ`, which lies in memory as a weight does that is stored transposed.
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (lhs, rhs) = ops.state;
+        let of_lhs = |grad| match rhs {
+            Some(rhs) => B::product(grad, B::float_transpose(rhs)),
+            None => unreachable!("kept where the left side learns"),
+        };
+        let of_rhs = |grad| match lhs {
+            Some(lhs) => B::float_transpose(B::product(B::float_transpose(grad), lhs)),
+            None => unreachable!("kept where the right side learns"),
+        };
+        binary::<B, _, _>(ops.parents, ops.node, grads, of_lhs, of_rhs);
     }
 }
 
 #[derive(Debug)]
 struct AttentionStep;
 
-impl<B: Backend> Backward<B, 3> for AttentionStep {
-    type State = Attention<B>;
+impl<B: Kernels> Backward<B, 3> for AttentionStep {
+    type State = AttentionState<B>;
 
-    /// With S the scores and O the context: `dV = Pᵀ dO`, `dS = P ⊙ (dO Vᵀ − rowsum(dO ⊙ O))`, `dQ = dS K / √d`,
-    /// `dK = dSᵀ Q / √d`.
-    fn backward(self, ops: Ops<Attention<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let Attention { query, key, value, probabilities, context } = ops.state;
-        let [to_query, to_key, to_value] = ops.parents;
+    fn backward(self, ops: Ops<AttentionState<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (dtype, shape) = (grad.dtype(), grad.shape());
-        let [.., head_dim] = shape.dims::<4>();
-        let grouped = query.shape();
-        let grad = B::float_reshape(grad, grouped.clone());
-        let context = B::float_reshape(context, grouped);
-        if let Some(parent) = to_value {
-            let transposed = B::float_transpose(probabilities.clone());
-            grads.register::<B>(parent.id, B::float_matmul(transposed, grad.clone()));
-        }
-        if to_query.is_none() && to_key.is_none() {
-            return;
-        }
-        let of_rows = B::float_mul(cast::<B>(grad.clone(), DType::F32), cast::<B>(context, DType::F32));
-        let of_rows = B::float_sum_dim(of_rows, 3);
-        let of_probabilities = cast::<B>(B::float_matmul(grad, B::float_transpose(value)), DType::F32);
-        let centred = B::float_sub(of_probabilities, of_rows);
-        let of_scores = cast::<B>(B::float_mul(centred, cast::<B>(probabilities, DType::F32)), dtype);
-        if let Some(parent) = to_key {
-            let transposed = B::float_transpose(of_scores.clone());
-            grads.register::<B>(parent.id, B::float_matmul(transposed, query));
-        }
-        if let Some(parent) = to_query {
-            let of_query = B::float_reshape(B::float_matmul(of_scores, key), shape);
-            grads.register::<B>(parent.id, over_root::<B>(of_query, head_dim));
+        for (parent, grad) in ops.parents.into_iter().zip(B::attention_backward(ops.state, grad)) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
         }
     }
 }
@@ -250,60 +285,40 @@ impl<B: Backend> Backward<B, 1> for LikelihoodStep {
     }
 }
 
-/// What the gated product's derivative needs. All `[…, intermediate]`.
-#[derive(Debug, Clone)]
-struct SiluProduct<B: Backend> {
-    /// `σ(gate)`.
-    sigmoid: FloatTensor<B>,
-    /// `gate · σ(gate)`.
-    silu: FloatTensor<B>,
-    up: FloatTensor<B>,
-}
+#[derive(Debug)]
+struct SiluProductStep;
 
-impl<B: Backend> SiluProduct<B> {
-    fn forward(gate: FloatTensor<B>, up: FloatTensor<B>) -> (Self, FloatTensor<B>) {
-        let sigmoid = B::sigmoid(gate.clone());
-        let silu = B::float_mul(gate, sigmoid.clone());
-        let output = B::float_mul(silu.clone(), up.clone());
-        (Self { sigmoid, silu, up }, output)
+impl<B: Kernels> Backward<B, 2> for SiluProductStep {
+    /// Gate and up.
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (gate, up) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        for (parent, grad) in ops.parents.into_iter().zip(B::silu_product_backward(gate, up, grad)) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
     }
 }
 
 #[derive(Debug)]
-struct SiluProductStep;
+struct QuickGeluStep;
 
-impl<B: Backend> Backward<B, 2> for SiluProductStep {
-    type State = SiluProduct<B>;
+impl<B: Kernels> Backward<B, 1> for QuickGeluStep {
+    type State = FloatTensor<B>;
 
-    /// `dup = d ⊙ silu`, `dgate = d ⊙ up ⊙ (σ + silu − σ ⊙ silu)`
-    fn backward(self, ops: Ops<SiluProduct<B>, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let SiluProduct { sigmoid, silu, up } = ops.state;
-        let [to_gate, to_up] = ops.parents;
-        let grad = grads.consume::<B>(&ops.node);
-        if let Some(parent) = to_up {
-            grads.register::<B>(parent.id, B::float_mul(grad.clone(), silu.clone()));
-        }
-        if let Some(parent) = to_gate {
-            let product = B::float_mul(sigmoid.clone(), silu.clone());
-            let derivative = B::float_sub(B::float_add(silu, sigmoid), product);
-            grads.register::<B>(parent.id, B::float_mul(B::float_mul(grad, up), derivative));
-        }
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+            kernels::quick_gelu_backward::<B>(ops.state, grad)
+        });
     }
-}
-
-/// `x / √d`
-fn over_root<B: Backend>(x: FloatTensor<B>, head_dim: usize) -> FloatTensor<B> {
-    B::float_mul_scalar(x, (1.0 / (head_dim as f64).sqrt()).into())
-}
-
-/// A copy only if the type is another one.
-fn cast<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
-    if x.dtype() == dtype { x } else { B::float_cast(x, FloatDType::from(dtype)) }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::activation::{log_softmax, silu, softmax};
+    use burn::tensor::activation::{log_softmax, sigmoid, silu, softmax};
     use burn::tensor::{Distribution, Tolerance};
 
     use super::*;
@@ -313,7 +328,8 @@ mod tests {
     }
 
     fn same<const D: usize>(a: Tensor<D>, b: Tensor<D>) {
-        a.into_data().assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(2e-6));
+        // Sums of some hundred normal numbers, in another order.
+        a.into_data().assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(1e-5));
     }
 
     /// Output and gradients of every input must be those that Burn derives from the same formula.
@@ -336,12 +352,33 @@ mod tests {
     }
 
     #[test]
-    fn attention_is_its_formula() {
+    fn product_is_its_formula() {
         let device = Device::default().autodiff();
-        let (seq, keys) = (5, 7);
-        // Six query heads over two key/value heads; the last key is out of sight.
-        let bias =
-            Tensor::<4>::zeros([3, 1, seq, keys], &device).slice_fill(s![.., .., .., 6..], f32::NEG_INFINITY);
+        let (lhs, rhs) = (random([5, 7], &device), random([3, 7], &device).transpose());
+        check([lhs.clone()], |[lhs]| product(lhs, rhs.clone()), |[lhs]| lhs.matmul(rhs.clone()));
+        check([rhs], |[rhs]| product(lhs.clone(), rhs), |[rhs]| lhs.clone().matmul(rhs));
+    }
+
+    #[test]
+    fn attention_is_its_formula() {
+        // A few positions, the last key of which is out of sight; and more than the CPU's kernel takes at a time, in
+        // sequences that see the past alone, the second without its first two and last three positions.
+        let far = |sequence, query, key| {
+            let inside = sequence != 1 || !(2..297).contains(&query) || (2..297).contains(&key);
+            key <= query && inside
+        };
+        attention_check([5, 7], |_, _, key| key < 6);
+        attention_check([300, 300], far);
+    }
+
+    fn attention_check([seq, keys]: [usize; 2], sees: impl Fn(usize, usize, usize) -> bool) {
+        let device = Device::default().autodiff();
+        let bias: Vec<f32> = (0..3 * seq * keys)
+            .map(|at| (at / keys / seq, at / keys % seq, at % keys))
+            .map(|(sequence, query, key)| if sees(sequence, query, key) { 0.0 } else { f32::NEG_INFINITY })
+            .collect();
+        let bias = Tensor::<4>::from_data(TensorData::new(bias, [3, 1, seq, keys]), &device);
+        // Six query heads over two key/value heads.
         let inputs = [random([3, 6, seq, 8], &device), random([3, 2, keys, 8], &device)];
         let value = random([3, 2, keys, 8], &device);
         let formula = |query: Tensor<4>, key: Tensor<4>, value: Tensor<4>| {
@@ -360,6 +397,18 @@ mod tests {
             |[value]| attention(query.clone(), key.clone(), value, bias.clone()),
             |[value]| formula(query.clone(), key.clone(), value),
         );
+    }
+
+    #[test]
+    fn full_attention_is_its_formula() {
+        let device = Device::default().autodiff();
+        let inputs = [(); 3].map(|()| random([2, 3, 150, 8], &device));
+        let formula = |[query, key, value]: [Tensor<4>; 3]| {
+            softmax(query.matmul(key.transpose()) / 8f64.sqrt(), 3).matmul(value)
+        };
+        check(inputs.clone(), |[query, key, value]| full_attention(query, key, value), formula);
+        let [query, key, value] = inputs.map(Tensor::inner);
+        same(full_attention(query.clone(), key.clone(), value.clone()), formula([query, key, value]));
     }
 
     #[test]
@@ -392,6 +441,15 @@ mod tests {
             |[gate, up]| silu_product(gate, up),
             |[gate, up]| silu(gate) * up,
         );
+    }
+
+    #[test]
+    fn quick_gelu_is_its_formula() {
+        let device = Device::default().autodiff();
+        let far = Tensor::from_data([[-200.0, -90.0, -3.0, 0.0], [0.5, 20.0, 88.0, 200.0]], &device);
+        for x in [far, random([3, 9], &device)] {
+            check([x], |[x]| quick_gelu(x), |[x]| x.clone() * sigmoid(x * 1.702));
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@
 use burn::module::Param;
 use burn::nn::Initializer;
 use burn::prelude::*;
-use burn::tensor::module::{embedding, linear};
+use burn::tensor::module::embedding;
 
 use crate::device;
+use crate::device::derivatives::product;
 
 /// A matrix `[vocab, hidden]`, in pieces of consecutive rows.
 #[derive(Module, Debug)]
@@ -92,11 +93,15 @@ impl VocabularyTable {
     /// - hidden_states: `[…, hidden]`
     /// - output: `[…, vocab]`
     pub(crate) fn scores<const D: usize>(&self, hidden_states: Tensor<D>) -> Tensor<D> {
-        let scores = |piece: &Param<Tensor<2>>| linear(hidden_states.clone(), piece.val().transpose(), None);
-        match self.weight.as_slice() {
+        let mut dims = hidden_states.dims();
+        let rows = hidden_states.flatten::<2>(0, D - 2);
+        let scores = |piece: &Param<Tensor<2>>| product(rows.clone(), piece.val().transpose());
+        let scores = match self.weight.as_slice() {
             [table] => scores(table),
-            pieces => Tensor::cat(pieces.iter().map(scores).collect(), D - 1),
-        }
+            pieces => Tensor::cat(pieces.iter().map(scores).collect(), 1),
+        };
+        dims[D - 1] = scores.dims()[1];
+        scores.reshape(dims)
     }
 }
 

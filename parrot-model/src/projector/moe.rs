@@ -21,10 +21,9 @@ use burn::module::Param;
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
-use burn::tensor::module::linear as project;
 
 use crate::config::{MoeRouting, ParrotConfig};
-use crate::device::derivatives::silu_product;
+use crate::device::derivatives::{product, silu_product};
 use crate::linear::{INITIALIZER_RANGE, linear};
 
 /// Stands for −∞ in a masked score: finite in every float type, so that a question without any token
@@ -195,7 +194,7 @@ impl Experts {
         // All experts read the same: their rows side by side are one matrix.
         let widen = |weight: &Param<Tensor<3>>| {
             let weight = weight.val().reshape([experts * intermediate, hidden]);
-            project(x.clone(), weight.transpose(), None)
+            product(x.clone(), weight.transpose())
         };
         let inner = silu_product(widen(&self.gate_proj), widen(&self.up_proj));
         let inner = inner.reshape([positions, experts, intermediate]).swap_dims(0, 1);

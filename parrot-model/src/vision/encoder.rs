@@ -4,9 +4,7 @@
 
 use burn::nn::Linear;
 use burn::prelude::*;
-use burn::tensor::DType;
-use burn::tensor::activation::{gelu_approximate, sigmoid};
-use burn::tensor::module::attention;
+use burn::tensor::activation::gelu_approximate;
 
 use crate::activation::gelu;
 use crate::config::{HiddenAct, VisionConfig};
@@ -100,14 +98,7 @@ impl SelfAttention {
         let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
         let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
         let values = heads(linear::forward(&self.v_proj, hidden_states));
-        let context = match queries.dtype() {
-            DType::F32 => attention(queries, keys, values, None, None, Default::default()),
-            // Burn's own may form the scores unscaled and its softmax in half precision.
-            _ => {
-                let bias = Tensor::zeros([1; 4], (&queries.device(), DType::F32));
-                derivatives::attention(queries, keys, values, bias)
-            }
-        };
+        let context = derivatives::full_attention(queries, keys, values);
         linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
     }
 }
@@ -133,7 +124,7 @@ impl FeedForward {
     fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
         let x = linear::forward(&self.fc1, hidden_states);
         let activated = match self.act {
-            HiddenAct::QuickGelu => x.clone() * sigmoid(x * 1.702),
+            HiddenAct::QuickGelu => derivatives::quick_gelu(x),
             HiddenAct::Gelu => gelu(x),
             HiddenAct::GeluPytorchTanh => gelu_approximate(x),
         };

@@ -1,0 +1,136 @@
+//! The network's costliest operations, written for Burn's CPU backend.
+//!
+//! Burn's own zero the output of a product before they fill it and then copy it elsewhere (`FlexTensor::empty` in 0.22),
+//! go over attention's scores once for each elementary operation, and take exponentials one by one from the C library:
+//! together, more than a quarter of a training step. These are for f32; for other types Burn's own serve.
+
+mod attention;
+mod elementwise;
+mod matrix;
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::prelude::*;
+use burn::tensor::DType;
+use rayon::prelude::*;
+
+use super::kernels::{self, AttentionState, Kernels};
+use matrix::Matrix;
+
+/// Elements that one thread does at a time.
+const CHUNK: usize = 1 << 16;
+
+impl Kernels for Flex {
+    fn product(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+        if lhs.dtype() != DType::F32 {
+            return kernels::product::<Self>(lhs, rhs);
+        }
+        let (lhs, rhs) = (readable(lhs), readable(rhs));
+        let (lhs, rhs) = (matrix_of(&lhs), matrix_of(&rhs));
+        tensor(matrix::product(lhs, rhs), [lhs.rows(), rhs.columns()])
+    }
+
+    fn attention_forward(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: FlexTensor,
+    ) -> AttentionState<Self> {
+        match query.dtype() {
+            DType::F32 => attention::forward(query, key, value, bias, true),
+            _ => kernels::attention_forward(query, key, value, bias),
+        }
+    }
+
+    fn full_attention(query: FlexTensor, key: FlexTensor, value: FlexTensor) -> FlexTensor {
+        match query.dtype() {
+            DType::F32 => {
+                let everywhere = FlexTensor::zeros(Shape::new([1; 4]), DType::F32);
+                attention::forward(query, key, value, everywhere, false).context
+            }
+            _ => kernels::full_attention::<Self>(query, key, value),
+        }
+    }
+
+    fn attention_backward(state: AttentionState<Self>, grad: FlexTensor) -> [FlexTensor; 3] {
+        match grad.dtype() {
+            DType::F32 => attention::backward(&state, grad),
+            _ => kernels::attention_backward(state, grad),
+        }
+    }
+
+    fn silu_product_forward(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        if gate.dtype() != DType::F32 {
+            return kernels::silu_product_forward::<Self>(gate, up);
+        }
+        let shape = gate.layout().shape().clone();
+        let (gate, up) = (gate.to_contiguous(), up.to_contiguous());
+        let mut output = vec![0.0; shape.num_elements()];
+        let inputs = elements(&gate).par_chunks(CHUNK).zip(elements(&up).par_chunks(CHUNK));
+        let each = output.par_chunks_mut(CHUNK).zip(inputs);
+        each.for_each(|(output, (gate, up))| elementwise::silu_product(gate, up, output));
+        tensor(output, shape)
+    }
+
+    fn quick_gelu(x: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return kernels::quick_gelu::<Self>(x);
+        }
+        let x = x.to_contiguous();
+        let mut output = vec![0.0; x.layout().num_elements()];
+        let each = output.par_chunks_mut(CHUNK).zip(elements(&x).par_chunks(CHUNK));
+        each.for_each(|(output, x)| elementwise::quick_gelu(x, output));
+        tensor(output, x.layout().shape().clone())
+    }
+
+    fn silu_product_backward(gate: FlexTensor, up: FlexTensor, grad: FlexTensor) -> [FlexTensor; 2] {
+        if gate.dtype() != DType::F32 {
+            return kernels::silu_product_backward::<Self>(gate, up, grad);
+        }
+        let shape = gate.layout().shape().clone();
+        let (gate, up, mut grad) = (gate.to_contiguous(), up.to_contiguous(), grad.to_contiguous());
+        let mut of_gate = vec![0.0; shape.num_elements()];
+        let begin = grad.layout().start_offset();
+        let of_up: &mut [f32] = &mut grad.storage_mut()[begin..];
+        let inputs = elements(&gate).par_chunks(CHUNK).zip(elements(&up).par_chunks(CHUNK));
+        let outputs = of_gate.par_chunks_mut(CHUNK).zip(of_up.par_chunks_mut(CHUNK));
+        outputs.zip(inputs).for_each(|((of_gate, of_up), (gate, up))| {
+            elementwise::silu_product_backward(gate, up, of_up, of_gate);
+        });
+        [tensor(of_gate, shape), grad]
+    }
+}
+
+fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(data, shape.into()))
+}
+
+/// With strides that only count upwards.
+fn readable(x: FlexTensor) -> FlexTensor {
+    if x.layout().strides().iter().all(|stride| *stride >= 0) { x } else { x.to_contiguous() }
+}
+
+/// The elements of a contiguous tensor.
+fn elements(x: &FlexTensor) -> &[f32] {
+    &x.storage()[x.layout().start_offset()..][..x.layout().num_elements()]
+}
+
+/// # Shapes
+///
+/// - x: `[rows, columns]`, [readable]
+fn matrix_of(x: &FlexTensor) -> Matrix<'_> {
+    let strides = [0, 1].map(|dim| x.layout().strides()[dim] as usize);
+    Matrix::new(&x.storage()[x.layout().start_offset()..], x.layout().shape().dims(), strides)
+}
+
+/// What one head of one sequence has.
+///
+/// # Shapes
+///
+/// - x: `[batch, heads, rows, head_dim]`, [readable]
+fn head_of(x: &FlexTensor, batch: usize, head: usize) -> Matrix<'_> {
+    let [_, _, rows, head_dim] = x.layout().shape().dims();
+    let strides = [0, 1, 2, 3].map(|dim| x.layout().strides()[dim] as usize);
+    let begin = x.layout().start_offset() + batch * strides[0] + head * strides[1];
+    Matrix::new(&x.storage()[begin..], [rows, head_dim], [strides[2], strides[3]])
+}

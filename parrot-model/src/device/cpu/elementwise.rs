@@ -1,0 +1,184 @@
+//! Exponentials and what is made of them, compiled for the vector instructions that the processor has.
+
+use pulp::Arch;
+
+use crate::device::kernels::QUICK_GELU;
+
+/// Accumulators of a sum or a maximum along a row: as many as the widest registers hold.
+const LANES: usize = 16;
+
+/// `eˣ` to two units in the last place; 0 below −87, where f32 has no normal numbers any more, ∞ above 88.3.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // x = n ln 2 + r with |r| ≤ ln 2 / 2, and eˣ = 2ⁿ eʳ. Adding 1.5 · 2²³ rounds to a whole number and leaves it in the
+    // lowest bits. ln 2 is in two parts, the first of which has so few digits that n times it is exact.
+    const ROUND: f32 = 12_582_912.0;
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * LN_2_HIGH - n * LN_2_LOW;
+    // (eʳ − 1 − r) / r², the coefficients of Cephes.
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_199_9e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 0.5;
+    let of_r = p * r * r + r + 1.0;
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    let y = of_r * power;
+    // Comparisons that are false for NaN, which is passed on.
+    let y = if x < -87.0 { 0.0 } else { y };
+    if x > 88.3 { f32::INFINITY } else { y }
+}
+
+/// `1 / (1 + e⁻ˣ)`
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `softmax(scores + bias)` in place of the scores.
+///
+/// # Panics
+///
+/// If the rows differ in length.
+pub(super) fn softmax(scores: &mut [f32], bias: &[f32]) {
+    assert_eq!(scores.len(), bias.len(), "scores and bias of a row");
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (score, bias) in scores.iter_mut().zip(bias) {
+                *score += bias;
+            }
+            let largest = fold(scores, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
+            for score in scores.iter_mut() {
+                *score = exp(*score - largest);
+            }
+            let scale = 1.0 / fold(scores, 0.0, |a, b| a + b);
+            for score in scores.iter_mut() {
+                *score *= scale;
+            }
+        },
+    );
+}
+
+/// `gradient ← probabilities ⊙ (gradient − of_row)`, the softmax's derivative along one row.
+///
+/// # Panics
+///
+/// If the rows differ in length.
+pub(super) fn softmax_backward(gradient: &mut [f32], probabilities: &[f32], of_row: f32) {
+    assert_eq!(gradient.len(), probabilities.len(), "gradient and probabilities of a row");
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (gradient, probability) in gradient.iter_mut().zip(probabilities) {
+                *gradient = probability * (*gradient - of_row);
+            }
+        },
+    );
+}
+
+/// `silu(gate) ⊙ up`
+///
+/// # Panics
+///
+/// If `output` is longer than the others.
+pub(super) fn silu_product(gate: &[f32], up: &[f32], output: &mut [f32]) {
+    let (gate, up) = (&gate[..output.len()], &up[..output.len()]);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for ((output, gate), up) in output.iter_mut().zip(gate).zip(up) {
+                *output = gate * sigmoid(*gate) * up;
+            }
+        },
+    );
+}
+
+/// From the gradient d of [`silu_product`]: `d ⊙ up ⊙ silu′(gate)`, and in the gradient's place `d ⊙ silu(gate)`.
+///
+/// # Panics
+///
+/// If `of_gate` is longer than the others.
+pub(super) fn silu_product_backward(gate: &[f32], up: &[f32], gradient: &mut [f32], of_gate: &mut [f32]) {
+    let len = of_gate.len();
+    let (gate, up, gradient) = (&gate[..len], &up[..len], &mut gradient[..len]);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (((of_gate, gradient), gate), up) in of_gate.iter_mut().zip(gradient).zip(gate).zip(up) {
+                let sigmoid = sigmoid(*gate);
+                let silu = gate * sigmoid;
+                *of_gate = *gradient * up * (sigmoid + silu - sigmoid * silu);
+                *gradient *= silu;
+            }
+        },
+    );
+}
+
+/// `x σ(1.702 x)`
+///
+/// # Panics
+///
+/// If `output` is longer.
+pub(super) fn quick_gelu(x: &[f32], output: &mut [f32]) {
+    let x = &x[..output.len()];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (output, x) in output.iter_mut().zip(x) {
+                *output = x * sigmoid(QUICK_GELU as f32 * x);
+            }
+        },
+    );
+}
+
+/// Combines a row's elements, several at a time.
+#[inline(always)]
+fn fold(row: &[f32], start: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [start; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = combine(*lane, *x);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(start, &combine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_are_right_to_two_units_in_the_last_place() {
+        for step in -86_999..=88_299 {
+            let x = step as f32 * 1e-3;
+            let (found, expected) = (exp(x), f64::from(x).exp());
+            let unit =
+                f64::from(f32::from_bits((expected as f32).to_bits() + 1)) - f64::from(expected as f32);
+            let error = (f64::from(found) - expected).abs() / unit;
+            assert!(error <= 2.0, "exp({x}) is {found}, should be {expected}");
+        }
+        assert_eq!([exp(0.0), exp(-87.5), exp(f32::NEG_INFINITY)], [1.0, 0.0, 0.0]);
+        assert_eq!([exp(88.5), exp(f32::INFINITY)], [f32::INFINITY; 2]);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_softmax_of_any_length_sums_to_one() {
+        for len in [1, 15, 16, 17, 100] {
+            let mut scores: Vec<f32> = (0..len).map(|i| (i % 7) as f32 - 1e3).collect();
+            softmax(&mut scores, &vec![0.5; len]);
+            assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            assert!(scores.iter().all(|probability| *probability > 0.0));
+        }
+        let mut scores = [1.0, f32::NAN, 2.0];
+        softmax(&mut scores, &[0.0, 0.0, f32::NEG_INFINITY]);
+        assert!(scores[0].is_nan(), "what is broken has to show");
+    }
+}
