@@ -131,7 +131,7 @@ pub(crate) fn generate(
     mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
 ) -> Result<Phases> {
     let started = Instant::now();
-    let [batch, seq, _] = prompt.inputs_embeds.dims();
+    let [_, seq, _] = prompt.inputs_embeds.dims();
     let device = prompt.inputs_embeds.device();
     let longest_answer = sequences.iter().map(|sequence| sequence.limit).max().unwrap_or(1);
     // The last token of an answer is never read back in.
@@ -139,18 +139,18 @@ pub(crate) fn generate(
     // Padding stands on the left, so a new token's position is not its column.
     let lengths = prompt.attention_mask.is_some().then(|| prompt.lengths.clone());
 
-    let hidden_states = decoder.forward(
+    let rows = prompt.last_rows();
+    let mut last = decoder.forward_at(
         prompt.inputs_embeds,
         prompt.attention_mask,
         prompt.position_ids,
         Some(&mut kv_cache),
+        rows,
     );
-    let mut last = hidden_states.slice(s![.., seq - 1.., ..]);
     let mut phases = Phases::default();
     loop {
-        let [_, _, hidden] = last.dims();
         let dtype = last.dtype();
-        let logits: Tensor<2> = decoder.logits(last.reshape([batch, hidden]));
+        let logits: Tensor<2> = decoder.logits(last);
         let (ids, on_device) = choose(logits, sequences, &device)?;
         let ids: Option<Vec<u32>> = ids.into_iter().collect();
         let ids = ids.ok_or_else(|| Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() })?;
@@ -167,7 +167,7 @@ pub(crate) fn generate(
         let position_ids = lengths.as_ref().map(|lengths| positions(lengths, phases.decode_steps, &device));
         // A finished sequence of a batch goes on being computed; nobody reads it.
         let inputs_embeds = decoder.embed(on_device).unsqueeze_dim(1);
-        last = decoder.forward(inputs_embeds, None, position_ids, Some(&mut kv_cache));
+        last = decoder.forward(inputs_embeds, None, position_ids, Some(&mut kv_cache)).squeeze_dim(1);
         phases.decode_steps += 1;
     }
 }

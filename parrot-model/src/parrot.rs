@@ -243,39 +243,81 @@ impl Parrot {
 
     /// Mean cross-entropy of the labelled tokens, over the whole batch as the reference averages it.
     ///
-    /// Each position predicts the next one's label. Only positions with a label meet the vocabulary.
+    /// Each position predicts the next one's label. Only positions that do pass the last layer's feed-forward and meet
+    /// the vocabulary.
     ///
     /// # Shapes
     ///
-    /// - hidden_states: `[batch, seq, hidden]`, from [`Qwen2::forward`]
-    /// - labels: `batch` rows of `seq`
     /// - output: `[1]`, f32
     ///
     /// # Errors
     ///
+    /// As [`Prepared::targets`].
+    pub fn loss(&self, prepared: Prepared) -> Result<Tensor<1>> {
+        let targets = prepared.targets()?;
+        let Prepared { inputs_embeds, attention_mask, position_ids, .. } = prepared;
+        let rows = targets.rows.clone();
+        let hidden_states =
+            self.language_model.forward_at(inputs_embeds, attention_mask, position_ids, None, rows);
+        Ok(self.cross_entropy(hidden_states, targets))
+    }
+
+    /// [`loss`](Self::loss) from what the decoder makes of the positions that predict.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states: `[rows, hidden]`, from [`Qwen2::forward_at`]
+    /// - output: `[1]`, f32
+    #[must_use]
+    pub fn cross_entropy(&self, hidden_states: Tensor<2>, targets: Targets) -> Tensor<1> {
+        negative_log_likelihood(self.language_model.logits(hidden_states), targets.ids.unsqueeze_dim(1))
+            .mean()
+    }
+}
+
+/// What there is to learn in a batch; from [`Prepared::targets`].
+#[derive(Debug, Clone)]
+pub struct Targets {
+    /// The positions that predict, each `sample · seq + position`. `[rows]`
+    pub rows: Tensor<1, Int>,
+    /// The token that each should predict. `[rows]`
+    pub ids: Tensor<1, Int>,
+}
+
+impl Prepared {
+    /// The positions that have something to learn.
+    ///
+    /// # Errors
+    ///
     /// [`Error::Conversation`] when no label is left (the reference's loss is then NaN).
-    pub fn loss(&self, hidden_states: Tensor<3>, labels: &[Vec<i64>]) -> Result<Tensor<1>> {
-        let [_, seq, hidden] = hidden_states.dims();
-        let mut rows = Vec::new();
-        let mut targets = Vec::new();
-        for (sample, labels) in labels.iter().enumerate() {
+    pub fn targets(&self) -> Result<Targets> {
+        let [_, seq, _] = self.inputs_embeds.dims();
+        let (mut rows, mut ids) = (Vec::new(), Vec::new());
+        for (sample, labels) in self.labels.iter().flatten().enumerate() {
             for (position, label) in labels.iter().enumerate().skip(1) {
                 if *label != IGNORE_INDEX {
                     rows.push((sample * seq + position - 1) as i64);
-                    targets.push(*label);
+                    ids.push(*label);
                 }
             }
         }
         if rows.is_empty() {
             return Err(Error::Conversation { reason: "no labelled token is left to learn from".into() });
         }
-        let device = hidden_states.device().inner();
+        Ok(Targets { rows: self.index(rows), ids: self.index(ids) })
+    }
+
+    /// The last position of every sample, whose prediction begins the answer; padding has to stand on the left.
+    /// `[batch]`
+    #[must_use]
+    pub fn last_rows(&self) -> Tensor<1, Int> {
+        let [batch, seq, _] = self.inputs_embeds.dims();
+        self.index((1..=batch).map(|end| (end * seq - 1) as i64).collect())
+    }
+
+    fn index(&self, rows: Vec<i64>) -> Tensor<1, Int> {
         let count = rows.len();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
-        let predicting = hidden_states.reshape([-1, hidden as i64]).select(0, rows);
-        let logits = self.language_model.logits::<2>(predicting);
-        Ok(negative_log_likelihood(logits, targets.reshape([count, 1])).mean())
+        Tensor::from_data(TensorData::new(rows, [count]), &self.inputs_embeds.device().inner())
     }
 }
 

@@ -268,11 +268,7 @@ fn the_loss_is_the_mean_over_the_labels_of_the_batch() {
     let second = labelled(&[4, 5], &[IGNORE_INDEX, 5], &[]);
     let loss = |samples: &[Sample]| {
         let prepared = fixture.prepare(samples, PaddingSide::Right);
-        let labels = prepared.labels.clone().unwrap();
-        let Prepared { inputs_embeds, attention_mask, position_ids, .. } = prepared;
-        let hidden_states =
-            fixture.parrot.language_model.forward(inputs_embeds, attention_mask, position_ids, None);
-        fixture.parrot.loss(hidden_states, &labels).map(|loss| loss.into_scalar::<f64>())
+        fixture.parrot.loss(prepared).map(|loss| loss.into_scalar::<f64>())
     };
     let (a, b) = (loss(std::slice::from_ref(&first)).unwrap(), loss(std::slice::from_ref(&second)).unwrap());
     assert!((loss(&[first, second]).unwrap() - (2.0 * a + b) / 3.0).abs() < 1e-5);

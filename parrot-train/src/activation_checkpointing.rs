@@ -2,44 +2,43 @@
 //! backward pass computes one layer at a time again.
 //!
 //! ```text
-//! forward, off the tape     x₀ = embeddings, xᵢ₊₁ = layerᵢ(xᵢ)
-//! head                      L = loss(norm(xₙ))                    → ∂L/∂xₙ
-//! layer n − 1 … 0           yᵢ = layerᵢ(xᵢ), Σ yᵢ · ∂L/∂xᵢ₊₁      → ∂L/∂xᵢ and the layer's gradients
+//! forward, off the tape     x₀ = embeddings, xᵢ₊₁ = layerᵢ(xᵢ), i < n − 1
+//! last layer and head       L = loss(norm(layerₙ₋₁(xₙ₋₁)))        → ∂L/∂xₙ₋₁ and their gradients
+//! layer n − 2 … 0           yᵢ = layerᵢ(xᵢ), Σ yᵢ · ∂L/∂xᵢ₊₁      → ∂L/∂xᵢ and the layer's gradients
 //! pictures and embeddings   Σ x₀ · ∂L/∂x₀                         → gradients of projector, experts, embeddings
 //! ```
 //!
 //! Memory is that of one layer's activations and one `[batch, seq, hidden]` per layer, for one more forward pass of the
-//! decoder. Burn 0.22 has checkpointing of single operations only; the chain rule over pieces needs nothing of it.
+//! decoder but for its last layer. Burn 0.22 has checkpointing of single operations only; the chain rule over pieces needs nothing of it.
 //! Every piece has a tape of its own, and so a replica of the parameters where two pieces share one: the embedding
 //! table, when it is also the head.
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
-use parrot_model::parrot::{Parrot, Prepared};
+use parrot_model::parrot::{Parrot, Prepared, Targets};
 
 use crate::Result;
 
 /// The loss of a prepared batch, and `share` times its gradients. `[1]`, f32, off the tape
 ///
-/// - prepare: makes the batch with a model's embeddings, projector and experts
-/// - loss: takes the decoder's output and the labels
+/// - prepare: makes the batch with a model's embeddings, projector and experts, and says what there is to learn
 ///
 /// # Errors
 ///
-/// What `prepare` and `loss` return.
+/// What `prepare` returns.
 pub(crate) fn backward(
     model: &Parrot,
-    prepare: impl FnOnce(&Parrot) -> Result<Prepared>,
-    loss: impl FnOnce(&Parrot, Tensor<3>, &[Vec<i64>]) -> Result<Tensor<1>>,
+    prepare: impl FnOnce(&Parrot) -> Result<(Prepared, Targets)>,
     share: f64,
 ) -> Result<(Tensor<1>, GradientsParams)> {
-    let Prepared { inputs_embeds, attention_mask, position_ids, labels, .. } = prepare(model)?;
+    let (Prepared { inputs_embeds, attention_mask, position_ids, .. }, targets) = prepare(model)?;
     let decoder = model.language_model.valid();
     let first = inputs_embeds.clone().inner();
     let pass = decoder.pass(&first, attention_mask.clone(), position_ids.clone(), 0);
+    let last = decoder.num_layers() - 1;
     let mut inputs = vec![first];
-    for layer in 0..decoder.num_layers() {
+    for layer in 0..last {
         inputs.push(decoder.forward_layer(layer, inputs[layer].clone(), &pass));
     }
 
@@ -47,20 +46,19 @@ pub(crate) fn backward(
     let mut gradients = GradientsAccumulator::<Parrot>::new();
     // The piece's input is a leaf, whose gradient is the piece before's.
     let leaf = |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x).require_grad());
-    let hidden_states = leaf(&mut inputs).expect("there is an input per layer and the output");
-    let normed = replica.language_model.final_norm(hidden_states.clone());
-    let loss = loss(&replica, normed, &labels.unwrap_or_default())?;
+    let x = leaf(&mut inputs).expect("each layer has an input");
+    let pass = replica.language_model.pass(&x, attention_mask, position_ids, 0);
+    let hidden_states = replica.language_model.forward_last(x.clone(), &pass, targets.rows.clone());
+    let loss = replica.cross_entropy(hidden_states, targets);
     let mut head = (loss.clone() * share).backward();
-    let mut passed_on = hidden_states.grad_remove(&mut head);
+    let mut passed_on = x.grad_remove(&mut head);
     gradients.accumulate(model, GradientsParams::from_grads(head, &replica));
 
-    let tracked = inputs.first().map(|x| Tensor::<3>::from_inner(x.clone()));
-    let pass = tracked.map(|x| replica.language_model.pass(&x, attention_mask, position_ids, 0));
-    for layer in (0..decoder.num_layers()).rev() {
-        let (Some(x), Some(gradient), Some(pass)) = (leaf(&mut inputs), passed_on.take(), &pass) else {
+    for layer in (0..last).rev() {
+        let (Some(x), Some(gradient)) = (leaf(&mut inputs), passed_on.take()) else {
             break;
         };
-        let y = replica.language_model.forward_layer(layer, x.clone(), pass);
+        let y = replica.language_model.forward_layer(layer, x.clone(), &pass);
         let mut piece = (y * Tensor::from_inner(gradient)).sum().backward();
         passed_on = x.grad_remove(&mut piece);
         gradients.accumulate(model, GradientsParams::from_grads(piece, &replica));

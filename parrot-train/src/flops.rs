@@ -21,8 +21,6 @@ use crate::trainer::Stage;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
     parts: BTreeMap<Part, usize>,
-    /// Of the decoder's, those of the embedding table, which is looked up rather than multiplied.
-    embedding: usize,
 }
 
 /// A model's shape, as far as the cost of a step depends on it.
@@ -44,6 +42,8 @@ pub struct Load {
     pub tokens: usize,
     /// Pictures.
     pub pictures: usize,
+    /// Tokens that are learnt: only they meet the vocabulary, and only their positions the last layer's feed-forward.
+    pub learnt: usize,
 }
 
 impl Parameters {
@@ -60,7 +60,7 @@ impl Parameters {
             (Part::Moe, model.moe_model.as_ref().map_or(0, count)),
             (Part::LanguageModel, count(&model.language_model)),
         ];
-        Ok(Self { parts: parts.into(), embedding: config.vocab_size * config.hidden_size })
+        Ok(Self { parts: parts.into() })
     }
 
     /// Those of a part.
@@ -139,27 +139,32 @@ impl Cost {
     /// Operations of one step, forward and backward; sequences are taken to be of equal length.
     #[must_use]
     pub fn step(&self, load: Load) -> f64 {
-        let Load { samples, tokens, pictures } = load;
+        let Load { samples, tokens, pictures, learnt } = load;
         let (config, vision) = (&self.config, &self.vision);
-        let products =
-            |part: Part, positions: usize| 2.0 * self.parameters.of(part) as f64 * positions as f64;
+        let products = |parameters: usize, positions: usize| 2.0 * parameters as f64 * positions as f64;
+        let parameters = |part: Part| self.parameters.of(part);
         let attention = |layers: usize, width: usize, sequences: usize, positions: usize| {
             let length = positions as f64 / sequences.max(1) as f64;
             4.0 * (layers * width * positions) as f64 * length
         };
         let positions = pictures * vision.num_positions();
         let visual = pictures * self.tokens_per_picture();
-        let moe = if config.use_moe { products(Part::Moe, visual) } else { 0.0 };
-        // Looked up, not multiplied, unless it is the head as well.
-        let looked_up = if config.tie_word_embeddings { 0 } else { self.parameters.embedding };
-        let decoder = products(Part::LanguageModel, tokens) - 2.0 * (looked_up * tokens) as f64
-            + attention(config.num_hidden_layers, config.hidden_size, samples, tokens);
-        let tower = products(Part::VisionTower, positions)
+        let moe = if config.use_moe { products(parameters(Part::Moe), visual) } else { 0.0 };
+        // The embedding table is looked up, the head has only what is learnt, and so has the end of the last layer.
+        let head = config.vocab_size * config.hidden_size;
+        let tables = if config.tie_word_embeddings { head } else { 2 * head };
+        let layers = parameters(Part::LanguageModel) - tables;
+        let end = config.hidden_size * (config.hidden_size + 3 * config.intermediate_size);
+        let decoder = products(layers - end, tokens)
+            + products(end + head, learnt)
+            // Causal: half of the scores are never needed.
+            + attention(config.num_hidden_layers, config.hidden_size, samples, tokens) / 2.0;
+        let tower = products(parameters(Part::VisionTower), positions)
             + attention(vision.num_hidden_layers, vision.hidden_size, pictures, positions);
         // In the order of the forward pass: gradients pass through what comes after the first part that learns.
         let path = [
             (Part::VisionTower, tower),
-            (Part::Projector, products(Part::Projector, visual)),
+            (Part::Projector, products(parameters(Part::Projector), visual)),
             (Part::Moe, moe),
             (Part::LanguageModel, decoder),
         ];
@@ -231,7 +236,7 @@ mod tests {
         let (config, vision) = mini();
         let all = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel].into();
         let cost = Cost::new(&config, &vision, &all, false).unwrap();
-        let text = cost.step(Load { samples: 1, tokens: 10, pictures: 0 });
+        let text = cost.step(Load { samples: 1, tokens: 10, pictures: 0, learnt: 10 });
         let estimate = 6.0 * cost.parameters().of(Part::LanguageModel) as f64 * 10.0;
         assert!((text / estimate - 1.0).abs() < 0.02, "{text} {estimate}");
     }
@@ -239,7 +244,7 @@ mod tests {
     #[test]
     fn frozen_parts_cost_less_and_recomputing_costs_more() {
         let (config, vision) = mini();
-        let load = Load { samples: 4, tokens: 4 * 80, pictures: 4 };
+        let load = Load { samples: 4, tokens: 4 * 80, pictures: 4, learnt: 4 * 20 };
         let step = |parts: &[Part], recomputes| {
             let parts = parts.iter().copied().collect();
             Cost::new(&config, &vision, &parts, recomputes).unwrap().step(load)

@@ -24,6 +24,7 @@ use crate::distributed::World;
 use crate::distributed::shard::Owners;
 use crate::distributed::{reduce, shard};
 use crate::error::read_back;
+use crate::flops::Load;
 use crate::optim::{GradientNorm, Optimizer};
 use crate::{Error, Result};
 
@@ -76,6 +77,9 @@ pub struct StepReport {
     pub tokens: usize,
     /// Their pictures.
     pub pictures: usize,
+    /// Their tokens that a loss was taken of.
+    #[serde(default)]
+    pub learnt: usize,
     /// Samples that could not be made or learnt from and were left out: those of the step, of all processes, and those
     /// of steps right before it that had no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -83,6 +87,15 @@ pub struct StepReport {
     /// How the router weighted the experts, where the trainer looked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routing: Vec<ExpertUse>,
+}
+
+impl StepReport {
+    /// What the step worked on.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let Self { samples, tokens, pictures, learnt, .. } = *self;
+        Load { samples, tokens, pictures, learnt }
+    }
 }
 
 /// A model that is being trained.
@@ -187,14 +200,7 @@ impl Learner {
 
     fn loss_of(&self, model: &Parrot, batch: &MicroBatch) -> Result<Tensor<1>> {
         let prepared = self.prepare_batch(model, batch)?;
-        let hidden_states = model.language_model.forward(
-            prepared.inputs_embeds,
-            prepared.attention_mask,
-            prepared.position_ids,
-            None,
-        );
-        let labels = prepared.labels.unwrap_or_default();
-        model.loss(hidden_states, &labels).map_err(|error| refused(batch, &error))
+        model.loss(prepared).map_err(|error| refused(batch, &error))
     }
 
     /// A micro-batch as the decoder takes it.
@@ -298,11 +304,12 @@ impl Learner {
         let shares = self.shares(micro_batches, world);
         let backward = |model: &Parrot, batch: &MicroBatch, share: f64| match self.activation_checkpointing {
             true => {
-                let prepare = |model: &Parrot| self.prepare_batch(model, batch);
-                let loss = |model: &Parrot, hidden_states, labels: &_| {
-                    model.loss(hidden_states, labels).map_err(|error| refused(batch, &error))
+                let prepare = |model: &Parrot| {
+                    let prepared = self.prepare_batch(model, batch)?;
+                    let targets = prepared.targets().map_err(|error| refused(batch, &error))?;
+                    Ok((prepared, targets))
                 };
-                activation_checkpointing::backward(model, prepare, loss, share)
+                activation_checkpointing::backward(model, prepare, share)
             }
             false => Ok(backward(model, self.loss_of(model, batch)?, share)),
         };
@@ -326,6 +333,7 @@ impl Learner {
             samples: count(samples().count()),
             tokens: count(samples().map(|sample| self.layout(sample).count()).sum()),
             pictures: count(samples().map(|sample| sample.pictures.len()).sum()),
+            learnt: count(samples().map(|sample| self.learnt_tokens(sample)).sum()),
             skipped: Vec::new(),
             routing: Vec::new(),
         };

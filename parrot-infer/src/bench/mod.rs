@@ -240,8 +240,10 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
     let tables = if config.tie_word_embeddings { head } else { 2 * head };
     let layers = network.language_model.num_params() - tables;
     let seq = picture_tokens + options.prompt_tokens;
-    let flops = products(layers, seq)
-        + products(head, 1)
+    // The last layer feeds forward the last position alone.
+    let end = config.hidden_size * (config.hidden_size + 3 * config.intermediate_size);
+    let flops = products(layers - end, seq)
+        + products(end + head, 1)
         // Causal: half of the scores are never needed.
         + attention(config.num_hidden_layers, config.hidden_size, seq, seq) / 2.0;
     phases.push(("prefill", prefill, Work::Products(flops)));
@@ -294,20 +296,21 @@ fn answer(
     let decoder = &network.language_model;
     let started = Instant::now();
     let prepared = network.prepare(std::slice::from_ref(sample), Some(picture), PrepareOptions::default())?;
-    let [_, seq, hidden] = prepared.inputs_embeds.dims();
+    let [_, seq, _] = prepared.inputs_embeds.dims();
     let mut kv_cache = KvCache::new(config, seq + new_tokens - 1);
-    let states = decoder.forward(prepared.inputs_embeds, None, None, Some(&mut kv_cache));
-    let mut last = states.slice(s![.., seq - 1.., ..]);
+    let rows = prepared.last_rows();
+    let mut last = decoder.forward_at(prepared.inputs_embeds, None, None, Some(&mut kv_cache), rows);
     let mut first = 0.0;
     for token in 0..new_tokens {
-        let logits: Tensor<2> = decoder.logits(last.clone().reshape([1, hidden]));
+        let logits: Tensor<2> = decoder.logits(last.clone());
         let id = logits.argmax(1).squeeze_dim::<1>(1);
         id.try_to_vec_as::<i64>()?;
         if token == 0 {
             first = started.elapsed().as_secs_f64();
         }
         if token + 1 < new_tokens {
-            last = decoder.forward(decoder.embed(id).unsqueeze_dim(1), None, None, Some(&mut kv_cache));
+            let inputs_embeds = decoder.embed(id).unsqueeze_dim(1);
+            last = decoder.forward(inputs_embeds, None, None, Some(&mut kv_cache)).squeeze_dim(1);
         }
     }
     let rest = (started.elapsed().as_secs_f64() - first) / (new_tokens - 1).max(1) as f64;

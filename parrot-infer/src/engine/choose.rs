@@ -103,16 +103,18 @@ impl Parrot {
         // The end of an answer is predicted and never read.
         let [count, longest] = [answers.ids.len(), answers.longest() - 1];
         let mut kv_cache = KvCache::new(&self.config, seq + longest);
+        let last = prompt.last_rows();
         let lengths = prompt.lengths;
-        let read = decoder.forward(
+        let read = decoder.forward_at(
             prompt.inputs_embeds,
             prompt.attention_mask,
             prompt.position_ids,
             Some(&mut kv_cache),
+            last,
         );
         let prompts = index(answers.prompts.iter().map(|prompt| *prompt as i64).collect());
         let mut kv_cache = kv_cache.select(prompts.clone());
-        let read = read.slice(s![.., -1.., ..]).select(0, prompts);
+        let read = read.select(0, prompts);
 
         // Padding stands on the right, where what comes before does not see it.
         let grid = |value: &dyn Fn(usize, usize) -> i64| {
@@ -123,13 +125,13 @@ impl Parrot {
         let ids = grid(&|row, column| if is_read(row, column) { answers.ids[row][column].into() } else { 0 });
         let attention_mask = grid(&|row, column| is_read(row, column).into()).bool();
         let position_ids = grid(&|row, column| (lengths[answers.prompts[row]] + column) as i64);
-        let [_, _, hidden] = read.dims();
+        let [_, hidden] = read.dims();
         let inputs_embeds = decoder.embed(ids.reshape([-1])).reshape([count, longest, hidden]);
         let said =
             decoder.forward(inputs_embeds, Some(attention_mask), Some(position_ids), Some(&mut kv_cache));
 
         // `[count · (longest + 1), hidden]`: what predicts the first token, and what predicts each after it.
-        let hidden_states = Tensor::cat(vec![read, said], 1).reshape([-1, hidden as i64]);
+        let hidden_states = Tensor::cat(vec![read.unsqueeze_dim(1), said], 1).reshape([-1, hidden as i64]);
         let rows = (0..count)
             .flat_map(|row| (0..answers.ids[row].len()).map(move |column| row * (longest + 1) + column));
         let rows = index(rows.map(|row| row as i64).collect());

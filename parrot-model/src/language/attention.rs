@@ -71,6 +71,8 @@ impl Attention {
         self
     }
 
+    /// What the heads gather, side by side, before [`output`](Self::output).
+    ///
     /// # Shapes
     ///
     /// - hidden_states and output: `[batch, seq, hidden]`
@@ -98,7 +100,14 @@ impl Attention {
             Sight::Mask(mask) => self.attend(queries, keys, values, Some(mask.clone())),
             Sight::Causal => self.attend(queries, keys, values, None),
         };
-        linear::forward(&self.o_proj, context.swap_dims(1, 2).reshape([batch, seq, hidden]))
+        context.swap_dims(1, 2).reshape([batch, seq, hidden])
+    }
+
+    /// # Shapes
+    ///
+    /// - context and output: `[batch, seq, hidden]`
+    pub(crate) fn output(&self, context: Tensor<3>) -> Tensor<3> {
+        linear::forward(&self.o_proj, context)
     }
 
     /// Without a derivative and in f32: the backend's own attention, which keeps no scores. Grouped queries do not rely on

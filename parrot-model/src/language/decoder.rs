@@ -99,7 +99,44 @@ impl Qwen2 {
         inputs_embeds: Tensor<3>,
         attention_mask: Option<Tensor<2, Bool>>,
         position_ids: Option<Tensor<2, Int>>,
+        kv_cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        self.run(inputs_embeds, attention_mask, position_ids, kv_cache, None)
+    }
+
+    /// [`forward`](Self::forward) where only some positions are asked for: a prompt's last, or those that have something
+    /// to learn. The last layer feeds forward no others.
+    ///
+    /// # Shapes
+    ///
+    /// - rows: `[rows]`, each `sequence · seq + position`
+    /// - output: `[rows, hidden]`, ready for [`logits`](Self::logits)
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    #[must_use]
+    pub fn forward_at(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: Option<Tensor<2, Bool>>,
+        position_ids: Option<Tensor<2, Int>>,
+        kv_cache: Option<&mut KvCache>,
+        rows: Tensor<1, Int>,
+    ) -> Tensor<2> {
+        self.run(inputs_embeds, attention_mask, position_ids, kv_cache, Some(rows)).squeeze_dim(0)
+    }
+
+    /// # Shapes
+    ///
+    /// - output: `[batch, seq, hidden]`, or of some rows `[1, rows, hidden]`
+    fn run(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: Option<Tensor<2, Bool>>,
+        position_ids: Option<Tensor<2, Int>>,
         mut kv_cache: Option<&mut KvCache>,
+        mut rows: Option<Tensor<1, Int>>,
     ) -> Tensor<3> {
         let [batch, seq, _] = inputs_embeds.dims();
         let device = inputs_embeds.device();
@@ -112,12 +149,13 @@ impl Qwen2 {
         let mut hidden_states = inputs_embeds;
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = kv_cache.as_mut().map(|cache| (&mut **cache, index));
-            hidden_states = layer.forward(hidden_states, &pass, cache);
+            let rows = if index + 1 == self.layers.len() { rows.take() } else { None };
+            hidden_states = layer.forward(hidden_states, &pass, cache, rows);
         }
         if let Some(cache) = kv_cache {
             cache.advance(seq);
         }
-        self.final_norm(hidden_states)
+        self.norm.forward(hidden_states)
     }
 
     /// What the layers of one [`forward`](Self::forward) share, for a caller that runs them one by one: training
@@ -161,17 +199,23 @@ impl Qwen2 {
     /// If there is no such layer.
     #[must_use]
     pub fn forward_layer(&self, layer: usize, hidden_states: Tensor<3>, pass: &Pass) -> Tensor<3> {
-        self.layers[layer].forward(hidden_states, pass, None)
+        self.layers[layer].forward(hidden_states, pass, None, None)
     }
 
-    /// The norm after the last layer.
+    /// The last layer and the final norm, where only some positions are asked for.
     ///
     /// # Shapes
     ///
-    /// - hidden_states and output: `[batch, seq, hidden]`
+    /// - hidden_states: `[batch, seq, hidden]`
+    /// - rows and output: as [`forward_at`](Self::forward_at)
+    ///
+    /// # Panics
+    ///
+    /// If there are no layers.
     #[must_use]
-    pub fn final_norm(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        self.norm.forward(hidden_states)
+    pub fn forward_last(&self, hidden_states: Tensor<3>, pass: &Pass, rows: Tensor<1, Int>) -> Tensor<2> {
+        let last = &self.layers[self.layers.len() - 1];
+        self.norm.forward(last.forward(hidden_states, pass, None, Some(rows)).squeeze_dim(0))
     }
 
     /// Scores of every vocabulary entry, in f32 as the reference has them.
@@ -205,15 +249,26 @@ impl DecoderLayer {
         }
     }
 
+    /// # Shapes
+    ///
+    /// - hidden_states: `[batch, seq, hidden]`
+    /// - rows: `[rows]` of the `batch · seq` positions; `None`: all
+    /// - output: `[batch, seq, hidden]`, or of some rows `[1, rows, hidden]`
     fn forward(
         &self,
         hidden_states: Tensor<3>,
         pass: &Pass,
         cache: Option<(&mut KvCache, usize)>,
+        rows: Option<Tensor<1, Int>>,
     ) -> Tensor<3> {
-        let attended =
+        let [batch, seq, hidden] = hidden_states.dims();
+        let context =
             self.self_attn.forward(self.input_layernorm.forward(hidden_states.clone()), pass, cache);
-        let hidden_states = hidden_states + attended;
+        let of_rows = |x: Tensor<3>| match &rows {
+            Some(rows) => x.reshape([batch * seq, hidden]).select(0, rows.clone()).unsqueeze(),
+            None => x,
+        };
+        let hidden_states = of_rows(hidden_states) + self.self_attn.output(of_rows(context));
         hidden_states.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden_states))
     }
 }

@@ -121,12 +121,12 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         .collect();
 
     let mut seconds = Vec::with_capacity(arguments.steps);
-    let mut load = Load { samples: 0, tokens: 0, pictures: 0 };
+    let mut load = Load { samples: 0, tokens: 0, pictures: 0, learnt: 0 };
     for step in 0..arguments.steps + 2 {
         let started = Instant::now();
         // Small enough to train nothing away; a step waits for the device, which has its loss to tell.
         let report = learner.step(&micro_batches, 1e-6, step + 1)?;
-        load = Load { samples: report.samples, tokens: report.tokens, pictures: report.pictures };
+        load = report.load();
         if step >= 2 {
             seconds.push(started.elapsed().as_secs_f64());
         }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::flops::{Cost, Load};
+use crate::flops::Cost;
 use crate::step::{ExpertUse, StepReport, mean_weights};
 use crate::{Error, Result};
 
@@ -129,12 +129,11 @@ impl Metrics {
     ///
     /// [`Error::Io`] when a file cannot be written.
     pub fn record(&mut self, step: usize, report: &StepReport) -> Result<()> {
-        let load = Load { samples: report.samples, tokens: report.tokens, pictures: report.pictures };
         let record = StepRecord {
             step,
             report: report.clone(),
             seconds: self.last.elapsed().as_secs_f64(),
-            flops: self.subject.cost.step(load),
+            flops: self.subject.cost.step(report.load()),
             memory: resident_memory(),
         };
         self.last = Instant::now();
@@ -287,6 +286,7 @@ pub(crate) mod testing {
             samples: 32,
             tokens: 3200,
             pictures: 32,
+            learnt: 640,
             skipped: Vec::new(),
             routing: if step.is_multiple_of(2) { groups.into() } else { Vec::new() },
         }

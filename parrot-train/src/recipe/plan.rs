@@ -16,6 +16,9 @@ use crate::{Error, Result};
 /// Tokens of text that a sample is taken to have where nothing is known of it: about LLaVA's mean.
 const TOKENS_OF_TEXT: usize = 200;
 
+/// How many of them are taken to be learnt: those of the answers.
+const TOKENS_LEARNT: usize = 100;
+
 /// The numbers of a recipe.
 #[derive(Debug)]
 pub struct Plan {
@@ -105,7 +108,12 @@ impl Plan {
         let longest =
             self.recipe.data.max_length.or(self.config.tokenizer_model_max_length).unwrap_or(usize::MAX);
         let tokens = (self.cost.tokens_per_picture() + TOKENS_OF_TEXT).min(longest);
-        Load { samples, tokens: samples * tokens, pictures: samples }
+        Load {
+            samples,
+            tokens: samples * tokens,
+            pictures: samples,
+            learnt: samples * TOKENS_LEARNT.min(longest),
+        }
     }
 }
 

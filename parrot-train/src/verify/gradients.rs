@@ -37,14 +37,7 @@ pub(super) fn gradients(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         .ok_or_else(|| directory.error(format!("case {} has no in_input_ids", inputs.id)))?;
     let model = &loaded.model;
     let prepared = batch.prepare(fixture, inputs, &loaded, &fields.samples)?;
-    let labels = prepared.labels.unwrap_or_default();
-    let hidden_states = model.language_model.forward(
-        prepared.inputs_embeds,
-        prepared.attention_mask,
-        prepared.position_ids,
-        None,
-    );
-    let loss = model.loss(hidden_states, &labels)?;
+    let loss = model.loss(prepared)?;
     let gradients = GradientsParams::from_grads(loss.backward(), model);
     let mut checks = fixture.checks();
     checks.value(Quantity::Loss, "loss", loss.into_scalar::<f32>(), fields.loss);
