@@ -17,8 +17,12 @@ use rayon::prelude::*;
 use super::kernels::{self, AttentionState, Kernels};
 use matrix::Matrix;
 
-/// Elements that one thread does at a time.
+/// Elements that one thread does at a time. What is less than that does not leave its thread: to hand work over from outside
+/// the pool takes as long as some ten thousand elements.
 const CHUNK: usize = 1 << 16;
+
+/// From how many multiplications on products are shared among threads; Burn's threshold.
+const PARALLEL_FROM: usize = 192 * 192 * 192;
 
 impl Kernels for Flex {
     fn product(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
@@ -65,11 +69,8 @@ impl Kernels for Flex {
         }
         let shape = gate.layout().shape().clone();
         let (gate, up) = (gate.to_contiguous(), up.to_contiguous());
-        let mut output = vec![0.0; shape.num_elements()];
-        let inputs = elements(&gate).par_chunks(CHUNK).zip(elements(&up).par_chunks(CHUNK));
-        let each = output.par_chunks_mut(CHUNK).zip(inputs);
-        each.for_each(|(output, (gate, up))| elementwise::silu_product(gate, up, output));
-        tensor(output, shape)
+        let inputs = [elements(&gate), elements(&up)];
+        tensor(map(inputs, |[gate, up], output| elementwise::silu_product(gate, up, output)), shape)
     }
 
     fn quick_gelu(x: FlexTensor) -> FlexTensor {
@@ -77,9 +78,7 @@ impl Kernels for Flex {
             return kernels::quick_gelu::<Self>(x);
         }
         let x = x.to_contiguous();
-        let mut output = vec![0.0; x.layout().num_elements()];
-        let each = output.par_chunks_mut(CHUNK).zip(elements(&x).par_chunks(CHUNK));
-        each.for_each(|(output, x)| elementwise::quick_gelu(x, output));
+        let output = map([elements(&x)], |[x], output| elementwise::quick_gelu(x, output));
         tensor(output, x.layout().shape().clone())
     }
 
@@ -92,13 +91,31 @@ impl Kernels for Flex {
         let mut of_gate = vec![0.0; shape.num_elements()];
         let begin = grad.layout().start_offset();
         let of_up: &mut [f32] = &mut grad.storage_mut()[begin..];
-        let inputs = elements(&gate).par_chunks(CHUNK).zip(elements(&up).par_chunks(CHUNK));
-        let outputs = of_gate.par_chunks_mut(CHUNK).zip(of_up.par_chunks_mut(CHUNK));
-        outputs.zip(inputs).for_each(|((of_gate, of_up), (gate, up))| {
-            elementwise::silu_product_backward(gate, up, of_up, of_gate);
-        });
+        let (gate, up) = (elements(&gate), elements(&up));
+        if gate.len() <= CHUNK {
+            elementwise::silu_product_backward(gate, up, of_up, &mut of_gate);
+        } else {
+            let inputs = gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK));
+            let outputs = of_gate.par_chunks_mut(CHUNK).zip(of_up.par_chunks_mut(CHUNK));
+            outputs.zip(inputs).for_each(|((of_gate, of_up), (gate, up))| {
+                elementwise::silu_product_backward(gate, up, of_up, of_gate);
+            });
+        }
         [tensor(of_gate, shape), grad]
     }
+}
+
+/// What `fill` makes of inputs of the same length, piece by piece.
+fn map<const N: usize>(inputs: [&[f32]; N], fill: impl Fn([&[f32]; N], &mut [f32]) + Sync) -> Vec<f32> {
+    let mut output = vec![0.0; inputs[0].len()];
+    let piece = |(at, output): (usize, &mut [f32])| {
+        fill(inputs.map(|input| &input[at * CHUNK..][..output.len()]), output);
+    };
+    match output.len() <= CHUNK {
+        true => piece((0, &mut output)),
+        false => output.par_chunks_mut(CHUNK).enumerate().for_each(piece),
+    }
+    output
 }
 
 fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::elementwise::{softmax, softmax_backward};
 use super::matrix::{Matrix, multiply, multiply_add};
-use super::{elements, head_of, readable, tensor};
+use super::{PARALLEL_FROM, elements, head_of, readable, tensor};
 use crate::device::kernels::AttentionState;
 
 /// Queries of a block: enough for large products, few enough that little is computed which nobody sees.
@@ -80,8 +80,7 @@ pub(super) fn forward(
     let mut kept = probabilities.as_mut_slice();
     let kept: Vec<&mut [f32]> = (0..batch * heads).map_while(|_| kept.split_off_mut(..of_head)).collect();
     let mut context = vec![0.0; batch * heads * seq * head_dim];
-    let each = context.par_chunks_exact_mut(seq * head_dim).zip(kept);
-    each.enumerate().for_each(|(at, (context, kept))| {
+    let of_one = |(at, (context, kept)): (usize, (&mut [f32], &mut [f32]))| {
         let (batch, head) = (at / heads, at % heads);
         let kv_head = head / (heads / kv_heads);
         let (query, bias) = (head_of(&query, batch, head), bias_of(batch));
@@ -98,7 +97,11 @@ pub(super) fn forward(
             let context = &mut context[queries.start * head_dim..queries.end * head_dim];
             multiply(Matrix::contiguous(scores, *visible), value, 1.0, context);
         }
-    });
+    };
+    match batch * heads * seq * keys * head_dim < PARALLEL_FROM {
+        true => context.chunks_exact_mut(seq * head_dim).zip(kept).enumerate().for_each(of_one),
+        false => context.par_chunks_exact_mut(seq * head_dim).zip(kept).enumerate().for_each(of_one),
+    }
     AttentionState {
         query,
         key,

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use gemm::Parallelism;
 
-/// From how many multiplications on a product is shared among threads; Burn's threshold.
-const PARALLEL_FROM: usize = 192 * 192 * 192;
+use super::PARALLEL_FROM;
 
 /// A matrix that lies somewhere in `data`, its first element first.
 #[derive(Debug, Clone, Copy)]
