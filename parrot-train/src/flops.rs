@@ -154,11 +154,10 @@ impl Cost {
         let head = config.vocab_size * config.hidden_size;
         let tables = if config.tie_word_embeddings { head } else { 2 * head };
         let layers = parameters(Part::LanguageModel) - tables;
-        let end = config.hidden_size * (config.hidden_size + 3 * config.intermediate_size);
-        let decoder = products(layers - end, tokens)
-            + products(end + head, learnt)
-            // Causal: half of the scores are never needed.
-            + attention(config.num_hidden_layers, config.hidden_size, samples, tokens) / 2.0;
+        let end = config.parameters_after_attention();
+        // Causal: half of the scores are never needed.
+        let scores = attention(config.num_hidden_layers, config.hidden_size, samples, tokens) / 2.0;
+        let decoder = products(layers - end, tokens) + products(end + head, learnt) + scores;
         let tower = products(parameters(Part::VisionTower), positions)
             + attention(vision.num_hidden_layers, vision.hidden_size, pictures, positions);
         // In the order of the forward pass: gradients pass through what comes after the first part that learns.
@@ -177,7 +176,9 @@ impl Cost {
             total += if learns { forward } else { 0.0 };
             reached |= learns;
         }
-        total + if self.recomputes { decoder } else { 0.0 }
+        // The last layer is computed once, with the head.
+        let again = 1.0 - 1.0 / config.num_hidden_layers as f64;
+        total + if self.recomputes { again * (products(layers, tokens) + scores) } else { 0.0 }
     }
 }
 

@@ -241,7 +241,7 @@ pub fn bench(subject: &Subject, options: &BenchOptions, mut progress: impl FnMut
     let layers = network.language_model.num_params() - tables;
     let seq = picture_tokens + options.prompt_tokens;
     // The last layer feeds forward the last position alone.
-    let end = config.hidden_size * (config.hidden_size + 3 * config.intermediate_size);
+    let end = config.parameters_after_attention();
     let flops = products(layers - end, seq)
         + products(end + head, 1)
         // Causal: half of the scores are never needed.

@@ -319,6 +319,13 @@ impl ParrotConfig {
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
     }
+
+    /// Parameters of the last layer that only the positions asked for meet: the attention's output projection and the
+    /// feed-forward ([`Qwen2::forward_at`](crate::language::Qwen2::forward_at)).
+    #[must_use]
+    pub fn parameters_after_attention(&self) -> usize {
+        self.hidden_size * (self.hidden_size + 3 * self.intermediate_size)
+    }
 }
 
 #[cfg(test)]

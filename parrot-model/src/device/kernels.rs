@@ -31,7 +31,7 @@ pub(crate) struct AttentionState<B: Backend> {
 pub(crate) trait Kernels: Backend {
     /// `lhs · rhs`, both matrices.
     fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        product::<Self>(lhs, rhs)
+        Self::float_matmul(lhs, rhs)
     }
 
     /// See [`derivatives::attention`](super::derivatives::attention).
@@ -44,6 +44,11 @@ pub(crate) trait Kernels: Backend {
         attention_forward(query, key, value, bias)
     }
 
+    /// The gradients of query, key and value.
+    fn attention_backward(state: AttentionState<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
+        attention_backward(state, grad)
+    }
+
     /// See [`derivatives::full_attention`](super::derivatives::full_attention).
     fn full_attention(
         query: FloatTensor<Self>,
@@ -53,19 +58,9 @@ pub(crate) trait Kernels: Backend {
         full_attention::<Self>(query, key, value)
     }
 
-    /// The gradients of query, key and value.
-    fn attention_backward(state: AttentionState<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
-        attention_backward(state, grad)
-    }
-
     /// `silu(gate) ⊙ up`
     fn silu_product_forward(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         silu_product_forward::<Self>(gate, up)
-    }
-
-    /// `x σ(1.702 x)`
-    fn quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        quick_gelu::<Self>(x)
     }
 
     /// The gradients of gate and up.
@@ -75,6 +70,11 @@ pub(crate) trait Kernels: Backend {
         grad: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 2] {
         silu_product_backward::<Self>(gate, up, grad)
+    }
+
+    /// `x σ(1.702 x)`
+    fn quick_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        quick_gelu::<Self>(x)
     }
 }
 
@@ -88,10 +88,6 @@ impl Kernels for burn::backend::Cube {}
 // What `backend_extension` makes of its `Fusion` asks for this; `Cube` is a fused backend already.
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
 impl<B: burn::backend::fusion::FusionBackend + Kernels> Kernels for burn::backend::fusion::Fusion<B> {}
-
-pub(super) fn product<B: Backend>(lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_matmul(lhs, rhs)
-}
 
 /// The query heads that share a key/value head stand as rows of one matrix.
 pub(super) fn attention_forward<B: Backend>(
@@ -115,27 +111,6 @@ pub(super) fn attention_forward<B: Backend>(
     AttentionState { query, key, value, probabilities, context, visible: Vec::new() }
 }
 
-/// In f32 it is Burn's attention, flash attention among the kernels that are tried. In half precision that may form the
-/// scores unscaled and its softmax in half precision.
-pub(super) fn full_attention<B: Backend>(
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-) -> FloatTensor<B> {
-    match query.dtype() {
-        DType::F32 => B::attention(query, key, value, None, None, AttentionModuleOptions::default()),
-        _ => {
-            let bias = everywhere::<B>(&query);
-            attention_forward::<B>(query, key, value, bias).context
-        }
-    }
-}
-
-/// The bias that hides nothing, on the device of `x`. `[1, 1, 1, 1]`, f32
-pub(super) fn everywhere<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
-    B::float_zeros(Shape::new([1; 4]), &x.device(), FloatDType::F32)
-}
-
 /// With S the scores and O the context: `dV = Pᵀ dO`, `dS = P ⊙ (dO Vᵀ − rowsum(dO ⊙ O))`, `dQ = dS K / √d`,
 /// `dK = dSᵀ Q / √d`.
 pub(super) fn attention_backward<B: Backend>(
@@ -157,6 +132,27 @@ pub(super) fn attention_backward<B: Backend>(
     let of_key = B::float_matmul(B::float_transpose(of_scores.clone()), query);
     let of_query = B::float_reshape(B::float_matmul(of_scores, key), shape);
     [over_root::<B>(of_query, head_dim), of_key, of_value]
+}
+
+/// In f32 it is Burn's attention, flash attention among the kernels that are tried. In half precision that may form the
+/// scores unscaled and its softmax in half precision.
+pub(super) fn full_attention<B: Backend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+) -> FloatTensor<B> {
+    match query.dtype() {
+        DType::F32 => B::attention(query, key, value, None, None, AttentionModuleOptions::default()),
+        _ => {
+            let bias = everywhere::<B>(&query);
+            attention_forward::<B>(query, key, value, bias).context
+        }
+    }
+}
+
+/// The bias that hides nothing, on the device of `x`. `[1, 1, 1, 1]`, f32
+pub(super) fn everywhere<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_zeros(Shape::new([1; 4]), &x.device(), FloatDType::F32)
 }
 
 pub(super) fn silu_product_forward<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
