@@ -35,7 +35,7 @@ use self::quiet::quietly;
 use crate::{Error, Result};
 
 pub use backend::Backend;
-pub use dtype::{dtype_name, float_dtype, parse_dtype};
+pub use dtype::{Precision, dtype_name, float_dtype, parse_dtype};
 pub use memory::require_memory;
 pub use name::SYNTAX;
 pub use quiet::panics_in_one_line;

@@ -5,14 +5,15 @@ use std::path::Path;
 use burn::tensor::{Device, FloatDType};
 use parrot_infer::{AskOptions, Parrot, Picture, Question, device};
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::device::Precision;
 use train_here_answer_there::{answer, train};
 
 const GOLDEN: &str = "../../assets/golden";
 
-/// The devices that work, the CPU always among them.
+/// The devices that work, the CPU first.
 fn devices() -> Vec<(String, Device)> {
     let working = device::list().into_iter().filter(|info| info.problem.is_none());
-    working.map(|info| (info.name.clone(), device::open(&info.name).unwrap())).collect()
+    working.rev().map(|info| (info.name.clone(), device::open(&info.name).unwrap())).collect()
 }
 
 /// What `answer` says, in f32 on every device and a few words long: in half precision, rounding chooses other words of
@@ -66,7 +67,12 @@ fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
             let trained = weights(&taught, &answer_device);
             let (expected, expected_said) = first.get_or_insert_with(|| (trained.clone(), said.clone()));
             assert_ne!(trained, untaught);
-            assert_eq!(&said, expected_said, "trained on {here}, asked on {there}");
+            // Where products are rounded, the words of random weights are others.
+            let precisions =
+                [&train_device, &answer_device].map(|device| Precision::of(device, FloatDType::F32));
+            if precisions == [Precision::F32; 2] {
+                assert_eq!(&said, expected_said, "trained on {here}, asked on {there}");
+            }
             // AdamW moves a weight by up to the learning rate per step, however small its gradient: rounding
             // alone may turn a few of them the other way.
             let off = trained.iter().zip(expected.iter()).map(|(a, b)| (a - b).abs());
@@ -75,7 +81,8 @@ fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
                 "trained on {here}, read on {there}"
             );
             let mean = off.sum::<f32>() / trained.len() as f32;
-            assert!(mean <= 1e-5, "trained on {here}, read on {there}: weights are {mean} off on average");
+            let limit = if precisions[0] == Precision::F32 { 1e-5 } else { 1e-3 };
+            assert!(mean <= limit, "trained on {here}, read on {there}: weights are {mean} off on average");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Prompt and picture → logits and loss.
 
 use burn::tensor::{FloatDType, Tensor, s};
+use parrot_model::device::Precision;
 use parrot_model::golden::{
     Array, Batch, Case, Checks, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
 };
@@ -48,7 +49,7 @@ pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let NetworkCase { checkpoint, edits } = fixture.directory.fields(case)?;
     let loaded = fixture.load(&checkpoint, &edits, FloatDType::BF16)?;
     let fields: ForwardCase = fixture.directory.fields(case)?;
-    let mut checks = Checks::new(loaded.dtype);
+    let mut checks = Checks::new(Precision::of(&loaded.device, loaded.dtype));
     compare_forward(fixture, case, &loaded, &fields, &mut checks)?;
     let pictures = images(fixture, case)?;
     let pixel_values = fixture.pixel_values(&loaded, &pictures)?;
@@ -110,21 +111,21 @@ fn compare_forward(
         checks.tensor(Quantity::Logits, "logits_last", found.clone().slice(s![rows - 1.., ..]), &expected);
     }
     if let Some(expected) = &fields.argmax_all {
-        compare_argmax(checks, found, expected, loaded.dtype);
+        compare_argmax(checks, found, expected);
     }
     Ok(())
 }
 
 /// Compares the best id of every row. Where two logits are closer than their tolerance, either is best.
-fn compare_argmax(checks: &mut Checks, logits: Tensor<2>, expected: &[i64], dtype: FloatDType) {
+fn compare_argmax(checks: &mut Checks, logits: Tensor<2>, expected: &[i64]) {
     let vocab = logits.dims()[1];
     let mut best = argmax(logits.clone());
     let logits: Vec<f32> = logits.into_data().try_to_vec().expect("logits are f32");
     for ((best, row), expected) in best.iter_mut().zip(logits.chunks(vocab)).zip(expected) {
         let gap = row.get(*expected as usize).map(|logit| f64::from(row[*best as usize] - logit));
         let row: Vec<f64> = row.iter().copied().map(f64::from).collect();
-        let limit = Quantity::Logits.limit(dtype).map(|limit| limit * Quantity::Logits.scale(dtype, &row));
-        if gap.zip(limit).is_some_and(|(gap, limit)| gap <= limit) {
+        let tolerance = checks.tolerance(Quantity::Logits, &row);
+        if gap.zip(tolerance).is_some_and(|(gap, tolerance)| gap <= tolerance) {
             *best = *expected;
         }
     }

@@ -156,6 +156,11 @@ impl Found {
             backend => gpu::describe(backend, self.which),
         }
     }
+
+    /// Whether products of f32 may be computed in TF32.
+    pub(super) fn rounds_to_tf32(&self) -> bool {
+        gpu::rounds_to_tf32(self.backend, self.which)
+    }
 }
 
 /// Says so where a GPU's `backend` cannot use the kernels that it has kept.
@@ -190,6 +195,7 @@ mod gpu {
 
     use burn::cubecl;
     use burn::cubecl::device::{AmdDevice, CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
+    use burn::cubecl::ir::{ElemType, FloatKind};
     use burn::tensor::Device;
 
     use super::{Backend, Kind, Memory, Which};
@@ -207,6 +213,11 @@ mod gpu {
         let memory = &properties.memory;
         let memory = Memory { total: memory.max_memory(), largest: Some(memory.max_page_size) };
         (Some(properties.identity.name.clone()), memory)
+    }
+
+    pub(super) fn rounds_to_tf32(backend: Backend, which: Which) -> bool {
+        let tf32 = ElemType::Float(FloatKind::TF32);
+        cube(backend, which).is_some_and(|device| device.client().properties().supports_type(tf32))
     }
 
     /// The file of kernels and measurements that are kept from one start to the next.
@@ -257,6 +268,10 @@ mod gpu {
 
     pub(super) fn describe(_: Backend, _: Which) -> (Option<String>, Memory) {
         (None, Memory::default())
+    }
+
+    pub(super) fn rounds_to_tf32(_: Backend, _: Which) -> bool {
+        false
     }
 
     pub(super) fn cache() -> Option<PathBuf> {

@@ -9,6 +9,34 @@ use crate::Result;
 /// What weights may be held in, the most precise first.
 const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::BF16];
 
+/// What a device rounds the operands of its matrix products to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Nothing: 24 binary digits.
+    F32,
+    /// 11 digits, of numbers held in f32: NVIDIA's matrix units since Ampere, whose kernels Burn measures along with
+    /// others and takes where they are the fastest.
+    Tf32,
+    /// 11 digits.
+    F16,
+    /// 8 digits.
+    Bf16,
+}
+
+impl Precision {
+    /// Of a network on `device` whose weights are held in `dtype`.
+    #[must_use]
+    pub fn of(device: &Device, dtype: FloatDType) -> Self {
+        match dtype {
+            FloatDType::F16 => Self::F16,
+            FloatDType::BF16 => Self::Bf16,
+            _ if found(device).is_some_and(|found| found.rounds_to_tf32()) => Self::Tf32,
+            _ => Self::F32,
+        }
+    }
+}
+
 /// The dtype in which `device` holds weights: `requested`, or what suits the device.
 ///
 /// | device | default | why |

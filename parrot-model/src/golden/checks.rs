@@ -8,6 +8,7 @@ use burn::tensor::FloatDType;
 use serde::Serialize;
 
 use super::{Array, Quantity};
+use crate::device::Precision;
 
 /// How a case that ran to its end turned out.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub enum Verdict {
 /// Collects differences; a failed check does not stop the ones after it.
 #[derive(Debug)]
 pub struct Checks {
-    dtype: FloatDType,
+    precision: Precision,
     pub(super) differences: BTreeMap<Quantity, Difference>,
     pub(super) problems: Vec<String>,
     pub(super) remarks: Vec<String>,
@@ -48,10 +49,10 @@ impl Difference {
 }
 
 impl Checks {
-    /// Nothing compared yet; networks are computed in `dtype`.
+    /// Nothing compared yet; networks are computed in `precision`.
     #[must_use]
-    pub fn new(dtype: FloatDType) -> Self {
-        Self { dtype, differences: BTreeMap::new(), problems: Vec::new(), remarks: Vec::new() }
+    pub fn new(precision: Precision) -> Self {
+        Self { precision, differences: BTreeMap::new(), problems: Vec::new(), remarks: Vec::new() }
     }
 
     /// Compares a tensor with a golden one. The golden shape may lack leading dimensions of length 1.
@@ -78,7 +79,7 @@ impl Checks {
             self.problems.push(format!("{name}: {} values, expected {}", found.len(), expected.len()));
             return;
         }
-        let scale = quantity.scale(self.dtype, expected);
+        let scale = quantity.scale(self.precision, expected);
         let mut worst = (0.0, 0);
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             let difference = difference(f64::from(*found), *expected) / scale;
@@ -86,7 +87,7 @@ impl Checks {
                 worst = (difference, i);
             }
         }
-        let limit = quantity.limit(self.dtype);
+        let limit = quantity.limit(self.precision);
         let difference = Difference { largest: worst.0, limit };
         self.differences.entry(quantity).or_insert(difference).merge(difference);
         if let Some(limit) = limit
@@ -99,6 +100,12 @@ impl Checks {
                 found[i], expected[i]
             ));
         }
+    }
+
+    /// How far the numbers of a tensor may be off, absolutely; `None`: any distance.
+    #[must_use]
+    pub fn tolerance(&self, quantity: Quantity, expected: &[f64]) -> Option<f64> {
+        quantity.limit(self.precision).map(|limit| limit * quantity.scale(self.precision, expected))
     }
 
     /// [`values`](Self::values) for a single number.
@@ -122,10 +129,10 @@ impl Checks {
         ));
     }
 
-    /// Compares ids that the network chose. In half precision the best two may be less than a rounding
+    /// Compares ids that the network chose. Where it rounds, the best two may be less than a rounding
     /// apart, so that they are compared and only reported.
     pub fn chosen(&mut self, name: &str, found: &[i64], expected: &[i64]) {
-        if self.dtype == FloatDType::F32 {
+        if self.precision == Precision::F32 {
             return self.equal(name, found, expected);
         }
         let same = found.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
@@ -180,11 +187,11 @@ mod tests {
     use super::*;
 
     fn problems(quantity: Quantity, found: &[f32], expected: &[f64]) -> Vec<String> {
-        problems_in(FloatDType::F32, quantity, found, expected)
+        problems_in(Precision::F32, quantity, found, expected)
     }
 
-    fn problems_in(dtype: FloatDType, quantity: Quantity, found: &[f32], expected: &[f64]) -> Vec<String> {
-        let mut checks = Checks::new(dtype);
+    fn problems_in(precision: Precision, quantity: Quantity, found: &[f32], expected: &[f64]) -> Vec<String> {
+        let mut checks = Checks::new(precision);
         checks.values(quantity, "x", found, expected);
         checks.problems
     }
@@ -201,23 +208,28 @@ mod tests {
     }
 
     #[test]
-    fn half_precision_widens_what_the_network_computes_and_nothing_else() {
+    fn fewer_digits_widen_what_the_network_computes_and_nothing_else() {
         // A hundredth and a tenth of the largest.
-        for (dtype, within, beyond) in [(FloatDType::F16, 0.9, 1.1), (FloatDType::BF16, 9.0, 11.0)] {
-            let logits = |found: f32| problems_in(dtype, Quantity::Logits, &[100.0, found], &[100.0, 0.0]);
-            assert_eq!(logits(within).len(), 0, "{dtype:?}");
-            assert_eq!(logits(beyond).len(), 1, "{dtype:?}");
-            assert_eq!(problems_in(dtype, Quantity::PixelValues, &[1.001], &[1.0]).len(), 1);
-            assert_eq!(problems_in(dtype, Quantity::Loss, &[f32::NAN], &[1.0]).len(), 1);
+        let hundredth = [Precision::Tf32, Precision::F16].map(|precision| (precision, 0.9, 1.1));
+        for (precision, within, beyond) in hundredth.into_iter().chain([(Precision::Bf16, 9.0, 11.0)]) {
+            let logits =
+                |found: f32| problems_in(precision, Quantity::Logits, &[100.0, found], &[100.0, 0.0]);
+            assert_eq!(logits(within).len(), 0, "{precision:?}");
+            assert_eq!(logits(beyond).len(), 1, "{precision:?}");
+            assert_eq!(problems_in(precision, Quantity::PixelValues, &[1.001], &[1.0]).len(), 1);
+            assert_eq!(problems_in(precision, Quantity::Loss, &[f32::NAN], &[1.0]).len(), 1);
         }
+        // In which a network is trained as well.
+        let gradient = |found| problems_in(Precision::Tf32, Quantity::Gradients, &[1.0, found], &[1.0, 0.0]);
+        assert_eq!([gradient(0.009).len(), gradient(0.011).len()], [0, 1]);
     }
 
     #[test]
     fn chosen_ids_decide_in_f32_alone() {
-        let mut checks = Checks::new(FloatDType::F32);
+        let mut checks = Checks::new(Precision::F32);
         checks.chosen("ids", &[1, 3], &[1, 2]);
         assert_eq!(checks.problems.len(), 1);
-        let mut checks = Checks::new(FloatDType::F16);
+        let mut checks = Checks::new(Precision::F16);
         checks.chosen("ids", &[1, 3], &[1, 2]);
         checks.chosen("ids", &[1, 2], &[1, 2]);
         assert!(checks.is_clean());
@@ -237,7 +249,7 @@ mod tests {
     #[test]
     fn shapes_may_lack_leading_ones_and_nothing_else() {
         let device = Device::default();
-        let mut checks = Checks::new(FloatDType::F32);
+        let mut checks = Checks::new(Precision::F32);
         let found = Tensor::<3>::zeros([1, 2, 3], &device);
         let expected = |shape: &[usize]| Array { shape: shape.to_vec(), values: vec![0.0; 6] };
         checks.tensor(Quantity::Module, "x", found.clone(), &expected(&[2, 3]));
@@ -248,7 +260,7 @@ mod tests {
 
     #[test]
     fn unequal_lists_name_the_first_difference() {
-        let mut checks = Checks::new(FloatDType::F32);
+        let mut checks = Checks::new(Precision::F32);
         checks.equal("ids", &[1, 2, 3], &[1, 2]);
         assert_eq!(checks.problems, ["ids[2]: 3, expected nothing (lengths 3 and 2)"]);
     }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::{Array, Case, Checks, Directory};
 use crate::checkpoint::{Checkpoint, Weights, load_found};
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::device::Precision;
 use crate::parrot::{Parrot, PrepareOptions};
 use crate::text::Tokenizer;
 use crate::vision::preprocess::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
@@ -162,7 +163,7 @@ impl Fixture {
     /// Checks of a case whose network is held in the fixture's dtype.
     #[must_use]
     pub fn checks(&self) -> Checks {
-        Checks::new(self.dtype)
+        Checks::new(Precision::of(&self.device, self.dtype))
     }
 
     /// Token ids, or indices, on the device.

@@ -246,7 +246,7 @@ mod tests {
     ]"#;
 
     fn verdict(directory: &Directory, case: &Case) -> Result<Verdict> {
-        let mut checks = Checks::new(burn::tensor::FloatDType::F32);
+        let mut checks = Checks::new(crate::device::Precision::F32);
         match case.id.as_str() {
             "good" => checks.value(Quantity::Module, "x", 1.0, 1.0 + 1e-5),
             "bad" => checks.value(Quantity::Module, "x", 1.0, 2.0),
