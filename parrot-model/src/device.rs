@@ -20,6 +20,8 @@ mod backend;
 mod cache;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+mod cube;
 pub(crate) mod derivatives;
 mod dtype;
 mod kernels;

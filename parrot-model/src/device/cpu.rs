@@ -31,8 +31,15 @@ impl Kernels for Flex {
             return Self::float_matmul(lhs, rhs);
         }
         let (lhs, rhs) = (readable(lhs), readable(rhs));
-        let (lhs, rhs) = (matrix_of(&lhs), matrix_of(&rhs));
+        let (lhs, rhs) = (matrix_at(&lhs, []), matrix_at(&rhs, []));
         tensor(matrix::product(lhs, rhs), [lhs.rows(), rhs.columns()])
+    }
+
+    fn attention(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        match query.dtype() {
+            DType::F32 => attention::forward(query, key, value, bias, false).context,
+            _ => kernels::attention_forward::<Self>(query, key, value, bias).context,
+        }
     }
 
     fn attention_forward(
@@ -51,16 +58,6 @@ impl Kernels for Flex {
         match grad.dtype() {
             DType::F32 => attention::backward(&state, grad),
             _ => kernels::attention_backward(state, grad),
-        }
-    }
-
-    fn full_attention(query: FlexTensor, key: FlexTensor, value: FlexTensor) -> FlexTensor {
-        match query.dtype() {
-            DType::F32 => {
-                let everywhere = kernels::everywhere::<Self>(&query);
-                attention::forward(query, key, value, everywhere, false).context
-            }
-            _ => kernels::full_attention::<Self>(query, key, value),
         }
     }
 
@@ -133,22 +130,14 @@ fn elements(x: &FlexTensor) -> &[f32] {
     &x.storage()[x.layout().start_offset()..][..x.layout().num_elements()]
 }
 
-/// # Shapes
-///
-/// - x: `[rows, columns]`, [readable]
-fn matrix_of(x: &FlexTensor) -> Matrix<'_> {
-    let strides = [0, 1].map(|dim| x.layout().strides()[dim] as usize);
-    Matrix::new(&x.storage()[x.layout().start_offset()..], x.layout().shape().dims(), strides)
-}
-
-/// What one head of one sequence has.
+/// One matrix of many: that of these leading indices.
 ///
 /// # Shapes
 ///
-/// - x: `[batch, heads, rows, head_dim]`, [readable]
-fn head_of(x: &FlexTensor, batch: usize, head: usize) -> Matrix<'_> {
-    let [_, _, rows, head_dim] = x.layout().shape().dims();
-    let strides = [0, 1, 2, 3].map(|dim| x.layout().strides()[dim] as usize);
-    let begin = x.layout().start_offset() + batch * strides[0] + head * strides[1];
-    Matrix::new(&x.storage()[begin..], [rows, head_dim], [strides[2], strides[3]])
+/// - x: `[…, rows, columns]`, [readable]
+fn matrix_at<const N: usize>(x: &FlexTensor, leading: [usize; N]) -> Matrix<'_> {
+    let (sizes, strides) = (x.layout().shape(), x.layout().strides());
+    let begin: usize = leading.iter().zip(strides).map(|(index, stride)| index * *stride as usize).sum();
+    let strides = [strides[N] as usize, strides[N + 1] as usize];
+    Matrix::new(&x.storage()[x.layout().start_offset() + begin..], [sizes[N], sizes[N + 1]], strides)
 }

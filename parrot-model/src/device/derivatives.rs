@@ -12,7 +12,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind, binary, un
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::prelude::*;
-use burn::tensor::IndexingUpdateOp;
+use burn::tensor::{DType, IndexingUpdateOp};
 
 use super::kernels::{self, AttentionState, Kernels};
 
@@ -33,7 +33,7 @@ pub(crate) fn product(lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
 ///
 /// - query and output: `[batch, heads, seq, head_dim]`
 /// - key, value: `[batch, kv_heads, keys, head_dim]`; each serves `heads / kv_heads` query heads
-/// - bias: `[batch or 1, 1, seq, keys]`, f32; −∞ where a query must not look, though no row may be all −∞
+/// - bias: `[batch or 1, 1, seq or 1, keys or 1]`, f32; −∞ where a query must not look, though no row may be all −∞
 pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as DerivedOps>::attention(
         query.into_dispatch(),
@@ -43,18 +43,27 @@ pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias
     ))
 }
 
-/// `softmax(Q Kᵀ / √d) V`: every position looks at every other.
-///
-/// # Shapes
-///
-/// - query and output: `[batch, heads, seq, head_dim]`
-/// - key, value: `[batch, heads, keys, head_dim]`
-pub(crate) fn full_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as DerivedOps>::full_attention(
+/// As [`attention`], for a bias that hides nothing or, `is_causal`, of each query the keys after it, the last query seeing
+/// every key. A backend that has a kernel for this neither reads the bias nor holds all scores in memory at once.
+pub(crate) fn flash_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Tensor<4>,
+    is_causal: bool,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as DerivedOps>::flash_attention(
         query.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
+        bias.into_dispatch(),
+        is_causal,
     ))
+}
+
+/// The bias of [`attention`] that hides nothing. `[1, 1, 1, 1]`
+pub(crate) fn open_sight(device: &Device) -> Tensor<4> {
+    Tensor::zeros([1; 4], (device, DType::F32))
 }
 
 /// `−log softmax(logits)` at each row's target.
@@ -105,16 +114,18 @@ pub(crate) trait DerivedOps: Kernels {
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Self::attention_forward(query, key, value, bias).context
+        <Self as Kernels>::attention(query, key, value, bias)
     }
 
-    #[fusion(default)]
-    fn full_attention(
+    #[fusion(dtype = query, shape = query)]
+    fn flash_attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        is_causal: bool,
     ) -> FloatTensor<Self> {
-        <Self as Kernels>::full_attention(query, key, value)
+        <Self as Kernels>::flash_attention(query, key, value, bias, is_causal)
     }
 
     #[fusion(default)]
@@ -137,7 +148,7 @@ pub(crate) trait DerivedOps: Kernels {
 impl DerivedOps for burn::backend::Flex {}
 
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
-impl DerivedOps for burn::backend::Cube {}
+impl DerivedOps for burn_cubecl::CubeBackend {}
 
 /// The operations, on the tape.
 impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
@@ -167,12 +178,13 @@ impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
         record::<B, C, _, 3>(AttentionStep, inputs, state, context)
     }
 
-    fn full_attention(
+    fn flash_attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        _is_causal: bool,
     ) -> FloatTensor<Self> {
-        let bias = kernels::everywhere::<Self>(&query);
         <Self as DerivedOps>::attention(query, key, value, bias)
     }
 
@@ -400,15 +412,26 @@ mod tests {
     }
 
     #[test]
-    fn full_attention_is_its_formula() {
+    fn flash_attention_is_its_formula() {
         let device = Device::default().autodiff();
-        let inputs = [(); 3].map(|()| random([2, 3, 150, 8], &device));
-        let formula = |[query, key, value]: [Tensor<4>; 3]| {
-            softmax(query.matmul(key.transpose()) / 8f64.sqrt(), 3).matmul(value)
+        let formula = |[query, key, value]: [Tensor<4>; 3], bias: Tensor<4>| {
+            softmax(query.matmul(key.transpose()) / 8f64.sqrt() + bias, 3).matmul(value)
         };
-        check(inputs.clone(), |[query, key, value]| full_attention(query, key, value), formula);
-        let [query, key, value] = inputs.map(Tensor::inner);
-        same(full_attention(query.clone(), key.clone(), value.clone()), formula([query, key, value]));
+        let later = Tensor::<2, Bool>::triu_mask([150, 150], 1, &device).unsqueeze::<4>();
+        let later = Tensor::zeros([1, 1, 150, 150], &device).mask_fill(later, f32::NEG_INFINITY);
+        for (bias, is_causal) in [(open_sight(&device), false), (later, true)] {
+            let inputs = [(); 3].map(|()| random([2, 3, 150, 8], &device));
+            check(
+                inputs.clone(),
+                |[query, key, value]| flash_attention(query, key, value, bias.clone(), is_causal),
+                |inputs| formula(inputs, bias.clone()),
+            );
+            let ([query, key, value], bias) = (inputs.map(Tensor::inner), bias.inner());
+            same(
+                flash_attention(query.clone(), key.clone(), value.clone(), bias.clone(), is_causal),
+                formula([query, key, value], bias),
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata};
 use burn::prelude::*;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, FloatDType};
 
 /// The steepness of CLIP's approximation of the GELU.
@@ -35,6 +34,27 @@ pub(crate) trait Kernels: Backend {
     }
 
     /// See [`derivatives::attention`](super::derivatives::attention).
+    fn attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        attention_forward::<Self>(query, key, value, bias).context
+    }
+
+    /// See [`derivatives::flash_attention`](super::derivatives::flash_attention).
+    fn flash_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        _is_causal: bool,
+    ) -> FloatTensor<Self> {
+        <Self as Kernels>::attention(query, key, value, bias)
+    }
+
+    /// [`attention`](Self::attention), and what its derivative needs.
     fn attention_forward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -47,15 +67,6 @@ pub(crate) trait Kernels: Backend {
     /// The gradients of query, key and value.
     fn attention_backward(state: AttentionState<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
         attention_backward(state, grad)
-    }
-
-    /// See [`derivatives::full_attention`](super::derivatives::full_attention).
-    fn full_attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        full_attention::<Self>(query, key, value)
     }
 
     /// `silu(gate) ⊙ up`
@@ -82,10 +93,7 @@ pub(crate) trait Kernels: Backend {
 impl Kernels for Dispatch {}
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {}
 
-#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
-impl Kernels for burn::backend::Cube {}
-
-// What `backend_extension` makes of its `Fusion` asks for this; `Cube` is a fused backend already.
+// Its operations are fused where they are composed; the others it hands to the backend that it fuses for.
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
 impl<B: burn::backend::fusion::FusionBackend + Kernels> Kernels for burn::backend::fusion::Fusion<B> {}
 
@@ -132,27 +140,6 @@ pub(super) fn attention_backward<B: Backend>(
     let of_key = B::float_matmul(B::float_transpose(of_scores.clone()), query);
     let of_query = B::float_reshape(B::float_matmul(of_scores, key), shape);
     [over_root::<B>(of_query, head_dim), of_key, of_value]
-}
-
-/// In f32 it is Burn's attention, flash attention among the kernels that are tried. In half precision that may form the
-/// scores unscaled and its softmax in half precision.
-pub(super) fn full_attention<B: Backend>(
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-) -> FloatTensor<B> {
-    match query.dtype() {
-        DType::F32 => B::attention(query, key, value, None, None, AttentionModuleOptions::default()),
-        _ => {
-            let bias = everywhere::<B>(&query);
-            attention_forward::<B>(query, key, value, bias).context
-        }
-    }
-}
-
-/// The bias that hides nothing, on the device of `x`. `[1, 1, 1, 1]`, f32
-pub(super) fn everywhere<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
-    B::float_zeros(Shape::new([1; 4]), &x.device(), FloatDType::F32)
 }
 
 pub(super) fn silu_product_forward<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {

@@ -5,8 +5,6 @@
 use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::DType;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 
 use super::cache::KvCache;
 use super::rope::Rotation;
@@ -23,13 +21,11 @@ pub struct Pass {
 
 /// Which keys a query looks at.
 #[derive(Debug, Clone)]
-pub(crate) enum Sight {
-    /// Those up to itself.
-    Causal,
-    /// `[batch or 1, 1, seq, keys]`, true where a query must not look.
-    Mask(Tensor<4, Bool>),
-    /// `[batch or 1, 1, seq, keys]`, f32, added to the scores: what training takes, and half precision.
-    Bias(Tensor<4>),
+pub(crate) struct Sight {
+    /// `[batch or 1, 1, seq or 1, keys or 1]`, f32, added to the scores: −∞ where a query must not look.
+    bias: Tensor<4>,
+    /// Whether that is what comes after it, in a sequence of which nothing has been read before.
+    is_causal: bool,
 }
 
 /// Attention of one decoder layer. Queries, keys and values have biases in Qwen2, the output has none.
@@ -95,10 +91,10 @@ impl Attention {
             let (past, capacity) = (cache.len(), cache.capacity());
             (keys, values) = cache.layer(layer).append(keys, values, past, capacity);
         }
-        let context = match &pass.sight {
-            Sight::Bias(bias) => derivatives::attention(queries, keys, values, bias.clone()),
-            Sight::Mask(mask) => self.attend(queries, keys, values, Some(mask.clone())),
-            Sight::Causal => self.attend(queries, keys, values, None),
+        let Sight { bias, is_causal } = pass.sight.clone();
+        let context = match is_causal {
+            true => derivatives::flash_attention(queries, keys, values, bias, true),
+            false => derivatives::attention(queries, keys, values, bias),
         };
         context.swap_dims(1, 2).reshape([batch, seq, hidden])
     }
@@ -108,31 +104,6 @@ impl Attention {
     /// - context and output: `[batch, seq, hidden]`
     pub(crate) fn output(&self, context: Tensor<3>) -> Tensor<3> {
         linear::forward(&self.o_proj, context)
-    }
-
-    /// Without a derivative and in f32: the backend's own attention, which keeps no scores. Grouped queries do not rely on
-    /// it: Burn's attention handles them on the CPU and computes something else, silently, on the GPU backends.
-    fn attend(
-        &self,
-        queries: Tensor<4>,
-        keys: Tensor<4>,
-        values: Tensor<4>,
-        mask: Option<Tensor<4, Bool>>,
-    ) -> Tensor<4> {
-        let [batch, heads, seq, head_dim] = queries.dims();
-        let groups = heads / self.num_kv_heads;
-        if seq == 1 && groups > 1 {
-            // A single position sees every key, so the queries of a group can stand as rows of one head.
-            let queries = queries.reshape([batch, self.num_kv_heads, groups, head_dim]);
-            let mask = mask.map(|mask| {
-                let [rows, _, _, keys] = mask.dims();
-                mask.expand([rows, 1, groups, keys])
-            });
-            let context = attention(queries, keys, values, mask, None, Default::default());
-            return context.reshape([batch, heads, 1, head_dim]);
-        }
-        let options = AttentionModuleOptions { is_causal: seq > 1 && mask.is_none(), ..Default::default() };
-        attention(queries, repeat_kv(keys, groups), repeat_kv(values, groups), mask, None, options)
     }
 }
 
@@ -163,9 +134,7 @@ fn repeat_heads(weight: Tensor<2>, kv_heads: usize, groups: usize) -> Tensor<2> 
 }
 
 impl Sight {
-    /// For what a pass takes in. The backend's own attention is for f32 alone: whichever of its kernels is chosen, in half
-    /// precision one of them forms `Q Kᵀ` before it divides by √d, which Qwen2 drives beyond what f16 holds, and its
-    /// softmax is not in f32, where the reference has it.
+    /// For what a pass takes in.
     ///
     /// # Shapes
     ///
@@ -177,18 +146,14 @@ impl Sight {
         past: usize,
     ) -> Self {
         let (device, [_, seq, _]) = (inputs_embeds.device(), inputs_embeds.dims());
-        let zeros = |shape: [usize; 4]| Tensor::zeros(shape, (&device, DType::F32));
-        let built_in = !device.is_autodiff() && inputs_embeds.dtype() == DType::F32;
-        // Not every kernel of a backend counts queries from the last key when there are more keys than queries.
-        if attention_mask.is_none() && (seq == 1 || past == 0 && built_in) {
-            return if built_in { Self::Causal } else { Self::Bias(zeros([1; 4])) };
+        if attention_mask.is_none() && seq == 1 {
+            return Self { bias: derivatives::open_sight(&device), is_causal: false };
         }
+        let is_causal = attention_mask.is_none() && past == 0;
         let attention_mask = attention_mask.unwrap_or_else(|| Tensor::full([1, past + seq], true, &device));
         let mask = padding_mask(attention_mask, seq);
-        match built_in {
-            true => Self::Mask(mask),
-            false => Self::Bias(zeros(mask.dims()).mask_fill(mask, f32::NEG_INFINITY)),
-        }
+        let bias = Tensor::zeros(mask.dims(), (&device, DType::F32)).mask_fill(mask, f32::NEG_INFINITY);
+        Self { bias, is_causal }
     }
 }
 

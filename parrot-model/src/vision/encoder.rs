@@ -33,7 +33,24 @@ impl Encoder {
     /// - hidden_states and output: `[pictures, positions, vision_hidden]`
     #[must_use]
     pub fn forward(&self, hidden_states: Tensor<3>, num_layers: usize) -> Tensor<3> {
-        self.layers.iter().take(num_layers).fold(hidden_states, |x, layer| layer.forward(x))
+        let sight = derivatives::open_sight(&hidden_states.device());
+        self.layers.iter().take(num_layers).fold(hidden_states, |x, layer| layer.forward(x, sight.clone()))
+    }
+
+    /// What goes into the first layer, and what comes out of each.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and each output: `[pictures, positions, vision_hidden]`
+    #[must_use]
+    pub fn hidden_states(&self, hidden_states: Tensor<3>) -> Vec<Tensor<3>> {
+        let sight = derivatives::open_sight(&hidden_states.device());
+        let mut all = vec![hidden_states.clone()];
+        all.extend(self.layers.iter().scan(hidden_states, |x, layer| {
+            *x = layer.forward(x.clone(), sight.clone());
+            Some(x.clone())
+        }));
+        all
     }
 }
 
@@ -57,12 +74,8 @@ impl EncoderLayer {
         }
     }
 
-    /// # Shapes
-    ///
-    /// - hidden_states and output: `[pictures, positions, vision_hidden]`
-    #[must_use]
-    pub fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        let attended = self.self_attn.forward(self.layer_norm1.forward(hidden_states.clone()));
+    fn forward(&self, hidden_states: Tensor<3>, sight: Tensor<4>) -> Tensor<3> {
+        let attended = self.self_attn.forward(self.layer_norm1.forward(hidden_states.clone()), sight);
         let hidden_states = hidden_states + attended;
         hidden_states.clone() + self.mlp.forward(self.layer_norm2.forward(hidden_states))
     }
@@ -90,7 +103,7 @@ impl SelfAttention {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, hidden_states: Tensor<3>, sight: Tensor<4>) -> Tensor<3> {
         let [pictures, positions, hidden] = hidden_states.dims();
         let heads = |x: Tensor<3>| {
             x.reshape([pictures, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
@@ -98,7 +111,7 @@ impl SelfAttention {
         let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
         let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
         let values = heads(linear::forward(&self.v_proj, hidden_states));
-        let context = derivatives::full_attention(queries, keys, values);
+        let context = derivatives::flash_attention(queries, keys, values, sight, false);
         linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
     }
 }

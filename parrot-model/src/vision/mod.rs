@@ -104,12 +104,7 @@ impl VisionTower {
     /// - each output: `[pictures, positions, vision_hidden]`
     #[must_use]
     pub fn hidden_states(&self, pixel_values: Tensor<4>) -> Vec<Tensor<3>> {
-        let mut hidden_states = vec![self.embed(pixel_values)];
-        for layer in &self.encoder.layers {
-            let input = hidden_states[hidden_states.len() - 1].clone();
-            hidden_states.push(layer.forward(input));
-        }
-        hidden_states
+        self.encoder.hidden_states(self.embed(pixel_values))
     }
 
     fn embed(&self, pixel_values: Tensor<4>) -> Tensor<3> {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::elementwise::{softmax, softmax_backward};
 use super::matrix::{Matrix, multiply, multiply_add};
-use super::{PARALLEL_FROM, elements, head_of, readable, tensor};
+use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
 use crate::device::kernels::AttentionState;
 
 /// Queries of a block: enough for large products, few enough that little is computed which nobody sees.
@@ -83,8 +83,8 @@ pub(super) fn forward(
     let of_one = |(at, (context, kept)): (usize, (&mut [f32], &mut [f32]))| {
         let (batch, head) = (at / heads, at % heads);
         let kv_head = head / (heads / kv_heads);
-        let (query, bias) = (head_of(&query, batch, head), bias_of(batch));
-        let (key, value) = (head_of(&key, batch, kv_head), head_of(&value, batch, kv_head));
+        let (query, bias) = (matrix_at(&query, [batch, head]), bias_of(batch));
+        let (key, value) = (matrix_at(&key, [batch, kv_head]), matrix_at(&value, [batch, kv_head]));
         let mut dropped = vec![0.0; if keep { 0 } else { BLOCK.min(seq) * keys }];
         for Block { queries, visible, probabilities: range } in &blocks {
             let query = query.some_rows(queries.clone());
@@ -135,11 +135,11 @@ pub(super) fn backward(state: &AttentionState<Flex>, grad: FlexTensor) -> [FlexT
         .zip(of_value.par_chunks_exact_mut(keys * head_dim));
     each.enumerate().for_each(|(at, ((of_query, of_key), of_value))| {
         let (batch, kv_head) = (at / kv_heads, at % kv_heads);
-        let (key, value) = (head_of(key, batch, kv_head), head_of(value, batch, kv_head));
+        let (key, value) = (matrix_at(key, [batch, kv_head]), matrix_at(value, [batch, kv_head]));
         let mut of_scores = vec![0.0; BLOCK.min(seq) * keys];
         for (group, of_query) in of_query.chunks_exact_mut(seq * head_dim).enumerate() {
             let head = kv_head * groups + group;
-            let [query, grad, context] = [query, &grad, context].map(|x| head_of(x, batch, head));
+            let [query, grad, context] = [query, &grad, context].map(|x| matrix_at(x, [batch, head]));
             let probabilities = &probabilities[(batch * heads + head) * of_head..][..of_head];
             for Block { queries, visible, probabilities: range } in &blocks {
                 let [query, grad] = [query, grad].map(|matrix| matrix.some_rows(queries.clone()));
