@@ -31,6 +31,9 @@ impl Kernels for Flex {
             return Self::float_matmul(lhs, rhs);
         }
         let (lhs, rhs) = (readable(lhs), readable(rhs));
+        if lhs.layout().num_dims() > 2 {
+            return products(&lhs, &rhs);
+        }
         let (lhs, rhs) = (matrix_at(&lhs, []), matrix_at(&rhs, []));
         tensor(matrix::product(lhs, rhs), [lhs.rows(), rhs.columns()])
     }
@@ -101,6 +104,25 @@ impl Kernels for Flex {
         let output = map([elements(&x)], |[x], output| elementwise::quick_gelu(x, output));
         tensor(output, x.layout().shape().clone())
     }
+}
+
+/// # Shapes
+///
+/// - lhs: `[products, rows, inner]`
+/// - rhs: `[products, inner, columns]`
+/// - output: `[products, rows, columns]`
+fn products(lhs: &FlexTensor, rhs: &FlexTensor) -> FlexTensor {
+    let [count, rows, inner] = lhs.layout().shape().dims();
+    let [_, _, columns] = rhs.layout().shape().dims();
+    let mut output = vec![0.0; count * rows * columns];
+    let one = |(at, output): (usize, &mut [f32])| {
+        matrix::multiply(matrix_at(lhs, [at]), matrix_at(rhs, [at]), 1.0, output);
+    };
+    match count * rows * inner * columns < PARALLEL_FROM {
+        true => output.chunks_exact_mut(rows * columns).enumerate().for_each(one),
+        false => output.par_chunks_exact_mut(rows * columns).enumerate().for_each(one),
+    }
+    tensor(output, [count, rows, columns])
 }
 
 /// What `fill` makes of inputs of the same length, piece by piece.

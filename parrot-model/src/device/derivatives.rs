@@ -16,14 +16,14 @@ use burn::tensor::{DType, IndexingUpdateOp};
 
 use super::kernels::{self, AttentionState, Kernels};
 
-/// `lhs · rhs`
+/// `lhs · rhs`, of two matrices or of as many as there are on either side.
 ///
 /// # Shapes
 ///
-/// - lhs: `[rows, inner]`
-/// - rhs: `[inner, columns]`
-/// - output: `[rows, columns]`
-pub(crate) fn product(lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
+/// - lhs: `[rows, inner]` or `[products, rows, inner]`
+/// - rhs: `[inner, columns]` or `[products, inner, columns]`
+/// - output: `[rows, columns]` or `[products, rows, columns]`
+pub(crate) fn product<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as DerivedOps>::product(lhs.into_dispatch(), rhs.into_dispatch()))
 }
 
@@ -369,6 +369,18 @@ mod tests {
         let (lhs, rhs) = (random([5, 7], &device), random([3, 7], &device).transpose());
         check([lhs.clone()], |[lhs]| product(lhs, rhs.clone()), |[lhs]| lhs.matmul(rhs.clone()));
         check([rhs], |[rhs]| product(lhs.clone(), rhs), |[rhs]| lhs.clone().matmul(rhs));
+    }
+
+    #[test]
+    fn products_are_their_formula() {
+        let device = Device::default().autodiff();
+        // Few small ones, and as many as are shared among threads; the left sides lie side by side.
+        for size in [5, 130] {
+            let lhs = random([size, 4, 130], &device).swap_dims(0, 1);
+            let rhs = random([4, 150, 130], &device).swap_dims(1, 2);
+            check([lhs.clone()], |[lhs]| product(lhs, rhs.clone()), |[lhs]| lhs.matmul(rhs.clone()));
+            check([rhs], |[rhs]| product(lhs.clone(), rhs), |[rhs]| lhs.clone().matmul(rhs));
+        }
     }
 
     #[test]

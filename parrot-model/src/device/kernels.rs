@@ -28,7 +28,7 @@ pub(crate) struct AttentionState<B: Backend> {
 
 /// Forwards and derivatives on one backend.
 pub(crate) trait Kernels: Backend {
-    /// `lhs · rhs`, both matrices.
+    /// See [`derivatives::product`](super::derivatives::product).
     fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(lhs, rhs)
     }

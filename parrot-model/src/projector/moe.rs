@@ -198,7 +198,7 @@ impl Experts {
         };
         let inner = silu_product(widen(&self.gate_proj), widen(&self.up_proj));
         let inner = inner.reshape([positions, experts, intermediate]).swap_dims(0, 1);
-        let outputs = inner.matmul(self.down_proj.val().swap_dims(1, 2));
+        let outputs = product(inner, self.down_proj.val().swap_dims(1, 2));
         outputs.reshape([experts, pictures, tokens, hidden]).swap_dims(0, 1)
     }
 }
