@@ -15,6 +15,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
+use super::derivatives::DerivedOps;
 use super::kernels::{self, AttentionState, Kernels};
 use matrix::Matrix;
 
@@ -24,6 +25,15 @@ const CHUNK: usize = 1 << 16;
 
 /// From how many multiplications on products are shared among threads; Burn's threshold.
 const PARALLEL_FROM: usize = 192 * 192 * 192;
+
+impl DerivedOps for Flex {
+    fn attention(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        match query.dtype() {
+            DType::F32 => attention::forward(query, key, value, bias, false).context,
+            _ => kernels::attention_forward::<Self>(query, key, value, bias).context,
+        }
+    }
+}
 
 impl Kernels for Flex {
     fn product(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
@@ -36,13 +46,6 @@ impl Kernels for Flex {
         }
         let (lhs, rhs) = (matrix_at(&lhs, []), matrix_at(&rhs, []));
         tensor(matrix::product(lhs, rhs), [lhs.rows(), rhs.columns()])
-    }
-
-    fn attention(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        match query.dtype() {
-            DType::F32 => attention::forward(query, key, value, bias, false).context,
-            _ => kernels::attention_forward::<Self>(query, key, value, bias).context,
-        }
     }
 
     fn attention_forward(

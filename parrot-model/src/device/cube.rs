@@ -17,6 +17,7 @@ use burn_cubecl::{CubeBackend, CubeDevice, CubeTuneId};
 use cubek::attention::forward::launch::{AttentionAutotuneKey, BlueprintStrategy, Strategy};
 use cubek::attention::forward::routines::blackbox_accelerated::BlackboxAcceleratedStrategy;
 
+use super::derivatives::DerivedOps;
 use super::kernels::{self, Kernels};
 
 /// Rows that a matrix unit takes at a time.
@@ -28,7 +29,9 @@ const LARGE: usize = 1 << 28;
 /// Query, key, value, bias, and whether the bias is the causal one.
 type Inputs = (CubeTensor, CubeTensor, CubeTensor, CubeTensor, bool);
 
-impl Kernels for CubeBackend {
+impl Kernels for CubeBackend {}
+
+impl DerivedOps for CubeBackend {
     fn flash_attention(
         query: CubeTensor,
         key: CubeTensor,

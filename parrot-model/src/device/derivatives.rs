@@ -94,7 +94,7 @@ pub(crate) fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as DerivedOps>::quick_gelu(x.into_dispatch()))
 }
 
-/// The operations, off the tape; see the functions of the same names.
+/// The operations, off the tape; see the functions of the same names. A backend has its own where that is better.
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
@@ -114,7 +114,7 @@ pub(crate) trait DerivedOps: Kernels {
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        <Self as Kernels>::attention(query, key, value, bias)
+        Self::attention_forward(query, key, value, bias).context
     }
 
     #[fusion(dtype = query, shape = query)]
@@ -123,9 +123,9 @@ pub(crate) trait DerivedOps: Kernels {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        is_causal: bool,
+        _is_causal: bool,
     ) -> FloatTensor<Self> {
-        <Self as Kernels>::flash_attention(query, key, value, bias, is_causal)
+        <Self as DerivedOps>::attention(query, key, value, bias)
     }
 
     #[fusion(default)]
@@ -143,12 +143,6 @@ pub(crate) trait DerivedOps: Kernels {
         <Self as Kernels>::quick_gelu(x)
     }
 }
-
-#[cfg(feature = "flex")]
-impl DerivedOps for burn::backend::Flex {}
-
-#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
-impl DerivedOps for burn_cubecl::CubeBackend {}
 
 /// The operations, on the tape.
 impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
@@ -176,16 +170,6 @@ impl<B: DerivedOps, C: CheckpointStrategy> DerivedOps for Autodiff<B, C> {
         );
         let context = state.context.clone();
         record::<B, C, _, 3>(AttentionStep, inputs, state, context)
-    }
-
-    fn flash_attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        _is_causal: bool,
-    ) -> FloatTensor<Self> {
-        <Self as DerivedOps>::attention(query, key, value, bias)
     }
 
     fn negative_log_likelihood(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {

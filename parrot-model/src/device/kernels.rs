@@ -34,27 +34,6 @@ pub(crate) trait Kernels: Backend {
     }
 
     /// See [`derivatives::attention`](super::derivatives::attention).
-    fn attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        attention_forward::<Self>(query, key, value, bias).context
-    }
-
-    /// See [`derivatives::flash_attention`](super::derivatives::flash_attention).
-    fn flash_attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        _is_causal: bool,
-    ) -> FloatTensor<Self> {
-        <Self as Kernels>::attention(query, key, value, bias)
-    }
-
-    /// [`attention`](Self::attention), and what its derivative needs.
     fn attention_forward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,

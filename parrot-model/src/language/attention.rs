@@ -107,20 +107,6 @@ impl Attention {
     }
 }
 
-/// Repeats each key/value head for the query heads that share it.
-fn repeat_kv(x: Tensor<4>, groups: usize) -> Tensor<4> {
-    if groups == 1 {
-        return x;
-    }
-    let [batch, kv_heads, keys, head_dim] = x.dims();
-    x.unsqueeze_dim::<5>(2).expand([batch, kv_heads, groups, keys, head_dim]).reshape([
-        batch,
-        kv_heads * groups,
-        keys,
-        head_dim,
-    ])
-}
-
 /// The weight of a key or value projection, each head's rows repeated for the query heads that share it.
 ///
 /// # Shapes
@@ -129,8 +115,8 @@ fn repeat_kv(x: Tensor<4>, groups: usize) -> Tensor<4> {
 /// - output: `[heads · head_dim, hidden]`
 fn repeat_heads(weight: Tensor<2>, kv_heads: usize, groups: usize) -> Tensor<2> {
     let [rows, hidden] = weight.dims();
-    let heads = weight.reshape([1, kv_heads, rows / kv_heads, hidden]);
-    repeat_kv(heads, groups).reshape([rows * groups, hidden])
+    let heads = weight.reshape([kv_heads, 1, rows / kv_heads, hidden]);
+    heads.expand([kv_heads, groups, rows / kv_heads, hidden]).reshape([rows * groups, hidden])
 }
 
 impl Sight {
