@@ -1,7 +1,5 @@
 //! The one error type of this crate.
 
-use std::path::PathBuf;
-
 use burn::tensor::TensorReadError;
 
 /// Short for `Result<T, parrot_infer::Error>`.
@@ -32,16 +30,6 @@ pub enum Error {
     NotFinite {
         /// The dtype that the network computed in.
         dtype: String,
-    },
-    /// A file of questions or of answers that cannot be used.
-    #[error("{}{}: {problem}", file.display(), line.map(|line| format!(" line {line}")).unwrap_or_default())]
-    Table {
-        /// The file.
-        file: PathBuf,
-        /// The line in it, from 1.
-        line: Option<u64>,
-        /// What was expected and found.
-        problem: String,
     },
     /// The device failed while it computed.
     #[error("the device failed")]

@@ -3,6 +3,9 @@
 //! Prefill runs the whole prompt once and scores only its last position; each further step runs one token
 //! against the [`KvCache`]. Ids leave the device as they are chosen: one integer per sequence and step when
 //! decoding greedily, a row of scores when sampling.
+//!
+//! [`Parrot`](crate::Parrot) calls this with prompts made of conversations; whoever has a prompt of another making, in token
+//! ids or embeddings, calls it directly.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -22,7 +25,7 @@ const NOT_FINITE: i64 = -1;
 
 /// One sequence of a batch while it grows.
 #[derive(Debug)]
-pub(crate) struct Sequence<'t> {
+pub struct Sequence<'t> {
     sampler: Sampler,
     /// Turns ids into text; `None` once the sequence is finished.
     decode: Option<DecodeStream<'t>>,
@@ -30,20 +33,22 @@ pub(crate) struct Sequence<'t> {
     /// Ids at most.
     limit: usize,
     /// Ids so far, the one that ended the sequence included.
-    pub(crate) token_ids: Vec<u32>,
+    pub token_ids: Vec<u32>,
     /// Text so far, stop string and special tokens excluded.
-    pub(crate) text: String,
+    pub text: String,
     /// Why it ended, if it did.
-    pub(crate) finish_reason: Option<FinishReason>,
+    pub finish_reason: Option<FinishReason>,
 }
 
 /// How long the two phases took.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Phases {
-    pub(crate) prefill: Duration,
-    pub(crate) decode: Duration,
+pub struct Phases {
+    /// From the prompt to the first token.
+    pub prefill: Duration,
+    /// All tokens after the first.
+    pub decode: Duration,
     /// Steps after the first token.
-    pub(crate) decode_steps: usize,
+    pub decode_steps: usize,
 }
 
 impl<'t> Sequence<'t> {
@@ -52,7 +57,7 @@ impl<'t> Sequence<'t> {
     /// # Errors
     ///
     /// [`Error::Option`] for options outside their range.
-    pub(crate) fn new(options: &AskOptions, limit: usize, tokenizer: &'t Tokenizer) -> Result<Self> {
+    pub fn new(options: &AskOptions, limit: usize, tokenizer: &'t Tokenizer) -> Result<Self> {
         Ok(Self {
             sampler: Sampler::new(&options.sampling)?,
             decode: Some(tokenizer.stream()),
@@ -122,7 +127,7 @@ impl<'t> Sequence<'t> {
 /// # Errors
 ///
 /// [`Error::NotFinite`] when the prompt's scores are, [`Error::Compute`] when the device fails.
-pub(crate) fn generate(
+pub fn generate(
     decoder: &Qwen2,
     config: &ParrotConfig,
     prompt: Prepared,

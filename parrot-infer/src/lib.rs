@@ -40,15 +40,12 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
-pub mod bench;
 mod engine;
 mod error;
-pub mod eval;
-mod generate;
+pub mod generate;
 mod sampling;
 mod stop;
 pub mod tiny;
-pub mod verify;
 
 pub use engine::{
     Answer, AskOptions, Chat, Choice, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,

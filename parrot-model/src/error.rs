@@ -120,14 +120,6 @@ pub enum Error {
         /// One sentence per problem: missing, unexpected or mis-shaped tensors, broken files, NaN weights.
         problems: Vec<String>,
     },
-    /// A directory of golden cases that cannot be used ([`golden`](crate::golden)).
-    #[error("golden data {path}: {reason}")]
-    Golden {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it, naming the case.
-        reason: String,
-    },
     /// A model id could not be resolved through the hub.
     #[error("model {id}: {reason}")]
     Hub {

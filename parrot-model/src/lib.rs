@@ -81,7 +81,6 @@ pub mod allocator;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
-pub mod golden;
 pub mod language;
 pub mod parrot;
 pub mod projector;

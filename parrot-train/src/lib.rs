@@ -20,7 +20,7 @@
 //!   together over MPI in [`distributed`]; [`flops`] says what a step costs.
 //!
 //! A [checkpoint] holds the model in the Hugging Face layout: any of them can be run or trained further.
-//! [`verify`] compares losses, gradients and trained weights with those that the reference implementation
+//! The crate `parrot-verify` compares losses, gradients and trained weights with those that the reference implementation
 //! recorded.
 //!
 //! ```
@@ -110,7 +110,6 @@ pub mod optim;
 pub mod recipe;
 pub mod step;
 pub mod trainer;
-pub mod verify;
 
 mod error;
 

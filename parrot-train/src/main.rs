@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 mod cli;
 
-/// Train Parrot, or check that training computes what the reference implementation computes.
+/// Train Parrot: the paper's two stages, from a recipe to a Hugging Face checkpoint.
 #[derive(Debug, Parser)]
 #[command(name = "parrot-train", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
@@ -30,8 +30,6 @@ enum Command {
     CheckData(cli::check_data::Arguments),
     /// Time the steps of a stage on this machine
     Bench(cli::bench::Arguments),
-    /// Compare gradients, training steps and data records with recorded ones, case by case
-    Verify(cli::verify::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -40,9 +38,8 @@ Examples:
   parrot-train check-data my-stage2.toml --set data.root=/data
   parrot-train run my-stage2.toml --device cuda:0 --set train.learning_rate=1e-5
   parrot-train bench --stage 2 --device cpu
-  parrot-train verify assets/golden --kind gradients --json
 
-Exit status: 0 done and all compared equal, 1 failed, 2 wrong usage.";
+Exit status: 0 done, 1 failed, 2 wrong usage.";
 
 fn main() -> ExitCode {
     keep_freed_memory();
@@ -64,6 +61,5 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Plan(arguments) => cli::plan::command(&arguments),
         Command::CheckData(arguments) => cli::check_data::command(&arguments),
         Command::Bench(arguments) => cli::bench::command(&arguments),
-        Command::Verify(arguments) => cli::verify::command(&arguments),
     }
 }

@@ -1,7 +1,7 @@
 //! The six languages of Parrot's benchmark MMMB (paper, section 4), always in the same order.
 
 use anyhow::Result;
-pub use parrot_infer::eval::Language;
+pub use parrot_eval::Language;
 use serde::{Deserialize, Serialize};
 
 /// One value per language; in JSON an object with the six codes as keys.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::ImageFormat;
-use parrot_infer::eval::{EncodedPicture, GROUP, Record, Table};
+use parrot_eval::{EncodedPicture, GROUP, Record, Table};
 
 use crate::dataset::{Dataset, EvalItem};
 use crate::language::{ByLanguage, Language};
@@ -124,12 +124,12 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 
-    use parrot_infer::eval::{self, PictureStore};
+    use parrot_eval::PictureStore;
 
     use super::*;
     use crate::dataset::DatasetConfig;
 
-    fn written(scenes: usize) -> (tempfile::TempDir, Vec<eval::Dataset>) {
+    fn written(scenes: usize) -> (tempfile::TempDir, Vec<parrot_eval::Dataset>) {
         let assets = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../assets/emoji");
         let data = Dataset::load(&assets, DatasetConfig::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -138,7 +138,8 @@ mod tests {
         let mut files: Vec<PathBuf> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        let datasets = files.iter().map(|file| eval::Dataset::open(file, &mut pictures).unwrap()).collect();
+        let datasets =
+            files.iter().map(|file| parrot_eval::Dataset::open(file, &mut pictures).unwrap()).collect();
         assert_eq!(pictures.len(), scenes, "all files share their pictures");
         (folder, datasets)
     }
@@ -152,7 +153,7 @@ mod tests {
             assert!(dataset.language.is_some());
             let same = datasets.iter().filter(|other| other.benchmark.name() == dataset.benchmark.name());
             for other in same {
-                let of = |dataset: &eval::Dataset| -> Vec<(String, String)> {
+                let of = |dataset: &parrot_eval::Dataset| -> Vec<(String, String)> {
                     dataset.rows.iter().map(|row| (row.index.clone(), row.answer().into())).collect()
                 };
                 assert_eq!(of(dataset), of(other));
@@ -165,12 +166,12 @@ mod tests {
         let (_folder, datasets) = written(48);
         let mut pairs = 0;
         for dataset in &datasets {
-            let mut groups: BTreeMap<i64, Vec<&eval::Row>> = BTreeMap::new();
+            let mut groups: BTreeMap<i64, Vec<&parrot_eval::Row>> = BTreeMap::new();
             for row in &dataset.rows {
                 groups.entry(row.group().unwrap()).or_default().push(row);
             }
             for rows in groups.values() {
-                let right = |row: &eval::Row| {
+                let right = |row: &parrot_eval::Row| {
                     let options = row.options();
                     let found = options.iter().find(|(letter, _)| letter.to_string() == row.answer());
                     found.map(|(_, text)| (*text).to_string())

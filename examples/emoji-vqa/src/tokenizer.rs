@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use parrot_infer::eval::choice_ending;
+use parrot_eval::choice_ending;
 use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,

@@ -1,14 +1,12 @@
 //! A benchmark of one's own: name what is in the picture, in the language of the question.
 //!
 //! [`Naming`] says what is asked, which answers are right and what is counted. Reading files and pictures, asking
-//! in batches and the tables come with `parrot_infer::eval`; `main.rs` puts them together, as the command `parrot eval`
+//! in batches and the tables come with `parrot_eval`; `main.rs` puts them together, as the command `parrot eval`
 //! knows no benchmarks but its own.
 
 use std::collections::BTreeSet;
 
-use parrot_infer::eval::{
-    Benchmark, How, Judged, Level, ProblemKind, PromptStyle, Protocol, Row, Score, Verdict,
-};
+use parrot_eval::{Benchmark, How, Judged, Level, ProblemKind, PromptStyle, Protocol, Row, Score, Verdict};
 
 /// Questions without options; right is an answer that contains the expected word, or one of its `synonyms`.
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use parrot_infer::eval::{
-    self, Dataset, GenerateOptions, Journal, ModelInfo, PictureStore, Protocol, Report, RunAs,
-};
+use parrot_eval::{Dataset, GenerateOptions, Journal, ModelInfo, PictureStore, Protocol, Report, RunAs};
 use parrot_infer::{Parrot, device};
 use toy_benchmark::Naming;
 
@@ -22,15 +20,22 @@ fn main() -> Result<()> {
         datasets.push(Dataset::open_as(&file, Arc::new(Naming), &mut pictures)?);
     }
 
-    let jobs = eval::jobs(&datasets, &[RunAs::Dataset]);
+    let jobs = parrot_eval::jobs(&datasets, &[RunAs::Dataset]);
     // `Journal::open` instead writes the answers to a file, from which an interrupted run goes on.
     let mut journal = Journal::in_memory();
-    eval::generate(&parrot, &datasets, &jobs, &GenerateOptions::default(), &mut journal, |_, _, _| true)?;
+    parrot_eval::generate(
+        &parrot,
+        &datasets,
+        &jobs,
+        &GenerateOptions::default(),
+        &mut journal,
+        |_, _, _| true,
+    )?;
 
     let (mut results, mut problems) = (Vec::new(), Vec::new());
     for dataset in &datasets {
-        let answers = eval::answers(dataset, RunAs::Dataset, &journal).assigned;
-        results.push(eval::score(dataset, &answers, Protocol::Kit2026_08).result);
+        let answers = parrot_eval::answers(dataset, RunAs::Dataset, &journal).assigned;
+        results.push(parrot_eval::score(dataset, &answers, Protocol::Kit2026_08).result);
         problems.extend(dataset.problems.iter().chain(&answers.problems).cloned());
     }
     let model = ModelInfo { name: "parrot-mini".into(), ..ModelInfo::default() };

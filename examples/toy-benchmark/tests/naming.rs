@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use parrot_infer::eval::{Assigned, Dataset, PictureStore, Protocol, score};
+use parrot_eval::{Assigned, Dataset, PictureStore, Protocol, score};
 use toy_benchmark::Naming;
 
 #[test]

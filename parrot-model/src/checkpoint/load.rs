@@ -38,8 +38,12 @@ pub fn load_module<M: Module>(
     load_found(module, weights.path(), |name| weights.get(name), name_of, dtype)
 }
 
-/// [`load_module`] from wherever `find` finds a name's tensor.
-pub(crate) fn load_found<'w, M: Module>(
+/// [`load_module`] from wherever `find` finds a name's tensor; `path` is what errors name.
+///
+/// # Errors
+///
+/// As [`load_module`].
+pub fn load_found<'w, M: Module>(
     module: M,
     path: &Path,
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,

@@ -33,8 +33,7 @@ use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result, device};
 
 pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, resolve_with};
-pub(crate) use load::load_found;
-pub use load::load_module;
+pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
 pub use tensors::{ModuleTensor, module_tensors, save_module};
 pub use weights::{StoredTensor, Weights};

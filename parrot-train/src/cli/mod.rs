@@ -5,7 +5,6 @@ pub(crate) mod check_data;
 pub(crate) mod device;
 pub(crate) mod plan;
 pub(crate) mod run;
-pub(crate) mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

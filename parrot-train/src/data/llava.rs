@@ -12,7 +12,6 @@ use parrot_model::text::{Tokenizer, chat};
 use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
 
 use super::TrainingSample;
-use super::python_random::PythonRandom;
 use super::record::Record;
 use crate::{Error, Result};
 
@@ -95,14 +94,6 @@ impl Preparation {
     fn blank(&self) -> Pixels {
         let size = self.processor.image_size as usize;
         Pixels { data: vec![0.0; 3 * size * size], size }
-    }
-}
-
-/// The reference's order: ten shuffles with `random.Random(42)`.
-pub fn reference_order<T>(records: &mut [T]) {
-    let mut random = PythonRandom::new(42);
-    for _ in 0..10 {
-        random.shuffle(records);
     }
 }
 

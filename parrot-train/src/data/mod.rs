@@ -3,7 +3,6 @@
 pub mod llava;
 pub mod loader;
 pub mod mix;
-pub mod python_random;
 pub mod record;
 pub mod source;
 pub mod survey;

@@ -1,6 +1,6 @@
 //! Training samples: what is asked or told about a picture, in one language.
 
-use parrot_infer::eval::choice_ending;
+use parrot_eval::choice_ending;
 
 use super::{CaptionSample, Dataset, Kind, TextSample, VqaSample, stream};
 use crate::{

@@ -1,0 +1,406 @@
+//! How long each phase of an answer takes, and how near that is to the best that the device can do.
+//!
+//! A phase that multiplies matrices is compared with the device's own rate of matrix products; decoding,
+//! which reads every weight once for each token, with the rate at which it reads memory ([`Peak`]). What is
+//! timed is what [`Parrot::ask`](parrot_infer::Parrot::ask) does on the device, ids read back included, on made-up prompts:
+//! speed does not depend on what is asked.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use burn::module::Module;
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use image::RgbImage;
+use parrot_infer::{device, picture_tokens};
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::language::KvCache;
+use parrot_model::parrot::{Parrot as Network, PictureFeatures, PrepareOptions, Sample};
+use parrot_model::text::IMAGE_TOKEN_INDEX;
+use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
+use serde::Serialize;
+
+use super::peak::Peak;
+
+/// What is measured: a network and all that decides its speed.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// The network with its weights, on [`device`](Self::device) in [`dtype`](Self::dtype).
+    pub(crate) network: Network,
+    /// Its configuration.
+    pub(crate) config: ParrotConfig,
+    /// Its tower's configuration.
+    pub(crate) vision: VisionConfig,
+    /// How its pictures are prepared.
+    pub(crate) image_processor: ImageProcessorConfig,
+    /// Where it computes.
+    pub(crate) device: Device,
+    /// What its weights are held in.
+    pub(crate) dtype: FloatDType,
+}
+
+impl Subject {
+    /// A network of a given size with random weights: as fast as a trained one, and nothing to download.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Model`] when the configuration describes no possible model, or one too large for the device's memory.
+    pub(crate) fn random(
+        config: ParrotConfig,
+        vision: VisionConfig,
+        device: Device,
+        dtype: FloatDType,
+    ) -> Result<Self> {
+        let network = Network::random(&config, &vision, dtype, &device)?;
+        let image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
+        Ok(Self { network, config, vision, image_processor, device, dtype })
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BenchOptions {
+    /// Width and height of the picture before it is prepared, in pixels.
+    pub(crate) picture: (u32, u32),
+    /// Tokens of the prompt besides the picture's.
+    pub(crate) prompt_tokens: usize,
+    /// Tokens of the answer.
+    pub(crate) new_tokens: usize,
+    /// Runs that are not counted: kernels are compiled and chosen in them.
+    pub(crate) warmup: usize,
+    /// Runs that are.
+    pub(crate) repeats: usize,
+}
+
+impl Default for BenchOptions {
+    fn default() -> Self {
+        Self { picture: (1024, 768), prompt_tokens: 60, new_tokens: 64, warmup: 3, repeats: 10 }
+    }
+}
+
+/// Everything measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    /// What computed.
+    pub(crate) device: String,
+    /// What weights were held in.
+    pub(crate) dtype: String,
+    /// Parameters of the whole network.
+    pub(crate) parameters: usize,
+    /// Their bytes.
+    pub(crate) weight_bytes: usize,
+    /// Tokens that the picture becomes.
+    pub(crate) picture_tokens: usize,
+    /// The rest of the prompt.
+    pub(crate) prompt_tokens: usize,
+    /// Tokens of each answer.
+    pub(crate) new_tokens: usize,
+    /// The device's best.
+    pub(crate) peak: Peak,
+    /// In the order of an answer.
+    pub(crate) phases: Vec<Phase>,
+    /// The most main memory that the process had held when the phases were over, in bytes, where the system says
+    /// (Linux; a GPU's own memory is not part of it).
+    pub(crate) peak_memory_bytes: Option<u64>,
+    /// What the GPU's memory pools had taken by then, in bytes: weights, cache and the most that was needed beside them.
+    /// `None` on the CPU.
+    pub(crate) device_memory_bytes: Option<u64>,
+}
+
+/// One phase of an answer.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Phase {
+    /// `preprocess`, `vision`, `projector + experts`, `prefill`, `first token` (all of these in one go) or `decode`.
+    pub(crate) name: &'static str,
+    /// Half of the runs took less. In seconds; of decoding, seconds per token.
+    pub(crate) median_s: f64,
+    /// The fastest run.
+    pub(crate) fastest_s: f64,
+    /// The slowest run.
+    pub(crate) slowest_s: f64,
+    /// Operations of one run (a multiply-add counts as two); 0 where nothing is multiplied.
+    pub(crate) flops: f64,
+    /// The share of the device's best that the median reaches, from 0 to 1: of its matrix products, or, for
+    /// decoding, of its memory. `None` for work that the device has no part in.
+    pub(crate) share_of_peak: Option<f64>,
+}
+
+/// What the device has to do in a phase.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Nothing, or of several kinds.
+    Other,
+    /// Products of so many operations.
+    Products(f64),
+    /// Reading so many bytes, for products of so many operations.
+    Reading(f64, f64),
+}
+
+impl Phase {
+    fn new(name: &'static str, mut seconds: Vec<f64>, work: Work, peak: &Peak) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        let (below, above) = (seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);
+        let median_s = (below + above) / 2.0;
+        let (flops, best_s) = match work {
+            Work::Other => (0.0, None),
+            Work::Products(flops) => (flops, Some(flops / peak.matmul_flops)),
+            Work::Reading(bytes, flops) => (flops, Some(bytes / peak.memory_bytes_per_s)),
+        };
+        Self {
+            name,
+            median_s,
+            fastest_s: seconds[0],
+            slowest_s: seconds[seconds.len() - 1],
+            flops,
+            share_of_peak: best_s.map(|best_s| best_s / median_s),
+        }
+    }
+}
+
+/// Times every phase. Calls `progress` with the name of what comes next.
+///
+/// # Errors
+///
+/// For a count of 0, a prompt and an answer that exceed the context, a device that fails, out of memory for instance.
+pub(crate) fn bench(
+    subject: &Subject,
+    options: &BenchOptions,
+    mut progress: impl FnMut(&str),
+) -> Result<Report> {
+    let counts = [
+        ("new_tokens", options.new_tokens),
+        ("repeats", options.repeats),
+        ("width", options.picture.0 as usize),
+        ("height", options.picture.1 as usize),
+    ];
+    for (option, count) in counts {
+        ensure!(count > 0, "{option} should be at least 1, found 0");
+    }
+    let Subject { network, config, vision, image_processor, device, dtype } = subject;
+    let picture_tokens = picture_tokens(config, vision);
+    let found = picture_tokens + options.prompt_tokens + options.new_tokens - 1;
+    if found > config.max_position_embeddings {
+        let limit = config.max_position_embeddings;
+        return Err(parrot_model::Error::TooLong { found, limit }.into());
+    }
+
+    let size = if *dtype == FloatDType::F32 { 4.0 } else { 2.0 };
+    let mut phases: Vec<(&'static str, Vec<f64>, Work)> = Vec::new();
+    let run = |name: &'static str, progress: &mut dyn FnMut(&str), work: &mut dyn FnMut() -> Result<()>| {
+        progress(name);
+        let mut seconds = Vec::with_capacity(options.repeats);
+        for run in 0..options.warmup + options.repeats {
+            device.sync()?;
+            let started = Instant::now();
+            work()?;
+            device.sync()?;
+            if run >= options.warmup {
+                seconds.push(started.elapsed().as_secs_f64());
+            }
+        }
+        Ok::<_, anyhow::Error>(seconds)
+    };
+
+    let picture = stripes(options.picture);
+    let seconds = run("preprocess", &mut progress, &mut || {
+        image_processor.preprocess(&picture, AspectRatio::Pad);
+        Ok(())
+    })?;
+    phases.push(("preprocess", seconds, Work::Other));
+
+    let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
+    let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+    let seconds = run("vision", &mut progress, &mut || {
+        let _ = network.vision_tower.forward(pixel_values.clone());
+        Ok(())
+    })?;
+    let features = network.vision_tower.forward(pixel_values);
+    phases.push(("vision", seconds, Work::Products(tower_flops(vision, network.vision_tower.num_layers()))));
+
+    let seconds = run("projector + experts", &mut progress, &mut || {
+        let _ = network.project(features.clone());
+        Ok(())
+    })?;
+    let encoded = network.project(features);
+    let experts = if network.use_moe { network.moe_model.num_params() } else { 0 };
+    let flops = products(network.mm_projector.num_params() + experts, picture_tokens);
+    phases.push(("projector + experts", seconds, Work::Products(flops)));
+
+    let sample = prompt(options.prompt_tokens, config.vocab_size);
+    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+    progress("prefill and decode");
+    for run in 0..options.warmup + options.repeats {
+        let (first, rest) = answer(subject, &sample, &encoded, options.new_tokens)?;
+        if run >= options.warmup {
+            prefill.push(first);
+            decode.push(rest);
+        }
+    }
+    let head = config.vocab_size * config.hidden_size;
+    // Neither the embeddings nor the head, which meets one position only.
+    let tables = if config.tie_word_embeddings { head } else { 2 * head };
+    let layers = network.language_model.num_params() - tables;
+    let seq = picture_tokens + options.prompt_tokens;
+    // The last layer feeds forward the last position alone.
+    let end = config.parameters_after_attention();
+    let flops = products(layers - end, seq)
+        + products(end + head, 1)
+        // Causal: half of the scores are never needed.
+        + attention(config.num_hidden_layers, config.hidden_size, seq, seq) / 2.0;
+    phases.push(("prefill", prefill, Work::Products(flops)));
+
+    let seconds = run("first token", &mut progress, &mut || {
+        let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
+        let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+        let encoded = network.project(network.vision_tower.forward(pixel_values));
+        answer(subject, &sample, &encoded, 1).map(|_| ())
+    })?;
+    phases.push(("first token", seconds, Work::Other));
+    if options.new_tokens > 1 {
+        let context = seq + options.new_tokens / 2;
+        let cache = 2 * config.num_hidden_layers * config.num_key_value_heads() * config.head_dim() * context;
+        let bytes = (layers + head + cache) as f64 * size;
+        let flops =
+            products(layers + head, 1) + attention(config.num_hidden_layers, config.hidden_size, 1, context);
+        phases.push(("decode", decode, Work::Reading(bytes, flops)));
+    }
+
+    let (peak_memory_bytes, device_memory_bytes) = (peak_memory(), device.memory_pool_usage());
+    progress("the device's best");
+    let peak = Peak::measure(device, *dtype)?;
+    let phases =
+        phases.into_iter().map(|(name, seconds, work)| Phase::new(name, seconds, work, &peak)).collect();
+    let parameters = network.num_params();
+    Ok(Report {
+        device: device::name_of(device),
+        dtype: device::dtype_name(*dtype),
+        parameters,
+        weight_bytes: (parameters as f64 * size) as usize,
+        picture_tokens,
+        prompt_tokens: options.prompt_tokens,
+        new_tokens: options.new_tokens,
+        peak,
+        phases,
+        peak_memory_bytes,
+        device_memory_bytes: device_memory_bytes.map(|usage| usage.bytes_reserved),
+    })
+}
+
+/// Seconds to the first token, and seconds for each further one.
+fn answer(
+    subject: &Subject,
+    sample: &Sample,
+    picture: &PictureFeatures,
+    new_tokens: usize,
+) -> Result<(f64, f64)> {
+    let Subject { network, config, .. } = subject;
+    let decoder = &network.language_model;
+    let started = Instant::now();
+    let prepared = network.prepare(std::slice::from_ref(sample), Some(picture), PrepareOptions::default())?;
+    let [_, seq, _] = prepared.inputs_embeds.dims();
+    let mut kv_cache = KvCache::new(config, seq + new_tokens - 1);
+    let rows = prepared.last_rows();
+    let mut last = decoder.forward_at(prepared.inputs_embeds, None, None, Some(&mut kv_cache), rows);
+    let mut first = 0.0;
+    for token in 0..new_tokens {
+        let logits: Tensor<2> = decoder.logits(last.clone());
+        let id = logits.argmax(1).squeeze_dim::<1>(1);
+        id.try_to_vec_as::<i64>()?;
+        if token == 0 {
+            first = started.elapsed().as_secs_f64();
+        }
+        if token + 1 < new_tokens {
+            let inputs_embeds = decoder.embed(id).unsqueeze_dim(1);
+            last = decoder.forward(inputs_embeds, None, None, Some(&mut kv_cache)).squeeze_dim(1);
+        }
+    }
+    let rest = (started.elapsed().as_secs_f64() - first) / (new_tokens - 1).max(1) as f64;
+    Ok((first, rest))
+}
+
+/// Operations of `positions` rows that pass through `parameters` weights.
+fn products(parameters: usize, positions: usize) -> f64 {
+    2.0 * parameters as f64 * positions as f64
+}
+
+/// Operations of a tower's patches and of those of its layers that run.
+fn tower_flops(vision: &VisionConfig, layers: usize) -> f64 {
+    let (width, positions) = (vision.hidden_size, vision.num_positions());
+    let layer = 4 * width * width + 2 * width * vision.intermediate_size;
+    let patch = 3 * vision.patch_size * vision.patch_size * width;
+    products(layers * layer + patch, positions) + attention(layers, width, positions, positions)
+}
+
+/// Operations of scores and their weighted sums.
+fn attention(layers: usize, hidden: usize, queries: usize, keys: usize) -> f64 {
+    4.0 * layers as f64 * hidden as f64 * queries as f64 * keys as f64
+}
+
+/// A picture, then `tokens` made-up ids.
+fn prompt(tokens: usize, vocab_size: usize) -> Sample {
+    let ids = (0..tokens).map(|i| (i * 7919 % vocab_size) as i64);
+    Sample::new([IMAGE_TOKEN_INDEX].into_iter().chain(ids).collect(), vec![0])
+}
+
+fn stripes((width, height): (u32, u32)) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8]))
+}
+
+/// Linux's `VmHWM`.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mini() -> Subject {
+        let device = device::open("cpu").unwrap();
+        let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
+        Subject::random(config, vision, device, FloatDType::F32).unwrap()
+    }
+
+    fn quick() -> BenchOptions {
+        BenchOptions { picture: (40, 30), prompt_tokens: 5, new_tokens: 3, warmup: 0, repeats: 2 }
+    }
+
+    #[test]
+    fn every_phase_is_timed_and_its_work_is_counted() {
+        let report = bench(&mini(), &quick(), |_| ()).unwrap();
+        let names: Vec<_> = report.phases.iter().map(|phase| phase.name).collect();
+        let expected = ["preprocess", "vision", "projector + experts", "prefill", "first token", "decode"];
+        assert_eq!(names, expected);
+        for phase in &report.phases {
+            assert!(phase.fastest_s > 0.0 && phase.fastest_s <= phase.median_s, "{phase:?}");
+            assert!(phase.median_s <= phase.slowest_s, "{phase:?}");
+            assert_eq!(phase.share_of_peak.is_some(), phase.flops > 0.0, "{phase:?}");
+        }
+        assert_eq!(report.picture_tokens, 37);
+        assert_eq!(report.device_memory_bytes, None);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        let peak = Peak { matmul_flops: 100.0, matmul_size: 1, memory_bytes_per_s: 1.0 };
+        let phase = Phase::new("prefill", vec![4.0, 1.0, 2.0, 3.0], Work::Products(125.0), &peak);
+        assert_eq!((phase.median_s, phase.fastest_s, phase.slowest_s), (2.5, 1.0, 4.0));
+        assert_eq!(phase.share_of_peak, Some(0.5));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        let subject = mini();
+        for (options, expected) in [
+            (BenchOptions { repeats: 0, ..quick() }, "repeats should be at least 1"),
+            (BenchOptions { new_tokens: 0, ..quick() }, "new_tokens should be at least 1"),
+            (BenchOptions { picture: (0, 5), ..quick() }, "width should be at least 1"),
+            (BenchOptions { prompt_tokens: 5000, ..quick() }, "5039"),
+        ] {
+            let error = bench(&subject, &options, |_| ()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

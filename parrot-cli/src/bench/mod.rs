@@ -1,0 +1,154 @@
+//! `parrot bench`: how fast a model runs here.
+
+mod measure;
+mod peak;
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anyhow::{Context, Result};
+use parrot_infer::device;
+use parrot_model::checkpoint::Checkpoint;
+
+use crate::options::{ModelOptions, find_model, named_size};
+use crate::progress::{Bar, Spinner};
+use crate::report::readable_bytes;
+
+use measure::{BenchOptions, Phase, Report, Subject, bench};
+
+/// Time every phase of an answer, beside the best that the device can do
+///
+/// A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) gets random weights, made on the device: they are as
+/// fast as trained ones, and nothing is downloaded.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Width and height of the picture before it is prepared
+    #[arg(long, value_names = ["W", "H"], num_args = 2, default_values_t = [1024, 768])]
+    picture: Vec<u32>,
+    /// Tokens of the prompt besides the picture's
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().prompt_tokens)]
+    prompt_tokens: usize,
+    /// Tokens of the answer
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().new_tokens)]
+    new_tokens: usize,
+    /// Runs that are not counted
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().warmup)]
+    warmup: usize,
+    /// Runs that are counted
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().repeats)]
+    repeats: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot bench
+  parrot bench --model parrot-7b --device cuda:0 --dtype bf16
+  parrot bench --device vulkan --json";
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let subject = args.subject()?;
+    let options = BenchOptions {
+        picture: (args.picture[0], args.picture[1]),
+        prompt_tokens: args.prompt_tokens,
+        new_tokens: args.new_tokens,
+        warmup: args.warmup,
+        repeats: args.repeats,
+    };
+    let mut spinner = Spinner::start("measuring");
+    let report = bench(&subject, &options, |phase| spinner.say(format!("measuring: {phase}")));
+    spinner.stop();
+    let report = report?;
+    let mut stdout = io::stdout();
+    if args.json {
+        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        write!(stdout, "{}", markdown(&report))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn subject(&self) -> Result<Subject> {
+        let (device, dtype) = self.model.device.open()?;
+        let dtype = device::float_dtype(&device, dtype)?;
+        if let Some(size) = named_size(self.model.model.as_deref()) {
+            let (config, vision) = size.configs();
+            return Ok(Subject::random(config, vision, device, dtype)?);
+        }
+        let folder = find_model(self.model.model.as_deref())?;
+        let checkpoint = Checkpoint::open(&folder)?;
+        let bar = Bar::new("loading");
+        let network = checkpoint.load_with(dtype, &device, |done, total| bar.show(done, total));
+        drop(bar);
+        Ok(Subject {
+            network: network.with_context(|| format!("cannot load the model {}", folder.display()))?,
+            config: checkpoint.config,
+            vision: checkpoint.vision,
+            image_processor: checkpoint.image_processor,
+            device,
+            dtype,
+        })
+    }
+}
+
+/// A table that reads well in a terminal and in a document.
+fn markdown(report: &Report) -> String {
+    let peak = &report.peak;
+    let mut text = format!(
+        "{} parameters in {}, {}; picture of {} tokens, prompt of {}, answer of {}\n\n",
+        report.parameters,
+        report.dtype,
+        readable_bytes(report.weight_bytes as u64),
+        report.picture_tokens,
+        report.prompt_tokens,
+        report.new_tokens
+    );
+    text.push_str("| phase | median | fastest | slowest | share of the device's best |\n");
+    text.push_str("|---|--:|--:|--:|--:|\n");
+    for phase in &report.phases {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            phase.name,
+            time(phase.median_s),
+            time(phase.fastest_s),
+            time(phase.slowest_s),
+            share(phase)
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n{}: {:.1} GFLOP/s in a product of {}×{} matrices, {:.1} GB/s from memory",
+        report.device,
+        peak.matmul_flops / 1e9,
+        peak.matmul_size,
+        peak.matmul_size,
+        peak.memory_bytes_per_s / 1e9
+    );
+    if let Some(bytes) = report.peak_memory_bytes {
+        let _ = writeln!(text, "the process held {} at most", readable_bytes(bytes));
+    }
+    if let Some(bytes) = report.device_memory_bytes {
+        let _ = writeln!(text, "the device's memory pools held {}", readable_bytes(bytes));
+    }
+    text
+}
+
+fn time(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.2} ms", 1e3 * seconds) } else { format!("{seconds:.2} s") }
+}
+
+/// Decoding also as people speak of it: tokens per second.
+fn share(phase: &Phase) -> String {
+    let share = phase.share_of_peak.map_or_else(|| "–".into(), |share| format!("{:.0} %", 100.0 * share));
+    match phase.name {
+        "decode" => format!("{share} of its memory rate; {:.1} tokens/s", 1.0 / phase.median_s),
+        _ => share,
+    }
+}

@@ -1,0 +1,138 @@
+//! `parrot chat`: a conversation about a picture.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use parrot_infer::{Chat, Picture};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::ask::Printer;
+use crate::options::{AnswerOptions, ModelOptions};
+use crate::{report, terminal};
+
+/// Talk about a picture
+///
+/// Type a question, or one of the commands /image PATH (show another picture with the next question), /clear
+/// (begin again with the picture shown last), /help, /quit. Questions can also be piped in, one per line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A PNG, JPEG, WebP, GIF or BMP file
+    image: PathBuf,
+    /// Say where the time went
+    #[arg(long, short)]
+    verbose: bool,
+    /// Show how much each expert contributed
+    #[arg(long)]
+    show_routing: bool,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    answer: AnswerOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot chat photo.jpg
+  printf 'What is this?\\nWhat colour is it?\\n' | parrot chat photo.jpg";
+
+const HELP: &str = "/image PATH  show another picture with the next question
+/clear       begin again with the picture shown last
+/quit        end";
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let options = args.answer.to_library()?;
+    let mut picture = Picture::open(&args.image)?;
+    let parrot = args.model.load()?;
+    let mut chat = parrot.chat(options);
+    chat.show(picture.clone());
+    let mut input = Input::new()?;
+    while let Some(line) = input.next()? {
+        let line = line.trim();
+        let done = match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
+            ("", _) => Ok(()),
+            ("/quit" | "/exit", _) => break,
+            ("/help", _) => Ok(writeln!(io::stderr(), "{HELP}")?),
+            ("/clear", _) => {
+                chat.clear();
+                chat.show(picture.clone());
+                Ok(())
+            }
+            ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
+            ("/image", path) => Picture::open(path.trim()).map_err(Into::into).map(|shown| {
+                chat.show(shown.clone());
+                picture = shown;
+            }),
+            (command, _) if command.starts_with('/') => {
+                Err(anyhow::anyhow!("there is no command {command}, only /image, /clear, /help and /quit"))
+            }
+            _ => args.turn(&mut chat, line),
+        };
+        match done {
+            // A person can try again; a script should learn of it.
+            Err(error) if input.is_terminal() && !crate::is_broken_pipe(&error) => {
+                terminal::print_error(&error);
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+impl Args {
+    fn turn(&self, chat: &mut Chat<'_>, question: &str) -> Result<()> {
+        let mut printer = Printer::start();
+        let answer = chat.ask(question, |text| printer.print(text))?;
+        printer.finish()?;
+        let mut stderr = io::stderr();
+        if self.verbose {
+            writeln!(stderr, "{}", report::timings(&answer))?;
+        }
+        if self.show_routing {
+            write!(stderr, "{}", report::routing(&answer, stderr.is_terminal()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where questions come from.
+enum Input {
+    /// With editing and history.
+    Terminal(Box<DefaultEditor>),
+    Pipe(io::Lines<io::StdinLock<'static>>),
+}
+
+impl Input {
+    fn new() -> Result<Self> {
+        // An editor draws on stdout: redirected, it would hold keys and colours beside the answers.
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Ok(Self::Pipe(io::stdin().lock().lines()));
+        }
+        writeln!(io::stderr(), "{HELP}")?;
+        Ok(Self::Terminal(Box::new(DefaultEditor::new()?)))
+    }
+
+    fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
+    }
+
+    /// The next line; `None` at the end.
+    fn next(&mut self) -> Result<Option<String>> {
+        let editor = match self {
+            Self::Pipe(lines) => return Ok(lines.next().transpose()?),
+            Self::Terminal(editor) => editor,
+        };
+        match editor.readline("> ") {
+            Ok(line) => {
+                editor.add_history_entry(&line)?;
+                Ok(Some(line))
+            }
+            // Ctrl-C drops the line, Ctrl-D ends the conversation.
+            Err(ReadlineError::Interrupted) => Ok(Some(String::new())),
+            Err(ReadlineError::Eof) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Asking a model, or going on asking it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use parrot_eval::{
+    Asked, Conditions, Dataset, GenerateOptions, Job, Journal, ModelInfo, Outcome, Problem, Protocol,
+};
+
+use super::Args;
+use super::scores::{Finished, Scores};
+use crate::model_info::model_info;
+
+impl Args {
+    /// Asks a model, or goes on asking it, and scores what it says.
+    pub(super) fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
+        let (folder, parrot) = self.model.find_and_load()?;
+        let parrot = parrot.remember_pictures(self.pictures);
+        let info = model_info(&parrot, &folder)?;
+        let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
+        fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+        let conditions = Conditions {
+            model_sha256: info.sha256.clone().unwrap_or_default(),
+            dtype: info.dtype.clone().unwrap_or_default(),
+            device: info.device.clone().unwrap_or_default(),
+            batch_size: self.batch_size,
+            max_new_tokens: self.max_new_tokens,
+            jpeg_roundtrip: self.jpeg_roundtrip,
+        };
+        let mut journal = Journal::open(&out.join("answers.jsonl"), &conditions)?;
+        let options = GenerateOptions {
+            batch_size: self.batch_size,
+            pictures: self.pictures,
+            max_new_tokens: self.max_new_tokens,
+            jpeg_roundtrip: self.jpeg_roundtrip,
+        };
+        let jobs = parrot_eval::jobs(datasets, &self.names());
+        let mut progress = Progress::new(datasets, self.protocol.0[0], jobs.len());
+        let started = Instant::now();
+        parrot_eval::generate(&parrot, datasets, &jobs, &options, &mut journal, |batch, journal, is_new| {
+            progress.show(batch, journal, is_new);
+            true
+        })?;
+        let asked = Asked {
+            run_as: self.protocol.0.iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
+            max_new_tokens: self.max_new_tokens,
+            jpeg_roundtrip: self.jpeg_roundtrip,
+            batch_size: self.batch_size,
+            questions: progress.asked,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        progress.bar.finish_and_clear();
+        self.score_answers(datasets, journal, info, asked, out)
+    }
+
+    fn score_answers(
+        &self,
+        datasets: &[Dataset],
+        journal: Journal,
+        info: ModelInfo,
+        asked: Asked,
+        out: PathBuf,
+    ) -> Result<Finished> {
+        let mut scores = Scores::new(Some(out.clone()));
+        for dataset in datasets {
+            scores.problems.extend(dataset.problems.iter().cloned());
+            let mut known: Vec<Problem> = Vec::new();
+            for (number, protocol) in self.protocol.0.iter().enumerate() {
+                let mut answers = parrot_eval::answers(dataset, self.run_as(*protocol), &journal);
+                let folder = out.join(protocol.id());
+                fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                let file = folder.join(format!("{}_{}", info.name, dataset.id));
+                parrot_eval::write_tsv(&with_ending(&file, "tsv"), dataset, &answers.assigned.of_rows)?;
+                let cut =
+                    parrot_eval::write_xlsx(&with_ending(&file, "xlsx"), dataset, &answers.assigned.of_rows)?;
+                answers.assigned.problems.extend(cut);
+                let wrong = if number == 0 { self.wrong.div_ceil(datasets.len()) } else { 0 };
+                scores.add(dataset, &answers.assigned, *protocol, wrong, |result| {
+                    result.prompts_sha256 = Some(answers.prompts_sha256.clone());
+                    result.expert_weights.clone_from(&answers.expert_weights);
+                });
+                let new = answers.assigned.problems.into_iter().filter(|problem| !known.contains(problem));
+                known.extend(new.collect::<Vec<_>>());
+            }
+            scores.problems.extend(known);
+        }
+        Ok(Finished { _journal: Some(journal), ..scores.finish(info, Some(asked)) })
+    }
+}
+
+/// A bar over questions with the share of right answers so far.
+struct Progress<'a> {
+    datasets: &'a [Dataset],
+    protocol: Protocol,
+    bar: ProgressBar,
+    right: usize,
+    judged: usize,
+    asked: usize,
+}
+
+impl<'a> Progress<'a> {
+    fn new(datasets: &'a [Dataset], protocol: Protocol, questions: usize) -> Self {
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} questions, {msg}{eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(questions as u64).with_style(style);
+        Self { datasets, protocol, bar, right: 0, judged: 0, asked: 0 }
+    }
+
+    fn show(&mut self, batch: &[&Job], journal: &Journal, is_new: bool) {
+        for job in batch {
+            let Some(Outcome::Answer { text, .. }) = journal.get(&job.id).map(|record| &record.outcome)
+            else {
+                continue;
+            };
+            let dataset = &self.datasets[job.dataset];
+            let text = parrot_eval::through_spreadsheet(&parrot_eval::post_process(&job.prompt, text));
+            let verdict = dataset.benchmark.judge(&dataset.rows[job.row], &text, self.protocol);
+            self.right += usize::from(verdict.right);
+            self.judged += 1;
+        }
+        // What was answered before says nothing about how long the rest takes.
+        if is_new && self.asked == 0 {
+            self.bar.reset_eta();
+        }
+        self.asked += if is_new { batch.len() } else { 0 };
+        self.bar.inc(batch.len() as u64);
+        self.bar
+            .set_message(format!("{:.1} % right so far, ", parrot_eval::percent(self.right, self.judged)));
+    }
+}
+
+/// `Path::with_extension` would take `Parrot-1.5_MMMB` for `Parrot-1` with an ending.
+fn with_ending(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_os_string();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}

@@ -1,0 +1,75 @@
+//! The benchmark files that the command line names.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use parrot_eval::{Dataset, PictureStore, Problem, ProblemKind};
+
+use super::{Args, BenchmarkName};
+
+impl Args {
+    /// The files that are named, and those in folders that are benchmarks; the others there are skipped.
+    pub(super) fn datasets(&self) -> Result<(Vec<Dataset>, Vec<Problem>)> {
+        let mut files = Vec::new();
+        for path in &self.data {
+            if path.is_dir() {
+                files.extend(tables_in(path)?.into_iter().map(|file| (file, true)));
+            } else {
+                files.push((path.clone(), false));
+            }
+        }
+        let benchmark = self.benchmark.map(BenchmarkName::to_library);
+        let mut pictures = PictureStore::default();
+        let (mut datasets, mut skipped) = (Vec::with_capacity(files.len()), Vec::new());
+        for (file, is_found) in &files {
+            let opened = match &benchmark {
+                Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut pictures),
+                None => Dataset::open(file, &mut pictures),
+            };
+            match opened {
+                Ok(dataset) => datasets.push(dataset),
+                Err(error) if *is_found && benchmark.is_none() && !is_named_as_benchmark(file) => {
+                    skipped.push(skipped_file(file, &error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let what = skipped.iter().map(ToString::to_string).next().unwrap_or_default();
+        ensure!(!datasets.is_empty(), "none of the files is a benchmark; {what}");
+        let mut names = BTreeSet::new();
+        for dataset in &datasets {
+            let is_new = names.insert(&dataset.id);
+            ensure!(is_new, "there are two files of the dataset {}", dataset.id);
+        }
+        Ok((datasets, skipped))
+    }
+}
+
+/// The TSV files of a folder, by name.
+fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+    let mut tables: Vec<PathBuf> = paths.into_iter().filter(is_table).collect();
+    ensure!(!tables.is_empty(), "there is no .tsv file in {}", folder.display());
+    tables.sort();
+    Ok(tables)
+}
+
+/// A file that means to be a benchmark has to be read.
+fn is_named_as_benchmark(file: &Path) -> bool {
+    parrot_eval::benchmark_of_name(&file.file_stem().unwrap_or_default().to_string_lossy()).is_some()
+}
+
+fn skipped_file(file: &Path, error: &parrot_eval::Error) -> Problem {
+    let (line, detail) = match error {
+        parrot_eval::Error::Table { line, problem, .. } => (*line, problem.clone()),
+        error => (None, error.to_string()),
+    };
+    let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Problem { kind: ProblemKind::SkippedFile, file, line, index: None, detail }
+}

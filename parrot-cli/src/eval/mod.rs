@@ -1,0 +1,189 @@
+//! `parrot eval`: benchmarks.
+
+mod ask;
+mod files;
+mod predictions;
+mod prompts;
+mod scores;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use parrot_eval::{
+    Benchmark, GenerateOptions, MmBench, Mme, Mmmb, Pope, Problem, Protocol, ReportPage, RunAs,
+};
+
+use crate::options::ModelOptions;
+use crate::terminal::print_notice;
+
+/// Measure a model on MMMB, MMBench, POPE and MME, or score answers that another program gave
+///
+/// Reads the published TSV files. Numbers on MMMB exist under three incompatible protocols, so each is computed under its
+/// name: paper-2024-06 counts a yes/no pair as one question, kit-2024-08 and kit-2026-08 (VLMEvalKit) count rows. The
+/// tables go to stdout; predictions, results.json, results.md and report.html to the folder --out, where an interrupted run
+/// goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Benchmark files, or folders of them
+    #[arg(long, value_name = "TSV_OR_DIR", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+    /// Whose rules: paper-2024-06, kit-2024-08, kit-2026-08 or all
+    #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_protocol)]
+    protocol: Protocols,
+    /// Prompts end as when files are run by their own names or as a collection [default: as the protocol's users did]
+    #[arg(long, value_name = "NAME")]
+    run_as: Option<RunAsName>,
+    /// What the files are, where their names do not say so
+    #[arg(long, value_name = "NAME")]
+    benchmark: Option<BenchmarkName>,
+    /// Only print the prompts, a JSON object per line
+    #[arg(long, conflicts_with_all = ["score", "out"])]
+    prompts_only: bool,
+    /// With --prompts-only: the prompts of Parrot, or of models that bring none of their own
+    #[arg(long, value_name = "MODEL", default_value = "parrot", requires = "prompts_only")]
+    prompts_for: AskerName,
+    /// Score these answers (.tsv, .xlsx or .jsonl with index and prediction) instead of asking a model
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    score: Vec<PathBuf>,
+    /// Where results go [default: runs/eval/MODEL; with --score nowhere]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print results.json instead of the tables
+    #[arg(long, conflicts_with = "prompts_only")]
+    json: bool,
+    /// Wrong answers in the report
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    wrong: usize,
+    /// Questions computed at the same time
+    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().batch_size)]
+    batch_size: usize,
+    /// Pictures whose features are kept; more find longer runs of questions of equal length
+    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().pictures)]
+    pictures: usize,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().max_new_tokens)]
+    max_new_tokens: usize,
+    /// Save pictures as JPEG and read them again first, as the kits do
+    #[arg(long)]
+    jpeg_roundtrip: bool,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot eval --data ~/LMUData --model AIDC-AI/Parrot-7B
+  parrot eval --data mmmb_en.tsv mmmb_tr.tsv --protocol kit-2026-08
+  parrot eval --data mmmb_tr.tsv --protocol paper-2024-06 --prompts-only > prompts.jsonl
+  parrot eval --data mmmb_tr.tsv --score InternVL_MMMB_tr.xlsx --json";
+
+/// What `--protocol` names.
+#[derive(Debug, Clone)]
+struct Protocols(Vec<Protocol>);
+
+fn parse_protocol(name: &str) -> Result<Protocols, String> {
+    match name {
+        "all" => Ok(Protocols(Protocol::ALL.into())),
+        name => Ok(Protocols(vec![name.parse::<Protocol>().map_err(|error| format!("{error}, all"))?])),
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RunAsName {
+    Dataset,
+    Collection,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AskerName {
+    Parrot,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BenchmarkName {
+    Mmmb,
+    Mmbench,
+    Pope,
+    Mme,
+}
+
+impl BenchmarkName {
+    fn to_library(self) -> Arc<dyn Benchmark> {
+        match self {
+            Self::Mmmb => Arc::new(Mmmb),
+            Self::Mmbench => Arc::new(MmBench),
+            Self::Pope => Arc::new(Pope),
+            Self::Mme => Arc::new(Mme),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let (datasets, skipped) = args.datasets()?;
+    if args.prompts_only {
+        return args.print_prompts(&datasets, &skipped);
+    }
+    let mut finished =
+        if args.score.is_empty() { args.ask(&datasets)? } else { args.read_predictions(&datasets)? };
+    finished.report.problems.splice(0..0, skipped);
+    say_problems(&finished.report.problems);
+    let mut stdout = io::stdout();
+    let (json, markdown) = (finished.report.to_json()?, finished.report.to_markdown());
+    if let Some(out) = &finished.out {
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        let page = ReportPage::new(&finished.report, &finished.wrong, finished.wrong_in_all).render()?;
+        for (name, text) in [("results.json", &json), ("results.md", &markdown), ("report.html", &page)] {
+            write(&out.join(name), text)?;
+        }
+        print_notice(&format!("results are in {}", out.display()));
+    }
+    writeln!(stdout, "{}", if args.json { json } else { markdown }.trim_end())?;
+    Ok(())
+}
+
+impl Args {
+    fn run_as(&self, protocol: Protocol) -> RunAs {
+        match self.run_as {
+            Some(RunAsName::Dataset) => RunAs::Dataset,
+            Some(RunAsName::Collection) => RunAs::Collection,
+            None => protocol.usual_run_as(),
+        }
+    }
+
+    /// The different names that the protocols run datasets under.
+    fn names(&self) -> Vec<RunAs> {
+        let mut names: Vec<RunAs> = Vec::new();
+        for protocol in &self.protocol.0 {
+            let name = self.run_as(*protocol);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// The first few problems on stderr, and how many there are of each kind.
+fn say_problems<'p>(problems: impl IntoIterator<Item = &'p Problem>) {
+    const SHOWN: usize = 10;
+    let problems: Vec<&Problem> = problems.into_iter().collect();
+    for problem in problems.iter().take(SHOWN) {
+        print_notice(&problem.to_string());
+    }
+    if problems.len() > SHOWN {
+        let counts: BTreeMap<_, _> = parrot_eval::count_problems(problems.iter().copied());
+        let more = problems.len() - SHOWN;
+        print_notice(&format!("and {more} more problems, in all {}", parrot_eval::problem_counts(&counts)));
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}

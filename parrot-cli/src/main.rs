@@ -1,0 +1,92 @@
+//! `parrot`: its subcommands, its errors, its exit codes.
+//!
+//! Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod ask;
+mod bench;
+mod chat;
+mod devices;
+mod eval;
+mod inspect;
+mod model_info;
+mod options;
+mod progress;
+mod report;
+mod terminal;
+mod verify;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use parrot_infer::device;
+use tracing_subscriber::EnvFilter;
+
+/// Ask Parrot about pictures, in any of its languages.
+#[derive(Debug, Parser)]
+#[command(name = "parrot", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ask(ask::Args),
+    Bench(bench::Args),
+    Chat(chat::Args),
+    Devices(devices::Args),
+    Eval(eval::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot ask photo.jpg \"What is this?\"
+  parrot ask photo.jpg \"这是什么?\" \"ما هذا؟\" --show-routing
+  parrot chat photo.jpg
+  parrot inspect parrot-7b
+  parrot verify assets/golden
+  parrot eval --data mmmb_tr.tsv --protocol paper-2024-06
+  parrot bench --device cuda:0
+  parrot devices
+
+Models:
+  --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without
+  it, the environment variable PARROT_MODEL is asked, then assets/parrot-mini looked for.
+
+Logging:
+  RUST_LOG=debug says on stderr what is being done.";
+
+/// Runs the command that the arguments name.
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    device::panics_in_one_line();
+    // What fails is said as an error; what drivers log while they are looked for is nobody's concern.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let done = match cli.command {
+        Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Chat(args) => chat::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Devices(args) => devices::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Verify(args) => verify::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        // `parrot … | head` is no failure: the reader has what it wanted.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,167 @@
+//! Options that several subcommands share.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, FloatDType};
+use parrot_infer::{AskOptions, Parrot, Sampling, device};
+use parrot_model::checkpoint::{DownloadProgress, resolve_description, resolve_with};
+use parrot_model::config::Size;
+
+use crate::progress::Bar;
+use crate::terminal::print_notice;
+
+/// Where the default model lies, relative to a folder that is looked at.
+const DEFAULT_MODEL: &str = "assets/parrot-mini";
+
+/// Which model, where, and how precise.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelOptions {
+    /// The model's folder, or its id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
+    #[arg(long, value_name = "PATH_OR_ID")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+}
+
+/// Where, and how precise.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeviceOptions {
+    /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// What to hold weights in: f32, f16 or bf16 [default: what suits the device]
+    #[arg(long, value_name = "DTYPE", value_parser = device::parse_dtype)]
+    dtype: Option<FloatDType>,
+}
+
+impl DeviceOptions {
+    /// The device, and the dtype if one was asked for that it computes in; says so on stderr if the choice is
+    /// not what the build is for.
+    pub(crate) fn open(&self) -> Result<(Device, Option<FloatDType>)> {
+        let choice = device::choose(&self.device)?;
+        if let Some(notice) = &choice.notice {
+            print_notice(notice);
+        }
+        let dtype = self.dtype.map(|dtype| device::float_dtype(&choice.device, Some(dtype))).transpose()?;
+        Ok((choice.device, dtype))
+    }
+}
+
+impl ModelOptions {
+    /// Loads the model, with a bar if that takes long.
+    pub(crate) fn load(&self) -> Result<Parrot> {
+        Ok(self.find_and_load()?.1)
+    }
+
+    /// The model's folder and the model.
+    pub(crate) fn find_and_load(&self) -> Result<(PathBuf, Parrot)> {
+        let (device, dtype) = self.device.open()?;
+        let folder = find_model(self.model.as_deref())?;
+        let bar = Bar::new("loading");
+        let parrot = Parrot::load_with(&folder, &device, dtype, |done, total| bar.show(done, total));
+        drop(bar);
+        let parrot = parrot.with_context(|| format!("cannot load the model {}", folder.display()))?;
+        Ok((folder, parrot))
+    }
+}
+
+/// The size that is meant, for commands that need no weights. A folder may be called like one.
+pub(crate) fn named_size(model: Option<&str>) -> Option<Size> {
+    model.filter(|name| !Path::new(name).exists())?.parse().ok()
+}
+
+/// The folder of the model to use, downloaded first if `model` is an id that is not there yet.
+pub(crate) fn find_model(model: Option<&str>) -> Result<PathBuf> {
+    find(model, resolve_with)
+}
+
+/// The same without its weights.
+pub(crate) fn find_description(model: Option<&str>) -> Result<PathBuf> {
+    find(model, resolve_description)
+}
+
+fn find(
+    model: Option<&str>,
+    resolve: impl Fn(&str, Option<DownloadProgress>) -> parrot_model::Result<PathBuf>,
+) -> Result<PathBuf> {
+    let model = locate(model)?;
+    let bar = Bar::new("downloading");
+    let progress: DownloadProgress = Arc::new(move |file, done, total| {
+        bar.say(format!("downloading {file}"));
+        bar.show(done, total);
+    });
+    resolve(&model, Some(progress)).with_context(|| format!("cannot find the model {model}"))
+}
+
+/// The model to use: the one asked for, or the default one, wherever it lies.
+fn locate(model: Option<&str>) -> Result<String> {
+    let from_environment = env::var("PARROT_MODEL").ok().filter(|model| !model.is_empty());
+    if let Some(model) = model.map(Into::into).or(from_environment) {
+        return Ok(model);
+    }
+    let executable = env::current_exe().unwrap_or_default();
+    let beside_sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let places = [Path::new("")].into_iter().chain(executable.ancestors().skip(1)).chain([&*beside_sources]);
+    let mut folders = places.map(|place| place.join(DEFAULT_MODEL));
+    match folders.find(|folder: &PathBuf| folder.join("config.json").is_file()) {
+        Some(folder) => Ok(folder.display().to_string()),
+        None => bail!(
+            "there is no model: no folder {DEFAULT_MODEL} here or near the program; name one with --model or \
+             PARROT_MODEL, or get one with `git clone` of the repository, which holds {DEFAULT_MODEL}"
+        ),
+    }
+}
+
+/// What shapes an answer.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Answer")]
+pub(crate) struct AnswerOptions {
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = AskOptions::default().max_new_tokens)]
+    max_new_tokens: usize,
+    /// Draw tokens instead of taking the best: below 1 careful, above 1 adventurous
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
+    /// Draw from the K best tokens only
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw from the best tokens that together have probability P
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Above 1: make tokens less likely that the answer already has
+    #[arg(long, value_name = "R", default_value_t = Sampling::default().repetition_penalty)]
+    repetition_penalty: f32,
+    /// The same seed draws the same tokens
+    #[arg(long, value_name = "N", default_value_t = Sampling::default().seed)]
+    seed: u64,
+    /// End the answer before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Instructions above the conversation
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+}
+
+impl AnswerOptions {
+    /// Checked here, so that a mistyped number is told before a large model has been loaded.
+    pub(crate) fn to_library(&self) -> Result<AskOptions> {
+        let options = AskOptions {
+            system: self.system.clone(),
+            max_new_tokens: self.max_new_tokens,
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                repetition_penalty: self.repetition_penalty,
+                seed: self.seed,
+            },
+            stop: self.stop.clone(),
+        };
+        options.validate()?;
+        Ok(options)
+    }
+}

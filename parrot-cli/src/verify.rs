@@ -1,0 +1,62 @@
+//! `parrot verify`: golden cases against this build.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use burn::tensor::FloatDType;
+use parrot_verify::golden::{Directory, Filter};
+use parrot_verify::verify;
+
+use crate::options::DeviceOptions;
+use crate::progress::Spinner;
+
+/// Compare this build with what the reference implementation computes, case by case
+///
+/// Weights are held in f32 unless --dtype says otherwise. The exit status is 0 if every case that ran passed,
+/// else 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Golden directory: cases.json and what it names
+    directory: PathBuf,
+    /// Run only cases of this kind (may be repeated)
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<String>,
+    /// Run only the case of this id (may be repeated)
+    #[arg(long = "case", value_name = "ID")]
+    cases: Vec<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  parrot verify assets/golden
+  parrot verify assets/golden --device vulkan --dtype f16
+  parrot verify assets/golden --kind generate --json";
+
+/// Prints the report; failure when a case did not pass, or none was run.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let (device, dtype) = args.device.open()?;
+    let directory = Directory::open(&args.directory)?;
+    let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
+    let mut spinner = Spinner::start("comparing");
+    // A case that panics has failed, and the report has what it said.
+    std::panic::set_hook(Box::new(|_| {}));
+    let report = verify(directory, &filter, &device, dtype.unwrap_or(FloatDType::F32), |done, total| {
+        spinner.say(format!("case {} of {total}", done + 1));
+    });
+    let _ = std::panic::take_hook();
+    spinner.stop();
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", report.to_json())?,
+        false => write!(out, "{report}")?,
+    }
+    Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,325 @@
+//! `parrot eval` and the library behind it, against values recorded from VLMEvalKit and as a user meets it.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parrot_eval::{
+    Dataset, DatasetResult, Extractor, Level, PictureStore, PredictionFile, Protocol, extract, extract_yes_no,
+};
+use serde_json::Value;
+
+use common::{error, output, parrot};
+
+fn recorded(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-eval/tests/recorded").join(name)
+}
+
+fn lines(name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(recorded(name)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn answers_are_read_as_both_kits_read_them() {
+    let cases = lines("extraction.jsonl");
+    assert_eq!(cases.len(), 600);
+    let mut differing = 0;
+    for case in cases {
+        let options: Vec<(char, &str)> = ('A'..)
+            .zip(case["options"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()))
+            .collect();
+        let read = |extractor| match extract(case["prediction"].as_str().unwrap(), &options, extractor) {
+            parrot_eval::Extracted::Refusal => "Z".into(),
+            other => other.letter().map_or(Value::Null, |letter| letter.to_string().into()),
+        };
+        assert_eq!(read(Extractor::Fork), case["fork"], "{case}");
+        assert_eq!(read(Extractor::Upstream), case["upstream"], "{case}");
+        differing += usize::from(case["fork"] != case["upstream"]);
+    }
+    assert!(differing > 20, "only {differing} cases tell the kits apart");
+    for case in lines("yes_no.jsonl") {
+        let read = extract_yes_no(case["prediction"].as_str().unwrap());
+        let read = read.map_or("Unknown", |yes| if yes { "Yes" } else { "No" });
+        assert_eq!(read, case["expected"], "{case}");
+    }
+}
+
+/// Scores of a recorded set of predictions, as the kit computes them.
+fn scores(name: &str, tag: &str, protocol: Protocol) -> (DatasetResult, Vec<parrot_eval::Score>) {
+    let dataset = Dataset::open(&recorded(&format!("{name}.tsv")), &mut PictureStore::default()).unwrap();
+    assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
+    let file = PredictionFile::read(&recorded(&format!("{name}_{tag}.jsonl"))).unwrap();
+    let scored = parrot_eval::score(&dataset, &parrot_eval::assign(&dataset, &[file], true), protocol);
+    let (as_kit, unknown) = (scored.result.as_kit.clone(), scored.result.kit_unknown);
+    // MME's own rating fails where an answer is missing.
+    let fails = (name, tag) == ("kit_mme", "part");
+    assert_eq!((as_kit.is_some(), unknown.is_some()), (tag == "part" && !fails, fails));
+    (scored.result.clone(), as_kit.unwrap_or(scored.result.scores))
+}
+
+fn protocol(id: &str) -> Protocol {
+    id.parse().unwrap()
+}
+
+#[test]
+fn scores_are_those_of_both_kits_missing_and_doubled_answers_included() {
+    let expected: Value =
+        serde_json::from_str(&fs::read_to_string(recorded("expected.json")).unwrap()).unwrap();
+    let mut compared = 0;
+    for (name, by_tag) in expected.as_object().unwrap() {
+        for (tag, by_protocol) in by_tag.as_object().unwrap() {
+            for (id, values) in by_protocol.as_object().unwrap() {
+                let (result, scores) = scores(name, tag, protocol(id));
+                // The kit failed, and nothing is said about what it would print.
+                assert_eq!(values.is_null(), result.kit_unknown.is_some(), "{name} {tag}");
+                let Some(values) = values.as_object() else { continue };
+                let by_name: BTreeMap<String, f64> = scores
+                    .iter()
+                    .filter(|score| score.level != Level::Alternative)
+                    .map(|score| (name_in_kit(name, score), score.value))
+                    .collect();
+                for (key, value) in values {
+                    let found =
+                        by_name.get(key).unwrap_or_else(|| panic!("{name} has no {key}: {by_name:?}"));
+                    let value = value.as_f64().unwrap();
+                    assert!(
+                        (found - value).abs() < 1e-9,
+                        "{name} {tag} {id} {key}: {found}, expected {value}"
+                    );
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 150, "only {compared} scores were compared");
+}
+
+fn name_in_kit(dataset: &str, score: &parrot_eval::Score) -> String {
+    match (dataset, score.level) {
+        ("kit_pope", Level::Overall) => format!("Overall|{}", score.metric),
+        ("kit_pope", _) => format!("{}|{}", score.name, score.metric),
+        ("kit_mme", _) if score.metric != "points" => format!("{} {}", score.name, score.metric),
+        ("kit_mme", _) => score.name.clone(),
+        (_, Level::Overall) => "Overall".into(),
+        _ => score.name.clone(),
+    }
+}
+
+/// A missing answer is a wrong one, a doubled one counts once, and both are said.
+#[test]
+fn nothing_is_dropped_from_the_denominator() {
+    let (all, _) = scores("kit_mmmb_tr", "all", Protocol::Kit2024_08);
+    let (part, as_kit) = scores("kit_mmmb_tr", "part", Protocol::Kit2024_08);
+    assert_eq!((all.rows, all.answered, all.scores[0].of), (120, 120, 120));
+    assert_eq!((part.rows, part.answered, part.scores[0].of, as_kit[0].of), (120, 118, 120, 120));
+    assert!(part.headline() <= all.headline());
+    let counts: Vec<(String, usize)> =
+        part.problems.iter().map(|(kind, count)| (kind.text().to_string(), *count)).collect();
+    assert_eq!(counts, [("no prediction".into(), 2), ("duplicate prediction".into(), 2)]);
+    assert_eq!(part.extraction.missing, 2);
+    // Paired and per row stand side by side under every protocol.
+    let (paired, _) = scores("kit_mmmb_tr", "all", Protocol::Paper2024_06);
+    assert_eq!((paired.scores[0].of, paired.scores[1].of), (95, 120));
+    assert_eq!(paired.scores[0].value, all.scores[1].value);
+    assert_eq!(paired.scores[1].value, all.scores[0].value);
+}
+
+fn score_recorded(extra: &[&str]) -> assert_cmd::Command {
+    let (data, answers) = (recorded("kit_mmmb_tr.tsv"), recorded("kit_mmmb_tr_all.jsonl"));
+    let mut command =
+        parrot(&["eval", "--data", data.to_str().unwrap(), "--score", answers.to_str().unwrap()]);
+    command.args(extra);
+    command
+}
+
+#[test]
+fn other_programs_answers_are_scored_under_every_protocol() {
+    let (table, stderr) = output(score_recorded(&[]));
+    assert_eq!(stderr, "");
+    for line in [
+        "| kit_mmmb | paper-2024-06 | per group | – | – | – | – | **35.79** | – | **35.79** | 95 |",
+        "| kit_mmmb | paper-2024-06 | per row | – | – | – | – | 45.00 | – | 45.00 | 120 |",
+        "| kit_mmmb | kit-2024-08 | per row | – | – | – | – | **45.00** | – | **45.00** | 120 |",
+        "| kit_mmmb | kit-2026-08 | per row | – | – | – | – | **35.00** | – | **35.00** | 120 |",
+        "No problems with the files.",
+    ] {
+        assert!(table.lines().any(|found| found == line), "{line}\n{table}");
+    }
+    let (json, _) = output(score_recorded(&["--json", "--protocol", "kit-2026-08"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), 1);
+    let result = &json["results"][0];
+    assert_eq!((&result["protocol"], &result["rows"]), (&"kit-2026-08".into(), &120.into()));
+    let read = result["extraction"].as_object().unwrap();
+    assert_eq!(read.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 120);
+    assert!(
+        read["letter"].as_u64() > Some(30)
+            && read["text"].as_u64() > Some(5)
+            && read["refusal"].as_u64() > Some(0)
+    );
+}
+
+/// The three formats hold the same answers, and ours are those that we write.
+#[test]
+fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
+    let data = Dataset::open(&recorded("kit_mmmb_tr.tsv"), &mut PictureStore::default()).unwrap();
+    let jsonl = PredictionFile::read(&recorded("kit_mmmb_tr_all.jsonl")).unwrap();
+    let assigned = parrot_eval::assign(&data, std::slice::from_ref(&jsonl), true);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    parrot_eval::write_tsv(&file("x_kit_mmmb_tr.tsv"), &data, &assigned.of_rows).unwrap();
+    parrot_eval::write_xlsx(&file("x_kit_mmmb_tr.xlsx"), &data, &assigned.of_rows).unwrap();
+    for name in ["x_kit_mmmb_tr.tsv", "x_kit_mmmb_tr.xlsx"] {
+        let read = PredictionFile::read(&file(name)).unwrap();
+        // Named after the dataset, so it need not be the only one.
+        assert_eq!(parrot_eval::assign(&data, &[read], false), assigned, "{name}");
+    }
+    let text = fs::read_to_string(file("x_kit_mmmb_tr.tsv")).unwrap();
+    assert!(
+        text.starts_with("index\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\tl2-category\tprediction\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn broken_predictions_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = recorded("kit_mmmb_tr.tsv");
+    let score = |name: &str, content: &[u8]| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        parrot(&[
+            "eval",
+            "--data",
+            data.to_str().unwrap(),
+            "--protocol",
+            "kit-2024-08",
+            "--score",
+            file.to_str().unwrap(),
+        ])
+    };
+    assert!(error(score("a.jsonl", b"{\"index\": 1}\n")).contains("a.jsonl line 1: expected {\"index\": "));
+    assert!(error(score("a.jsonl", b"")).ends_with("a.jsonl: the file is empty"));
+    assert!(
+        error(score("a.tsv", b"index\tanswer\n1\tA\n"))
+            .ends_with("a.tsv: there is no column prediction, only index, answer")
+    );
+    assert!(error(score("a.xlsx", b"PK no")).contains("a.xlsx: no XLSX file: "));
+    assert!(error(score("a.csv", b"")).contains("predictions are read from .tsv, .xlsx and .jsonl files"));
+    assert!(
+        error(score("a.tsv", b"index\tprediction\n999\tA\n")).contains("no prediction is for kit_mmmb_tr")
+    );
+    // A run that was killed while it wrote: what is there counts, what is not is said.
+    let (table, stderr) =
+        output(score("a.jsonl", b"{\"index\": 1, \"prediction\": \"A\"}\n{\"index\": 2, \"pred"));
+    assert!(stderr.contains("a.jsonl line 2: no prediction: the line is cut off"), "{stderr}");
+    assert!(stderr.contains("and 110 more problems, in all 120 × no prediction"), "{stderr}");
+    assert!(
+        table.contains("120 rows; ") && table.contains("not answered 119; 119 × no prediction"),
+        "{table}"
+    );
+}
+
+/// The kit's own file of a collection, one language of which is missing, one not asked for.
+#[test]
+fn what_matches_no_dataset_is_said_and_the_rest_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    for code in ["tr", "en"] {
+        fs::copy(recorded("kit_mmmb_tr.tsv"), file(&format!("kit_mmmb_{code}.tsv"))).unwrap();
+    }
+    let mut table = "SUB_DATASET\toriginal_index\tindex\tprediction\n".to_string();
+    for (number, line) in lines("kit_mmmb_tr_all.jsonl").iter().enumerate() {
+        let prediction = line["prediction"].as_str().unwrap().replace('"', "\"\"");
+        table += &format!("kit_mmmb_tr\t{}\t{number}\t\"{prediction}\"\n", line["index"]);
+    }
+    table += "kit_mmmb_ar\t1\t500\tA\nkit_mmmb_tr\t1\t501\t\"cut";
+    fs::write(file("X_kit_mmmb.tsv"), table).unwrap();
+    let command = |data: &[&str]| {
+        let data: Vec<String> = data.iter().map(|name| file(name).display().to_string()).collect();
+        let mut command = parrot(&["eval", "--protocol", "kit-2024-08", "--data"]);
+        command.args(data).arg("--score").arg(file("X_kit_mmmb.tsv"));
+        command
+    };
+    let (table, stderr) = output(command(&["kit_mmmb_tr.tsv", "kit_mmmb_en.tsv"]));
+    let line =
+        "| kit_mmmb | kit-2024-08 | per row | **0.00** | – | – | – | **45.00** | – | **22.50** | 120 |";
+    assert!(table.contains(line), "{table}");
+    for said in [
+        "X_kit_mmmb.tsv line 126: no prediction: a quote opens here and is never closed",
+        "X_kit_mmmb.tsv line 125: another dataset's predictions: 1 predictions for kit_mmmb_ar are not scored",
+        "kit_mmmb_en.tsv: no prediction: there is none at all for kit_mmmb_en",
+        "in all 124 × no prediction, 1 × another dataset's predictions",
+    ] {
+        assert!(stderr.contains(said), "{said}\n{stderr}");
+    }
+    assert!(table.contains("2 × no prediction\n"), "empty ones are counted with their dataset: {table}");
+    let none = error(command(&["kit_mmmb_en.tsv"]));
+    assert!(none.contains("X_kit_mmmb.tsv: no prediction is for kit_mmmb_en;"), "{none}");
+}
+
+#[test]
+fn a_folders_other_tables_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("songs.tsv"), "title\tsinger\nx\ty\n").unwrap();
+    fs::write(file("options.tsv"), "A\tB\nx\ty\n").unwrap();
+    let prompts = || parrot(&["eval", "--prompts-only", "--data", folder.path().to_str().unwrap()]);
+    let none = error(prompts());
+    assert!(
+        none.starts_with("none of the files is a benchmark; options.tsv: skipped, as no benchmark"),
+        "{none}"
+    );
+    fs::copy(recorded("kit_mmmb_tr.tsv"), file("kit_mmmb_tr.tsv")).unwrap();
+    let (stdout, stderr) = output(prompts());
+    assert_eq!(stdout.lines().count(), 2 * 120);
+    assert!(stderr.contains("note: songs.tsv: skipped, as no benchmark: neither its name"), "{stderr}");
+    // A broken benchmark is no other table.
+    fs::write(file("mmmb_en.tsv"), "index\tquestion\nx\ty\n").unwrap();
+    assert!(error(prompts()).contains("MMMB needs the columns image"));
+}
+
+#[test]
+fn files_that_are_no_benchmark_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let eval = |name: &str, content: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        parrot(&["eval", "--prompts-only", "--run-as", "dataset", "--data", file.to_str().unwrap()])
+    };
+    assert!(
+        error(eval("a.tsv", "x\ty\n1\t2\n")).contains("a.tsv: neither its name nor its columns are of MMMB")
+    );
+    assert!(
+        error(eval("mmmb_tr.tsv", "index\timage\tquestion\tA\tanswer\n1\t2\t3\t4\t5\n"))
+            .contains("MMMB needs the columns B")
+    );
+    assert!(
+        error(eval("mmmb_tr.tsv", "a\tb\n1\t2\t3\n")).ends_with("line 2: 3 fields, but the header has 2")
+    );
+    let empty = tempfile::tempdir().unwrap();
+    let none = parrot(&["eval", "--prompts-only", "--data", empty.path().to_str().unwrap()]);
+    assert!(error(none).starts_with("there is no .tsv file in "));
+    let missing = parrot(&["eval", "--data", "no/such.tsv"]);
+    assert_eq!(error(missing), "cannot read no/such.tsv: No such file or directory (os error 2)");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for args in [
+        &["eval"][..],
+        &["eval", "--data"],
+        &["eval", "--data", "x.tsv", "--protocol", "paper"],
+        &["eval", "--data", "x.tsv", "--prompts-only", "--score", "y.tsv"],
+        &["eval", "--data", "x.tsv", "--prompts-for", "other"],
+        &["eval", "--data", "x.tsv", "--run-as", "everyone"],
+    ] {
+        let output = parrot(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+    assert!(output(parrot(&["eval", "--help"])).0.contains("Examples:"));
+}

@@ -1,0 +1,8 @@
+//! Answers: what they mean, and the files that hold them.
+
+pub(crate) mod extract;
+pub(crate) mod post_process;
+pub(crate) mod predictions;
+pub(crate) mod read_predictions;
+pub(crate) mod write_predictions;
+pub(crate) mod yes_no;

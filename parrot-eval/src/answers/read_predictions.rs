@@ -1,0 +1,240 @@
+//! Reading files of answers: TSV and XLSX in VLMEvalKit's columns, and JSON lines.
+
+use std::path::Path;
+
+use calamine::{Data, Reader, Xlsx};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::answers::predictions::{Prediction, PredictionFile, through_spreadsheet};
+use crate::data::problem::{Problem, ProblemKind};
+use crate::data::table::{Record, Table, UNCLOSED, is_missing, read_bytes};
+use crate::{Error, Result};
+
+impl PredictionFile {
+    /// Reads `.tsv`, `.xlsx` or `.jsonl` with the columns or keys `index`, `prediction` and, where one file
+    /// holds several datasets, `dataset`; the kit's own files of a collection have `original_index` and
+    /// `SUB_DATASET` instead.
+    ///
+    /// A last JSON line that is cut off, or a last record within quotes, is a [`Problem`], not an error: the run that
+    /// wrote it was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, has another ending, lacks a column, or is broken anywhere else.
+    pub fn read(file: &Path) -> Result<Self> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut problems = Vec::new();
+        let cut = |line, detail: &str| Problem {
+            kind: ProblemKind::NoPrediction,
+            file: name.clone(),
+            line: Some(line),
+            index: None,
+            detail: detail.into(),
+        };
+        let ending = file.extension().unwrap_or_default().to_ascii_lowercase();
+        let predictions = match ending.to_str() {
+            Some("tsv") => {
+                let (table, cut_at) = Table::read_up_to_cut(file)?;
+                problems.extend(cut_at.map(|line| cut(line, UNCLOSED)));
+                of_table(&table)?
+            }
+            Some("xlsx") => of_table(&read_xlsx(file)?)?,
+            Some("jsonl") => {
+                let (predictions, cut_at) = read_jsonl(file)?;
+                problems.extend(cut_at.map(|line| cut(line, "the line is cut off")));
+                predictions
+            }
+            _ => return Err(refuse(file, None, "predictions are read from .tsv, .xlsx and .jsonl files")),
+        };
+        Ok(Self { name, predictions, problems })
+    }
+}
+
+fn of_table(table: &Table) -> Result<Vec<Prediction>> {
+    let column = |name: &str| {
+        table.column(name).ok_or_else(|| {
+            let found: String = table.columns.join(", ").chars().take(200).collect();
+            let problem = format!("there is no column {name}, only {found}");
+            refuse(&table.file, None, problem)
+        })
+    };
+    let (index, prediction) = (column("index")?, column("prediction")?);
+    // The kit numbers a collection's rows anew and keeps what was in each file beside it.
+    let sub_dataset = table.column("SUB_DATASET");
+    let index = sub_dataset.and_then(|_| table.column("original_index")).unwrap_or(index);
+    let dataset = table.column("dataset").or(sub_dataset);
+    let of = |record: &Record| {
+        let text = record.cells[prediction].as_deref();
+        Prediction {
+            dataset: dataset.and_then(|at| record.cells[at].clone()).filter(|name| !is_missing(name)),
+            index: record.cells[index].clone().unwrap_or_default(),
+            text: through_spreadsheet(text.unwrap_or_default()),
+            is_missing: text.is_none(),
+            line: record.line,
+        }
+    };
+    Ok(table.records.iter().map(of).collect())
+}
+
+/// The first sheet.
+fn read_xlsx(file: &Path) -> Result<Table> {
+    let broken = |error: calamine::XlsxError| refuse(file, None, format!("no XLSX file: {error}"));
+    let bytes = std::io::Cursor::new(read_bytes(file)?);
+    let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(bytes).map_err(broken)?;
+    let sheet = workbook.worksheet_range_at(0).ok_or_else(|| refuse(file, None, "it has no sheet"))?;
+    let sheet = sheet.map_err(broken)?;
+    let first_line = u64::from(sheet.start().map_or(0, |start| start.0)) + 1;
+    let text = |cell: &Data| match cell {
+        Data::Empty | Data::Error(_) => String::new(),
+        cell => cell.to_string(),
+    };
+    let mut rows = sheet.rows();
+    let columns: Vec<String> =
+        rows.next().ok_or_else(|| refuse(file, None, "its first sheet is empty"))?.iter().map(text).collect();
+    let cell = |cell: &Data| Some(text(cell)).filter(|text| !text.is_empty());
+    let record = |(line, row): (u64, &[Data])| Record { line, cells: row.iter().map(cell).collect() };
+    let records = (first_line + 1..).zip(rows).map(record).collect();
+    Ok(Table { file: file.into(), columns, records })
+}
+
+/// A line of a JSON file.
+#[derive(Deserialize)]
+struct Line {
+    dataset: Option<String>,
+    index: Value,
+    prediction: Value,
+}
+
+/// The answers, and the last line if it is cut off.
+fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
+    let bytes = read_bytes(file)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<(u64, &str)> =
+        (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
+    if lines.is_empty() {
+        return Err(refuse(file, None, "the file is empty"));
+    }
+    let last = lines.len() - 1;
+    let mut predictions = Vec::new();
+    for (at, (line, json)) in lines.into_iter().enumerate() {
+        match serde_json::from_str::<Line>(json) {
+            Ok(read) => predictions.push(Prediction {
+                dataset: read.dataset,
+                index: plain(&read.index),
+                text: through_spreadsheet(&plain(&read.prediction)),
+                is_missing: read.prediction.is_null(),
+                line,
+            }),
+            Err(_) if at == last && !text.ends_with('\n') => return Ok((predictions, Some(line))),
+            Err(error) => {
+                let problem = format!("expected {{\"index\": …, \"prediction\": …}}: {error}");
+                return Err(refuse(file, Some(line), problem));
+            }
+        }
+    }
+    Ok((predictions, None))
+}
+
+/// A string as it is, anything else as JSON writes it, null as nothing.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+fn refuse(file: &Path, line: Option<u64>, problem: impl Into<String>) -> Error {
+    Error::Table { file: file.into(), line, problem: problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_xlsxwriter::Workbook;
+
+    use super::*;
+
+    /// Dataset, index, text and whether it is missing of each prediction, and what is wrong.
+    type Read = (Vec<(Option<String>, String, String, bool)>, Vec<String>);
+
+    fn read(name: &str, write: impl FnOnce(&Path)) -> Read {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        write(&path);
+        let file = PredictionFile::read(&path).unwrap();
+        let shown = |it: Prediction| (it.dataset, it.index, it.text, it.is_missing);
+        let problems = file.problems.iter().map(ToString::to_string).collect();
+        (file.predictions.into_iter().map(shown).collect(), problems)
+    }
+
+    fn read_text(name: &str, text: &str) -> Read {
+        read(name, |path| std::fs::write(path, text).unwrap())
+    }
+
+    fn answer(dataset: Option<&str>, index: &str, text: &str) -> (Option<String>, String, String, bool) {
+        (dataset.map(Into::into), index.into(), text.into(), false)
+    }
+
+    fn missing(index: &str) -> (Option<String>, String, String, bool) {
+        (None, index.into(), "nan".into(), true)
+    }
+
+    /// As VLMEvalKit writes `MODEL_MMMB.xlsx`: rows of all languages, numbered anew.
+    #[test]
+    fn the_kits_file_of_a_collection_keeps_datasets_and_indices_apart() {
+        let rows = [("MMMB_ar", 7.0, 0.0, "A"), ("MMMB_tr", 1_000_007.0, 1.0, "B")];
+        let (predictions, problems) = read("Parrot_MMMB.xlsx", |path| {
+            let mut workbook = Workbook::new();
+            let sheet = workbook.add_worksheet();
+            let header = ["question", "SUB_DATASET", "original_index", "index", "prediction"];
+            sheet.write_row(0, 0, header).unwrap();
+            for (line, (dataset, original, index, prediction)) in (1..).zip(rows) {
+                sheet.write(line, 0, "?").unwrap();
+                sheet.write(line, 1, dataset).unwrap();
+                sheet.write(line, 2, original).unwrap();
+                sheet.write(line, 3, index).unwrap();
+                sheet.write(line, 4, prediction).unwrap();
+            }
+            workbook.save(path).unwrap();
+        });
+        let expected = [answer(Some("MMMB_ar"), "7", "A"), answer(Some("MMMB_tr"), "1000007", "B")];
+        assert_eq!((&*predictions, &*problems), (&expected[..], &[][..]));
+        // A set's own column of that name means something else.
+        let (predictions, _) = read_text("x.tsv", "index\toriginal_index\tprediction\n1\t9\tA\n");
+        assert_eq!(predictions, [answer(None, "1", "A")]);
+    }
+
+    #[test]
+    fn entries_without_an_answer_are_told_from_answers_that_say_nothing() {
+        let expected = [answer(None, "1", "nan"), missing("2"), missing("3")];
+        let (predictions, _) = read_text("x.tsv", "index\tprediction\n1\tNone\n2\t\n3\n");
+        assert_eq!(predictions, expected);
+        let (predictions, _) = read_text(
+            "x.jsonl",
+            "{\"index\": 1, \"prediction\": \"\"}\n{\"index\": 2, \"prediction\": null}\n\
+             {\"index\": 3, \"prediction\": null}\n",
+        );
+        assert_eq!(predictions, expected);
+        let (predictions, _) = read("x.xlsx", |path| {
+            let mut workbook = Workbook::new();
+            let sheet = workbook.add_worksheet();
+            sheet.write_row(0, 0, ["index", "prediction"]).unwrap();
+            sheet.write_row(1, 0, ["1", "None"]).unwrap();
+            sheet.write(2, 0, "2").unwrap();
+            sheet.write(3, 0, 3).unwrap();
+            workbook.save(path).unwrap();
+        });
+        assert_eq!(predictions, expected);
+    }
+
+    #[test]
+    fn what_stands_before_a_cut_is_read() {
+        let (predictions, problems) = read_text("x.tsv", "index\tprediction\n1\tA\n2\t\"a cat\non a");
+        assert_eq!(predictions, [answer(None, "1", "A")]);
+        assert_eq!(problems, ["x.tsv line 3: no prediction: a quote opens here and is never closed"]);
+        let (predictions, problems) = read_text("x.jsonl", "{\"index\": 1, \"prediction\": \"A\"}\n{\"ind");
+        assert_eq!(predictions, [answer(None, "1", "A")]);
+        assert_eq!(problems, ["x.jsonl line 2: no prediction: the line is cut off"]);
+    }
+}

@@ -1,0 +1,135 @@
+//! Writing files of answers: TSV and XLSX in VLMEvalKit's columns.
+
+use std::path::Path;
+
+use rust_xlsxwriter::{Workbook, XlsxError};
+
+use crate::data::dataset::Dataset;
+use crate::data::problem::{Problem, ProblemKind};
+use crate::data::row::Row;
+use crate::data::table::{Record, Table};
+use crate::{Error, Result};
+
+/// Characters of a spreadsheet's cell at most.
+const LONGEST_CELL: usize = 32_767;
+
+/// Writes the rows of a dataset with their predictions as TSV, in VLMEvalKit's columns: all of the dataset's but
+/// the picture, and `prediction`. Rows that have none are left out, as the kits do.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_tsv(file: &Path, dataset: &Dataset, predictions: &[Vec<String>]) -> Result<()> {
+    let columns = header(dataset).into_iter().map(Into::into).collect();
+    let record = |cells: Vec<&str>| Record {
+        line: 0,
+        cells: cells.into_iter().map(|cell| Some(cell.into())).collect(),
+    };
+    let records = rows(dataset, predictions).map(|(_, cells)| record(cells)).collect();
+    Table { file: file.into(), columns, records }.write()
+}
+
+/// As [`write_tsv`], as a spreadsheet. What is longer than a cell can be is cut, and returned as a problem.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_xlsx(file: &Path, dataset: &Dataset, predictions: &[Vec<String>]) -> Result<Vec<Problem>> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let (bytes, problems) = xlsx(&name, dataset, predictions).map_err(|error| Error::Table {
+        file: file.into(),
+        line: None,
+        problem: format!("cannot be written: {error}"),
+    })?;
+    std::fs::write(file, bytes).map_err(|source| parrot_model::Error::Io {
+        action: "write",
+        path: file.into(),
+        source,
+    })?;
+    Ok(problems)
+}
+
+fn xlsx(
+    name: &str,
+    dataset: &Dataset,
+    predictions: &[Vec<String>],
+) -> Result<(Vec<u8>, Vec<Problem>), XlsxError> {
+    let mut problems = Vec::new();
+    let mut workbook = Workbook::new();
+    let sheet = workbook.add_worksheet();
+    let header = header(dataset);
+    sheet.write_row(0, 0, header.iter().copied())?;
+    for (line, (row, cells)) in (1..).zip(rows(dataset, predictions)) {
+        for ((column, title), cell) in (0..).zip(&header).zip(cells) {
+            // The kits' files hold indices as numbers. One above 2^53 would not survive that, nor would the zeros of
+            // 007.
+            let number = cell.parse::<i32>().ok().filter(|number| number.to_string() == cell);
+            match number.filter(|_| *title == "index") {
+                Some(number) => _ = sheet.write_number(line, column, number)?,
+                None if cell.is_empty() => {}
+                None => {
+                    let fitting: String = cell.chars().take(LONGEST_CELL).collect();
+                    if fitting.len() < cell.len() {
+                        let characters = cell.chars().count();
+                        let detail = format!("{title} has {characters} characters, a cell {LONGEST_CELL}");
+                        problems.push(Problem {
+                            kind: ProblemKind::CutCell,
+                            file: name.into(),
+                            line: Some(u64::from(line) + 1),
+                            index: Some(row.index.clone()),
+                            detail,
+                        });
+                    }
+                    sheet.write_string(line, column, fitting)?;
+                }
+            }
+        }
+    }
+    Ok((workbook.save_to_buffer()?, problems))
+}
+
+fn header(dataset: &Dataset) -> Vec<&str> {
+    let columns = dataset.rows.first().into_iter().flat_map(|row| row.columns().map(|(name, _)| name));
+    columns.chain(["prediction"]).collect()
+}
+
+/// The rows that have a prediction, with their cells.
+fn rows<'a>(
+    dataset: &'a Dataset,
+    predictions: &'a [Vec<String>],
+) -> impl Iterator<Item = (&'a Row, Vec<&'a str>)> {
+    dataset.rows.iter().zip(predictions).filter_map(|(row, predictions)| {
+        let cells = row.columns().map(|(_, cell)| cell.unwrap_or_default());
+        Some((row, cells.chain([predictions.last()?.as_str()]).collect()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PictureStore, PredictionFile};
+
+    #[test]
+    fn indices_stay_as_they_are_and_a_cut_cell_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("mini_mmmb_tr.tsv");
+        let header = "index\timage\tquestion\tA\tB\tanswer";
+        std::fs::write(&data, format!("{header}\n007\t\tq\ta\tb\tA\n8\t\tq\ta\tb\tB\n9\t\tq\ta\tb\tB\n"))
+            .unwrap();
+        let dataset = Dataset::open(&data, &mut PictureStore::default()).unwrap();
+        let long = "ü".repeat(LONGEST_CELL);
+        let predictions = [vec!["A".into()], vec![format!("{long}!")], vec![long.clone()]];
+        let file = folder.path().join("x.xlsx");
+        let problems = write_xlsx(&file, &dataset, &predictions).unwrap();
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "x.xlsx line 3 (index 8): cut in the spreadsheet: prediction has 32768 characters, a cell 32767"
+            ]
+        );
+        let read = PredictionFile::read(&file).unwrap().predictions;
+        let read: Vec<(&str, &str)> = read.iter().map(|it| (&*it.index, &*it.text)).collect();
+        assert_eq!(read, [("007", "A"), ("8", &*long), ("9", &*long)]);
+    }
+}

@@ -1,0 +1,241 @@
+//! Asking: questions in an order that makes each picture's work happen once, in batches of similar length.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::ask::journal::{Answered, Journal, Outcome, question_id};
+use crate::ask::prompt::Asker;
+use crate::ask::protocol::RunAs;
+use crate::data::dataset::Dataset;
+use crate::data::picture::EncodedPicture;
+use crate::data::problem::{Problem, ProblemKind};
+use parrot_infer::{AskOptions, Parrot, Picture, Question};
+
+use crate::Result;
+
+/// How questions are asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateOptions {
+    /// Questions computed at the same time.
+    pub batch_size: usize,
+    /// Pictures whose questions are put into batches together. The model should remember at least as many:
+    /// [`Parrot::remember_pictures`].
+    pub pictures: usize,
+    /// Tokens of an answer at most.
+    pub max_new_tokens: usize,
+    /// Save pictures as JPEG and read them again first, as the kits do (§1.3).
+    pub jpeg_roundtrip: bool,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self { batch_size: 8, pictures: 16, max_new_tokens: 512, jpeg_roundtrip: false }
+    }
+}
+
+/// A question to be asked once.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Of prompt and picture.
+    pub id: String,
+    /// The words.
+    pub prompt: String,
+    /// What they are about.
+    pub picture: Arc<EncodedPicture>,
+    /// The dataset and row that ask it first, for messages.
+    pub dataset: usize,
+    /// The row.
+    pub row: usize,
+}
+
+/// The questions of all rows that can be asked, under each of these names; questions that are the same, word for
+/// word and about the same picture, are there once.
+#[must_use]
+pub fn jobs(datasets: &[Dataset], names: &[RunAs]) -> Vec<Job> {
+    let mut known = HashSet::new();
+    let mut jobs = Vec::new();
+    for (at, dataset) in datasets.iter().enumerate() {
+        for (row_at, row) in dataset.rows.iter().enumerate() {
+            let Some(picture) = row.picture.as_ref().filter(|_| row.can_be_asked()) else { continue };
+            for run_as in names {
+                let prompt = dataset.prompt(row, *run_as, Asker::Parrot);
+                let id = question_id(&prompt, &picture.hash());
+                if known.insert(id.clone()) {
+                    jobs.push(Job { id, prompt, picture: Arc::clone(picture), dataset: at, row: row_at });
+                }
+            }
+        }
+    }
+    jobs
+}
+
+/// Batches: pictures in the order in which they come, a window of them at a time, and within a window the
+/// questions by length, so that little is padded and no picture is needed again later.
+///
+/// The same jobs make the same batches, whatever has been answered before.
+#[must_use]
+pub fn batches<'j>(jobs: &'j [Job], parrot: &Parrot, options: &GenerateOptions) -> Vec<Vec<&'j Job>> {
+    let mut order: Vec<[u8; 32]> = Vec::new();
+    let mut by_picture: HashMap<[u8; 32], Vec<&Job>> = HashMap::new();
+    for job in jobs {
+        let of_picture = by_picture.entry(job.picture.hash()).or_default();
+        if of_picture.is_empty() {
+            order.push(job.picture.hash());
+        }
+        of_picture.push(job);
+    }
+    let length =
+        |job: &&Job| parrot.tokenizer().encode_text(&job.prompt).map_or(job.prompt.len(), |ids| ids.len());
+    let mut batches = Vec::new();
+    for window in order.chunks(options.pictures.max(1)) {
+        let mut questions: Vec<&Job> = window.iter().flat_map(|hash| &by_picture[hash]).copied().collect();
+        questions.sort_by_cached_key(length);
+        batches.extend(questions.chunks(options.batch_size.max(1)).map(<[&Job]>::to_vec));
+    }
+    batches
+}
+
+/// Asks what the journal has no answer to; `on_batch` is told of every batch, those that were answered before
+/// included, and may stop the run with `false`.
+///
+/// A batch of which only a part was answered is asked again as a whole, so an interrupted run ends with the
+/// answers of one that was not.
+///
+/// # Errors
+///
+/// When the journal cannot be written or the device fails. A question that is too long for the model is recorded
+/// as refused, as are one whose scores are not finite and one whose picture cannot be decoded.
+pub fn generate(
+    parrot: &Parrot,
+    datasets: &[Dataset],
+    jobs: &[Job],
+    options: &GenerateOptions,
+    journal: &mut Journal,
+    mut on_batch: impl FnMut(&[&Job], &Journal, bool) -> bool,
+) -> Result<()> {
+    let mut decoded: HashMap<[u8; 32], Result<Picture, String>> = HashMap::new();
+    for batch in batches(jobs, parrot, options) {
+        let is_new = batch.iter().any(|job| journal.get(&job.id).is_none());
+        if is_new {
+            // Pictures of earlier windows will not come again.
+            if decoded.len() > 2 * options.pictures {
+                decoded.clear();
+            }
+            let records = ask(parrot, datasets, &batch, options, &mut decoded)?;
+            journal.add(records)?;
+        }
+        if !on_batch(&batch, journal, is_new) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn ask(
+    parrot: &Parrot,
+    datasets: &[Dataset],
+    batch: &[&Job],
+    options: &GenerateOptions,
+    decoded: &mut HashMap<[u8; 32], Result<Picture, String>>,
+) -> Result<Vec<Answered>> {
+    let record = |job: &Job, outcome| {
+        let dataset = &datasets[job.dataset];
+        let index = dataset.rows[job.row].index.clone();
+        Answered { id: job.id.clone(), dataset: dataset.id.clone(), index, outcome }
+    };
+    let mut records = Vec::with_capacity(batch.len());
+    let mut asked: Vec<(&Job, Picture)> = Vec::with_capacity(batch.len());
+    for job in batch {
+        // The row is named where it is reported.
+        let decode = || {
+            let picture = job.picture.decode("of the row", options.jpeg_roundtrip);
+            picture.map_err(|error| error.to_string())
+        };
+        match decoded.entry(job.picture.hash()).or_insert_with(decode) {
+            Ok(picture) => asked.push((job, picture.clone())),
+            Err(problem) => records.push(record(job, Outcome::Refused(problem.clone()))),
+        }
+    }
+    let questions: Vec<Question<'_>> = asked
+        .iter()
+        .map(|(job, picture)| Question::new(std::slice::from_ref(picture), &job.prompt))
+        .collect();
+    let ask_options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
+    let outcome = |answer: parrot_infer::Answer| Outcome::Answer {
+        tokens: answer.token_ids.len(),
+        routing: answer.routing_weights.into_iter().next().unwrap_or_default(),
+        text: answer.text,
+    };
+    match parrot.ask_batch(&questions, &ask_options) {
+        Ok(answers) => {
+            records.extend(asked.iter().zip(answers).map(|((job, _), answer)| record(job, outcome(answer))));
+        }
+        // One of them is at fault; alone it is found.
+        Err(error) if is_the_questions(&error) => {
+            for (question, (job, _)) in questions.iter().zip(&asked) {
+                let outcome = match parrot.ask_batch(std::slice::from_ref(question), &ask_options) {
+                    Ok(answers) => answers.into_iter().next().map(outcome),
+                    Err(error) if is_the_questions(&error) => Some(Outcome::Refused(error.to_string())),
+                    Err(error) => return Err(error.into()),
+                };
+                records.extend(outcome.map(|outcome| record(job, outcome)));
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(records)
+}
+
+/// Whether another question could fare better.
+fn is_the_questions(error: &parrot_infer::Error) -> bool {
+    use parrot_infer::Error;
+    use parrot_model::Error::TooLong;
+    matches!(error, Error::EmptyQuestion | Error::NotFinite { .. } | Error::Model(TooLong { .. }))
+}
+
+/// What a journal's answers say about a dataset under a name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answers {
+    /// The predictions as a kit would have stored them: post-processed and through a spreadsheet.
+    pub assigned: crate::answers::predictions::Assigned,
+    /// Mean weight of each expert.
+    pub expert_weights: Option<Vec<f32>>,
+    /// SHA-256 over all prompts.
+    pub prompts_sha256: String,
+}
+
+/// Collects the answers to a dataset's rows.
+#[must_use]
+pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
+    use sha2::{Digest, Sha256};
+    let mut found = Answers::default();
+    let mut hasher = Sha256::new();
+    let (mut sum, mut count): (Vec<f64>, usize) = (Vec::new(), 0);
+    for row in &dataset.rows {
+        let prompt = dataset.prompt(row, run_as, Asker::Parrot);
+        hasher.update(&prompt);
+        hasher.update([0]);
+        let mut of_row = Vec::new();
+        let mut problem: Option<Problem> = None;
+        if let Some(picture) = row.picture.as_ref().filter(|_| row.can_be_asked()) {
+            match journal.get(&question_id(&prompt, &picture.hash())).map(|record| &record.outcome) {
+                Some(Outcome::Answer { text, routing, .. }) => {
+                    let text = crate::post_process(&prompt, text);
+                    of_row.push(crate::answers::predictions::through_spreadsheet(&text));
+                    sum.resize(routing.len().max(sum.len()), 0.0);
+                    sum.iter_mut().zip(routing).for_each(|(sum, weight)| *sum += f64::from(*weight));
+                    count += usize::from(!routing.is_empty());
+                }
+                Some(Outcome::Refused(why)) => {
+                    problem = Some(dataset.problem(row, ProblemKind::NotAsked, why));
+                }
+                None => problem = Some(dataset.problem(row, ProblemKind::NoPrediction, "")),
+            }
+        }
+        found.assigned.of_rows.push(of_row);
+        found.assigned.problems.extend(problem);
+    }
+    found.expert_weights = (count > 0).then(|| sum.iter().map(|sum| (sum / count as f64) as f32).collect());
+    found.prompts_sha256 = format!("{:x}", hasher.finalize());
+    found
+}

@@ -1,0 +1,238 @@
+//! A row → the words that the model is asked with (evaluation protocol §2).
+
+use crate::ask::protocol::RunAs;
+use crate::benchmarks::known::Language;
+use crate::data::row::Row;
+
+/// What a question with options ends with in English, the line break before it left out. Answers to it, and to
+/// no other ending, are shortened to a letter before they are scored: [`post_process`](crate::post_process).
+pub const ENGLISH_ENDING: &str = "Answer with the option's letter from the given choices directly.";
+
+/// Whose prompts are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptStyle {
+    /// The dataset's language.
+    pub language: Option<Language>,
+    /// Under which name the dataset is run.
+    pub run_as: RunAs,
+    /// Parrot's own prompts, or those that the kits give to models without any.
+    pub asker: Asker,
+}
+
+/// Which model's prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Parrot's (§2.1).
+    Parrot,
+    /// The kits' for models that bring none of their own (§2.3).
+    Other,
+}
+
+/// The prompt of a question with options, or of an open one where a row has none (§2.1, §2.3).
+#[must_use]
+pub fn multiple_choice(row: &Row, style: PromptStyle) -> String {
+    match style.asker {
+        Asker::Parrot => parrot_choice(row, style),
+        Asker::Other => other_choice(row),
+    }
+}
+
+/// `[hint\n]question`, `\nA. …` for each option, and the ending.
+fn parrot_choice(row: &Row, style: PromptStyle) -> String {
+    let mut prompt = String::new();
+    if let Some(hint) = row.get("hint") {
+        prompt = format!("{hint}\n");
+    }
+    prompt += row.question();
+    let options = row.options();
+    for (letter, text) in &options {
+        prompt += &format!("\n{letter}. {text}");
+    }
+    // A Chinese character anywhere in the prompt makes the ending Chinese, in a prompt of any language.
+    let chinese = has_chinese(&prompt);
+    prompt.push('\n');
+    prompt += match (options.is_empty(), chinese) {
+        (true, true) => "请用单个词或短语回答问题。",
+        (true, false) => "Answer the question using a single word or phrase.",
+        (false, true) => choice_ending(Some(Language::Zh)),
+        (false, false) => choice_ending(match style.run_as {
+            RunAs::Dataset => style.language,
+            RunAs::Collection => None,
+        }),
+    };
+    prompt
+}
+
+/// What Parrot's prompts with options end with, the line break before it left out; for `None` in English.
+#[must_use]
+pub fn choice_ending(language: Option<Language>) -> &'static str {
+    match language {
+        Some(Language::Zh) => "请直接用给定选项中的选项字母回答。",
+        Some(Language::Pt) => "Responda diretamente com a letra da opção das escolhas dadas.",
+        Some(Language::Ar) => "أجب مباشرةً بحرف الخيار من الاختيارات المعطاة.",
+        Some(Language::Ru) => "Ответьте буквой варианта из предложенных вариантов напрямую.",
+        Some(Language::Tr) => "Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin.",
+        Some(Language::En) | None => ENGLISH_ENDING,
+    }
+}
+
+/// The space before the last line break is part of it.
+fn other_choice(row: &Row) -> String {
+    let mut prompt = String::new();
+    if let Some(hint) = row.get("hint") {
+        prompt += &format!("Hint: {hint}\n");
+    }
+    prompt += &format!("Question: {}\n", row.question());
+    let options = row.options();
+    if !options.is_empty() {
+        prompt += "Options:\n";
+        for (letter, text) in &options {
+            prompt += &format!("{letter}. {text}\n");
+        }
+        prompt += "Please select the correct answer from the options above. \n";
+    }
+    prompt
+}
+
+/// The prompt of a yes-or-no question: its own request for a short answer is replaced by Parrot's (§2.1).
+#[must_use]
+pub fn yes_or_no(row: &Row, style: PromptStyle) -> String {
+    const REQUESTS: [&str; 3] = [" Please answer yes or no.", " Yes or No", " Answer in one sentence."];
+    let question = row.question();
+    if style.asker == Asker::Other {
+        return question.into();
+    }
+    let question = REQUESTS.iter().find_map(|request| question.strip_suffix(request)).unwrap_or(question);
+    let ending = match has_chinese(question) {
+        true => "请直接回答Yes或No。请用单个词或短语回答问题。",
+        false => "Please strictly answer Yes or No. Answer the question using a single word or phrase.",
+    };
+    format!("{question}\n{ending}")
+}
+
+/// Whether there is a character from U+4E00 to U+9FFF.
+fn has_chinese(text: &str) -> bool {
+    text.chars().any(|c| ('\u{4E00}'..='\u{9FFF}').contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AS_DATASET: RunAs = RunAs::Dataset;
+
+    fn style(language: Option<Language>, run_as: RunAs) -> PromptStyle {
+        PromptStyle { language, run_as, asker: Asker::Parrot }
+    }
+
+    /// The bytes of one row per language, run by its own name and as a part of its collection.
+    #[test]
+    fn endings_of_six_languages_and_both_names() {
+        let english = "\nAnswer with the option's letter from the given choices directly.";
+        let chinese = "\n请直接用给定选项中的选项字母回答。";
+        for (language, question, options, own, collection) in [
+            (Language::En, "Is it a cat?", ["Yes", "No"], english, english),
+            (Language::Zh, "这是猫吗？", ["是", "否"], chinese, chinese),
+            (
+                Language::Pt,
+                "É um gato?",
+                ["Sim", "Não"],
+                "\nResponda diretamente com a letra da opção das escolhas dadas.",
+                english,
+            ),
+            (
+                Language::Ar,
+                "هل هذه قطة؟",
+                ["نعم", "لا"],
+                "\nأجب مباشرةً بحرف الخيار من الاختيارات المعطاة.",
+                english,
+            ),
+            (
+                Language::Tr,
+                "Bu bir kedi mi?",
+                ["Evet", "Hayır"],
+                "\nVerilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin.",
+                english,
+            ),
+            (
+                Language::Ru,
+                "Это кошка?",
+                ["Да", "Нет"],
+                "\nОтветьте буквой варианта из предложенных вариантов напрямую.",
+                english,
+            ),
+        ] {
+            let row = Row::of(&[("question", question), ("A", options[0]), ("B", options[1])]);
+            let body = format!("{question}\nA. {}\nB. {}", options[0], options[1]);
+            let of = |run_as| multiple_choice(&row, style(Some(language), run_as));
+            assert_eq!(of(AS_DATASET), format!("{body}{own}"));
+            assert_eq!(of(RunAs::Collection), format!("{body}{collection}"));
+        }
+        // No Chinese character, but the Chinese file.
+        let row = Row::of(&[("question", "2 + 2?"), ("A", "3"), ("B", "4")]);
+        let prompt = multiple_choice(&row, style(Some(Language::Zh), AS_DATASET));
+        assert_eq!(prompt, format!("2 + 2?\nA. 3\nB. 4{chinese}"));
+        let prompt = multiple_choice(&row, style(Some(Language::Zh), RunAs::Collection));
+        assert_eq!(prompt, format!("2 + 2?\nA. 3\nB. 4{english}"));
+    }
+
+    #[test]
+    fn a_chinese_character_anywhere_makes_the_ending_chinese() {
+        for (column, value) in [("question", "What does 猫 mean?"), ("B", "猫"), ("hint", "一")] {
+            let mut cells = vec![("hint", ""), ("question", "Hm?"), ("A", "x"), ("B", "y")];
+            cells.iter_mut().find(|cell| cell.0 == column).unwrap().1 = value;
+            for language in Language::ALL {
+                let prompt = multiple_choice(&Row::of(&cells), style(Some(language), AS_DATASET));
+                assert!(prompt.ends_with("\n请直接用给定选项中的选项字母回答。"), "{prompt}");
+            }
+        }
+        // Kana and fullwidth marks are outside the range.
+        let row = Row::of(&[("question", "これは？"), ("A", "x")]);
+        assert!(multiple_choice(&row, style(None, AS_DATASET)).ends_with(ENGLISH_ENDING));
+    }
+
+    #[test]
+    fn missing_options_and_hints_leave_no_trace() {
+        let row = Row::of(&[
+            ("hint", "Look left."),
+            ("question", "Which?"),
+            ("A", "one"),
+            ("B", "None"),
+            ("C", ""),
+            ("D", "four"),
+        ]);
+        let prompt = multiple_choice(&row, style(None, AS_DATASET));
+        assert_eq!(prompt, format!("Look left.\nWhich?\nA. one\nD. four\n{ENGLISH_ENDING}"));
+        let row = Row::of(&[("hint", "nan"), ("question", "Which?")]);
+        let prompt = multiple_choice(&row, style(Some(Language::Tr), AS_DATASET));
+        assert_eq!(prompt, "Which?\nAnswer the question using a single word or phrase.");
+        let row = Row::of(&[("question", "哪个？")]);
+        assert_eq!(multiple_choice(&row, style(None, AS_DATASET)), "哪个？\n请用单个词或短语回答问题。");
+    }
+
+    #[test]
+    fn yes_or_no_is_asked_for_once() {
+        let of = |question| yes_or_no(&Row::of(&[("question", question)]), style(None, AS_DATASET));
+        let ending = "\nPlease strictly answer Yes or No. Answer the question using a single word or phrase.";
+        assert_eq!(of("Is it red? Please answer yes or no."), format!("Is it red?{ending}"));
+        assert_eq!(of("Is it red? Yes or No"), format!("Is it red?{ending}"));
+        assert_eq!(of("Is it red? Answer in one sentence."), format!("Is it red?{ending}"));
+        assert_eq!(of("Is it red?"), format!("Is it red?{ending}"));
+        // One of them, not two.
+        let both = of("Is it red? Yes or No Please answer yes or no.");
+        assert_eq!(both, format!("Is it red? Yes or No{ending}"));
+        assert_eq!(of("红吗？"), "红吗？\n请直接回答Yes或No。请用单个词或短语回答问题。");
+    }
+
+    #[test]
+    fn other_models_get_the_kits_words() {
+        let row = Row::of(&[("hint", "Look."), ("question", "Which?"), ("A", "one"), ("B", "two")]);
+        let other = PromptStyle { asker: Asker::Other, ..style(Some(Language::Tr), AS_DATASET) };
+        assert_eq!(
+            multiple_choice(&row, other),
+            "Hint: Look.\nQuestion: Which?\nOptions:\nA. one\nB. two\n\
+             Please select the correct answer from the options above. \n"
+        );
+        assert_eq!(yes_or_no(&Row::of(&[("question", "Red? Yes or No")]), other), "Red? Yes or No");
+    }
+}

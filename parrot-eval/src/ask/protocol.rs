@@ -1,0 +1,122 @@
+//! The three ways in which the same benchmark has been scored (evaluation protocol, opening table).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::answers::extract::Extractor;
+
+/// A harness at a date. Numbers of different protocols cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// What the paper's MMMB numbers were made with: every set grouped by `index % 1_000_000`, so that both
+    /// questions of a yes/no pair have to be right; prompts end in the language of their file.
+    Paper2024_06,
+    /// VLMEvalKit as released with Parrot in August 2024: MMMB is scored row by row.
+    Kit2024_08,
+    /// VLMEvalKit of August 2026: as before, with a stricter reading of long answers.
+    Kit2026_08,
+}
+
+impl Protocol {
+    /// All three, the oldest first.
+    pub const ALL: [Self; 3] = [Self::Paper2024_06, Self::Kit2024_08, Self::Kit2026_08];
+
+    /// Its name on the command line and in results, e.g. `kit-2024-08`.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Paper2024_06 => "paper-2024-06",
+            Self::Kit2024_08 => "kit-2024-08",
+            Self::Kit2026_08 => "kit-2026-08",
+        }
+    }
+
+    /// How an option's letter is found in an answer (§4).
+    #[must_use]
+    pub fn extractor(self) -> Extractor {
+        match self {
+            Self::Paper2024_06 | Self::Kit2024_08 => Extractor::Fork,
+            Self::Kit2026_08 => Extractor::Upstream,
+        }
+    }
+
+    /// How MMMB's rows are counted; MMBench is circular in every protocol (§3).
+    #[must_use]
+    pub fn mmmb_grouping(self) -> Grouping {
+        match self {
+            Self::Paper2024_06 => Grouping::Circular,
+            Self::Kit2024_08 | Self::Kit2026_08 => Grouping::PerRow,
+        }
+    }
+
+    /// Under which name its users ran the languages: the paper one by one (`MMMB_tr`), the kits mostly as a
+    /// collection (`MMMB`), which changes the prompts (§2.1).
+    #[must_use]
+    pub fn usual_run_as(self) -> RunAs {
+        match self {
+            Self::Paper2024_06 => RunAs::Dataset,
+            Self::Kit2024_08 | Self::Kit2026_08 => RunAs::Collection,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(id: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|protocol| protocol.id() == id).ok_or_else(|| {
+            let known = Self::ALL.map(Self::id).join(", ");
+            format!("there is no protocol {id}, only {known}")
+        })
+    }
+}
+
+impl Serialize for Protocol {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+/// What counts as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// Every row (§5.1, “vanilla”).
+    PerRow,
+    /// All rows of the same `index % 1_000_000` together, right only if each is (§5.2): the rotations of
+    /// MMBench, and in the paper's protocol the yes/no pairs of MMMB.
+    Circular,
+}
+
+/// The name under which a dataset is run decides the last line of its prompts (§2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunAs {
+    /// By its own name, `MMMB_tr`: the last line is in the dataset's language.
+    Dataset,
+    /// By its collection's, `MMMB`: the last line is English, or Chinese if the prompt has a Chinese character.
+    Collection,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        for protocol in Protocol::ALL {
+            assert_eq!(protocol.to_string().parse(), Ok(protocol));
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.id());
+        }
+        let error = Protocol::from_str("paper").unwrap_err();
+        assert_eq!(error, "there is no protocol paper, only paper-2024-06, kit-2024-08, kit-2026-08");
+    }
+}

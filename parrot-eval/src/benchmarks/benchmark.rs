@@ -1,0 +1,57 @@
+//! What a benchmark adds to reading, asking and reporting: its prompt, its verdict on an answer, its scores.
+
+use std::fmt;
+
+use crate::ask::prompt::{PromptStyle, multiple_choice};
+use crate::ask::protocol::{Grouping, Protocol};
+use crate::benchmarks::choice;
+use crate::benchmarks::verdict::{Judged, Score, Verdict};
+use crate::data::problem::ProblemKind;
+use crate::data::row::Row;
+
+/// A benchmark. Each stands in a file of its own: [`Mmmb`](crate::Mmmb), [`MmBench`](crate::MmBench),
+/// [`Pope`](crate::Pope), [`Mme`](crate::Mme). What one leaves out is that of questions with options `A`, `B`, …
+pub trait Benchmark: fmt::Debug + Send + Sync {
+    /// Its name, e.g. `MMMB`.
+    fn name(&self) -> &'static str;
+
+    /// Columns that its files have besides `index`, `image`, `question` and `answer`.
+    fn columns(&self) -> &'static [&'static str] {
+        &["A", "B"]
+    }
+
+    /// What one point of [`scores`](Self::scores)' first entry is counted over.
+    fn grouping(&self, _protocol: Protocol) -> Grouping {
+        Grouping::PerRow
+    }
+
+    /// What is wrong with a row, if anything: the row is asked and counted all the same.
+    fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
+        choice::check(row)
+    }
+
+    /// What is wrong with rows that belong together.
+    fn check_groups(&self, _rows: &[Row]) -> Vec<(usize, String)> {
+        Vec::new()
+    }
+
+    /// Why the kits cannot score these rows with so many answers each, if they cannot.
+    fn kits_fail(&self, _rows: &[Row], _answers: &[usize]) -> Option<&'static str> {
+        None
+    }
+
+    /// What the model is asked.
+    fn prompt(&self, row: &Row, style: PromptStyle) -> String {
+        multiple_choice(row, style)
+    }
+
+    /// Reads an answer.
+    fn judge(&self, row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
+        choice::judge(row, prediction, protocol)
+    }
+
+    /// Everything that is reported, the number that is quoted first.
+    fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
+        choice::scores(judged, self.grouping(protocol), protocol)
+    }
+}

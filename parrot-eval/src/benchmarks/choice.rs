@@ -1,0 +1,284 @@
+//! Scores of questions with options, as MMMB and MMBench share them (evaluation protocol §5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::answers::extract::extract;
+use crate::ask::protocol::{Grouping, Protocol};
+use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
+use crate::data::problem::ProblemKind;
+use crate::data::row::Row;
+
+/// The verdict on an answer to a question with options.
+pub(crate) fn judge(row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
+    Verdict::of_letter(extract(prediction, &row.options(), protocol.extractor()), row.answer())
+}
+
+/// A row whose index is no number belongs to no group; one whose answer is none of its options can never be right.
+pub(crate) fn check(row: &Row) -> Option<(ProblemKind, String)> {
+    // That there is no index at all is said for every benchmark.
+    if !row.index.is_empty() && row.number().is_none() {
+        return Some((ProblemKind::BadIndex, "expected a whole number".into()));
+    }
+    let options = row.options();
+    let is_option = |answer: &str| options.iter().any(|(letter, _)| answer == letter.to_string());
+    if is_option(row.answer()) {
+        return None;
+    }
+    let letters: Vec<String> = options.iter().map(|(letter, _)| letter.to_string()).collect();
+    let found = if row.answer().is_empty() { "nothing" } else { row.answer() };
+    Some((ProblemKind::BadAnswer, format!("expected one of {}, found {found}", letters.join(", "))))
+}
+
+/// What is counted: a row, or a group with the row that stands for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Unit<'a> {
+    row: &'a Row,
+    right: bool,
+}
+
+/// Overall, counted the other way, per `l2-category` and per `category` (§5.4): plain means over the units,
+/// per split where there are several.
+pub(crate) fn scores(judged: &[Judged<'_>], grouping: Grouping, protocol: Protocol) -> Vec<Score> {
+    let units = units(judged, grouping, protocol);
+    let mut scores = vec![mean(Level::Overall, grouping_name(grouping), &units)];
+    let other = match grouping {
+        Grouping::PerRow => Grouping::Circular,
+        Grouping::Circular => Grouping::PerRow,
+    };
+    scores.push(mean(Level::Alternative, grouping_name(other), &self::units(judged, other, protocol)));
+    let splits = values(&units, "split");
+    for split in &splits {
+        let several = splits.len() > 1;
+        let in_split: Vec<Unit<'_>> =
+            units.iter().copied().filter(|unit| unit.row.get("split") == *split).collect();
+        let split = several.then(|| split.unwrap_or("none").to_string());
+        if several {
+            let overall = mean(Level::Overall, grouping_name(grouping), &in_split);
+            scores.push(Score { split: split.clone(), ..overall });
+        }
+        for (level, column) in [(Level::L2Category, "l2-category"), (Level::Category, "category")] {
+            for value in values(&in_split, column).into_iter().flatten() {
+                let of_value: Vec<Unit<'_>> =
+                    in_split.iter().copied().filter(|unit| unit.row.get(column) == Some(value)).collect();
+                scores.push(Score { split: split.clone(), ..mean(level, abbreviation(value), &of_value) });
+            }
+        }
+    }
+    scores
+}
+
+fn grouping_name(grouping: Grouping) -> &'static str {
+    match grouping {
+        Grouping::PerRow => "per row",
+        Grouping::Circular => "per group",
+    }
+}
+
+fn mean(level: Level, name: &str, units: &[Unit<'_>]) -> Score {
+    Score::accuracy(level, name, units.iter().filter(|unit| unit.right).count(), units.len())
+}
+
+/// The values of a column, sorted; `None` where there is none.
+fn values<'a>(units: &[Unit<'a>], column: &str) -> BTreeSet<Option<&'a str>> {
+    units.iter().map(|unit| unit.row.get(column)).collect()
+}
+
+fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> Vec<Unit<'a>> {
+    match grouping {
+        Grouping::PerRow => judged.iter().map(|it| Unit { row: it.row, right: it.verdict.right }).collect(),
+        Grouping::Circular => groups(judged, protocol),
+    }
+}
+
+/// One unit per group, at the place of its main row, whose split and categories are the group's (§5.2): that of
+/// the group's own number or, where it is not there, of the lowest. Without a judge, a group is right if every
+/// row of it is. Where the main row's index is there twice, the group counts twice, as the kits have it.
+///
+/// A row whose index is no number is a group of its own.
+fn groups<'a>(judged: &[Judged<'a>], protocol: Protocol) -> Vec<Unit<'a>> {
+    let mut groups: BTreeMap<i64, Vec<&Judged<'a>>> = BTreeMap::new();
+    let mut units = Vec::new();
+    for it in judged {
+        match it.row.group_in(protocol) {
+            Some(group) => groups.entry(group).or_default().push(it),
+            None => units.push(Unit { row: it.row, right: it.all_right }),
+        }
+    }
+    for (group, rows) in &groups {
+        let numbers = || rows.iter().map(|it| it.row.number());
+        let main = numbers().find(|number| *number == Some(*group)).or_else(|| numbers().min());
+        let right = rows.iter().all(|it| it.all_right);
+        let first = rows.iter().filter(|it| Some(it.row.number()) == main);
+        units.extend(first.map(|first| Unit { row: first.row, right }));
+    }
+    units
+}
+
+/// Rows whose group's main row, whose index is the group's number, is not there: the kits leave such groups out.
+pub(crate) fn without_first_row(rows: &[Row], protocol: Protocol) -> Vec<usize> {
+    let group = |row: &Row| row.group_in(protocol);
+    let first: BTreeSet<i64> =
+        rows.iter().filter_map(|row| group(row).filter(|_| row.number() == group(row))).collect();
+    let is_orphan = |row: &Row| group(row).is_some_and(|group| !first.contains(&group));
+    rows.iter().enumerate().filter(|(_, row)| is_orphan(row)).map(|(at, _)| at).collect()
+}
+
+/// The abbreviations of MMBench's ability dimensions.
+fn abbreviation(name: &str) -> &str {
+    match name {
+        "coarse_perception" => "CP",
+        "finegrained_perception (instance-level)" => "FP-S",
+        "finegrained_perception (cross-instance)" => "FP-C",
+        "logic_reasoning" => "LR",
+        "relation_reasoning" => "RR",
+        "attribute_reasoning" => "AR",
+        name => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTOCOL: Protocol = Protocol::Kit2024_08;
+
+    fn scores(judged: &[Judged<'_>], grouping: Grouping) -> Vec<Score> {
+        super::scores(judged, grouping, PROTOCOL)
+    }
+
+    fn row(index: i64, answer: &str, l2: &str, category: &str) -> Row {
+        Row::of(&[
+            ("index", &index.to_string()),
+            ("question", "?"),
+            ("A", "cat"),
+            ("B", "dog"),
+            ("answer", answer),
+            ("l2-category", l2),
+            ("category", category),
+        ])
+    }
+
+    /// Rows with their predictions; `-` for none.
+    fn judged<'a>(rows: &'a [Row], predictions: &[&str]) -> Vec<Judged<'a>> {
+        let verdict = |(row, prediction): (&'a Row, &&str)| {
+            let verdict = match *prediction {
+                "-" => Verdict::missing(),
+                prediction => judge(row, prediction, PROTOCOL),
+            };
+            Judged { row, all_right: verdict.right, verdict }
+        };
+        rows.iter().zip(predictions).map(verdict).collect()
+    }
+
+    fn value(scores: &[Score], level: Level, name: &str) -> (f64, usize) {
+        let score = scores.iter().find(|score| score.level == level && score.name == name).unwrap();
+        (score.value, score.of)
+    }
+
+    /// §7.2: a group with a wrong row, or one that cannot be read, is wrong; a group of one is a row.
+    #[test]
+    fn a_group_is_right_if_each_of_its_rows_is() {
+        let rows: Vec<Row> = [5, 1_000_005, 2_000_005, 3_000_005].map(|index| row(index, "A", "", "")).into();
+        let overall = |predictions: &[&str]| scores(&judged(&rows, predictions), Grouping::Circular)[0].value;
+        assert_eq!(overall(&["A", "A", "?", "B"]), 0.0);
+        assert_eq!(overall(&["A", "A", "?", "A"]), 0.0);
+        assert_eq!(overall(&["A", "A", "A", "B"]), 0.0);
+        assert_eq!(overall(&["A", "A", "A", "-"]), 0.0);
+        assert_eq!(overall(&["A", "cat", "(A)", "A."]), 100.0);
+        for (prediction, value) in [("A", 100.0), ("B", 0.0), ("?", 0.0)] {
+            let alone = judged(&rows[..1], &[prediction]);
+            assert_eq!(scores(&alone, Grouping::Circular)[0].value, value);
+            assert_eq!(scores(&alone, Grouping::PerRow)[0].value, value);
+        }
+    }
+
+    /// Worked out by hand: rows 1 2 3 single, 4 a pair, 5 a pair; right are 1, 3, both of 4, one of 5.
+    #[test]
+    fn means_are_over_rows_or_groups_and_never_weighted() {
+        let rows = [
+            row(1, "A", "x", "p"),
+            row(2, "A", "x", "q"),
+            row(3, "B", "y", "r"),
+            row(4, "A", "y", "r"),
+            row(1_000_004, "B", "y", "r"),
+            row(5, "A", "y", "s"),
+            row(1_000_005, "B", "y", "s"),
+        ];
+        let judged = judged(&rows, &["A", "B", "B", "A", "B", "A", "-"]);
+        let per_row = scores(&judged, Grouping::PerRow);
+        assert_eq!((per_row[0].value, per_row[0].of), (500.0 / 7.0, 7));
+        assert_eq!(value(&per_row, Level::Alternative, "per group"), (60.0, 5));
+        assert_eq!(value(&per_row, Level::L2Category, "x"), (50.0, 2));
+        assert_eq!(value(&per_row, Level::L2Category, "y"), (80.0, 5));
+        assert_eq!(value(&per_row, Level::Category, "s"), (50.0, 2));
+
+        let paired = scores(&judged, Grouping::Circular);
+        assert_eq!((paired[0].value, paired[0].of), (60.0, 5));
+        assert_eq!(value(&paired, Level::Alternative, "per row"), (500.0 / 7.0, 7));
+        assert_eq!(value(&paired, Level::L2Category, "y"), (200.0 / 3.0, 3));
+        assert_eq!(value(&paired, Level::Category, "s"), (0.0, 1));
+        let names: Vec<&str> = paired.iter().map(|score| score.name.as_str()).collect();
+        assert_eq!(names, ["per group", "per row", "x", "y", "p", "q", "r", "s"]);
+    }
+
+    #[test]
+    fn splits_are_scored_apart_and_dimensions_abbreviated() {
+        let cells = |index, split| {
+            let l2 = ("l2-category", "logic_reasoning");
+            Row::of(&[("index", index), ("A", "cat"), ("B", "dog"), ("answer", "A"), ("split", split), l2])
+        };
+        let rows = [cells("1", "dev"), cells("2", "dev"), cells("3", "test")];
+        let scores = scores(&judged(&rows, &["A", "B", "A"]), Grouping::PerRow);
+        let shown: Vec<_> =
+            scores.iter().map(|it| (it.split.as_deref(), it.name.as_str(), it.value.round())).collect();
+        assert_eq!(
+            shown,
+            [
+                (None, "per row", 67.0),
+                (None, "per group", 67.0),
+                (Some("dev"), "per row", 50.0),
+                (Some("dev"), "LR", 50.0),
+                (Some("test"), "per row", 100.0),
+                (Some("test"), "LR", 100.0),
+            ]
+        );
+    }
+
+    #[test]
+    fn rows_that_make_no_sense_are_found() {
+        assert_eq!(check(&row(1, "B", "", "")), None);
+        let (kind, detail) = check(&row(1, "C", "", "")).unwrap();
+        assert_eq!((kind, detail.as_str()), (ProblemKind::BadAnswer, "expected one of A, B, found C"));
+        assert_eq!(check(&row(1, "", "", "")).unwrap().1, "expected one of A, B, found nothing");
+        let rows = [row(1, "A", "", ""), row(1_000_001, "A", "", ""), row(1_000_002, "A", "", "")];
+        assert_eq!(without_first_row(&rows, PROTOCOL), [2]);
+    }
+
+    #[test]
+    fn a_row_whose_index_is_no_number_is_said_and_stands_alone() {
+        let mut odd = row(7, "A", "", "");
+        odd.index = "seven".into();
+        assert_eq!(check(&odd).unwrap(), (ProblemKind::BadIndex, "expected a whole number".into()));
+        let odd = [odd];
+        for (prediction, value) in [("A", 100.0), ("B", 0.0), ("-", 0.0)] {
+            assert_eq!(scores(&judged(&odd, &[prediction]), Grouping::Circular)[0].value, value);
+        }
+    }
+
+    /// Two groups that their indices alone would not tell: 1 and 2 together, 3 alone.
+    #[test]
+    fn upstream_groups_by_g_index() {
+        let of = |index, g_index| {
+            Row::of(&[("index", index), ("g_index", g_index), ("A", "cat"), ("B", "dog"), ("answer", "A")])
+        };
+        let rows = [of("1", "2"), of("2", "2"), of("3", "3")];
+        let judged = judged(&rows, &["B", "A", "A"]);
+        let of = |protocol| {
+            let score = &super::scores(&judged, Grouping::Circular, protocol)[0];
+            (score.value.round(), score.of)
+        };
+        assert_eq!((of(Protocol::Kit2024_08), of(Protocol::Kit2026_08)), ((67.0, 3), (50.0, 2)));
+        assert_eq!(without_first_row(&rows[..1], Protocol::Kit2026_08), [0]);
+        assert_eq!(without_first_row(&rows[..1], Protocol::Kit2024_08), [] as [usize; 0]);
+    }
+}

@@ -1,0 +1,130 @@
+//! POPE: is a thing in the picture? Yes or no, with things that are not there drawn at random, by popularity or
+//! to mislead (evaluation protocol §6).
+//!
+//! Overall is F1 over rows that count once per category they are in. LLaVA's own POPE, the mean over three files,
+//! is another number.
+
+use std::collections::BTreeSet;
+
+use crate::answers::yes_no::extract_yes_no;
+use crate::ask::prompt::{PromptStyle, yes_or_no};
+use crate::ask::protocol::Protocol;
+use crate::benchmarks::benchmark::Benchmark;
+use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
+use crate::data::problem::ProblemKind;
+use crate::data::row::Row;
+
+/// The benchmark, for `POPE.tsv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pope;
+
+impl Benchmark for Pope {
+    fn name(&self) -> &'static str {
+        "POPE"
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["category"]
+    }
+
+    fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
+        check_yes_no(row)
+    }
+
+    fn prompt(&self, row: &Row, style: PromptStyle) -> String {
+        yes_or_no(row, style)
+    }
+
+    fn judge(&self, row: &Row, prediction: &str, _protocol: Protocol) -> Verdict {
+        Verdict::of_yes_no(extract_yes_no(prediction), row.answer())
+    }
+
+    fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
+        // A row counts once in every category of its list.
+        let exploded: Vec<(&str, &Judged<'_>)> = judged
+            .iter()
+            .flat_map(|it| it.row.get("category").unwrap_or_default().split(',').map(move |name| (name, it)))
+            .collect();
+        let all: Vec<&Judged<'_>> = exploded.iter().map(|(_, it)| *it).collect();
+        let mut scores = four(Level::Overall, "", &all);
+        let categories: BTreeSet<&str> =
+            exploded.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
+        for category in categories {
+            let rows: Vec<&Judged<'_>> =
+                exploded.iter().filter(|(name, _)| *name == category).map(|(_, it)| *it).collect();
+            scores.extend(four(Level::Category, category, &rows));
+        }
+        scores
+    }
+}
+
+/// The expected answer of a yes-or-no question is one of these two words.
+pub(crate) fn check_yes_no(row: &Row) -> Option<(ProblemKind, String)> {
+    let expected = matches!(row.answer(), "Yes" | "No");
+    let found = if row.answer().is_empty() { "nothing" } else { row.answer() };
+    (!expected).then(|| (ProblemKind::BadAnswer, format!("expected Yes or No, found {found}")))
+}
+
+/// F1, accuracy, precision and recall of saying Yes. An answer that is neither counts as No for F1, precision
+/// and recall, and as wrong for accuracy.
+fn four(level: Level, name: &str, rows: &[&Judged<'_>]) -> Vec<Score> {
+    let count = |is: fn(&Judged<'_>) -> bool| rows.iter().filter(|it| is(it)).count();
+    let said_yes = count(|it| it.verdict.said.as_deref() == Some("Yes"));
+    let is_yes = count(|it| it.row.answer() == "Yes");
+    let both = count(|it| it.row.answer() == "Yes" && it.verdict.said.as_deref() == Some("Yes"));
+    let right = count(|it| it.verdict.right);
+    let of = rows.len();
+    let score = |metric, value| {
+        let name = if name.is_empty() { metric } else { name };
+        Score { level, name: name.into(), split: None, metric, value, of }
+    };
+    vec![
+        // 2·precision·recall / (precision + recall), without dividing by nothing.
+        score("F1", percent(2 * both, said_yes + is_yes)),
+        score("accuracy", percent(right, of)),
+        score("precision", percent(both, said_yes)),
+        score("recall", percent(both, is_yes)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Worked out by hand. Exploded: random (1: Yes✓, 2: No→Yes✗), popular (1, 3: Yes→?✗), adversarial (4: No→?✗).
+    #[test]
+    fn rows_count_once_per_category() {
+        let row =
+            |answer, category| Row::of(&[("question", "?"), ("answer", answer), ("category", category)]);
+        let rows = [
+            row("Yes", "random,popular"),
+            row("No", "random"),
+            row("Yes", "popular"),
+            row("No", "adversarial"),
+        ];
+        let judged: Vec<Judged<'_>> = rows
+            .iter()
+            .zip(["Yes", "yes.", "**Yes**", "perhaps"])
+            .map(|(row, prediction)| {
+                let verdict = Pope.judge(row, prediction, Protocol::Kit2024_08);
+                Judged { row, all_right: verdict.right, verdict }
+            })
+            .collect();
+        let scores = Pope.scores(&judged, Protocol::Kit2024_08);
+        let of = |level, name: &str, metric| {
+            let found = scores.iter().find(|it| it.level == level && it.metric == metric && it.name == name);
+            found.map(|score| (score.value * 100.0).round() / 100.0).unwrap()
+        };
+        assert_eq!(scores[0].of, 5);
+        // Said Yes: 1, 1, 2. Is Yes: 1, 1, 3. Both: 1, 1.
+        assert_eq!(of(Level::Overall, "F1", "F1"), 66.67);
+        assert_eq!(of(Level::Overall, "accuracy", "accuracy"), 40.0);
+        assert_eq!(of(Level::Overall, "precision", "precision"), 66.67);
+        assert_eq!(of(Level::Overall, "recall", "recall"), 66.67);
+        assert_eq!(of(Level::Category, "random", "F1"), 66.67);
+        assert_eq!(of(Level::Category, "popular", "recall"), 50.0);
+        // Truth is No and the answer unreadable: wrong, although F1 takes it for No.
+        assert_eq!(of(Level::Category, "adversarial", "accuracy"), 0.0);
+        assert_eq!(check_yes_no(&row("yes", "")).unwrap().1, "expected Yes or No, found yes");
+    }
+}

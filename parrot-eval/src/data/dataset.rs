@@ -1,0 +1,361 @@
+//! A benchmark's file, ready to be asked and scored.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+
+use crate::ask::prompt::{Asker, PromptStyle};
+use crate::ask::protocol::{Grouping, Protocol, RunAs};
+use crate::benchmarks::benchmark::Benchmark;
+use crate::benchmarks::known::{KnownFile, Language, known_file};
+use crate::data::picture::{EncodedPicture, LONGEST_REFERENCE, PictureStore};
+use crate::data::problem::{Problem, ProblemKind};
+use crate::data::row::{Row, index_key};
+use crate::data::table::{Record, Table, read_bytes};
+use crate::{Circular, MmBench, Mme, Mmmb, Pope};
+use crate::{Error, Result};
+
+/// One language of a benchmark, or all of a benchmark that has but one.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// Its name in VLMEvalKit, `MMMB_tr`; the file's name without its ending where that is not known.
+    pub id: String,
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// MD5 of the file, as hexadecimal digits.
+    pub md5: String,
+    /// The published file of this name.
+    pub known: Option<&'static KnownFile>,
+    /// Its language, by the ending of its name.
+    pub language: Option<Language>,
+    /// How it is asked and scored.
+    pub benchmark: Arc<dyn Benchmark>,
+    /// Its questions. None is ever dropped.
+    pub rows: Vec<Row>,
+    /// What is wrong with them.
+    pub problems: Vec<Problem>,
+}
+
+impl Dataset {
+    /// Reads a file; its name says which benchmark it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_as`](Self::open_as), and when the file is of no benchmark that is known.
+    pub fn open(file: &Path, pictures: &mut PictureStore) -> Result<Self> {
+        Self::read(file, None, pictures)
+    }
+
+    /// Reads a file of this benchmark.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is no table (see [`Table::parse`]) or lacks a column.
+    pub fn open_as(file: &Path, benchmark: Arc<dyn Benchmark>, pictures: &mut PictureStore) -> Result<Self> {
+        Self::read(file, Some(benchmark), pictures)
+    }
+
+    fn read(file: &Path, benchmark: Option<Arc<dyn Benchmark>>, pictures: &mut PictureStore) -> Result<Self> {
+        let bytes = read_bytes(file)?;
+        let md5 = format!("{:x}", Md5::digest(&bytes));
+        let table = Table::parse(file, &bytes)?;
+        drop(bytes);
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let known = known_file(&stem);
+        let benchmark = match benchmark {
+            Some(benchmark) => benchmark,
+            None => benchmark_of(&stem, &table)?,
+        };
+        require_columns(&table, benchmark.as_ref())?;
+        let mut dataset = Self {
+            id: known.map_or(&*stem, |known| known.id).into(),
+            file: file.into(),
+            md5,
+            known,
+            language: Language::of_name(&stem),
+            benchmark,
+            rows: Vec::new(),
+            problems: Vec::new(),
+        };
+        dataset.take_rows(table, pictures);
+        dataset.check();
+        Ok(dataset)
+    }
+
+    /// The prompt of a row.
+    #[must_use]
+    pub fn prompt(&self, row: &Row, run_as: RunAs, asker: Asker) -> String {
+        self.benchmark.prompt(row, PromptStyle { language: self.language, run_as, asker })
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// A problem with a row.
+    pub(crate) fn problem(&self, row: &Row, kind: ProblemKind, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind,
+            file: self.file_name(),
+            line: Some(row.line),
+            index: (!row.index.is_empty()).then(|| row.index.clone()),
+            detail: detail.into(),
+        }
+    }
+
+    /// Makes rows of records: pictures are decoded from base64, references followed.
+    fn take_rows(&mut self, table: Table, pictures: &mut PictureStore) {
+        let column = |name| table.column(name);
+        let (index, image) = (column("index"), column("image"));
+        let columns: Arc<[String]> = table.columns.clone().into();
+        let mut fields: Vec<Option<String>> = Vec::with_capacity(table.records.len());
+        for Record { line, mut cells } in table.records {
+            // Long, and held once in the store.
+            fields.push(image.and_then(|at| cells[at].take()));
+            let index = index.and_then(|at| cells[at].clone()).unwrap_or_default();
+            self.rows.push(Row { line, index, picture: None, columns: Arc::clone(&columns), cells });
+        }
+        let mut of_index: HashMap<&str, Arc<EncodedPicture>> = HashMap::new();
+        let mut found: Vec<Option<Arc<EncodedPicture>>> = vec![None; self.rows.len()];
+        let mut problems = Vec::new();
+        for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
+            match field {
+                None => problems.push((at, ProblemKind::NoPicture, String::new())),
+                Some(field) if field.chars().count() <= LONGEST_REFERENCE => {}
+                Some(field) => match pictures.decode(field) {
+                    Ok(picture) => {
+                        of_index.insert(&row.index, Arc::clone(&picture));
+                        found[at] = Some(picture);
+                    }
+                    Err(problem) => problems.push((at, ProblemKind::BrokenPicture, problem)),
+                },
+            }
+        }
+        for (at, field) in fields.iter().enumerate() {
+            let Some(field) = field.as_ref().filter(|field| field.chars().count() <= LONGEST_REFERENCE)
+            else {
+                continue;
+            };
+            found[at] = of_index.get(field.as_str()).cloned();
+            if found[at].is_none() {
+                let problem = format!("it refers to row {field}, which has none of its own");
+                problems.push((at, ProblemKind::BrokenPicture, problem));
+            }
+        }
+        problems.sort_by_key(|(at, ..)| *at);
+        for (at, kind, detail) in problems {
+            self.problems.push(self.problem(&self.rows[at], kind, detail));
+        }
+        for (row, picture) in self.rows.iter_mut().zip(found) {
+            row.picture = picture;
+        }
+    }
+
+    /// Looks for what is wrong besides pictures.
+    fn check(&mut self) {
+        let mut problems = Vec::new();
+        if let Some(known) = self.known
+            && known.md5 != self.md5
+        {
+            let detail = format!("MD5 of {} should be {}, found {}", known.id, known.md5, self.md5);
+            let file = self.file_name();
+            problems.push(Problem { kind: ProblemKind::WrongMd5, file, line: None, index: None, detail });
+        }
+        let mut seen: HashMap<Cow<'_, str>, u64> = HashMap::new();
+        for row in &self.rows {
+            if row.index.is_empty() {
+                problems.push(self.problem(row, ProblemKind::BadIndex, "there is none"));
+            } else if let Some(first) = seen.get(&index_key(&row.index)) {
+                problems.push(self.problem(row, ProblemKind::DuplicateIndex, format!("as in line {first}")));
+            } else {
+                seen.insert(index_key(&row.index), row.line);
+            }
+            if row.get("question").is_none() {
+                problems.push(self.problem(row, ProblemKind::NoQuestion, ""));
+            }
+            if let Some((kind, detail)) = self.benchmark.check(row) {
+                problems.push(self.problem(row, kind, detail));
+            }
+        }
+        for (at, detail) in self.benchmark.check_groups(&self.rows) {
+            problems.push(self.problem(&self.rows[at], ProblemKind::IncompleteGroup, detail));
+        }
+        self.problems.extend(problems);
+    }
+
+    /// Whether the kits leave each row out, because it has no picture or its group lacks the main row.
+    pub(crate) fn left_out_by_kits(&self, protocol: Protocol) -> Vec<bool> {
+        let mut left_out: Vec<bool> = self.rows.iter().map(|row| row.picture.is_none()).collect();
+        if self.benchmark.grouping(protocol) == Grouping::Circular {
+            for at in crate::benchmarks::choice::without_first_row(&self.rows, protocol) {
+                left_out[at] = true;
+            }
+        }
+        left_out
+    }
+}
+
+/// The benchmark that a file's name without its ending says it is of, as the kits read it (§3).
+#[must_use]
+pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
+    let stem = stem.to_ascii_lowercase();
+    let has = |name| stem.split(['_', '-', '.']).any(|part| part == name);
+    Some(if stem.contains("mmbench") || stem.contains("ccbench") {
+        Arc::new(MmBench)
+    } else if stem.contains("circular") || stem.contains("mmcr") {
+        Arc::new(Circular)
+    } else if stem.contains("mmmb") {
+        Arc::new(Mmmb)
+    } else if has("pope") {
+        Arc::new(Pope)
+    } else if has("mme") {
+        Arc::new(Mme)
+    } else {
+        return None;
+    })
+}
+
+/// By the file's name; a file of questions with options may have any other name.
+fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
+    Ok(if let Some(benchmark) = benchmark_of_name(stem) {
+        benchmark
+    } else if table.column("A").is_some() && table.column("B").is_some() {
+        Arc::new(Mmmb)
+    } else {
+        let columns = table.columns.join(", ");
+        let columns: String = columns.chars().take(200).collect();
+        let problem = format!(
+            "neither its name nor its columns are of MMMB, MMBench, POPE or MME: it has the columns {columns}; \
+             questions with options have index, image, question, answer, A, B, …"
+        );
+        return Err(Error::Table { file: table.file.clone(), line: None, problem });
+    })
+}
+
+fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
+    let required = ["index", "image", "question", "answer"].iter().chain(benchmark.columns());
+    let missing: Vec<&str> = required.filter(|name| table.column(name).is_none()).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let problem =
+        format!("{} needs the columns {}, which are not there", benchmark.name(), missing.join(", "));
+    Err(Error::Table { file: table.file.clone(), line: None, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than a reference.
+    const PICTURE: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+    fn open(name: &str, text: &str) -> Result<(Dataset, PictureStore)> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let mut pictures = PictureStore::default();
+        Ok((Dataset::open(&file, &mut pictures)?, pictures))
+    }
+
+    fn problems(dataset: &Dataset) -> Vec<String> {
+        dataset.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_picture_may_be_another_rows() {
+        let text = format!(
+            "index\timage\tquestion\tA\tB\tanswer\n\
+             1000005\t5\tq\ta\tb\tA\n5\t{PICTURE}\tq\ta\tb\tB\n6\t1000005\tq\ta\tb\tB\n7\t9\tq\ta\tb\tB\n"
+        );
+        let (dataset, pictures) = open("mini_mmbench_tr.tsv", &text).unwrap();
+        assert_eq!(pictures.len(), 1);
+        assert!(Arc::ptr_eq(
+            dataset.rows[0].picture.as_ref().unwrap(),
+            dataset.rows[1].picture.as_ref().unwrap()
+        ));
+        assert_eq!((dataset.benchmark.name(), dataset.language), ("MMBench", Some(Language::Tr)));
+        assert_eq!(
+            problems(&dataset),
+            [
+                "mini_mmbench_tr.tsv line 4 (index 6): broken picture: it refers to row 1000005, which has none of its own",
+                "mini_mmbench_tr.tsv line 5 (index 7): broken picture: it refers to row 9, which has none of its own",
+            ]
+        );
+    }
+
+    #[test]
+    fn everything_wrong_is_named_and_nothing_dropped() {
+        let broken = "%".repeat(70);
+        let text = format!(
+            "index\timage\tquestion\tA\tB\tanswer\n\
+             1\t{PICTURE}\tq\ta\tb\tA\n1.0\t{PICTURE}\tq\ta\tb\tA\n2\t\tq\ta\tb\tA\n3\t{broken}\tq\ta\tb\tA\n\
+             4\t{PICTURE}\t\ta\tb\tA\n5\t{PICTURE}\tq\ta\tb\tC\n\t{PICTURE}\tq\ta\tNone\tB\n1000009\t{PICTURE}\tq\ta\tb\tA\n"
+        );
+        let (dataset, _) = open("mmmb_tr.tsv", &text).unwrap();
+        assert_eq!(dataset.rows.len(), 8);
+        let kinds: Vec<ProblemKind> = dataset.problems.iter().map(|problem| problem.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                ProblemKind::NoPicture,
+                ProblemKind::BrokenPicture,
+                ProblemKind::WrongMd5,
+                ProblemKind::DuplicateIndex,
+                ProblemKind::NoQuestion,
+                ProblemKind::BadAnswer,
+                ProblemKind::BadIndex,
+                ProblemKind::BadAnswer,
+                ProblemKind::IncompleteGroup,
+            ]
+        );
+        let texts = problems(&dataset);
+        assert_eq!(texts[3], "mmmb_tr.tsv line 3 (index 1.0): duplicate index: as in line 2");
+        assert!(texts[2].starts_with(
+            "mmmb_tr.tsv: not the published file: MD5 of MMMB_tr should be 0733739d43090327975294292bc5cd67, found "
+        ));
+        assert_eq!(texts[7], "mmmb_tr.tsv line 8: answer is no option: expected one of A, found B");
+    }
+
+    #[test]
+    fn circular_sets_are_upstreams() {
+        let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{PICTURE}\tq\ta\tb\tA\n");
+        for name in ["XCircular_en.tsv", "mmcr.tsv"] {
+            let (dataset, _) = open(name, &text).unwrap();
+            let grouping = Protocol::ALL.map(|protocol| dataset.benchmark.grouping(protocol));
+            assert_eq!(grouping, [Grouping::Circular, Grouping::PerRow, Grouping::Circular], "{name}");
+        }
+        assert_eq!(benchmark_of_name("MMBench_circular").unwrap().name(), "MMBench");
+        assert!(benchmark_of_name("songs").is_none());
+    }
+
+    #[test]
+    fn a_groups_own_number_says_what_belongs_together() {
+        let text = format!(
+            "index\tg_index\timage\tquestion\tA\tB\tanswer\n\
+             7\t7\t{PICTURE}\tq\ta\tb\tA\n1000009\t7\t{PICTURE}\tq\ta\tb\tA\n"
+        );
+        let (dataset, _) = open("mini_mmbench_en.tsv", &text).unwrap();
+        assert_eq!(problems(&dataset), [] as [&str; 0]);
+        let left_out = Protocol::ALL.map(|protocol| dataset.left_out_by_kits(protocol)[1]);
+        assert_eq!(left_out, [true, true, false]);
+    }
+
+    #[test]
+    fn files_of_no_benchmark_are_refused() {
+        let error = |name: &str, text: &str| open(name, text).unwrap_err().to_string();
+        assert!(
+            error("songs.tsv", "title\tsinger\nx\ty\n")
+                .contains("songs.tsv: neither its name nor its columns")
+        );
+        assert!(error("mme.tsv", "index\tquestion\nx\ty\n").ends_with(
+            "mme.tsv: MME needs the columns image, answer, category, image_path, which are not there"
+        ));
+    }
+}

@@ -1,0 +1,194 @@
+//! Pictures within a benchmark's file (evaluation protocol §1.1, §1.3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use image::RgbImage;
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use parrot_model::vision::preprocess::{DecodeOptions, decode_rgb};
+use sha2::{Digest, Sha256};
+
+use parrot_infer::Picture;
+
+use crate::{Error, Result};
+
+/// A field of at most this many characters is the index of the row whose picture is meant.
+pub const LONGEST_REFERENCE: usize = 64;
+
+/// As lenient as Python's: padding may be left out, and unused bits may be set.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// A picture file's bytes, known by their content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncodedPicture {
+    bytes: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl EncodedPicture {
+    /// Takes the bytes of a PNG, JPEG, … file.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let hash = Sha256::digest(&bytes).into();
+        Self { bytes, hash }
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of the bytes.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// Decodes it as the reference and the kits do, which leave a photo as it was taken whatever its EXIF data say;
+    /// errors call it `name`.
+    ///
+    /// With `jpeg_roundtrip` it is saved and read again as the kits do before showing it to the model: JPEG of
+    /// quality 75 with halved colour, as the Python library does by default.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no picture.
+    pub fn decode(&self, name: &str, jpeg_roundtrip: bool) -> Result<Picture> {
+        let mut pixels = decode_rgb(&self.bytes, name, &DecodeOptions::reference())?;
+        if jpeg_roundtrip {
+            pixels = decode_rgb(&encode_jpeg(&pixels, name)?, name, &DecodeOptions::reference())?;
+        }
+        Ok(Picture::from_rgb(pixels))
+    }
+
+    /// As a benchmark's file holds it.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        BASE64.encode(&self.bytes)
+    }
+
+    /// As a `data:` address for a web page.
+    #[must_use]
+    pub fn data_url(&self) -> String {
+        let kind = image::guess_format(&self.bytes).map_or("image/png", |format| format.to_mime_type());
+        format!("data:{kind};base64,{}", self.to_base64())
+    }
+}
+
+impl std::fmt::Debug for EncodedPicture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EncodedPicture({} bytes)", self.bytes.len())
+    }
+}
+
+fn encode_jpeg(pixels: &RgbImage, name: &str) -> Result<Vec<u8>> {
+    let refuse = |problem: String| {
+        let problem = format!("the picture cannot be saved as JPEG: {problem}");
+        Error::Table { file: name.into(), line: None, problem }
+    };
+    let too_large = |_| refuse("it is more than 65,535 pixels wide or high".into());
+    let width = u16::try_from(pixels.width()).map_err(too_large)?;
+    let height = u16::try_from(pixels.height()).map_err(too_large)?;
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 75);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder
+        .encode(pixels.as_raw(), width, height, ColorType::Rgb)
+        .map_err(|error| refuse(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// The pictures of several files: those that the languages of a benchmark share are held once.
+#[derive(Debug, Default)]
+pub struct PictureStore {
+    by_hash: HashMap<[u8; 32], Arc<EncodedPicture>>,
+}
+
+impl PictureStore {
+    /// Different pictures.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
+    /// The picture that is written as `base64`, which may be broken into lines.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub(crate) fn decode(&mut self, base64: &str) -> Result<Arc<EncodedPicture>, String> {
+        let whole: String;
+        let base64 = if base64.contains(|c: char| c.is_ascii_whitespace()) {
+            whole = base64.split_ascii_whitespace().collect();
+            &whole
+        } else {
+            base64
+        };
+        let bytes = BASE64.decode(base64).map_err(|error| format!("not base64: {error}"))?;
+        let picture = EncodedPicture::new(bytes);
+        Ok(Arc::clone(self.by_hash.entry(picture.hash()).or_insert_with(|| Arc::new(picture))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    #[test]
+    fn the_same_picture_is_held_once() {
+        let mut store = PictureStore::default();
+        let first = store.decode("aGVsbG8=").unwrap();
+        assert_eq!(first.bytes(), b"hello");
+        assert!(Arc::ptr_eq(&first, &store.decode("aGVs\nbG8").unwrap()));
+        assert_eq!(store.len(), 1);
+        assert!(store.decode("no base64!").unwrap_err().starts_with("not base64: "));
+        assert!(first.decode("x.tsv line 2", false).unwrap_err().to_string().contains("x.tsv line 2"));
+        assert_eq!(first.data_url(), "data:image/png;base64,aGVsbG8=");
+    }
+
+    #[test]
+    fn a_photo_stands_as_it_was_taken() {
+        // Orientation 6: the viewer is to turn it by 90°.
+        let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 75);
+        encoder.add_app_segment(1, exif.to_vec()).unwrap();
+        encoder.encode(&[128; 24 * 16 * 3], 24, 16, ColorType::Rgb).unwrap();
+        let turned = Picture::from_bytes(&bytes, "x").unwrap();
+        assert_eq!(turned.pixels().dimensions(), (16, 24), "the test's own EXIF data are understood");
+        let picture = EncodedPicture::new(bytes);
+        for jpeg_roundtrip in [false, true] {
+            assert_eq!(picture.decode("x", jpeg_roundtrip).unwrap().pixels().dimensions(), (24, 16));
+        }
+    }
+
+    #[test]
+    fn a_round_trip_through_jpeg_is_lossy_and_keeps_the_size() {
+        let noise = RgbImage::from_fn(21, 13, |x, y| Rgb([(x * 37) as u8, (y * 91) as u8, (x * y) as u8]));
+        let mut png = std::io::Cursor::new(Vec::new());
+        noise.write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let picture = EncodedPicture::new(png.into_inner());
+        let exact = picture.decode("x", false).unwrap();
+        let lossy = picture.decode("x", true).unwrap();
+        assert_eq!(*exact.pixels(), noise);
+        assert_eq!(lossy.pixels().dimensions(), noise.dimensions());
+        assert_ne!(lossy.pixels(), exact.pixels());
+    }
+}

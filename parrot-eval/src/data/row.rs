@@ -1,0 +1,139 @@
+//! One question of a benchmark.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::ask::protocol::Protocol;
+use crate::data::picture::EncodedPicture;
+
+/// Rows of one group have indices that differ by multiples of this (§1.1).
+pub const GROUP: i64 = 1_000_000;
+
+/// A row of a benchmark's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The line of the file that it begins on.
+    pub line: u64,
+    /// Its index as it is written; empty if there is none.
+    pub index: String,
+    /// Its picture, unless that is missing or broken.
+    pub picture: Option<Arc<EncodedPicture>>,
+    pub(crate) columns: Arc<[String]>,
+    pub(crate) cells: Vec<Option<String>>,
+}
+
+impl Row {
+    /// The value in a column; `None` where it is missing or there is no such column.
+    #[must_use]
+    pub fn get(&self, column: &str) -> Option<&str> {
+        let at = self.columns.iter().position(|name| name == column)?;
+        self.cells.get(at)?.as_deref()
+    }
+
+    /// The question, empty if there is none.
+    #[must_use]
+    pub fn question(&self) -> &str {
+        self.get("question").unwrap_or_default()
+    }
+
+    /// The expected answer, empty if there is none.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        self.get("answer").unwrap_or_default()
+    }
+
+    /// The options that are there: columns `A` to `Z`.
+    #[must_use]
+    pub fn options(&self) -> Vec<(char, &str)> {
+        let mut name = [0; 4];
+        ('A'..='Z').filter_map(|letter| Some((letter, self.get(letter.encode_utf8(&mut name))?))).collect()
+    }
+
+    /// The index as a number; `1.0`, as pandas writes a column with a gap, is 1.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        whole_number(&self.index)
+    }
+
+    /// The group that circular and paired scoring put the row in: its index modulo a million.
+    #[must_use]
+    pub fn group(&self) -> Option<i64> {
+        Some(self.number()?.rem_euclid(GROUP))
+    }
+
+    /// As [`group`](Self::group), or what a column `g_index` says, which upstream puts first (§5.2).
+    #[must_use]
+    pub fn group_in(&self, protocol: Protocol) -> Option<i64> {
+        let own = match protocol {
+            Protocol::Paper2024_06 | Protocol::Kit2024_08 => None,
+            Protocol::Kit2026_08 => self.get("g_index").and_then(whole_number),
+        };
+        own.or_else(|| self.group())
+    }
+
+    /// Whether it can be asked: it has a question and a picture.
+    #[must_use]
+    pub fn can_be_asked(&self) -> bool {
+        self.picture.is_some() && self.get("question").is_some()
+    }
+
+    /// All columns but the picture with their values, in the file's order.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let pairs = self.columns.iter().zip(&self.cells);
+        pairs.filter(|(name, _)| *name != "image").map(|(name, cell)| (name.as_str(), cell.as_deref()))
+    }
+}
+
+/// The number that an index is, read as pandas would: `7`, `007` and `7.0` are 7.
+pub(crate) fn whole_number(index: &str) -> Option<i64> {
+    let whole = index.strip_suffix(".0").unwrap_or(index);
+    whole.parse().ok()
+}
+
+/// An index as predictions are matched by it: the number where it is one, the text otherwise.
+pub(crate) fn index_key(index: &str) -> Cow<'_, str> {
+    whole_number(index).map_or(Cow::Borrowed(index), |number| number.to_string().into())
+}
+
+#[cfg(test)]
+impl Row {
+    /// A row of these columns and values, with a picture.
+    pub(crate) fn of(cells: &[(&str, &str)]) -> Self {
+        let some = |value: &str| (!crate::data::table::is_missing(value)).then(|| value.to_string());
+        let mut row = Self {
+            line: 2,
+            index: String::new(),
+            picture: Some(Arc::new(EncodedPicture::new(Vec::new()))),
+            columns: cells.iter().map(|(name, _)| (*name).to_string()).collect(),
+            cells: cells.iter().map(|(_, value)| some(value)).collect(),
+        };
+        row.index = row.get("index").unwrap_or_default().into();
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_numbers_as_pandas_reads_them() {
+        for (index, number) in
+            [("7", Some(7)), ("7.0", Some(7)), ("007", Some(7)), ("1000007.0", Some(1_000_007))]
+        {
+            assert_eq!(Row::of(&[("index", index)]).number(), number, "{index}");
+        }
+        for index in ["7.5", "seven", "", ".0"] {
+            assert_eq!(Row::of(&[("index", index)]).number(), None, "{index}");
+        }
+        assert_eq!((index_key("1.0"), index_key("a1")), ("1".into(), "a1".into()));
+    }
+
+    #[test]
+    fn a_group_of_its_own_is_upstreams() {
+        let row = Row::of(&[("index", "1000005"), ("g_index", "3.0")]);
+        assert_eq!(Protocol::ALL.map(|protocol| row.group_in(protocol)), [Some(5), Some(5), Some(3)]);
+        let row = Row::of(&[("index", "1000005"), ("g_index", "")]);
+        assert_eq!(row.group_in(Protocol::Kit2026_08), Some(5));
+    }
+}

@@ -1,0 +1,276 @@
+//! Tab-separated files as pandas reads them (evaluation protocol §1.2).
+//!
+//! `read_csv(sep='\t')` with its defaults: quoting as in CSV, so a field may hold tabs, newlines and doubled
+//! quotes; an empty field and a list of words count as missing, quoted or not. Cells stay text: a column of
+//! numbers is never rewritten.
+
+use std::path::{Path, PathBuf};
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::{Error, Result};
+
+/// What pandas 2 and 3 take for a missing value, besides the empty field.
+const MISSING: [&str; 18] = [
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+];
+
+/// Whether pandas reads this field as missing.
+///
+/// An option that says `None` is missing, too: it vanishes from the prompt and from the scoring, as it does
+/// with every pandas since 2.0.
+#[must_use]
+pub fn is_missing(field: &str) -> bool {
+    field.is_empty() || MISSING.contains(&field)
+}
+
+/// What is wrong with a file that ends within quotes.
+pub(crate) const UNCLOSED: &str = "a quote opens here and is never closed";
+
+/// A table in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// The header.
+    pub columns: Vec<String>,
+    /// The rows below it.
+    pub records: Vec<Record>,
+}
+
+/// A row of a [`Table`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The line of the file that it begins on, from 1.
+    pub line: u64,
+    /// One cell per column; `None` where the value is missing.
+    pub cells: Vec<Option<String>>,
+}
+
+impl Table {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, and as [`parse`](Self::parse).
+    pub fn read(file: &Path) -> Result<Self> {
+        Self::parse(file, &read_bytes(file)?)
+    }
+
+    /// Reads the contents of `file`. A row with too few fields is filled up with missing values, as pandas
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Table`] when the bytes are not UTF-8, a row has more fields than the header, a quote is never
+    /// closed, or there is no row at all.
+    pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self> {
+        let refuse = |line, problem: &str| Error::Table { file: file.into(), line, problem: problem.into() };
+        let (table, cut) = Self::parse_cells(file, bytes, is_missing)?;
+        if let Some(line) = cut {
+            return Err(refuse(Some(line), UNCLOSED));
+        }
+        if table.records.is_empty() {
+            return Err(refuse(None, "there is a header and no row"));
+        }
+        Ok(table)
+    }
+
+    /// Reads a file that may have been cut off: the record in which a quote is never closed is left out, and the
+    /// line where that quote opens is returned. Words for missing values stay words.
+    pub(crate) fn read_up_to_cut(file: &Path) -> Result<(Self, Option<u64>)> {
+        let (mut table, cut) = Self::parse_cells(file, &read_bytes(file)?, str::is_empty)?;
+        if cut.is_some() {
+            table.records.pop();
+        }
+        Ok((table, cut))
+    }
+
+    /// The table, and the line where a quote opens that is never closed.
+    fn parse_cells(
+        file: &Path,
+        bytes: &[u8],
+        is_missing: impl Fn(&str) -> bool,
+    ) -> Result<(Self, Option<u64>)> {
+        let refuse = |line, problem: String| Error::Table { file: file.into(), line, problem };
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let mut reader =
+            ReaderBuilder::new().delimiter(b'\t').has_headers(false).flexible(true).from_reader(bytes);
+        let mut columns: Option<Vec<String>> = None;
+        let mut records = Vec::new();
+        let mut record = StringRecord::new();
+        let mut lines = Lines { bytes, at: 0, line: 1 };
+        loop {
+            let line = lines.of_record(reader.position().byte());
+            let more =
+                reader.read_record(&mut record).map_err(|error| refuse(Some(line), error_text(&error)))?;
+            if !more {
+                break;
+            }
+            let Some(columns) = &columns else {
+                columns = Some(record.iter().map(Into::into).collect());
+                continue;
+            };
+            if record.len() > columns.len() {
+                let problem = format!("{} fields, but the header has {}", record.len(), columns.len());
+                return Err(refuse(Some(line), problem));
+            }
+            let cell = |at| record.get(at).filter(|field| !is_missing(field)).map(Into::into);
+            records.push(Record { line, cells: (0..columns.len()).map(cell).collect() });
+        }
+        let columns = columns.ok_or_else(|| refuse(None, "the file is empty".into()))?;
+        Ok((Self { file: file.into(), columns, records }, unclosed_quote(bytes)))
+    }
+
+    /// Writes the table to its file, quoted so that [`read`](Self::read) and pandas give back the same cells.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let io = |source| parrot_model::Error::Io { action: "write", path: self.file.clone(), source };
+        let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(Vec::new());
+        let mut write =
+            |cells: Vec<&str>| writer.write_record(cells).map_err(std::io::Error::from).map_err(io);
+        write(self.columns.iter().map(String::as_str).collect())?;
+        for record in &self.records {
+            write(record.cells.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect())?;
+        }
+        let bytes = writer.into_inner().map_err(|error| io(error.into_error()))?;
+        std::fs::write(&self.file, bytes).map_err(io)?;
+        Ok(())
+    }
+
+    /// The place of a column.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+}
+
+/// Counts lines: the reader's own count is of records' ends, off by one after `\r\n` and empty lines.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that begins at `byte` or, where that ends an empty line, after it.
+    fn of_record(&mut self, byte: u64) -> u64 {
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(next) = self.bytes.get(self.at)
+            && (self.at < byte || matches!(next, b'\r' | b'\n'))
+        {
+            self.line += u64::from(*next == b'\n');
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+/// All of a file.
+pub(crate) fn read_bytes(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file)
+        .map_err(|source| parrot_model::Error::Io { action: "read", path: file.into(), source }.into())
+}
+
+fn error_text(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8", err.field() + 1),
+        _ => error.to_string(),
+    }
+}
+
+/// The line where a field's quote opens that nothing closes: the mark of a file that was cut off.
+fn unclosed_quote(bytes: &[u8]) -> Option<u64> {
+    let (mut line, mut opened, mut at_start) = (1, None, true);
+    let mut bytes = bytes.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, opened) {
+            (b'"', None) if at_start => opened = Some(line),
+            // Within quotes, two stand for one.
+            (b'"', Some(_)) if bytes.peek() == Some(&&b'"') => _ = bytes.next(),
+            (b'"', Some(_)) => opened = None,
+            _ => {}
+        }
+        at_start = opened.is_none() && matches!(byte, b'\t' | b'\n' | b'\r');
+        line += u64::from(*byte == b'\n');
+    }
+    opened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Table> {
+        Table::parse(Path::new("x.tsv"), text.as_bytes())
+    }
+
+    fn cells(text: &str) -> Vec<Vec<Option<String>>> {
+        parse(text).unwrap().records.into_iter().map(|record| record.cells).collect()
+    }
+
+    fn some(cells: &[&str]) -> Vec<Option<String>> {
+        cells.iter().map(|cell| (!cell.is_empty()).then(|| (*cell).to_string())).collect()
+    }
+
+    #[test]
+    fn fields_are_quoted_as_in_csv() {
+        let text =
+            "a\tb\r\n\"one\ntwo\"\t\"say \"\"hi\"\"\"\r\nin \"the\" middle\t\"with\ttab\"\n\n\"x\"y\tz";
+        let expected = [
+            some(&["one\ntwo", "say \"hi\""]),
+            some(&["in \"the\" middle", "with\ttab"]),
+            some(&["xy", "z"]),
+        ];
+        assert_eq!(cells(text), expected);
+        let lines: Vec<u64> = parse(text).unwrap().records.iter().map(|record| record.line).collect();
+        assert_eq!(lines, [2, 4, 6]);
+        assert_eq!(parse("\u{feff}a\tb\n1\t2").unwrap().columns, ["a", "b"]);
+    }
+
+    #[test]
+    fn missing_is_what_pandas_takes_for_missing() {
+        for word in MISSING {
+            assert_eq!(cells(&format!("a\tb\n{word}\t\"{word}\""))[0], [None, None], "{word}");
+        }
+        for word in ["none", "Nan", "NONE", " ", "NA ", "0", "nil", "-", "n.a.", "Null"] {
+            assert_eq!(cells(&format!("a\tb\n{word}\tx"))[0][0].as_deref(), Some(word));
+        }
+        assert_eq!(cells("a\tb\tc\n1\n\t2\t")[0], some(&["1", "", ""]), "short rows are filled up");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "a\tb\n\"one\ntwo\"\t\"\"\"hi\"\"\"\n\tx\r\n\" \"\t猫\n";
+        let mut table = parse(text).unwrap();
+        table.file = folder.path().join("t.tsv");
+        table.write().unwrap();
+        let read = Table::read(&table.file).unwrap();
+        assert_eq!(read.columns, table.columns);
+        let cells = |table: &Table| table.records.iter().map(|it| it.cells.clone()).collect::<Vec<_>>();
+        assert_eq!(cells(&read), cells(&table));
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_their_line() {
+        let error = |text: &[u8]| Table::parse(Path::new("x.tsv"), text).unwrap_err().to_string();
+        assert_eq!(error(b"a\tb\n1\t2\n1\t2\t3\n"), "x.tsv line 3: 3 fields, but the header has 2");
+        assert_eq!(error(b""), "x.tsv: the file is empty");
+        assert_eq!(error(b"a\tb\n"), "x.tsv: there is a header and no row");
+        assert_eq!(error(b"a\tb\n1\t2\n1\t\xff\n"), "x.tsv line 3: field 2 is not UTF-8");
+        let unclosed = error(b"a\tb\n1\t\"x\"\"\"\n1\t\"two\nlines");
+        assert_eq!(unclosed, "x.tsv line 3: a quote opens here and is never closed");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.tsv");
+        std::fs::write(&file, "a\tb\n1\tNone\n2\t\"two\nlines").unwrap();
+        let (table, cut) = Table::read_up_to_cut(&file).unwrap();
+        let whole = Record { line: 2, cells: some(&["1", "None"]) };
+        assert_eq!((table.records, cut), (vec![whole], Some(3)));
+        assert!(Table::read(Path::new("no/such.tsv")).unwrap_err().to_string().contains("no/such.tsv"));
+    }
+}

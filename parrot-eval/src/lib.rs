@@ -1,0 +1,69 @@
+//! Benchmarks: reading their files, asking a model, scoring answers, reporting.
+//!
+//! Numbers on MMMB have been published under three incompatible [`Protocol`]s; each is implemented under its name,
+//! without a judge model, and every result says which one it is. The steps:
+//!
+//! - [`Dataset::open`] reads a TSV file as pandas does, pictures included;
+//! - [`Dataset::prompt`] is what a model is asked, byte for byte; [`jobs`] and [`generate`] ask;
+//! - [`score`] reads the answers and counts them; [`Report`] puts several datasets together.
+//!
+//! Files that other programs asked can be scored ([`PredictionFile`], [`assign`]). Whatever is wrong with a row is a
+//! [`Problem`] with its file and line; the row stays in the denominator.
+//!
+//! ```
+//! use parrot_eval::{Asker, Dataset, PictureStore, PredictionFile, Protocol, assign, score};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let data = folder.path().join("mmmb_tr.tsv");
+//! # let answers = folder.path().join("other_mmmb_tr.jsonl");
+//! # let picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+//! # std::fs::write(&data, format!("index\timage\tquestion\tA\tB\tanswer\n1\t{picture}\tBu kedi mi?\tEvet\tHayır\tA\n"))?;
+//! # std::fs::write(&answers, "{\"index\": 1, \"prediction\": \"Evet.\"}\n")?;
+//! let dataset = Dataset::open(&data, &mut PictureStore::default())?;
+//! let protocol = Protocol::Paper2024_06;
+//! let prompt = dataset.prompt(&dataset.rows[0], protocol.usual_run_as(), Asker::Parrot);
+//! assert!(prompt.ends_with("Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin."));
+//!
+//! let predictions = PredictionFile::read(&answers)?;
+//! let scored = score(&dataset, &assign(&dataset, &[predictions], true), protocol);
+//! assert_eq!(scored.result.headline(), 100.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod answers;
+mod ask;
+mod benchmarks;
+mod data;
+mod error;
+mod report;
+
+pub use answers::extract::{Extracted, Extractor, extract};
+pub use answers::post_process::post_process;
+pub use answers::predictions::{
+    Assigned, Prediction, PredictionFile, assign, through_spreadsheet, unassigned,
+};
+pub use answers::write_predictions::{write_tsv, write_xlsx};
+pub use answers::yes_no::extract_yes_no;
+pub use ask::generate::{Answers, GenerateOptions, Job, answers, batches, generate, jobs};
+pub use ask::journal::{Answered, Conditions, Journal, Outcome, question_id};
+pub use ask::prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
+pub use ask::protocol::{Grouping, Protocol, RunAs};
+pub use benchmarks::benchmark::Benchmark;
+pub use benchmarks::known::{KNOWN_FILES, KnownFile, Language, known_file};
+pub use benchmarks::mmbench::{Circular, MmBench};
+pub use benchmarks::mme::Mme;
+pub use benchmarks::mmmb::Mmmb;
+pub use benchmarks::pope::Pope;
+pub use benchmarks::verdict::{How, Judged, Level, Score, Verdict, percent};
+pub use data::dataset::{Dataset, benchmark_of_name};
+pub use data::picture::{EncodedPicture, LONGEST_REFERENCE, PictureStore};
+pub use data::problem::{Problem, ProblemKind, count_problems};
+pub use data::row::{GROUP, Row};
+pub use data::table::{Record, Table, is_missing};
+pub use error::{Error, Result};
+pub use report::html::ReportPage;
+pub use report::markdown::problem_counts;
+pub use report::published::{Published, published};
+pub use report::results::{Asked, Collection, ModelInfo, Report, Versions};
+pub use report::score::{DatasetResult, Extraction, Scored, score};
+pub use report::wrong::{WrongAnswer, wrong_answers};

@@ -1,0 +1,282 @@
+//! A report as tables in Markdown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::ask::protocol::{Protocol, RunAs};
+use crate::benchmarks::known::{Language, known_file};
+use crate::benchmarks::verdict::{Level, Score};
+use crate::data::problem::ProblemKind;
+use crate::report::results::{Report, collection_name};
+use crate::report::score::DatasetResult;
+
+impl Report {
+    /// As Markdown: languages, categories, and at the foot what is wrong.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut text = self.language_table();
+        text += &self.other_table();
+        text += &self.category_tables();
+        text += &self.footer();
+        text
+    }
+
+    fn language_table(&self) -> String {
+        let mut text = String::new();
+        if self.languages.is_empty() {
+            return text;
+        }
+        let codes: Vec<&str> = Language::ALL.iter().map(|language| language.code()).collect();
+        let _ = writeln!(text, "| benchmark | protocol | counted | {} | mean | of |", codes.join(" | "));
+        let _ = writeln!(text, "|---|---|---|{}", "--:|".repeat(codes.len() + 2));
+        for it in &self.languages {
+            let mark = if it.is_reported { "**" } else { "" };
+            let cell = |language| {
+                it.by_language.get(language).map_or("–".into(), |value| format!("{mark}{value:.2}{mark}"))
+            };
+            let cells: Vec<String> = Language::ALL.iter().map(cell).collect();
+            let mean = format!("{mark}{:.2}{mark}", it.mean);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {mean} | {} |",
+                escaped(&it.name),
+                it.protocol,
+                escaped(&it.counted),
+                cells.join(" | "),
+                span(it.of.values().copied())
+            );
+        }
+        text.push_str(
+            "\nBold: what the protocol reports. The mean is over the languages that are there; the last column \
+             says over how many rows or groups each is counted.\n",
+        );
+        text
+    }
+
+    /// Datasets without a language, their overall scores.
+    fn other_table(&self) -> String {
+        let mut text = String::new();
+        for it in overall_scores(&self.results) {
+            if text.is_empty() {
+                text.push_str("\n| benchmark | protocol | | value | of |\n|---|---|---|--:|--:|\n");
+            }
+            let (dataset, name) = (escaped(it.dataset), escaped(&it.name));
+            let _ = writeln!(text, "| {dataset} | {} | {name} | {:.2} | {} |", it.protocol, it.value, it.of);
+        }
+        text
+    }
+
+    /// One table per collection and protocol: a line per category, a column per language.
+    fn category_tables(&self) -> String {
+        let mut tables: BTreeMap<(String, Protocol), Vec<&DatasetResult>> = BTreeMap::new();
+        for result in &self.results {
+            tables.entry((collection_name(result), result.protocol)).or_default().push(result);
+        }
+        let mut text = String::new();
+        for ((name, protocol), mut results) in tables {
+            results.sort_by_key(|result| result.language);
+            let mut lines: BTreeMap<(Level, String, &str), BTreeMap<&str, f64>> = BTreeMap::new();
+            for result in &results {
+                for score in result.scores.iter().filter(|score| score.level >= Level::L2Category) {
+                    let line = lines.entry((score.level, named(score), score.metric)).or_default();
+                    line.insert(&result.dataset, score.value);
+                }
+            }
+            if lines.is_empty() {
+                continue;
+            }
+            let head = |result: &&DatasetResult| result.language.map_or("value", Language::code).to_string();
+            let columns: Vec<String> = results.iter().map(head).collect();
+            let _ = writeln!(text, "\n{}, {protocol}\n\n| | {} |", escaped(&name), columns.join(" | "));
+            let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len()));
+            for ((level, name, _), values) in lines {
+                let cell = |result: &&DatasetResult| {
+                    values.get(result.dataset.as_str()).map_or("–".into(), |value| format!("{value:.2}"))
+                };
+                let cells: Vec<String> = results.iter().map(cell).collect();
+                let mark = if level == Level::L2Category { "**" } else { "" };
+                let name = escaped(&name);
+                let _ = writeln!(text, "| {mark}{name}{mark} | {} |", cells.join(" | "));
+            }
+        }
+        text
+    }
+
+    /// How questions were asked and answers read, what is wrong, and what the kits would have printed instead.
+    fn footer(&self) -> String {
+        let mut text = String::from("\n");
+        if let Some(asked) = &self.asked {
+            let names = asked.run_as.iter().map(|(protocol, run_as)| match run_as {
+                RunAs::Dataset => format!("by their own names under {protocol}"),
+                RunAs::Collection => format!("as a collection under {protocol}"),
+            });
+            let names: Vec<String> = names.collect();
+            let _ = writeln!(text, "Prompts end as when files are run {}.\n", names.join(", "));
+        }
+        for result in &self.results {
+            let it = &result.extraction;
+            let _ = write!(
+                text,
+                "{}, {}: {} rows; read as letter {}, text {}, refusal {}, none {}, not answered {}",
+                escaped(&result.dataset),
+                result.protocol,
+                result.rows,
+                it.letter,
+                it.text,
+                it.refusal,
+                it.none,
+                it.missing
+            );
+            if !result.problems.is_empty() {
+                let _ = write!(text, "; {}", problem_counts(&result.problems));
+            }
+            if let Some(groups) = other_groups(result) {
+                let _ = write!(text, "; {groups} groups, where the paper's numbers fit {PAPERS_GROUPS}");
+            }
+            if let Some(why) = result.kit_unknown {
+                let _ = write!(text, "; what the kit would print cannot be said: {why}");
+            }
+            if let Some(kit) = result.as_kit.as_ref().and_then(|scores| scores.first()) {
+                let _ = write!(
+                    text,
+                    "; the kit leaves rows out that are counted here and would print {:.2} (of {})",
+                    kit.value, kit.of
+                );
+            }
+            text.push_str("\n\n");
+        }
+        if self.problems.is_empty() {
+            text.push_str("No problems with the files.\n");
+        } else {
+            text.push_str("Every row counts, whatever is wrong with it.\n");
+        }
+        text
+    }
+}
+
+/// `3 × no picture, 1 × duplicate index`.
+#[must_use]
+pub fn problem_counts(counts: &BTreeMap<ProblemKind, usize>) -> String {
+    let parts: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{count} × {}", kind.text())).collect();
+    parts.join(", ")
+}
+
+/// What MMMB's published numbers are the mean of, by the fractions they are (§7).
+const PAPERS_GROUPS: usize = 1710;
+
+/// The groups of one of MMMB's published datasets, if they are not as many as the paper's.
+fn other_groups(result: &DatasetResult) -> Option<usize> {
+    let is_published = result.dataset.starts_with("MMMB_") && known_file(&result.dataset).is_some();
+    let groups = result.scores.iter().find(|score| score.name == "per group" && score.split.is_none())?.of;
+    (is_published && groups != PAPERS_GROUPS).then_some(groups)
+}
+
+/// An overall score of a dataset without a language.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct OverallScore<'a> {
+    pub(crate) dataset: &'a str,
+    pub(crate) protocol: Protocol,
+    /// With what tells it apart.
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) of: usize,
+}
+
+/// Those of all datasets that are not in the table of languages.
+pub(crate) fn overall_scores(results: &[DatasetResult]) -> Vec<OverallScore<'_>> {
+    let mut found = Vec::new();
+    for result in results.iter().filter(|result| result.language.is_none()) {
+        let (dataset, protocol) = (result.dataset.as_str(), result.protocol);
+        for score in result.scores.iter().filter(|score| score.level <= Level::Alternative) {
+            found.push(OverallScore {
+                dataset,
+                protocol,
+                name: named(score),
+                value: score.value,
+                of: score.of,
+            });
+        }
+    }
+    found
+}
+
+/// Text for a cell of a table: names come from files, and may hold what would end it.
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|").split(['\n', '\r']).collect::<Vec<_>>().join(" ")
+}
+
+/// `120`, or from the least to the most `118–120`.
+fn span(counts: impl Iterator<Item = usize> + Clone) -> String {
+    match (counts.clone().min(), counts.max()) {
+        (Some(least), Some(most)) if least < most => format!("{least}–{most}"),
+        (_, most) => most.unwrap_or(0).to_string(),
+    }
+}
+
+/// The score's name with what tells it apart.
+pub(crate) fn named(score: &Score) -> String {
+    let mut name = score.name.clone();
+    if let Some(split) = &score.split {
+        name = format!("{split}: {name}");
+    }
+    if score.metric != "accuracy" && score.metric != name {
+        name = format!("{name} {}", score.metric);
+    } else if score.metric == "accuracy" && score.level == Level::Overall && name != "accuracy" {
+        name = format!("accuracy {name}");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Asked, Assigned, Dataset, ModelInfo, PictureStore, score};
+
+    /// A report of two rows of one group, answered right and wrong.
+    fn report(name: &str, category: &str, asked: Option<Asked>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        let columns = "index\timage\tquestion\tA\tB\tanswer\tcategory";
+        let rows = format!("1\t\tq\ta\tb\tA\t{category}\n1000001\t\tq\ta\tb\tB\t{category}\n");
+        std::fs::write(&file, format!("{columns}\n{rows}")).unwrap();
+        let dataset = Dataset::open(&file, &mut PictureStore::default()).unwrap();
+        let answers = Assigned { of_rows: vec![vec!["A".into()]; 2], problems: Vec::new() };
+        let result = score(&dataset, &answers, Protocol::Kit2024_08).result;
+        Report::new(ModelInfo::default(), asked, vec![result], Vec::new()).to_markdown()
+    }
+
+    #[test]
+    fn names_cannot_break_a_table() {
+        let text = report("mini|mmmb_tr.tsv", "\"left | right\nup\"", None);
+        assert!(text.contains("| mini\\|mmmb | kit-2024-08 | per row |"), "{text}");
+        assert!(text.contains("| left \\| right up | 50.00 |"), "{text}");
+    }
+
+    #[test]
+    fn what_a_number_is_counted_over_and_how_it_was_asked_stands_with_it() {
+        let run_as = [(Protocol::Kit2024_08, RunAs::Collection)].into();
+        let asked = Asked {
+            run_as,
+            max_new_tokens: 8,
+            jpeg_roundtrip: false,
+            batch_size: 1,
+            questions: 2,
+            seconds: 1.0,
+        };
+        let text = report("mmmb_tr.tsv", "x", Some(asked));
+        for line in [
+            "| MMMB | kit-2024-08 | per row | – | – | – | – | **50.00** | – | **50.00** | 2 |",
+            "| MMMB | kit-2024-08 | per group | – | – | – | – | 0.00 | – | 0.00 | 1 |",
+            "Prompts end as when files are run as a collection under kit-2024-08.",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.contains("; 1 groups, where the paper's numbers fit 1710"), "{text}");
+        let other = report("mini_mmmb_tr.tsv", "x", None);
+        assert!(!other.contains("1710") && !other.contains("Prompts"), "{other}");
+        assert_eq!((span([3, 3].into_iter()), span([2, 5].into_iter())), ("3".into(), "2–5".into()));
+    }
+}

@@ -1,0 +1,178 @@
+//! Results of several datasets and protocols.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::ask::protocol::{Protocol, RunAs};
+use crate::benchmarks::known::Language;
+use crate::benchmarks::verdict::Level;
+use crate::data::problem::Problem;
+use crate::report::score::DatasetResult;
+
+/// Everything that is needed to read a number again in a year.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Who answered.
+    pub model: ModelInfo,
+    /// How the model was asked; `None` where only predictions were scored.
+    pub asked: Option<Asked>,
+    /// This program's and Burn's.
+    pub versions: Versions,
+    /// Per language and protocol.
+    pub languages: Vec<Collection>,
+    /// Per dataset and protocol.
+    pub results: Vec<DatasetResult>,
+    /// Everything that is wrong with the files.
+    pub problems: Vec<Problem>,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ModelInfo {
+    /// The folder's or the predictions' name.
+    pub name: String,
+    /// SHA-256 over its weights' files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// What its weights are held in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// Where it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+/// How the model was asked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Asked {
+    /// Under which name the datasets were run, per protocol.
+    pub run_as: BTreeMap<Protocol, RunAs>,
+    /// Tokens of an answer at most.
+    pub max_new_tokens: usize,
+    /// Whether pictures were saved as JPEG and read again first.
+    pub jpeg_roundtrip: bool,
+    /// Questions computed at the same time.
+    pub batch_size: usize,
+    /// Questions that were asked by this run, the others having been answered before.
+    pub questions: usize,
+    /// How long that took.
+    pub seconds: f64,
+}
+
+/// Versions of what computed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Versions {
+    /// parrot-infer.
+    pub parrot_infer: &'static str,
+    /// burn, as the workspace pins it.
+    pub burn: &'static str,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { parrot_infer: env!("CARGO_PKG_VERSION"), burn: "0.22.1" }
+    }
+}
+
+/// The languages of one benchmark in one protocol.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Collection {
+    /// `MMMB`, `MTL_MMBench_DEV`, or what the files' names have in common.
+    pub name: String,
+    /// Which harness's rules.
+    pub protocol: Protocol,
+    /// `per row`, `per group`: what is counted.
+    pub counted: String,
+    /// Whether this is the number that the protocol reports.
+    pub is_reported: bool,
+    /// The first score of each language.
+    pub by_language: BTreeMap<Language, f64>,
+    /// What each is the mean of: rows, or groups.
+    pub of: BTreeMap<Language, usize>,
+    /// Their arithmetic mean. No kit prints it; papers take it.
+    pub mean: f64,
+}
+
+impl Report {
+    /// Puts results together.
+    #[must_use]
+    pub fn new(
+        model: ModelInfo,
+        asked: Option<Asked>,
+        results: Vec<DatasetResult>,
+        problems: Vec<Problem>,
+    ) -> Self {
+        let languages = collections(&results);
+        Self { model, asked, versions: Versions::default(), languages, results, problems }
+    }
+
+    /// As indented JSON.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: every part can be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
+    }
+}
+
+/// What the languages of a benchmark are called together.
+#[must_use]
+pub(crate) fn collection_name(result: &DatasetResult) -> String {
+    let Some((stem, _)) = result.dataset.rsplit_once('_').filter(|_| result.language.is_some()) else {
+        return result.dataset.clone();
+    };
+    if stem == "MMBench_dev" { "MTL_MMBench_DEV".into() } else { stem.into() }
+}
+
+/// Per collection, protocol and way of counting, in the order of the results.
+fn collections(results: &[DatasetResult]) -> Vec<Collection> {
+    let mut found: Vec<Collection> = Vec::new();
+    for result in results {
+        let Some(language) = result.language else { continue };
+        let name = collection_name(result);
+        let whole = result.scores.iter().filter(|it| it.level <= Level::Alternative && it.split.is_none());
+        for score in whole {
+            let is_this = |it: &&mut Collection| {
+                it.name == name && it.protocol == result.protocol && it.counted == score.name
+            };
+            let at = match found.iter_mut().find(is_this) {
+                Some(it) => it,
+                None => {
+                    found.push(Collection {
+                        name: name.clone(),
+                        protocol: result.protocol,
+                        counted: score.name.clone(),
+                        is_reported: score.level == Level::Overall,
+                        by_language: BTreeMap::new(),
+                        of: BTreeMap::new(),
+                        mean: 0.0,
+                    });
+                    let last = found.len() - 1;
+                    &mut found[last]
+                }
+            };
+            at.by_language.insert(language, score.value);
+            at.of.insert(language, score.of);
+        }
+    }
+    for it in &mut found {
+        it.mean = it.by_language.values().sum::<f64>() / it.by_language.len() as f64;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burns_version_is_the_workspaces() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("burn = ")).unwrap();
+        let expected = format!("version = \"={}\"", Versions::default().burn);
+        assert!(line.contains(&expected), "{line}");
+    }
+}

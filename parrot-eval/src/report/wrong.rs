@@ -1,0 +1,72 @@
+//! Wrong answers, with all that is needed to see why they are wrong.
+
+use serde::Serialize;
+
+use crate::answers::predictions::Assigned;
+use crate::ask::protocol::Protocol;
+use crate::benchmarks::known::Language;
+use crate::benchmarks::verdict::Judged;
+use crate::report::score::Scored;
+
+/// An answer that was wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct WrongAnswer {
+    dataset: String,
+    index: String,
+    /// By whose rules it is wrong.
+    protocol: Protocol,
+    /// The language's code, for the page's typography.
+    language: &'static str,
+    /// A `data:` address.
+    picture: Option<String>,
+    hint: Option<String>,
+    question: String,
+    options: Vec<ShownOption>,
+    expected: String,
+    prediction: Option<String>,
+    said: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ShownOption {
+    letter: char,
+    text: String,
+    is_right: bool,
+    is_said: bool,
+}
+
+/// Up to `limit` wrong answers of a dataset, spread evenly over it.
+#[must_use]
+pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) -> Vec<WrongAnswer> {
+    let wrong: Vec<(&Judged<'_>, &Vec<String>)> =
+        scored.judged.iter().zip(&predictions.of_rows).filter(|(it, _)| !it.verdict.right).collect();
+    let shown = limit.min(wrong.len());
+    (0..shown)
+        .map(|number| wrong[number * wrong.len() / shown])
+        .map(|(it, texts)| of(scored, it, texts))
+        .collect()
+}
+
+fn of(scored: &Scored<'_>, it: &Judged<'_>, texts: &[String]) -> WrongAnswer {
+    let (row, said) = (it.row, &it.verdict.said);
+    let is = |word: &str, letter: char| word.chars().eq([letter]);
+    let option = |(letter, text): (char, &str)| ShownOption {
+        letter,
+        text: text.into(),
+        is_right: is(row.answer(), letter),
+        is_said: said.as_ref().is_some_and(|said| is(said, letter)),
+    };
+    WrongAnswer {
+        dataset: scored.result.dataset.clone(),
+        index: row.index.clone(),
+        protocol: scored.result.protocol,
+        language: scored.result.language.map_or("en", Language::code),
+        picture: row.picture.as_ref().map(|picture| picture.data_url()),
+        hint: row.get("hint").map(Into::into),
+        question: row.question().into(),
+        options: row.options().into_iter().map(option).collect(),
+        expected: row.answer().into(),
+        prediction: texts.last().cloned(),
+        said: said.clone(),
+    }
+}

@@ -1,7 +1,0 @@
-//! The `parrot` command.
-
-mod cli;
-
-fn main() -> std::process::ExitCode {
-    cli::main()
-}

@@ -1,0 +1,132 @@
+//! Conversations → ids and labels, and ids → text: all must be identical.
+
+use parrot_model::ReferenceQuirks;
+use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, Tokenizer, chat};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Result;
+use crate::golden::{Case, Fixture, Verdict};
+
+#[derive(Deserialize)]
+struct ConversationCase {
+    conversations: Value,
+    generation_preface: Option<String>,
+    prompt: Option<String>,
+}
+
+/// What one tokenizer makes of a conversation.
+#[derive(Deserialize)]
+struct Expected {
+    input_ids: Vec<i64>,
+    labels: Option<Vec<i64>>,
+    decoded: Option<String>,
+    decoded_skip_special: Option<String>,
+}
+
+/// `conversation`: a training sample, or a prompt that the model is to continue.
+pub(super) fn training_or_query(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+    let fields: ConversationCase = fixture.directory.fields(case)?;
+    let conversation = parse(&fields.conversations)?;
+    compare(fixture, case, &conversation, fields.generation_preface.as_deref(), fields.prompt)
+}
+
+#[derive(Deserialize)]
+struct QueryCase {
+    query: String,
+    prompt: Option<String>,
+}
+
+/// `conversation_query`: the short form of a single question.
+pub(super) fn query(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+    let QueryCase { query, prompt } = fixture.directory.fields(case)?;
+    let conversation = parse(&serde_json::json!([{"from": "human", "value": query}]))?;
+    compare(fixture, case, &conversation, Some(""), prompt)
+}
+
+/// `conversation_error`: what the reference cannot format.
+pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+    let fields: ConversationCase = fixture.directory.fields(case)?;
+    let formatted =
+        parse(&fields.conversations).and_then(|conversation| Ok(chat::format(&conversation, None)?));
+    Ok(match formatted {
+        Err(own) => Verdict::OwnError(own.to_string()),
+        Ok(_) => {
+            let mut checks = fixture.checks();
+            checks.require(false, || "the reference fails on this conversation, this build does not".into());
+            checks.into()
+        }
+    })
+}
+
+fn parse(conversations: &Value) -> Result<Conversation> {
+    Conversation::deserialize(conversations)
+        .map_err(|source| parrot_model::Error::Conversation { reason: source.to_string() }.into())
+}
+
+fn compare(
+    fixture: &Fixture,
+    case: &Case,
+    conversation: &Conversation,
+    generation_preface: Option<&str>,
+    prompt: Option<String>,
+) -> Result<Verdict> {
+    let mut checks = fixture.checks();
+    if let Some(prompt) = prompt {
+        checks.equal("prompt", &[chat::format(conversation, generation_preface)?], &[prompt]);
+    }
+    let mut tokenizers = 0;
+    for name in tokenizers_of(case) {
+        let Some(expected) = expected(fixture, case, name)? else { continue };
+        tokenizers += 1;
+        let tokenizer = fixture.tokenizer(name)?;
+        let encoded = chat::encode(&tokenizer, conversation, generation_preface, ReferenceQuirks::all())?;
+        checks.equal(&format!("{name}.input_ids"), &encoded.input_ids, &expected.input_ids);
+        if let Some(labels) = &expected.labels {
+            checks.equal(&format!("{name}.labels"), &encoded.labels, labels);
+        }
+        let text = |skip_special| decode(&tokenizer, &expected.input_ids, skip_special);
+        if let Some(decoded) = &expected.decoded {
+            checks.equal(&format!("{name}.decoded"), &[text(false)?], std::slice::from_ref(decoded));
+        }
+        if let Some(decoded) = &expected.decoded_skip_special {
+            checks.equal(
+                &format!("{name}.decoded_skip_special"),
+                &[text(true)?],
+                std::slice::from_ref(decoded),
+            );
+        }
+    }
+    checks.require(tokenizers > 0, || "the case expects ids of no tokenizer".into());
+    Ok(checks.into())
+}
+
+/// The tokenizers that a case has ids for.
+fn tokenizers_of(case: &Case) -> Vec<&str> {
+    let Some(fields) = case.fields.as_object() else { return Vec::new() };
+    let has_ids = |value: &Value| value.get("input_ids").is_some() || is_reference(value);
+    fields.iter().filter(|(_, value)| has_ids(value)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// `"same as qwen1_5"`
+fn is_reference(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with("same as "))
+}
+
+fn expected(fixture: &Fixture, case: &Case, name: &str) -> Result<Option<Expected>> {
+    let mut value = case.fields.get(name);
+    if let Some(other) = value.and_then(Value::as_str).and_then(|text| text.strip_prefix("same as ")) {
+        value = case.fields.get(other);
+    }
+    let Some(value) = value else { return Ok(None) };
+    Expected::deserialize(value)
+        .map(Some)
+        .map_err(|source| fixture.directory.error(format!("case {}, {name}: {source}", case.id)))
+}
+
+/// The text of ids, pictures left out as the reference does before it decodes.
+fn decode(tokenizer: &Tokenizer, ids: &[i64], skip_special: bool) -> Result<String> {
+    let ids: Vec<u32> =
+        ids.iter().filter(|id| **id != IMAGE_TOKEN_INDEX).filter_map(|id| u32::try_from(*id).ok()).collect();
+    Ok(tokenizer.decode(&ids, skip_special)?)
+}

@@ -1,0 +1,73 @@
+//! Does this build compute what the paper's released code computes?
+//!
+//! A [golden directory](golden) holds inputs and what the reference implementation made of them: token ids, pixels,
+//! features, routing, logits, greedy answers, losses, gradients, steps of both training stages. [`verify`] runs every case
+//! against this build and returns a [`Report`](golden::Report).
+//!
+//! Whatever the reference does that nobody else should (its order of records, its lengths, its way with control tokens, its
+//! defects) is reproduced here and nowhere in the libraries.
+//!
+//! ```
+//! use burn::tensor::FloatDType;
+//! use parrot_verify::golden::{Directory, Filter};
+//! use parrot_verify::verify;
+//!
+//! let directory = Directory::open("../assets/golden")?;
+//! let filter = Filter { kinds: vec!["moe_unit".into()], ids: vec![] };
+//! let device = parrot_model::device::open("cpu")?;
+//! let report = verify(directory, &filter, &device, FloatDType::F32, |_, _| ());
+//! assert!(report.is_success(), "{report}");
+//! # Ok::<(), parrot_verify::Error>(())
+//! ```
+
+mod answer;
+mod error;
+pub mod golden;
+mod training;
+
+use std::rc::Rc;
+
+use burn::tensor::{Device, FloatDType};
+
+use golden::{Case, Directory, Filter, Fixture, Report, Verdict, run};
+
+pub use error::{Error, Result};
+
+/// Runs the cases of `directory` that `filter` takes, networks on `device` and in `dtype`, with the tolerances that
+/// [`Quantity`](golden::Quantity) gives for it.
+///
+/// Training is compared in f32 alone: in half precision a few optimizer steps differ from the reference by as much as from no
+/// step at all. In another dtype its cases are skipped.
+///
+/// - progress: told how many cases are done, of how many
+#[must_use]
+pub fn verify(
+    directory: Directory,
+    filter: &Filter,
+    device: &Device,
+    dtype: FloatDType,
+    progress: impl FnMut(usize, usize),
+) -> Report {
+    let directory = Rc::new(directory);
+    let answers = Fixture::new(directory.clone(), device.clone(), dtype);
+    let training = Fixture::new(directory.clone(), device.clone().autodiff(), FloatDType::F32);
+    run(&directory, filter, progress, |case| {
+        if !is_training_kind(&case.kind) {
+            answer::verify_case(&answers, case)
+        } else if dtype == FloatDType::F32 {
+            training::verify_case(&training, case)
+        } else {
+            Ok(Verdict::Skipped("training is compared in f32 alone".into()))
+        }
+    })
+}
+
+/// Kinds whose cases need gradients, optimizer steps or a data set.
+fn is_training_kind(kind: &str) -> bool {
+    kind == "gradients" || kind.starts_with("train") || kind.starts_with("dataset_")
+}
+
+/// A case of a kind that no release of the format has had.
+fn unknown_kind(fixture: &Fixture, case: &Case) -> Error {
+    fixture.directory.error(format!("this build does not know the kind {}", case.kind))
+}
