@@ -1,11 +1,11 @@
 """The phases that `parrot bench` times, in PyTorch: the same shapes, prompt and greedy answer, eager or compiled.
 
     pip install torch
-    python parrot-infer/benches/pytorch_answer.py
+    python parrot-cli/benches/pytorch_answer.py
     cargo run --release -- bench --device cpu
 
-    python parrot-infer/benches/pytorch_answer.py --model parrot-7b --device cuda --dtype bf16
-    python parrot-infer/benches/pytorch_answer.py --model parrot-7b --device cuda --dtype bf16 --compile
+    python parrot-cli/benches/pytorch_answer.py --model parrot-7b --device cuda --dtype bf16
+    python parrot-cli/benches/pytorch_answer.py --model parrot-7b --device cuda --dtype bf16 --compile
     cargo run --release --features cuda -- bench --model parrot-7b --device cuda --dtype bf16
 
 Run them by turns: machines that others use as well change from minute to minute. Weights are random. The picture is

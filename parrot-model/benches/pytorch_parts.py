@@ -1,6 +1,6 @@
 """Parts of Parrot in PyTorch that the peers of `parrot bench` and `parrot-train bench` share, and the named shapes.
 
-Not to be run: parrot-infer/benches/pytorch_answer.py and parrot-train/benches/pytorch_step.py are.
+Not to be run: parrot-cli/benches/pytorch_answer.py and parrot-train/benches/pytorch_step.py are.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@
 //! - An [`Optimizer`](optim::Optimizer) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped
 //!   by the [global norm](optim::GradientNorm).
 //! - A [`Recipe`](recipe::Recipe) is a stage with its model and its data in a TOML file, which the command
-//!   `parrot-train run` follows; [`metrics`] are what it shows and leaves behind.
+//!   `parrot-train run` follows; [`metrics`] are what it leaves behind.
 //! - [`activation_checkpointing`], [`lora`] and [Adafactor](optim::adafactor) save memory; several processes train
 //!   together over MPI in [`distributed`]; [`flops`] says what a step costs.
 //!

@@ -63,7 +63,7 @@ pub struct Asked {
 /// Versions of what computed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Versions {
-    /// parrot-infer.
+    /// parrot-eval.
     pub parrot_infer: &'static str,
     /// burn, as the workspace pins it.
     pub burn: &'static str,

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check_data;
 pub(crate) mod device;
+mod display;
 pub(crate) mod plan;
 pub(crate) mod run;
 

@@ -13,11 +13,12 @@ use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
 use parrot_train::flops::{Cost, measured_matmul_rate};
-use parrot_train::metrics::{Display, Metrics, Subject, report};
+use parrot_train::metrics::{Metrics, report};
 use parrot_train::recipe::{Recipe, SaveDtype, Start};
 use parrot_train::trainer;
 
 use super::device::choose;
+use super::display::{Display, Subject};
 use super::{RecipeArguments, hub_progress, loading_progress};
 
 /// What `parrot-train run` takes on the command line.
@@ -95,26 +96,34 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let mut metrics = None;
     if world.is_first() {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
-        let display = match (quiet, arguments.tui) {
-            (true, _) => Display::Quiet,
-            (false, true) => Display::Dashboard,
-            (false, false) => Display::Bar,
-        };
         let cost = Cost::of(&stage, &description.config, &description.vision)?;
         let peak = if quiet { None } else { Some(measured_matmul_rate(&device, dtype)?) };
-        let subject = Subject { stage: stage.name.clone(), steps: stage.steps, cost, peak };
-        metrics = Some(Metrics::open(&recipe.out, subject, begun.done(), display, Arc::clone(&stop))?);
+        let subject = Subject { stage: stage.name.clone(), steps: stage.steps, peak };
+        let (files, earlier) = Metrics::open(&recipe.out, cost, begun.done())?;
+        let display = match (quiet, arguments.tui) {
+            (true, _) => Display::Quiet,
+            (false, true) => {
+                let dashboard = Display::dashboard(&subject, earlier, Arc::clone(&stop));
+                dashboard.context("cannot draw on the terminal")?
+            }
+            (false, false) => Display::bar(&subject, begun.done()),
+        };
+        metrics = Some((files, display));
     }
     let mut failed = None;
     let outcome = begun.finish(|step, report| {
-        // A full disk is no reason to lose the weights: the stage saves and stops.
-        if let Some(Err(error)) = metrics.as_mut().map(|metrics| metrics.record(step, report)) {
-            stop.store(true, Ordering::Relaxed);
-            failed.get_or_insert(error);
+        let Some((files, display)) = &mut metrics else { return };
+        match files.record(step, report) {
+            Ok(record) => display.show(record),
+            // A full disk is no reason to lose the weights: the stage saves and stops.
+            Err(error) => {
+                stop.store(true, Ordering::Relaxed);
+                failed.get_or_insert(error);
+            }
         }
     });
-    if let Some(metrics) = metrics {
-        metrics.finish();
+    if let Some((_, display)) = metrics {
+        display.finish();
     }
     let outcome = outcome?;
     if let Some(error) = failed {

@@ -1,8 +1,6 @@
-//! What people and their tools see of a run: a bar or a dashboard, `metrics.jsonl`, TensorBoard's event files, and at
-//! the end a [report].
+//! What a run leaves behind for people and their tools: `metrics.jsonl`, TensorBoard's event files, and at the end a
+//! [report].
 
-mod bar;
-mod dashboard;
 pub mod report;
 mod tensorboard;
 
@@ -10,8 +8,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -20,8 +16,6 @@ use crate::flops::Cost;
 use crate::step::{ExpertUse, StepReport, mean_weights};
 use crate::{Error, Result};
 
-use bar::Bar;
-use dashboard::Dashboard;
 use tensorboard::EventFile;
 
 /// The file in a run's folder that has one [`StepRecord`] a line.
@@ -44,64 +38,26 @@ pub struct StepRecord {
     pub memory: Option<u64>,
 }
 
-/// How a run is shown while it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Display {
-    /// A progress bar; where there is no terminal, a line every half a minute.
-    Bar,
-    /// A dashboard on the whole terminal.
-    Dashboard,
-    /// Nothing.
-    Quiet,
-}
-
-/// What a run is, for its displays.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    /// The stage's name.
-    pub stage: String,
-    /// Its steps.
-    pub steps: usize,
-    /// What a step costs.
-    pub cost: Cost,
-    /// The device's own rate of matrix products, in operations per second; `None` where it was not measured.
-    pub peak: Option<f64>,
-}
-
-/// The sinks of a run.
+/// The files that a run writes as it goes on.
 #[derive(Debug)]
 pub struct Metrics {
-    subject: Subject,
+    cost: Cost,
     lines: File,
     path: PathBuf,
     events: EventFile,
-    shown: Shown,
     last: Instant,
 }
 
-#[derive(Debug)]
-enum Shown {
-    Bar(Bar),
-    Dashboard(Box<Dashboard>),
-    Quiet,
-}
-
 impl Metrics {
-    /// Opens the sinks in a run's folder for the steps after `done`. Records of later steps, which a run that
-    /// was killed had done and not saved, are cut off.
+    /// Opens the files in a run's folder for the steps after `done`, and returns the records of the steps before. Those of
+    /// later steps, which a run that was killed had done and not saved, are cut off.
     ///
-    /// - stop: what the dashboard sets when it is asked to stop
+    /// - cost: what a step costs
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when a file cannot be written.
-    pub fn open(
-        folder: &Path,
-        subject: Subject,
-        done: usize,
-        display: Display,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Self> {
+    pub fn open(folder: &Path, cost: Cost, done: usize) -> Result<(Self, Vec<StepRecord>)> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let path = folder.join(METRICS_FILE);
         let kept: Vec<StepRecord> = read(&path)?.into_iter().filter(|record| record.step <= done).collect();
@@ -111,51 +67,26 @@ impl Metrics {
         fs::rename(&aside, &path).map_err(Error::io("write", &path))?;
         let lines = OpenOptions::new().append(true).open(&path).map_err(Error::io("write", &path))?;
         let events = EventFile::create(&folder.join("tensorboard"), done)?;
-        let shown = match display {
-            Display::Bar => Shown::Bar(Bar::new(&subject, done)),
-            Display::Dashboard => {
-                let dashboard =
-                    Dashboard::open(&subject, kept, stop).map_err(Error::io("draw on", "the terminal"))?;
-                Shown::Dashboard(Box::new(dashboard))
-            }
-            Display::Quiet => Shown::Quiet,
-        };
-        Ok(Self { subject, lines, path, events, shown, last: Instant::now() })
+        Ok((Self { cost, lines, path, events, last: Instant::now() }, kept))
     }
 
-    /// Takes a step down and shows it.
+    /// Takes a step down; returns what was written.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when a file cannot be written.
-    pub fn record(&mut self, step: usize, report: &StepReport) -> Result<()> {
+    pub fn record(&mut self, step: usize, report: &StepReport) -> Result<StepRecord> {
         let record = StepRecord {
             step,
             report: report.clone(),
             seconds: self.last.elapsed().as_secs_f64(),
-            flops: self.subject.cost.step(report.load()),
+            flops: self.cost.step(report.load()),
             memory: resident_memory(),
         };
         self.last = Instant::now();
         self.lines.write_all(line(&record).as_bytes()).map_err(Error::io("write", &self.path))?;
         self.events.write(&record)?;
-        match &mut self.shown {
-            Shown::Bar(bar) => bar.show(&record),
-            Shown::Dashboard(dashboard) => {
-                if !dashboard.show(record) {
-                    self.shown = Shown::Bar(Bar::new(&self.subject, step));
-                }
-            }
-            Shown::Quiet => {}
-        }
-        Ok(())
-    }
-
-    /// Lets go of the terminal.
-    pub fn finish(self) {
-        if let Shown::Bar(bar) = self.shown {
-            bar.finish();
-        }
+        Ok(record)
     }
 }
 
@@ -191,7 +122,8 @@ pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
 const LOOKS: usize = 10;
 
 /// The experts' weights by language, each the mean over the last looks that had the language.
-fn expert_use<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord>) -> Vec<ExpertUse> {
+#[must_use]
+pub fn expert_use<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord>) -> Vec<ExpertUse> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let looks = records.rev().flat_map(|record| &record.report.routing);
     let last = looks.filter(|used| {
@@ -203,21 +135,26 @@ fn expert_use<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord>) -> V
 }
 
 /// A language in charts and tags; a data set that does not tell has no others.
-fn called(language: &str) -> &str {
+#[must_use]
+pub fn called(language: &str) -> &str {
     if language.is_empty() { "all" } else { language }
 }
 
 /// Rates over some last steps: samples, tokens and operations per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Rates {
-    samples: f64,
-    tokens: f64,
-    flops: f64,
+pub struct Rates {
+    /// Samples per second.
+    pub samples: f64,
+    /// Tokens per second, images counted.
+    pub tokens: f64,
+    /// Floating-point operations per second.
+    pub flops: f64,
 }
 
 impl Rates {
     /// The mean over these steps, whose first one is left out: it waited for compilation and data.
-    fn over<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord> + Clone) -> Self {
+    #[must_use]
+    pub fn over<'a>(records: impl DoubleEndedIterator<Item = &'a StepRecord> + Clone) -> Self {
         let seconds: f64 = records.clone().map(|record| record.seconds).sum();
         let per_second = |count: &dyn Fn(&StepRecord) -> f64| {
             if seconds > 0.0 { records.clone().map(count).sum::<f64>() / seconds } else { 0.0 }
@@ -230,7 +167,10 @@ impl Rates {
     }
 
     /// As people read it: `12.3 samples/s  3.4k tokens/s  210 GFLOP/s (41 %)`.
-    fn text(&self, peak: Option<f64>) -> String {
+    ///
+    /// - peak: the device's own rate of matrix products, in operations per second; `None` where it was not measured
+    #[must_use]
+    pub fn text(&self, peak: Option<f64>) -> String {
         let share = peak.map_or_else(String::new, |peak| format!(" ({:.0} %)", 100.0 * self.flops / peak));
         format!(
             "{} samples/s  {} tokens/s  {}FLOP/s{share}",
@@ -242,7 +182,8 @@ impl Rates {
 }
 
 /// Three digits and a letter for the thousands.
-fn short(value: f64) -> String {
+#[must_use]
+pub fn short(value: f64) -> String {
     let (scaled, unit) = match value.abs() {
         1e15.. => (value / 1e15, " P"),
         1e12.. => (value / 1e12, " T"),
@@ -268,11 +209,9 @@ pub(crate) mod testing {
     use super::*;
     use crate::step::Part;
 
-    pub(crate) fn subject(steps: usize) -> Subject {
+    pub(crate) fn cost() -> Cost {
         let parts = BTreeSet::from([Part::Projector]);
-        let cost =
-            Cost::new(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &parts, false).unwrap();
-        Subject { stage: "stage1".into(), steps, cost, peak: Some(1e12) }
+        Cost::new(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &parts, false).unwrap()
     }
 
     pub(crate) fn report(step: usize) -> StepReport {
@@ -299,26 +238,23 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{record, report, subject};
+    use super::testing::{cost, record, report};
     use super::*;
 
     #[test]
     fn steps_that_were_lost_are_cut_off_and_none_is_there_twice() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(METRICS_FILE);
-        let open = |done| {
-            let stop = Arc::new(AtomicBool::new(false));
-            Metrics::open(folder.path(), subject(9), done, Display::Quiet, stop).unwrap()
-        };
-        let mut metrics = open(0);
-        (1..=6).for_each(|step| metrics.record(step, &report(step)).unwrap());
-        metrics.finish();
+        let (mut metrics, earlier) = Metrics::open(folder.path(), cost(), 0).unwrap();
+        assert!(earlier.is_empty());
+        (1..=6).for_each(|step| assert_eq!(metrics.record(step, &report(step)).unwrap().step, step));
+        drop(metrics);
         // Killed in the middle of a line, after a checkpoint at step 4.
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 20]).unwrap();
-        let mut metrics = open(4);
-        (5..=9).for_each(|step| metrics.record(step, &report(step)).unwrap());
-        metrics.finish();
+        let (mut metrics, earlier) = Metrics::open(folder.path(), cost(), 4).unwrap();
+        assert_eq!(earlier.len(), 4);
+        (5..=9).for_each(|step| assert_eq!(metrics.record(step, &report(step)).unwrap().step, step));
         let records = read(&path).unwrap();
         assert_eq!(records.iter().map(|record| record.step).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
         assert_eq!(records[1].report, report(2));

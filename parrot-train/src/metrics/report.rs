@@ -178,8 +178,9 @@ fn curve(records: &[StepRecord], value: impl Fn(&StepRecord) -> f64) -> Points {
     points.filter(|(_, value)| value.is_finite()).collect()
 }
 
-/// An exponential mean over about a thirtieth of the run.
-pub(super) fn smooth(points: &[(f64, f64)]) -> Points {
+/// An exponential mean over about a thirtieth of the run, of points `(step, value)`.
+#[must_use]
+pub fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let over = (points.len() as f64 / 30.0).clamp(1.0, 100.0);
     let mut mean = points.first().map_or(0.0, |(_, value)| *value);
     let mut next = |value: f64| {

@@ -17,8 +17,10 @@ use ratatui::symbols::Marker;
 use ratatui::text::Line;
 use ratatui::widgets::{Axis, Bar, BarChart, BarGroup, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
-use super::report::smooth;
-use super::{Rates, StepRecord, Subject, called, expert_use, short};
+use parrot_train::metrics::report::smooth;
+use parrot_train::metrics::{Rates, StepRecord, called, expert_use, short};
+
+use super::Subject;
 
 /// Least time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -28,7 +30,7 @@ const WINDOW: usize = 50;
 
 /// The terminal and what it shows.
 #[derive(Debug)]
-pub(super) struct Dashboard {
+pub(crate) struct Dashboard {
     terminal: DefaultTerminal,
     view: View,
     stop: Arc<AtomicBool>,
@@ -56,6 +58,11 @@ impl Dashboard {
         let view =
             View { subject: subject.clone(), earlier: earlier.len(), records: earlier, stopping: false };
         Ok(Self { terminal, view, stop, drawn: None })
+    }
+
+    /// What is shown.
+    pub(super) fn subject(&self) -> &Subject {
+        &self.view.subject
     }
 
     /// Adds a step; `false` when the user has left the dashboard.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use super::{Rates, StepRecord, Subject};
+use parrot_train::metrics::{Rates, StepRecord};
+
+use super::Subject;
 
 /// Steps that rates are taken over: enough to be steady, few enough to follow.
 const WINDOW: usize = 50;
@@ -15,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(30);
 
 /// Shows steps as they are done.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     stage: String,
     steps: usize,
