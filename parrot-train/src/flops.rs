@@ -14,8 +14,7 @@ use parrot_model::parrot::Parrot;
 
 use crate::Result;
 use crate::error::read_back;
-use crate::step::Part;
-use crate::trainer::Stage;
+use crate::part::Part;
 
 /// Parameters of a model, part by part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,18 +106,6 @@ impl Cost {
         let parameters = Parameters::count(config, vision)?;
         let (config, vision) = (config.clone(), vision.clone());
         Ok(Self { parameters, config, vision, trainable: trainable.clone(), recomputes })
-    }
-
-    /// The cost of a stage. Adapters cost what training the decoder costs: Burn composes the dense weight and its
-    /// gradient.
-    ///
-    /// # Errors
-    ///
-    /// The model's own error for an impossible configuration.
-    pub fn of(stage: &Stage, config: &ParrotConfig, vision: &VisionConfig) -> Result<Self> {
-        let mut trainable = stage.trainable.clone();
-        trainable.extend(stage.lora.as_ref().map(|_| Part::LanguageModel));
-        Self::new(config, vision, &trainable, stage.activation_checkpointing)
     }
 
     /// Its parameters.

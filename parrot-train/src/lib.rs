@@ -1,6 +1,6 @@
 //! Train Parrot.
 //!
-//! The paper trains in two stages: in the first the [projector](step::Part::Projector) alone learns from
+//! The paper trains in two stages: in the first the [projector](Part::Projector) alone learns from
 //! captions to put pictures into the decoder's words, the mixture of experts bypassed; in the second all but
 //! the vision tower learns from conversations in six languages. Here each is a [`Stage`](trainer::Stage) of
 //! its own run, [`Stage::stage1`](trainer::Stage::stage1) and [`Stage::stage2`](trainer::Stage::stage2) with
@@ -112,5 +112,7 @@ pub mod step;
 pub mod trainer;
 
 mod error;
+mod part;
 
 pub use error::{Error, Result};
+pub use part::Part;

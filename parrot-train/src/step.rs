@@ -26,6 +26,7 @@ use crate::distributed::{reduce, shard};
 use crate::error::read_back;
 use crate::flops::Load;
 use crate::optim::{GradientNorm, Optimizer};
+use crate::part::Part;
 use crate::{Error, Result};
 
 use parts::StoredLayout;
@@ -35,20 +36,6 @@ pub(crate) use routing::mean_weights;
 pub use gradients::{backward, gradients};
 pub use micro_batch::MicroBatch;
 pub use routing::ExpertUse;
-
-/// A part of the model that a stage trains or leaves as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// The vision tower; frozen in both of the paper's stages.
-    VisionTower,
-    /// The projector; the only part that the paper's stage 1 trains.
-    Projector,
-    /// Router and experts.
-    Moe,
-    /// The decoder, its embeddings and its head.
-    LanguageModel,
-}
 
 /// What counts alike in a step's loss.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

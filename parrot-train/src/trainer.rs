@@ -9,15 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::FloatDType;
+use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
 use crate::data::loader::{Grouping, LoaderOptions};
 use crate::data::{Dataset, TrainingSample};
 use crate::distributed::World;
+use crate::flops::Cost;
 use crate::lora::LoraConfig;
 use crate::optim::OptimizerConfig;
-use crate::step::{LossNormalisation, Part, StepReport};
+use crate::part::Part;
+use crate::step::{LossNormalisation, StepReport};
 use crate::{Error, Result};
 
 pub use begin::Begun;
@@ -103,6 +106,18 @@ pub struct Outcome {
 }
 
 impl Stage {
+    /// What a step of the stage costs with a model of this shape. Adapters cost what training the decoder costs: Burn composes
+    /// the dense weight and its gradient.
+    ///
+    /// # Errors
+    ///
+    /// The model's own error for an impossible configuration.
+    pub fn cost(&self, config: &ParrotConfig, vision: &VisionConfig) -> Result<Cost> {
+        let mut trainable = self.trainable.clone();
+        trainable.extend(self.lora.as_ref().map(|_| Part::LanguageModel));
+        Cost::new(config, vision, &trainable, self.activation_checkpointing)
+    }
+
     /// The paper's first stage (its Table 13): the projector learns from captions to speak to the decoder,
     /// 256 samples a step. Set [`Parrot::use_moe`] to false: the mixture of experts is bypassed.
     #[must_use]

@@ -36,7 +36,7 @@ use crate::data::loader::Grouping;
 use crate::distributed::World;
 use crate::lora::{self, LoraConfig};
 use crate::optim::{Optimizer, OptimizerConfig};
-use crate::step::Part;
+use crate::part::Part;
 use crate::{Error, Result};
 
 pub use folder::{RunFolder, newest_first};

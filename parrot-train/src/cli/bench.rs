@@ -5,16 +5,17 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use burn::tensor::FloatDType;
-use parrot_model::config::Size;
+use parrot_model::config::{ParrotConfig, Size};
 use parrot_model::device;
 use parrot_model::parrot::Parrot;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::preprocess::Pixels;
+use parrot_train::Part;
 use parrot_train::data::TrainingSample;
-use parrot_train::flops::{Cost, Load, measured_matmul_rate};
+use parrot_train::flops::{Load, measured_matmul_rate};
 use parrot_train::lora::LoraConfig;
 use parrot_train::optim::Optimizer;
-use parrot_train::step::{Learner, MicroBatch, Part};
+use parrot_train::step::{Learner, MicroBatch};
 use parrot_train::trainer::Stage;
 use serde::Serialize;
 
@@ -101,11 +102,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         stage.trainable.remove(&Part::LanguageModel);
         stage.lora = Some(lora);
     }
-    let cost = Cost::of(
-        &stage,
-        &parrot_model::config::ParrotConfig { use_moe: model.use_moe, ..config.clone() },
-        &vision,
-    )?;
+    let staged = ParrotConfig { use_moe: model.use_moe, ..config.clone() };
+    let cost = stage.cost(&staged, &vision)?;
     let optimizer = Optimizer::new(stage.optimizer);
     let mut learner = Learner::new(model, &stage.trainable, optimizer, None, stage.max_grad_norm);
     learner.threads = arguments.threads;

@@ -12,7 +12,7 @@ use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
 use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
-use parrot_train::flops::{Cost, measured_matmul_rate};
+use parrot_train::flops::measured_matmul_rate;
 use parrot_train::metrics::{Metrics, report};
 use parrot_train::recipe::{Recipe, SaveDtype, Start};
 use parrot_train::trainer;
@@ -96,7 +96,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let mut metrics = None;
     if world.is_first() {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
-        let cost = Cost::of(&stage, &description.config, &description.vision)?;
+        let cost = stage.cost(&description.config, &description.vision)?;
         let peak = if quiet { None } else { Some(measured_matmul_rate(&device, dtype)?) };
         let subject = Subject { stage: stage.name.clone(), steps: stage.steps, peak };
         let (files, earlier) = Metrics::open(&recipe.out, cost, begun.done())?;

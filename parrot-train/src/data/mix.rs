@@ -10,10 +10,11 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::language::language_of;
 use super::llava::Preparation;
 use super::record::BadRecord;
 use super::source::{Part, Source};
-use super::{Dataset, LengthHint, TrainingSample, survey};
+use super::{Dataset, LengthHint, TrainingSample};
 use crate::{Error, Result};
 
 /// Bytes of text to a token, roughly, over six languages.
@@ -125,7 +126,7 @@ impl Dataset for Mix {
     fn language(&self, index: usize) -> String {
         let (part, record) = self.visits[index];
         let Part { source, records, .. } = &self.parts[part as usize];
-        let told = || survey::language(&survey::answers(&records[record as usize].1)).into();
+        let told = || language_of(&records[record as usize].1).into();
         source.language.clone().unwrap_or_else(told)
     }
 

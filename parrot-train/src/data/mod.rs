@@ -1,5 +1,6 @@
 //! What training reads: a [`Dataset`] of tokenised samples, and the [loader] that turns it into batches.
 
+mod language;
 pub mod llava;
 pub mod loader;
 pub mod mix;

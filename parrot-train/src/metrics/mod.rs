@@ -207,7 +207,7 @@ pub(crate) mod testing {
     use parrot_model::config::{ParrotConfig, VisionConfig};
 
     use super::*;
-    use crate::step::Part;
+    use crate::part::Part;
 
     pub(crate) fn cost() -> Cost {
         let parts = BTreeSet::from([Part::Projector]);

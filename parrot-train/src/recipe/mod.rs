@@ -38,7 +38,8 @@ use crate::data::mix::Mix;
 use crate::data::source::Source;
 use crate::lora::LoraConfig;
 use crate::optim::OptimizerConfig;
-use crate::step::{LossNormalisation, Part};
+use crate::part::Part;
+use crate::step::LossNormalisation;
 use crate::trainer::Stage;
 use crate::{Error, Result};
 

@@ -9,7 +9,7 @@ use super::{ModelRecipe, Recipe, Start, WeightDtype};
 use crate::data::source;
 use crate::flops::{Cost, Load};
 use crate::optim::OptimizerConfig;
-use crate::step::Part;
+use crate::part::Part;
 use crate::trainer::Stage;
 use crate::{Error, Result};
 
@@ -71,7 +71,7 @@ impl Plan {
             samples += source::visits(records, source.weight);
         }
         let stage = recipe.stage(samples);
-        let cost = Cost::of(&stage, &config, &vision)?;
+        let cost = stage.cost(&config, &vision)?;
         Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted })
     }
 

@@ -7,8 +7,8 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use parrot_model::parrot::Parrot;
 
-use super::Part;
 use crate::lora;
+use crate::part::Part;
 
 /// Lays every weight out as a checkpoint's loaded one lies: a matrix product rounds differently on a
 /// transposed matrix, and a run that was resumed is to equal one that was not.

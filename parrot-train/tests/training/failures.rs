@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
+use parrot_train::Part;
 use parrot_train::checkpoint;
 use parrot_train::data::loader::Skipped;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
-use parrot_train::step::{Part, StepReport};
+use parrot_train::step::StepReport;
 use parrot_train::trainer::Stage;
 use parrot_train::{Error, Result};
 

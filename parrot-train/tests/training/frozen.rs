@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
+use parrot_train::Part;
 use parrot_train::optim::{AdamWConfig, Optimizer};
-use parrot_train::step::{Learner, MicroBatch, Part};
+use parrot_train::step::{Learner, MicroBatch};
 
 use crate::tiny::{device, model, samples, weights};
 

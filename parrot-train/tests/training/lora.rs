@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::prelude::*;
 use parrot_model::checkpoint::Checkpoint;
+use parrot_train::Part;
 use parrot_train::lora::LoraConfig;
 use parrot_train::optim::{AdamWConfig, Optimizer};
-use parrot_train::step::{Learner, MicroBatch, Part};
+use parrot_train::step::{Learner, MicroBatch};
 use parrot_train::trainer::Stage;
 
 use crate::tiny::{TestRun, config, device, model, samples, stage, weights};

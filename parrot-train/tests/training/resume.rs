@@ -9,9 +9,10 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use parrot_model::checkpoint::{Checkpoint, Weights};
 use parrot_model::parrot::Parrot;
 use parrot_train::Error;
+use parrot_train::Part;
 use parrot_train::checkpoint::{self, RunFolder};
 use parrot_train::optim::{AdamWConfig, Optimizer, OptimizerConfig};
-use parrot_train::step::{LossNormalisation, Part};
+use parrot_train::step::LossNormalisation;
 use parrot_train::trainer::Stage;
 
 use crate::tiny::{TestRun, model, samples, stage, weights};

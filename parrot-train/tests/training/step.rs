@@ -6,9 +6,10 @@ use parrot_model::config::{PaddingSide, ParrotConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Error;
+use parrot_train::Part;
 use parrot_train::data::TrainingSample;
 use parrot_train::optim::{AdamWConfig, Optimizer};
-use parrot_train::step::{Learner, LossNormalisation, MicroBatch, Part, backward, gradients};
+use parrot_train::step::{Learner, LossNormalisation, MicroBatch, backward, gradients};
 
 use crate::tiny::{config, device, learnt_tokens, model, random, samples, stage, vision, weights};
 

@@ -14,7 +14,6 @@ use parrot_infer::generate::Sequence;
 
 use super::load;
 use super::modules::images;
-use super::network::argmax;
 
 /// What stays the same during one generation.
 pub(super) struct Decoding {
@@ -212,4 +211,10 @@ fn last_logits(loaded: &Loaded, hidden_states: Tensor<3>) -> Tensor<2> {
     let [_, seq, hidden] = hidden_states.dims();
     let last = hidden_states.narrow(1, seq - 1, 1).reshape([1, hidden]);
     loaded.model.language_model.logits(last)
+}
+
+/// The best id of each row.
+pub(super) fn argmax(logits: Tensor<2>) -> Vec<i64> {
+    let ids = logits.argmax(1).into_data().convert::<i64>();
+    ids.try_to_vec().expect("converted to i64")
 }

@@ -10,7 +10,7 @@ use parrot_model::parrot::{PrepareOptions, Prepared};
 use parrot_model::{Error as ModelError, error_chain};
 use serde::Deserialize;
 
-use super::generate::{Decoding, greedy};
+use super::generate::{Decoding, argmax, greedy};
 use super::modules::{compare_moe, images};
 use super::{NetworkCase, load};
 
@@ -284,12 +284,6 @@ pub(super) fn compare_embeddings(
         }
     }
     Ok(())
-}
-
-/// The best id of each row.
-pub(super) fn argmax(logits: Tensor<2>) -> Vec<i64> {
-    let ids = logits.argmax(1).into_data().convert::<i64>();
-    ids.try_to_vec().expect("converted to i64")
 }
 
 /// `all`, `last 8` or `every 3rd, from row 0` → row numbers.

@@ -14,9 +14,10 @@ use super::dataset::{parse, reference_sample};
 use super::gradients::compare_rows;
 use super::parameters;
 use crate::Result;
+use parrot_train::Part;
 use parrot_train::data::TrainingSample;
 use parrot_train::optim::{AdamWConfig, CosineSchedule, Optimizer};
-use parrot_train::step::{Learner, MicroBatch, Part, StepReport};
+use parrot_train::step::{Learner, MicroBatch, StepReport};
 
 #[derive(Deserialize)]
 struct TrainCase {

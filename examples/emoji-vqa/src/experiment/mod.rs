@@ -18,10 +18,10 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::parrot::Parrot;
+use parrot_train::Part;
 use parrot_train::data::loader::Grouping;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
-use parrot_train::step::Part;
 use parrot_train::trainer::{self, Stage};
 use serde::{Deserialize, Serialize};
 
