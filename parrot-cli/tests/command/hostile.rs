@@ -1,7 +1,5 @@
 //! What `parrot ask` says of files that are damaged, or are not what they seem: one line, and no answer.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +8,7 @@ use image::{Rgb, RgbImage};
 use parrot_infer::tiny;
 use tempfile::TempDir;
 
-use common::{error, output, parrot};
+use crate::common::{error, output, parrot};
 
 /// A tiny model in `model/` and a picture that a test may damage.
 struct Files(TempDir);

@@ -1,7 +1,5 @@
 //! The `parrot` command as a user meets it, on a tiny random model.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +12,7 @@ use parrot_infer::tiny;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::{error, output, parrot, text};
+use crate::common::{error, output, parrot, text};
 
 /// `model/`, `photo.png`, `other.png` and `garbage.png`, made once for all tests.
 static FILES: LazyLock<TempDir> = LazyLock::new(|| {

@@ -1,7 +1,5 @@
 //! `parrot eval` asking a tiny random model.
 
-mod common;
-
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -15,7 +13,7 @@ use parrot_infer::{Parrot, device, tiny};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::{error, output, parrot};
+use crate::common::{error, output, parrot};
 
 /// `model/`, and `data/` with three languages of five pictures, made once for all tests.
 static FILES: LazyLock<TempDir> = LazyLock::new(|| {

@@ -1,7 +1,5 @@
 //! `parrot eval` and the library behind it, against values recorded from VLMEvalKit and as a user meets it.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +9,7 @@ use parrot_eval::{
 };
 use serde_json::Value;
 
-use common::{error, output, parrot};
+use crate::common::{error, output, parrot};
 
 fn recorded(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-eval/tests/recorded").join(name)

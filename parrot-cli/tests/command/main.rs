@@ -1,0 +1,8 @@
+//! The `parrot` command as a user types it. One program, so that it is linked once.
+
+mod answers;
+mod common;
+mod eval_ask;
+mod eval_score;
+mod hostile;
+mod verify;
