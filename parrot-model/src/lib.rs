@@ -70,10 +70,10 @@
 //!
 //! [arXiv 2406.02539]: https://arxiv.org/abs/2406.02539
 
-mod activation;
 mod error;
 mod linear;
 mod norm;
+mod ops;
 mod quirks;
 mod random;
 

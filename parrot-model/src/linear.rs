@@ -3,7 +3,7 @@
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 
-use crate::device::derivatives;
+use crate::ops::matmul;
 
 /// The standard deviation of fresh weights in CLIP and in the reference's own parts; a decoder's is in its
 /// configuration.
@@ -37,9 +37,13 @@ pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, devi
 ///
 /// - x: `[batch, seq, in]`
 /// - output: `[batch, seq, out]`
+///
+/// # Panics
+///
+/// If x is not as wide as the layer's input.
 pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     let [batch, seq, d_input] = x.dims();
-    let output = derivatives::product(x.reshape([batch * seq, d_input]), layer.weight.val());
+    let output = matmul(x.reshape([batch * seq, d_input]), layer.weight.val());
     let output = match &layer.bias {
         Some(bias) => output + bias.val().unsqueeze(),
         None => output,

@@ -6,8 +6,8 @@
 use burn::module::Param;
 use burn::nn::Initializer;
 use burn::prelude::*;
-use burn::tensor::DType;
 use burn::tensor::module::layer_norm;
+use burn::tensor::{DType, assert_shape};
 
 /// `(x − mean) / √(variance + ε) · γ + β`, all of it in f32, then rounded.
 #[derive(Module, Debug)]
@@ -27,10 +27,17 @@ impl LayerNorm {
         }
     }
 
+    /// Each row of the last axis normalized on its own.
+    ///
     /// # Shapes
     ///
     /// - x and output: `[…, features]`
+    ///
+    /// # Panics
+    ///
+    /// If x has another number of features.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        assert_shape!(x, [.., self.weight.lazy_shape()[0]]);
         let dtype = x.dtype();
         let wide = |parameter: &Param<Tensor<1>>| parameter.val().cast(DType::F32);
         layer_norm(x.cast(DType::F32), wide(&self.weight), Some(wide(&self.bias)), self.eps).cast(dtype)
@@ -50,10 +57,17 @@ impl RmsNorm {
         Self { weight: Initializer::Ones.init([features], device), eps }
     }
 
+    /// Each row of the last axis normalized on its own.
+    ///
     /// # Shapes
     ///
     /// - x and output: `[…, features]`
+    ///
+    /// # Panics
+    ///
+    /// If x has another number of features.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        assert_shape!(x, [.., self.weight.lazy_shape()[0]]);
         let dtype = x.dtype();
         let x = x.cast(DType::F32);
         let root = (x.clone().square().mean_dim(D - 1) + self.eps).sqrt();

@@ -8,8 +8,8 @@
 use burn::prelude::*;
 
 use crate::config::{PaddingSide, ParrotConfig, VisionConfig};
-use crate::device::derivatives::negative_log_likelihood;
 use crate::language::Qwen2;
+use crate::ops::negative_log_likelihood;
 use crate::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
 use crate::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use crate::vision::VisionTower;

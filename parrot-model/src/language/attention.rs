@@ -9,8 +9,8 @@ use burn::tensor::DType;
 use super::cache::KvCache;
 use super::rope::Rotation;
 use crate::config::ParrotConfig;
-use crate::device::derivatives;
 use crate::linear::{self, linear};
+use crate::ops::{attention, flash_attention, unmasked_bias};
 
 /// What every layer of one forward pass shares; from [`Qwen2::pass`](super::Qwen2::pass).
 #[derive(Debug)]
@@ -93,8 +93,8 @@ impl Attention {
         }
         let Sight { bias, is_causal } = pass.sight.clone();
         let context = match is_causal {
-            true => derivatives::flash_attention(queries, keys, values, bias, true),
-            false => derivatives::attention(queries, keys, values, bias),
+            true => flash_attention(queries, keys, values, bias, true),
+            false => attention(queries, keys, values, bias),
         };
         context.swap_dims(1, 2).reshape([batch, seq, hidden])
     }
@@ -133,7 +133,7 @@ impl Sight {
     ) -> Self {
         let (device, [_, seq, _]) = (inputs_embeds.device(), inputs_embeds.dims());
         if attention_mask.is_none() && seq == 1 {
-            return Self { bias: derivatives::open_sight(&device), is_causal: false };
+            return Self { bias: unmasked_bias(&device), is_causal: false };
         }
         let is_causal = attention_mask.is_none() && past == 0;
         let attention_mask = attention_mask.unwrap_or_else(|| Tensor::full([1, past + seq], true, &device));

@@ -11,9 +11,9 @@ use super::cache::KvCache;
 use super::rope::RotaryEmbedding;
 use super::vocabulary::VocabularyTable;
 use crate::config::ParrotConfig;
-use crate::device::derivatives::silu_product;
 use crate::linear::{self, linear};
 use crate::norm::RmsNorm;
+use crate::ops::silu_product;
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
 #[derive(Module, Debug)]

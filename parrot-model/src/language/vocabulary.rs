@@ -10,7 +10,7 @@ use burn::prelude::*;
 use burn::tensor::module::embedding;
 
 use crate::device;
-use crate::device::derivatives::product;
+use crate::ops::matmul;
 
 /// A matrix `[vocab, hidden]`, in pieces of consecutive rows.
 #[derive(Module, Debug)]
@@ -95,7 +95,7 @@ impl VocabularyTable {
     pub(crate) fn scores<const D: usize>(&self, hidden_states: Tensor<D>) -> Tensor<D> {
         let mut dims = hidden_states.dims();
         let rows = hidden_states.flatten::<2>(0, D - 2);
-        let scores = |piece: &Param<Tensor<2>>| product(rows.clone(), piece.val().transpose());
+        let scores = |piece: &Param<Tensor<2>>| matmul(rows.clone(), piece.val().transpose());
         let scores = match self.weight.as_slice() {
             [table] => scores(table),
             pieces => Tensor::cat(pieces.iter().map(scores).collect(), 1),

@@ -3,8 +3,8 @@
 use burn::nn::Linear;
 use burn::prelude::*;
 
-use crate::activation::gelu;
 use crate::linear::{self, INITIALIZER_RANGE, linear};
+use crate::ops::gelu;
 use crate::{Error, Result};
 
 /// What `mm_projector_type` says.

@@ -23,8 +23,8 @@ use burn::prelude::*;
 use burn::tensor::activation::softmax;
 
 use crate::config::{MoeRouting, ParrotConfig};
-use crate::device::derivatives::{product, silu_product};
 use crate::linear::{INITIALIZER_RANGE, linear};
+use crate::ops::{matmul, silu_product};
 
 /// Stands for −∞ in a masked score: finite in every float type, so that a question without any token
 /// gives a row of equal scores instead of NaN.
@@ -194,11 +194,11 @@ impl Experts {
         // All experts read the same: their rows side by side are one matrix.
         let widen = |weight: &Param<Tensor<3>>| {
             let weight = weight.val().reshape([experts * intermediate, hidden]);
-            product(x.clone(), weight.transpose())
+            matmul(x.clone(), weight.transpose())
         };
         let inner = silu_product(widen(&self.gate_proj), widen(&self.up_proj));
         let inner = inner.reshape([positions, experts, intermediate]).swap_dims(0, 1);
-        let outputs = product(inner, self.down_proj.val().swap_dims(1, 2));
+        let outputs = matmul(inner, self.down_proj.val().swap_dims(1, 2));
         outputs.reshape([experts, pictures, tokens, hidden]).swap_dims(0, 1)
     }
 }

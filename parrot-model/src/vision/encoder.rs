@@ -6,11 +6,10 @@ use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::activation::gelu_approximate;
 
-use crate::activation::gelu;
 use crate::config::{HiddenAct, VisionConfig};
-use crate::device::derivatives;
 use crate::linear::{self, INITIALIZER_RANGE, linear};
 use crate::norm::LayerNorm;
+use crate::ops::{flash_attention, gelu, quick_gelu, unmasked_bias};
 
 /// A stack of encoder layers.
 #[derive(Module, Debug)]
@@ -33,8 +32,8 @@ impl Encoder {
     /// - hidden_states and output: `[pictures, positions, vision_hidden]`
     #[must_use]
     pub fn forward(&self, hidden_states: Tensor<3>, num_layers: usize) -> Tensor<3> {
-        let sight = derivatives::open_sight(&hidden_states.device());
-        self.layers.iter().take(num_layers).fold(hidden_states, |x, layer| layer.forward(x, sight.clone()))
+        let bias = unmasked_bias(&hidden_states.device());
+        self.layers.iter().take(num_layers).fold(hidden_states, |x, layer| layer.forward(x, bias.clone()))
     }
 
     /// What goes into the first layer, and what comes out of each.
@@ -44,10 +43,10 @@ impl Encoder {
     /// - hidden_states and each output: `[pictures, positions, vision_hidden]`
     #[must_use]
     pub fn hidden_states(&self, hidden_states: Tensor<3>) -> Vec<Tensor<3>> {
-        let sight = derivatives::open_sight(&hidden_states.device());
+        let bias = unmasked_bias(&hidden_states.device());
         let mut all = vec![hidden_states.clone()];
         all.extend(self.layers.iter().scan(hidden_states, |x, layer| {
-            *x = layer.forward(x.clone(), sight.clone());
+            *x = layer.forward(x.clone(), bias.clone());
             Some(x.clone())
         }));
         all
@@ -74,8 +73,8 @@ impl EncoderLayer {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>, sight: Tensor<4>) -> Tensor<3> {
-        let attended = self.self_attn.forward(self.layer_norm1.forward(hidden_states.clone()), sight);
+    fn forward(&self, hidden_states: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
+        let attended = self.self_attn.forward(self.layer_norm1.forward(hidden_states.clone()), bias);
         let hidden_states = hidden_states + attended;
         hidden_states.clone() + self.mlp.forward(self.layer_norm2.forward(hidden_states))
     }
@@ -103,7 +102,7 @@ impl SelfAttention {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>, sight: Tensor<4>) -> Tensor<3> {
+    fn forward(&self, hidden_states: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
         let [pictures, positions, hidden] = hidden_states.dims();
         let heads = |x: Tensor<3>| {
             x.reshape([pictures, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
@@ -111,7 +110,7 @@ impl SelfAttention {
         let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
         let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
         let values = heads(linear::forward(&self.v_proj, hidden_states));
-        let context = derivatives::flash_attention(queries, keys, values, sight, false);
+        let context = flash_attention(queries, keys, values, bias, false);
         linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
     }
 }
@@ -137,7 +136,7 @@ impl FeedForward {
     fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
         let x = linear::forward(&self.fc1, hidden_states);
         let activated = match self.act {
-            HiddenAct::QuickGelu => derivatives::quick_gelu(x),
+            HiddenAct::QuickGelu => quick_gelu(x),
             HiddenAct::Gelu => gelu(x),
             HiddenAct::GeluPytorchTanh => gelu_approximate(x),
         };

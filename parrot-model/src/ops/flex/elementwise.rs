@@ -1,11 +1,81 @@
 //! Exponentials and what is made of them, compiled for the vector instructions that the processor has.
 
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::DType;
 use pulp::Arch;
+use rayon::prelude::*;
 
-use crate::device::kernels::QUICK_GELU;
+use super::{elements, tensor};
+use crate::ops::gelu::{self, QUICK_GELU, QuickGelu};
+use crate::ops::swiglu::{self, SwiGlu};
+
+/// Elements that one thread takes at a time. Fewer than that stay on the calling thread: handing work over to the pool takes
+/// as long as computing some ten thousand of them.
+const CHUNK: usize = 1 << 16;
 
 /// Accumulators of a sum or a maximum along a row: as many as the widest registers hold.
 const LANES: usize = 16;
+
+impl SwiGlu for Flex {
+    fn silu_product(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        if gate.dtype() != DType::F32 {
+            return swiglu::composed::<Self>(gate, up);
+        }
+        let shape = gate.layout().shape().clone();
+        let (gate, up) = (gate.to_contiguous(), up.to_contiguous());
+        let inputs = [elements(&gate), elements(&up)];
+        tensor(map(inputs, |[gate, up], output| silu_product(gate, up, output)), shape)
+    }
+
+    fn silu_product_backward(gate: FlexTensor, up: FlexTensor, grad: FlexTensor) -> (FlexTensor, FlexTensor) {
+        if gate.dtype() != DType::F32 {
+            return swiglu::composed_backward::<Self>(gate, up, grad);
+        }
+        let shape = gate.layout().shape().clone();
+        let (gate, up, mut grad) = (gate.to_contiguous(), up.to_contiguous(), grad.to_contiguous());
+        let mut grad_gate = vec![0.0; shape.num_elements()];
+        // The gradient of `up` takes the place of the output's.
+        let begin = grad.layout().start_offset();
+        let grad_up: &mut [f32] = &mut grad.storage_mut()[begin..];
+        let (gate, up) = (elements(&gate), elements(&up));
+        if gate.len() <= CHUNK {
+            silu_product_backward(gate, up, grad_up, &mut grad_gate);
+        } else {
+            let inputs = gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK));
+            let outputs = grad_gate.par_chunks_mut(CHUNK).zip(grad_up.par_chunks_mut(CHUNK));
+            outputs.zip(inputs).for_each(|((grad_gate, grad_up), (gate, up))| {
+                silu_product_backward(gate, up, grad_up, grad_gate);
+            });
+        }
+        (tensor(grad_gate, shape), grad)
+    }
+}
+
+impl QuickGelu for Flex {
+    fn quick_gelu(x: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return gelu::composed::<Self>(x);
+        }
+        let x = x.to_contiguous();
+        let output = map([elements(&x)], |[x], output| quick_gelu(x, output));
+        tensor(output, x.layout().shape().clone())
+    }
+}
+
+/// What `fill` makes of inputs of the same length, chunk by chunk.
+fn map<const N: usize>(inputs: [&[f32]; N], fill: impl Fn([&[f32]; N], &mut [f32]) + Sync) -> Vec<f32> {
+    let mut output = vec![0.0; inputs[0].len()];
+    let fill_chunk = |(at, output): (usize, &mut [f32])| {
+        fill(inputs.map(|input| &input[at * CHUNK..][..output.len()]), output);
+    };
+    if output.len() <= CHUNK {
+        fill_chunk((0, &mut output));
+    } else {
+        output.par_chunks_mut(CHUNK).enumerate().for_each(fill_chunk);
+    }
+    output
+}
 
 /// `eˣ` to two units in the last place; 0 below −87, where f32 has no normal numbers any more, ∞ above 88.3.
 #[inline(always)]
@@ -25,9 +95,9 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
-    let of_r = p * r * r + r + 1.0;
+    let exp_r = p * r * r + r + 1.0;
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    let y = of_r * power;
+    let y = exp_r * power;
     // Comparisons that are false for NaN, which is passed on.
     let y = if x < -87.0 { 0.0 } else { y };
     if x > 88.3 { f32::INFINITY } else { y }
@@ -64,18 +134,20 @@ pub(super) fn softmax(scores: &mut [f32], bias: &[f32]) {
     );
 }
 
-/// `gradient ← probabilities ⊙ (gradient − of_row)`, the softmax's derivative along one row.
+/// `grad ← probabilities ⊙ (grad − row_sum)`, the softmax's derivative along one row.
+///
+/// - row_sum: the sum of `probabilities ⊙ grad`
 ///
 /// # Panics
 ///
 /// If the rows differ in length.
-pub(super) fn softmax_backward(gradient: &mut [f32], probabilities: &[f32], of_row: f32) {
-    assert_eq!(gradient.len(), probabilities.len(), "gradient and probabilities of a row");
+pub(super) fn softmax_backward(grad: &mut [f32], probabilities: &[f32], row_sum: f32) {
+    assert_eq!(grad.len(), probabilities.len(), "gradient and probabilities of a row");
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (gradient, probability) in gradient.iter_mut().zip(probabilities) {
-                *gradient = probability * (*gradient - of_row);
+            for (grad, probability) in grad.iter_mut().zip(probabilities) {
+                *grad = probability * (*grad - row_sum);
             }
         },
     );
@@ -86,7 +158,7 @@ pub(super) fn softmax_backward(gradient: &mut [f32], probabilities: &[f32], of_r
 /// # Panics
 ///
 /// If `output` is longer than the others.
-pub(super) fn silu_product(gate: &[f32], up: &[f32], output: &mut [f32]) {
+fn silu_product(gate: &[f32], up: &[f32], output: &mut [f32]) {
     let (gate, up) = (&gate[..output.len()], &up[..output.len()]);
     Arch::new().dispatch(
         #[inline(always)]
@@ -98,22 +170,23 @@ pub(super) fn silu_product(gate: &[f32], up: &[f32], output: &mut [f32]) {
     );
 }
 
-/// From the gradient d of [`silu_product`]: `d ⊙ up ⊙ silu′(gate)`, and in the gradient's place `d ⊙ silu(gate)`.
+/// The gradients of [`silu_product`]: `grad_gate ← grad ⊙ up ⊙ silu′(gate)`, and in place `grad ← grad ⊙ silu(gate)`, that of
+/// `up`.
 ///
 /// # Panics
 ///
-/// If `of_gate` is longer than the others.
-pub(super) fn silu_product_backward(gate: &[f32], up: &[f32], gradient: &mut [f32], of_gate: &mut [f32]) {
-    let len = of_gate.len();
-    let (gate, up, gradient) = (&gate[..len], &up[..len], &mut gradient[..len]);
+/// If `grad_gate` is longer than the others.
+fn silu_product_backward(gate: &[f32], up: &[f32], grad: &mut [f32], grad_gate: &mut [f32]) {
+    let len = grad_gate.len();
+    let (gate, up, grad) = (&gate[..len], &up[..len], &mut grad[..len]);
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (((of_gate, gradient), gate), up) in of_gate.iter_mut().zip(gradient).zip(gate).zip(up) {
+            for (((grad_gate, grad), gate), up) in grad_gate.iter_mut().zip(grad).zip(gate).zip(up) {
                 let sigmoid = sigmoid(*gate);
                 let silu = gate * sigmoid;
-                *of_gate = *gradient * up * (sigmoid + silu - sigmoid * silu);
-                *gradient *= silu;
+                *grad_gate = *grad * up * (sigmoid + silu - sigmoid * silu);
+                *grad *= silu;
             }
         },
     );
@@ -124,7 +197,7 @@ pub(super) fn silu_product_backward(gate: &[f32], up: &[f32], gradient: &mut [f3
 /// # Panics
 ///
 /// If `output` is longer.
-pub(super) fn quick_gelu(x: &[f32], output: &mut [f32]) {
+fn quick_gelu(x: &[f32], output: &mut [f32]) {
     let x = &x[..output.len()];
     Arch::new().dispatch(
         #[inline(always)]

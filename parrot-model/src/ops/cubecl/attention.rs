@@ -17,8 +17,7 @@ use burn_cubecl::{CubeBackend, CubeDevice, CubeTuneId};
 use cubek::attention::forward::launch::{AttentionAutotuneKey, BlueprintStrategy, Strategy};
 use cubek::attention::forward::routines::blackbox_accelerated::BlackboxAcceleratedStrategy;
 
-use super::derivatives::DerivedOps;
-use super::kernels::{self, Kernels};
+use crate::ops::attention::{self, Attention};
 
 /// Rows that a matrix unit takes at a time.
 const TILE: usize = 16;
@@ -29,9 +28,7 @@ const LARGE: usize = 1 << 28;
 /// Query, key, value, bias, and whether the bias is the causal one.
 type Inputs = (CubeTensor, CubeTensor, CubeTensor, CubeTensor, bool);
 
-impl Kernels for CubeBackend {}
-
-impl DerivedOps for CubeBackend {
+impl Attention for CubeBackend {
     fn flash_attention(
         query: CubeTensor,
         key: CubeTensor,
@@ -131,7 +128,7 @@ fn key_of((query, key, ..): &Inputs) -> AttentionAutotuneKey {
 }
 
 fn composed((query, key, value, bias, _): Inputs) -> CubeTensor {
-    kernels::attention_forward::<CubeBackend>(query, key, value, bias).context
+    attention::composed::<CubeBackend>(query, key, value, bias).context
 }
 
 /// In tiles of f16 that are summed in f32.
@@ -150,8 +147,8 @@ fn on_matrix_units(inputs: Inputs, num_planes: u8) -> Result<CubeTensor, String>
 
 /// Without ever holding all scores; softmax and sums are in f32.
 ///
-/// - rows: the number of queries must be a multiple of it; what is missing is put before the first, as causal sight is
-///   counted from the last
+/// - rows: the number of queries must be a multiple of it; the missing ones are put before the first, as the causal mask is
+///   aligned with the last
 fn flash(inputs: Inputs, rows: usize, strategy: Strategy) -> CubeTensor {
     let (query, key, value, _, is_causal) = inputs.clone();
     let [batch, heads, seq, head_dim] = query.meta.shape.dims();
@@ -227,8 +224,7 @@ mod tests {
             let [q, k, v, b] = [&query, &key, &value, &bias]
                 .map(|data| Flex::float_from_data(data.clone(), &Default::default()));
             let expected =
-                read_sync(Flex::float_into_data(kernels::attention_forward::<Flex>(q, k, v, b).context))
-                    .unwrap();
+                read_sync(Flex::float_into_data(attention::composed::<Flex>(q, k, v, b).context)).unwrap();
             for (dtype, rows, tolerance) in [(FloatDType::F32, 1, 1e-5), (FloatDType::F16, 2 * TILE, 5e-3)] {
                 let [q, k, v] = [&query, &key, &value].map(|data| gpu(data.clone(), dtype));
                 let inputs = (q, k, v, gpu(bias.clone(), FloatDType::F32), is_causal);

@@ -18,13 +18,7 @@
 
 mod backend;
 mod cache;
-#[cfg(feature = "flex")]
-mod cpu;
-#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
-mod cube;
-pub(crate) mod derivatives;
 mod dtype;
-mod kernels;
 mod memory;
 mod name;
 mod quiet;

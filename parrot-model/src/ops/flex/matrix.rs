@@ -2,9 +2,49 @@
 
 use std::ops::Range;
 
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::DType;
 use gemm::Parallelism;
+use rayon::prelude::*;
 
-use super::PARALLEL_FROM;
+use super::{PARALLEL_FROM, matrix_at, readable, tensor};
+use crate::ops::matmul::MatMul;
+
+impl MatMul for Flex {
+    fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+        if lhs.dtype() != DType::F32 {
+            return Self::float_matmul(lhs, rhs);
+        }
+        let (lhs, rhs) = (readable(lhs), readable(rhs));
+        if lhs.layout().num_dims() > 2 {
+            return products(&lhs, &rhs);
+        }
+        let (lhs, rhs) = (matrix_at(&lhs, []), matrix_at(&rhs, []));
+        tensor(product(lhs, rhs), [lhs.rows, rhs.columns])
+    }
+}
+
+/// # Shapes
+///
+/// - lhs: `[matrices, rows, inner]`
+/// - rhs: `[matrices, inner, columns]`
+/// - output: `[matrices, rows, columns]`
+fn products(lhs: &FlexTensor, rhs: &FlexTensor) -> FlexTensor {
+    let [matrices, rows, inner] = lhs.layout().shape().dims();
+    let [_, _, columns] = rhs.layout().shape().dims();
+    let mut output = vec![0.0; matrices * rows * columns];
+    let one_product = |(at, output): (usize, &mut [f32])| {
+        multiply(matrix_at(lhs, [at]), matrix_at(rhs, [at]), 1.0, output);
+    };
+    if matrices * rows * inner * columns < PARALLEL_FROM {
+        output.chunks_exact_mut(rows * columns).enumerate().for_each(one_product);
+    } else {
+        output.par_chunks_exact_mut(rows * columns).enumerate().for_each(one_product);
+    }
+    tensor(output, [matrices, rows, columns])
+}
 
 /// A matrix that lies somewhere in `data`, its first element first.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +57,8 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
+    /// `[rows, columns]`, and the distances in `data` between two rows and between two columns.
+    ///
     /// # Panics
     ///
     /// If the last element is not in `data`.
@@ -34,14 +76,7 @@ impl<'a> Matrix<'a> {
         Self::new(data, [data.len() / columns.max(1), columns], [columns, 1])
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    pub(super) fn columns(&self) -> usize {
-        self.columns
-    }
-
+    /// The same elements, columns for rows.
     pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -52,6 +87,8 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The matrix of these rows.
+    ///
     /// # Panics
     ///
     /// If there are no such rows.
@@ -68,13 +105,11 @@ impl<'a> Matrix<'a> {
 }
 
 /// `lhs · rhs`, row by row; large ones on all threads.
-pub(super) fn product(lhs: Matrix<'_>, rhs: Matrix<'_>) -> Vec<f32> {
+fn product(lhs: Matrix<'_>, rhs: Matrix<'_>) -> Vec<f32> {
     let len = lhs.rows * rhs.columns;
     let mut output = Vec::with_capacity(len);
-    let parallelism = match len * lhs.columns < PARALLEL_FROM {
-        true => Parallelism::None,
-        false => Parallelism::Rayon(0),
-    };
+    let is_small = len * lhs.columns < PARALLEL_FROM;
+    let parallelism = if is_small { Parallelism::None } else { Parallelism::Rayon(0) };
     // SAFETY: there is room for `len` elements, and every one of them is written.
     #[allow(unsafe_code)]
     unsafe {
@@ -112,6 +147,12 @@ pub(super) fn multiply_add(lhs: Matrix<'_>, rhs: Matrix<'_>, scale: f32, output:
     }
 }
 
+/// `output ← scale · lhs · rhs`, row by row; added to what is there if `add`.
+///
+/// # Panics
+///
+/// If the inner sizes differ.
+///
 /// # Safety
 ///
 /// `output` must be valid for writes of `lhs.rows · rhs.columns` elements, and for reads of them if `add`.

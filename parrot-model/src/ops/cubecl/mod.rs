@@ -1,0 +1,20 @@
+//! What Burn's GPU backends, one for all that CubeCL compiles for, do in their own way.
+//!
+//! Elementwise operations are composed above this backend, by its fusion, which makes a few kernels of their steps.
+
+mod attention;
+
+use burn_cubecl::CubeBackend;
+
+use super::cross_entropy::CrossEntropy;
+use super::gelu::QuickGelu;
+use super::matmul::MatMul;
+use super::swiglu::SwiGlu;
+
+// Burn's own product, chosen by measuring.
+impl MatMul for CubeBackend {}
+
+// Composed.
+impl CrossEntropy for CubeBackend {}
+impl SwiGlu for CubeBackend {}
+impl QuickGelu for CubeBackend {}

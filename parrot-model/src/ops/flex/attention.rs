@@ -1,0 +1,205 @@
+//! Attention by blocks of queries, each against the keys up to the last that one of its queries sees: under a causal mask
+//! that is little more than half of all pairs.
+
+use std::ops::Range;
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::prelude::*;
+use burn::tensor::DType;
+use rayon::prelude::*;
+
+use super::elementwise::{softmax, softmax_backward};
+use super::matrix::{Matrix, multiply, multiply_add};
+use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
+use crate::ops::attention::{self, Attention, AttentionState};
+
+/// Queries of a block: enough for large products, few enough that few masked scores are computed.
+const BLOCK: usize = 128;
+
+impl Attention for Flex {
+    fn attention(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        match query.dtype() {
+            DType::F32 => forward(query, key, value, bias, false).context,
+            _ => attention::composed::<Self>(query, key, value, bias).context,
+        }
+    }
+
+    fn attention_forward(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: FlexTensor,
+    ) -> AttentionState<Self> {
+        match query.dtype() {
+            DType::F32 => forward(query, key, value, bias, true),
+            _ => attention::composed(query, key, value, bias),
+        }
+    }
+
+    fn attention_backward(
+        state: AttentionState<Self>,
+        grad: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        match grad.dtype() {
+            DType::F32 => backward(&state, grad),
+            _ => attention::composed_backward(state, grad),
+        }
+    }
+}
+
+/// Some queries, the same of every head, and the keys that they see.
+struct Block {
+    queries: Range<usize>,
+    /// How many keys, from the first, the block sees.
+    visible: usize,
+    /// Where the block's probabilities are in those of a head.
+    probabilities: Range<usize>,
+}
+
+impl Block {
+    /// All blocks of a head, from the number of keys that each sees.
+    fn all(visible: &[usize], seq: usize) -> Vec<Self> {
+        let mut begin = 0;
+        let block = |(at, visible): (usize, &usize)| {
+            let queries = at * BLOCK..((at + 1) * BLOCK).min(seq);
+            let end = begin + queries.len() * visible;
+            Self { queries, visible: *visible, probabilities: std::mem::replace(&mut begin, end)..end }
+        };
+        visible.iter().enumerate().map(block).collect()
+    }
+}
+
+/// How many keys, from the first, each block of queries sees at most, in any sequence of the batch.
+fn visible_keys(bias: &[f32], seq: usize, keys: usize) -> Vec<usize> {
+    let mut visible = vec![1; seq.div_ceil(BLOCK)];
+    for (row, bias) in bias.chunks_exact(keys).enumerate() {
+        let last = bias.iter().rposition(|bias| *bias > f32::NEG_INFINITY).unwrap_or(0);
+        let block = &mut visible[row % seq / BLOCK];
+        *block = (*block).max(last + 1);
+    }
+    visible
+}
+
+/// [`Attention::attention_forward`] in f32.
+///
+/// - keep: whether a derivative will be taken, so that the state needs the probabilities: those of the visible keys alone,
+///   head by head
+///
+/// # Shapes
+///
+/// As [`attention()`](attention::attention()); all f32.
+fn forward(
+    query: FlexTensor,
+    key: FlexTensor,
+    value: FlexTensor,
+    bias: FlexTensor,
+    keep: bool,
+) -> AttentionState<Flex> {
+    let [query, key, value] = [query, key, value].map(readable);
+    let [batch, heads, seq, head_dim] = query.layout().shape().dims();
+    let [_, kv_heads, keys, _] = key.layout().shape().dims();
+    let [biases, ..] = bias.layout().shape().dims::<4>();
+    let bias = Flex::float_expand(bias, Shape::new([biases, 1, seq, keys])).to_contiguous();
+    let bias = elements(&bias);
+    let bias_rows = |batch: usize| &bias[if biases == 1 { 0 } else { batch * seq * keys }..];
+    let visible = visible_keys(bias, seq, keys);
+    let blocks = Block::all(&visible, seq);
+    // How many probabilities are kept of a head.
+    let head_len = if keep { blocks.last().map_or(0, |block| block.probabilities.end) } else { 0 };
+    let scale = 1.0 / (head_dim as f32).sqrt();
+
+    let mut probabilities = vec![0.0; batch * heads * head_len];
+    let mut kept = probabilities.as_mut_slice();
+    let kept: Vec<&mut [f32]> = (0..batch * heads).map_while(|_| kept.split_off_mut(..head_len)).collect();
+    let mut context = vec![0.0; batch * heads * seq * head_dim];
+    let one_head = |(at, (context, kept)): (usize, (&mut [f32], &mut [f32]))| {
+        let (batch, head) = (at / heads, at % heads);
+        let kv_head = head / (heads / kv_heads);
+        let (query, bias) = (matrix_at(&query, [batch, head]), bias_rows(batch));
+        let (key, value) = (matrix_at(&key, [batch, kv_head]), matrix_at(&value, [batch, kv_head]));
+        let mut scratch = vec![0.0; if keep { 0 } else { BLOCK.min(seq) * keys }];
+        for Block { queries, visible, probabilities: range } in &blocks {
+            let query = query.some_rows(queries.clone());
+            let [key, value] = [key, value].map(|matrix| matrix.some_rows(0..*visible));
+            let scores = if keep { &mut kept[range.clone()] } else { &mut scratch[..range.len()] };
+            multiply(query, key.transposed(), scale, scores);
+            for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(*visible)) {
+                softmax(scores, &bias[row * keys..][..*visible]);
+            }
+            let context = &mut context[queries.start * head_dim..queries.end * head_dim];
+            multiply(Matrix::contiguous(scores, *visible), value, 1.0, context);
+        }
+    };
+    if batch * heads * seq * keys * head_dim < PARALLEL_FROM {
+        context.chunks_exact_mut(seq * head_dim).zip(kept).enumerate().for_each(one_head);
+    } else {
+        context.par_chunks_exact_mut(seq * head_dim).zip(kept).enumerate().for_each(one_head);
+    }
+    AttentionState {
+        query,
+        key,
+        value,
+        probabilities: tensor(probabilities, [batch, heads, head_len]),
+        context: tensor(context, [batch, heads, seq, head_dim]),
+        visible,
+    }
+}
+
+/// The gradients of query, key and value, as [`attention::composed_backward`] has them.
+fn backward(state: &AttentionState<Flex>, grad: FlexTensor) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let AttentionState { query, key, value, probabilities, context, visible } = state;
+    let grad = readable(grad);
+    let [batch, heads, seq, head_dim] = query.layout().shape().dims();
+    let [_, kv_heads, keys, _] = key.layout().shape().dims();
+    let groups = heads / kv_heads;
+    let blocks = Block::all(visible, seq);
+    let head_len = blocks.last().map_or(0, |block| block.probabilities.end);
+    let probabilities: &[f32] = probabilities.storage();
+    let scale = 1.0 / (head_dim as f32).sqrt();
+
+    let mut grad_query = vec![0.0; batch * heads * seq * head_dim];
+    let mut grad_key = vec![0.0; batch * kv_heads * keys * head_dim];
+    let mut grad_value = grad_key.clone();
+    // The heads that share keys and values add to the same gradients, one after the other.
+    let each = grad_query
+        .par_chunks_exact_mut(groups * seq * head_dim)
+        .zip(grad_key.par_chunks_exact_mut(keys * head_dim))
+        .zip(grad_value.par_chunks_exact_mut(keys * head_dim));
+    each.enumerate().for_each(|(at, ((grad_query, grad_key), grad_value))| {
+        let (batch, kv_head) = (at / kv_heads, at % kv_heads);
+        let (key, value) = (matrix_at(key, [batch, kv_head]), matrix_at(value, [batch, kv_head]));
+        let mut grad_scores = vec![0.0; BLOCK.min(seq) * keys];
+        for (group, grad_query) in grad_query.chunks_exact_mut(seq * head_dim).enumerate() {
+            let head = kv_head * groups + group;
+            let [query, grad, context] = [query, &grad, context].map(|x| matrix_at(x, [batch, head]));
+            let probabilities = &probabilities[(batch * heads + head) * head_len..][..head_len];
+            for Block { queries, visible, probabilities: range } in &blocks {
+                let [query, grad] = [query, grad].map(|matrix| matrix.some_rows(queries.clone()));
+                let [key, value] = [key, value].map(|matrix| matrix.some_rows(0..*visible));
+                let (grad_key, grad_value) =
+                    (&mut grad_key[..visible * head_dim], &mut grad_value[..visible * head_dim]);
+                let probabilities = &probabilities[range.clone()];
+                multiply_add(Matrix::contiguous(probabilities, *visible).transposed(), grad, 1.0, grad_value);
+                let grad_scores = &mut grad_scores[..range.len()];
+                multiply(grad, value.transposed(), 1.0, grad_scores);
+                let scores = grad_scores.chunks_exact_mut(*visible);
+                for (row, (scores, probabilities)) in scores.zip(probabilities.chunks(*visible)).enumerate() {
+                    let context = context.row(queries.start + row);
+                    let row_sum = grad.row(row).zip(context).map(|(grad, context)| grad * context).sum();
+                    softmax_backward(scores, probabilities, row_sum);
+                }
+                let grad_scores = Matrix::contiguous(grad_scores, *visible);
+                let grad_query = &mut grad_query[queries.start * head_dim..queries.end * head_dim];
+                multiply(grad_scores, key, scale, grad_query);
+                multiply_add(grad_scores.transposed(), query, scale, grad_key);
+            }
+        }
+    });
+    (
+        tensor(grad_query, [batch, heads, seq, head_dim]),
+        tensor(grad_key, [batch, kv_heads, keys, head_dim]),
+        tensor(grad_value, [batch, kv_heads, keys, head_dim]),
+    )
+}

@@ -1,0 +1,49 @@
+//! The costliest operations, written for Burn's CPU backend in f32; other types take the composed form.
+//!
+//! Burn's own products zero the output before they fill it and then copy it elsewhere (`FlexTensor::empty` in 0.22), its
+//! attention goes over the scores once for each elementary operation, and its exponentials come one by one from the C
+//! library: together, a fifth of a half-billion model's training step.
+
+mod attention;
+mod elementwise;
+mod matrix;
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::prelude::*;
+
+use super::cross_entropy::CrossEntropy;
+use matrix::Matrix;
+
+// Each operation's `impl` is beside its kernel. This one is composed.
+impl CrossEntropy for Flex {}
+
+/// From how many multiplications on products are shared among threads; Burn's threshold.
+const PARALLEL_FROM: usize = 192 * 192 * 192;
+
+/// A contiguous tensor of these elements.
+fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(data, shape.into()))
+}
+
+/// The same tensor, copied if one of its strides is negative: a [`Matrix`] has none such.
+fn readable(x: FlexTensor) -> FlexTensor {
+    if x.layout().strides().iter().all(|stride| *stride >= 0) { x } else { x.to_contiguous() }
+}
+
+/// The elements of a contiguous tensor.
+fn elements(x: &FlexTensor) -> &[f32] {
+    &x.storage()[x.layout().start_offset()..][..x.layout().num_elements()]
+}
+
+/// One matrix of many: the one at these leading indices.
+///
+/// # Shapes
+///
+/// - x: `[…, rows, columns]`, [readable]
+fn matrix_at<const N: usize>(x: &FlexTensor, leading: [usize; N]) -> Matrix<'_> {
+    let (sizes, strides) = (x.layout().shape(), x.layout().strides());
+    let begin: usize = leading.iter().zip(strides).map(|(index, stride)| index * *stride as usize).sum();
+    let strides = [strides[N] as usize, strides[N + 1] as usize];
+    Matrix::new(&x.storage()[x.layout().start_offset() + begin..], [sizes[N], sizes[N + 1]], strides)
+}

@@ -1,0 +1,124 @@
+//! Products of matrices.
+//!
+//! Burn's CPU backend zeroes a product's output before it fills it, and then copies it elsewhere (`FlexTensor::empty` in
+//! 0.22); [`flex`](super::flex) does neither. And of a weight that is frozen, nothing is kept for the backward pass.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, binary};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::prelude::*;
+use burn::tensor::assert_shape;
+
+use super::autodiff::record;
+
+/// `lhs · rhs`, of two matrices, or of as many on the left as on the right; nothing is broadcast.
+///
+/// # Shapes
+///
+/// - lhs: `[rows, inner]` or `[matrices, rows, inner]`
+/// - rhs: `[inner, columns]` or `[matrices, inner, columns]`
+/// - output: `[rows, columns]` or `[matrices, rows, columns]`
+///
+/// # Panics
+///
+/// If the sides differ in `inner` or in `matrices`.
+pub(crate) fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
+    const { assert!(D == 2 || D == 3, "matrices, or several of them") };
+    let (inner, matrices) = (lhs.dims()[D - 1], lhs.dims()[0]);
+    assert_shape!(rhs, [.., inner, _]);
+    if D == 3 {
+        assert_shape!(rhs, [matrices, ..]);
+    }
+    Tensor::from_dispatch(<Dispatch as MatMul>::matmul(lhs.into_dispatch(), rhs.into_dispatch()))
+}
+
+/// [`matmul`] on a backend.
+#[backend_extension(
+    Autodiff,
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
+    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+)]
+pub(super) trait MatMul: Backend {
+    /// See [`matmul`].
+    #[fusion(default)]
+    fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(lhs, rhs)
+    }
+}
+
+impl<B: MatMul, C: CheckpointStrategy> MatMul for Autodiff<B, C> {
+    fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        let inputs = [lhs.node(), rhs.node()];
+        let (lhs_learns, rhs_learns) = (lhs.is_tracked(), rhs.is_tracked());
+        let (lhs, rhs) = (lhs.into_primitive(), rhs.into_primitive());
+        // The gradient of each side takes the other side.
+        let state = (rhs_learns.then(|| lhs.clone()), lhs_learns.then(|| rhs.clone()));
+        record::<B, C, _, 2>(MatMulStep, inputs, state, B::matmul(lhs, rhs))
+    }
+}
+
+#[derive(Debug)]
+struct MatMulStep;
+
+impl<B: MatMul> Backward<B, 2> for MatMulStep {
+    /// The left side if the right one learns, and the right side if the left one does.
+    type State = (Option<FloatTensor<B>>, Option<FloatTensor<B>>);
+
+    /// `dL = dO Rᵀ` and `dR = (dOᵀ L)ᵀ`, which lies in memory as a weight does that is stored transposed.
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (lhs, rhs) = ops.state;
+        let grad_lhs = |grad| match rhs {
+            Some(rhs) => B::matmul(grad, B::float_transpose(rhs)),
+            None => unreachable!("kept where the left side learns"),
+        };
+        let grad_rhs = |grad| match lhs {
+            Some(lhs) => B::float_transpose(B::matmul(B::float_transpose(grad), lhs)),
+            None => unreachable!("kept where the right side learns"),
+        };
+        binary::<B, _, _>(ops.parents, ops.node, grads, grad_lhs, grad_rhs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{check, random};
+
+    #[test]
+    fn a_product_is_its_formula() {
+        let device = Device::default().autodiff();
+        let (lhs, rhs) = (random([5, 7], &device), random([3, 7], &device).transpose());
+        check([lhs.clone()], |[lhs]| matmul(lhs, rhs.clone()), |[lhs]| lhs.matmul(rhs.clone()));
+        check([rhs], |[rhs]| matmul(lhs.clone(), rhs), |[rhs]| lhs.clone().matmul(rhs));
+    }
+
+    #[test]
+    fn many_products_are_their_formula() {
+        let device = Device::default().autodiff();
+        // Few small ones, and as many as are shared among threads; the left sides lie side by side.
+        for size in [5, 130] {
+            let lhs = random([size, 4, 130], &device).swap_dims(0, 1);
+            let rhs = random([4, 150, 130], &device).swap_dims(1, 2);
+            check([lhs.clone()], |[lhs]| matmul(lhs, rhs.clone()), |[lhs]| lhs.matmul(rhs.clone()));
+            check([rhs], |[rhs]| matmul(lhs.clone(), rhs), |[rhs]| lhs.clone().matmul(rhs));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "axis 0 expected 7, got 6")]
+    fn the_inner_sizes_must_agree() {
+        let device = Device::default();
+        matmul::<2>(random([5, 7], &device), random([6, 3], &device));
+    }
+
+    #[test]
+    #[should_panic(expected = "axis 0 expected 2, got 1")]
+    fn nothing_is_broadcast() {
+        let device = Device::default();
+        matmul::<3>(random([2, 5, 7], &device), random([1, 7, 3], &device));
+    }
+}

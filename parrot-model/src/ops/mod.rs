@@ -1,0 +1,52 @@
+//! Operations that Burn lacks or does badly: what each computes, its derivative, and the backends' own kernels.
+//!
+//! | operation | functions | on the CPU ([`flex`]), in f32 | on GPUs (`cubecl`) | derivative |
+//! |---|---|---|---|---|
+//! | matrix product | [`matmul()`] | own kernel | Burn's | two products |
+//! | attention | [`attention()`], [`flash_attention`] | own kernel | the fastest exact kernel, or composed | closed form |
+//! | cross-entropy | [`negative_log_likelihood`] | composed | composed | closed form |
+//! | SwiGLU | [`silu_product`] | own kernel | composed | closed form |
+//! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
+//! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |
+//!
+//! *Composed* means: made of the backend's elementary operations. On the CPU that is also what serves half precision.
+//!
+//! Why derivatives of our own? Burn differentiates step by step: its attention keeps three tensors of the scores' size
+//! for the backward pass and goes over the scores some twenty times, and its softmax computes every exponential twice. The
+//! closed forms keep one such tensor and go over it five times.
+//!
+//! # How to add an operation
+//!
+//! 1. A file here with all that is true on every backend: the function that forward code calls, a trait with a method for
+//!    each thing that a backend may do in its own way, the composed form as those methods' default, and
+//!    `impl … for Autodiff`, which records the derivative ([`autodiff`]). Its test (`testing::check`) compares output and
+//!    gradients with those that Burn derives from the same formula.
+//! 2. One `impl` for each backend, in `flex/` and in `cubecl/`: the backend's kernels, or empty, which says that the backend
+//!    composes the operation. Without it the crate does not compile.
+//!
+//! A [`Tensor`](burn::Tensor)'s type does not say which backend computes it. `#[backend_extension]` on a trait leads from the
+//! one to the other: it writes `impl … for Dispatch` and, with Burn's fusion, `impl … for Fusion<B>`. There a method marked
+//! `#[fusion(default)]` is composed, so that its steps are fused with their neighbours; one marked with the dtype and shape
+//! of its output goes on to the backend's own kernel. The attribute lists the backends, and at every trait anew, as a macro
+//! that held the list would hide the traits from rustfmt. Tensors go in and out of a method alone, in tuples, or in structs
+//! that derive `ExtensionType`.
+
+mod attention;
+mod autodiff;
+mod cross_entropy;
+mod gelu;
+mod matmul;
+mod swiglu;
+
+#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+mod cubecl;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use attention::{attention, flash_attention, unmasked_bias};
+pub(crate) use cross_entropy::negative_log_likelihood;
+pub(crate) use gelu::{gelu, quick_gelu};
+pub(crate) use matmul::matmul;
+pub(crate) use swiglu::silu_product;
