@@ -55,7 +55,7 @@
 //!
 //! Its numbers are reproduced (`parrot verify`), its defects are not, unless asked for
 //! ([`ReferenceQuirks`], [`PrepareOptions::reference_pictures`](parrot::PrepareOptions::reference_pictures),
-//! [`DecodeOptions::reference`](vision::preprocess::DecodeOptions::reference)):
+//! [`DecodeOptions::reference`](image::DecodeOptions::reference)):
 //!
 //! | | released code | here |
 //! |---|---|---|
@@ -81,6 +81,7 @@ pub mod allocator;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
+pub mod image;
 pub mod language;
 pub mod parrot;
 pub mod projector;

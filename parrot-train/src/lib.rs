@@ -32,7 +32,7 @@
 //! use parrot_model::config::{ParrotConfig, VisionConfig};
 //! use parrot_model::parrot::Parrot;
 //! use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
-//! use parrot_model::vision::preprocess::Pixels;
+//! use parrot_model::image::Pixels;
 //! use parrot_train::checkpoint::ModelDescription;
 //! use parrot_train::data::{Dataset, TrainingSample};
 //! use parrot_train::trainer::{Run, Stage};

@@ -14,10 +14,10 @@ use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_infer::{device, picture_tokens};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_model::language::KvCache;
 use parrot_model::parrot::{Parrot as Network, PictureFeatures, PrepareOptions, Sample};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
-use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
 use serde::Serialize;
 
 use super::peak::Peak;

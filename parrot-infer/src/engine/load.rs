@@ -7,8 +7,8 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{Checkpoint, resolve};
 use parrot_model::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
+use parrot_model::image::AspectRatio;
 use parrot_model::text::Tokenizer;
-use parrot_model::vision::preprocess::AspectRatio;
 use serde::Deserialize;
 
 use super::picture::FeatureCache;

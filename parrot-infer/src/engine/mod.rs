@@ -15,9 +15,9 @@ use std::time::Duration;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::config::ParrotConfig;
+use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::Parrot as Network;
 use parrot_model::text::{Conversation, Message, Role, Tokenizer};
-use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
 
 pub use answer::{Answer, FinishReason, Timings};
 pub use chat::Chat;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::RgbImage;
+use parrot_model::image::{DecodeOptions, decode_rgb};
 use parrot_model::parrot::PictureFeatures;
-use parrot_model::vision::preprocess::{DecodeOptions, decode_rgb};
 use sha2::{Digest, Sha256};
 
 use crate::Result;
@@ -29,7 +29,7 @@ impl Picture {
     /// When the file cannot be read, holds no such picture, or one that is too large.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let image = parrot_model::vision::preprocess::open_rgb(path, &DecodeOptions::default())?;
+        let image = parrot_model::image::open_rgb(path, &DecodeOptions::default())?;
         Ok(Self::from_rgb(image))
     }
 

@@ -6,10 +6,10 @@ use std::time::Instant;
 use burn::prelude::*;
 use parrot_model::ReferenceQuirks;
 use parrot_model::config::PaddingSide;
+use parrot_model::image::Pixels;
 use parrot_model::parrot::{PictureFeatures, PrepareOptions, Sample};
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, chat::encode};
-use parrot_model::vision::preprocess::Pixels;
 
 use super::{Answer, AskOptions, FinishReason, Parrot, Picture, Timings};
 use crate::generate::{Phases, Sequence, generate};

@@ -28,8 +28,8 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::image::ImageProcessorConfig;
 use crate::parrot::Parrot;
-use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result, device};
 
 pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, resolve_with};

@@ -16,8 +16,8 @@ use super::tensors::{ModuleTensor, module_tensors, write_file};
 use super::tower;
 use super::weights::{INDEX_FILE, SINGLE_FILE};
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::image::ImageProcessorConfig;
 use crate::parrot::Parrot;
-use crate::vision::preprocess::ImageProcessorConfig;
 use crate::{Error, Result};
 
 /// Files that [`save`] copies from [`SaveOptions::source`] where they exist.

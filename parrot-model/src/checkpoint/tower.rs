@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::weights::Weights;
 use crate::config::{ParrotConfig, TowerKind, VisionConfig};
-use crate::vision::preprocess::ImageProcessorConfig;
+use crate::image::ImageProcessorConfig;
 use crate::{Error, Result};
 
 pub(super) const CONFIG_FILE: &str = "config.json";

@@ -6,7 +6,6 @@
 
 pub mod clip;
 pub mod encoder;
-pub mod preprocess;
 pub mod siglip;
 
 use burn::prelude::*;

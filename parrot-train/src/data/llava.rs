@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use parrot_model::ReferenceQuirks;
+use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_model::text::{Tokenizer, chat};
-use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
 
 use super::TrainingSample;
 use super::record::Record;
@@ -101,8 +101,8 @@ impl Preparation {
 mod tests {
     use std::path::Path;
 
+    use parrot_model::image::{DecodeOptions, open_rgb};
     use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
-    use parrot_model::vision::preprocess::{DecodeOptions, open_rgb};
     use serde_json::json;
 
     use super::*;

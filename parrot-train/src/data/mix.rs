@@ -186,8 +186,8 @@ pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file:
 mod tests {
     use std::sync::Arc;
 
+    use parrot_model::image::{AspectRatio, ImageProcessorConfig};
     use parrot_model::text::Tokenizer;
-    use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
     use serde_json::json;
 
     use super::super::llava::SampleOptions;

@@ -9,8 +9,8 @@ pub mod source;
 pub mod survey;
 
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::image::Pixels;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
-use parrot_model::vision::preprocess::Pixels;
 
 use crate::{Error, Result};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use parrot_model::vision::preprocess::{DecodeOptions, open_rgb};
+use parrot_model::image::{DecodeOptions, open_rgb};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

@@ -10,9 +10,9 @@ use parrot_model::checkpoint::{
     resolve_part, resolve_with,
 };
 use parrot_model::config::{ParrotConfig, SelectFeature, Size, VisionConfig};
+use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
-use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig};
 use serde_json::Value;
 
 use super::{ModelRecipe, SaveDtype, WeightDtype};

@@ -1,8 +1,8 @@
 //! Samples that meet the network together.
 
 use burn::prelude::*;
+use parrot_model::image::Pixels;
 use parrot_model::parrot::Sample;
-use parrot_model::vision::preprocess::Pixels;
 
 use crate::data::TrainingSample;
 

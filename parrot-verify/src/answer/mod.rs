@@ -1,5 +1,6 @@
 //! Every case that needs no training.
 
+mod anyres;
 mod conversation;
 mod generate;
 mod modules;
@@ -18,7 +19,7 @@ pub(crate) fn verify_case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         "preprocess" => preprocess::pad_and_crop(fixture, case),
         "preprocess_u8" => preprocess::full_size(fixture, case),
         "preprocess_batch" => preprocess::batch(fixture, case),
-        "preprocess_anyres" => preprocess::anyres(fixture, case),
+        "preprocess_anyres" => anyres::case(fixture, case),
         "preprocess_error" => preprocess::error(fixture, case),
         "preprocess_quirk" => preprocess::quirk(fixture, case),
         "conversation" => conversation::training_or_query(fixture, case),

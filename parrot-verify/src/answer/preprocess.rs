@@ -4,7 +4,7 @@ use crate::Result;
 use crate::golden::{Array, Case, Checks, Fixture, Quantity, Verdict};
 use image::RgbImage;
 use parrot_model::config::TowerKind;
-use parrot_model::vision::preprocess::{
+use parrot_model::image::{
     AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, decode_rgb, open_rgb,
 };
 use serde::Deserialize;
@@ -154,29 +154,6 @@ pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     }
     let mut checks = fixture.checks();
     let expected = fixture.directory.require(case, "pixel_values")?;
-    checks.values(Quantity::PixelValues, "pixel_values", &found, &expected.values);
-    Ok(checks.into())
-}
-
-#[derive(Deserialize)]
-struct AnyresCase {
-    image: String,
-    grid_pinpoints: Vec<(u32, u32)>,
-}
-
-/// `preprocess_anyres`: the whole picture and its tiles.
-pub(super) fn anyres(fixture: &Fixture, case: &Case) -> Result<Verdict> {
-    let AnyresCase { image, grid_pinpoints } = fixture.directory.fields(case)?;
-    let expected = fixture.directory.require(case, "pixel_values")?;
-    let size = expected.shape.last().copied().and_then(|size| u32::try_from(size).ok()).unwrap_or(0);
-    let tiled = |&(width, height): &(u32, u32)| width.is_multiple_of(size) && height.is_multiple_of(size);
-    if size == 0 || grid_pinpoints.is_empty() || !grid_pinpoints.iter().all(tiled) {
-        return Err(fixture.directory.error(format!("case {}: no grid of {size}-pixel tiles", case.id)));
-    }
-    let views =
-        ImageProcessorConfig::clip(size).preprocess_anyres(&fixture.picture(&image)?, &grid_pinpoints);
-    let found: Vec<f32> = views.into_iter().flat_map(|view| view.data).collect();
-    let mut checks = fixture.checks();
     checks.values(Quantity::PixelValues, "pixel_values", &found, &expected.values);
     Ok(checks.into())
 }

@@ -6,7 +6,7 @@ use crate::golden::{
     Batch, Case, Checks, ConfigEdits, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
 };
 use burn::tensor::{FloatDType, Tensor};
-use parrot_model::vision::preprocess::Pixels;
+use parrot_model::image::Pixels;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -16,11 +16,11 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use burn::tensor::activation::log_softmax;
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::image::Pixels;
 use parrot_model::language::Qwen2;
 use parrot_model::parrot::Parrot;
 use parrot_model::projector::Projector;
 use parrot_model::vision::VisionTower;
-use parrot_model::vision::preprocess::Pixels;
 
 use super::lessons::Subject;
 use super::patches::{Batch, Fit, Patch, Patches};

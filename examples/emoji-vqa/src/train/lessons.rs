@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parrot_model::ReferenceQuirks;
+use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_model::text::{Conversation, Message, Role, Tokenizer, chat};
-use parrot_model::vision::preprocess::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 use serde_json::{Value, json};

@@ -29,9 +29,9 @@ use burn::tensor::FloatDType;
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::device;
+use parrot_model::image::ImageProcessorConfig;
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
-use parrot_model::vision::preprocess::ImageProcessorConfig;
 use parrot_train::checkpoint::ModelDescription;
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 use burn::module::Module;
 use burn::prelude::*;
-use parrot_model::vision::preprocess::Pixels;
+use parrot_model::image::Pixels;
 use parrot_train::checkpoint::{self, RunFolder};
 use parrot_train::data::Dataset;
 use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};

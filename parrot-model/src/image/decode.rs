@@ -24,7 +24,7 @@
 
 use std::{fs::File, io::Cursor, io::Read, path::Path};
 
-use image::{
+use ::image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage,
     metadata::Orientation,
 };

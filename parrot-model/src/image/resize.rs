@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use image::RgbImage;
+use ::image::RgbImage;
 
 /// Fractional bits of the weights: 32 minus 8 for the pixel and 2 for the kernel's overshoot.
 const PRECISION_BITS: u32 = 22;
@@ -221,7 +221,7 @@ impl Axis {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, imageops};
+    use ::image::{Rgb, imageops};
 
     use super::*;
 

@@ -6,7 +6,8 @@ use std::{fs, io::Cursor, path::PathBuf};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, imageops};
 use parrot_model::{
     Error,
-    vision::preprocess::{
+    config::TowerKind,
+    image::{
         AspectRatio, DecodeLimits, DecodeOptions, ImageProcessorConfig, Pixels, Resize, decode_rgb, open_rgb,
         resize_bicubic,
     },
@@ -104,13 +105,11 @@ fn a_batch_stacks_its_pictures() {
 }
 
 #[test]
-fn the_mean_picture_and_anyres_are_the_references() {
+fn the_mean_picture_is_the_references() {
     let config = ImageProcessorConfig::clip(56);
     assert_eq!(config.pad_color(), [122, 116, 104]);
     let mean = config.preprocess(&config.mean_image(), AspectRatio::Pad);
     assert_eq!(float_sha256(&[mean]), "b8026be587dbd1c9b83a1cceeb29b71ea068c7ff00b34505fe24549b183316b9");
-    let views = config.preprocess_anyres(&open("wide.png"), &[(56, 112), (112, 56), (112, 112)]);
-    assert_eq!(float_sha256(&views), "3fe1ad29eb490feb1aa07803a951dd1a2c233c1e3d378094490879d0d8bd2a80");
 }
 
 #[test]
@@ -295,9 +294,12 @@ fn processor_files_of_both_forms_are_read() {
 
 #[test]
 fn aspect_ratio_words() {
-    assert_eq!(AspectRatio::from_config(Some("pad")).unwrap(), AspectRatio::Pad);
-    assert_eq!(AspectRatio::from_config(None).unwrap(), AspectRatio::None);
-    assert!(matches!(AspectRatio::from_config(Some("anyres")), Err(Error::Config { .. })));
+    let read = |word, tower| AspectRatio::of(word, tower).map_err(|error| error.to_string());
+    assert_eq!(read(Some("pad"), TowerKind::Siglip), Ok(AspectRatio::Pad));
+    assert_eq!(read(None, TowerKind::Clip), Ok(AspectRatio::None));
+    assert_eq!(read(Some("square"), TowerKind::Clip), Ok(AspectRatio::None));
+    assert!(read(Some("anyres_max_9"), TowerKind::Clip).unwrap_err().contains("image_aspect_ratio"));
+    assert!(read(None, TowerKind::Siglip).unwrap_err().contains("image_aspect_ratio"));
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

@@ -1,98 +1,91 @@
-//! A picture → the vision tower's input, bit for bit as Hugging Face's `CLIPImageProcessor` and the SigLIP
-//! processor of the reference make it with Pillow:
-//!
-//! ```text
-//! pad to a square │ none  →  bicubic resize on 8 bits  →  centre crop  →  (value/255 - mean) / std
-//! ```
-//!
-//! [`decode_rgb`] makes the 8-bit picture, [`ImageProcessorConfig`] says which of these steps to take.
+//! A decoded picture → the tower's pixels, as Hugging Face's image processors do it.
 
-use burn::prelude::*;
-use image::{Rgb, RgbImage};
+use std::path::Path;
 
-mod anyres;
-mod config;
-mod decode;
-mod resize;
+use ::image::{Rgb, RgbImage};
+use serde::{Deserialize, Serialize};
 
-pub use config::{ImageProcessorConfig, Resize};
-pub use decode::{DecodeLimits, DecodeOptions, decode_rgb, open_rgb};
-pub use resize::resize_bicubic;
-
-use crate::config::TowerKind;
+use super::preprocessor_config::PreprocessorConfig;
+use super::resize::{Canvas, resize_window};
+use super::{AspectRatio, Pixels};
 use crate::error::{Error, Result};
-use resize::{Canvas, resize_window};
 
-/// How a picture that is not square meets the tower's square input: `image_aspect_ratio` of `config.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AspectRatio {
-    /// `"pad"`: in the middle of a square of the mean colour, so that all of it is seen.
-    #[default]
-    Pad,
-    /// Unset: as the processor's own resize and centre crop leave it. CLIP's cut off the ends of a long
-    /// picture, SigLIP's distorts it.
-    None,
+/// Which resize, crop and normalisation a vision tower was trained with.
+///
+/// Reads and writes `preprocessor_config.json` in its present form (`"size": {"shortest_edge": 336}`), and
+/// reads the old one (`"size": 336`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PreprocessorConfig", into = "PreprocessorConfig")]
+pub struct ImageProcessorConfig {
+    /// Side of the tower's square input in pixels, to which the resized picture is cropped.
+    pub image_size: u32,
+    /// The resize before the crop; no side of its result is shorter than `image_size`.
+    pub resize: Resize,
+    /// What is subtracted from red, green and blue after scaling to 0…1.
+    pub image_mean: [f64; 3],
+    /// What the differences are divided by.
+    pub image_std: [f64; 3],
 }
 
-impl AspectRatio {
-    /// Reads the value of `image_aspect_ratio`.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for anything but `"pad"`, `"square"` (LLaVA's word for unset) and nothing: `"anyres"`
-    /// makes several pictures of one, which the reference's model cannot take.
-    pub fn from_config(value: Option<&str>) -> Result<Self> {
-        match value {
-            Some("pad") => Ok(Self::Pad),
-            None | Some("square") => Ok(Self::None),
-            Some(other) => Err(Error::config("image_aspect_ratio", "pad, square or unset", other)),
-        }
+/// To which size a picture is scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// The shorter side to this many pixels, the longer in proportion (CLIP).
+    ShortestEdge(u32),
+    /// Both sides to this many pixels, whatever the proportion was (SigLIP).
+    Square(u32),
+}
+
+impl Resize {
+    /// The number of pixels it names.
+    pub fn edge(self) -> u32 {
+        let (Self::ShortestEdge(edge) | Self::Square(edge)) = self;
+        edge
     }
-}
 
-impl AspectRatio {
-    /// What `image_aspect_ratio` of a checkpoint asks for. As in LLaVA, an unknown word leaves the picture to
-    /// the processor.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for the several tiles of `anyres`, which the reference cannot route either, and for
-    /// a SigLIP tower without `pad`: the reference's processor for it works only on padded pictures.
-    pub fn of(image_aspect_ratio: Option<&str>, tower: TowerKind) -> Result<Self> {
-        let refuse = |expected, found| Err(Error::config("image_aspect_ratio", expected, found));
-        match (image_aspect_ratio, tower) {
-            (Some("pad"), _) => Ok(Self::Pad),
-            (found, TowerKind::Siglip) => refuse("pad, as SigLIP needs it", found.unwrap_or("nothing")),
-            (Some(tiles), TowerKind::Clip) if tiles.starts_with("anyres") => refuse("pad or nothing", tiles),
-            (_, TowerKind::Clip) => Ok(Self::None),
+    /// The width and height that a picture of this width and height is scaled to; never shorter than the edge.
+    pub(crate) fn target(self, width: u32, height: u32) -> (u32, u32) {
+        let longer = |edge: u32, long: u32, short: u32| {
+            // The reference rounds down.
+            let length = u64::from(edge) * u64::from(long) / u64::from(short);
+            u32::try_from(length).unwrap_or(u32::MAX)
+        };
+        match self {
+            Self::Square(edge) => (edge, edge),
+            Self::ShortestEdge(edge) if width <= height => (edge, longer(edge, height, width)),
+            Self::ShortestEdge(edge) => (longer(edge, width, height), edge),
         }
-    }
-}
-
-/// A picture as the tower takes it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pixels {
-    /// The normalised values, `[3, size, size]`: all red, then all green, then all blue, rows from the top.
-    pub data: Vec<f32>,
-    /// Side of the square in pixels.
-    pub size: usize,
-}
-
-impl Pixels {
-    /// Stacks pictures into one tensor, `[pictures, 3, size, size]`.
-    ///
-    /// # Panics
-    /// If there are no pictures or their sizes differ.
-    pub fn to_tensor(pictures: &[Self], device: &Device) -> Tensor<4> {
-        let size = pictures.first().expect("a batch of at least one picture").size;
-        let mut data = Vec::with_capacity(pictures.len() * 3 * size * size);
-        for picture in pictures {
-            assert_eq!(picture.size, size, "pictures of one batch have one size");
-            data.extend_from_slice(&picture.data);
-        }
-        Tensor::from_data(TensorData::new(data, [pictures.len(), 3, size, size]), device)
     }
 }
 
 impl ImageProcessorConfig {
+    /// The processor of OpenAI's CLIP towers with an input of `image_size`, e.g. 336 for Parrot's.
+    pub fn clip(image_size: u32) -> Self {
+        Self {
+            image_size,
+            resize: Resize::ShortestEdge(image_size),
+            image_mean: [0.48145466, 0.4578275, 0.40821073],
+            image_std: [0.26862954, 0.26130258, 0.27577711],
+        }
+    }
+
+    /// The processor of the SigLIP towers with an input of `image_size`, e.g. 384.
+    pub fn siglip(image_size: u32) -> Self {
+        Self { image_size, resize: Resize::Square(image_size), image_mean: [0.5; 3], image_std: [0.5; 3] }
+    }
+
+    /// Reads a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Json`] if there is no such file, [`Error::Config`] if it asks for a
+    /// processing that CLIP's and SigLIP's towers do not use.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let raw: PreprocessorConfig =
+            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        raw.try_into()
+    }
+
     /// Pads or not, resizes, crops and normalises a picture.
     ///
     /// A picture one or three pixels high is a picture like any other here. The reference takes its rows for

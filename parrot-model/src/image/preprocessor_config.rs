@@ -1,94 +1,16 @@
-//! `preprocessor_config.json`: what Hugging Face's image processors are told.
-
-use std::{fs::File, io::BufReader, path::Path};
+//! `preprocessor_config.json` as it stands on disk, read into and written from an [`ImageProcessorConfig`].
 
 use serde::{Deserialize, Serialize};
 
+use super::{ImageProcessorConfig, Resize};
 use crate::error::{Error, Result};
 
 /// Larger inputs than this are no vision tower's, but a damaged file's.
 const MAX_SIDE: u32 = 16_384;
 
-/// Which resize, crop and normalisation a vision tower was trained with.
-///
-/// Reads and writes `preprocessor_config.json` in its present form (`"size": {"shortest_edge": 336}`), and
-/// reads the old one (`"size": 336`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "ConfigFile", into = "ConfigFile")]
-pub struct ImageProcessorConfig {
-    /// Side of the tower's square input in pixels, to which the resized picture is cropped.
-    pub image_size: u32,
-    /// The resize before the crop; no side of its result is shorter than `image_size`.
-    pub resize: Resize,
-    /// What is subtracted from red, green and blue after scaling to 0…1.
-    pub image_mean: [f64; 3],
-    /// What the differences are divided by.
-    pub image_std: [f64; 3],
-}
-
-/// To which size a picture is scaled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resize {
-    /// The shorter side to this many pixels, the longer in proportion (CLIP).
-    ShortestEdge(u32),
-    /// Both sides to this many pixels, whatever the proportion was (SigLIP).
-    Square(u32),
-}
-
-impl Resize {
-    /// The number of pixels it names.
-    pub fn edge(self) -> u32 {
-        let (Self::ShortestEdge(edge) | Self::Square(edge)) = self;
-        edge
-    }
-
-    /// The width and height that a picture of this width and height is scaled to; never shorter than the edge.
-    pub(crate) fn target(self, width: u32, height: u32) -> (u32, u32) {
-        let longer = |edge: u32, long: u32, short: u32| {
-            // The reference rounds down.
-            let length = u64::from(edge) * u64::from(long) / u64::from(short);
-            u32::try_from(length).unwrap_or(u32::MAX)
-        };
-        match self {
-            Self::Square(edge) => (edge, edge),
-            Self::ShortestEdge(edge) if width <= height => (edge, longer(edge, height, width)),
-            Self::ShortestEdge(edge) => (longer(edge, width, height), edge),
-        }
-    }
-}
-
-impl ImageProcessorConfig {
-    /// The processor of OpenAI's CLIP towers with an input of `image_size`, e.g. 336 for Parrot's.
-    pub fn clip(image_size: u32) -> Self {
-        Self {
-            image_size,
-            resize: Resize::ShortestEdge(image_size),
-            image_mean: [0.48145466, 0.4578275, 0.40821073],
-            image_std: [0.26862954, 0.26130258, 0.27577711],
-        }
-    }
-
-    /// The processor of the SigLIP towers with an input of `image_size`, e.g. 384.
-    pub fn siglip(image_size: u32) -> Self {
-        Self { image_size, resize: Resize::Square(image_size), image_mean: [0.5; 3], image_std: [0.5; 3] }
-    }
-
-    /// Reads a `preprocessor_config.json`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] and [`Error::Json`] if there is no such file, [`Error::Config`] if it asks for a
-    /// processing that CLIP's and SigLIP's towers do not use.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
-        let raw: ConfigFile = serde_json::from_reader(BufReader::new(file))
-            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
-        raw.try_into()
-    }
-}
-
 /// The file as it stands.
 #[derive(Serialize, Deserialize)]
-struct ConfigFile {
+pub(super) struct PreprocessorConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_processor_type: Option<String>,
     #[serde(default = "yes")]
@@ -130,10 +52,10 @@ fn one_255th() -> f64 {
     1.0 / 255.0
 }
 
-impl TryFrom<ConfigFile> for ImageProcessorConfig {
+impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
     type Error = Error;
 
-    fn try_from(file: ConfigFile) -> Result<Self> {
+    fn try_from(file: PreprocessorConfig) -> Result<Self> {
         for (key, value) in [
             ("do_resize", file.do_resize),
             ("do_rescale", file.do_rescale),
@@ -191,7 +113,7 @@ fn square(key: &str, height: u32, width: u32) -> Result<u32> {
     }
 }
 
-impl From<ImageProcessorConfig> for ConfigFile {
+impl From<ImageProcessorConfig> for PreprocessorConfig {
     fn from(config: ImageProcessorConfig) -> Self {
         let sides = |side| Size::Sides { height: side, width: side };
         let (kind, size) = match config.resize {

@@ -1,0 +1,76 @@
+//! A picture → the vision tower's input, bit for bit as Hugging Face's `CLIPImageProcessor` and the SigLIP
+//! processor of the reference make it with Pillow:
+//!
+//! ```text
+//! pad to a square │ none  →  bicubic resize on 8 bits  →  centre crop  →  (value/255 - mean) / std
+//! ```
+//!
+//! [`decode_rgb`] makes the 8-bit picture, [`ImageProcessorConfig`] says which of these steps to take.
+
+use burn::prelude::*;
+
+mod decode;
+mod preprocessor_config;
+mod processor;
+mod resize;
+
+pub use decode::{DecodeLimits, DecodeOptions, decode_rgb, open_rgb};
+pub use processor::{ImageProcessorConfig, Resize};
+pub use resize::resize_bicubic;
+
+use crate::config::TowerKind;
+use crate::error::{Error, Result};
+
+/// How a picture that is not square meets the tower's square input: `image_aspect_ratio` of `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AspectRatio {
+    /// `"pad"`: in the middle of a square of the mean colour, so that all of it is seen.
+    #[default]
+    Pad,
+    /// Unset: as the processor's own resize and centre crop leave it. CLIP's cut off the ends of a long
+    /// picture, SigLIP's distorts it.
+    None,
+}
+
+impl AspectRatio {
+    /// What `image_aspect_ratio` of a checkpoint asks for. As in LLaVA, an unknown word leaves the picture to
+    /// the processor.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the several tiles of `anyres`, which the reference cannot route either, and for
+    /// a SigLIP tower without `pad`: the reference's processor for it works only on padded pictures.
+    pub fn of(image_aspect_ratio: Option<&str>, tower: TowerKind) -> Result<Self> {
+        let refuse = |expected, found| Err(Error::config("image_aspect_ratio", expected, found));
+        match (image_aspect_ratio, tower) {
+            (Some("pad"), _) => Ok(Self::Pad),
+            (found, TowerKind::Siglip) => refuse("pad, as SigLIP needs it", found.unwrap_or("nothing")),
+            (Some(tiles), TowerKind::Clip) if tiles.starts_with("anyres") => refuse("pad or nothing", tiles),
+            (_, TowerKind::Clip) => Ok(Self::None),
+        }
+    }
+}
+
+/// A picture as the tower takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pixels {
+    /// The normalised values, `[3, size, size]`: all red, then all green, then all blue, rows from the top.
+    pub data: Vec<f32>,
+    /// Side of the square in pixels.
+    pub size: usize,
+}
+
+impl Pixels {
+    /// Stacks pictures into one tensor, `[pictures, 3, size, size]`.
+    ///
+    /// # Panics
+    /// If there are no pictures or their sizes differ.
+    pub fn to_tensor(pictures: &[Self], device: &Device) -> Tensor<4> {
+        let size = pictures.first().expect("a batch of at least one picture").size;
+        let mut data = Vec::with_capacity(pictures.len() * 3 * size * size);
+        for picture in pictures {
+            assert_eq!(picture.size, size, "pictures of one batch have one size");
+            data.extend_from_slice(&picture.data);
+        }
+        Tensor::from_data(TensorData::new(data, [pictures.len(), 3, size, size]), device)
+    }
+}
