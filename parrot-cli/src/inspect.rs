@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
-use parrot_infer::{device, picture_tokens};
+use parrot_infer::device;
 use parrot_model::checkpoint::Description;
 use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
 use parrot_model::parrot::Parrot;
@@ -126,6 +126,7 @@ impl Inspection {
             vision_tower: Tower {
                 kind: match vision.kind {
                     TowerKind::Clip => "CLIP",
+                    TowerKind::ChineseClip => "Chinese-CLIP",
                     TowerKind::Siglip => "SigLIP",
                 },
                 name: config.mm_vision_tower.clone(),
@@ -134,7 +135,7 @@ impl Inspection {
                 layers: vision.num_hidden_layers,
                 hidden_size: vision.hidden_size,
             },
-            picture_tokens: picture_tokens(&config, vision),
+            picture_tokens: vision.tokens_per_image(config.mm_vision_select_feature),
             tokenizer_size,
             config,
         })

@@ -49,7 +49,6 @@ pub mod tiny;
 
 pub use engine::{
     Answer, AskOptions, Chat, Choice, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,
-    picture_tokens,
 };
 pub use error::{Error, Result};
 pub use parrot_model::device;

@@ -8,8 +8,8 @@ use parrot_model::{
     Error,
     config::TowerKind,
     image::{
-        AspectRatio, DecodeLimits, DecodeOptions, ImageProcessorConfig, Pixels, Resize, decode_rgb, open_rgb,
-        resize_bicubic,
+        AspectRatio, DecodeLimits, DecodeOptions, ImageProcessorConfig, Pixels, Resample, Resize, decode_rgb,
+        open_rgb, resize_bicubic,
     },
 };
 use sha2::{Digest, Sha256};
@@ -266,13 +266,21 @@ fn processor_files_of_both_forms_are_read() {
     assert_eq!(read(&new).unwrap(), ImageProcessorConfig::clip(336));
     assert_eq!(read(&old).unwrap(), ImageProcessorConfig::clip(336));
     assert_eq!(read(&siglip).unwrap(), ImageProcessorConfig::siglip(384));
+    // SigLIP 2 of one resolution.
+    let bilinear = ImageProcessorConfig { resample: Resample::Bilinear, ..ImageProcessorConfig::siglip(384) };
+    assert_eq!(read(&siglip.replacen('{', r#"{"resample": 2, "#, 1)).unwrap(), bilinear);
+    // Chinese-CLIP, whose files say the size in either way and never crop.
+    for size in ["224", r#"{"height": 224, "width": 224}"#] {
+        let chinese_clip = format!(r#"{{"size": {size}, "do_center_crop": false, "crop_size": 9, {clip}}}"#);
+        assert_eq!(read(&chinese_clip).unwrap(), ImageProcessorConfig::chinese_clip(224));
+    }
 
     let unequal = ImageProcessorConfig {
         image_size: 224,
         resize: Resize::ShortestEdge(256),
         ..ImageProcessorConfig::clip(224)
     };
-    for config in [unequal, ImageProcessorConfig::clip(56), ImageProcessorConfig::siglip(384)] {
+    for config in [unequal, bilinear, ImageProcessorConfig::clip(56), ImageProcessorConfig::siglip(384)] {
         assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
     }
 
@@ -282,7 +290,7 @@ fn processor_files_of_both_forms_are_read() {
         (new.replacen("336", "224", 1), "crop_size"),
         (new.replacen("336, \"w", "300, \"w", 1), "crop_size"),
         (new.replace("0.26862954", "0"), "image_std"),
-        (old.replace("\"resample\": 3", "\"resample\": 2"), "resample"),
+        (old.replace("\"resample\": 3", "\"resample\": 1"), "resample"),
         (old.replace("true", "true, \"do_normalize\": false"), "do_normalize"),
         (siglip.replace("\"height\": 384, \"width\": 384", "\"shortest_edge\": 384"), "do_center_crop"),
         (siglip.replace("[0.5, 0.5, 0.5], \"image_std\"", "[0.5, 127, 0.5], \"image_std\""), "image_mean"),

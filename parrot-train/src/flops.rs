@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Distribution, FloatDType};
-use parrot_model::config::{ParrotConfig, SelectFeature, VisionConfig};
+use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
 
 use crate::Result;
@@ -117,10 +117,7 @@ impl Cost {
     /// Positions that a picture takes in a sequence.
     #[must_use]
     pub fn tokens_per_picture(&self) -> usize {
-        match self.config.mm_vision_select_feature {
-            SelectFeature::ClsPatch => self.vision.num_positions(),
-            SelectFeature::Patch => self.vision.num_patches(),
-        }
+        self.vision.tokens_per_image(self.config.mm_vision_select_feature)
     }
 
     /// Operations of one step, forward and backward; sequences are taken to be of equal length.

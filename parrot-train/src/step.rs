@@ -133,7 +133,7 @@ impl Learner {
         let prepare =
             PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
         Self {
-            tokens_per_picture: model.vision_tower.tokens_per_picture(),
+            tokens_per_picture: model.vision_tower.tokens_per_image(),
             model: Some(model),
             frozen_tower,
             tower_dtype,

@@ -12,7 +12,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
-use parrot_infer::{device, picture_tokens};
+use parrot_infer::device;
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_model::language::KvCache;
@@ -177,7 +177,7 @@ pub(crate) fn bench(
         ensure!(count > 0, "{option} should be at least 1, found 0");
     }
     let Subject { network, config, vision, image_processor, device, dtype } = subject;
-    let picture_tokens = picture_tokens(config, vision);
+    let picture_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
     let found = picture_tokens + options.prompt_tokens + options.new_tokens - 1;
     if found > config.max_position_embeddings {
         let limit = config.max_position_embeddings;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{Checkpoint, resolve};
-use parrot_model::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
 use parrot_model::image::AspectRatio;
 use parrot_model::text::Tokenizer;
 use serde::Deserialize;
@@ -54,7 +53,7 @@ impl Parrot {
         }
         let image_processor = checkpoint.image_processor.clone();
         let aspect_ratio = AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?;
-        let picture_tokens = picture_tokens(&config, vision);
+        let picture_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
         let mut eos = generation_eos(&folder.join("generation_config.json"))?;
         eos.push(tokenizer.im_end());
         tracing::debug!(folder = %folder.display(), ?dtype, picture_tokens, ?eos, "opened the checkpoint");
@@ -80,15 +79,6 @@ impl Parrot {
 /// The folder itself, whatever characters its path is made of; anything else may be an id.
 fn folder_of(model: &Path) -> Result<PathBuf> {
     Ok(if model.is_dir() { model.to_path_buf() } else { resolve(&model.to_string_lossy())? })
-}
-
-/// Tokens that a picture becomes.
-#[must_use]
-pub fn picture_tokens(config: &ParrotConfig, vision: &VisionConfig) -> usize {
-    match (vision.kind, config.mm_vision_select_feature) {
-        (TowerKind::Clip, SelectFeature::Patch) => vision.num_patches(),
-        _ => vision.num_positions(),
-    }
 }
 
 fn config_error(key: &str, expected: String, found: impl ToString) -> Error {

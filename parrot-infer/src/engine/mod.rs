@@ -22,7 +22,6 @@ use parrot_model::text::{Conversation, Message, Role, Tokenizer};
 pub use answer::{Answer, FinishReason, Timings};
 pub use chat::Chat;
 pub use choose::Choice;
-pub use load::picture_tokens;
 pub use picture::Picture;
 
 use crate::sampling::Sampling;

@@ -36,6 +36,7 @@ pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, reso
 pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
 pub use tensors::{ModuleTensor, module_tensors, save_module};
+pub use tower::load_vision_tower;
 pub use weights::{StoredTensor, Weights};
 
 /// What a model's folder says of the network, without its weights, which need not be there.
@@ -178,7 +179,7 @@ impl Checkpoint {
     /// A tensor of the checkpoint, or of the tower's own folder where that holds the tower.
     fn find(&self, name: &str) -> Option<StoredTensor<'_>> {
         match (&self.tower_weights, names::in_tower_folder(name)) {
-            (Some(tower_weights), Some(name)) => tower_weights.get(name),
+            (Some(tower_weights), Some(name)) => tower::find_tensor(tower_weights, name),
             _ => self.weights.get(name),
         }
     }

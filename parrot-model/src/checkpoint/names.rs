@@ -72,8 +72,7 @@ pub fn language_model(path: &[String]) -> String {
 }
 
 /// Names of a [`VisionTower`](crate::vision::VisionTower)'s parameters in the tower's own folder.
-#[must_use]
-pub fn vision_tower(path: &[String]) -> String {
+pub(super) fn vision_tower(path: &[String]) -> String {
     format!("vision_model.{}", path.join("."))
 }
 

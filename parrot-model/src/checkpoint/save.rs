@@ -156,7 +156,7 @@ fn write_tower(
     let stays_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     let in_source = options.source.as_ref().map(|source| source.join(name));
     let in_source = in_source.filter(|tower| stays_inside && tower.is_dir());
-    let default_processor = tower::default_image_processor(vision);
+    let default_processor = ImageProcessorConfig::for_tower(vision);
     let is_well_known = tower::well_known(name).as_ref() == Some(vision)
         && options.image_processor.as_ref().is_none_or(|processor| *processor == default_processor);
     if is_well_known && in_source.is_none() {

@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::weights::Weights;
-use crate::config::{ParrotConfig, TowerKind, VisionConfig};
+use burn::tensor::FloatDType;
+
+use super::load::load_found;
+use super::names;
+use super::weights::{StoredTensor, Weights};
+use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
+use crate::vision::VisionTower;
 use crate::{Error, Result};
 
 pub(super) const CONFIG_FILE: &str = "config.json";
@@ -37,6 +42,22 @@ impl Tower {
     }
 }
 
+/// Loads a tower from its own folder's weights, which may be those of the whole model that it comes from.
+///
+/// # Errors
+///
+/// As [`load_module`](super::load_module).
+pub fn load_vision_tower(tower: VisionTower, weights: &Weights, dtype: FloatDType) -> Result<VisionTower> {
+    load_found(tower, weights.path(), |name| find_tensor(weights, name), names::vision_tower, dtype)
+}
+
+/// A tensor of a tower's own folder.
+///
+/// Names begin with `vision_model.`, which transformers leaves out since version 5 where it saves a tower alone.
+pub(super) fn find_tensor<'w>(weights: &'w Weights, name: &str) -> Option<StoredTensor<'w>> {
+    weights.get(name).or_else(|| weights.get(name.strip_prefix("vision_model.")?))
+}
+
 /// Looks for `mm_vision_tower` in the checkpoint's folder, then beside it, then among the towers whose
 /// configuration is built in, and at last on the hub.
 pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
@@ -67,7 +88,7 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
         .map(|folder| folder.join(PROCESSOR_FILE))
         .find(|file| file.is_file())
         .map_or_else(
-            || Ok(default_image_processor(&vision)),
+            || Ok(ImageProcessorConfig::for_tower(&vision)),
             |file| ImageProcessorConfig::from_file(&file),
         )?;
     if image_processor.image_size as usize != vision.image_size {
@@ -84,15 +105,6 @@ pub(super) fn well_known(name: &str) -> Option<VisionConfig> {
         "clip-vit-large-patch14-336" => Some(VisionConfig::clip_vit_large_336()),
         "siglip-so400m-patch14-384" => Some(VisionConfig::siglip_so400m_384()),
         _ => None,
-    }
-}
-
-/// How a tower without a `preprocessor_config.json` wants its pictures.
-pub(super) fn default_image_processor(vision: &VisionConfig) -> ImageProcessorConfig {
-    let image_size = u32::try_from(vision.image_size).unwrap_or(u32::MAX);
-    match vision.kind {
-        TowerKind::Clip => ImageProcessorConfig::clip(image_size),
-        TowerKind::Siglip => ImageProcessorConfig::siglip(image_size),
     }
 }
 

@@ -1,10 +1,10 @@
-//! The vision tower's own `config.json`.
+//! The vision tower's own `config.json`, of every family.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits;
+use super::{SelectFeature, limits};
 use crate::{Error, Result};
 
 /// Which family a vision tower belongs to.
@@ -12,7 +12,9 @@ use crate::{Error, Result};
 pub enum TowerKind {
     /// A class token, a norm before the encoder, patches embedded without a bias.
     Clip,
-    /// No class token, patches embedded with a bias.
+    /// CLIP's network, trained with pictures that are distorted to a square: the tower of the paper's table 7.
+    ChineseClip,
+    /// No class token, patches embedded with a bias. SigLIP 2 of one resolution is the same network.
     Siglip,
 }
 
@@ -31,7 +33,7 @@ pub enum HiddenAct {
 /// Shapes of a vision tower.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VisionConfig {
-    /// CLIP or SigLIP.
+    /// Its family.
     pub kind: TowerKind,
     /// Width.
     pub hidden_size: usize,
@@ -99,6 +101,19 @@ impl VisionConfig {
         }
     }
 
+    /// openai/clip-vit-base-patch32, whose shapes are transformers' defaults.
+    fn clip_vit_base_32() -> Self {
+        Self {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            image_size: 224,
+            patch_size: 32,
+            ..Self::clip_vit_large_336()
+        }
+    }
+
     /// The tower of the default model: 72 × 72 pixels in 6 × 6 patches.
     #[must_use]
     pub fn clip_vit_mini() -> Self {
@@ -115,14 +130,16 @@ impl VisionConfig {
         }
     }
 
-    /// Reads a tower's `config.json`, flat (`clip_vision_model`) or nested (`clip`), CLIP or SigLIP.
+    /// Reads a tower's `config.json` of any family, as that of a tower alone (`clip_vision_model`) or of the whole
+    /// model (`clip`), which nests the tower's.
     ///
-    /// Missing keys take the defaults of transformers' `CLIPVisionConfig` and `SiglipVisionConfig`.
+    /// Missing keys take the defaults of transformers' `CLIPVisionConfig`, `ChineseCLIPVisionConfig` and
+    /// `SiglipVisionConfig`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type` or shapes that
-    /// cannot be.
+    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type`, a SigLIP 2 whose patch grid
+    /// follows each picture (NaFlex), or shapes that cannot be.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -134,26 +151,24 @@ impl VisionConfig {
             None => file,
         };
         let defaults = match model_type.as_str() {
-            "clip" | "clip_vision_model" => Self {
-                hidden_size: 768,
-                intermediate_size: 3072,
-                num_hidden_layers: 12,
-                num_attention_heads: 12,
-                image_size: 224,
-                patch_size: 32,
-                ..Self::clip_vit_large_336()
-            },
+            "clip" | "clip_vision_model" => Self::clip_vit_base_32(),
+            "chinese_clip" | "chinese_clip_vision_model" => {
+                Self { kind: TowerKind::ChineseClip, ..Self::clip_vit_base_32() }
+            }
             "siglip" | "siglip_vision_model" => Self {
-                hidden_size: 768,
-                intermediate_size: 3072,
-                num_hidden_layers: 12,
-                num_attention_heads: 12,
-                image_size: 224,
+                kind: TowerKind::Siglip,
                 patch_size: 16,
-                ..Self::siglip_so400m_384()
+                hidden_act: HiddenAct::GeluPytorchTanh,
+                layer_norm_eps: 1e-6,
+                ..Self::clip_vit_base_32()
             },
+            naflex @ ("siglip2" | "siglip2_vision_model") => {
+                let expected = "siglip, as SigLIP 2 towers of one resolution have it";
+                let found = format!("{naflex}, whose patch grid follows each picture (NaFlex)");
+                return Err(Error::config("model_type of the vision tower", expected, found));
+            }
             other => {
-                let expected = "clip, clip_vision_model, siglip or siglip_vision_model";
+                let expected = "clip, chinese_clip or siglip, alone or with _vision_model behind it";
                 return Err(Error::config("model_type of the vision tower", expected, other));
             }
         };
@@ -181,6 +196,7 @@ impl VisionConfig {
         let path = path.as_ref();
         let model_type = match self.kind {
             TowerKind::Clip => "clip_vision_model",
+            TowerKind::ChineseClip => "chinese_clip_vision_model",
             TowerKind::Siglip => "siglip_vision_model",
         };
         let json = serde_json::json!({
@@ -219,7 +235,7 @@ impl VisionConfig {
             return Err(Error::config("vision hidden_size", expected, self.hidden_size));
         }
         // CLIP's own sizes divide. SigLIP-so400m has 384 = 27 · 14 + 6 and ignores the last 6 pixels.
-        if self.kind == TowerKind::Clip && !self.image_size.is_multiple_of(self.patch_size) {
+        if self.kind != TowerKind::Siglip && !self.image_size.is_multiple_of(self.patch_size) {
             let expected = format!("a multiple of patch_size = {}", self.patch_size);
             return Err(Error::config("vision image_size", expected, self.image_size));
         }
@@ -230,7 +246,14 @@ impl VisionConfig {
         Ok(())
     }
 
-    /// Patches of a picture.
+    /// Whether the class token is the first row of a hidden state. A norm before the encoder comes with it, and
+    /// patches embedded without a bias.
+    #[must_use]
+    pub fn has_class_token(&self) -> bool {
+        self.kind != TowerKind::Siglip
+    }
+
+    /// Patches of an image.
     #[must_use]
     pub fn num_patches(&self) -> usize {
         (self.image_size / self.patch_size).pow(2)
@@ -239,19 +262,22 @@ impl VisionConfig {
     /// Rows of a hidden state: the patches, and the class token where there is one.
     #[must_use]
     pub fn num_positions(&self) -> usize {
-        match self.kind {
-            TowerKind::Clip => self.num_patches() + 1,
-            TowerKind::Siglip => self.num_patches(),
+        self.num_patches() + usize::from(self.has_class_token())
+    }
+
+    /// Positions that an image takes in a sequence.
+    #[must_use]
+    pub fn tokens_per_image(&self, select_feature: SelectFeature) -> usize {
+        match select_feature {
+            SelectFeature::ClsPatch => self.num_positions(),
+            SelectFeature::Patch => self.num_patches(),
         }
     }
 
     /// Encoder layers that a Parrot checkpoint holds: the reference drops SigLIP's last one.
     #[must_use]
     pub fn stored_layers(&self) -> usize {
-        match self.kind {
-            TowerKind::Clip => self.num_hidden_layers,
-            TowerKind::Siglip => self.num_hidden_layers - 1,
-        }
+        if self.kind == TowerKind::Siglip { self.num_hidden_layers - 1 } else { self.num_hidden_layers }
     }
 }
 
@@ -276,6 +302,28 @@ mod tests {
         assert_eq!(flat.unwrap(), nested.unwrap());
     }
 
+    /// What google/siglip2-base-patch16-256 says: the keys that transformers does not default.
+    #[test]
+    fn a_fixed_resolution_siglip2_is_a_siglip() {
+        let json = r#"{"model_type": "siglip", "vision_config": {"image_size": 256,
+                       "model_type": "siglip_vision_model"}, "text_config": {"vocab_size": 256000}}"#;
+        let config = parse(json).unwrap();
+        let expected = (TowerKind::Siglip, 768, 12, 256, 16, HiddenAct::GeluPytorchTanh);
+        let VisionConfig { kind, hidden_size, num_hidden_layers, image_size, patch_size, hidden_act, .. } =
+            config;
+        assert_eq!((kind, hidden_size, num_hidden_layers, image_size, patch_size, hidden_act), expected);
+        assert_eq!(config.tokens_per_image(SelectFeature::ClsPatch), 256);
+        assert_eq!(config.tokens_per_image(SelectFeature::Patch), 256);
+    }
+
+    #[test]
+    fn a_class_token_is_a_token_unless_patches_are_selected() {
+        let config = parse(r#"{"model_type": "chinese_clip"}"#).unwrap();
+        assert_eq!(config.kind, TowerKind::ChineseClip);
+        assert_eq!(config.tokens_per_image(SelectFeature::ClsPatch), 50);
+        assert_eq!(config.tokens_per_image(SelectFeature::Patch), 49);
+    }
+
     #[test]
     fn saved_towers_read_back() {
         let folder = tempfile::tempdir().unwrap();
@@ -284,6 +332,7 @@ mod tests {
             VisionConfig::clip_vit_large_336(),
             VisionConfig::siglip_so400m_384(),
             VisionConfig::clip_vit_mini(),
+            VisionConfig { kind: TowerKind::ChineseClip, ..VisionConfig::clip_vit_base_32() },
         ] {
             config.save(&path).unwrap();
             assert_eq!(VisionConfig::from_file(&path).unwrap(), config);
@@ -294,6 +343,8 @@ mod tests {
     fn impossible_towers_are_refused() {
         for (json, expected) in [
             (r#"{"model_type": "resnet"}"#, "found resnet"),
+            (r#"{"model_type": "siglip2", "vision_config": {"num_patches": 256}}"#, "(NaFlex)"),
+            (r#"{"model_type": "siglip2_vision_model"}"#, "(NaFlex)"),
             (r#"{"model_type": "clip_vision_model", "num_attention_heads": 7}"#, "vision hidden_size"),
             (r#"{"model_type": "clip_vision_model", "patch_size": 15}"#, "vision image_size"),
             (r#"{"model_type": "clip_vision_model", "patch_size": 0}"#, "vision patch_size"),

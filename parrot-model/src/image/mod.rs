@@ -2,7 +2,7 @@
 //! processor of the reference make it with Pillow:
 //!
 //! ```text
-//! pad to a square │ none  →  bicubic resize on 8 bits  →  centre crop  →  (value/255 - mean) / std
+//! pad to a square │ none  →  resize on 8 bits  →  centre crop  →  (value/255 - mean) / std
 //! ```
 //!
 //! [`decode_rgb`] makes the 8-bit picture, [`ImageProcessorConfig`] says which of these steps to take.
@@ -16,7 +16,7 @@ mod resize;
 
 pub use decode::{DecodeLimits, DecodeOptions, decode_rgb, open_rgb};
 pub use processor::{ImageProcessorConfig, Resize};
-pub use resize::resize_bicubic;
+pub use resize::{Resample, resize_bicubic};
 
 use crate::config::TowerKind;
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ pub enum AspectRatio {
     #[default]
     Pad,
     /// Unset: as the processor's own resize and centre crop leave it. CLIP's cut off the ends of a long
-    /// picture, SigLIP's distorts it.
+    /// picture, those of Chinese-CLIP and SigLIP distort it.
     None,
 }
 
@@ -41,11 +41,13 @@ impl AspectRatio {
     /// a SigLIP tower without `pad`: the reference's processor for it works only on padded pictures.
     pub fn of(image_aspect_ratio: Option<&str>, tower: TowerKind) -> Result<Self> {
         let refuse = |expected, found| Err(Error::config("image_aspect_ratio", expected, found));
-        match (image_aspect_ratio, tower) {
-            (Some("pad"), _) => Ok(Self::Pad),
-            (found, TowerKind::Siglip) => refuse("pad, as SigLIP needs it", found.unwrap_or("nothing")),
-            (Some(tiles), TowerKind::Clip) if tiles.starts_with("anyres") => refuse("pad or nothing", tiles),
-            (_, TowerKind::Clip) => Ok(Self::None),
+        match image_aspect_ratio {
+            Some("pad") => Ok(Self::Pad),
+            found if tower == TowerKind::Siglip => {
+                refuse("pad, as SigLIP needs it", found.unwrap_or("nothing"))
+            }
+            Some(tiles) if tiles.starts_with("anyres") => refuse("pad or nothing", tiles),
+            _ => Ok(Self::None),
         }
     }
 }
@@ -60,17 +62,17 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Stacks pictures into one tensor, `[pictures, 3, size, size]`.
+    /// Stacks images into one tensor, `[images, 3, size, size]`.
     ///
     /// # Panics
-    /// If there are no pictures or their sizes differ.
-    pub fn to_tensor(pictures: &[Self], device: &Device) -> Tensor<4> {
-        let size = pictures.first().expect("a batch of at least one picture").size;
-        let mut data = Vec::with_capacity(pictures.len() * 3 * size * size);
-        for picture in pictures {
-            assert_eq!(picture.size, size, "pictures of one batch have one size");
-            data.extend_from_slice(&picture.data);
+    /// If there are no images or their sizes differ.
+    pub fn to_tensor(images: &[Self], device: &Device) -> Tensor<4> {
+        let size = images.first().expect("a batch of at least one image").size;
+        let mut data = Vec::with_capacity(images.len() * 3 * size * size);
+        for image in images {
+            assert_eq!(image.size, size, "images of one batch have one size");
+            data.extend_from_slice(&image.data);
         }
-        Tensor::from_data(TensorData::new(data, [pictures.len(), 3, size, size]), device)
+        Tensor::from_data(TensorData::new(data, [images.len(), 3, size, size]), device)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ImageProcessorConfig, Resize};
+use super::{ImageProcessorConfig, Resample, Resize};
 use crate::error::{Error, Result};
 
 /// Larger inputs than this are no vision tower's, but a damaged file's.
@@ -43,9 +43,12 @@ fn yes() -> bool {
     true
 }
 
-/// Pillow's number for it.
+/// Pillow's numbers for the kernels.
+const BILINEAR: u32 = 2;
+const BICUBIC: u32 = 3;
+
 fn bicubic() -> u32 {
-    3
+    BICUBIC
 }
 
 fn one_255th() -> f64 {
@@ -65,15 +68,17 @@ impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
                 return Err(Error::config(key, true, value));
             }
         }
-        if file.resample != bicubic() {
-            return Err(Error::config("resample", "3 (bicubic)", file.resample));
-        }
+        let resample = match file.resample {
+            BILINEAR => Resample::Bilinear,
+            BICUBIC => Resample::Bicubic,
+            other => return Err(Error::config("resample", "2 (bilinear) or 3 (bicubic)", other)),
+        };
         if (file.rescale_factor - one_255th()).abs() > 1e-9 {
             return Err(Error::config("rescale_factor", "1/255", file.rescale_factor));
         }
         let crop = file.crop_size.filter(|_| file.do_center_crop.unwrap_or(true));
         let resize = match (file.size, crop) {
-            // Without a crop only a square resize gives a square: an old SigLIP file.
+            // Without a crop only a square resize gives a square: old files of Chinese-CLIP and SigLIP.
             (Size::Number(edge), None) => Resize::Square(edge),
             (Size::Number(edge) | Size::ShortestEdge { shortest_edge: edge }, Some(_)) => {
                 Resize::ShortestEdge(edge)
@@ -101,7 +106,7 @@ impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
         if !image_std.iter().all(|std| *std > 0.0 && std.is_finite()) {
             return Err(Error::config("image_std", "greater than 0", format_args!("{image_std:?}")));
         }
-        Ok(Self { image_size, resize, image_mean, image_std })
+        Ok(Self { image_size, resize, resample, image_mean, image_std })
     }
 }
 
@@ -126,7 +131,10 @@ impl From<ImageProcessorConfig> for PreprocessorConfig {
             image_processor_type: Some(kind.to_owned()),
             do_resize: true,
             size,
-            resample: bicubic(),
+            resample: match config.resample {
+                Resample::Bilinear => BILINEAR,
+                Resample::Bicubic => BICUBIC,
+            },
             do_center_crop: Some(crops),
             crop_size: crops.then(|| sides(config.image_size)),
             do_rescale: true,

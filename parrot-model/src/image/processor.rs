@@ -6,8 +6,9 @@ use ::image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use super::preprocessor_config::PreprocessorConfig;
-use super::resize::{Canvas, resize_window};
+use super::resize::{Canvas, Resample, resize_window};
 use super::{AspectRatio, Pixels};
+use crate::config::{TowerKind, VisionConfig};
 use crate::error::{Error, Result};
 
 /// Which resize, crop and normalisation a vision tower was trained with.
@@ -21,6 +22,8 @@ pub struct ImageProcessorConfig {
     pub image_size: u32,
     /// The resize before the crop; no side of its result is shorter than `image_size`.
     pub resize: Resize,
+    /// The kernel of that resize.
+    pub resample: Resample,
     /// What is subtracted from red, green and blue after scaling to 0…1.
     pub image_mean: [f64; 3],
     /// What the differences are divided by.
@@ -32,7 +35,7 @@ pub struct ImageProcessorConfig {
 pub enum Resize {
     /// The shorter side to this many pixels, the longer in proportion (CLIP).
     ShortestEdge(u32),
-    /// Both sides to this many pixels, whatever the proportion was (SigLIP).
+    /// Both sides to this many pixels, whatever the proportion was (Chinese-CLIP, SigLIP).
     Square(u32),
 }
 
@@ -64,14 +67,38 @@ impl ImageProcessorConfig {
         Self {
             image_size,
             resize: Resize::ShortestEdge(image_size),
+            resample: Resample::Bicubic,
             image_mean: [0.48145466, 0.4578275, 0.40821073],
             image_std: [0.26862954, 0.26130258, 0.27577711],
         }
     }
 
+    /// The processor of the Chinese-CLIP towers with an input of `image_size`, e.g. 224.
+    pub fn chinese_clip(image_size: u32) -> Self {
+        Self { resize: Resize::Square(image_size), ..Self::clip(image_size) }
+    }
+
     /// The processor of the SigLIP towers with an input of `image_size`, e.g. 384.
     pub fn siglip(image_size: u32) -> Self {
-        Self { image_size, resize: Resize::Square(image_size), image_mean: [0.5; 3], image_std: [0.5; 3] }
+        Self {
+            image_size,
+            resize: Resize::Square(image_size),
+            resample: Resample::Bicubic,
+            image_mean: [0.5; 3],
+            image_std: [0.5; 3],
+        }
+    }
+
+    /// What a tower without a `preprocessor_config.json` is taken to want: its family's processor.
+    ///
+    /// SigLIP 2 describes itself as SigLIP does but was trained with a bilinear resize, which only that file says.
+    pub fn for_tower(vision: &VisionConfig) -> Self {
+        let image_size = u32::try_from(vision.image_size).unwrap_or(u32::MAX);
+        match vision.kind {
+            TowerKind::Clip => Self::clip(image_size),
+            TowerKind::ChineseClip => Self::chinese_clip(image_size),
+            TowerKind::Siglip => Self::siglip(image_size),
+        }
     }
 
     /// Reads a `preprocessor_config.json`.
@@ -92,7 +119,7 @@ impl ImageProcessorConfig {
     /// colour channels: see [`Self::preprocess_reference`].
     ///
     /// # Panics
-    /// If the picture is empty, which [`decode_rgb`] never returns.
+    /// If the picture is empty, which [`decode_rgb`](super::decode_rgb) never returns.
     pub fn preprocess(&self, image: &RgbImage, aspect: AspectRatio) -> Pixels {
         self.normalize(&self.preprocess_u8(image, aspect))
     }
@@ -111,7 +138,7 @@ impl ImageProcessorConfig {
             let start = (length - self.image_size) / 2;
             start..start + self.image_size
         };
-        resize_window(&canvas, width, crop(width), height, crop(height))
+        resize_window(&canvas, self.resample, width, crop(width), height, crop(height))
     }
 
     /// As [`Self::preprocess`], with the reference's mistake: a picture that is one or three pixels high,
@@ -135,9 +162,14 @@ impl ImageProcessorConfig {
             }),
             3 => {
                 let padded = match aspect {
-                    AspectRatio::Pad => {
-                        resize_window(&Canvas::square(image, self.pad_color()), 3, 0..3, 3, 0..3)
-                    }
+                    AspectRatio::Pad => resize_window(
+                        &Canvas::square(image, self.pad_color()),
+                        self.resample,
+                        3,
+                        0..3,
+                        3,
+                        0..3,
+                    ),
                     AspectRatio::None => image.clone(),
                 };
                 let misread = RgbImage::from_fn(3, padded.width(), |x, y| {

@@ -1,4 +1,4 @@
-//! The transformer encoder of both towers: pre-norm attention and feed-forward, no mask.
+//! The transformer encoder of all towers: pre-norm attention and feed-forward, no mask.
 //!
 //! `x ← x + Attn(LN₁ x)`, `x ← x + W₂ act(W₁ LN₂ x)`
 
@@ -13,15 +13,13 @@ use crate::ops::{flash_attention, gelu, quick_gelu, unmasked_bias};
 
 /// A stack of encoder layers.
 #[derive(Module, Debug)]
-pub struct Encoder {
-    /// The layers, first to last.
-    pub layers: Vec<EncoderLayer>,
+pub(super) struct Encoder {
+    layers: Vec<EncoderLayer>,
 }
 
 impl Encoder {
     /// Builds as many layers as a Parrot checkpoint stores.
-    #[must_use]
-    pub fn init(config: &VisionConfig, device: &Device) -> Self {
+    pub(super) fn init(config: &VisionConfig, device: &Device) -> Self {
         Self { layers: (0..config.stored_layers()).map(|_| EncoderLayer::init(config, device)).collect() }
     }
 
@@ -29,9 +27,8 @@ impl Encoder {
     ///
     /// # Shapes
     ///
-    /// - hidden_states and output: `[pictures, positions, vision_hidden]`
-    #[must_use]
-    pub fn forward(&self, hidden_states: Tensor<3>, num_layers: usize) -> Tensor<3> {
+    /// - hidden_states and output: `[images, positions, vision_hidden]`
+    pub(super) fn forward(&self, hidden_states: Tensor<3>, num_layers: usize) -> Tensor<3> {
         let bias = unmasked_bias(&hidden_states.device());
         self.layers.iter().take(num_layers).fold(hidden_states, |x, layer| layer.forward(x, bias.clone()))
     }
@@ -40,9 +37,8 @@ impl Encoder {
     ///
     /// # Shapes
     ///
-    /// - hidden_states and each output: `[pictures, positions, vision_hidden]`
-    #[must_use]
-    pub fn hidden_states(&self, hidden_states: Tensor<3>) -> Vec<Tensor<3>> {
+    /// - hidden_states and each output: `[images, positions, vision_hidden]`
+    pub(super) fn hidden_states(&self, hidden_states: Tensor<3>) -> Vec<Tensor<3>> {
         let bias = unmasked_bias(&hidden_states.device());
         let mut all = vec![hidden_states.clone()];
         all.extend(self.layers.iter().scan(hidden_states, |x, layer| {
@@ -55,7 +51,7 @@ impl Encoder {
 
 /// One layer of an [`Encoder`].
 #[derive(Module, Debug)]
-pub struct EncoderLayer {
+struct EncoderLayer {
     layer_norm1: LayerNorm,
     self_attn: SelfAttention,
     layer_norm2: LayerNorm,
@@ -103,15 +99,15 @@ impl SelfAttention {
     }
 
     fn forward(&self, hidden_states: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
-        let [pictures, positions, hidden] = hidden_states.dims();
+        let [images, positions, hidden] = hidden_states.dims();
         let heads = |x: Tensor<3>| {
-            x.reshape([pictures, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
+            x.reshape([images, positions, self.num_heads, hidden / self.num_heads]).swap_dims(1, 2)
         };
         let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
         let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
         let values = heads(linear::forward(&self.v_proj, hidden_states));
         let context = flash_attention(queries, keys, values, bias, false);
-        linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([pictures, positions, hidden]))
+        linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([images, positions, hidden]))
     }
 }
 

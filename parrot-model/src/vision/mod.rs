@@ -1,12 +1,16 @@
 //! The vision tower: a picture's pixels → hidden states of its patches.
 //!
-//! [`preprocess`] turns picture files into pixel tensors; [`VisionTower`] turns those into the features
-//! that the [projector](crate::projector) maps into the decoder's space. The two families differ in how
-//! they embed patches ([`clip`], [`siglip`]) and share their [`encoder`].
+//! [`image`](crate::image) turns picture files into pixel tensors; [`VisionTower`] turns those into the features that the
+//! [projector](crate::projector) maps into the decoder's space. One struct serves all families; they differ in what
+//! [`TowerKind`] says:
+//!
+//! ```text
+//! CLIP, Chinese-CLIP   [class token; conv(pixels)] + positions  →  norm  →  encoder
+//! SigLIP, SigLIP 2     conv(pixels) + bias + positions          →           encoder
+//! ```
 
-pub mod clip;
-pub mod encoder;
-pub mod siglip;
+mod embeddings;
+mod encoder;
 
 use burn::prelude::*;
 
@@ -14,15 +18,14 @@ use crate::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
 use crate::norm::LayerNorm;
 use crate::{Error, Result};
 
-use clip::ClipEmbeddings;
+use embeddings::VisionEmbeddings;
 use encoder::Encoder;
-use siglip::SiglipEmbeddings;
 
-/// A CLIP or SigLIP vision transformer that stops at the hidden state that Parrot uses.
+/// A vision transformer of any [family](TowerKind) that stops at the hidden state that Parrot uses.
 #[derive(Module, Debug)]
 pub struct VisionTower {
-    embeddings: Embeddings,
-    /// CLIP only, in the checkpoint's own spelling.
+    embeddings: VisionEmbeddings,
+    /// Only of towers with a class token; in the checkpoints' own spelling.
     pre_layrnorm: Option<LayerNorm>,
     encoder: Encoder,
     /// Stored by every checkpoint and used by none: Parrot takes a hidden state before it.
@@ -31,14 +34,8 @@ pub struct VisionTower {
     num_layers: usize,
     /// Whether to drop the class token from the result.
     drop_class_token: bool,
-}
-
-/// How a tower turns pixels into the encoder's input.
-#[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)] // One per model.
-enum Embeddings {
-    Clip(ClipEmbeddings),
-    Siglip(SiglipEmbeddings),
+    /// Rows of the result.
+    tokens_per_image: usize,
 }
 
 impl VisionTower {
@@ -49,19 +46,16 @@ impl VisionTower {
     /// [`Error::Config`] when `mm_vision_select_layer` names a hidden state that the tower does not have.
     pub fn init(config: &ParrotConfig, vision: &VisionConfig, device: &Device) -> Result<Self> {
         vision.validate()?;
-        let embeddings = match vision.kind {
-            TowerKind::Clip => Embeddings::Clip(ClipEmbeddings::init(vision, device)),
-            TowerKind::Siglip => Embeddings::Siglip(SiglipEmbeddings::init(vision, device)),
-        };
         let norm = || LayerNorm::init(vision.hidden_size, vision.layer_norm_eps, device);
         Ok(Self {
-            embeddings,
-            pre_layrnorm: (vision.kind == TowerKind::Clip).then(norm),
+            embeddings: VisionEmbeddings::init(vision, device),
+            pre_layrnorm: vision.has_class_token().then(norm),
             encoder: Encoder::init(vision, device),
             post_layernorm: norm(),
             num_layers: selected_hidden_state(config, vision)?,
-            drop_class_token: vision.kind == TowerKind::Clip
+            drop_class_token: vision.has_class_token()
                 && config.mm_vision_select_feature == SelectFeature::Patch,
+            tokens_per_image: vision.tokens_per_image(config.mm_vision_select_feature),
         })
     }
 
@@ -71,14 +65,10 @@ impl VisionTower {
         self.num_layers
     }
 
-    /// Positions that a picture takes in a sequence.
+    /// Positions that an image takes in a sequence: [`VisionConfig::tokens_per_image`].
     #[must_use]
-    pub fn tokens_per_picture(&self) -> usize {
-        let positions = match &self.embeddings {
-            Embeddings::Clip(embeddings) => embeddings.num_positions(),
-            Embeddings::Siglip(embeddings) => embeddings.num_positions(),
-        };
-        positions - usize::from(self.drop_class_token)
+    pub fn tokens_per_image(&self) -> usize {
+        self.tokens_per_image
     }
 
     /// `hidden_states[select_layer]`, with or without the class token as `mm_vision_select_feature` says.
@@ -87,8 +77,12 @@ impl VisionTower {
     ///
     /// # Shapes
     ///
-    /// - pixel_values: `[pictures, 3, image_size, image_size]`
-    /// - output: `[pictures, tokens, vision_hidden]`
+    /// - pixel_values: `[images, 3, image_size, image_size]`
+    /// - output: `[images, tokens_per_image, vision_hidden]`
+    ///
+    /// # Panics
+    ///
+    /// If `pixel_values` has another shape.
     #[must_use]
     pub fn forward(&self, pixel_values: Tensor<4>) -> Tensor<3> {
         let hidden_states = self.encoder.forward(self.embed(pixel_values), self.num_layers);
@@ -99,18 +93,19 @@ impl VisionTower {
     ///
     /// # Shapes
     ///
-    /// - pixel_values: `[pictures, 3, image_size, image_size]`
-    /// - each output: `[pictures, positions, vision_hidden]`
+    /// - pixel_values: `[images, 3, image_size, image_size]`
+    /// - each output: `[images, positions, vision_hidden]`
+    ///
+    /// # Panics
+    ///
+    /// If `pixel_values` has another shape.
     #[must_use]
     pub fn hidden_states(&self, pixel_values: Tensor<4>) -> Vec<Tensor<3>> {
         self.encoder.hidden_states(self.embed(pixel_values))
     }
 
     fn embed(&self, pixel_values: Tensor<4>) -> Tensor<3> {
-        let embedded = match &self.embeddings {
-            Embeddings::Clip(embeddings) => embeddings.forward(pixel_values),
-            Embeddings::Siglip(embeddings) => embeddings.forward(pixel_values),
-        };
+        let embedded = self.embeddings.forward(pixel_values);
         match &self.pre_layrnorm {
             Some(norm) => norm.forward(embedded),
             None => embedded,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{
-    Checkpoint, Description, DownloadProgress, Weights, load_module, names, resolve_description,
-    resolve_part, resolve_with,
+    Checkpoint, Description, DownloadProgress, Weights, load_module, load_vision_tower, names,
+    resolve_description, resolve_part, resolve_with,
 };
-use parrot_model::config::{ParrotConfig, SelectFeature, Size, VisionConfig};
+use parrot_model::config::{ParrotConfig, Size, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
@@ -112,13 +112,14 @@ impl Start {
         };
         config = with_decoder(config, &source)?;
         config.use_moe = moe;
-        let mut image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
+        let mut image_processor = ImageProcessorConfig::for_tower(&vision);
         if let (Some(folder), Some(id)) = (&vision_tower, &recipe.vision_tower) {
             vision = VisionConfig::from_file(folder.join("config.json"))?;
             let file = folder.join("preprocessor_config.json");
-            image_processor = match file.is_file() {
-                true => ImageProcessorConfig::from_file(&file)?,
-                false => ImageProcessorConfig::clip(vision.image_size as u32),
+            image_processor = if file.is_file() {
+                ImageProcessorConfig::from_file(&file)?
+            } else {
+                ImageProcessorConfig::for_tower(&vision)
             };
             let name = Path::new(id).file_name().unwrap_or_default().to_string_lossy();
             config.mm_vision_tower = Some(format!("towers/{name}"));
@@ -154,8 +155,7 @@ impl Start {
                 }
                 if let Some(folder) = vision_tower {
                     let weights = Weights::from_folder(folder)?;
-                    model.vision_tower =
-                        load_module(model.vision_tower, &weights, names::vision_tower, self.dtype)?;
+                    model.vision_tower = load_vision_tower(model.vision_tower, &weights, self.dtype)?;
                 }
                 Ok(made(model, self.dtype))
             }
@@ -180,10 +180,8 @@ impl Start {
     /// Positions that a picture takes in a sequence.
     #[must_use]
     pub fn tokens_per_picture(&self) -> usize {
-        match self.description.config.mm_vision_select_feature {
-            SelectFeature::ClsPatch => self.description.vision.num_positions(),
-            SelectFeature::Patch => self.description.vision.num_patches(),
-        }
+        let ModelDescription { config, vision, .. } = &self.description;
+        vision.tokens_per_image(config.mm_vision_select_feature)
     }
 
     /// A model of the right shape whose weights are not made before they are used: what a run that goes on

@@ -4,9 +4,7 @@ use crate::Result;
 use crate::golden::{Array, Case, Checks, Fixture, Quantity, Verdict};
 use image::RgbImage;
 use parrot_model::config::TowerKind;
-use parrot_model::image::{
-    AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, decode_rgb, open_rgb,
-};
+use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, decode_rgb, open_rgb};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

@@ -17,9 +17,9 @@ use crate::{Error, Result};
 use parrot_model::checkpoint::{Checkpoint, Weights, load_found};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::device::Precision;
+use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
 use parrot_model::parrot::{Parrot, PrepareOptions};
 use parrot_model::text::Tokenizer;
-use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
 
 /// Edits of a checkpoint's `config.json` that a case asks for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
