@@ -112,10 +112,10 @@ impl Inspection {
         ];
         let total_parameters = parameters.iter().map(|(_, count)| count).sum();
         let kv_elements = 2
-            * config.num_hidden_layers
-            * config.num_key_value_heads()
-            * config.head_dim()
-            * config.max_position_embeddings;
+            * config.decoder.num_hidden_layers
+            * config.decoder.num_key_value_heads()
+            * config.decoder.head_dim()
+            * config.decoder.max_position_embeddings;
         let in_each_dtype = |elements: usize| BYTES.map(|(dtype, bytes)| (dtype, elements * bytes)).to_vec();
         Ok(Self {
             model: model.into(),
@@ -164,15 +164,17 @@ impl Inspection {
             },
             format!(
                 "  language model   {} layers of {}, {} heads ({} for keys and values), context of {} tokens",
-                config.num_hidden_layers,
-                config.hidden_size,
-                config.num_attention_heads,
-                config.num_key_value_heads(),
-                config.max_position_embeddings
+                config.decoder.num_hidden_layers,
+                config.decoder.hidden_size,
+                config.decoder.num_attention_heads,
+                config.decoder.num_key_value_heads(),
+                config.decoder.max_position_embeddings
             ),
             match self.tokenizer_size {
-                Some(size) => format!("  vocabulary       {} ({size} of them used)", config.vocab_size),
-                None => format!("  vocabulary       {}", config.vocab_size),
+                Some(size) => {
+                    format!("  vocabulary       {} ({size} of them used)", config.decoder.vocab_size)
+                }
+                None => format!("  vocabulary       {}", config.decoder.vocab_size),
             },
             "parameters".into(),
         ];

@@ -15,6 +15,9 @@ pub enum Error {
     /// Nothing was asked.
     #[error("the question is empty")]
     EmptyQuestion,
+    /// An image was shown to a decoder by itself.
+    #[error("this model reads text only, it cannot be shown an image")]
+    TextOnly,
     /// An option outside its range.
     #[error("{option} should be {expected}, found {found}")]
     Option {

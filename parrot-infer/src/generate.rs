@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::prelude::*;
-use parrot_model::config::ParrotConfig;
-use parrot_model::language::{KvCache, Qwen2};
+use parrot_model::config::DecoderConfig;
+use parrot_model::language::{Decoder, DecoderInput, KvCache};
 use parrot_model::parrot::Prepared;
 use parrot_model::text::{DecodeStream, Tokenizer};
 
@@ -128,30 +128,25 @@ impl<'t> Sequence<'t> {
 ///
 /// [`Error::NotFinite`] when the prompt's scores are, [`Error::Compute`] when the device fails.
 pub fn generate(
-    decoder: &Qwen2,
-    config: &ParrotConfig,
+    decoder: &Decoder,
+    config: &DecoderConfig,
     prompt: Prepared,
     sequences: &mut [Sequence<'_>],
     eos: &[u32],
     mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
 ) -> Result<Phases> {
     let started = Instant::now();
-    let [_, seq, _] = prompt.inputs_embeds.dims();
-    let device = prompt.inputs_embeds.device();
+    let [batch, seq, _] = prompt.input.inputs_embeds.dims();
+    let device = prompt.input.inputs_embeds.device();
     let longest_answer = sequences.iter().map(|sequence| sequence.limit).max().unwrap_or(1);
     // The last token of an answer is never read back in.
     let mut kv_cache = KvCache::new(config, seq + longest_answer - 1);
     // Padding stands on the left, so a new token's position is not its column.
-    let lengths = prompt.attention_mask.is_some().then(|| prompt.lengths.clone());
+    let mut attention_mask = prompt.input.attention_mask.clone();
+    let lengths = attention_mask.is_some().then(|| prompt.lengths.clone());
 
     let rows = prompt.last_rows();
-    let mut last = decoder.forward_at(
-        prompt.inputs_embeds,
-        prompt.attention_mask,
-        prompt.position_ids,
-        Some(&mut kv_cache),
-        rows,
-    );
+    let mut last = decoder.forward_rows(prompt.input, rows, Some(&mut kv_cache));
     let mut phases = Phases::default();
     loop {
         let dtype = last.dtype();
@@ -169,10 +164,15 @@ pub fn generate(
             phases.decode = started.elapsed() - phases.prefill;
             return Ok(phases);
         }
-        let position_ids = lengths.as_ref().map(|lengths| positions(lengths, phases.decode_steps, &device));
+        let new_column = || Tensor::full([batch, 1], true, &device);
+        attention_mask = attention_mask.map(|mask| Tensor::cat(vec![mask, new_column()], 1));
         // A finished sequence of a batch goes on being computed; nobody reads it.
-        let inputs_embeds = decoder.embed(on_device).unsqueeze_dim(1);
-        last = decoder.forward(inputs_embeds, None, position_ids, Some(&mut kv_cache)).squeeze_dim(1);
+        let next = DecoderInput {
+            inputs_embeds: decoder.embed(on_device).unsqueeze_dim(1),
+            attention_mask: attention_mask.clone(),
+            position_ids: lengths.as_ref().map(|lengths| positions(lengths, phases.decode_steps, &device)),
+        };
+        last = decoder.forward(next, Some(&mut kv_cache)).squeeze_dim(1);
         phases.decode_steps += 1;
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use parrot_model::checkpoint::{SaveOptions, save};
-use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot as Network;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,20 +25,21 @@ const VOCAB: usize = 256 + 3;
 /// The configuration of the whole model.
 #[must_use]
 pub fn config() -> ParrotConfig {
-    ParrotConfig {
+    let mini = ParrotConfig::parrot_mini();
+    let decoder = DecoderConfig {
         vocab_size: VOCAB,
         hidden_size: 24,
         intermediate_size: 32,
         num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: Some(2),
         max_position_embeddings: CONTEXT,
         tie_word_embeddings: false,
+        ..mini.decoder.clone()
+    };
+    ParrotConfig {
         mm_vision_tower: Some("towers/clip-vit-tiny".into()),
         mm_hidden_size: Some(16),
-        moe_hidden_size: Some(24),
         moe_intermediate_size: Some(16),
-        ..ParrotConfig::parrot_mini()
+        ..mini.with_decoder(decoder)
     }
 }
 

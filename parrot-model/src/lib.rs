@@ -3,7 +3,7 @@
 //! *Parrot: Multilingual Visual Instruction Tuning* (Sun et al., [arXiv 2406.02539], ICML 2025) lets the text
 //! of a question steer the visual tokens. A CLIP tower and a projector turn a picture into tokens; the
 //! question attends to them, a router reads the result and weighs six experts, and their mixture is what the
-//! Qwen2 decoder sees in the picture's place.
+//! decoder sees in the picture's place.
 //!
 //! ```text
 //! pixels ── vision ── projector ── experts ─┐
@@ -41,12 +41,7 @@
 //! let batch = parrot.prepare(&questions, Some(&pictures), PrepareOptions::default())?;
 //! assert_eq!(batch.routing.unwrap().routing_weights.dims(), [2, 6]);
 //!
-//! let hidden_states = parrot.language_model.forward(
-//!     batch.inputs_embeds,
-//!     batch.attention_mask,
-//!     batch.position_ids,
-//!     None,
-//! );
+//! let hidden_states = parrot.language_model.forward(batch.input, None);
 //! assert_eq!(parrot.language_model.logits(hidden_states).dims(), [2, 37 + 3, 4096]);
 //! # Ok::<(), parrot_model::Error>(())
 //! ```
@@ -81,6 +76,7 @@ pub mod allocator;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
+pub mod flops;
 pub mod image;
 pub mod language;
 pub mod parrot;

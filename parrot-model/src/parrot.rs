@@ -3,12 +3,12 @@
 //! A prompt is a list of token ids in which [`IMAGE_TOKEN_INDEX`] stands for a picture.
 //! [`Parrot::encode_pictures`] computes what each picture contributes whatever is asked about it;
 //! [`Parrot::prepare`] routes every picture by its own prompt's text, puts the visual tokens in the
-//! placeholders' stead and pads the batch; [`Qwen2::forward`] does the rest.
+//! placeholders' stead and pads the batch; [`Decoder::forward`] does the rest.
 
 use burn::prelude::*;
 
 use crate::config::{PaddingSide, ParrotConfig, VisionConfig};
-use crate::language::Qwen2;
+use crate::language::{Decoder, DecoderInput};
 use crate::ops::negative_log_likelihood;
 use crate::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
 use crate::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -25,7 +25,7 @@ pub struct Parrot {
     /// Router and experts, where the checkpoint has them.
     pub moe_model: Option<TextGuidedMoe>,
     /// Embeddings → logits.
-    pub language_model: Qwen2,
+    pub language_model: Decoder,
     /// Whether visual tokens go through the mixture; off, they are the projected features (the paper's stage 1).
     pub use_moe: bool,
     /// Token ids that the router reads in the place of every question. `None`, as in the paper: the question
@@ -76,12 +76,8 @@ impl Default for PrepareOptions {
 /// A batch, ready for the decoder.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// `[batch, seq, hidden]`
-    pub inputs_embeds: Tensor<3>,
-    /// `[batch, seq]`, true where there is a token; `None` when nothing is padded.
-    pub attention_mask: Option<Tensor<2, Bool>>,
-    /// `[batch, seq]`, counting each sample's own tokens from 0; `None` when nothing is padded.
-    pub position_ids: Option<Tensor<2, Int>>,
+    /// Embeddings; with a mask, and positions that count each sample's own tokens from 0, where something is padded.
+    pub input: DecoderInput,
     /// Labels with [`IGNORE_INDEX`] at pictures and padding, `batch` rows of `seq`; `None` when answering.
     pub labels: Option<Vec<Vec<i64>>>,
     /// Tokens of each sample, pictures counted, padding not.
@@ -99,9 +95,9 @@ impl Parrot {
     pub fn init(config: &ParrotConfig, vision: &VisionConfig, device: &Device) -> Result<Self> {
         config.validate()?;
         let projector = ProjectorKind::parse(&config.mm_projector_type)?;
-        if projector == ProjectorKind::Identity && vision.hidden_size != config.hidden_size {
+        if projector == ProjectorKind::Identity && vision.hidden_size != config.decoder.hidden_size {
             let expected = format!("the vision tower's {} for an identity projector", vision.hidden_size);
-            return Err(Error::config("hidden_size", expected, config.hidden_size));
+            return Err(Error::config("hidden_size", expected, config.decoder.hidden_size));
         }
         if let Some(mm_hidden_size) = config.mm_hidden_size
             && mm_hidden_size != vision.hidden_size
@@ -111,9 +107,9 @@ impl Parrot {
         }
         Ok(Self {
             vision_tower: VisionTower::init(config, vision, device)?,
-            mm_projector: Projector::init(projector, vision.hidden_size, config.hidden_size, device),
+            mm_projector: Projector::init(projector, vision.hidden_size, config.decoder.hidden_size, device),
             moe_model: config.moe_hidden_size.map(|_| TextGuidedMoe::init(config, device)),
-            language_model: Qwen2::init(config, device),
+            language_model: Decoder::init(&config.decoder, device),
             use_moe: config.use_moe,
             routing_text: None,
         })
@@ -162,46 +158,12 @@ impl Parrot {
     ) -> Result<Prepared> {
         let picture_tokens = pictures.map_or(0, |pictures| pictures.image_features.dims()[1]);
         let layout = Layout::new(samples, picture_tokens, options, self.routing_text.as_deref())?;
-        self.check_text(&layout.text_ids)?;
-        let device = self.language_model.embed_tokens.device();
-        let index = |ids: &[i64]| {
-            Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &device.clone().inner())
-        };
-        let text_embeds = self.language_model.embed(index(&layout.text_ids));
-        let hidden = text_embeds.dims()[1];
-
-        let mut rows = vec![text_embeds.clone()];
-        let mut routing = None;
-        if let (Some(pictures), false) = (pictures, layout.routed.is_empty()) {
-            let (visual_tokens, decided) = self.route_pictures(pictures, &layout, text_embeds, &index);
-            rows.push(visual_tokens.reshape([-1, hidden as i64]));
-            routing = decided;
-        }
-        rows.push(Tensor::zeros([1, hidden], (&device, rows[0].dtype())));
-
-        let (batch, seq) = (samples.len(), layout.seq);
-        let inputs_embeds = Tensor::cat(rows, 0).select(0, index(&layout.rows)).reshape([batch, seq, hidden]);
-        let padded = layout.lengths.iter().any(|length| *length < seq);
-        let grid = |values: &[i64]| index(values).reshape([batch, seq]);
-        Ok(Prepared {
-            inputs_embeds,
-            attention_mask: padded.then(|| grid(&layout.attention_mask).bool()),
-            position_ids: padded.then(|| grid(&layout.position_ids)),
-            labels: layout.labels,
-            lengths: layout.lengths,
-            routing,
-        })
-    }
-
-    /// Whether there is text at all, and the embedding table has a row for every token of it.
-    fn check_text(&self, text_ids: &[i64]) -> Result<()> {
-        let vocab = self.language_model.embed_tokens.vocab() as i64;
-        let reason = match text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
-            Some(id) => format!("the token id {id} is outside the vocabulary of {vocab}"),
-            None if text_ids.is_empty() => "there is no text beside the pictures".into(),
-            None => return Ok(()),
-        };
-        Err(Error::Conversation { reason })
+        let text_embeds = embed_text(&self.language_model, &layout)?;
+        let routed = pictures.filter(|_| !layout.routed.is_empty());
+        let routed = routed.map(|pictures| self.route_pictures(pictures, &layout, text_embeds.clone()));
+        let (visual_tokens, routing) =
+            routed.map_or((None, None), |(tokens, routing)| (Some(tokens), routing));
+        Ok(layout.prepare(text_embeds, visual_tokens, routing))
     }
 
     /// The visual tokens of every routed picture, as its own prompt's text steers them.
@@ -210,8 +172,8 @@ impl Parrot {
         pictures: &PictureFeatures,
         layout: &Layout,
         text_embeds: Tensor<2>,
-        index: &impl Fn(&[i64]) -> Tensor<1, Int>,
     ) -> (Tensor<3>, Option<Routing>) {
+        let index = index_on(&text_embeds.device());
         let chosen: Vec<i64> = layout.routed.iter().map(|routed| routed.picture as i64).collect();
         let image_features = pictures.image_features.clone().select(0, index(&chosen));
         let (Some(moe), Some(experts_output)) = (self.moe(), &pictures.experts_output) else {
@@ -255,10 +217,7 @@ impl Parrot {
     /// As [`Prepared::targets`].
     pub fn loss(&self, prepared: Prepared) -> Result<Tensor<1>> {
         let targets = prepared.targets()?;
-        let Prepared { inputs_embeds, attention_mask, position_ids, .. } = prepared;
-        let rows = targets.rows.clone();
-        let hidden_states =
-            self.language_model.forward_at(inputs_embeds, attention_mask, position_ids, None, rows);
+        let hidden_states = self.language_model.forward_rows(prepared.input, targets.rows.clone(), None);
         Ok(self.cross_entropy(hidden_states, targets))
     }
 
@@ -266,13 +225,45 @@ impl Parrot {
     ///
     /// # Shapes
     ///
-    /// - hidden_states: `[rows, hidden]`, from [`Qwen2::forward_at`]
+    /// - hidden_states: `[rows, hidden]`, from [`Decoder::forward_rows`]
     /// - output: `[1]`, f32
     #[must_use]
     pub fn cross_entropy(&self, hidden_states: Tensor<2>, targets: Targets) -> Tensor<1> {
         negative_log_likelihood(self.language_model.logits(hidden_states), targets.ids.unsqueeze_dim(1))
             .mean()
     }
+}
+
+/// A batch of text, for a decoder by itself: [`Parrot::prepare`] where there are no pictures.
+///
+/// # Errors
+///
+/// As [`Parrot::prepare`]; a placeholder for a picture is one too many.
+///
+/// # Panics
+///
+/// As [`Parrot::prepare`].
+pub fn prepare_text(decoder: &Decoder, samples: &[Sample], options: PrepareOptions) -> Result<Prepared> {
+    let layout = Layout::new(samples, 0, options, None)?;
+    let text_embeds = embed_text(decoder, &layout)?;
+    Ok(layout.prepare(text_embeds, None, None))
+}
+
+/// The rows of all text tokens, if there are any and the embedding table has a row for each. `[text, hidden]`
+fn embed_text(decoder: &Decoder, layout: &Layout) -> Result<Tensor<2>> {
+    let vocab = decoder.vocab_size() as i64;
+    let reason = match layout.text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
+        Some(id) => format!("the token id {id} is outside the vocabulary of {vocab}"),
+        None if layout.text_ids.is_empty() => "there is no text beside the pictures".into(),
+        None => return Ok(decoder.embed(index_on(&decoder.device())(&layout.text_ids))),
+    };
+    Err(Error::Conversation { reason })
+}
+
+/// Numbers → a tensor of indices, off the tape.
+fn index_on(device: &Device) -> impl Fn(&[i64]) -> Tensor<1, Int> + use<> {
+    let device = device.clone().inner();
+    move |ids| Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &device)
 }
 
 /// What there is to learn in a batch; from [`Prepared::targets`].
@@ -291,7 +282,7 @@ impl Prepared {
     ///
     /// [`Error::Conversation`] when no label is left (the reference's loss is then NaN).
     pub fn targets(&self) -> Result<Targets> {
-        let [_, seq, _] = self.inputs_embeds.dims();
+        let [_, seq, _] = self.input.inputs_embeds.dims();
         let (mut rows, mut ids) = (Vec::new(), Vec::new());
         for (sample, labels) in self.labels.iter().flatten().enumerate() {
             for (position, label) in labels.iter().enumerate().skip(1) {
@@ -311,13 +302,13 @@ impl Prepared {
     /// `[batch]`
     #[must_use]
     pub fn last_rows(&self) -> Tensor<1, Int> {
-        let [batch, seq, _] = self.inputs_embeds.dims();
+        let [batch, seq, _] = self.input.inputs_embeds.dims();
         self.index((1..=batch).map(|end| (end * seq - 1) as i64).collect())
     }
 
     fn index(&self, rows: Vec<i64>) -> Tensor<1, Int> {
         let count = rows.len();
-        Tensor::from_data(TensorData::new(rows, [count]), &self.inputs_embeds.device().inner())
+        Tensor::from_data(TensorData::new(rows, [count]), &self.input.inputs_embeds.device().inner())
     }
 }
 
@@ -413,6 +404,41 @@ impl Layout {
         }
         let labels = labelled.then_some(labels);
         Ok(Self { text_ids, routed, rows, attention_mask, position_ids, labels, lengths, seq })
+    }
+
+    /// Gathers the batch.
+    ///
+    /// # Shapes
+    ///
+    /// - text_embeds: `[text, hidden]`
+    /// - visual_tokens: `[routed pictures, tokens, hidden]`
+    fn prepare(
+        self,
+        text_embeds: Tensor<2>,
+        visual_tokens: Option<Tensor<3>>,
+        routing: Option<Routing>,
+    ) -> Prepared {
+        let (device, [_, hidden]) = (text_embeds.device(), text_embeds.dims());
+        let index = index_on(&device);
+        let zeros = Tensor::zeros([1, hidden], (&device, text_embeds.dtype()));
+        let mut rows = vec![text_embeds];
+        rows.extend(visual_tokens.map(|tokens| tokens.reshape([-1, hidden as i64])));
+        rows.push(zeros);
+        let (batch, seq) = (self.lengths.len(), self.seq);
+        let padded = self.lengths.iter().any(|length| *length < seq);
+        let grid = |values: &[i64]| index(values).reshape([batch, seq]);
+        Prepared {
+            input: DecoderInput {
+                inputs_embeds: Tensor::cat(rows, 0)
+                    .select(0, index(&self.rows))
+                    .reshape([batch, seq, hidden]),
+                attention_mask: padded.then(|| grid(&self.attention_mask).bool()),
+                position_ids: padded.then(|| grid(&self.position_ids)),
+            },
+            labels: self.labels,
+            lengths: self.lengths,
+            routing,
+        }
     }
 }
 

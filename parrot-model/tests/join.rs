@@ -3,8 +3,8 @@
 use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
 use parrot_model::Error;
-use parrot_model::config::{PaddingSide, ParrotConfig, VisionConfig};
-use parrot_model::language::KvCache;
+use parrot_model::config::{DecoderConfig, PaddingSide, ParrotConfig, VisionConfig};
+use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::{Parrot, PictureFeatures, PrepareOptions, Prepared, Sample};
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 
@@ -22,17 +22,20 @@ struct Fixture {
 /// Grouped queries (4 heads, 2 of keys and values), three random pictures.
 fn fixture() -> Fixture {
     let device = Device::default();
-    let config = ParrotConfig {
+    let mini = ParrotConfig::parrot_mini();
+    let decoder = DecoderConfig {
         vocab_size: 64,
         hidden_size: 32,
         intermediate_size: 48,
         num_hidden_layers: 2,
-        mm_hidden_size: Some(16),
-        moe_hidden_size: Some(32),
-        moe_intermediate_size: Some(24),
         // Large weights, so that attention and routing are far from uniform.
         initializer_range: 0.2,
-        ..ParrotConfig::parrot_mini()
+        ..mini.decoder.clone()
+    };
+    let config = ParrotConfig {
+        mm_hidden_size: Some(16),
+        moe_intermediate_size: Some(24),
+        ..mini.with_decoder(decoder)
     };
     let vision = VisionConfig {
         hidden_size: 16,
@@ -72,8 +75,7 @@ impl Fixture {
     /// `[batch, seq, vocab]`
     fn logits(&self, prepared: Prepared) -> Tensor<3> {
         let language_model = &self.parrot.language_model;
-        let Prepared { inputs_embeds, attention_mask, position_ids, .. } = prepared;
-        language_model.logits(language_model.forward(inputs_embeds, attention_mask, position_ids, None))
+        language_model.logits(language_model.forward(prepared.input, None))
     }
 }
 
@@ -102,7 +104,7 @@ fn a_padded_batch_says_what_each_sample_says_alone() {
 fn a_cached_answer_is_the_uncached_one() {
     let fixture = fixture();
     let prepared = fixture.prepare(&samples(), PaddingSide::Left);
-    let Prepared { inputs_embeds, attention_mask, position_ids, lengths, .. } = prepared;
+    let Prepared { input, lengths, .. } = prepared;
     let language_model = &fixture.parrot.language_model;
     let next: Vec<i64> = vec![20, 21, 22, 23];
     let ids = Tensor::<1, Int>::from_data(TensorData::new(next, [4]), &fixture.device);
@@ -110,23 +112,24 @@ fn a_cached_answer_is_the_uncached_one() {
     let next_positions = TensorData::new(lengths.iter().map(|l| *l as i64).collect::<Vec<_>>(), [4, 1]);
     let next_positions = Tensor::<2, Int>::from_data(next_positions, &fixture.device);
 
-    let mut cache = KvCache::new(&fixture.config, 16);
-    let _ = language_model.forward(
-        inputs_embeds.clone(),
-        attention_mask.clone(),
-        position_ids.clone(),
-        Some(&mut cache),
-    );
-    let cached =
-        language_model.forward(next_embeds.clone(), None, Some(next_positions.clone()), Some(&mut cache));
+    let ones = Tensor::<2, Bool>::full([4, 1], true, &fixture.device);
+    let attention_mask = input.attention_mask.clone().map(|mask| Tensor::cat(vec![mask, ones], 1));
+    let next = DecoderInput {
+        inputs_embeds: next_embeds.clone(),
+        attention_mask: attention_mask.clone(),
+        position_ids: Some(next_positions.clone()),
+    };
+    let mut cache = KvCache::new(&fixture.config.decoder, 16);
+    let _ = language_model.forward(input.clone(), Some(&mut cache));
+    let cached = language_model.forward(next, Some(&mut cache));
 
-    let ones = Tensor::<2, Int>::ones([4, 1], &fixture.device).bool();
-    let all = language_model.forward(
-        Tensor::cat(vec![inputs_embeds, next_embeds], 1),
-        attention_mask.map(|mask| Tensor::cat(vec![mask, ones], 1)),
-        position_ids.map(|positions| Tensor::cat(vec![positions, next_positions], 1)),
-        None,
-    );
+    let positions = input.position_ids.map(|positions| Tensor::cat(vec![positions, next_positions], 1));
+    let together = DecoderInput {
+        inputs_embeds: Tensor::cat(vec![input.inputs_embeds, next_embeds], 1),
+        attention_mask,
+        position_ids: positions,
+    };
+    let all = language_model.forward(together, None);
     let seq = all.dims()[1];
     assert_close(cached, all.slice(s![.., seq - 1..seq, ..]));
     assert_eq!(cache.len(), seq);
@@ -170,9 +173,9 @@ fn the_reference_makes_zeros_of_later_pictures() {
     let two = [sample(&[IMAGE, 1, IMAGE], &[0, 1])];
     let later = s![.., PICTURE_TOKENS + 1.., ..];
     let reference = fixture.parrot.prepare(&two, Some(&fixture.pictures), options).unwrap();
-    assert_eq!(reference.inputs_embeds.slice(later).abs().max().into_scalar::<f32>(), 0.0);
+    assert_eq!(reference.input.inputs_embeds.slice(later).abs().max().into_scalar::<f32>(), 0.0);
     let ours = fixture.prepare(&two, PaddingSide::Right);
-    assert!(ours.inputs_embeds.slice(later).abs().max().into_scalar::<f32>() > 0.0);
+    assert!(ours.input.inputs_embeds.slice(later).abs().max().into_scalar::<f32>() > 0.0);
 }
 
 #[test]
@@ -208,23 +211,6 @@ fn truncation_never_cuts_a_picture_silently() {
         );
         assert_eq!(truncate(2 + kept, true).unwrap(), 2 + kept);
     }
-}
-
-#[test]
-fn mimetic_attention_looks_for_its_own_kind() {
-    let Fixture { parrot, .. } = fixture();
-    let plain = parrot.language_model;
-    let mimetic = plain.clone().with_mimetic_attention();
-    // Far apart, so that causal attention of one layer has to choose: token 7 comes twice.
-    let ids = Tensor::<1, Int>::from_data([7, 20, 31, 42, 53, 7], &Device::default());
-    let share = |model: &parrot_model::language::Qwen2| {
-        let embeddings = model.embed(ids.clone());
-        let hidden = model.forward(embeddings.unsqueeze(), None, None, None);
-        let logits = model.logits(hidden).slice(s![0, 5..6, ..]).flatten::<1>(0, 2);
-        let probabilities = burn::tensor::activation::softmax(logits, 0);
-        probabilities.slice(s![7..8]).into_scalar::<f32>()
-    };
-    assert!(share(&mimetic) > share(&plain), "{} {}", share(&mimetic), share(&plain));
 }
 
 #[test]

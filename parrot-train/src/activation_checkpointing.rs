@@ -16,6 +16,7 @@
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
+use parrot_model::language::DecoderInput;
 use parrot_model::parrot::{Parrot, Prepared, Targets};
 
 use crate::Result;
@@ -32,14 +33,14 @@ pub(crate) fn backward(
     prepare: impl FnOnce(&Parrot) -> Result<(Prepared, Targets)>,
     share: f64,
 ) -> Result<(Tensor<1>, GradientsParams)> {
-    let (Prepared { inputs_embeds, attention_mask, position_ids, .. }, targets) = prepare(model)?;
+    let (Prepared { input, .. }, targets) = prepare(model)?;
     let decoder = model.language_model.valid();
-    let first = inputs_embeds.clone().inner();
-    let pass = decoder.pass(&first, attention_mask.clone(), position_ids.clone(), 0);
+    let first = input.inputs_embeds.clone().inner();
+    let context = decoder.context(&DecoderInput { inputs_embeds: first.clone(), ..input.clone() }, 0);
     let last = decoder.num_layers() - 1;
     let mut inputs = vec![first];
     for layer in 0..last {
-        inputs.push(decoder.forward_layer(layer, inputs[layer].clone(), &pass));
+        inputs.push(decoder.forward_layer(layer, inputs[layer].clone(), &context));
     }
 
     let replica = model.valid().train();
@@ -47,8 +48,9 @@ pub(crate) fn backward(
     // The piece's input is a leaf, whose gradient is the piece before's.
     let leaf = |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x).require_grad());
     let x = leaf(&mut inputs).expect("each layer has an input");
-    let pass = replica.language_model.pass(&x, attention_mask, position_ids, 0);
-    let hidden_states = replica.language_model.forward_last(x.clone(), &pass, targets.rows.clone());
+    let context =
+        replica.language_model.context(&DecoderInput { inputs_embeds: x.clone(), ..input.clone() }, 0);
+    let hidden_states = replica.language_model.forward_last_layer(x.clone(), &context, targets.rows.clone());
     let loss = replica.cross_entropy(hidden_states, targets);
     let mut head = (loss.clone() * share).backward();
     let mut passed_on = x.grad_remove(&mut head);
@@ -58,14 +60,15 @@ pub(crate) fn backward(
         let (Some(x), Some(gradient)) = (leaf(&mut inputs), passed_on.take()) else {
             break;
         };
-        let y = replica.language_model.forward_layer(layer, x.clone(), &pass);
+        let y = replica.language_model.forward_layer(layer, x.clone(), &context);
         let mut piece = (y * Tensor::from_inner(gradient)).sum().backward();
         passed_on = x.grad_remove(&mut piece);
         gradients.accumulate(model, GradientsParams::from_grads(piece, &replica));
     }
     // Text alone reaches nothing here unless the embeddings learn.
-    if let Some(gradient) = passed_on.filter(|_| inputs_embeds.is_tracked()) {
-        let piece = (inputs_embeds * Tensor::from_inner(gradient)).sum().backward();
+    let embeddings = input.inputs_embeds;
+    if let Some(gradient) = passed_on.filter(|_| embeddings.is_tracked()) {
+        let piece = (embeddings * Tensor::from_inner(gradient)).sum().backward();
         gradients.accumulate(model, GradientsParams::from_grads(piece, model));
     }
     Ok((loss.inner(), gradients.grads()))

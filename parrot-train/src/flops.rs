@@ -10,6 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Distribution, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::flops::{self, attention, products};
 use parrot_model::parrot::Parrot;
 
 use crate::Result;
@@ -125,25 +126,19 @@ impl Cost {
     pub fn step(&self, load: Load) -> f64 {
         let Load { samples, tokens, pictures, learnt } = load;
         let (config, vision) = (&self.config, &self.vision);
-        let products = |parameters: usize, positions: usize| 2.0 * parameters as f64 * positions as f64;
         let parameters = |part: Part| self.parameters.of(part);
-        let attention = |layers: usize, width: usize, sequences: usize, positions: usize| {
-            let length = positions as f64 / sequences.max(1) as f64;
-            4.0 * (layers * width * positions) as f64 * length
-        };
         let positions = pictures * vision.num_positions();
         let visual = pictures * self.tokens_per_picture();
         let moe = if config.use_moe { products(parameters(Part::Moe), visual) } else { 0.0 };
-        // The embedding table is looked up, the head has only what is learnt, and so has the end of the last layer.
-        let head = config.vocab_size * config.hidden_size;
-        let tables = if config.tie_word_embeddings { head } else { 2 * head };
-        let layers = parameters(Part::LanguageModel) - tables;
-        let end = config.parameters_after_attention();
-        // Causal: half of the scores are never needed.
-        let scores = attention(config.num_hidden_layers, config.hidden_size, samples, tokens) / 2.0;
-        let decoder = products(layers - end, tokens) + products(end + head, learnt) + scores;
+        let of_decoder = parameters(Part::LanguageModel);
+        let decoder = flops::decoder_forward(&config.decoder, of_decoder, samples, tokens, learnt);
         let tower = products(parameters(Part::VisionTower), positions)
-            + attention(vision.num_hidden_layers, vision.hidden_size, pictures, positions);
+            + attention(
+                vision.num_hidden_layers,
+                vision.hidden_size,
+                positions,
+                vision.num_positions() as f64,
+            );
         // In the order of the forward pass: gradients pass through what comes after the first part that learns.
         let path = [
             (Part::VisionTower, tower),
@@ -161,8 +156,10 @@ impl Cost {
             reached |= learns;
         }
         // The last layer is computed once, with the head.
-        let again = 1.0 - 1.0 / config.num_hidden_layers as f64;
-        total + if self.recomputes { again * (products(layers, tokens) + scores) } else { 0.0 }
+        let again = 1.0 - 1.0 / config.decoder.num_hidden_layers as f64;
+        let layers = products(flops::layer_parameters(&config.decoder, of_decoder), tokens)
+            + flops::causal_attention(&config.decoder, samples, tokens);
+        total + if self.recomputes { again * layers } else { 0.0 }
     }
 }
 

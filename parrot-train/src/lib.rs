@@ -29,7 +29,7 @@
 //!
 //! use burn::prelude::*;
 //! use parrot_model::checkpoint::Checkpoint;
-//! use parrot_model::config::{ParrotConfig, VisionConfig};
+//! use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 //! use parrot_model::parrot::Parrot;
 //! use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 //! use parrot_model::image::Pixels;
@@ -38,17 +38,20 @@
 //! use parrot_train::trainer::{Run, Stage};
 //!
 //! # fn tiny() -> (ParrotConfig, VisionConfig) {
-//! #     let config = ParrotConfig {
+//! #     let mini = ParrotConfig::parrot_mini();
+//! #     let decoder = DecoderConfig {
 //! #         vocab_size: 16,
 //! #         hidden_size: 16,
 //! #         intermediate_size: 24,
 //! #         num_hidden_layers: 1,
 //! #         num_attention_heads: 2,
 //! #         num_key_value_heads: Some(1),
+//! #         ..mini.decoder.clone()
+//! #     };
+//! #     let config = ParrotConfig {
 //! #         mm_hidden_size: Some(12),
-//! #         moe_hidden_size: Some(16),
 //! #         moe_intermediate_size: Some(8),
-//! #         ..ParrotConfig::parrot_mini()
+//! #         ..mini.with_decoder(decoder)
 //! #     };
 //! #     let vision = VisionConfig {
 //! #         hidden_size: 12,

@@ -15,8 +15,8 @@ use burn::module::{Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup}
 use burn::prelude::*;
 use burn::tensor::DType;
 use parrot_model::checkpoint::Weights;
-use parrot_model::config::ParrotConfig;
-use parrot_model::language::Qwen2;
+use parrot_model::config::DecoderConfig;
+use parrot_model::language::Decoder;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use safetensors::tensor::{Dtype, TensorView};
@@ -95,11 +95,12 @@ impl LoraConfig {
 
     /// Parameters of all adapters of a decoder.
     #[must_use]
-    pub fn parameters(&self, config: &ParrotConfig) -> usize {
+    pub fn parameters(&self, config: &DecoderConfig) -> usize {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let queries = config.num_attention_heads * config.head_dim();
         let keys = config.num_key_value_heads() * config.head_dim();
         let ends = |target: &Target| match target {
-            Target::QProj | Target::OProj => 2 * hidden,
+            Target::QProj | Target::OProj => hidden + queries,
             Target::KProj | Target::VProj => hidden + keys,
             Target::GateProj | Target::UpProj | Target::DownProj => hidden + inner,
         };
@@ -109,7 +110,7 @@ impl LoraConfig {
     /// Freezes a decoder and gives it adapters that change nothing yet: B is 0, and A is drawn evenly from
     /// ±1/√in, as PEFT does.
     #[must_use]
-    pub fn attach(&self, decoder: Qwen2, seed: u64) -> Qwen2 {
+    pub fn attach(&self, decoder: Decoder, seed: u64) -> Decoder {
         let weights = self.targets.iter().map(|target| format!("{}.weight", target.name())).collect();
         let group = ParamGroup::from_any_predicates(weights);
         let decoder = decoder.apply_lora(Lora::new(self.rank, self.alpha).set_param_group(group));
@@ -118,12 +119,12 @@ impl LoraConfig {
 }
 
 /// Whether a decoder has adapters.
-pub(crate) fn is_adapted(decoder: &Qwen2) -> bool {
+pub(crate) fn is_adapted(decoder: &Decoder) -> bool {
     !collect(decoder).is_empty()
 }
 
 /// Writes a decoder's adapters, `<weight>.lora.a` and `.b`, in the dtype that they are held in.
-pub(crate) fn write(path: &Path, decoder: &Qwen2) -> Result<()> {
+pub(crate) fn write(path: &Path, decoder: &Decoder) -> Result<()> {
     let broken = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let mut tensors = BTreeMap::new();
     for (name, tensor) in collect(decoder) {
@@ -146,7 +147,7 @@ pub(crate) fn write(path: &Path, decoder: &Qwen2) -> Result<()> {
 }
 
 /// Reads the adapters of a decoder that has some back into it.
-pub(crate) fn read(path: &Path, decoder: Qwen2) -> Result<Qwen2> {
+pub(crate) fn read(path: &Path, decoder: Decoder) -> Result<Decoder> {
     let weights = Weights::from_file(path)?;
     let mut reader = Reader { path: Vec::new(), weights: &weights, problem: None };
     let decoder = decoder.map(&mut reader);
@@ -156,7 +157,7 @@ pub(crate) fn read(path: &Path, decoder: Qwen2) -> Result<Qwen2> {
     }
 }
 
-fn collect(decoder: &Qwen2) -> BTreeMap<String, Tensor<2>> {
+fn collect(decoder: &Decoder) -> BTreeMap<String, Tensor<2>> {
     let mut adapters = Adapters::default();
     decoder.visit(&mut adapters);
     adapters.found

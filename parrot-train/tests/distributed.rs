@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use burn::prelude::*;
 use parrot_model::checkpoint::{SaveOptions, Weights, save};
-use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
 use parrot_train::distributed::shard::Owners;
 use serde_json::{Value, json};
@@ -23,17 +23,20 @@ const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
 struct Workplace(tempfile::TempDir);
 
 fn configs() -> (ParrotConfig, VisionConfig) {
-    let config = ParrotConfig {
+    let mini = ParrotConfig::parrot_mini();
+    let decoder = DecoderConfig {
         hidden_size: 16,
         intermediate_size: 24,
         num_hidden_layers: 2,
         num_attention_heads: 2,
         num_key_value_heads: Some(1),
+        ..mini.decoder.clone()
+    };
+    let config = ParrotConfig {
         mm_vision_tower: Some("towers/tiny".into()),
         mm_hidden_size: Some(12),
-        moe_hidden_size: Some(16),
         moe_intermediate_size: Some(8),
-        ..ParrotConfig::parrot_mini()
+        ..mini.with_decoder(decoder)
     };
     let vision = VisionConfig {
         hidden_size: 12,

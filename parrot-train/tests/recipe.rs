@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use burn::prelude::*;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions, save};
-use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::parrot::Parrot;
 use parrot_train::checkpoint::RunFolder;
 
@@ -20,17 +20,20 @@ struct Workplace(tempfile::TempDir);
 impl Workplace {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        let config = ParrotConfig {
+        let mini = ParrotConfig::parrot_mini();
+        let decoder = DecoderConfig {
             hidden_size: 16,
             intermediate_size: 24,
             num_hidden_layers: 1,
             num_attention_heads: 2,
             num_key_value_heads: Some(1),
+            ..mini.decoder.clone()
+        };
+        let config = ParrotConfig {
             mm_vision_tower: Some("towers/tiny".into()),
             mm_hidden_size: Some(12),
-            moe_hidden_size: Some(16),
             moe_intermediate_size: Some(8),
-            ..ParrotConfig::parrot_mini()
+            ..mini.with_decoder(decoder)
         };
         let vision = VisionConfig {
             hidden_size: 12,

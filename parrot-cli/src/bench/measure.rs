@@ -14,8 +14,11 @@ use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_infer::device;
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::flops::{
+    attention, decoder_forward, decoder_step, head_parameters, layer_parameters, products,
+};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
-use parrot_model::language::KvCache;
+use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::{Parrot as Network, PictureFeatures, PrepareOptions, Sample};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use serde::Serialize;
@@ -179,8 +182,8 @@ pub(crate) fn bench(
     let Subject { network, config, vision, image_processor, device, dtype } = subject;
     let picture_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
     let found = picture_tokens + options.prompt_tokens + options.new_tokens - 1;
-    if found > config.max_position_embeddings {
-        let limit = config.max_position_embeddings;
+    if found > config.decoder.max_position_embeddings {
+        let limit = config.decoder.max_position_embeddings;
         return Err(parrot_model::Error::TooLong { found, limit }.into());
     }
 
@@ -226,7 +229,7 @@ pub(crate) fn bench(
     let flops = products(network.mm_projector.num_params() + experts, picture_tokens);
     phases.push(("projector + experts", seconds, Work::Products(flops)));
 
-    let sample = prompt(options.prompt_tokens, config.vocab_size);
+    let sample = prompt(options.prompt_tokens, config.decoder.vocab_size);
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     progress("prefill and decode");
     for run in 0..options.warmup + options.repeats {
@@ -236,17 +239,11 @@ pub(crate) fn bench(
             decode.push(rest);
         }
     }
-    let head = config.vocab_size * config.hidden_size;
-    // Neither the embeddings nor the head, which meets one position only.
-    let tables = if config.tie_word_embeddings { head } else { 2 * head };
-    let layers = network.language_model.num_params() - tables;
+    let decoder = &config.decoder;
+    let of_decoder = network.language_model.num_params();
     let seq = picture_tokens + options.prompt_tokens;
-    // The last layer feeds forward the last position alone.
-    let end = config.parameters_after_attention();
-    let flops = products(layers - end, seq)
-        + products(end + head, 1)
-        // Causal: half of the scores are never needed.
-        + attention(config.num_hidden_layers, config.hidden_size, seq, seq) / 2.0;
+    // The last position alone is scored.
+    let flops = decoder_forward(decoder, of_decoder, 1, seq, 1);
     phases.push(("prefill", prefill, Work::Products(flops)));
 
     let seconds = run("first token", &mut progress, &mut || {
@@ -258,11 +255,11 @@ pub(crate) fn bench(
     phases.push(("first token", seconds, Work::Other));
     if options.new_tokens > 1 {
         let context = seq + options.new_tokens / 2;
-        let cache = 2 * config.num_hidden_layers * config.num_key_value_heads() * config.head_dim() * context;
-        let bytes = (layers + head + cache) as f64 * size;
-        let flops =
-            products(layers + head, 1) + attention(config.num_hidden_layers, config.hidden_size, 1, context);
-        phases.push(("decode", decode, Work::Reading(bytes, flops)));
+        let cache =
+            2 * decoder.num_hidden_layers * decoder.num_key_value_heads() * decoder.head_dim() * context;
+        let read = layer_parameters(decoder, of_decoder) + head_parameters(decoder) + cache;
+        let flops = decoder_step(decoder, of_decoder, context);
+        phases.push(("decode", decode, Work::Reading(read as f64 * size, flops)));
     }
 
     let (peak_memory_bytes, device_memory_bytes) = (peak_memory(), device.memory_pool_usage());
@@ -297,10 +294,10 @@ fn answer(
     let decoder = &network.language_model;
     let started = Instant::now();
     let prepared = network.prepare(std::slice::from_ref(sample), Some(picture), PrepareOptions::default())?;
-    let [_, seq, _] = prepared.inputs_embeds.dims();
-    let mut kv_cache = KvCache::new(config, seq + new_tokens - 1);
+    let [_, seq, _] = prepared.input.inputs_embeds.dims();
+    let mut kv_cache = KvCache::new(&config.decoder, seq + new_tokens - 1);
     let rows = prepared.last_rows();
-    let mut last = decoder.forward_at(prepared.inputs_embeds, None, None, Some(&mut kv_cache), rows);
+    let mut last = decoder.forward_rows(prepared.input, rows, Some(&mut kv_cache));
     let mut first = 0.0;
     for token in 0..new_tokens {
         let logits: Tensor<2> = decoder.logits(last.clone());
@@ -310,17 +307,12 @@ fn answer(
             first = started.elapsed().as_secs_f64();
         }
         if token + 1 < new_tokens {
-            let inputs_embeds = decoder.embed(id).unsqueeze_dim(1);
-            last = decoder.forward(inputs_embeds, None, None, Some(&mut kv_cache)).squeeze_dim(1);
+            let next = DecoderInput::unpadded(decoder.embed(id).unsqueeze_dim(1));
+            last = decoder.forward(next, Some(&mut kv_cache)).squeeze_dim(1);
         }
     }
     let rest = (started.elapsed().as_secs_f64() - first) / (new_tokens - 1).max(1) as f64;
     Ok((first, rest))
-}
-
-/// Operations of `positions` rows that pass through `parameters` weights.
-fn products(parameters: usize, positions: usize) -> f64 {
-    2.0 * parameters as f64 * positions as f64
 }
 
 /// Operations of a tower's patches and of those of its layers that run.
@@ -328,12 +320,7 @@ fn tower_flops(vision: &VisionConfig, layers: usize) -> f64 {
     let (width, positions) = (vision.hidden_size, vision.num_positions());
     let layer = 4 * width * width + 2 * width * vision.intermediate_size;
     let patch = 3 * vision.patch_size * vision.patch_size * width;
-    products(layers * layer + patch, positions) + attention(layers, width, positions, positions)
-}
-
-/// Operations of scores and their weighted sums.
-fn attention(layers: usize, hidden: usize, queries: usize, keys: usize) -> f64 {
-    4.0 * layers as f64 * hidden as f64 * queries as f64 * keys as f64
+    products(layers * layer + patch, positions) + attention(layers, width, positions, positions as f64)
 }
 
 /// A picture, then `tokens` made-up ids.

@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
-use parrot_model::language::KvCache;
+use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::Prepared;
 use parrot_model::text::Conversation;
 
@@ -93,28 +93,24 @@ impl Parrot {
 
     /// ln P of every answer.
     fn log_probs(&self, prompt: Prepared, answers: &Answers) -> Result<Vec<f32>> {
-        let decoder = &self.network.language_model;
-        let device = prompt.inputs_embeds.device();
+        let decoder = self.network.decoder();
+        let device = prompt.input.inputs_embeds.device();
         let index = |values: Vec<i64>| {
             let count = values.len();
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
         };
-        let [_, seq, _] = prompt.inputs_embeds.dims();
+        let [batch, seq, _] = prompt.input.inputs_embeds.dims();
         // The end of an answer is predicted and never read.
         let [count, longest] = [answers.ids.len(), answers.longest() - 1];
         let mut kv_cache = KvCache::new(&self.config, seq + longest);
         let last = prompt.last_rows();
         let lengths = prompt.lengths;
-        let read = decoder.forward_at(
-            prompt.inputs_embeds,
-            prompt.attention_mask,
-            prompt.position_ids,
-            Some(&mut kv_cache),
-            last,
-        );
+        let prompt_mask = prompt.input.attention_mask.clone();
+        let prompt_mask = prompt_mask.unwrap_or_else(|| Tensor::full([batch, seq], true, &device));
+        let read = decoder.forward_rows(prompt.input, last, Some(&mut kv_cache));
         let prompts = index(answers.prompts.iter().map(|prompt| *prompt as i64).collect());
         let mut kv_cache = kv_cache.select(prompts.clone());
-        let read = read.select(0, prompts);
+        let read = read.select(0, prompts.clone());
 
         // Padding stands on the right, where what comes before does not see it.
         let grid = |value: &dyn Fn(usize, usize) -> i64| {
@@ -123,12 +119,19 @@ impl Parrot {
         };
         let is_read = |row: usize, column: usize| column + 1 < answers.ids[row].len();
         let ids = grid(&|row, column| if is_read(row, column) { answers.ids[row][column].into() } else { 0 });
-        let attention_mask = grid(&|row, column| is_read(row, column).into()).bool();
+        let answer_mask = grid(&|row, column| is_read(row, column).into());
+        // Through integers: a selection of booleans has another kind of boolean on the CPU, which nothing joins.
+        let prompt_mask = prompt_mask.int().select(0, prompts);
+        let attention_mask = Tensor::cat(vec![prompt_mask, answer_mask], 1).bool();
         let position_ids = grid(&|row, column| (lengths[answers.prompts[row]] + column) as i64);
         let [_, hidden] = read.dims();
         let inputs_embeds = decoder.embed(ids.reshape([-1])).reshape([count, longest, hidden]);
-        let said =
-            decoder.forward(inputs_embeds, Some(attention_mask), Some(position_ids), Some(&mut kv_cache));
+        let answers_read = DecoderInput {
+            inputs_embeds,
+            attention_mask: Some(attention_mask),
+            position_ids: Some(position_ids),
+        };
+        let said = decoder.forward(answers_read, Some(&mut kv_cache));
 
         // `[count · (longest + 1), hidden]`: what predicts the first token, and what predicts each after it.
         let hidden_states = Tensor::cat(vec![read.unsqueeze_dim(1), said], 1).reshape([-1, hidden as i64]);

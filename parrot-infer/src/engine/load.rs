@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, resolve};
-use parrot_model::image::AspectRatio;
+use parrot_model::checkpoint::resolve;
+use parrot_model::config::TokenIds;
 use parrot_model::text::Tokenizer;
 use serde::Deserialize;
 
+use super::network::Opened;
 use super::picture::FeatureCache;
 use super::{Parrot, REMEMBERED_PICTURES};
 use crate::{Error, Result, device};
@@ -44,29 +45,25 @@ impl Parrot {
         let dtype = device::float_dtype(device, dtype)?;
         let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
-        let checkpoint = Checkpoint::open(folder)?;
-        let (config, vision) = (checkpoint.config.clone(), &checkpoint.vision);
+        let opened = Opened::open(folder)?;
+        let config = opened.config().clone();
         let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
         if tokenizer.vocab_size() > config.vocab_size {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
             return Err(config_error("vocab_size", expected, config.vocab_size));
         }
-        let image_processor = checkpoint.image_processor.clone();
-        let aspect_ratio = AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?;
-        let picture_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
-        let mut eos = generation_eos(&folder.join("generation_config.json"))?;
+        let generation_eos = generation_eos(&folder.join("generation_config.json"))?;
+        let eos = generation_eos.as_ref().or(opened.eos_token_id());
+        let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
         eos.push(tokenizer.im_end());
-        tracing::debug!(folder = %folder.display(), ?dtype, picture_tokens, ?eos, "opened the checkpoint");
-        let network = checkpoint.load_with(dtype, device, progress)?;
+        tracing::debug!(folder = %folder.display(), ?dtype, ?eos, "opened the checkpoint");
+        let network = opened.load(dtype, device, progress)?;
         let load = started.elapsed();
         tracing::debug!(?load, "loaded");
         Ok(Self {
             network,
             config,
             tokenizer,
-            image_processor,
-            aspect_ratio,
-            picture_tokens,
             eos,
             device: device.clone(),
             dtype,
@@ -88,21 +85,13 @@ fn config_error(key: &str, expected: String, found: impl ToString) -> Error {
 /// The part of `generation_config.json` that is heeded.
 #[derive(Deserialize)]
 struct GenerationConfig {
-    eos_token_id: Option<Eos>,
+    eos_token_id: Option<TokenIds>,
 }
 
-/// One id or several.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Eos {
-    One(u32),
-    Several(Vec<u32>),
-}
-
-/// The ids that end an answer according to `generation_config.json`, none if there is no such file.
-fn generation_eos(file: &Path) -> Result<Vec<u32>> {
+/// The ids that end an answer according to `generation_config.json`, if there is such a file.
+fn generation_eos(file: &Path) -> Result<Option<TokenIds>> {
     if !file.is_file() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let text = std::fs::read_to_string(file).map_err(|source| parrot_model::Error::Io {
         action: "read",
@@ -111,11 +100,7 @@ fn generation_eos(file: &Path) -> Result<Vec<u32>> {
     })?;
     let config: GenerationConfig = serde_json::from_str(&text)
         .map_err(|source| parrot_model::Error::Json { path: file.into(), source })?;
-    Ok(match config.eos_token_id {
-        None => Vec::new(),
-        Some(Eos::One(id)) => vec![id],
-        Some(Eos::Several(ids)) => ids,
-    })
+    Ok(config.eos_token_id)
 }
 
 #[cfg(test)]
@@ -126,12 +111,12 @@ mod tests {
     fn generation_config_names_one_end_or_several_or_none() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("generation_config.json");
-        assert!(generation_eos(&file).unwrap().is_empty());
+        assert_eq!(generation_eos(&file).unwrap(), None);
         for (json, expected) in [
-            (r#"{"eos_token_id": 7, "do_sample": true}"#, vec![7]),
-            (r#"{"eos_token_id": [7, 8]}"#, vec![7, 8]),
-            (r#"{"eos_token_id": null}"#, vec![]),
-            ("{}", vec![]),
+            (r#"{"eos_token_id": 7, "do_sample": true}"#, Some(TokenIds::One(7))),
+            (r#"{"eos_token_id": [7, 8]}"#, Some(TokenIds::Several(vec![7, 8]))),
+            (r#"{"eos_token_id": null}"#, None),
+            ("{}", None),
         ] {
             std::fs::write(&file, json).unwrap();
             assert_eq!(generation_eos(&file).unwrap(), expected);

@@ -4,6 +4,7 @@ mod answer;
 mod chat;
 mod choose;
 mod load;
+mod network;
 mod picture;
 mod run;
 #[cfg(test)]
@@ -14,9 +15,8 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::config::ParrotConfig;
-use parrot_model::image::{AspectRatio, ImageProcessorConfig};
-use parrot_model::parrot::Parrot as Network;
+use parrot_model::config::DecoderConfig;
+use parrot_model::language::Decoder;
 use parrot_model::text::{Conversation, Message, Role, Tokenizer};
 
 pub use answer::{Answer, FinishReason, Timings};
@@ -27,6 +27,7 @@ pub use picture::Picture;
 use crate::sampling::Sampling;
 use crate::stop::StopStrings;
 use crate::{Error, Result};
+use network::Network;
 use picture::FeatureCache;
 
 /// Pictures whose features are remembered unless [`Parrot::remember_pictures`] says otherwise.
@@ -34,16 +35,12 @@ use picture::FeatureCache;
 /// One picture of Parrot-7B takes 66 MB in f32: 577 tokens × 4096 × (projected + 6 experts).
 pub const REMEMBERED_PICTURES: usize = 8;
 
-/// A loaded model: ask it about pictures.
+/// A loaded model: ask it about pictures. A text model by itself answers what is asked without one.
 #[derive(Debug)]
 pub struct Parrot {
     network: Network,
-    config: ParrotConfig,
+    config: DecoderConfig,
     tokenizer: Tokenizer,
-    image_processor: ImageProcessorConfig,
-    aspect_ratio: AspectRatio,
-    /// Tokens of one picture.
-    picture_tokens: usize,
     eos: Vec<u32>,
     device: Device,
     dtype: FloatDType,
@@ -105,19 +102,24 @@ impl Parrot {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyQuestion`] when there is nothing to read.
+    /// [`Error::EmptyQuestion`] when there is nothing to read, [`Error::TextOnly`] when nothing is routed.
     pub fn route_by(mut self, text: &str) -> Result<Self> {
         let ids = self.tokenizer.encode_text(text)?;
         if ids.is_empty() {
             return Err(Error::EmptyQuestion);
         }
-        self.network.routing_text = Some(ids.into_iter().map(i64::from).collect());
+        match &mut self.network {
+            Network::Parrot(parrot, _) => {
+                parrot.routing_text = Some(ids.into_iter().map(i64::from).collect());
+            }
+            Network::Text(_) => return Err(Error::TextOnly),
+        }
         Ok(self)
     }
 
-    /// The network's configuration.
+    /// The decoder's configuration.
     #[must_use]
-    pub fn config(&self) -> &ParrotConfig {
+    pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
@@ -127,10 +129,16 @@ impl Parrot {
         &self.tokenizer
     }
 
-    /// The network itself.
+    /// The network itself; `None` for a text model.
     #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
+    pub fn network(&self) -> Option<&parrot_model::parrot::Parrot> {
+        self.network.parrot().ok().map(|(parrot, _)| parrot)
+    }
+
+    /// The language model.
+    #[must_use]
+    pub fn decoder(&self) -> &Decoder {
+        self.network.decoder()
     }
 
     /// Where it computes.
@@ -205,8 +213,8 @@ impl Parrot {
     /// # Errors
     ///
     /// [`parrot_model::Error::TooLong`] when the prompt does not fit the context, any other
-    /// [`parrot_model::Error`] of a conversation that cannot be encoded, [`Error::Option`],
-    /// [`Error::NotFinite`] and [`Error::Compute`].
+    /// [`parrot_model::Error`] of a conversation that cannot be encoded, [`Error::TextOnly`] for a picture shown to a text
+    /// model, [`Error::Option`], [`Error::NotFinite`] and [`Error::Compute`].
     pub fn answer(
         &self,
         conversation: &Conversation,

@@ -42,7 +42,7 @@ impl Parrot {
         let lengths = prepared.lengths.clone();
         let routing = prepared.routing.clone();
         let preparing = started.elapsed();
-        let decoder = &self.network.language_model;
+        let decoder = self.network.decoder();
         let Phases { prefill, decode, decode_steps } =
             generate(decoder, &self.config, prepared, &mut sequences, &self.eos, on_text)?;
         timings = Timings { prefill: preparing + prefill, decode, decode_steps, ..timings };
@@ -70,6 +70,9 @@ impl Parrot {
     pub(super) fn encode<'p>(&self, prompts: &[(&Conversation, &'p [Picture])]) -> Result<Prompts<'p>> {
         let mut encoded = Prompts { samples: Vec::new(), pictures: Vec::new(), room: Vec::new() };
         for (conversation, pictures) in prompts {
+            if !pictures.is_empty() {
+                self.network.parrot()?;
+            }
             let rows = pictures.iter().map(|picture| row_of(picture, &mut encoded.pictures)).collect();
             let input_ids =
                 self::encode(&self.tokenizer, conversation, Some(""), ReferenceQuirks::none())?.input_ids;
@@ -85,7 +88,8 @@ impl Parrot {
         if placeholders != pictures {
             return Err(parrot_model::Error::PictureCount { placeholders, pictures }.into());
         }
-        let found = input_ids.len() - placeholders + placeholders * self.picture_tokens;
+        let picture_tokens = self.network.parrot().map_or(0, |(_, images)| images.tokens);
+        let found = input_ids.len() - placeholders + placeholders * picture_tokens;
         let limit = self.config.max_position_embeddings;
         if found > limit {
             return Err(parrot_model::Error::TooLong { found, limit }.into());
@@ -111,11 +115,12 @@ impl Parrot {
                 continue;
             }
             let started = Instant::now();
-            let pixels = self.image_processor.preprocess(picture.pixels(), self.aspect_ratio);
+            let (parrot, images) = self.network.parrot()?;
+            let pixels = images.processor.preprocess(picture.pixels(), images.aspect_ratio);
             let pixel_values = Pixels::to_tensor(&[pixels], &self.device).cast(self.dtype);
             timings.preprocess += started.elapsed();
             let started = Instant::now();
-            let features = self.network.encode_pictures(pixel_values);
+            let features = parrot.encode_pictures(pixel_values);
             self.device.sync().map_err(|source| Error::Compute(source.into()))?;
             timings.vision += started.elapsed();
             encoded += 1;

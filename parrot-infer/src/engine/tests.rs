@@ -7,6 +7,7 @@ use image::{Rgb, RgbImage};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::ReferenceQuirks;
+use parrot_model::language::DecoderInput;
 use parrot_model::parrot::{PrepareOptions, Sample};
 use parrot_model::text::chat::encode;
 
@@ -41,11 +42,12 @@ fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: us
     let features = parrot.features(&pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
     let sample = Sample::new(encoded.input_ids, (0..pictures.len()).collect());
     let prepared = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
-    let decoder = &parrot.network.language_model;
-    let mut inputs_embeds = prepared.inputs_embeds;
+    let decoder = parrot.decoder();
+    let mut inputs_embeds = prepared.input.inputs_embeds;
     let mut ids = Vec::new();
     for _ in 0..tokens {
-        let logits: Tensor<3> = decoder.logits(decoder.forward(inputs_embeds.clone(), None, None, None));
+        let input = DecoderInput::unpadded(inputs_embeds.clone());
+        let logits: Tensor<3> = decoder.logits(decoder.forward(input, None));
         let id = logits.slice(s![.., -1.., ..]).argmax(2).reshape([1]);
         ids.push(id.clone().into_scalar::<i64>() as u32);
         if ids.last() == Some(&parrot.tokenizer.im_end()) {
@@ -243,7 +245,8 @@ fn half_precision_answers_too() {
 #[test]
 fn broken_weights_are_an_error_and_not_an_answer() {
     let mut parrot = parrot(8);
-    parrot.network = parrot.network.map(&mut Break);
+    let Network::Parrot(network, _) = &mut parrot.network else { panic!("it reads images") };
+    **network = network.clone().map(&mut Break);
     let error = parrot.ask(&picture(1), "What is this?").unwrap_err().to_string();
     assert!(error.starts_with("the model's scores are not finite"), "{error}");
 }
@@ -306,9 +309,10 @@ fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f3
     let mut ids = parrot.tokenizer.encode_text(answer).unwrap();
     ids.push(parrot.tokenizer.im_end());
     let ids = ids.into_iter().map(i64::from).collect::<Vec<_>>();
-    let decoder = &parrot.network.language_model;
+    let decoder = parrot.decoder();
     let said = decoder.embed(Tensor::from_ints(&ids[..], &parrot.device)).unsqueeze();
-    let hidden_states = decoder.forward(Tensor::cat(vec![prompt.inputs_embeds, said], 1), None, None, None);
+    let input = DecoderInput::unpadded(Tensor::cat(vec![prompt.input.inputs_embeds, said], 1));
+    let hidden_states = decoder.forward(input, None);
     let first = prompt.lengths[0] - 1;
     let logits = decoder.logits(hidden_states.slice(s![.., first..first + ids.len(), ..]));
     let log_probs = burn::tensor::activation::log_softmax(logits.squeeze_dim::<2>(0), 1);

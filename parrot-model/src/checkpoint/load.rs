@@ -14,7 +14,10 @@ use super::cast::cast;
 use super::names::{self, ModulePath};
 use super::tensors::join;
 use super::weights::{StoredTensor, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, device};
+
+pub(super) const LM_HEAD: &str = "lm_head.weight";
+pub(super) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 
 /// Loads any module: the vision tower of a folder of its own, a projector, a layer in a test.
 ///
@@ -58,6 +61,68 @@ pub fn load_found<'w, M: Module>(
     fill(module, &name_of, find, dtype, &mut |_| ()).map_err(error)
 }
 
+/// Whole weights of a model that has a decoder, of which nothing may be left over.
+pub(super) struct Stored<'a, 'w> {
+    /// The folder, for errors.
+    pub(super) path: &'a Path,
+    pub(super) weights: &'w Weights,
+    /// Finds a tensor there or elsewhere.
+    pub(super) find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
+    /// Whether the decoder's head is its embedding table.
+    pub(super) is_tied: bool,
+    /// Whether a tensor may be there that the model has no place for.
+    pub(super) is_surplus: &'a dyn Fn(&str) -> bool,
+}
+
+impl Stored<'_, '_> {
+    /// Fills a model, telling how many of the stored bytes have been read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] listing every missing, unexpected or mis-shaped tensor, or else every one whose elements
+    /// cannot be used; [`Error::Device`] when the device has too little memory.
+    pub(super) fn load<M: Module>(
+        &self,
+        model: M,
+        name_of: &dyn Fn(&[String]) -> String,
+        dtype: FloatDType,
+        device: &burn::tensor::Device,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<M> {
+        let error = |problems| Error::Checkpoint { path: self.path.to_path_buf(), problems };
+        let wanted = parameters(&model, name_of);
+        let mut problems = mismatches(&wanted, self.find);
+        for name in unwanted(&wanted, self.weights) {
+            if name == LM_HEAD && self.is_tied {
+                problems.extend(self.tied_head_problem());
+            } else if !(self.is_surplus)(name) {
+                problems.push(format!("`{name}` is unexpected"));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(error(problems));
+        }
+        device::require_memory(&model, dtype, device)?;
+        let bytes = |wanted: &Wanted| (self.find)(&wanted.name).map_or(0, |stored| stored.bytes.len());
+        let total = wanted.iter().map(bytes).sum::<usize>() as u64;
+        let mut done = 0;
+        let mut advance = |bytes| {
+            done += bytes;
+            progress(done, total);
+        };
+        fill(model, name_of, self.find, dtype, &mut advance).map_err(error)
+    }
+
+    /// A tied head may be stored, but then it has to be the embedding table.
+    fn tied_head_problem(&self) -> Option<String> {
+        let (head, table) = (self.weights.get(LM_HEAD)?, self.weights.get(EMBED_TOKENS)?);
+        let equal = head.dtype == table.dtype && head.shape == table.shape && head.bytes == table.bytes;
+        (!equal).then(|| {
+            format!("`{LM_HEAD}` differs from `{EMBED_TOKENS}` although tie_word_embeddings is true")
+        })
+    }
+}
+
 /// A parameter that a module wants: its name and its shape, both as stored.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -99,15 +164,8 @@ pub(super) fn fill<'w, M: Module>(
     dtype: FloatDType,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
-    let mut filling = Filling {
-        name_of,
-        find: &find,
-        dtype,
-        progress,
-        path: ModulePath::default(),
-        rows: Default::default(),
-        problems: Vec::new(),
-    };
+    let mut filling =
+        Filling { name_of, find: &find, dtype, progress, path: ModulePath::default(), problems: Vec::new() };
     let module = module.map(&mut filling);
     if filling.problems.is_empty() { Ok(module) } else { Err(filling.problems) }
 }
@@ -135,12 +193,9 @@ impl ModuleVisitor for Listing<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = (self.name_of)(self.path.segments());
-        for (name, shape) in names::tensors(&name, &stored_shape(param)) {
-            match self.wanted.last_mut() {
-                Some(tensor) if tensor.name == name => tensor.shape[0] += shape[0],
-                _ => self.wanted.push(Wanted { name, shape: shape.to_vec() }),
-            }
-        }
+        let shape = stored_shape(param);
+        let tensors = names::tensors(&name, &shape).into_iter();
+        self.wanted.extend(tensors.map(|(name, shape)| Wanted { name, shape: shape.to_vec() }));
     }
 }
 
@@ -158,8 +213,6 @@ struct Filling<'a, 'w> {
     dtype: FloatDType,
     progress: &'a mut dyn FnMut(u64),
     path: ModulePath,
-    /// The tensor that was read last and its rows so far.
-    rows: (String, usize),
     problems: Vec<String>,
 }
 
@@ -176,11 +229,10 @@ impl ModuleMapper for Filling<'_, '_> {
         let name = (self.name_of)(self.path.segments());
         let shape = stored_shape(&param);
         let mut parts = Vec::new();
-        for (name, shape) in names::tensors(&name, &shape) {
+        for (name, _) in names::tensors(&name, &shape) {
             let Some(stored) = (self.find)(&name) else { return param };
-            let rows = self.next_rows(&name, shape, stored);
-            (self.progress)(rows.bytes.len() as u64);
-            match cast(rows, self.dtype) {
+            (self.progress)(stored.bytes.len() as u64);
+            match cast(stored, self.dtype) {
                 Ok(data) => parts.push(data),
                 Err(reason) => {
                     self.problems.push(format!("`{name}` {reason}"));
@@ -189,27 +241,6 @@ impl ModuleMapper for Filling<'_, '_> {
             }
         }
         set(param, join(parts, shape), self.dtype)
-    }
-}
-
-impl Filling<'_, '_> {
-    /// What follows in a tensor after its rows so far. Its shape has been compared before.
-    fn next_rows<'t>(
-        &mut self,
-        name: &str,
-        shape: &'t [usize],
-        stored: StoredTensor<'t>,
-    ) -> StoredTensor<'t> {
-        if self.rows.0 != name {
-            self.rows = (name.to_string(), 0);
-        }
-        if shape == stored.shape {
-            return stored;
-        }
-        let bytes_of_row = stored.bytes.len() / stored.shape[0];
-        let (start, end) = (self.rows.1, self.rows.1 + shape[0]);
-        self.rows.1 = end;
-        StoredTensor { shape, bytes: &stored.bytes[start * bytes_of_row..end * bytes_of_row], ..stored }
     }
 }
 

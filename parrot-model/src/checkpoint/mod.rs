@@ -7,10 +7,13 @@
 //! <mm_vision_tower>/config.json        VisionConfig; here, beside this folder, or a tower known by name
 //! ```
 //!
+//! A decoder by itself has the same layout without a tower: [`DecoderCheckpoint`].
+//!
 //! [`Checkpoint::open`] reads the descriptions ([`Description::open`] nothing else), [`Checkpoint::load`] the weights,
 //! [`save`] writes the same layout so that the reference reads it back.
 
 mod cast;
+mod decoder;
 mod hub;
 mod load;
 pub mod names;
@@ -30,8 +33,9 @@ use burn::tensor::FloatDType;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
 use crate::parrot::Parrot;
-use crate::{Error, Result, device};
+use crate::{Error, Result};
 
+pub use decoder::{DecoderCheckpoint, DecoderDescription};
 pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, resolve_with};
 pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
@@ -152,28 +156,14 @@ impl Checkpoint {
     ) -> Result<Parrot> {
         let model = Parrot::init(&self.config, &self.vision, device)?;
         let name_of = names::parrot(&self.config)?;
-        let wanted = load::parameters(&model, &name_of);
-        let mut problems = load::mismatches(&wanted, |name| self.find(name));
-        for name in load::unwanted(&wanted, &self.weights) {
-            if name == LM_HEAD && self.config.tie_word_embeddings {
-                problems.extend(self.tied_head_problem());
-            } else if !names::is_surplus(name, &self.config, &self.vision) {
-                problems.push(format!("`{name}` is unexpected"));
-            }
-        }
-        if !problems.is_empty() {
-            return Err(self.error(problems));
-        }
-        device::require_memory(&model, dtype, device)?;
-        let bytes = |wanted: &load::Wanted| self.find(&wanted.name).map_or(0, |stored| stored.bytes.len());
-        let total = wanted.iter().map(bytes).sum::<usize>() as u64;
-        let mut done = 0;
-        let mut advance = |bytes| {
-            done += bytes;
-            progress(done, total);
+        let stored = load::Stored {
+            path: &self.path,
+            weights: &self.weights,
+            find: &|name| self.find(name),
+            is_tied: self.config.decoder.tie_word_embeddings,
+            is_surplus: &|name| names::is_surplus(name, &self.config, &self.vision),
         };
-        load::fill(model, &name_of, |name| self.find(name), dtype, &mut advance)
-            .map_err(|problems| self.error(problems))
+        stored.load(model, &name_of, dtype, device, &mut progress)
     }
 
     /// A tensor of the checkpoint, or of the tower's own folder where that holds the tower.
@@ -183,23 +173,7 @@ impl Checkpoint {
             _ => self.weights.get(name),
         }
     }
-
-    /// A tied head may be stored, but then it has to be the embedding table.
-    fn tied_head_problem(&self) -> Option<String> {
-        let (head, table) = (self.weights.get(LM_HEAD)?, self.weights.get(EMBED_TOKENS)?);
-        let equal = head.dtype == table.dtype && head.shape == table.shape && head.bytes == table.bytes;
-        (!equal).then(|| {
-            format!("`{LM_HEAD}` differs from `{EMBED_TOKENS}` although tie_word_embeddings is true")
-        })
-    }
-
-    fn error(&self, problems: Vec<String>) -> Error {
-        Error::Checkpoint { path: self.path.clone(), problems }
-    }
 }
-
-const LM_HEAD: &str = "lm_head.weight";
-const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 
 #[cfg(test)]
 mod tests {
@@ -218,37 +192,6 @@ mod tests {
 
     fn load_error(folder: &Path) -> String {
         load(folder).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_table_in_pieces_is_one_tensor_in_a_file() {
-        for tiny in [Tiny::clip(), Tiny::siglip()] {
-            let stored = saved(&tiny);
-            let whole = load(stored.path()).unwrap();
-            let mut model = Parrot::init(&tiny.config, &tiny.vision, &Device::default()).unwrap();
-            // Of 7 and, the last, 3 rows.
-            model.language_model = model.language_model.with_tables_in_pieces(7);
-            let weights = Weights::from_folder(stored.path()).unwrap();
-            let name_of = names::parrot(&tiny.config).unwrap();
-            let model = load_module(model, &weights, name_of, FloatDType::F32).unwrap();
-
-            let ids = || Tensor::<1, Int>::from_ints([0, 6, 7, 13, 14, 20, 21, 23], &Device::default());
-            let scores = |model: &Parrot| {
-                let embeds = model.language_model.embed(ids());
-                let scores = model.language_model.logits(embeds.clone());
-                [embeds, scores].map(|tensor| tensor.into_data().try_to_vec::<f32>().unwrap())
-            };
-            assert_eq!(scores(&model), scores(&whole));
-
-            let table = &module_tensors(&model.language_model, |path| path.join(".")).unwrap()[0];
-            assert_eq!((table.name(), table.shape()), ("embed_tokens.weight", [24, 16].as_slice()));
-            let stored_table = weights.get(EMBED_TOKENS).unwrap();
-            assert_eq!(table.read().unwrap().as_bytes(), stored_table.bytes);
-
-            let again = tempfile::tempdir().unwrap();
-            Tiny { model, ..tiny }.save(again.path());
-            assert_eq!(contents(again.path()), contents(stored.path()));
-        }
     }
 
     #[test]
@@ -339,12 +282,12 @@ mod tests {
     fn a_tied_head_may_be_stored_if_it_is_the_table() {
         let folder = saved(&Tiny::siglip());
         edit(folder.path(), |tensors| {
-            let table = tensors.iter().find(|(name, ..)| name == EMBED_TOKENS).unwrap().clone();
-            tensors.push((LM_HEAD.into(), table.1, table.2, table.3));
+            let table = tensors.iter().find(|(name, ..)| name == load::EMBED_TOKENS).unwrap().clone();
+            tensors.push((load::LM_HEAD.into(), table.1, table.2, table.3));
         });
         load(folder.path()).unwrap();
         edit(folder.path(), |tensors| {
-            tensors.iter_mut().find(|(name, ..)| name == LM_HEAD).unwrap().3[0] ^= 1;
+            tensors.iter_mut().find(|(name, ..)| name == load::LM_HEAD).unwrap().3[0] ^= 1;
         });
         let error = load_error(folder.path());
         assert!(error.contains("`lm_head.weight` differs from `model.embed_tokens.weight`"), "{error}");
@@ -427,7 +370,10 @@ mod tests {
     fn folders_that_hold_no_parrot_are_refused() {
         let folder = saved(&Tiny::clip());
         std::fs::write(folder.path().join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
-        assert!(load_error(folder.path()).contains("`model_type` should be parrot_qwen2, found llama"));
+        let error = load_error(folder.path());
+        assert!(
+            error.contains("`model_type` should be one of parrot_qwen2") && error.contains("found llama")
+        );
         std::fs::remove_file(folder.path().join("config.json")).unwrap();
         assert!(load_error(folder.path()).contains("cannot read"));
         assert!(load_error(&folder.path().join("elsewhere")).contains("no such folder"));

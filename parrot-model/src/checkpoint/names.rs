@@ -1,9 +1,8 @@
 //! Module paths ⇄ the names of a checkpoint.
 //!
 //! The modules' fields are named as the checkpoint names them, so that a name is the path joined with dots.
-//! `ModulePath` removes what Burn adds (an enum's variant) and the number of a piece; the functions put the prefix
-//! of each part in front. Parameters of one name, one right after the other, are the rows of one tensor; one with a
-//! `*` in its name holds several tensors, one after the other along its first dimension.
+//! `ModulePath` removes what Burn adds (an enum's variant); the functions put the prefix of each part in front. A
+//! parameter with a `*` in its name holds several tensors, one after the other along its first dimension.
 
 use crate::Result;
 use crate::config::{ParrotConfig, TowerKind, VisionConfig};
@@ -23,9 +22,7 @@ pub struct ModulePath {
 impl ModulePath {
     /// Follows [`ModuleVisitor::enter_module`](burn::module::ModuleVisitor::enter_module).
     pub fn enter(&mut self, name: &str, container: &str) {
-        // A weight that is held in pieces has one name.
-        let is_piece = container == "Vec" && self.segments.last().is_some_and(|last| last == "weight");
-        let adds = !container.starts_with("Enum:") && !is_piece;
+        let adds = !container.starts_with("Enum:");
         self.added.push(adds);
         if adds {
             self.segments.push(name.to_string());
@@ -54,7 +51,7 @@ impl ModulePath {
 pub fn parrot(config: &ParrotConfig) -> Result<impl Fn(&[String]) -> String + use<>> {
     let projector_name = projector(ProjectorKind::parse(&config.mm_projector_type)?);
     Ok(move |path: &[String]| match path {
-        [part, rest @ ..] if part == "language_model" => language_model(rest),
+        [part, rest @ ..] if part == "language_model" => decoder(rest),
         [part, rest @ ..] if part == "vision_tower" => in_checkpoint(&vision_tower(rest)),
         [part, rest @ ..] if part == "mm_projector" => projector_name(rest),
         [part, rest @ ..] if part == "moe_model" => moe(rest),
@@ -62,9 +59,9 @@ pub fn parrot(config: &ParrotConfig) -> Result<impl Fn(&[String]) -> String + us
     })
 }
 
-/// Names of a [`Qwen2`](crate::language::Qwen2)'s parameters; the same in a checkpoint of Qwen2 alone.
+/// Names of a [`Decoder`](crate::language::Decoder)'s parameters; the same in a checkpoint of the decoder alone.
 #[must_use]
-pub fn language_model(path: &[String]) -> String {
+pub fn decoder(path: &[String]) -> String {
     match path {
         [first, ..] if first == "lm_head" => path.join("."),
         path => format!("model.{}", path.join(".")),
@@ -123,10 +120,14 @@ pub(super) fn in_tower_folder(name: &str) -> Option<&str> {
     name.strip_prefix(TOWER_PREFIX)
 }
 
+/// Buffers that transformers stored until 4.31.
+pub(super) fn is_buffer(name: &str) -> bool {
+    name.ends_with(".position_ids") || name.ends_with(".inv_freq")
+}
+
 /// Whether a checkpoint may hold this tensor although the model has no place for it.
 pub(super) fn is_surplus(name: &str, config: &ParrotConfig, vision: &VisionConfig) -> bool {
-    // Buffers that transformers stored until 4.31.
-    if name.ends_with(".position_ids") || name.ends_with(".inv_freq") {
+    if is_buffer(name) {
         return true;
     }
     // A mixture of experts that is switched off and not even described.

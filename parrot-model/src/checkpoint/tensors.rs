@@ -46,12 +46,8 @@ pub struct ModuleTensor {
     name: String,
     shape: Vec<usize>,
     dtype: DType,
-    /// One after the other, its rows.
-    pieces: Vec<Piece>,
+    values: Box<dyn Fn() -> Result<TensorData, String>>,
 }
-
-/// Reads a parameter.
-type Piece = Box<dyn Fn() -> Result<TensorData, String>>;
 
 impl std::fmt::Debug for ModuleTensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -84,11 +80,9 @@ impl ModuleTensor {
     ///
     /// [`Error::Checkpoint`] naming the tensor when the device fails.
     pub fn read(&self) -> Result<TensorData> {
-        Ok(join(self.read_pieces().collect::<Result<_>>()?, self.shape.clone()))
-    }
-
-    fn read_pieces(&self) -> impl Iterator<Item = Result<TensorData>> {
-        self.pieces.iter().map(|read| read().map_err(|reason| self.error(reason)))
+        let values = (self.values)().map_err(|reason| self.error(reason))?;
+        let dtype = values.dtype();
+        Ok(TensorData::from_bytes(values.into_bytes(), self.shape.clone(), dtype))
     }
 
     /// What it is stored as when `dtype` is asked for, or nothing in particular.
@@ -157,20 +151,11 @@ impl ModuleVisitor for Collector<'_> {
         let several = names.len() > 1;
         for (index, (name, shape)) in names.into_iter().enumerate() {
             let tensor = tensor.clone();
-            let read: Piece = Box::new(move || {
+            let values = Box::new(move || {
                 let tensor = if several { tensor.clone().narrow(0, index, 1) } else { tensor.clone() };
                 tensor.try_into_data().map_err(|error| format!("cannot be read from its device: {error}"))
             });
-            match self.tensors.last_mut() {
-                Some(last) if last.name == name => {
-                    last.shape[0] += shape[0];
-                    last.pieces.push(read);
-                }
-                _ => {
-                    let shape = shape.to_vec();
-                    self.tensors.push(ModuleTensor { name, shape, dtype, pieces: vec![read] });
-                }
-            }
+            self.tensors.push(ModuleTensor { name, shape: shape.to_vec(), dtype, values });
         }
     }
 }
@@ -197,14 +182,11 @@ pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor], dtype: Option<Fl
     write(&(header.len() as u64).to_le_bytes())?;
     write(&header)?;
     for tensor in tensors {
-        for piece in tensor.read_pieces() {
-            let data = piece?;
-            let (shape, bytes) = (data.shape(), data.as_bytes());
-            let held = stored_dtype(data.dtype()).map_err(|reason| tensor.error(reason))?;
-            let held = StoredTensor { dtype: held, shape, bytes };
-            let data = cast(held, tensor.target(dtype)?).map_err(|reason| tensor.error(reason))?;
-            write(data.as_bytes())?;
-        }
+        let data = tensor.read()?;
+        let held = stored_dtype(data.dtype()).map_err(|reason| tensor.error(reason))?;
+        let held = StoredTensor { dtype: held, shape: data.shape(), bytes: data.as_bytes() };
+        let data = cast(held, tensor.target(dtype)?).map_err(|reason| tensor.error(reason))?;
+        write(data.as_bytes())?;
     }
     let file = file.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
     file.sync_all().map_err(Error::io("write", path))

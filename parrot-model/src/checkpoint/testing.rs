@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::prelude::*;
 
 use super::{SaveOptions, Weights, save};
-use crate::config::{ParrotConfig, TowerKind, VisionConfig};
+use crate::config::{DecoderConfig, ParrotConfig, TowerKind, VisionConfig};
 use crate::parrot::Parrot;
 
 pub(super) struct Tiny {
@@ -17,13 +17,16 @@ pub(super) struct Tiny {
 impl Tiny {
     pub(super) fn clip() -> Self {
         let config = ParrotConfig {
-            vocab_size: 24,
-            hidden_size: 16,
-            intermediate_size: 20,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            num_key_value_heads: Some(2),
-            tie_word_embeddings: false,
+            decoder: DecoderConfig {
+                vocab_size: 24,
+                hidden_size: 16,
+                intermediate_size: 20,
+                num_hidden_layers: 2,
+                num_attention_heads: 4,
+                num_key_value_heads: Some(2),
+                initializer_range: 0.08,
+                ..DecoderConfig::default()
+            },
             mm_vision_tower: Some("towers/clip-vit-test".into()),
             mm_hidden_size: Some(12),
             moe_hidden_size: Some(16),
@@ -47,7 +50,7 @@ impl Tiny {
     pub(super) fn siglip() -> Self {
         let Self { config, vision, .. } = Self::clip();
         let config = ParrotConfig {
-            tie_word_embeddings: true,
+            decoder: DecoderConfig { tie_word_embeddings: true, ..config.decoder },
             mm_vision_tower: Some("towers/siglip-test".into()),
             ..config
         };

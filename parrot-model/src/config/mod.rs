@@ -1,9 +1,10 @@
 //! What a checkpoint's `config.json` says, and the sizes that have a name ([`Size`]).
 //!
-//! [`ParrotConfig`] is the flat `config.json` of a Parrot checkpoint (`model_type: parrot_qwen2`): the
-//! Qwen2 decoder's keys and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the
-//! vision tower, which the reference keeps in a folder of its own (`mm_vision_tower`).
+//! [`ParrotConfig`] is the flat `config.json` of a Parrot checkpoint (`model_type: parrot_qwen2`): its decoder's keys
+//! ([`DecoderConfig`]) and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the vision tower, which
+//! the reference keeps in a folder of its own (`mm_vision_tower`).
 
+pub(crate) mod decoder;
 mod limits;
 mod size;
 mod vision;
@@ -11,11 +12,16 @@ mod vision;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use decoder::{DecoderConfig, DecoderFamily, Keys, LayerType, RopeScaling, TokenIds};
 pub use size::Size;
 pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
 use crate::{Error, Result};
+
+/// What stands before a decoder's `model_type` in that of a Parrot around it.
+const PREFIX: &str = "parrot_";
 
 /// The `config.json` of a Parrot checkpoint.
 ///
@@ -24,38 +30,12 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ParrotConfig {
-    /// Always `parrot_qwen2`; anything else is refused.
+    /// `parrot_` and the decoder's family: `parrot_qwen2`, as the released models say. `parrot_qwen3`, `parrot_llama` and
+    /// `parrot_mistral` are our own; the released code reads none of them.
     pub model_type: String,
-    /// Number of rows of the embedding table, special tokens included.
-    pub vocab_size: usize,
-    /// Width of the decoder, and of a visual token once projected.
-    pub hidden_size: usize,
-    /// Width of the decoder's SwiGLU.
-    pub intermediate_size: usize,
-    /// Number of decoder layers.
-    pub num_hidden_layers: usize,
-    /// Query heads.
-    pub num_attention_heads: usize,
-    /// Key/value heads; `None`, and a missing key, mean as many as query heads. (`Qwen2Config` takes `null` so,
-    /// and 32 for a missing key, which fits no model but one with a multiple of 32 query heads.)
-    pub num_key_value_heads: Option<usize>,
-    /// Must be `silu`.
-    pub hidden_act: String,
-    /// Longest context, in tokens.
-    pub max_position_embeddings: usize,
-    /// Standard deviation of freshly initialised weights.
-    pub initializer_range: f64,
-    /// ε of the decoder's RMS norms.
-    pub rms_norm_eps: f64,
-    /// Base of the rotary position embedding.
-    pub rope_theta: f64,
-    /// Whether `lm_head` is the embedding table.
-    pub tie_word_embeddings: bool,
-    /// Sliding-window attention; not supported, refused when it would change a result.
-    pub use_sliding_window: bool,
-    /// Window length, only read together with [`use_sliding_window`](Self::use_sliding_window); 4096 where the
-    /// key is missing.
-    pub sliding_window: Option<usize>,
+    /// The language model.
+    #[serde(flatten)]
+    pub decoder: DecoderConfig,
 
     /// Folder or hub id of the vision tower, relative to the checkpoint or to its parent folder.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +85,7 @@ pub struct ParrotConfig {
     pub bos_token_id: Option<u32>,
     /// End of sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub eos_token_id: Option<u32>,
+    pub eos_token_id: Option<TokenIds>,
     /// Dtype of the stored weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torch_dtype: Option<String>,
@@ -157,20 +137,7 @@ impl Default for ParrotConfig {
     fn default() -> Self {
         Self {
             model_type: "parrot_qwen2".into(),
-            vocab_size: 151_936,
-            hidden_size: 4096,
-            intermediate_size: 22_016,
-            num_hidden_layers: 32,
-            num_attention_heads: 32,
-            num_key_value_heads: None,
-            hidden_act: "silu".into(),
-            max_position_embeddings: 32_768,
-            initializer_range: 0.02,
-            rms_norm_eps: 1e-6,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: false,
-            use_sliding_window: false,
-            sliding_window: Some(4096),
+            decoder: DecoderConfig::default(),
             mm_vision_tower: None,
             mm_hidden_size: None,
             mm_vision_select_layer: -2,
@@ -202,12 +169,37 @@ impl ParrotConfig {
     ///
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming the key that cannot be used.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let config: Self =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        Self::from_keys(decoder::read_keys(path.as_ref())?)
+    }
+
+    /// [`from_file`](Self::from_file) from the keys of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] naming the key that cannot be used.
+    pub fn from_keys(keys: Keys) -> Result<Self> {
+        let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or("parrot_qwen2");
+        let family = model_type.strip_prefix(PREFIX).and_then(DecoderFamily::from_model_type);
+        let Some(family) = family else {
+            let expected = format!("one of {}", DecoderFamily::list(PREFIX));
+            return Err(Error::config("model_type", expected, model_type));
+        };
+        let defaults = Self::default().with_decoder(DecoderConfig::of_family(family));
+        let mut config = decoder::over_defaults(&defaults, keys)?;
+        config.decoder.family = family;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The same Parrot around another decoder, whose width the experts take.
+    #[must_use]
+    pub fn with_decoder(self, decoder: DecoderConfig) -> Self {
+        Self {
+            model_type: format!("{PREFIX}{}", decoder.family.model_type()),
+            moe_hidden_size: self.moe_hidden_size.map(|_| decoder.hidden_size),
+            decoder,
+            ..self
+        }
     }
 
     /// Writes `config.json`, keys in the order of the fields, unknown keys kept.
@@ -228,47 +220,13 @@ impl ParrotConfig {
     ///
     /// [`Error::Config`] with the key, what it should be and what was found.
     pub fn validate(&self) -> Result<()> {
-        if self.model_type != "parrot_qwen2" {
-            return Err(Error::config("model_type", "parrot_qwen2", &self.model_type));
+        let expected = format!("{PREFIX}{}", self.decoder.family.model_type());
+        if self.model_type != expected {
+            return Err(Error::config("model_type", expected, &self.model_type));
         }
-        if self.hidden_act != "silu" {
-            return Err(Error::config("hidden_act", "silu", &self.hidden_act));
-        }
-        for (key, value, most) in [
-            ("vocab_size", self.vocab_size, limits::ROWS),
-            ("hidden_size", self.hidden_size, limits::WIDTH),
-            ("intermediate_size", self.intermediate_size, limits::WIDTH),
-            ("num_hidden_layers", self.num_hidden_layers, limits::BLOCKS),
-            ("num_attention_heads", self.num_attention_heads, limits::WIDTH),
-            ("num_key_value_heads", self.num_key_value_heads(), limits::WIDTH),
-            ("max_position_embeddings", self.max_position_embeddings, limits::ROWS),
-        ] {
-            limits::check(key, value, most)?;
-        }
-        if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
-            let expected = format!("an even multiple of num_attention_heads = {}", self.num_attention_heads);
-            return Err(Error::config("hidden_size", expected, self.hidden_size));
-        }
-        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads()) {
-            let expected = format!("a divisor of num_attention_heads = {}", self.num_attention_heads);
-            return Err(Error::config("num_key_value_heads", expected, self.num_key_value_heads()));
-        }
-        for (key, value) in [("rope_theta", self.rope_theta), ("rms_norm_eps", self.rms_norm_eps)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::config(key, "a number above 0", value));
-            }
-        }
-        if let Some(scaling) = self.extra.get("rope_scaling").filter(|scaling| !scaling.is_null()) {
-            return Err(Error::config("rope_scaling", "null (scaled positions are not supported)", scaling));
-        }
+        self.decoder.validate()?;
         if self.tokenizer_model_max_length == Some(0) {
             return Err(Error::config("tokenizer_model_max_length", "at least 1", 0));
-        }
-        if let (true, Some(window)) = (self.use_sliding_window, self.sliding_window)
-            && window < self.max_position_embeddings
-        {
-            let expected = "no sliding window shorter than max_position_embeddings (not supported)";
-            return Err(Error::config("sliding_window", expected, window));
         }
         crate::projector::ProjectorKind::parse(&self.mm_projector_type)?;
         self.validate_moe()
@@ -276,8 +234,8 @@ impl ParrotConfig {
 
     fn validate_moe(&self) -> Result<()> {
         let Some(moe_hidden_size) = self.moe_hidden_size else { return Ok(()) };
-        if moe_hidden_size != self.hidden_size {
-            let expected = format!("hidden_size = {}", self.hidden_size);
+        if moe_hidden_size != self.decoder.hidden_size {
+            let expected = format!("hidden_size = {}", self.decoder.hidden_size);
             return Err(Error::config("moe_hidden_size", expected, moe_hidden_size));
         }
         for (key, value, most) in [
@@ -307,25 +265,6 @@ impl ParrotConfig {
         }
         Ok(())
     }
-
-    /// Key/value heads, with the default resolved.
-    #[must_use]
-    pub fn num_key_value_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
-    /// Width of one attention head.
-    #[must_use]
-    pub fn head_dim(&self) -> usize {
-        self.hidden_size / self.num_attention_heads
-    }
-
-    /// Parameters of the last layer that only the positions asked for meet: the attention's output projection and the
-    /// feed-forward ([`Qwen2::forward_at`](crate::language::Qwen2::forward_at)).
-    #[must_use]
-    pub fn parameters_after_attention(&self) -> usize {
-        self.hidden_size * (self.hidden_size + 3 * self.intermediate_size)
-    }
 }
 
 #[cfg(test)]
@@ -345,7 +284,7 @@ mod tests {
         assert_eq!(config, ParrotConfig::default());
         assert!(config.use_moe && config.use_moe_residual);
         assert_eq!(config.moe_weight, 1.0);
-        assert_eq!(config.num_key_value_heads(), 32);
+        assert_eq!(config.decoder.num_key_value_heads(), 32);
     }
 
     #[test]
@@ -365,7 +304,10 @@ mod tests {
     #[test]
     fn impossible_configurations_say_what_was_found() {
         for (json, expected) in [
-            (r#"{"model_type": "llava"}"#, "`model_type` should be parrot_qwen2, found llava"),
+            (
+                r#"{"model_type": "llava"}"#,
+                "`model_type` should be one of parrot_qwen2, parrot_qwen3, parrot_llama, parrot_mistral, found llava",
+            ),
             (
                 r#"{"num_attention_heads": 7}"#,
                 "`hidden_size` should be an even multiple of num_attention_heads = 7",
@@ -385,14 +327,54 @@ mod tests {
                 r#"{"num_hidden_layers": 1000000000000}"#,
                 "`num_hidden_layers` should be at most 4096, found 1000000000000",
             ),
-            (r#"{"use_sliding_window": true}"#, "`sliding_window` should be no sliding window"),
             (r#"{"rope_theta": 0}"#, "`rope_theta` should be a number above 0, found 0"),
             (r#"{"rope_scaling": {"type": "yarn"}}"#, "`rope_scaling` should be null"),
-            (r#"{"mm_vision_select_feature": "cls"}"#, "does not hold valid JSON"),
-            (r#"{"hidden_size": -4}"#, "does not hold valid JSON"),
+            (
+                r#"{"mm_vision_select_feature": "cls"}"#,
+                "`mm_vision_select_feature` should be `patch` or `cls_patch`, found \"cls\"",
+            ),
+            (r#"{"hidden_size": -4}"#, "`hidden_size` should be usize, found -4"),
+            (r#"{"hidden_size": "#, "does not hold valid JSON"),
         ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
+    }
+
+    /// The keys that are written, in the order in which they have always been written.
+    #[test]
+    fn a_qwen2_parrot_is_written_as_ever() {
+        let written = serde_json::to_value(ParrotConfig::parrot_7b()).unwrap();
+        let keys: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = "model_type vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads \
+            num_key_value_heads hidden_act max_position_embeddings initializer_range rms_norm_eps rope_theta \
+            tie_word_embeddings use_sliding_window sliding_window mm_vision_tower mm_hidden_size \
+            mm_vision_select_layer mm_vision_select_feature mm_projector_type image_aspect_ratio \
+            tokenizer_model_max_length tokenizer_padding_side use_moe moe_hidden_size moe_intermediate_size \
+            num_experts moe_top_k moe_weight use_moe_residual bos_token_id eos_token_id torch_dtype";
+        assert_eq!(keys.join(" "), expected);
+    }
+
+    #[test]
+    fn a_parrot_may_have_any_familys_decoder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        for family in DecoderFamily::ALL {
+            let decoder = DecoderConfig { hidden_size: 2048, ..DecoderConfig::of_family(family) };
+            let mut config = ParrotConfig::parrot_7b().with_decoder(decoder);
+            config.decoder.rope_scaling = Some(RopeScaling::Llama3 {
+                factor: 8.0,
+                low_freq_factor: 1.0,
+                high_freq_factor: 4.0,
+                original_max_position_embeddings: 8192,
+            });
+            config.eos_token_id = Some(TokenIds::Several(vec![1, 2]));
+            config.validate().unwrap();
+            config.save(&path).unwrap();
+            assert_eq!(ParrotConfig::from_file(&path).unwrap(), config);
+        }
+        let config = ParrotConfig { model_type: "parrot_llama".into(), ..ParrotConfig::parrot_mini() };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("`model_type` should be parrot_qwen2, found parrot_llama"), "{error}");
     }
 }

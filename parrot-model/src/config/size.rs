@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ParrotConfig, SelectFeature, VisionConfig};
+use super::{DecoderConfig, ParrotConfig, SelectFeature, TokenIds, VisionConfig};
 use crate::{Error, Result};
 
 /// A size that has a name: `parrot-7b`.
@@ -78,8 +78,11 @@ impl ParrotConfig {
     #[must_use]
     pub fn parrot_7b() -> Self {
         Self {
-            intermediate_size: 11_008,
-            rope_theta: 1_000_000.0,
+            decoder: DecoderConfig {
+                intermediate_size: 11_008,
+                rope_theta: 1_000_000.0,
+                ..DecoderConfig::default()
+            },
             mm_vision_tower: Some("openai/clip-vit-large-patch14-336".into()),
             mm_hidden_size: Some(1024),
             mm_vision_select_feature: SelectFeature::ClsPatch,
@@ -92,7 +95,7 @@ impl ParrotConfig {
             moe_top_k: Some(6),
             moe_weight: 0.1,
             bos_token_id: Some(151_643),
-            eos_token_id: Some(151_645),
+            eos_token_id: Some(TokenIds::One(151_645)),
             torch_dtype: Some("bfloat16".into()),
             ..Self::default()
         }
@@ -101,48 +104,52 @@ impl ParrotConfig {
     /// AIDC-AI/Parrot-14B: the same tower and Qwen1.5-14B-Chat.
     #[must_use]
     pub fn parrot_14b() -> Self {
-        Self {
+        let parrot_7b = Self::parrot_7b();
+        let decoder = DecoderConfig {
             vocab_size: 152_064,
             hidden_size: 5120,
             intermediate_size: 13_696,
             num_hidden_layers: 40,
             num_attention_heads: 40,
-            moe_hidden_size: Some(5120),
-            ..Self::parrot_7b()
-        }
+            ..parrot_7b.decoder.clone()
+        };
+        parrot_7b.with_decoder(decoder)
     }
 
     /// The same tower and Qwen1.5-0.5B-Chat. Nobody has released such a Parrot: it is the size to train one's own on a
     /// small machine.
     #[must_use]
     pub fn parrot_0_5b() -> Self {
-        Self {
+        let parrot_7b = Self::parrot_7b();
+        let decoder = DecoderConfig {
             hidden_size: 1024,
             intermediate_size: 2816,
             num_hidden_layers: 24,
             num_attention_heads: 16,
             tie_word_embeddings: true,
-            moe_hidden_size: Some(1024),
-            moe_intermediate_size: Some(1024),
-            ..Self::parrot_7b()
-        }
+            ..parrot_7b.decoder.clone()
+        };
+        Self { moe_intermediate_size: Some(1024), ..parrot_7b.with_decoder(decoder) }
     }
 
     /// The default model that this project trains itself: small enough for a CPU, every part present.
     #[must_use]
     pub fn parrot_mini() -> Self {
         Self {
-            vocab_size: 4096,
-            hidden_size: 160,
-            intermediate_size: 448,
-            num_hidden_layers: 4,
-            num_attention_heads: 4,
-            num_key_value_heads: Some(2),
-            max_position_embeddings: 1024,
-            // 1/√hidden, so that fresh layers keep the size of what they read: nothing here starts from pretrained weights.
-            initializer_range: 0.08,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: true,
+            decoder: DecoderConfig {
+                vocab_size: 4096,
+                hidden_size: 160,
+                intermediate_size: 448,
+                num_hidden_layers: 4,
+                num_attention_heads: 4,
+                num_key_value_heads: Some(2),
+                max_position_embeddings: 1024,
+                // 1/√hidden, so that fresh layers keep the size of what they read: nothing here starts from pretrained
+                // weights.
+                initializer_range: 0.08,
+                tie_word_embeddings: true,
+                ..DecoderConfig::default()
+            },
             mm_vision_tower: Some("towers/clip-vit-mini".into()),
             mm_hidden_size: Some(128),
             mm_vision_select_layer: -1,
@@ -156,7 +163,7 @@ impl ParrotConfig {
             moe_top_k: Some(6),
             moe_weight: 1.0,
             bos_token_id: Some(4093),
-            eos_token_id: Some(4095),
+            eos_token_id: Some(TokenIds::One(4095)),
             ..Self::default()
         }
     }

@@ -134,13 +134,6 @@ pub fn name_of(device: &Device) -> String {
     found(device).map_or_else(|| format!("{device:?}"), |found| found.name())
 }
 
-/// How many bytes a tensor may have on a device, where there is a limit to it besides its memory.
-pub(crate) fn largest_tensor(device: &Device) -> Option<u64> {
-    let found = found(&device.clone().inner()).filter(|found| found.backend != Backend::Cpu)?;
-    let (_, memory) = quietly(|| found.describe()).ok()?;
-    memory.largest
-}
-
 /// The device among those of this machine; the CPU is asked for first, as that costs nothing.
 fn found(device: &Device) -> Option<Found> {
     let backends = Backend::ALL.into_iter().rev();

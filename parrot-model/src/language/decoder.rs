@@ -1,4 +1,5 @@
-//! Qwen2: a pre-norm decoder with RMS norms and a SwiGLU feed-forward.
+//! A pre-norm decoder with RMS norms and a SwiGLU feed-forward: Qwen2, Qwen3, Llama and Mistral, as
+//! [`DecoderConfig`] says.
 //!
 //! `x ← x + Attn(RMS(x))`, `x ← x + W_down (silu(W_gate RMS(x)) ⊙ W_up RMS(x))`, logits = W_lm RMS(x)
 
@@ -6,68 +7,80 @@ use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 
-use super::attention::{Attention, Pass, Sight};
+use super::attention::Attention;
 use super::cache::KvCache;
+use super::context::{AttentionMask, ForwardContext};
 use super::rope::RotaryEmbedding;
 use super::vocabulary::VocabularyTable;
-use crate::config::ParrotConfig;
+use crate::config::DecoderConfig;
 use crate::linear::{self, linear};
 use crate::norm::RmsNorm;
 use crate::ops::silu_product;
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
 #[derive(Module, Debug)]
-pub struct Qwen2 {
+pub struct Decoder {
     pub(crate) embed_tokens: VocabularyTable,
     layers: Vec<DecoderLayer>,
     norm: RmsNorm,
     /// `None` when tied: logits are then products with the embedding table.
     lm_head: Option<VocabularyTable>,
     rotary: RotaryEmbedding,
+    /// Of the layers that see a window only, if there are any.
+    window: Option<usize>,
 }
 
-impl Qwen2 {
+/// What a decoder reads in one forward pass: a batch of sequences, or what follows those that a cache holds.
+#[derive(Debug, Clone)]
+pub struct DecoderInput {
+    /// `[batch, seq, hidden]`
+    pub inputs_embeds: Tensor<3>,
+    /// Over all positions, those that the cache holds first: `[batch, past + seq]`, true where there is a token;
+    /// `None`: everywhere.
+    pub attention_mask: Option<Tensor<2, Bool>>,
+    /// `[batch, seq]`; `None`: counting on from what the cache holds.
+    pub position_ids: Option<Tensor<2, Int>>,
+}
+
+impl DecoderInput {
+    /// Sequences without padding.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs_embeds: `[batch, seq, hidden]`
+    #[must_use]
+    pub fn unpadded(inputs_embeds: Tensor<3>) -> Self {
+        Self { inputs_embeds, attention_mask: None, position_ids: None }
+    }
+}
+
+impl Decoder {
     /// Builds the decoder; weights are made when first used, or loaded.
     #[must_use]
-    pub fn init(config: &ParrotConfig, device: &Device) -> Self {
-        let table = || {
-            let shape = [config.vocab_size, config.hidden_size];
-            VocabularyTable::init(shape, config.initializer_range, device)
-        };
+    pub fn init(config: &DecoderConfig, device: &Device) -> Self {
+        let shape = [config.vocab_size, config.hidden_size];
+        let table = || VocabularyTable::init(shape, config.initializer_range, device);
+        let layers = 0..config.num_hidden_layers;
         Self {
             embed_tokens: table(),
-            layers: (0..config.num_hidden_layers).map(|_| DecoderLayer::init(config, device)).collect(),
+            layers: layers.clone().map(|layer| DecoderLayer::init(config, layer, device)).collect(),
             norm: rms_norm(config, device),
             lm_head: (!config.tie_word_embeddings).then(table),
-            rotary: RotaryEmbedding::init(config.head_dim(), config.rope_theta, device),
+            rotary: RotaryEmbedding::init(config.head_dim(), config.rope_theta, config.rope_scaling, device),
+            window: layers.into_iter().find_map(|layer| config.window(layer)),
         }
     }
 
-    /// Fresh attention weights that begin with what trained ones come to: queries alike to the keys, so that a
-    /// token looks for its own kind, and an output alike to the transposed values, so that it brings what it has
-    /// found. The rest of the weights stays random.
-    ///
-    /// For training without pretrained weights, where to look back is what a small decoder learns last. After
-    /// Trockman and Kolter, *Mimetic Initialization of Self-Attention Layers* ([arXiv 2305.09828]), with the
-    /// transposes in the place of their factorisation.
-    ///
-    /// [arXiv 2305.09828]: https://arxiv.org/abs/2305.09828
+    /// Number of rows of the embedding table.
     #[must_use]
-    pub fn with_mimetic_attention(mut self) -> Self {
-        for layer in &mut self.layers {
-            layer.self_attn = layer.self_attn.clone().with_mimetic_weights();
-        }
-        self
+    pub fn vocab_size(&self) -> usize {
+        self.embed_tokens.vocab()
     }
 
-    /// With its tables in pieces of at most so many rows, as on a device that holds no more at once. Fresh weights.
-    #[cfg(test)]
-    pub(crate) fn with_tables_in_pieces(mut self, rows: usize) -> Self {
-        let shape = self.embed_tokens.shape();
-        let table = || VocabularyTable::in_pieces(shape, rows, 0.02, &Device::default());
-        self.embed_tokens = table();
-        self.lm_head = self.lm_head.map(|_| table());
-        self
+    /// Where it computes, with a tape if it has one.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.embed_tokens.device()
     }
 
     /// Rows of the embedding table.
@@ -81,27 +94,19 @@ impl Qwen2 {
         self.embed_tokens.embed(ids)
     }
 
-    /// Runs the layers and the final norm.
+    /// Runs the layers and the final norm. A cache gets the keys and values of what is read, and has those of what was
+    /// read before.
     ///
     /// # Shapes
     ///
-    /// - inputs_embeds: `[batch, seq, hidden]`
-    /// - attention_mask: `[batch, seq]`, true where there is a token; `None`: everywhere
-    /// - position_ids: `[batch, seq]`; `None`: counting on from what the cache holds
     /// - output: `[batch, seq, hidden]`, ready for [`logits`](Self::logits)
     ///
     /// # Panics
     ///
-    /// If the cache has no room for `seq` more positions.
+    /// If the cache has no room for `seq` more positions, or the shapes of the input do not go together.
     #[must_use]
-    pub fn forward(
-        &self,
-        inputs_embeds: Tensor<3>,
-        attention_mask: Option<Tensor<2, Bool>>,
-        position_ids: Option<Tensor<2, Int>>,
-        kv_cache: Option<&mut KvCache>,
-    ) -> Tensor<3> {
-        self.run(inputs_embeds, attention_mask, position_ids, kv_cache, None)
+    pub fn forward(&self, input: DecoderInput, kv_cache: Option<&mut KvCache>) -> Tensor<3> {
+        self.run(input, None, kv_cache)
     }
 
     /// [`forward`](Self::forward) where only some positions are asked for: a prompt's last, or those that have something
@@ -116,15 +121,13 @@ impl Qwen2 {
     ///
     /// As [`forward`](Self::forward).
     #[must_use]
-    pub fn forward_at(
+    pub fn forward_rows(
         &self,
-        inputs_embeds: Tensor<3>,
-        attention_mask: Option<Tensor<2, Bool>>,
-        position_ids: Option<Tensor<2, Int>>,
-        kv_cache: Option<&mut KvCache>,
+        input: DecoderInput,
         rows: Tensor<1, Int>,
+        kv_cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
-        self.run(inputs_embeds, attention_mask, position_ids, kv_cache, Some(rows)).squeeze_dim(0)
+        self.run(input, Some(rows), kv_cache).squeeze_dim(0)
     }
 
     /// # Shapes
@@ -132,25 +135,17 @@ impl Qwen2 {
     /// - output: `[batch, seq, hidden]`, or of some rows `[1, rows, hidden]`
     fn run(
         &self,
-        inputs_embeds: Tensor<3>,
-        attention_mask: Option<Tensor<2, Bool>>,
-        position_ids: Option<Tensor<2, Int>>,
-        mut kv_cache: Option<&mut KvCache>,
+        input: DecoderInput,
         mut rows: Option<Tensor<1, Int>>,
+        mut kv_cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let [batch, seq, _] = inputs_embeds.dims();
-        let device = inputs_embeds.device();
-        let past = kv_cache.as_ref().map_or(0, |cache| cache.len());
-        let attention_mask = match kv_cache.as_mut() {
-            Some(cache) => cache.extend_mask(attention_mask, [batch, seq], &device),
-            None => attention_mask,
-        };
-        let pass = self.pass(&inputs_embeds, attention_mask, position_ids, past);
-        let mut hidden_states = inputs_embeds;
+        let context = self.context(&input, kv_cache.as_ref().map_or(0, |cache| cache.len()));
+        let mut hidden_states = input.inputs_embeds;
+        let [_, seq, _] = hidden_states.dims();
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = kv_cache.as_mut().map(|cache| (&mut **cache, index));
             let rows = if index + 1 == self.layers.len() { rows.take() } else { None };
-            hidden_states = layer.forward(hidden_states, &pass, cache, rows);
+            hidden_states = layer.forward(hidden_states, &context, cache, rows);
         }
         if let Some(cache) = kv_cache {
             cache.advance(seq);
@@ -161,24 +156,26 @@ impl Qwen2 {
     /// What the layers of one [`forward`](Self::forward) share, for a caller that runs them one by one: training
     /// with activation checkpointing does.
     ///
-    /// # Shapes
+    /// - past: positions before those of the input, 0 without a cache
     ///
-    /// As [`forward`](Self::forward); `past` positions come before `inputs_embeds`, 0 without a cache.
+    /// # Panics
+    ///
+    /// If the shapes of the input do not go together.
     #[must_use]
-    pub fn pass(
-        &self,
-        inputs_embeds: &Tensor<3>,
-        attention_mask: Option<Tensor<2, Bool>>,
-        position_ids: Option<Tensor<2, Int>>,
-        past: usize,
-    ) -> Pass {
-        let [_, seq, _] = inputs_embeds.dims();
-        let position_ids = position_ids.unwrap_or_else(|| {
-            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &inputs_embeds.device()).unsqueeze()
+    pub fn context(&self, input: &DecoderInput, past: usize) -> ForwardContext {
+        let DecoderInput { inputs_embeds, attention_mask, position_ids } = input;
+        let ([batch, seq, _], device) = (inputs_embeds.dims(), inputs_embeds.device());
+        if let Some(mask) = attention_mask {
+            assert_eq!(mask.dims(), [batch, past + seq], "attention_mask is [batch, past + seq]");
+        }
+        let position_ids = position_ids.clone().unwrap_or_else(|| {
+            Tensor::<1, Int>::arange(past as i64..(past + seq) as i64, &device).unsqueeze()
         });
-        Pass {
+        let mask = |window| AttentionMask::new(attention_mask.clone(), [past, seq], window, &device);
+        ForwardContext {
             rotation: self.rotary.rotation(position_ids, inputs_embeds.dtype()),
-            sight: Sight::new(attention_mask, inputs_embeds, past),
+            mask: mask(None),
+            window_mask: self.window.filter(|window| *window < past + seq).map(|window| mask(Some(window))),
         }
     }
 
@@ -198,8 +195,13 @@ impl Qwen2 {
     ///
     /// If there is no such layer.
     #[must_use]
-    pub fn forward_layer(&self, layer: usize, hidden_states: Tensor<3>, pass: &Pass) -> Tensor<3> {
-        self.layers[layer].forward(hidden_states, pass, None, None)
+    pub fn forward_layer(
+        &self,
+        layer: usize,
+        hidden_states: Tensor<3>,
+        context: &ForwardContext,
+    ) -> Tensor<3> {
+        self.layers[layer].forward(hidden_states, context, None, None)
     }
 
     /// The last layer and the final norm, where only some positions are asked for.
@@ -207,15 +209,20 @@ impl Qwen2 {
     /// # Shapes
     ///
     /// - hidden_states: `[batch, seq, hidden]`
-    /// - rows and output: as [`forward_at`](Self::forward_at)
+    /// - rows and output: as [`forward_rows`](Self::forward_rows)
     ///
     /// # Panics
     ///
     /// If there are no layers.
     #[must_use]
-    pub fn forward_last(&self, hidden_states: Tensor<3>, pass: &Pass, rows: Tensor<1, Int>) -> Tensor<2> {
+    pub fn forward_last_layer(
+        &self,
+        hidden_states: Tensor<3>,
+        context: &ForwardContext,
+        rows: Tensor<1, Int>,
+    ) -> Tensor<2> {
         let last = &self.layers[self.layers.len() - 1];
-        self.norm.forward(last.forward(hidden_states, pass, None, Some(rows)).squeeze_dim(0))
+        self.norm.forward(last.forward(hidden_states, context, None, Some(rows)).squeeze_dim(0))
     }
 
     /// Scores of every vocabulary entry, in f32 as the reference has them.
@@ -230,7 +237,7 @@ impl Qwen2 {
     }
 }
 
-/// One layer of [`Qwen2`].
+/// One layer of a [`Decoder`].
 #[derive(Module, Debug)]
 struct DecoderLayer {
     input_layernorm: RmsNorm,
@@ -240,10 +247,10 @@ struct DecoderLayer {
 }
 
 impl DecoderLayer {
-    fn init(config: &ParrotConfig, device: &Device) -> Self {
+    fn init(config: &DecoderConfig, layer: usize, device: &Device) -> Self {
         Self {
             input_layernorm: rms_norm(config, device),
-            self_attn: Attention::init(config, device),
+            self_attn: Attention::init(config, layer, device),
             post_attention_layernorm: rms_norm(config, device),
             mlp: SwiGlu::init(config, device),
         }
@@ -257,18 +264,18 @@ impl DecoderLayer {
     fn forward(
         &self,
         hidden_states: Tensor<3>,
-        pass: &Pass,
+        context: &ForwardContext,
         cache: Option<(&mut KvCache, usize)>,
         rows: Option<Tensor<1, Int>>,
     ) -> Tensor<3> {
-        let [batch, seq, hidden] = hidden_states.dims();
-        let context =
-            self.self_attn.forward(self.input_layernorm.forward(hidden_states.clone()), pass, cache);
-        let of_rows = |x: Tensor<3>| match &rows {
-            Some(rows) => x.reshape([batch * seq, hidden]).select(0, rows.clone()).unsqueeze(),
-            None => x,
+        let gathered =
+            self.self_attn.forward(self.input_layernorm.forward(hidden_states.clone()), context, cache);
+        let asked_for = |x: Tensor<3>| {
+            let Some(rows) = &rows else { return x };
+            let [batch, seq, width] = x.dims();
+            x.reshape([batch * seq, width]).select(0, rows.clone()).unsqueeze()
         };
-        let hidden_states = of_rows(hidden_states) + self.self_attn.output(of_rows(context));
+        let hidden_states = asked_for(hidden_states) + self.self_attn.output(asked_for(gathered));
         hidden_states.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden_states))
     }
 }
@@ -282,7 +289,7 @@ struct SwiGlu {
 }
 
 impl SwiGlu {
-    fn init(config: &ParrotConfig, device: &Device) -> Self {
+    fn init(config: &DecoderConfig, device: &Device) -> Self {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         let std = config.initializer_range;
         Self {
@@ -298,6 +305,6 @@ impl SwiGlu {
     }
 }
 
-fn rms_norm(config: &ParrotConfig, device: &Device) -> RmsNorm {
+fn rms_norm(config: &DecoderConfig, device: &Device) -> RmsNorm {
     RmsNorm::init(config.hidden_size, config.rms_norm_eps, device)
 }

@@ -1,9 +1,15 @@
 //! Rotary position embedding, the rotate-half form of Qwen2 and Llama.
 //!
 //! `x ← x ⊙ cos(pθ) + rotate_half(x) ⊙ sin(pθ)`, `θᵢ = base^(−2i/d)`, `rotate_half([a, b]) = [−b, a]`
+//!
+//! Llama 3.1 slows down what turns rarely in the context of its pretraining. With `w = context · θ / 2π` turns there:
+//! `θ ← θ / factor` where `w < low`, `θ` where `w > high`, and between them `(1 − s) θ / factor + s θ` with
+//! `s = (w − low) / (high − low)`.
 
 use burn::prelude::*;
 use burn::tensor::{DType, FloatDType};
+
+use crate::config::RopeScaling;
 
 /// The frequencies θ; angles are computed in f32 whatever the model's dtype, as the reference does.
 #[derive(Module, Debug)]
@@ -22,9 +28,10 @@ pub struct Rotation {
 impl RotaryEmbedding {
     /// Frequencies for heads of width `head_dim`.
     #[must_use]
-    pub fn init(head_dim: usize, base: f64, device: &Device) -> Self {
-        let inv_freq: Vec<f32> =
-            (0..head_dim / 2).map(|i| 1.0 / (base as f32).powf((2 * i) as f32 / head_dim as f32)).collect();
+    pub fn init(head_dim: usize, base: f64, scaling: Option<RopeScaling>, device: &Device) -> Self {
+        let frequency = |i: usize| 1.0 / (base as f32).powf((2 * i) as f32 / head_dim as f32);
+        let scaled = |frequency: f32| scaling.map_or(frequency, |scaling| scale(frequency, scaling));
+        let inv_freq: Vec<f32> = (0..head_dim / 2).map(frequency).map(scaled).collect();
         let inv_freq = TensorData::new(inv_freq, [head_dim / 2]);
         Self { inv_freq: Tensor::from_data(inv_freq, (&device.clone().inner(), DType::F32)) }
     }
@@ -41,6 +48,19 @@ impl RotaryEmbedding {
         let angles = Tensor::cat(vec![half.clone(), half], 2).unsqueeze_dim::<4>(1);
         Rotation { cos: angles.clone().cos().cast(dtype), sin: angles.sin().cast(dtype) }
     }
+}
+
+fn scale(frequency: f32, scaling: RopeScaling) -> f32 {
+    let RopeScaling::Llama3 {
+        factor,
+        low_freq_factor: low,
+        high_freq_factor: high,
+        original_max_position_embeddings: context,
+    } = scaling;
+    let turns = context as f64 * f64::from(frequency) / std::f64::consts::TAU;
+    let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+    let frequency = f64::from(frequency);
+    ((1.0 - kept) * frequency / factor + kept * frequency) as f32
 }
 
 impl Rotation {
@@ -68,7 +88,7 @@ mod tests {
     #[test]
     fn rotates_pairs_half_a_head_apart() {
         let device = Device::default();
-        let rope = RotaryEmbedding::init(4, 100.0, &device);
+        let rope = RotaryEmbedding::init(4, 100.0, None, &device);
         let positions = Tensor::<2, Int>::from_data([[0, 3]], &device);
         let x = Tensor::<4>::from_data([[[[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]]], &device);
         let (s1, c1) = 3.0f32.sin_cos();
@@ -84,5 +104,22 @@ mod tests {
             .apply(x)
             .into_data()
             .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
+    }
+
+    #[test]
+    fn llama_3_slows_down_what_turns_rarely() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192,
+        };
+        // So often a frequency turns in the original context.
+        let scaled = |turns: f32| scale(turns * std::f32::consts::TAU / 8192.0, scaling);
+        let expected = |turns: f32, times: f32| turns * times * std::f32::consts::TAU / 8192.0;
+        for (turns, times) in [(0.5, 0.125), (1.0, 0.125), (2.5, 0.5625), (4.0, 1.0), (100.0, 1.0)] {
+            let (found, expected) = (scaled(turns), expected(turns, times));
+            assert!((found / expected - 1.0).abs() < 1e-5, "{turns}: {found} {expected}");
+        }
     }
 }

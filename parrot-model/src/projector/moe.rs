@@ -64,7 +64,7 @@ impl TextGuidedMoe {
     /// If `config` lacks `num_experts` or `moe_intermediate_size`; [`ParrotConfig::validate`] refuses that.
     #[must_use]
     pub fn init(config: &ParrotConfig, device: &Device) -> Self {
-        let hidden = config.hidden_size;
+        let hidden = config.decoder.hidden_size;
         let num_experts = config.num_experts.expect("validated: num_experts is set");
         let intermediate = config.moe_intermediate_size.expect("validated: moe_intermediate_size is set");
         Self {
@@ -208,11 +208,11 @@ mod tests {
     use burn::tensor::{Distribution, Tolerance};
 
     use super::*;
+    use crate::config::DecoderConfig;
 
     fn moe(device: &Device, top_k: Option<usize>) -> TextGuidedMoe {
         let config = ParrotConfig {
-            hidden_size: 16,
-            num_attention_heads: 2,
+            decoder: DecoderConfig { hidden_size: 16, num_attention_heads: 2, ..DecoderConfig::default() },
             moe_hidden_size: Some(16),
             moe_intermediate_size: Some(24),
             num_experts: Some(6),

@@ -108,7 +108,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut learner = Learner::new(model, &stage.trainable, optimizer, None, stage.max_grad_norm);
     learner.threads = arguments.threads;
     learner.activation_checkpointing = arguments.activation_checkpointing;
-    let sample = |number: usize| sample(number, arguments.tokens, config.vocab_size, vision.image_size);
+    let sample =
+        |number: usize| sample(number, arguments.tokens, config.decoder.vocab_size, vision.image_size);
     let micro_batches: Vec<MicroBatch> = (0..arguments.micro_batches)
         .map(|batch| {
             (0..arguments.micro_batch_size)

@@ -39,11 +39,11 @@ impl TrainingSample {
         if self.labels.len() != self.input_ids.len() {
             return refuse(format!("{} labels for {} tokens", self.labels.len(), self.input_ids.len()));
         }
-        let is_outside = |token: &i64| !(0..config.vocab_size as i64).contains(token);
+        let is_outside = |token: &i64| !(0..config.decoder.vocab_size as i64).contains(token);
         let ids = self.input_ids.iter().filter(|id| **id != IMAGE_TOKEN_INDEX);
         let labels = self.labels.iter().filter(|label| **label != IGNORE_INDEX);
         if let Some(token) = ids.chain(labels).copied().find(is_outside) {
-            return refuse(format!("token {token} is not among the model's {}", config.vocab_size));
+            return refuse(format!("token {token} is not among the model's {}", config.decoder.vocab_size));
         }
         let placeholders = self.input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
         if placeholders != self.pixels.len() {
@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_sample_that_the_model_cannot_take_is_refused_by_name() {
-        let config = ParrotConfig { vocab_size: 10, ..ParrotConfig::parrot_mini() };
+        let mut config = ParrotConfig::parrot_mini();
+        config.decoder.vocab_size = 10;
         let vision = VisionConfig { image_size: 2, ..VisionConfig::clip_vit_mini() };
         let good = TrainingSample {
             id: "cat".into(),

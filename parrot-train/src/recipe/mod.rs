@@ -88,7 +88,7 @@ pub struct ModelRecipe {
     /// plan with while the folder is not there yet, or not on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// Without `from`: a Qwen2 chat model that becomes the decoder, with its tokenizer.
+    /// Without `from`: a chat model that becomes the decoder, with its tokenizer: Qwen2, Qwen3, Llama or Mistral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language_model: Option<String>,
     /// Without `from`: a CLIP or SigLIP model whose tower becomes the vision tower.

@@ -77,7 +77,7 @@ impl Plan {
 
     /// Parameters of the low-rank adapters.
     fn adapters(&self) -> usize {
-        self.stage.lora.as_ref().map_or(0, |lora| lora.parameters(&self.config))
+        self.stage.lora.as_ref().map_or(0, |lora| lora.parameters(&self.config.decoder))
     }
 
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.

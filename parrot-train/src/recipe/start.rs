@@ -6,14 +6,13 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{
-    Checkpoint, Description, DownloadProgress, Weights, load_module, load_vision_tower, names,
-    resolve_description, resolve_part, resolve_with,
+    Checkpoint, DecoderDescription, Description, DownloadProgress, Weights, load_module, load_vision_tower,
+    names, resolve_description, resolve_part, resolve_with,
 };
 use parrot_model::config::{ParrotConfig, Size, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::Parrot;
 use parrot_model::text::Tokenizer;
-use serde_json::Value;
 
 use super::{ModelRecipe, SaveDtype, WeightDtype};
 use crate::checkpoint::ModelDescription;
@@ -151,7 +150,7 @@ impl Start {
                 if let Some(folder) = language_model {
                     let weights = Weights::from_folder(folder)?;
                     model.language_model =
-                        load_module(model.language_model, &weights, names::language_model, self.dtype)?;
+                        load_module(model.language_model, &weights, names::decoder, self.dtype)?;
                 }
                 if let Some(folder) = vision_tower {
                     let weights = Weights::from_folder(folder)?;
@@ -195,45 +194,22 @@ impl Start {
     }
 }
 
-/// The decoder's keys of another model's `config.json` in the place of `config`'s.
+/// The same Parrot around the decoder of another model's folder.
 fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
-    const KEYS: [&str; 13] = [
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "hidden_act",
-        "max_position_embeddings",
-        "rms_norm_eps",
-        "rope_theta",
-        "tie_word_embeddings",
-        "bos_token_id",
-        "eos_token_id",
-    ];
-    let file = folder.join("config.json");
-    let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-    let broken = |source| parrot_model::Error::Json { path: file.clone(), source };
-    let decoder: Value = serde_json::from_str(&text).map_err(broken)?;
-    let kind = decoder["model_type"].as_str().unwrap_or("nothing");
-    if kind != "qwen2" {
+    if !DecoderDescription::is_in(folder)? {
         return Err(Error::Setting {
             key: "model.language_model",
-            expected: "a model of type qwen2".into(),
-            found: format!("{kind} in {}", file.display()),
+            expected: "the folder of a qwen2, qwen3, llama or mistral model".into(),
+            found: folder.display().to_string(),
         });
     }
-    let mut value = serde_json::to_value(&config).map_err(broken)?;
-    for key in KEYS {
-        if let Some(found) = decoder.get(key) {
-            value[key] = found.clone();
-        }
-    }
-    if config.moe_hidden_size.is_some() {
-        value["moe_hidden_size"] = value["hidden_size"].clone();
-    }
-    Ok(serde_json::from_value(value).map_err(broken)?)
+    let DecoderDescription { config: decoder, bos_token_id, eos_token_id } =
+        DecoderDescription::open(folder)?;
+    Ok(ParrotConfig {
+        bos_token_id: bos_token_id.or(config.bos_token_id),
+        eos_token_id: eos_token_id.or(config.eos_token_id.clone()),
+        ..config.with_decoder(decoder)
+    })
 }
 
 /// Every weight as `dtype`: what was to be drawn when it is first used is drawn now, in f32.

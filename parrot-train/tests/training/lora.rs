@@ -45,10 +45,10 @@ fn adapters_change_nothing_before_they_have_learnt_and_only_they_learn() {
         assert_eq!(trained[name].as_bytes(), base.as_bytes(), "{name} has moved");
     }
     let adapters = trained.keys().filter(|name| name.contains(".lora."));
-    assert_eq!(adapters.count(), 2 * 7 * config().num_hidden_layers);
+    assert_eq!(adapters.count(), 2 * 7 * config().decoder.num_hidden_layers);
     let elements: usize =
         trained.iter().filter(|(name, _)| name.contains(".lora.")).map(|(_, it)| it.num_elements()).sum();
-    assert_eq!(elements, lora().parameters(&config()));
+    assert_eq!(elements, lora().parameters(&config().decoder));
     // Merged, the model computes the same.
     let merged = learner.into_model().materialize();
     assert_eq!(weights(&merged.language_model).len(), base.len());

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
-use parrot_model::config::{PaddingSide, ParrotConfig};
+use parrot_model::config::PaddingSide;
 use parrot_model::parrot::Parrot;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Error;
@@ -93,8 +93,12 @@ fn tokens_can_count_alike_instead() {
 #[test]
 fn checkpointed_activations_give_the_same_step() {
     let samples = samples();
-    let tied = ParrotConfig { tie_word_embeddings: true, ..config() };
-    let untied = ParrotConfig { tie_word_embeddings: false, ..config() };
+    let with_head = |tie_word_embeddings: bool| {
+        let mut config = config();
+        config.decoder.tie_word_embeddings = tie_word_embeddings;
+        config
+    };
+    let (tied, untied) = (with_head(true), with_head(false));
     for (config, parts) in [
         (&tied, &[Part::Projector, Part::Moe, Part::LanguageModel][..]),
         (&untied, &[Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel]),

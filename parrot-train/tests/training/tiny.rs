@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
-use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::image::Pixels;
 use parrot_model::parrot::Parrot;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -30,20 +30,23 @@ pub(crate) fn device() -> Device {
 }
 
 pub(crate) fn config() -> ParrotConfig {
-    ParrotConfig {
+    let mini = ParrotConfig::parrot_mini();
+    let decoder = DecoderConfig {
         vocab_size: VOCAB as usize,
         hidden_size: 16,
         intermediate_size: 24,
         num_hidden_layers: 2,
         num_attention_heads: 2,
         num_key_value_heads: Some(1),
+        ..mini.decoder.clone()
+    };
+    ParrotConfig {
         mm_vision_tower: Some("towers/clip-vit-tiny".into()),
         mm_hidden_size: Some(12),
-        moe_hidden_size: Some(16),
         moe_intermediate_size: Some(8),
         num_experts: Some(3),
         moe_top_k: Some(3),
-        ..ParrotConfig::parrot_mini()
+        ..mini.with_decoder(decoder)
     }
 }
 

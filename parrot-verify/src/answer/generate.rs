@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::Result;
 use crate::golden::{Case, Fixture, Loaded, Quantity, Verdict, reference_samples};
 use burn::tensor::{Bool, Int, Tensor};
-use parrot_model::language::KvCache;
+use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::{PictureFeatures, PrepareOptions};
 use serde::Deserialize;
 
@@ -107,7 +107,7 @@ fn engine(
         let mut sequence = Sequence::new(&AskOptions::default(), max_new_tokens, &loaded.tokenizer)?;
         parrot_infer::generate::generate(
             &loaded.model.language_model,
-            &loaded.config,
+            &loaded.config.decoder,
             prepared,
             std::slice::from_mut(&mut sequence),
             &[loaded.tokenizer.im_end()],
@@ -161,9 +161,8 @@ pub(super) fn greedy(
     let decoder = &loaded.model.language_model;
     let picture_tokens = decoding.pictures.as_ref().map_or(0, |pictures| pictures.image_features.dims()[1]);
     let capacity = input_ids.len() + decoding.picture_count * picture_tokens + max_new_tokens;
-    let mut cache = KvCache::new(&loaded.config, capacity);
+    let mut cache = KvCache::new(&loaded.config.decoder, capacity);
     let mut hidden_states = prefill(loaded, decoding, input_ids, Some(&mut cache))?;
-    cache.clear_mask();
     let mut generated = Generated { ids: Vec::new(), logits: Vec::new() };
     while generated.ids.len() < max_new_tokens {
         let logits = last_logits(loaded, hidden_states);
@@ -174,7 +173,8 @@ pub(super) fn greedy(
             break;
         }
         let embedded = decoder.embed(Tensor::<1, Int>::from_data([id], &loaded.device));
-        hidden_states = decoder.forward(embedded.unsqueeze(), None, None, Some(&mut cache));
+        // Without a mask, so that what was hidden before is seen.
+        hidden_states = decoder.forward(DecoderInput::unpadded(embedded.unsqueeze()), Some(&mut cache));
     }
     Ok(generated)
 }
@@ -188,14 +188,15 @@ fn prefill(
 ) -> Result<Tensor<3>> {
     let decoder = &loaded.model.language_model;
     let padding = i64::from(loaded.tokenizer.endoftext());
-    let (ids, mask) = match &decoding.pictures {
+    let (ids, attention_mask) = match &decoding.pictures {
         Some(_) => (input_ids.iter().copied().filter(|id| *id != padding).collect(), None),
         None => (input_ids.to_vec(), padding_mask(loaded, input_ids, padding)),
     };
     let samples = reference_samples([(ids, None)], decoding.picture_count)?;
     let options = PrepareOptions { max_length: None, ..loaded.prepare_options() };
     let prepared = loaded.model.prepare(&samples, decoding.pictures.as_ref(), options)?;
-    Ok(decoder.forward(prepared.inputs_embeds, mask, None, cache))
+    let input = DecoderInput { attention_mask, ..DecoderInput::unpadded(prepared.input.inputs_embeds) };
+    Ok(decoder.forward(input, cache))
 }
 
 /// False at padding; `None` when there is none.

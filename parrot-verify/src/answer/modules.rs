@@ -4,7 +4,7 @@ use crate::Result;
 use crate::golden::{Array, Case, Checks, Fixture, Loaded, Quantity, Verdict};
 use burn::tensor::{DType, Tensor, s};
 use parrot_model::checkpoint::names;
-use parrot_model::config::{ParrotConfig, SelectFeature};
+use parrot_model::config::{DecoderConfig, ParrotConfig, SelectFeature};
 use parrot_model::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use serde::Deserialize;
@@ -59,7 +59,7 @@ pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let up_proj = directory.require(case, "w.experts.0.up_proj.weight")?;
     let hidden = image_features.shape.last().copied().unwrap_or(1);
     let config = ParrotConfig {
-        hidden_size: hidden,
+        decoder: DecoderConfig { hidden_size: hidden, ..DecoderConfig::default() },
         moe_hidden_size: Some(hidden),
         moe_intermediate_size: up_proj.shape.first().copied(),
         num_experts: Some(fields.num_experts),

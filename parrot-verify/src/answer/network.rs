@@ -92,13 +92,8 @@ fn compare_forward(
         (Some(_), None) => checks.require(false, || "routing: expected weights, nothing is routed".into()),
         (None, _) => {}
     }
-    compare_embeddings(fixture, case, checks, &prepared.inputs_embeds)?;
-    let hidden_states = loaded.model.language_model.forward(
-        prepared.inputs_embeds,
-        prepared.attention_mask,
-        prepared.position_ids,
-        None,
-    );
+    compare_embeddings(fixture, case, checks, &prepared.input.inputs_embeds)?;
+    let hidden_states = loaded.model.language_model.forward(prepared.input, None);
     let found: Tensor<2> = loaded.model.language_model.logits(hidden_states.squeeze_dim(0));
     let rows = found.dims()[0];
     if let Some(expected) = directory.tensor(case, "logits")? {
@@ -179,18 +174,18 @@ pub(super) fn forward_loss(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let prepared = batch.prepare(fixture, inputs, &loaded, &fields.samples)?;
     let mut checks = fixture.checks();
     let labels = prepared.labels.clone().unwrap_or_default();
-    let [rows, seq, _] = prepared.inputs_embeds.dims();
+    let [rows, seq, _] = prepared.input.inputs_embeds.dims();
     if let Some(expected) = &fields.logits_shape {
-        checks.equal("logits_shape", &[rows, seq, loaded.config.vocab_size], expected);
+        checks.equal("logits_shape", &[rows, seq, loaded.config.decoder.vocab_size], expected);
     }
     if let Some(expected) = fields.n_label_tokens {
         let found = labels.iter().flat_map(|row| row.iter().skip(1)).filter(|label| **label >= 0).count();
         checks.equal("n_label_tokens", &[found], &[expected]);
     }
     if let Some(expected) = directory.tensor(case, "logits_strided")? {
-        let Prepared { inputs_embeds, attention_mask, position_ids, lengths, .. } = prepared.clone();
+        let Prepared { input, lengths, .. } = prepared.clone();
         let decoder = &loaded.model.language_model;
-        let hidden_states = decoder.forward(inputs_embeds, attention_mask, position_ids, None);
+        let hidden_states = decoder.forward(input, None);
         let stride = fields.logits_stride.unwrap_or(1).max(1);
         let left = loaded.prepare_options().padding_side == parrot_model::config::PaddingSide::Left;
         compare_strided(&mut checks, decoder.logits(hidden_states), &expected, stride, &lengths, left);

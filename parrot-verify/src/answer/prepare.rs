@@ -28,25 +28,25 @@ pub(super) fn prepare(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     }
     let PrepareCase { samples } = directory.fields(case)?;
     let prepared = batch.prepare(fixture, case, &loaded, &samples)?;
-    compare_embeddings(fixture, case, &mut checks, &prepared.inputs_embeds)?;
+    compare_embeddings(fixture, case, &mut checks, &prepared.input.inputs_embeds)?;
     if let Some(expected) = directory.tensor(case, "out_labels")? {
         let found = prepared.labels.clone().unwrap_or_default();
         checks.equal("out_labels", &found, &expected.to_rows());
     }
-    let seq = prepared.inputs_embeds.dims()[1];
+    let seq = prepared.input.inputs_embeds.dims()[1];
     let rows = |values: Tensor<2>| -> Vec<Vec<i64>> {
         let values: Vec<f32> = values.into_data().try_to_vec().expect("made as f32");
         values.chunks(seq.max(1)).map(|row| row.iter().map(|value| *value as i64).collect()).collect()
     };
     if let Some(expected) = directory.tensor(case, "out_attention_mask")? {
-        let found = match prepared.attention_mask {
+        let found = match prepared.input.attention_mask {
             Some(mask) => rows(mask.float()),
             None => vec![vec![1; seq]; prepared.lengths.len()],
         };
         checks.equal("out_attention_mask", &found, &expected.to_rows());
     }
     if let Some(expected) = directory.tensor(case, "out_position_ids")? {
-        let found = match prepared.position_ids {
+        let found = match prepared.input.position_ids {
             Some(position_ids) => rows(position_ids.float()),
             None => vec![(0..seq as i64).collect(); prepared.lengths.len()],
         };

@@ -286,7 +286,5 @@ fn edited_config(path: &Path, edits: &ConfigEdits) -> Result<ParrotConfig> {
     let mut keys: Map<String, Value> = serde_json::from_slice(&text).map_err(Error::json(path))?;
     keys.retain(|key, _| !edits.config_drop.contains(key));
     keys.extend(edits.config_overrides.clone());
-    let config: ParrotConfig = serde_json::from_value(Value::Object(keys)).map_err(Error::json(path))?;
-    config.validate()?;
-    Ok(config)
+    Ok(ParrotConfig::from_keys(keys)?)
 }

@@ -69,16 +69,7 @@ impl ModuleVisitor for Collector<'_> {
         for (name, shape) in tensors(&(self.name_of)(self.path.segments()), &array.shape) {
             let (values, others) = rest.split_at(shape.iter().product());
             rest = others;
-            match self.found.get_mut(&name) {
-                // Further rows of a weight that is held in pieces.
-                Some(found) => {
-                    found.shape[0] += shape[0];
-                    found.values.extend_from_slice(values);
-                }
-                None => {
-                    self.found.insert(name, Array { shape: shape.to_vec(), values: values.to_vec() });
-                }
-            }
+            self.found.insert(name, Array { shape: shape.to_vec(), values: values.to_vec() });
         }
     }
 }

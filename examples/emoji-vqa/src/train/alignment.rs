@@ -17,7 +17,7 @@ use burn::tensor::FloatDType;
 use burn::tensor::activation::log_softmax;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::image::Pixels;
-use parrot_model::language::Qwen2;
+use parrot_model::language::Decoder;
 use parrot_model::parrot::Parrot;
 use parrot_model::projector::Projector;
 use parrot_model::vision::VisionTower;
@@ -35,7 +35,7 @@ use crate::wording::Wording;
 #[derive(Module, Debug)]
 struct Alignment {
     projector: Projector,
-    language_model: Qwen2,
+    language_model: Decoder,
 }
 
 /// The words of one language for the classes of a label.
@@ -68,7 +68,7 @@ impl Target {
     }
 
     /// `[classes, hidden]`
-    fn embed(&self, language_model: &Qwen2) -> Tensor<2> {
+    fn embed(&self, language_model: &Decoder) -> Tensor<2> {
         Tensor::from_inner(self.mean.clone()).matmul(language_model.embed(self.ids.clone()))
     }
 }
@@ -163,7 +163,7 @@ fn calibrated_projector(run: &Run<'_>, data: &Dataset, model: &Parrot) -> Projec
     let device = run.device.clone().inner();
     let pixels: Vec<_> = (0..64).map(|index| run.encoder.pixels(data, &data.caption(index).scene)).collect();
     let features = model.vision_tower.valid().forward(Pixels::to_tensor(&pixels, &device));
-    let ids = Tensor::arange(0..run.description.config.vocab_size as i64, &device);
+    let ids = Tensor::arange(0..run.description.config.decoder.vocab_size as i64, &device);
     let embeddings = model.language_model.valid().embed(ids);
     let rms = embeddings.square().mean().sqrt().into_scalar::<f64>();
     model.mm_projector.valid().calibrated(features, rms).train()

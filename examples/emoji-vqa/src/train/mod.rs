@@ -15,6 +15,7 @@
 
 pub mod alignment;
 pub mod lessons;
+mod mimetic;
 mod patches;
 pub mod tower;
 
@@ -38,6 +39,7 @@ use serde_json::{Value, json};
 use crate::dataset::{Dataset, DatasetConfig};
 use crate::scene::Variation;
 use lessons::{Encoder, Lessons, Subject};
+use mimetic::with_mimetic_attention;
 
 /// What all of training shares.
 #[derive(Debug, Clone, clap::Args)]
@@ -173,7 +175,7 @@ pub fn begin(common: &Common, folder: &Path) -> Result<()> {
         return Ok(());
     }
     let mut model = run.fresh_model()?;
-    model.language_model = model.language_model.with_mimetic_attention();
+    model.language_model = with_mimetic_attention(model.language_model, &run.description.config.decoder);
     run.save(&model)
 }
 

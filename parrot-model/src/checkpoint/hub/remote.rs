@@ -8,6 +8,7 @@ use hf_hub::progress::{DownloadEvent, FileProgress, ProgressEvent, ProgressHandl
 use hf_hub::repository::RepoTypeModel;
 use hf_hub::{HFClient, HFClientBuilder, HFError, HFRepositorySync};
 
+use super::super::DecoderDescription;
 use super::super::tower::{CONFIG_FILE, PROCESSOR_FILE, well_known};
 use super::super::weights::{INDEX_FILE, SINGLE_FILE, shard_names};
 use super::{DownloadProgress, parse_id};
@@ -75,10 +76,13 @@ impl Repository {
     /// The same without the weights: the folder, and the commit's hash.
     pub(super) fn description(&self) -> Result<(PathBuf, String)> {
         let (folder, revision) = self.snapshot()?;
-        let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
         for name in OPTIONAL {
             self.optional(name, &revision)?;
         }
+        if DecoderDescription::is_in(&folder)? {
+            return Ok((folder, revision));
+        }
+        let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
         // A name that leads out of the repository would lead out of the cache's folder too.
         let is_inside =
             |tower: &String| Path::new(tower).components().all(|part| matches!(part, Component::Normal(_)));

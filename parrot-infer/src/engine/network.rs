@@ -1,0 +1,115 @@
+//! What computes: a whole Parrot, or a decoder that reads text alone.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription};
+use parrot_model::config::{DecoderConfig, TokenIds};
+use parrot_model::image::{AspectRatio, ImageProcessorConfig};
+use parrot_model::language::Decoder;
+use parrot_model::parrot::{Parrot, PictureFeatures, PrepareOptions, Prepared, Sample, prepare_text};
+
+use crate::{Error, Result};
+
+/// A folder's checkpoint, opened, no weight loaded yet.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Parrot(Box<Checkpoint>),
+    Text(DecoderCheckpoint),
+}
+
+/// The network, weights loaded.
+#[derive(Debug)]
+pub(super) enum Network {
+    Parrot(Box<Parrot>, ImageInput),
+    Text(Decoder),
+}
+
+/// How images reach a Parrot.
+#[derive(Debug)]
+pub(super) struct ImageInput {
+    pub(super) processor: ImageProcessorConfig,
+    pub(super) aspect_ratio: AspectRatio,
+    /// Tokens of one image.
+    pub(super) tokens: usize,
+}
+
+impl Opened {
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        if DecoderDescription::is_in(folder)? {
+            Ok(Self::Text(DecoderCheckpoint::open(folder)?))
+        } else {
+            Ok(Self::Parrot(Box::new(Checkpoint::open(folder)?)))
+        }
+    }
+
+    pub(super) fn config(&self) -> &DecoderConfig {
+        match self {
+            Self::Parrot(checkpoint) => &checkpoint.config.decoder,
+            Self::Text(checkpoint) => &checkpoint.description.config,
+        }
+    }
+
+    /// What ends an answer, as `config.json` says.
+    pub(super) fn eos_token_id(&self) -> Option<&TokenIds> {
+        match self {
+            Self::Parrot(checkpoint) => checkpoint.config.eos_token_id.as_ref(),
+            Self::Text(checkpoint) => checkpoint.description.eos_token_id.as_ref(),
+        }
+    }
+
+    pub(super) fn load(
+        &self,
+        dtype: FloatDType,
+        device: &Device,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Network> {
+        match self {
+            Self::Parrot(checkpoint) => {
+                let (config, vision) = (&checkpoint.config, &checkpoint.vision);
+                let images = ImageInput {
+                    processor: checkpoint.image_processor.clone(),
+                    aspect_ratio: AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?,
+                    tokens: vision.tokens_per_image(config.mm_vision_select_feature),
+                };
+                Ok(Network::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))
+            }
+            Self::Text(checkpoint) => Ok(Network::Text(checkpoint.load_with(dtype, device, progress)?)),
+        }
+    }
+}
+
+impl Network {
+    pub(super) fn decoder(&self) -> &Decoder {
+        match self {
+            Self::Parrot(parrot, _) => &parrot.language_model,
+            Self::Text(decoder) => decoder,
+        }
+    }
+
+    /// What reads images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TextOnly`] when nothing does.
+    pub(super) fn parrot(&self) -> Result<(&Parrot, &ImageInput)> {
+        match self {
+            Self::Parrot(parrot, images) => Ok((parrot, images)),
+            Self::Text(_) => Err(Error::TextOnly),
+        }
+    }
+
+    /// As [`Parrot::prepare`].
+    pub(super) fn prepare(
+        &self,
+        samples: &[Sample],
+        pictures: Option<&PictureFeatures>,
+        options: PrepareOptions,
+    ) -> parrot_model::Result<Prepared> {
+        match self {
+            Self::Parrot(parrot, _) => parrot.prepare(samples, pictures, options),
+            Self::Text(decoder) => prepare_text(decoder, samples, options),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A decoder by itself: the folder of a text model, `config.json` with `model_type` qwen2, qwen3, llama or mistral.
+
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use burn::tensor::FloatDType;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::tower::CONFIG_FILE;
+use super::weights::Weights;
+use super::{load, names};
+use crate::config::decoder::read_keys;
+use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
+use crate::language::Decoder;
+use crate::{Error, Result};
+
+/// What a text model's folder says of its decoder, without its weights, which need not be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderDescription {
+    /// The decoder's shape.
+    pub config: DecoderConfig,
+    /// What begins a text, as `config.json` says.
+    pub bos_token_id: Option<u32>,
+    /// What ends a text, as `config.json` says.
+    pub eos_token_id: Option<TokenIds>,
+}
+
+impl DecoderDescription {
+    /// Whether a folder's `config.json` describes a decoder by itself, and no Parrot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] for a folder that is not there; [`Error::Io`] and [`Error::Json`] for a `config.json` that
+    /// cannot be read.
+    pub fn is_in(path: impl AsRef<Path>) -> Result<bool> {
+        let keys = folder_keys(path.as_ref())?;
+        let model_type = keys.get("model_type").and_then(Value::as_str);
+        Ok(model_type.is_some_and(|model_type| DecoderFamily::from_model_type(model_type).is_some()))
+    }
+
+    /// Reads a text model's folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`DecoderCheckpoint::open`], but for those of the weights.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let keys = folder_keys(path.as_ref())?;
+        let bos_token_id = token_ids(&keys, "bos_token_id")?;
+        let eos_token_id = token_ids(&keys, "eos_token_id")?;
+        let config = DecoderConfig::from_keys(keys)?;
+        Ok(Self { config, bos_token_id, eos_token_id })
+    }
+}
+
+/// A text model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
+#[derive(Debug)]
+pub struct DecoderCheckpoint {
+    /// What the folder says besides the weights.
+    pub description: DecoderDescription,
+    path: PathBuf,
+    weights: Weights,
+}
+
+impl DecoderCheckpoint {
+    /// Opens a text model's folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Json`] or [`Error::Config`] for a configuration that cannot be used;
+    /// [`Error::Checkpoint`] for weight files that are missing or broken, as [`Weights::from_folder`] says.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let description = DecoderDescription::open(path)?;
+        Ok(Self { description, path: path.to_path_buf(), weights: Weights::from_folder(path)? })
+    }
+
+    /// Builds the decoder and loads every weight as `dtype`, one tensor at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::load`](super::Checkpoint::load).
+    pub fn load(&self, dtype: FloatDType, device: &Device) -> Result<Decoder> {
+        self.load_with(dtype, device, |_, _| ())
+    }
+
+    /// [`load`](Self::load), telling how many of the stored bytes have been read: `progress(done, total)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        &self,
+        dtype: FloatDType,
+        device: &Device,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Decoder> {
+        let config = &self.description.config;
+        let stored = load::Stored {
+            path: &self.path,
+            weights: &self.weights,
+            find: &|name| self.weights.get(name),
+            is_tied: config.tie_word_embeddings,
+            is_surplus: &names::is_buffer,
+        };
+        stored.load(Decoder::init(config, device), &names::decoder, dtype, device, &mut progress)
+    }
+}
+
+/// One or more token ids; a missing key and `null` are none.
+fn token_ids<T: DeserializeOwned>(keys: &Keys, key: &str) -> Result<Option<T>> {
+    let Some(ids) = keys.get(key) else { return Ok(None) };
+    Option::deserialize(ids).map_err(|_| Error::config(key, "a token's id", ids))
+}
+
+/// The keys of a folder's `config.json`.
+fn folder_keys(path: &Path) -> Result<Keys> {
+    if !path.is_dir() {
+        return Err(Error::checkpoint(path, "no such folder"));
+    }
+    read_keys(&path.join(CONFIG_FILE))
+}
