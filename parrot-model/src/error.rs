@@ -76,6 +76,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A checkpoint's own chat template that cannot be used.
+    #[error("chat template {path}: {reason}")]
+    ChatTemplate {
+        /// The file that it stands in.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A conversation that cannot be turned into a prompt.
     #[error("conversation: {reason}")]
     Conversation {

@@ -17,8 +17,8 @@
 //!   loads it; [`checkpoint::save`] writes one;
 //! - [`Parrot`](parrot::Parrot) is the network, on any Burn device, with or without gradients. Its equations
 //!   are in [`projector::moe`];
-//! - [`Tokenizer`](text::Tokenizer) and [`Conversation`](text::Conversation) make prompts in which what a user
-//!   types stays text.
+//! - [`ChatTemplate`](text::ChatTemplate) makes prompts of a [`Conversation`](text::Conversation), in which what a
+//!   user types stays text.
 //!
 //! The network does not know which backend it runs on: the device that it is made on decides, and [`device`]
 //! finds one by name. For answers use the crate `parrot-infer`, for training `parrot-train`.
@@ -48,8 +48,9 @@
 //!
 //! # Where this differs from the released code
 //!
-//! Its numbers are reproduced (`parrot verify`), its defects are not, unless asked for
-//! ([`ReferenceQuirks`], [`PrepareOptions::reference_pictures`](parrot::PrepareOptions::reference_pictures),
+//! Its numbers are reproduced (`parrot verify`, which has the reference's way of encoding text for itself), its
+//! defects are not, unless asked for
+//! ([`PrepareOptions::reference_pictures`](parrot::PrepareOptions::reference_pictures),
 //! [`DecodeOptions::reference`](image::DecodeOptions::reference)):
 //!
 //! | | released code | here |
@@ -69,7 +70,6 @@ mod error;
 mod linear;
 mod norm;
 mod ops;
-mod quirks;
 mod random;
 
 pub mod allocator;
@@ -85,4 +85,3 @@ pub mod text;
 pub mod vision;
 
 pub use error::{Error, Result, error_chain};
-pub use quirks::ReferenceQuirks;

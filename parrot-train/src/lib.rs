@@ -65,7 +65,7 @@
 //! #     (config, vision)
 //! # }
 //! // A picture, the prompt's token 5 and the answer's tokens 7 and 9; usually
-//! // `parrot_model::text::chat::encode` makes them of a conversation.
+//! // `parrot_model::text::ChatTemplate` makes them of a conversation.
 //! let sample = |id: &str, shade| TrainingSample {
 //!     id: id.into(),
 //!     input_ids: vec![IMAGE_TOKEN_INDEX, 5, 7, 9],

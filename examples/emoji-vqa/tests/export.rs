@@ -9,9 +9,9 @@ use emoji_vqa::train::Common;
 use emoji_vqa::train::lessons::{Encoder, Lessons, Subject};
 use parrot_model::config::VisionConfig;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
-use parrot_model::text::Tokenizer;
+use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_train::data::Dataset;
-use parrot_train::data::llava::{Preparation, SampleOptions};
+use parrot_train::data::llava::Preparation;
 use parrot_train::data::mix::Mix;
 use parrot_train::data::source::Source;
 use parrot_train::recipe::{Recipe, SaveDtype};
@@ -52,12 +52,12 @@ fn exported_lessons_are_those_of_training_in_memory() {
     let processor = ImageProcessorConfig::clip(VisionConfig::clip_vit_mini().image_size as u32);
     for subject in Subject::ALL {
         let data = common().data(subject, [1.0; 6], subject.variation()).unwrap();
-        let lessons = Lessons::new(subject, data, Encoder::new(tokenizer(), processor.clone()), 12);
+        let lessons = Lessons::new(subject, data, Encoder::new(tokenizer(), processor.clone()).unwrap(), 12);
         let preparation = Preparation {
             tokenizer: Arc::new(tokenizer()),
+            template: ChatTemplate::chatml(&tokenizer()).unwrap(),
             processor: processor.clone(),
             aspect_ratio: AspectRatio::Pad,
-            options: SampleOptions::default(),
         };
         let file = folder.path().join(format!("{}.jsonl", subject.name()));
         let source = Source::new(file, folder.path().join("pictures"));

@@ -25,9 +25,9 @@ use burn::tensor::{Device, FloatDType};
 use parrot_infer::{Parrot, Picture};
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::image::AspectRatio;
-use parrot_model::text::Tokenizer;
+use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_train::checkpoint::ModelDescription;
-use parrot_train::data::llava::{Preparation, SampleOptions};
+use parrot_train::data::llava::Preparation;
 use parrot_train::data::mix::Mix;
 use parrot_train::data::source::Source;
 use parrot_train::trainer::{Run, Stage};
@@ -52,11 +52,12 @@ pub fn train(
     let checkpoint = Checkpoint::open(model)?;
     let aspect_ratio =
         AspectRatio::of(checkpoint.config.image_aspect_ratio.as_deref(), checkpoint.vision.kind)?;
+    let tokenizer = Tokenizer::from_file(&model.join("tokenizer.json"))?;
     let preparation = Preparation {
-        tokenizer: Arc::new(Tokenizer::from_file(&model.join("tokenizer.json"))?),
+        template: ChatTemplate::open(model, &tokenizer)?,
+        tokenizer: Arc::new(tokenizer),
         processor: checkpoint.image_processor.clone(),
         aspect_ratio,
-        options: SampleOptions::default(),
     };
     let lesson: Arc<dyn parrot_train::data::Dataset<Sample = _>> =
         Arc::new(Mix::open(&[Source::new(lesson, pictures)], preparation, 0, 0)?);

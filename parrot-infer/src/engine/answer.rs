@@ -26,7 +26,8 @@ pub struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said so: `<|im_end|>`, or another id that `generation_config.json` names.
+    /// The model said so: the token that ends a turn, `<|im_end|>` say, or another id that
+    /// `generation_config.json` names.
     Eos,
     /// It reached `max_new_tokens` or the end of the context.
     Length,

@@ -61,7 +61,7 @@ impl<'p> Chat<'p> {
         let pictures: Vec<Picture> = self.pictures.iter().chain(&self.pending).cloned().collect();
         let answer = self.parrot.answer(&conversation, &pictures, &self.options, on_text)?;
         let said = Content::Text(answer.text.clone());
-        conversation.0.push(Message { from: Role::Gpt, content: vec![said] });
+        conversation.0.push(Message { role: Role::Assistant, content: vec![said] });
         (self.conversation, self.pictures) = (conversation, pictures);
         self.pending.clear();
         Ok(answer)

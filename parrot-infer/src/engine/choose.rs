@@ -170,11 +170,11 @@ impl Answers {
                 return Err(Error::option("answers", "at least one", 0));
             }
             for answer in *answers {
-                let mut ids = parrot.tokenizer.encode_text(answer.as_ref())?;
+                let mut ids = parrot.template.encode_answer(&parrot.tokenizer, answer.as_ref())?;
                 if ids.is_empty() {
                     return Err(Error::option("answers", "text in each", "an empty one"));
                 }
-                ids.push(parrot.tokenizer.im_end());
+                ids.extend(parrot.template.end_of_turn());
                 if ids.len() > *room {
                     let limit = parrot.config.max_position_embeddings;
                     return Err(

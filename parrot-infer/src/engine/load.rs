@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::resolve;
 use parrot_model::config::TokenIds;
-use parrot_model::text::Tokenizer;
+use parrot_model::text::{ChatTemplate, Tokenizer};
 use serde::Deserialize;
 
 use super::network::Opened;
@@ -52,10 +52,11 @@ impl Parrot {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
             return Err(config_error("vocab_size", expected, config.vocab_size));
         }
+        let template = ChatTemplate::open(folder, &tokenizer)?;
         let generation_eos = generation_eos(&folder.join("generation_config.json"))?;
         let eos = generation_eos.as_ref().or(opened.eos_token_id());
         let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
-        eos.push(tokenizer.im_end());
+        eos.extend(template.end_of_turn());
         tracing::debug!(folder = %folder.display(), ?dtype, ?eos, "opened the checkpoint");
         let network = opened.load(dtype, device, progress)?;
         let load = started.elapsed();
@@ -64,6 +65,7 @@ impl Parrot {
             network,
             config,
             tokenizer,
+            template,
             eos,
             device: device.clone(),
             dtype,

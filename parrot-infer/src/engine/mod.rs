@@ -17,7 +17,7 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::config::DecoderConfig;
 use parrot_model::language::Decoder;
-use parrot_model::text::{Conversation, Message, Role, Tokenizer};
+use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 
 pub use answer::{Answer, FinishReason, Timings};
 pub use chat::Chat;
@@ -41,6 +41,7 @@ pub struct Parrot {
     network: Network,
     config: DecoderConfig,
     tokenizer: Tokenizer,
+    template: ChatTemplate,
     eos: Vec<u32>,
     device: Device,
     dtype: FloatDType,
@@ -129,6 +130,12 @@ impl Parrot {
         &self.tokenizer
     }
 
+    /// How its prompts are laid out.
+    #[must_use]
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
     /// The network itself; `None` for a text model.
     #[must_use]
     pub fn network(&self) -> Option<&parrot_model::parrot::Parrot> {
@@ -207,7 +214,7 @@ impl Parrot {
         Chat::new(self, options)
     }
 
-    /// Continues a conversation, whose [`Content::Picture`](parrot_model::text::Content::Picture)s stand
+    /// Continues a conversation, whose [`Content::Image`](parrot_model::text::Content::Image)s stand
     /// for `pictures` in turn; of the options, `system` does not apply.
     ///
     /// # Errors

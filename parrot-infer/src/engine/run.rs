@@ -4,12 +4,11 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::prelude::*;
-use parrot_model::ReferenceQuirks;
 use parrot_model::config::PaddingSide;
 use parrot_model::image::Pixels;
 use parrot_model::parrot::{PictureFeatures, PrepareOptions, Sample};
 use parrot_model::projector::Routing;
-use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, chat::encode};
+use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
 use super::{Answer, AskOptions, FinishReason, Parrot, Picture, Timings};
 use crate::generate::{Phases, Sequence, generate};
@@ -74,8 +73,7 @@ impl Parrot {
                 self.network.parrot()?;
             }
             let rows = pictures.iter().map(|picture| row_of(picture, &mut encoded.pictures)).collect();
-            let input_ids =
-                self::encode(&self.tokenizer, conversation, Some(""), ReferenceQuirks::none())?.input_ids;
+            let input_ids = self.template.encode(&self.tokenizer, conversation, Some(""))?.input_ids;
             encoded.room.push(self.room(&input_ids, pictures.len())?);
             encoded.samples.push(Sample::new(input_ids, rows));
         }

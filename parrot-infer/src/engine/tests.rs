@@ -6,10 +6,8 @@ use image::{Rgb, RgbImage};
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::ReferenceQuirks;
 use parrot_model::language::DecoderInput;
 use parrot_model::parrot::{PrepareOptions, Sample};
-use parrot_model::text::chat::encode;
 
 use super::*;
 use crate::tiny;
@@ -38,7 +36,7 @@ fn ask(parrot: &Parrot, pictures: &[Picture], question: &str, options: &AskOptio
 /// The whole prompt and all tokens so far through the network at every step, without a cache.
 fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: usize) -> Vec<u32> {
     let conversation = Conversation::question(question, pictures.len());
-    let encoded = encode(&parrot.tokenizer, &conversation, Some(""), ReferenceQuirks::none()).unwrap();
+    let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
     let features = parrot.features(&pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
     let sample = Sample::new(encoded.input_ids, (0..pictures.len()).collect());
     let prepared = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
@@ -50,7 +48,7 @@ fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: us
         let logits: Tensor<3> = decoder.logits(decoder.forward(input, None));
         let id = logits.slice(s![.., -1.., ..]).argmax(2).reshape([1]);
         ids.push(id.clone().into_scalar::<i64>() as u32);
-        if ids.last() == Some(&parrot.tokenizer.im_end()) {
+        if ids.last().copied() == parrot.template.end_of_turn() {
             break;
         }
         inputs_embeds = Tensor::cat(vec![inputs_embeds, decoder.embed(id).unsqueeze_dim(1)], 1);
@@ -153,7 +151,7 @@ fn pieces_are_whole_characters_and_make_up_the_text() {
     });
     let answer = answer.unwrap();
     assert_eq!(pieces, answer.text);
-    assert_eq!(answer.text, parrot.tokenizer.decode(&answer.token_ids, true).unwrap());
+    assert_eq!(answer.text, parrot.tokenizer.decode(&answer.token_ids, true));
 }
 
 #[test]
@@ -212,7 +210,7 @@ fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
     let conversation = Conversation(vec![
         Message::text(Role::System, "Be brief."),
         Message::question("What is this?", 1),
-        Message::text(Role::Gpt, &first.text),
+        Message::text(Role::Assistant, &first.text),
         Message::question("And now?", 0),
     ]);
     let afresh =
@@ -301,13 +299,13 @@ fn a_routing_text_is_all_that_the_router_reads() {
 /// Every answer behind its prompt, whole and alone, without a cache.
 fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f32 {
     let conversation = Conversation::question(question.text, question.pictures.len());
-    let encoded = encode(&parrot.tokenizer, &conversation, Some(""), ReferenceQuirks::none()).unwrap();
+    let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
     let features =
         parrot.features(&question.pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
     let sample = Sample::new(encoded.input_ids, (0..question.pictures.len()).collect());
     let prompt = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
     let mut ids = parrot.tokenizer.encode_text(answer).unwrap();
-    ids.push(parrot.tokenizer.im_end());
+    ids.extend(parrot.template.end_of_turn());
     let ids = ids.into_iter().map(i64::from).collect::<Vec<_>>();
     let decoder = parrot.decoder();
     let said = decoder.embed(Tensor::from_ints(&ids[..], &parrot.device)).unsqueeze();

@@ -1,14 +1,19 @@
 //! Text on its way into the model and out of it.
 //!
 //! ```text
-//! Conversation ──chat::encode──► token ids, −200 at each picture ──model──► ids ──DecodeStream──► text
+//! Conversation ──ChatTemplate──► token ids, −200 at each image ──model──► ids ──DecodeStream──► text
 //! ```
 //!
-//! [`tokenizer`] turns strings into ids and back; [`chat`] lays a [`Conversation`] out in ChatML, puts
-//! [`IMAGE_TOKEN_INDEX`] where a picture stands and marks what training learns from.
+//! A [`Tokenizer`] turns strings into ids and back. A [`ChatTemplate`] lays a [`Conversation`] out as the decoder
+//! was trained to read it, puts [`IMAGE_TOKEN_INDEX`] where an image stands and marks what training learns from.
 
-pub mod chat;
+mod conversation;
+mod encode;
+pub mod llava;
+pub mod template;
 pub mod tokenizer;
 
-pub use chat::{Content, Conversation, Encoded, IGNORE_INDEX, IMAGE_TOKEN_INDEX, Message, Role};
+pub use conversation::{Content, Conversation, Message, Role};
+pub use encode::{Encoded, IGNORE_INDEX, IMAGE_TOKEN_INDEX};
+pub use template::ChatTemplate;
 pub use tokenizer::{DecodeStream, Tokenizer};

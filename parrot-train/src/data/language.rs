@@ -17,7 +17,7 @@ pub(super) fn language_of(record: &Record) -> &'static str {
 /// The answers of a record, one after the other.
 pub(super) fn answers(record: &Record) -> impl Iterator<Item = &str> {
     let turns = record.conversations.iter();
-    turns.filter(|turn| turn.from == parrot_model::text::Role::Gpt).map(|turn| turn.value.as_str())
+    turns.filter(|turn| turn.from == parrot_model::text::Role::Assistant).map(|turn| turn.value.as_str())
 }
 
 /// About which of the six languages a text is in; `other` where nothing tells.

@@ -187,21 +187,21 @@ mod tests {
     use std::sync::Arc;
 
     use parrot_model::image::{AspectRatio, ImageProcessorConfig};
-    use parrot_model::text::Tokenizer;
+    use parrot_model::text::{ChatTemplate, Tokenizer};
     use serde_json::json;
 
-    use super::super::llava::SampleOptions;
     use super::super::source::{usable, visits};
     use super::*;
 
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
 
     fn preparation() -> Preparation {
+        let tokenizer = Tokenizer::from_file(&Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap();
         Preparation {
-            tokenizer: Arc::new(Tokenizer::from_file(&Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap()),
+            template: ChatTemplate::chatml(&tokenizer).unwrap(),
+            tokenizer: Arc::new(tokenizer),
             processor: ImageProcessorConfig::clip(56),
             aspect_ratio: AspectRatio::Pad,
-            options: SampleOptions::default(),
         }
     }
 

@@ -14,7 +14,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use parrot_model::text::{Conversation, Message, Role};
+use parrot_model::text::llava::{self, PLACEHOLDER};
+use parrot_model::text::{Conversation, Role};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -23,9 +24,6 @@ use crate::{Error, Result};
 
 /// Tokens that the reference counts for a picture when it sorts samples by length, whatever the tower.
 const REFERENCE_PICTURE_LENGTH: i64 = 128;
-
-/// Where a picture stands in a message.
-const PLACEHOLDER: &str = "<image>";
 
 /// One record of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -99,11 +97,12 @@ impl Record {
     pub fn conversation(&self) -> Conversation {
         let message = |Turn { from, value }: &Turn| {
             let moved = self.images.len() == 1 && value.contains(PLACEHOLDER);
-            let value = match moved {
-                true => format!("{PLACEHOLDER}\n{}", value.replace(PLACEHOLDER, "").trim()),
-                false => value.clone(),
-            };
-            Message::from_record(*from, if moved { value.trim() } else { &value })
+            if moved {
+                let value = format!("{PLACEHOLDER}\n{}", value.replace(PLACEHOLDER, "").trim());
+                llava::message(*from, value.trim())
+            } else {
+                llava::message(*from, value)
+            }
         };
         Conversation(self.conversations.iter().map(message).collect())
     }
@@ -111,15 +110,17 @@ impl Record {
     /// Why nothing can be learnt from the record, as far as its text tells.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let placeholders = self.conversation().pictures();
+        let placeholders = self.conversation().images();
         if placeholders != self.images.len() {
             return Some(format!(
                 "it has {placeholders} <image> placeholder(s) for {} picture(s)",
                 self.images.len()
             ));
         }
-        let has_answer =
-            self.conversations.iter().any(|turn| turn.from == Role::Gpt && !turn.value.trim().is_empty());
+        let has_answer = self
+            .conversations
+            .iter()
+            .any(|turn| turn.from == Role::Assistant && !turn.value.trim().is_empty());
         (!has_answer).then(|| "it has no answer to learn from".into())
     }
 }
@@ -254,8 +255,8 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
     let role = String::deserialize(deserializer)?;
     match role.as_str() {
-        "human" | "user" => Ok(Role::Human),
-        "gpt" | "assistant" => Ok(Role::Gpt),
+        "human" | "user" => Ok(Role::User),
+        "gpt" | "assistant" => Ok(Role::Assistant),
         "system" => Ok(Role::System),
         _ => Err(serde::de::Error::custom(format!(
             "unknown role `{role}`, expected human, user, gpt, assistant or system"
@@ -334,7 +335,7 @@ mod tests {
         let text = r#"{"image": ["a.png", "b.png"], "conversations": [
             {"from": "user", "value": "Is <image> like <image>?"}, {"from": "assistant", "value": "No."}]}"#;
         let record: Record = serde_json::from_str(text).unwrap();
-        assert_eq!(record.conversation().pictures(), 2);
+        assert_eq!(record.conversation().images(), 2);
         assert!(record.problem().is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use parrot_model::image::{DecodeOptions, open_rgb};
+use parrot_model::text::Role;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -121,28 +122,29 @@ impl Part {
             text(&record.id);
             record.images.iter().for_each(|image| text(image));
             for turn in &record.conversations {
-                text(&format!("{:?}", turn.from));
+                // The names that fingerprints in the checkpoints of earlier versions were made with.
+                text(match turn.from {
+                    Role::System => "System",
+                    Role::User => "Human",
+                    Role::Assistant => "Gpt",
+                });
                 text(&turn.value);
             }
         }
     }
 
-    fn open_picture(&self, image: &str, options: &DecodeOptions) -> parrot_model::Result<image::RgbImage> {
-        open_rgb(&self.source.pictures.join(image), options)
+    fn open_picture(&self, image: &str) -> parrot_model::Result<image::RgbImage> {
+        open_rgb(&self.source.pictures.join(image), &DecodeOptions::default())
     }
 
     /// The sample of a record, named after source and record.
     pub(super) fn sample(&self, index: usize, preparation: &Preparation) -> Result<TrainingSample> {
         let (number, record) = &self.records[index];
-        let options = match preparation.options.reference {
-            true => DecodeOptions::reference(),
-            false => DecodeOptions::default(),
-        };
         let name = match record.id.as_str() {
             "" => format!("{}/#{number}", self.source.name),
             id => format!("{}/{id}", self.source.name),
         };
-        let sample = preparation.sample(record, |image| self.open_picture(image, &options));
+        let sample = preparation.sample(record, |image| self.open_picture(image));
         match sample {
             Ok(sample) => Ok(TrainingSample { id: name, ..sample }),
             Err(Error::Sample { reason, .. }) => Err(Error::Sample { id: name, reason }),

@@ -12,11 +12,11 @@ use parrot_model::checkpoint::{
 use parrot_model::config::{ParrotConfig, Size, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::Parrot;
-use parrot_model::text::Tokenizer;
+use parrot_model::text::{ChatTemplate, Tokenizer};
 
 use super::{ModelRecipe, SaveDtype, WeightDtype};
 use crate::checkpoint::ModelDescription;
-use crate::data::llava::{Preparation, SampleOptions};
+use crate::data::llava::Preparation;
 use crate::{Error, Result};
 
 /// A model's description and where its weights come from; nothing of them is loaded yet.
@@ -168,11 +168,12 @@ impl Start {
     /// The model's own error for a tokenizer that cannot be read or an `image_aspect_ratio` that is not known.
     pub fn preparation(&self) -> Result<Preparation> {
         let ModelDescription { config, vision, source } = &self.description;
+        let tokenizer = Tokenizer::from_file(&source.join("tokenizer.json"))?;
         Ok(Preparation {
-            tokenizer: Arc::new(Tokenizer::from_file(&source.join("tokenizer.json"))?),
+            template: ChatTemplate::open(source, &tokenizer)?.for_parrot(),
+            tokenizer: Arc::new(tokenizer),
             processor: self.image_processor.clone(),
             aspect_ratio: AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?,
-            options: SampleOptions::default(),
         })
     }
 

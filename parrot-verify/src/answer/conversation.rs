@@ -1,12 +1,11 @@
 //! Conversations → ids and labels, and ids → text: all must be identical.
 
-use parrot_model::ReferenceQuirks;
-use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX, Tokenizer, chat};
+use parrot_model::text::{ChatTemplate, Conversation, IMAGE_TOKEN_INDEX, Tokenizer};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Result;
-use crate::golden::{Case, Fixture, Verdict};
+use crate::golden::{Case, Fixture, Verdict, reference_chat};
 
 #[derive(Deserialize)]
 struct ConversationCase {
@@ -27,7 +26,7 @@ struct Expected {
 /// `conversation`: a training sample, or a prompt that the model is to continue.
 pub(super) fn training_or_query(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let fields: ConversationCase = fixture.directory.fields(case)?;
-    let conversation = parse(&fields.conversations)?;
+    let conversation = reference_chat::read(&fields.conversations)?;
     compare(fixture, case, &conversation, fields.generation_preface.as_deref(), fields.prompt)
 }
 
@@ -40,16 +39,15 @@ struct QueryCase {
 /// `conversation_query`: the short form of a single question.
 pub(super) fn query(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let QueryCase { query, prompt } = fixture.directory.fields(case)?;
-    let conversation = parse(&serde_json::json!([{"from": "human", "value": query}]))?;
+    let conversation = reference_chat::read(&serde_json::json!([{"from": "human", "value": query}]))?;
     compare(fixture, case, &conversation, Some(""), prompt)
 }
 
 /// `conversation_error`: what the reference cannot format.
 pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let fields: ConversationCase = fixture.directory.fields(case)?;
-    let formatted =
-        parse(&fields.conversations).and_then(|conversation| Ok(chat::format(&conversation, None)?));
-    Ok(match formatted {
+    let conversation = reference_chat::read(&fields.conversations);
+    Ok(match conversation.and_then(|conversation| reference_chat::prompt(&conversation, None)) {
         Err(own) => Verdict::OwnError(own.to_string()),
         Ok(_) => {
             let mut checks = fixture.checks();
@@ -57,11 +55,6 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
             checks.into()
         }
     })
-}
-
-fn parse(conversations: &Value) -> Result<Conversation> {
-    Conversation::deserialize(conversations)
-        .map_err(|source| parrot_model::Error::Conversation { reason: source.to_string() }.into())
 }
 
 fn compare(
@@ -73,26 +66,32 @@ fn compare(
 ) -> Result<Verdict> {
     let mut checks = fixture.checks();
     if let Some(prompt) = prompt {
-        checks.equal("prompt", &[chat::format(conversation, generation_preface)?], &[prompt]);
+        checks.equal("prompt", &[reference_chat::prompt(conversation, generation_preface)?], &[prompt]);
     }
     let mut tokenizers = 0;
     for name in tokenizers_of(case) {
         let Some(expected) = expected(fixture, case, name)? else { continue };
         tokenizers += 1;
         let tokenizer = fixture.tokenizer(name)?;
-        let encoded = chat::encode(&tokenizer, conversation, generation_preface, ReferenceQuirks::all())?;
+        let encoded = reference_chat::encode(&tokenizer, conversation, generation_preface)?;
         checks.equal(&format!("{name}.input_ids"), &encoded.input_ids, &expected.input_ids);
         if let Some(labels) = &expected.labels {
             checks.equal(&format!("{name}.labels"), &encoded.labels, labels);
         }
+        if reference_chat::reads_alike(&tokenizer, conversation, generation_preface)? {
+            let own = ChatTemplate::chatml(&tokenizer)?;
+            let own = own.encode(&tokenizer, conversation, generation_preface)?;
+            checks.equal(&format!("{name}.input_ids of the template"), &own.input_ids, &encoded.input_ids);
+            checks.equal(&format!("{name}.labels of the template"), &own.labels, &encoded.labels);
+        }
         let text = |skip_special| decode(&tokenizer, &expected.input_ids, skip_special);
         if let Some(decoded) = &expected.decoded {
-            checks.equal(&format!("{name}.decoded"), &[text(false)?], std::slice::from_ref(decoded));
+            checks.equal(&format!("{name}.decoded"), &[text(false)], std::slice::from_ref(decoded));
         }
         if let Some(decoded) = &expected.decoded_skip_special {
             checks.equal(
                 &format!("{name}.decoded_skip_special"),
-                &[text(true)?],
+                &[text(true)],
                 std::slice::from_ref(decoded),
             );
         }
@@ -125,8 +124,8 @@ fn expected(fixture: &Fixture, case: &Case, name: &str) -> Result<Option<Expecte
 }
 
 /// The text of ids, pictures left out as the reference does before it decodes.
-fn decode(tokenizer: &Tokenizer, ids: &[i64], skip_special: bool) -> Result<String> {
+fn decode(tokenizer: &Tokenizer, ids: &[i64], skip_special: bool) -> String {
     let ids: Vec<u32> =
         ids.iter().filter(|id| **id != IMAGE_TOKEN_INDEX).filter_map(|id| u32::try_from(*id).ok()).collect();
-    Ok(tokenizer.decode(&ids, skip_special)?)
+    tokenizer.decode(&ids, skip_special)
 }

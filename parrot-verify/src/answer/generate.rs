@@ -15,6 +15,11 @@ use parrot_infer::generate::Sequence;
 use super::load;
 use super::modules::images;
 
+/// The reference's padding.
+const PADDING: &str = "<|endoftext|>";
+/// What ends its answers.
+const END: &str = "<|im_end|>";
+
 /// What stays the same during one generation.
 pub(super) struct Decoding {
     pictures: Option<PictureFeatures>,
@@ -60,7 +65,7 @@ pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let mut checks = fixture.checks();
     checks.chosen("new_ids", &ids, &fields.new_ids);
     // The loop that answers questions, wherever the reference's prompt is one that it can be given.
-    if !fields.input_ids.contains(&i64::from(loaded.tokenizer.endoftext())) {
+    if !fields.input_ids.contains(&i64::from(loaded.tokenizer.control_token(PADDING)?)) {
         let ids = engine(fixture, &loaded, &decoding, &fields.input_ids, fields.max_new_tokens)?;
         checks.chosen("new_ids of the engine", &ids, &fields.new_ids);
     }
@@ -69,7 +74,7 @@ pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let comparable = logits.len().min(same + 1);
     if let Some(expected) = fields.text.filter(|_| ids == fields.new_ids) {
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-        checks.equal("text", &[loaded.tokenizer.decode(&ids, true)?.trim().to_string()], &[expected]);
+        checks.equal("text", &[loaded.tokenizer.decode(&ids, true).trim().to_string()], &[expected]);
     }
     if let Some(expected) = directory.tensor(case, "step_logits")? {
         let steps = fields.step_logits_steps.iter().filter(|step| **step < comparable);
@@ -103,6 +108,7 @@ fn engine(
 ) -> Result<Vec<i64>> {
     let samples = reference_samples([(input_ids.to_vec(), None)], decoding.picture_count)?;
     let prepared = loaded.model.prepare(&samples, decoding.pictures.as_ref(), loaded.prepare_options())?;
+    let end = loaded.tokenizer.control_token(END)?;
     let run = || -> parrot_infer::Result<Vec<i64>> {
         let mut sequence = Sequence::new(&AskOptions::default(), max_new_tokens, &loaded.tokenizer)?;
         parrot_infer::generate::generate(
@@ -110,7 +116,7 @@ fn engine(
             &loaded.config.decoder,
             prepared,
             std::slice::from_mut(&mut sequence),
-            &[loaded.tokenizer.im_end()],
+            &[end],
             |_, _| ControlFlow::Continue(()),
         )?;
         Ok(sequence.token_ids.into_iter().map(i64::from).collect())
@@ -134,12 +140,13 @@ pub(super) fn with_and_without_cache(fixture: &Fixture, case: &Case) -> Result<V
     let mut checks = fixture.checks();
     let cached = greedy(&loaded, &decoding, &input_ids, with_cache.len())?;
     checks.chosen("with_cache", &cached.ids, &with_cache);
+    let end = loaded.tokenizer.control_token(END)?;
     let mut ids = input_ids.clone();
     for _ in 0..without_cache.len() {
         let hidden_states = prefill(&loaded, &decoding, &ids, None)?;
         let id = argmax(last_logits(&loaded, hidden_states))[0];
         ids.push(id);
-        if id == i64::from(loaded.tokenizer.im_end()) {
+        if id == i64::from(end) {
             break;
         }
     }
@@ -159,6 +166,7 @@ pub(super) fn greedy(
     max_new_tokens: usize,
 ) -> Result<Generated> {
     let decoder = &loaded.model.language_model;
+    let end = loaded.tokenizer.control_token(END)?;
     let picture_tokens = decoding.pictures.as_ref().map_or(0, |pictures| pictures.image_features.dims()[1]);
     let capacity = input_ids.len() + decoding.picture_count * picture_tokens + max_new_tokens;
     let mut cache = KvCache::new(&loaded.config.decoder, capacity);
@@ -169,7 +177,7 @@ pub(super) fn greedy(
         let id = argmax(logits.clone())[0];
         generated.ids.push(id);
         generated.logits.push(logits.into_data().try_to_vec().expect("logits are f32"));
-        if id == i64::from(loaded.tokenizer.im_end()) {
+        if id == i64::from(end) {
             break;
         }
         let embedded = decoder.embed(Tensor::<1, Int>::from_data([id], &loaded.device));
@@ -187,7 +195,7 @@ fn prefill(
     cache: Option<&mut KvCache>,
 ) -> Result<Tensor<3>> {
     let decoder = &loaded.model.language_model;
-    let padding = i64::from(loaded.tokenizer.endoftext());
+    let padding = i64::from(loaded.tokenizer.control_token(PADDING)?);
     let (ids, attention_mask) = match &decoding.pictures {
         Some(_) => (input_ids.iter().copied().filter(|id| *id != padding).collect(), None),
         None => (input_ids.to_vec(), padding_mask(loaded, input_ids, padding)),

@@ -1,14 +1,14 @@
 //! The reference's data set: the order of its records and what becomes of each.
 
-use crate::golden::{Case, ConfigEdits, Fixture, Loaded, Quantity, Verdict};
+use parrot_model::image::Pixels;
+use parrot_train::data::TrainingSample;
+use parrot_train::data::record::Record;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::python_random::PythonRandom;
-use crate::{Error, Result};
-use parrot_train::data::TrainingSample;
-use parrot_train::data::llava::{Preparation, SampleOptions};
-use parrot_train::data::record::Record;
+use crate::Result;
+use crate::golden::{Case, ConfigEdits, Fixture, Loaded, Quantity, Verdict, reference_chat};
 
 #[derive(Deserialize)]
 struct OrderCase {
@@ -79,24 +79,25 @@ pub(super) fn parse(fixture: &Fixture, case: &Case, record: &Value) -> Result<Re
     Ok(Record::deserialize(record).map_err(broken)?)
 }
 
-/// What the reference's data set makes of a record.
+/// What the reference's data set makes of a record: exactly one picture, of zeros where the record has none and of
+/// the mean colour where it cannot be read, and whatever placeholders and control tokens the text has.
 pub(super) fn reference_sample(
     fixture: &Fixture,
     loaded: &Loaded,
     record: &Record,
 ) -> Result<TrainingSample> {
-    let preparation = Preparation {
-        tokenizer: loaded.tokenizer.clone(),
-        processor: loaded.processor.clone(),
-        aspect_ratio: loaded.aspect_ratio,
-        options: SampleOptions { reference: true },
+    let encoded = reference_chat::encode(&loaded.tokenizer, &record.conversation(), None)?;
+    let Loaded { processor, aspect_ratio, .. } = loaded;
+    let preprocess = |name: &String| match fixture.picture(&format!("images/{name}")) {
+        Ok(picture) => processor.preprocess_reference(&picture, *aspect_ratio),
+        Err(_) => Ok(processor.preprocess(&processor.mean_image(), *aspect_ratio)),
     };
-    let open = |image: &str| {
-        let image = format!("images/{image}");
-        fixture.picture(&image).map_err(|error| match error {
-            Error::Model(error) => error,
-            other => parrot_model::Error::Picture { name: image.clone(), reason: other.to_string() },
-        })
-    };
-    Ok(preparation.sample(record, open)?)
+    let mut pixels = record.images.iter().map(preprocess).collect::<parrot_model::Result<Vec<_>>>()?;
+    if pixels.is_empty() {
+        // Zeros have the tower's size, which is also the size of real pictures. They are not a black picture:
+        // black lies below the mean.
+        let size = processor.image_size as usize;
+        pixels.push(Pixels { data: vec![0.0; 3 * size * size], size });
+    }
+    Ok(TrainingSample { id: record.id.clone(), input_ids: encoded.input_ids, labels: encoded.labels, pixels })
 }

@@ -4,9 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use parrot_model::ReferenceQuirks;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
-use parrot_model::text::{Conversation, Message, Role, Tokenizer, chat};
+use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 use serde_json::{Value, json};
@@ -186,9 +185,9 @@ impl Lesson {
         let messages = self.turns.iter().enumerate().flat_map(|(index, (question, answer))| {
             let question = match index {
                 0 => Message::question(question.clone(), pictures),
-                _ => Message::text(Role::Human, question.clone()),
+                _ => Message::text(Role::User, question.clone()),
             };
-            [question, Message::text(Role::Gpt, answer.clone())]
+            [question, Message::text(Role::Assistant, answer.clone())]
         });
         Conversation(messages.collect())
     }
@@ -219,14 +218,19 @@ fn in_turns(turns: &[Turn]) -> Vec<(String, String)> {
 #[derive(Debug, Clone)]
 pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
+    template: ChatTemplate,
     processor: ImageProcessorConfig,
 }
 
 impl Encoder {
     /// For a model's tokenizer and picture size.
-    #[must_use]
-    pub fn new(tokenizer: Tokenizer, processor: ImageProcessorConfig) -> Self {
-        Self { tokenizer: Arc::new(tokenizer), processor }
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer does not have ChatML's tokens.
+    pub fn new(tokenizer: Tokenizer, processor: ImageProcessorConfig) -> Result<Self> {
+        let template = ChatTemplate::chatml(&tokenizer)?;
+        Ok(Self { tokenizer: Arc::new(tokenizer), template, processor })
     }
 
     /// A scene's pixels.
@@ -241,7 +245,9 @@ impl Encoder {
     }
 
     fn encode(&self, data: &dataset::Dataset, lesson: Lesson) -> Result<TrainingSample> {
-        let encoded = chat::encode(&self.tokenizer, &lesson.conversation(), None, ReferenceQuirks::none())
+        let encoded = self
+            .template
+            .encode(&self.tokenizer, &lesson.conversation(), None)
             .map_err(|error| Error::Sample { id: lesson.id.clone(), reason: error.to_string() })?;
         let pixels = lesson.scene.iter().map(|scene| self.pixels(data, scene)).collect();
         Ok(TrainingSample { id: lesson.id, input_ids: encoded.input_ids, labels: encoded.labels, pixels })

@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
             common,
             folder,
             description: ModelDescription { config: ParrotConfig::parrot_mini(), vision, source },
-            encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor),
+            encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor)?,
             device: common.device()?,
             variation,
             stop,

@@ -16,11 +16,12 @@ use crate::config::ParrotConfig;
 use crate::{Error, Result};
 
 /// Files beside the weights that a model may have.
-const OPTIONAL: [&str; 8] = [
+const OPTIONAL: [&str; 9] = [
     "generation_config.json",
     PROCESSOR_FILE,
     "tokenizer.json",
     "tokenizer_config.json",
+    "chat_template.jinja",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",

@@ -1,0 +1,66 @@
+//! ChatML, which Qwen and SmolLM2 speak, and Parrot.
+//!
+//! ```text
+//! <|im_start|>system
+//! You are a helpful assistant.<|im_end|>
+//! <|im_start|>user
+//! <image>
+//! What is this?<|im_end|>
+//! <|im_start|>assistant
+//! A parrot.<|im_end|>
+//! ```
+//!
+//! For ordinary text the ids and labels are those of Parrot's reference code. It differs in what a user can type:
+//! there `<|im_end|>` in a question ends it. And an answer that begins with line breaks: there they merge with the
+//! one that ends the header.
+
+use super::super::encode::Prompt;
+use super::super::{Message, Role, Tokenizer};
+use crate::Result;
+
+/// Opens a message.
+pub(super) const IM_START: &str = "<|im_start|>";
+/// Closes a message.
+pub(super) const IM_END: &str = "<|im_end|>";
+
+#[derive(Clone, Debug)]
+pub(super) struct ChatMl {
+    im_start: u32,
+    im_end: u32,
+    /// What a conversation begins with unless its first message is a system message.
+    pub(super) default_system_prompt: Option<String>,
+}
+
+impl ChatMl {
+    pub(super) fn new(tokenizer: &Tokenizer, default_system_prompt: Option<String>) -> Result<Self> {
+        let (im_start, im_end) = (tokenizer.control_token(IM_START)?, tokenizer.control_token(IM_END)?);
+        Ok(Self { im_start, im_end, default_system_prompt })
+    }
+
+    pub(super) fn end_of_turn(&self) -> u32 {
+        self.im_end
+    }
+
+    /// Lays the messages out; the last one is left `open` if the model is to go on with it.
+    pub(super) fn lay_out(&self, messages: &[Message], open: bool) -> Prompt {
+        let default = self.default_system_prompt.as_ref().filter(|_| messages[0].role != Role::System);
+        let default = default.map(|prompt| Message::text(Role::System, prompt));
+        let mut prompt = Prompt::default();
+        let mut messages = default.iter().chain(messages).peekable();
+        while let Some(message) = messages.next() {
+            let learnt = message.role == Role::Assistant;
+            let last = messages.peek().is_none();
+            prompt.control(self.im_start, false);
+            prompt.text(message.role.name(), false);
+            prompt.text("\n", false);
+            prompt.content(&message.content, learnt);
+            if !(last && open) {
+                prompt.control(self.im_end, learnt);
+            }
+            if !last {
+                prompt.text("\n", learnt);
+            }
+        }
+        prompt
+    }
+}

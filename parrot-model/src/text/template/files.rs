@@ -1,0 +1,124 @@
+//! What the files of a checkpoint say about its prompts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::chatml::{IM_END, IM_START};
+use crate::{Error, Result};
+
+/// The template that a checkpoint brings along.
+#[derive(Debug)]
+pub(super) struct OwnTemplate {
+    /// The file that it stands in.
+    pub(super) path: PathBuf,
+    /// Jinja.
+    pub(super) source: String,
+}
+
+/// `tokenizer_config.json`, as far as it matters here.
+#[derive(Debug, Default)]
+pub(super) struct TokenizerConfig {
+    /// `bos_token` and the like, by these names.
+    pub(super) special_tokens: BTreeMap<String, String>,
+    /// `chat_template`.
+    pub(super) own_template: Option<OwnTemplate>,
+}
+
+/// A token by its spelling, alone or with how it is found.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Token {
+    Spelling(String),
+    Described { content: String },
+}
+
+/// One template, or several by name.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`chat_template` should be a text or a list of named texts")]
+enum Templates {
+    None(()),
+    One(String),
+    Several(Vec<Named>),
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    template: String,
+}
+
+impl TokenizerConfig {
+    /// Reads the checkpoint in `folder`, in which neither file needs to be: `tokenizer_config.json`, and
+    /// `chat_template.jinja`, whose template comes first.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let mut config = Self::default();
+        let path = folder.join("tokenizer_config.json");
+        if let Some(Value::Object(fields)) = read_json(&path)? {
+            for (name, value) in fields {
+                if name == "chat_template" {
+                    let templates = Templates::deserialize(value)
+                        .map_err(|source| Error::Json { path: path.clone(), source })?;
+                    config.own_template =
+                        templates.default().map(|source| OwnTemplate { path: path.clone(), source });
+                } else if name.ends_with("_token")
+                    && let Ok(token) = Token::deserialize(value)
+                {
+                    let (Token::Spelling(spelling) | Token::Described { content: spelling }) = token;
+                    config.special_tokens.insert(name, spelling);
+                }
+            }
+        }
+        let path = folder.join("chat_template.jinja");
+        if path.is_file() {
+            let source = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+            config.own_template = Some(OwnTemplate { path, source });
+        }
+        Ok(config)
+    }
+}
+
+impl Templates {
+    fn default(self) -> Option<String> {
+        match self {
+            Self::None(()) => None,
+            Self::One(template) => Some(template),
+            Self::Several(named) => {
+                named.into_iter().find(|named| named.name == "default").map(|named| named.template)
+            }
+        }
+    }
+}
+
+impl OwnTemplate {
+    /// The system prompt that a template for ChatML writes where the conversation has none.
+    ///
+    /// Found without running the template: the text between `<|im_start|>system\n` and `<|im_end|>` where nothing
+    /// is filled in. `None` where the template has no such text (Qwen3).
+    pub(super) fn default_system_prompt(&self) -> Option<String> {
+        let texts = self.source.split(IM_START).skip(1).filter_map(|rest| rest.split_once(IM_END));
+        texts
+            .filter_map(|(text, _)| {
+                let text = text.strip_prefix("system")?;
+                text.strip_prefix("\\n").or_else(|| text.strip_prefix('\n'))
+            })
+            .find(|text| !text.is_empty() && !text.contains(['\'', '"', '{', '}', '\\']))
+            .map(str::to_string)
+    }
+}
+
+/// Whether the checkpoint in `folder` is a Parrot, not a language model alone.
+pub(super) fn is_parrot(folder: &Path) -> Result<bool> {
+    let config = read_json(&folder.join("config.json"))?;
+    Ok(config.is_some_and(|config| !config["mm_vision_tower"].is_null()))
+}
+
+fn read_json(path: &Path) -> Result<Option<Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Json { path: path.into(), source })
+}

@@ -1,0 +1,300 @@
+//! The checkpoint's own template, in Jinja.
+//!
+//! A template mixes its own tokens with what was said into one string, in which a typed `<|im_end|>` and a real one
+//! look the same. So it never sees what was said. It is given marks in its place, whatever it writes around them
+//! is its own, in which tokens are recognised; then the contents, encoded as plain text, take the marks' places.
+//!
+//! ```text
+//! [user: ⟦0⟧] ──render──► "<s>[INST] ⟦0⟧ [/INST]" ──► <s> · "[INST] " · the content of 0 · " [/INST]"
+//! ```
+//!
+//! What a template does with contents is found out by rendering it again with blanks around the marks. Contents
+//! that it trims are trimmed alike; a template that does anything else with them (leaves one out, repeats, shortens,
+//! escapes it) is refused. A template that looks into contents (Qwen3's cuts `<think>` out of earlier answers) does
+//! not find there what it looks for: contents stay whole.
+//!
+//! Templates run as in transformers (`trim_blocks`, `lstrip_blocks`, `raise_exception`, Python's methods), but know
+//! no date: `strftime_now` is not defined, and a prompt is the same on every day.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, context};
+
+use super::super::encode::Prompt;
+use super::super::tokenizer::{Before, Fragment};
+use super::super::{Message, Role, Tokenizer};
+use crate::{Error, Result};
+
+/// What a template may do at most: one for each instruction, and for each 64 bytes that it writes.
+const FUEL: u64 = 1_000_000;
+
+/// Stands inside a mark: a template that escapes, changes case, wraps or shortens shows it here.
+const AWKWARD: &str = "<&>\"'\\ {{ x }}  \n\t\u{130}é\u{1F99C} Aa %s $1";
+
+/// Why a template cannot be used, in words.
+type Reason = String;
+
+#[derive(Debug)]
+pub(super) struct Jinja {
+    environment: Environment<'static>,
+    special_tokens: BTreeMap<String, String>,
+    /// Begins every mark; nobody can know it before.
+    secret: String,
+    /// Closes an answer.
+    end_of_turn: u32,
+    /// The blank that the template puts between the prompt and an answer, and that the model therefore writes.
+    answer_prefix: String,
+    /// What stands before an answer.
+    before_answer: Before,
+}
+
+/// A rendered conversation, cut at the contents.
+#[derive(Debug, PartialEq, Eq)]
+struct Rendered {
+    /// Which message each content in reading order is of.
+    order: Vec<usize>,
+    /// The template's own text before, between and behind the contents: one more than these.
+    own: Vec<String>,
+}
+
+/// What a template takes away at one end of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trim {
+    Nothing,
+    LineBreaks,
+    Blanks,
+}
+
+impl Trim {
+    fn takes(self, c: char) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::LineBreaks => c == '\n',
+            Self::Blanks => c.is_whitespace(),
+        }
+    }
+}
+
+impl Jinja {
+    pub(super) fn new(
+        source: &str,
+        special_tokens: &BTreeMap<String, String>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, Reason> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| describe(&error))?);
+        environment.set_fuel(Some(FUEL));
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_template_owned("chat", source.to_string()).map_err(|error| describe(&error))?;
+        let secret = format!("m{:016x}", RandomState::new().build_hasher().finish());
+        let mut jinja = Self {
+            environment,
+            special_tokens: special_tokens.clone(),
+            secret,
+            end_of_turn: 0,
+            answer_prefix: String::new(),
+            before_answer: Before::Text,
+        };
+        jinja.study(tokenizer)?;
+        Ok(jinja)
+    }
+
+    /// Finds out how the template ends an answer and what it puts before one.
+    fn study(&mut self, tokenizer: &Tokenizer) -> Result<(), Reason> {
+        const TURNS: [Role; 3] = [Role::User, Role::Assistant, Role::User];
+        let fragments = |text| tokenizer.fragments(text).map_err(|error| error.to_string());
+        let (whole, _) = self.lay_out_roles(&TURNS, false)?;
+        let answer = whole.order.iter().position(|message| *message == 1).unwrap_or(0);
+        let end = fragments(&whole.own[answer + 1])?.into_iter().find_map(|fragment| match fragment {
+            Fragment::Token(id) => Some(id),
+            Fragment::Text(_) => None,
+        });
+        self.end_of_turn = end.ok_or("it ends an answer without a token of the tokenizer")?;
+
+        let question = self.render(&TURNS[..1], true, "", "")?;
+        let answered = self.render(&TURNS[..2], false, "", "")?;
+        let prompt = question.own.last().map_or("", String::as_str);
+        let between = answered.own[1].strip_prefix(prompt).unwrap_or_default();
+        if between.chars().all(char::is_whitespace) {
+            self.answer_prefix = between.into();
+        }
+        if let Some(Fragment::Token(_)) = fragments(prompt)?.last() {
+            self.before_answer = Before::Control;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_of_turn(&self) -> u32 {
+        self.end_of_turn
+    }
+
+    pub(super) fn encode_answer(&self, tokenizer: &Tokenizer, answer: &str) -> Result<Vec<u32>> {
+        let roles = [Role::User, Role::Assistant];
+        let (rendered, trims) = self.lay_out_roles(&roles, false).map_err(refuse)?;
+        let place = rendered.order.iter().position(|message| *message == 1).unwrap_or(0);
+        let [start, end] = trims[place];
+        let answer = answer.trim_start_matches(|c| start.takes(c)).trim_end_matches(|c| end.takes(c));
+        let before = self.before_answer;
+        tokenizer.encode_piece(&format!("{}{answer}", self.answer_prefix), before)
+    }
+
+    /// Lays the messages out; with a preface, the model is to go on with an answer that begins with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conversation`] when the template refuses the messages or cannot be kept safe.
+    pub(super) fn lay_out(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        preface: Option<&str>,
+    ) -> Result<Prompt> {
+        let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
+        let (rendered, trims) = self.lay_out_roles(&roles, preface.is_some()).map_err(refuse)?;
+        let mut prompt = Prompt::default();
+        let mut answered = false;
+        for (place, own) in rendered.own.iter().enumerate() {
+            let message = rendered.order.get(place).map(|index| &messages[*index]);
+            let answers = message.is_some_and(|message| message.role == Role::Assistant);
+            let (own, prefix) = match own.strip_suffix(&self.answer_prefix) {
+                Some(own) if answers => (own, self.answer_prefix.as_str()),
+                _ => (own.as_str(), ""),
+            };
+            let fragments = tokenizer.fragments(own)?;
+            // What ends an answer is learnt with it.
+            let end = fragments.iter().position(|fragment| matches!(fragment, Fragment::Token(_)));
+            let learnt = end.filter(|_| answered).map_or(0, |end| end + 1);
+            prompt.fragments(&fragments[..learnt], true);
+            prompt.fragments(&fragments[learnt..], false);
+            prompt.text(prefix, true);
+            if let Some(message) = message {
+                let [start, end] = trims[place];
+                prompt.content(&message.trimmed(|c| start.takes(c), |c| end.takes(c)), answers);
+            }
+            answered = answers;
+        }
+        if let Some(preface) = preface.filter(|preface| !preface.is_empty()) {
+            prompt.text(&self.answer_prefix, true);
+            prompt.text(preface, true);
+        }
+        Ok(prompt)
+    }
+
+    /// The template's own text for messages of these roles, and what it trims of each content in reading order.
+    fn lay_out_roles(&self, roles: &[Role], open: bool) -> Result<(Rendered, Vec<[Trim; 2]>), Reason> {
+        let bare = self.render(roles, open, "", "")?;
+        let keeps = |blank: &str| -> Result<[Vec<bool>; 2], Reason> {
+            Ok([
+                bare.keeps(&self.render(roles, open, blank, "")?, |own| format!("{own}{blank}"), 0)?,
+                bare.keeps(&self.render(roles, open, "", blank)?, |own| format!("{blank}{own}"), 1)?,
+            ])
+        };
+        let (spaces, breaks) = (keeps(" ")?, keeps("\n")?);
+        let trim = |end: usize, place: usize| match (spaces[end][place], breaks[end][place]) {
+            (true, true) => Ok(Trim::Nothing),
+            (true, false) => Ok(Trim::LineBreaks),
+            (false, false) => Ok(Trim::Blanks),
+            (false, true) => Err(altered(bare.order[place], "trims spaces alone of")),
+        };
+        let trims = (0..roles.len()).map(|place| Ok([trim(0, place)?, trim(1, place)?]));
+        let trims = trims.collect::<Result<Vec<_>, Reason>>()?;
+        Ok((bare, trims))
+    }
+
+    /// Renders marks in the place of contents, with blanks around each.
+    fn render(&self, roles: &[Role], open: bool, before: &str, behind: &str) -> Result<Rendered, Reason> {
+        let mark = |index: usize, end: &str| format!("{}{end}{index:06}", self.secret);
+        let marks: Vec<[String; 2]> =
+            (0..roles.len()).map(|index| [mark(index, "begins"), mark(index, "ends")]).collect();
+        let messages: Vec<_> = roles
+            .iter()
+            .zip(&marks)
+            .map(|(role, [begins, ends])| {
+                context! { role => role.name(), content => format!("{before}{begins}{AWKWARD}{ends}{behind}") }
+            })
+            .collect();
+        let variables = context! {
+            messages => messages,
+            add_generation_prompt => open,
+            tools => (),
+            documents => (),
+            ..minijinja::Value::from(self.special_tokens.clone())
+        };
+        let template = self.environment.get_template("chat").map_err(|error| describe(&error))?;
+        let text = template.render(variables).map_err(|error| describe(&error))?;
+
+        // Each content once, and as it was given.
+        let mut places = Vec::with_capacity(roles.len());
+        for (index, [begins, ends]) in marks.iter().enumerate() {
+            let found = match (text.matches(begins.as_str()).count(), text.matches(ends.as_str()).count()) {
+                (1, 1) => text.find(begins.as_str()).zip(text.find(ends.as_str())),
+                (0, 0) => None,
+                _ => return Err(altered(index, "does not write once and whole")),
+            };
+            let (begin, end) = found.ok_or_else(|| altered(index, "leaves out or rewrites"))?;
+            if text.get(begin + begins.len()..end) != Some(AWKWARD) {
+                return Err(altered(index, "changes"));
+            }
+            places.push((begin, end + ends.len(), index));
+        }
+        places.sort_unstable();
+        let mut own = Vec::with_capacity(places.len() + 1);
+        let mut at = 0;
+        for (begin, end, _) in &places {
+            own.push(text[at..*begin].to_string());
+            at = *end;
+        }
+        own.push(text[at..].to_string());
+        Ok(Rendered { order: places.into_iter().map(|(_, _, index)| index).collect(), own })
+    }
+}
+
+impl Rendered {
+    /// For each content, whether `probed`, rendered with a blank at one end of all of them, kept it.
+    ///
+    /// - with: the own text beside which the blank was kept
+    /// - offset: 0 where the blank belongs to the own text before the content, 1 where to that behind it
+    fn keeps(
+        &self,
+        probed: &Self,
+        with: impl Fn(&str) -> String,
+        offset: usize,
+    ) -> Result<Vec<bool>, Reason> {
+        let places = 0..self.order.len();
+        let touched = |part: usize| (offset..self.order.len() + offset).contains(&part);
+        let same = |part: usize| probed.own.get(part) == self.own.get(part);
+        let rest_is_same = (0..self.own.len()).all(|part| touched(part) || same(part));
+        if probed.order != self.order || !rest_is_same {
+            return Err("what it writes depends on blanks in the messages".into());
+        }
+        places
+            .map(|place| match (&self.own[place + offset], &probed.own[place + offset]) {
+                (bare, probed) if *probed == with(bare) => Ok(true),
+                (bare, probed) if probed == bare => Ok(false),
+                _ => Err(altered(self.order[place], "changes what stands beside")),
+            })
+            .collect()
+    }
+}
+
+fn altered(message: usize, does: &str) -> Reason {
+    format!("the template {does} the content of message {}", message + 1)
+}
+
+fn refuse(reason: Reason) -> Error {
+    Error::Conversation { reason }
+}
+
+/// A template's error on one line.
+fn describe(error: &minijinja::Error) -> Reason {
+    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_string);
+    format!("{line}{}", detail.replace('\n', " "))
+}

@@ -1,0 +1,228 @@
+//! How a conversation becomes a prompt: the layouts that decoders were trained to read.
+//!
+//! | template | for | |
+//! |---|---|---|
+//! | ChatML | Parrot, Qwen, SmolLM2 | built in |
+//! | Llama 3 | Llama 3.x | built in |
+//! | plain | decoders that do not chat | built in |
+//! | the checkpoint's own | Mistral, … | Jinja, with the cargo feature `jinja` |
+//!
+//! Whatever the template, what a user types never becomes a control token.
+
+mod chatml;
+mod files;
+#[cfg(feature = "jinja")]
+mod jinja;
+mod llama3;
+mod plain;
+
+use std::path::Path;
+
+use super::tokenizer::Before;
+use super::{Conversation, Encoded, Message, Role, Tokenizer};
+use crate::{Error, Result};
+use chatml::ChatMl;
+use files::TokenizerConfig;
+use llama3::Llama3;
+use plain::Plain;
+
+/// What a conversation with a Parrot begins with unless its first message is a system message.
+pub const DEFAULT_SYSTEM_PROMPT: &str = "You are a helpful assistant.";
+
+/// How a decoder's prompts are laid out. The ids in it are those of the tokenizer that it was made for, which
+/// has to be given to its methods.
+#[derive(Clone, Debug)]
+pub struct ChatTemplate {
+    layout: Layout,
+}
+
+#[derive(Clone, Debug)]
+enum Layout {
+    ChatMl(ChatMl),
+    Llama3(Llama3),
+    Plain(Plain),
+    #[cfg(feature = "jinja")]
+    Jinja(std::sync::Arc<jinja::Jinja>),
+}
+
+impl ChatTemplate {
+    /// The template of the checkpoint in `folder`.
+    ///
+    /// The tokenizer's tokens tell: with `<|im_start|>` or `<|im_end|>` it is ChatML, with `<|start_header_id|>`
+    /// and `<|eot_id|>` that of Llama 3. Otherwise it is the checkpoint's own, from `chat_template.jinja` or
+    /// `tokenizer_config.json`, and where there is none the decoder is one that does not chat.
+    ///
+    /// In ChatML a Parrot's conversation begins with [`DEFAULT_SYSTEM_PROMPT`], and so does that of a language
+    /// model without a template of its own; another language model's begins as its template says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when the tokenizer has only some of the tokens that the template needs,
+    /// [`Error::ChatTemplate`] for a template of its own that cannot be used, [`Error::Json`] and [`Error::Io`]
+    /// for files that cannot be read.
+    pub fn open(folder: &Path, tokenizer: &Tokenizer) -> Result<Self> {
+        let config = TokenizerConfig::read(folder)?;
+        let has = |token: &str| tokenizer.has_token(token);
+        if has(chatml::IM_START) || has(chatml::IM_END) {
+            let default = match &config.own_template {
+                Some(own) if !files::is_parrot(folder)? => own.default_system_prompt(),
+                _ => Some(DEFAULT_SYSTEM_PROMPT.into()),
+            };
+            return Ok(Self { layout: Layout::ChatMl(ChatMl::new(tokenizer, default)?) });
+        }
+        if has(llama3::START_HEADER) && has(llama3::EOT) {
+            return Self::llama3(tokenizer);
+        }
+        match &config.own_template {
+            #[cfg(feature = "jinja")]
+            Some(own) => Self::jinja(own, &config.special_tokens, tokenizer),
+            #[cfg(not(feature = "jinja"))]
+            Some(own) => Err(Error::ChatTemplate {
+                path: own.path.clone(),
+                reason: "a program needs the cargo feature `jinja` to use it".into(),
+            }),
+            None => {
+                let end = config.special_tokens.get("eos_token");
+                Self::plain(tokenizer, end.map(String::as_str))
+            }
+        }
+    }
+
+    /// ChatML, conversations beginning with [`DEFAULT_SYSTEM_PROMPT`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when `<|im_start|>` or `<|im_end|>` is no special token.
+    pub fn chatml(tokenizer: &Tokenizer) -> Result<Self> {
+        let chatml = ChatMl::new(tokenizer, Some(DEFAULT_SYSTEM_PROMPT.into()))?;
+        Ok(Self { layout: Layout::ChatMl(chatml) })
+    }
+
+    /// The template of Llama 3, without a default system prompt.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when one of its four tokens is no special token.
+    pub fn llama3(tokenizer: &Tokenizer) -> Result<Self> {
+        Ok(Self { layout: Layout::Llama3(Llama3::new(tokenizer)?) })
+    }
+
+    /// No template: the messages one after the other as they are.
+    ///
+    /// - end_of_text: the token that ends an answer
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when `end_of_text` is no special token.
+    pub fn plain(tokenizer: &Tokenizer, end_of_text: Option<&str>) -> Result<Self> {
+        let end_of_text = end_of_text.map(|token| tokenizer.control_token(token)).transpose()?;
+        Ok(Self { layout: Layout::Plain(Plain::new(tokenizer, end_of_text)) })
+    }
+
+    /// The checkpoint's own template, even where the tokens tell another one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ChatTemplate`] when there is none or it cannot be used; [`Error::Json`] and [`Error::Io`] for
+    /// files that cannot be read.
+    #[cfg(feature = "jinja")]
+    pub fn open_jinja(folder: &Path, tokenizer: &Tokenizer) -> Result<Self> {
+        let config = TokenizerConfig::read(folder)?;
+        match &config.own_template {
+            Some(own) => Self::jinja(own, &config.special_tokens, tokenizer),
+            None => Err(Error::ChatTemplate { path: folder.into(), reason: "there is none".into() }),
+        }
+    }
+
+    #[cfg(feature = "jinja")]
+    fn jinja(
+        own: &files::OwnTemplate,
+        special_tokens: &std::collections::BTreeMap<String, String>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self> {
+        let jinja = jinja::Jinja::new(&own.source, special_tokens, tokenizer);
+        let jinja = jinja.map_err(|reason| Error::ChatTemplate { path: own.path.clone(), reason })?;
+        Ok(Self { layout: Layout::Jinja(std::sync::Arc::new(jinja)) })
+    }
+
+    /// The template of a Parrot that is made with this decoder: in ChatML its conversations begin with
+    /// [`DEFAULT_SYSTEM_PROMPT`], as in the paper, whatever the decoder's own template says.
+    #[must_use]
+    pub fn for_parrot(mut self) -> Self {
+        if let Layout::ChatMl(chatml) = &mut self.layout {
+            chatml.default_system_prompt = Some(DEFAULT_SYSTEM_PROMPT.into());
+        }
+        self
+    }
+
+    /// The ids and labels of a conversation.
+    ///
+    /// `generation_preface` decides what the ids are for. `None`: training, every message is closed. `Some`: a
+    /// prompt for generation, which ends in an open assistant message that begins with the given text, usually
+    /// `""`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conversation`] when there is no message, when the text cannot be tokenised, or when the
+    /// checkpoint's own template refuses the conversation or does with it what cannot be kept safe.
+    pub fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        conversation: &Conversation,
+        generation_preface: Option<&str>,
+    ) -> Result<Encoded> {
+        let messages = conversation.messages()?;
+        let open = generation_preface.is_some();
+        let all = || {
+            let mut all = messages.to_vec();
+            all.extend(generation_preface.map(|preface| Message::text(Role::Assistant, preface)));
+            all
+        };
+        let prompt = match &self.layout {
+            Layout::ChatMl(chatml) => chatml.lay_out(&all(), open),
+            Layout::Llama3(llama3) => llama3.lay_out(&all(), open),
+            Layout::Plain(plain) => plain.lay_out(&all(), open),
+            #[cfg(feature = "jinja")]
+            Layout::Jinja(jinja) => jinja.lay_out(tokenizer, messages, generation_preface)?,
+        };
+        prompt.encode(tokenizer)
+    }
+
+    /// The ids of an answer behind its prompt, without the token that [ends](Self::end_of_turn) it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conversation`] when the text cannot be tokenised.
+    pub fn encode_answer(&self, tokenizer: &Tokenizer, answer: &str) -> Result<Vec<u32>> {
+        match &self.layout {
+            Layout::ChatMl(_) | Layout::Plain(_) => tokenizer.encode_piece(answer, Before::Text),
+            Layout::Llama3(_) => tokenizer.encode_piece(answer.trim(), Before::Text),
+            #[cfg(feature = "jinja")]
+            Layout::Jinja(jinja) => jinja.encode_answer(tokenizer, answer),
+        }
+    }
+
+    /// The token that ends an answer; a plain decoder may have none.
+    #[must_use]
+    pub fn end_of_turn(&self) -> Option<u32> {
+        match &self.layout {
+            Layout::ChatMl(chatml) => Some(chatml.end_of_turn()),
+            Layout::Llama3(llama3) => Some(llama3.end_of_turn()),
+            Layout::Plain(plain) => plain.end_of_text,
+            #[cfg(feature = "jinja")]
+            Layout::Jinja(jinja) => Some(jinja.end_of_turn()),
+        }
+    }
+
+    /// What it is called: `chatml`, `llama3`, `plain` or `jinja`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match &self.layout {
+            Layout::ChatMl(_) => "chatml",
+            Layout::Llama3(_) => "llama3",
+            Layout::Plain(_) => "plain",
+            #[cfg(feature = "jinja")]
+            Layout::Jinja(_) => "jinja",
+        }
+    }
+}
