@@ -8,7 +8,7 @@ use burn::module::Module;
 use parrot_infer::device;
 use parrot_model::checkpoint::Description;
 use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
 use serde::{Serialize, Serializer};
 
@@ -103,7 +103,7 @@ impl Inspection {
         // Parameters get memory when they are first used, and nobody uses them here. So any device will do,
         // but the CPU needs no driver.
         let device = device::open("cpu").unwrap_or_default();
-        let network = Parrot::init(&config, vision, &device)?;
+        let network = ParrotModel::init(&config, vision, &device)?;
         let parameters = vec![
             ("vision_tower", network.vision_tower.num_params()),
             ("mm_projector", network.mm_projector.num_params()),

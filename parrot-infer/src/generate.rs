@@ -11,9 +11,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::prelude::*;
+use parrot_model::batch::Prepared;
 use parrot_model::config::DecoderConfig;
 use parrot_model::language::{Decoder, DecoderInput, KvCache};
-use parrot_model::parrot::Prepared;
 use parrot_model::text::{DecodeStream, Tokenizer};
 
 use crate::sampling::Sampler;

@@ -9,7 +9,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use parrot_model::checkpoint::{SaveOptions, save};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
-use parrot_model::parrot::Parrot as Network;
+use parrot_model::parrot::ParrotModel;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -62,8 +62,8 @@ pub fn vision() -> VisionConfig {
 /// # Errors
 ///
 /// None in practice: the configuration is valid.
-fn network(seed: u64, device: &Device) -> Result<Network> {
-    let network = Network::init(&config(), &vision(), device)?;
+fn network(seed: u64, device: &Device) -> Result<ParrotModel> {
+    let network = ParrotModel::init(&config(), &vision(), device)?;
     Ok(network.map(&mut Random(StdRng::seed_from_u64(seed))))
 }
 

@@ -91,12 +91,12 @@ pub enum Error {
         reason: String,
     },
     /// A prompt asks for more or fewer pictures than it was given.
-    #[error("the prompt has {placeholders} <image> placeholder(s) but {pictures} picture(s) were given")]
-    PictureCount {
+    #[error("the prompt has {placeholders} <image> placeholder(s) but {images} picture(s) were given")]
+    ImageCount {
         /// Number of `<image>` placeholders.
         placeholders: usize,
         /// Number of pictures.
-        pictures: usize,
+        images: usize,
     },
     /// A prompt that is longer than the model's context.
     #[error("the prompt is {found} tokens long, {} more than the context of {limit} holds", found - limit)]
@@ -108,15 +108,15 @@ pub enum Error {
     },
     /// Truncation would cut a picture's tokens in two.
     #[error(
-        "truncating to {limit} tokens would keep only {kept} of the {picture_tokens} tokens of picture {picture}"
+        "truncating to {limit} tokens would keep only {kept} of the {image_tokens} tokens of picture {image}"
     )]
-    CutsPicture {
+    CutsImage {
         /// Which picture of the prompt, counted from 0.
-        picture: usize,
+        image: usize,
         /// Tokens of the picture before the cut.
         kept: usize,
         /// Tokens of the whole picture.
-        picture_tokens: usize,
+        image_tokens: usize,
         /// The length that was asked for.
         limit: usize,
     },

@@ -15,7 +15,7 @@
 //!
 //! - [`Checkpoint`](checkpoint::Checkpoint) opens a model's folder in the layout of `AIDC-AI/Parrot-7B` and
 //!   loads it; [`checkpoint::save`] writes one;
-//! - [`Parrot`](parrot::Parrot) is the network, on any Burn device, with or without gradients. Its equations
+//! - [`Parrot`](parrot::ParrotModel) is the network, on any Burn device, with or without gradients. Its equations
 //!   are in [`projector::moe`];
 //! - [`ChatTemplate`](text::ChatTemplate) makes prompts of a [`Conversation`](text::Conversation), in which what a
 //!   user types stays text.
@@ -26,15 +26,16 @@
 //! ```
 //! use burn::prelude::*;
 //! use parrot_model::config::{ParrotConfig, VisionConfig};
-//! use parrot_model::parrot::{Parrot, PrepareOptions, Sample};
+//! use parrot_model::batch::{PrepareOptions, Sample};
+//! use parrot_model::parrot::ParrotModel;
 //! use parrot_model::text::IMAGE_TOKEN_INDEX;
 //!
 //! // A model with random weights; `Checkpoint::open(folder)?.load(dtype, &device)?` has real ones.
 //! let device = Device::default();
-//! let parrot = Parrot::init(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &device)?;
+//! let parrot = ParrotModel::init(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &device)?;
 //!
 //! // Computed once per picture …
-//! let pictures = parrot.encode_pictures(Tensor::zeros([1, 3, 72, 72], &device));
+//! let pictures = parrot.encode_images(Tensor::zeros([1, 3, 72, 72], &device));
 //! // … and asked twice, in one batch: each question routes the picture its own way.
 //! let ask = |ids: &[i64]| Sample::new(ids.to_vec(), vec![0]);
 //! let questions = [ask(&[IMAGE_TOKEN_INDEX, 11, 12, 13]), ask(&[IMAGE_TOKEN_INDEX, 21])];
@@ -50,7 +51,7 @@
 //!
 //! Its numbers are reproduced (`parrot verify`, which has the reference's way of encoding text for itself), its
 //! defects are not, unless asked for
-//! ([`PrepareOptions::reference_pictures`](parrot::PrepareOptions::reference_pictures),
+//! ([`PrepareOptions::reference_pictures`](batch::PrepareOptions::reference_pictures),
 //! [`DecodeOptions::reference`](image::DecodeOptions::reference)):
 //!
 //! | | released code | here |
@@ -73,6 +74,7 @@ mod ops;
 mod random;
 
 pub mod allocator;
+pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod device;

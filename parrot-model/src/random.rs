@@ -5,10 +5,10 @@ use burn::prelude::*;
 use burn::tensor::{DType, Distribution, FloatDType};
 
 use crate::config::{ParrotConfig, VisionConfig};
-use crate::parrot::Parrot;
+use crate::parrot::ParrotModel;
 use crate::{Result, device};
 
-impl Parrot {
+impl ParrotModel {
     /// A network whose weights are small random numbers, in `dtype` from the start: in f32 they may be more than the
     /// device holds. To train one, use [`init`](Self::init), whose numbers are those to begin with.
     ///
@@ -50,7 +50,7 @@ mod tests {
     fn every_weight_is_held_in_the_dtype_and_in_its_own_shape() {
         let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
         let device = Device::default();
-        let shapes = |network: &Parrot| {
+        let shapes = |network: &ParrotModel| {
             struct Shapes(Vec<(Vec<usize>, DType)>);
             impl ModuleVisitor for Shapes {
                 fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -62,8 +62,8 @@ mod tests {
             network.visit(&mut shapes);
             shapes.0
         };
-        let random = shapes(&Parrot::random(&config, &vision, FloatDType::F16, &device).unwrap());
-        let fresh = shapes(&Parrot::init(&config, &vision, &device).unwrap());
+        let random = shapes(&ParrotModel::random(&config, &vision, FloatDType::F16, &device).unwrap());
+        let fresh = shapes(&ParrotModel::init(&config, &vision, &device).unwrap());
         assert_eq!(random.len(), fresh.len());
         for ((random, dtype), (fresh, _)) in random.into_iter().zip(fresh) {
             assert_eq!((random, dtype), (fresh, DType::F16));

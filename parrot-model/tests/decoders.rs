@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use burn::tensor::{FloatDType, Tolerance};
+use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription, Weights};
 use parrot_model::config::PaddingSide;
 use parrot_model::config::{DecoderConfig, DecoderFamily};
 use parrot_model::language::{Decoder, DecoderInput, KvCache};
-use parrot_model::parrot::{PrepareOptions, Prepared, Sample, prepare_text};
+use parrot_model::parrot::prepare_text;
 
 /// A folder, and what transformers computes with it.
 struct Golden {

@@ -3,9 +3,10 @@
 use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
 use parrot_model::Error;
+use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::config::{DecoderConfig, PaddingSide, ParrotConfig, VisionConfig};
 use parrot_model::language::{DecoderInput, KvCache};
-use parrot_model::parrot::{Parrot, PictureFeatures, PrepareOptions, Prepared, Sample};
+use parrot_model::parrot::{ImageFeatures, ParrotModel};
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 
 const IMAGE: i64 = IMAGE_TOKEN_INDEX;
@@ -14,8 +15,8 @@ const PICTURE_TOKENS: usize = 5;
 
 struct Fixture {
     config: ParrotConfig,
-    parrot: Parrot,
-    pictures: PictureFeatures,
+    parrot: ParrotModel,
+    pictures: ImageFeatures,
     device: Device,
 }
 
@@ -46,7 +47,7 @@ fn fixture() -> Fixture {
         patch_size: 4,
         ..VisionConfig::clip_vit_mini()
     };
-    let parrot = Parrot::init(&config, &vision, &device).unwrap();
+    let parrot = ParrotModel::init(&config, &vision, &device).unwrap();
     let features = Tensor::random([3, PICTURE_TOKENS, 16], Distribution::Normal(0.0, 5.0), &device);
     let pictures = parrot.project(features);
     Fixture { config, parrot, pictures, device }
@@ -167,18 +168,6 @@ fn a_routing_text_stands_in_for_every_question() {
 }
 
 #[test]
-fn the_reference_makes_zeros_of_later_pictures() {
-    let fixture = fixture();
-    let options = PrepareOptions { reference_pictures: true, ..PrepareOptions::default() };
-    let two = [sample(&[IMAGE, 1, IMAGE], &[0, 1])];
-    let later = s![.., PICTURE_TOKENS + 1.., ..];
-    let reference = fixture.parrot.prepare(&two, Some(&fixture.pictures), options).unwrap();
-    assert_eq!(reference.input.inputs_embeds.slice(later).abs().max().into_scalar::<f32>(), 0.0);
-    let ours = fixture.prepare(&two, PaddingSide::Right);
-    assert!(ours.input.inputs_embeds.slice(later).abs().max().into_scalar::<f32>() > 0.0);
-}
-
-#[test]
 fn answers_do_not_guide_the_routing() {
     let fixture = fixture();
     let labelled = |answer: i64| Sample {
@@ -195,21 +184,19 @@ fn answers_do_not_guide_the_routing() {
 fn truncation_never_cuts_a_picture_silently() {
     let fixture = fixture();
     let prompt = [sample(&[1, 2, IMAGE, 3], &[0])];
-    let truncate = |max_length: usize, reference_pictures: bool| {
-        let options =
-            PrepareOptions { max_length: Some(max_length), reference_pictures, ..PrepareOptions::default() };
+    let truncate = |max_length: usize| {
+        let options = PrepareOptions { max_length: Some(max_length), ..PrepareOptions::default() };
         fixture.parrot.prepare(&prompt, Some(&fixture.pictures), options).map(|prepared| prepared.lengths[0])
     };
-    assert_eq!(truncate(8, false).unwrap(), 8);
-    assert_eq!(truncate(7, false).unwrap(), 7);
-    assert_eq!(truncate(2, false).unwrap(), 2);
+    assert_eq!(truncate(8).unwrap(), 8);
+    assert_eq!(truncate(7).unwrap(), 7);
+    assert_eq!(truncate(2).unwrap(), 2);
     for kept in 1..PICTURE_TOKENS {
-        let error = truncate(2 + kept, false).unwrap_err();
+        let error = truncate(2 + kept).unwrap_err();
         assert!(
-            matches!(error, Error::CutsPicture { picture: 0, kept: k, picture_tokens: 5, .. } if k == kept),
+            matches!(error, Error::CutsImage { image: 0, kept: k, image_tokens: 5, .. } if k == kept),
             "{error}"
         );
-        assert_eq!(truncate(2 + kept, true).unwrap(), 2 + kept);
     }
 }
 
@@ -221,11 +208,11 @@ fn placeholders_and_pictures_have_to_match() {
             .parrot
             .prepare(&[sample(&ids, &pictures)], Some(&fixture.pictures), PrepareOptions::default())
             .unwrap_err();
-        assert!(matches!(error, Error::PictureCount { .. }), "{error}");
+        assert!(matches!(error, Error::ImageCount { .. }), "{error}");
     }
     let error =
         fixture.parrot.prepare(&[sample(&[IMAGE], &[0])], None, PrepareOptions::default()).unwrap_err();
-    assert!(matches!(error, Error::PictureCount { .. }), "{error}");
+    assert!(matches!(error, Error::ImageCount { .. }), "{error}");
 }
 
 #[test]

@@ -16,8 +16,9 @@
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
+use parrot_model::batch::{Prepared, Targets};
 use parrot_model::language::DecoderInput;
-use parrot_model::parrot::{Parrot, Prepared, Targets};
+use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
 
@@ -29,8 +30,8 @@ use crate::Result;
 ///
 /// What `prepare` returns.
 pub(crate) fn backward(
-    model: &Parrot,
-    prepare: impl FnOnce(&Parrot) -> Result<(Prepared, Targets)>,
+    model: &ParrotModel,
+    prepare: impl FnOnce(&ParrotModel) -> Result<(Prepared, Targets)>,
     share: f64,
 ) -> Result<(Tensor<1>, GradientsParams)> {
     let (Prepared { input, .. }, targets) = prepare(model)?;
@@ -44,7 +45,7 @@ pub(crate) fn backward(
     }
 
     let replica = model.valid().train();
-    let mut gradients = GradientsAccumulator::<Parrot>::new();
+    let mut gradients = GradientsAccumulator::<ParrotModel>::new();
     // The piece's input is a leaf, whose gradient is the piece before's.
     let leaf = |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x).require_grad());
     let x = leaf(&mut inputs).expect("each layer has an input");

@@ -11,7 +11,7 @@ use burn::prelude::*;
 use burn::tensor::{Distribution, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::flops::{self, attention, products};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
 use crate::error::read_back;
@@ -53,7 +53,7 @@ impl Parameters {
     ///
     /// The model's own error for an impossible configuration.
     pub fn count(config: &ParrotConfig, vision: &VisionConfig) -> Result<Self> {
-        let model = Parrot::init(config, vision, &Device::default())?;
+        let model = ParrotModel::init(config, vision, &Device::default())?;
         let parts = [
             (Part::VisionTower, count(&model.vision_tower)),
             (Part::Projector, count(&model.mm_projector)),

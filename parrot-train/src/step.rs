@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::DType;
+use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::config::PaddingSide;
-use parrot_model::parrot::{Parrot, PrepareOptions, Prepared, Sample};
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::VisionTower;
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,7 @@ impl StepReport {
 #[derive(Debug)]
 pub struct Learner {
     /// `None` only while the optimizer has it: a second handle would make every update a copy.
-    model: Option<Parrot>,
+    model: Option<ParrotModel>,
     /// The tower without gradients, when it is frozen: it then runs outside the tape.
     frozen_tower: Option<VisionTower>,
     /// What the tower computes in, and wants its pixels in.
@@ -121,7 +122,7 @@ impl Learner {
     /// - max_length: longest sequence, pictures counted
     #[must_use]
     pub fn new(
-        model: Parrot,
+        model: ParrotModel,
         trainable: &BTreeSet<Part>,
         optimizer: Optimizer,
         max_length: Option<usize>,
@@ -130,8 +131,7 @@ impl Learner {
         let model = freeze_others(model.map(&mut StoredLayout), trainable);
         let frozen_tower = (!trainable.contains(&Part::VisionTower)).then(|| model.vision_tower.valid());
         let tower_dtype = dtype_of(&model.vision_tower);
-        let prepare =
-            PrepareOptions { max_length, padding_side: PaddingSide::Right, reference_pictures: false };
+        let prepare = PrepareOptions { max_length, padding_side: PaddingSide::Right };
         Self {
             tokens_per_picture: model.vision_tower.tokens_per_image(),
             model: Some(model),
@@ -149,13 +149,13 @@ impl Learner {
 
     /// The model as it is now.
     #[must_use]
-    pub fn model(&self) -> &Parrot {
+    pub fn model(&self) -> &ParrotModel {
         self.model.as_ref().expect("the model is back after every step")
     }
 
     /// Takes the trained model out.
     #[must_use]
-    pub fn into_model(self) -> Parrot {
+    pub fn into_model(self) -> ParrotModel {
         self.model.expect("the model is back after every step")
     }
 
@@ -185,18 +185,18 @@ impl Learner {
         self.loss_of(self.model(), batch)
     }
 
-    fn loss_of(&self, model: &Parrot, batch: &MicroBatch) -> Result<Tensor<1>> {
+    fn loss_of(&self, model: &ParrotModel, batch: &MicroBatch) -> Result<Tensor<1>> {
         let prepared = self.prepare_batch(model, batch)?;
         model.loss(prepared).map_err(|error| refused(batch, &error))
     }
 
     /// A micro-batch as the decoder takes it.
-    fn prepare_batch(&self, model: &Parrot, batch: &MicroBatch) -> Result<Prepared> {
+    fn prepare_batch(&self, model: &ParrotModel, batch: &MicroBatch) -> Result<Prepared> {
         let pictures = batch.pixel_values.clone().map(|pixel_values| {
             let pixel_values = pixel_values.cast(self.tower_dtype);
             match &self.frozen_tower {
                 Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
-                None => model.encode_pictures(Tensor::from_inner(pixel_values)),
+                None => model.encode_images(Tensor::from_inner(pixel_values)),
             }
         });
         let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare);
@@ -219,7 +219,7 @@ impl Learner {
         let pictures = languages
             .iter()
             .zip(&batch.samples)
-            .flat_map(|(language, sample)| std::iter::repeat_n(language.as_str(), sample.pictures.len()));
+            .flat_map(|(language, sample)| std::iter::repeat_n(language.as_str(), sample.images.len()));
         Ok(mean_weights(pictures.zip(weights.chunks(experts))))
     }
 
@@ -289,17 +289,18 @@ impl Learner {
         step: usize,
     ) -> Result<StepReport> {
         let shares = self.shares(micro_batches, world);
-        let backward = |model: &Parrot, batch: &MicroBatch, share: f64| match self.activation_checkpointing {
-            true => {
-                let prepare = |model: &Parrot| {
-                    let prepared = self.prepare_batch(model, batch)?;
-                    let targets = prepared.targets().map_err(|error| refused(batch, &error))?;
-                    Ok((prepared, targets))
-                };
-                activation_checkpointing::backward(model, prepare, share)
-            }
-            false => Ok(backward(model, self.loss_of(model, batch)?, share)),
-        };
+        let backward =
+            |model: &ParrotModel, batch: &MicroBatch, share: f64| match self.activation_checkpointing {
+                true => {
+                    let prepare = |model: &ParrotModel| {
+                        let prepared = self.prepare_batch(model, batch)?;
+                        let targets = prepared.targets().map_err(|error| refused(batch, &error))?;
+                        Ok((prepared, targets))
+                    };
+                    activation_checkpointing::backward(model, prepare, share)
+                }
+                false => Ok(backward(model, self.loss_of(model, batch)?, share)),
+            };
         let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, backward)?;
         let gradients = reduce::sum(world, self.model(), gradients);
         let ids = || -> Vec<String> { micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect() };
@@ -319,7 +320,7 @@ impl Learner {
             learning_rate,
             samples: count(samples().count()),
             tokens: count(samples().map(|sample| self.layout(sample).count()).sum()),
-            pictures: count(samples().map(|sample| sample.pictures.len()).sum()),
+            pictures: count(samples().map(|sample| sample.images.len()).sum()),
             learnt: count(samples().map(|sample| self.learnt_tokens(sample)).sum()),
             skipped: Vec::new(),
             routing: Vec::new(),

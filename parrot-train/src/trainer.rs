@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::FloatDType;
 use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
 use crate::data::loader::{Grouping, LoaderOptions};
@@ -98,7 +98,7 @@ pub struct Run<'a> {
 #[derive(Debug)]
 pub struct Outcome {
     /// The model as the last step left it.
-    pub model: Parrot,
+    pub model: ParrotModel,
     /// Steps done.
     pub steps: usize,
     /// Whether it was asked to stop before its last step; a checkpoint then holds where it was.
@@ -191,7 +191,7 @@ impl Stage {
     /// - [`Error::Checkpoint`] when there are checkpoints, but of another run, or none that can be read
     pub fn train(
         &self,
-        model: Parrot,
+        model: ParrotModel,
         dataset: &Arc<dyn Dataset<Sample = TrainingSample>>,
         run: &Run<'_>,
         observe: impl FnMut(usize, &StepReport),

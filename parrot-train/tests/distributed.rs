@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use burn::prelude::*;
 use parrot_model::checkpoint::{SaveOptions, Weights, save};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_train::distributed::shard::Owners;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ impl Workplace {
         let (config, vision) = configs();
         let device = Device::flex();
         device.seed(1);
-        let model = Parrot::init(&config, &vision, &device).unwrap();
+        let model = ParrotModel::init(&config, &vision, &device).unwrap();
         let source = Some(Path::new(ASSETS).join("parrot-mini"));
         save(
             &model,
@@ -206,7 +206,7 @@ fn adafactor_is_shared_as_well() {
 #[test]
 fn owners_have_alike_shares() {
     let (config, vision) = configs();
-    let model = Parrot::init(&config, &vision, &Device::flex().autodiff()).unwrap();
+    let model = ParrotModel::init(&config, &vision, &Device::flex().autodiff()).unwrap();
     let all = Owners::new(&model, 1).of(0);
     for processes in [2, 4] {
         let owners = Owners::new(&model, processes);

@@ -7,7 +7,7 @@ use assert_cmd::Command;
 use burn::prelude::*;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions, save};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_train::checkpoint::RunFolder;
 
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ impl Workplace {
         };
         let device = Device::flex();
         device.seed(1);
-        let model = Parrot::init(&config, &vision, &device).unwrap();
+        let model = ParrotModel::init(&config, &vision, &device).unwrap();
         let source = Some(Path::new(ASSETS).join("parrot-mini"));
         let options = SaveOptions { source, ..SaveOptions::default() };
         save(&model, &config, &vision, place.path("start"), &options).unwrap();

@@ -13,13 +13,14 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_infer::device;
+use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::flops::{
     attention, decoder_forward, decoder_step, head_parameters, layer_parameters, products,
 };
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_model::language::{DecoderInput, KvCache};
-use parrot_model::parrot::{Parrot as Network, PictureFeatures, PrepareOptions, Sample};
+use parrot_model::parrot::{ImageFeatures, ParrotModel};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use serde::Serialize;
 
@@ -29,7 +30,7 @@ use super::peak::Peak;
 #[derive(Debug)]
 pub(crate) struct Subject {
     /// The network with its weights, on [`device`](Self::device) in [`dtype`](Self::dtype).
-    pub(crate) network: Network,
+    pub(crate) network: ParrotModel,
     /// Its configuration.
     pub(crate) config: ParrotConfig,
     /// Its tower's configuration.
@@ -54,7 +55,7 @@ impl Subject {
         device: Device,
         dtype: FloatDType,
     ) -> Result<Self> {
-        let network = Network::random(&config, &vision, dtype, &device)?;
+        let network = ParrotModel::random(&config, &vision, dtype, &device)?;
         let image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
         Ok(Self { network, config, vision, image_processor, device, dtype })
     }
@@ -287,7 +288,7 @@ pub(crate) fn bench(
 fn answer(
     subject: &Subject,
     sample: &Sample,
-    picture: &PictureFeatures,
+    picture: &ImageFeatures,
     new_tokens: usize,
 ) -> Result<(f64, f64)> {
     let Subject { network, config, .. } = subject;

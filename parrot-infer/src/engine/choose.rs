@@ -2,8 +2,8 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
+use parrot_model::batch::Prepared;
 use parrot_model::language::{DecoderInput, KvCache};
-use parrot_model::parrot::Prepared;
 use parrot_model::text::Conversation;
 
 use super::run::{Prompts, left_padded};

@@ -99,7 +99,7 @@ impl Parrot {
     }
 
     /// Lets the router read this text in the place of every question, to see what routing by the question is worth
-    /// ([`routing_text`](parrot_model::parrot::Parrot::routing_text)).
+    /// ([`routing_text`](parrot_model::parrot::ParrotModel::routing_text)).
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Parrot {
 
     /// The network itself; `None` for a text model.
     #[must_use]
-    pub fn network(&self) -> Option<&parrot_model::parrot::Parrot> {
+    pub fn network(&self) -> Option<&parrot_model::parrot::ParrotModel> {
         self.network.parrot().ok().map(|(parrot, _)| parrot)
     }
 

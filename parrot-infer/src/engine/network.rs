@@ -1,14 +1,15 @@
-//! What computes: a whole Parrot, or a decoder that reads text alone.
+//! What computes: a whole ParrotModel, or a decoder that reads text alone.
 
 use std::path::Path;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription};
 use parrot_model::config::{DecoderConfig, TokenIds};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::language::Decoder;
-use parrot_model::parrot::{Parrot, PictureFeatures, PrepareOptions, Prepared, Sample, prepare_text};
+use parrot_model::parrot::{ImageFeatures, ParrotModel, prepare_text};
 
 use crate::{Error, Result};
 
@@ -22,7 +23,7 @@ pub(super) enum Opened {
 /// The network, weights loaded.
 #[derive(Debug)]
 pub(super) enum Network {
-    Parrot(Box<Parrot>, ImageInput),
+    Parrot(Box<ParrotModel>, ImageInput),
     Text(Decoder),
 }
 
@@ -93,7 +94,7 @@ impl Network {
     /// # Errors
     ///
     /// [`Error::TextOnly`] when nothing does.
-    pub(super) fn parrot(&self) -> Result<(&Parrot, &ImageInput)> {
+    pub(super) fn parrot(&self) -> Result<(&ParrotModel, &ImageInput)> {
         match self {
             Self::Parrot(parrot, images) => Ok((parrot, images)),
             Self::Text(_) => Err(Error::TextOnly),
@@ -104,7 +105,7 @@ impl Network {
     pub(super) fn prepare(
         &self,
         samples: &[Sample],
-        pictures: Option<&PictureFeatures>,
+        pictures: Option<&ImageFeatures>,
         options: PrepareOptions,
     ) -> parrot_model::Result<Prepared> {
         match self {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::RgbImage;
 use parrot_model::image::{DecodeOptions, decode_rgb};
-use parrot_model::parrot::PictureFeatures;
+use parrot_model::parrot::ImageFeatures;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
@@ -75,7 +75,7 @@ impl fmt::Debug for Picture {
 #[derive(Debug)]
 pub(super) struct FeatureCache {
     /// The most recently used last.
-    entries: Mutex<Vec<(ContentHash, PictureFeatures)>>,
+    entries: Mutex<Vec<(ContentHash, ImageFeatures)>>,
     capacity: usize,
 }
 
@@ -84,7 +84,7 @@ impl FeatureCache {
         Self { entries: Mutex::new(Vec::new()), capacity }
     }
 
-    pub(super) fn get(&self, content: &ContentHash) -> Option<PictureFeatures> {
+    pub(super) fn get(&self, content: &ContentHash) -> Option<ImageFeatures> {
         // A panic elsewhere cannot leave the list half changed: each use below is a single push or removal.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let found = entries.iter().position(|(known, _)| known == content)?;
@@ -94,7 +94,7 @@ impl FeatureCache {
         Some(features)
     }
 
-    pub(super) fn insert(&self, content: ContentHash, features: PictureFeatures) {
+    pub(super) fn insert(&self, content: ContentHash, features: ImageFeatures) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(known, _)| *known != content);
         entries.push((content, features));
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_picture_is_forgotten() {
-        let features = || PictureFeatures {
+        let features = || ImageFeatures {
             image_features: Tensor::zeros([1, 1, 1], &Device::default()),
             experts_output: None,
         };

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::prelude::*;
+use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::config::PaddingSide;
 use parrot_model::image::Pixels;
-use parrot_model::parrot::{PictureFeatures, PrepareOptions, Sample};
+use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
@@ -54,7 +55,7 @@ impl Parrot {
                 token_ids: sequence.token_ids,
                 finish_reason: sequence.finish_reason.unwrap_or(FinishReason::Length),
                 prompt_tokens: length,
-                routing_weights: routing.by_ref().take(sample.pictures.len()).collect(),
+                routing_weights: routing.by_ref().take(sample.images.len()).collect(),
                 encoded_pictures,
                 timings,
             });
@@ -84,7 +85,7 @@ impl Parrot {
     fn room(&self, input_ids: &[i64], pictures: usize) -> Result<usize> {
         let placeholders = input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
         if placeholders != pictures {
-            return Err(parrot_model::Error::PictureCount { placeholders, pictures }.into());
+            return Err(parrot_model::Error::ImageCount { placeholders, images: pictures }.into());
         }
         let picture_tokens = self.network.parrot().map_or(0, |(_, images)| images.tokens);
         let found = input_ids.len() - placeholders + placeholders * picture_tokens;
@@ -104,7 +105,7 @@ impl Parrot {
         &self,
         pictures: &[&Picture],
         timings: &mut Timings,
-    ) -> Result<(Option<PictureFeatures>, usize)> {
+    ) -> Result<(Option<ImageFeatures>, usize)> {
         let mut encoded = 0;
         let mut rows = Vec::with_capacity(pictures.len());
         for picture in pictures {
@@ -118,7 +119,7 @@ impl Parrot {
             let pixel_values = Pixels::to_tensor(&[pixels], &self.device).cast(self.dtype);
             timings.preprocess += started.elapsed();
             let started = Instant::now();
-            let features = parrot.encode_pictures(pixel_values);
+            let features = parrot.encode_images(pixel_values);
             self.device.sync().map_err(|source| Error::Compute(source.into()))?;
             timings.vision += started.elapsed();
             encoded += 1;
@@ -153,13 +154,13 @@ fn row_of<'a>(picture: &'a Picture, unique: &mut Vec<&'a Picture>) -> usize {
 }
 
 /// Features of one picture each → features of all.
-fn stack(mut rows: Vec<PictureFeatures>) -> Option<PictureFeatures> {
+fn stack(mut rows: Vec<ImageFeatures>) -> Option<ImageFeatures> {
     if rows.len() < 2 {
         return rows.pop();
     }
     let experts_output: Option<Vec<_>> = rows.iter().map(|row| row.experts_output.clone()).collect();
     let image_features = rows.into_iter().map(|row| row.image_features).collect();
-    Some(PictureFeatures {
+    Some(ImageFeatures {
         image_features: Tensor::cat(image_features, 0),
         experts_output: experts_output.map(|rows| Tensor::cat(rows, 0)),
     })

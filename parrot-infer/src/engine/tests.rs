@@ -6,8 +6,8 @@ use image::{Rgb, RgbImage};
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::language::DecoderInput;
-use parrot_model::parrot::{PrepareOptions, Sample};
 
 use super::*;
 use crate::tiny;

@@ -32,7 +32,7 @@ use burn::tensor::FloatDType;
 
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
-use crate::parrot::Parrot;
+use crate::parrot::ParrotModel;
 use crate::{Error, Result};
 
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
@@ -139,7 +139,7 @@ impl Checkpoint {
     /// [`Error::Config`] when the configuration describes no possible model; [`Error::Checkpoint`] listing
     /// every missing, unexpected or mis-shaped tensor, or else every one whose elements cannot be used
     /// (NaN, infinite, too large for `dtype`); [`Error::Device`] when the device has too little memory.
-    pub fn load(&self, dtype: FloatDType, device: &Device) -> Result<Parrot> {
+    pub fn load(&self, dtype: FloatDType, device: &Device) -> Result<ParrotModel> {
         self.load_with(dtype, device, |_, _| ())
     }
 
@@ -153,8 +153,8 @@ impl Checkpoint {
         dtype: FloatDType,
         device: &Device,
         mut progress: impl FnMut(u64, u64),
-    ) -> Result<Parrot> {
-        let model = Parrot::init(&self.config, &self.vision, device)?;
+    ) -> Result<ParrotModel> {
+        let model = ParrotModel::init(&self.config, &self.vision, device)?;
         let name_of = names::parrot(&self.config)?;
         let stored = load::Stored {
             path: &self.path,
@@ -186,7 +186,7 @@ mod tests {
         folder
     }
 
-    fn load(folder: &Path) -> Result<Parrot> {
+    fn load(folder: &Path) -> Result<ParrotModel> {
         Checkpoint::open(folder)?.load(FloatDType::F32, &Device::default())
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let folder = saved(&tiny);
         let pixels = Tensor::<4>::random([1, 3, 8, 8], Default::default(), &Device::default());
         let features =
-            |model: &Parrot| model.encode_pictures(pixels.clone()).experts_output.unwrap().into_data();
+            |model: &ParrotModel| model.encode_images(pixels.clone()).experts_output.unwrap().into_data();
         features(&load(folder.path()).unwrap()).assert_eq(&features(&tiny.model), true);
     }
 

@@ -43,7 +43,7 @@ impl ModulePath {
     }
 }
 
-/// Names of a [`Parrot`](crate::parrot::Parrot)'s parameters.
+/// Names of a [`Parrot`](crate::parrot::ParrotModel)'s parameters.
 ///
 /// # Errors
 ///

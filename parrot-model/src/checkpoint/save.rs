@@ -17,7 +17,7 @@ use super::tower;
 use super::weights::{INDEX_FILE, SINGLE_FILE};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
-use crate::parrot::Parrot;
+use crate::parrot::ParrotModel;
 use crate::{Error, Result};
 
 /// Files that [`save`] copies from [`SaveOptions::source`] where they exist.
@@ -69,7 +69,7 @@ impl Default for SaveOptions {
 /// that holds something else, when a weight is NaN, infinite or too large for the dtype, or when
 /// adapters have not been merged. `out` is then as it was.
 pub fn save(
-    model: &Parrot,
+    model: &ParrotModel,
     config: &ParrotConfig,
     vision: &VisionConfig,
     out: impl AsRef<Path>,

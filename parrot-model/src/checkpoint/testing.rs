@@ -6,12 +6,12 @@ use burn::prelude::*;
 
 use super::{SaveOptions, Weights, save};
 use crate::config::{DecoderConfig, ParrotConfig, TowerKind, VisionConfig};
-use crate::parrot::Parrot;
+use crate::parrot::ParrotModel;
 
 pub(super) struct Tiny {
     pub(super) config: ParrotConfig,
     pub(super) vision: VisionConfig,
-    pub(super) model: Parrot,
+    pub(super) model: ParrotModel,
 }
 
 impl Tiny {
@@ -59,7 +59,7 @@ impl Tiny {
     }
 
     pub(super) fn new(config: ParrotConfig, vision: VisionConfig) -> Self {
-        let model = Parrot::init(&config, &vision, &Device::default()).unwrap();
+        let model = ParrotModel::init(&config, &vision, &Device::default()).unwrap();
         Self { config, vision, model }
     }
 

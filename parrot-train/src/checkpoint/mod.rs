@@ -29,7 +29,7 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights, load_module as read_part, names};
 use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
@@ -65,7 +65,7 @@ impl ModelDescription {
     /// # Errors
     ///
     /// As [`parrot_model::checkpoint::save`].
-    pub fn save(&self, model: &Parrot, out: &Path, dtype: Option<FloatDType>) -> Result<()> {
+    pub fn save(&self, model: &ParrotModel, out: &Path, dtype: Option<FloatDType>) -> Result<()> {
         let options = SaveOptions { dtype, source: Some(self.source.clone()), ..SaveOptions::default() };
         let config = ParrotConfig { use_moe: model.use_moe, ..self.config.clone() };
         Ok(parrot_model::checkpoint::save(model, &config, &self.vision, out, &options)?)
@@ -153,7 +153,7 @@ impl TrainState {
 /// [`Error::Io`] or what saving the model refuses; older checkpoints are then still there.
 pub fn save(
     run: &RunFolder,
-    model: &Parrot,
+    model: &ParrotModel,
     optimizer: &Optimizer,
     description: &ModelDescription,
     state: &TrainState,
@@ -166,7 +166,7 @@ pub fn save(
 /// [`save`] of an optimizer that is spread over processes, which hand their shares over meanwhile.
 pub(crate) fn save_spread(
     run: &RunFolder,
-    model: &Parrot,
+    model: &ParrotModel,
     optimizer: &Spread<'_>,
     description: &ModelDescription,
     state: &TrainState,
@@ -198,9 +198,9 @@ pub(crate) fn save_spread(
 pub fn load(
     path: &Path,
     optimizer: OptimizerConfig,
-    adapted: Option<Parrot>,
+    adapted: Option<ParrotModel>,
     device: &Device,
-) -> Result<(Parrot, Optimizer, TrainState)> {
+) -> Result<(ParrotModel, Optimizer, TrainState)> {
     let state = read_state(path)?;
     let model = load_model(path, adapted, device)?;
     let optimizer = load_optimizer(path, &model, optimizer, &state, None)?;
@@ -208,7 +208,7 @@ pub fn load(
 }
 
 /// The model of a checkpoint.
-pub(crate) fn load_model(path: &Path, adapted: Option<Parrot>, device: &Device) -> Result<Parrot> {
+pub(crate) fn load_model(path: &Path, adapted: Option<ParrotModel>, device: &Device) -> Result<ParrotModel> {
     let folder = path.join("model");
     let Some(mut model) = adapted else {
         let stored = Checkpoint::open(&folder)?;
@@ -236,7 +236,7 @@ pub(crate) fn load_model(path: &Path, adapted: Option<Parrot>, device: &Device) 
 /// - only: the parameters whose state is wanted; all where it is missing
 pub(crate) fn load_optimizer(
     path: &Path,
-    model: &Parrot,
+    model: &ParrotModel,
     config: OptimizerConfig,
     state: &TrainState,
     only: Option<&BTreeSet<String>>,
@@ -258,7 +258,7 @@ fn held_in(config: &ParrotConfig) -> FloatDType {
     }
 }
 
-/// Writes a checkpoint of a module that is no Parrot, a vision tower with heads of its own for one, into its run's
+/// Writes a checkpoint of a module that is no ParrotModel, a vision tower with heads of its own for one, into its run's
 /// folder, and removes all but the newest `keep`, which is at least 1.
 ///
 /// # Errors

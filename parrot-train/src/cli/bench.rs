@@ -8,7 +8,7 @@ use burn::tensor::FloatDType;
 use parrot_model::config::{ParrotConfig, Size};
 use parrot_model::device;
 use parrot_model::image::Pixels;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::data::TrainingSample;
@@ -93,7 +93,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut stage = if arguments.stage == 1 { Stage::stage1(1) } else { Stage::stage2(1) };
     stage.activation_checkpointing = arguments.activation_checkpointing;
 
-    let mut model = Parrot::random(&config, &vision, dtype, &device)?;
+    let mut model = ParrotModel::random(&config, &vision, dtype, &device)?;
     model.use_moe = arguments.stage == 2;
     if let Some(rank) = arguments.lora {
         ensure!(arguments.stage == 2, "--lora is for stage 2: in stage 1 the decoder does not learn");

@@ -8,6 +8,7 @@ pub mod record;
 pub mod source;
 pub mod survey;
 
+use parrot_model::batch::Sample;
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::image::Pixels;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -69,30 +70,15 @@ impl TrainingSample {
     /// [`Error::Sample`] when a picture would be cut in two, or no token with a label is left.
     pub fn check_length(&self, tokens_per_picture: usize, max_length: Option<usize>) -> Result<()> {
         let refuse = |reason: String| Err(Error::Sample { id: self.id.clone(), reason });
-        let limit = max_length.unwrap_or(usize::MAX);
-        let (mut position, mut picture, mut learnt) = (0, 0, 0);
-        for (id, label) in self.input_ids.iter().zip(&self.labels) {
-            if position >= limit {
-                break;
-            }
-            if *id == IMAGE_TOKEN_INDEX {
-                let kept = limit - position;
-                if kept < tokens_per_picture {
-                    let picture_tokens = tokens_per_picture;
-                    let cut = parrot_model::Error::CutsPicture { picture, kept, picture_tokens, limit };
-                    return refuse(cut.to_string());
-                }
-                picture += 1;
-                position += tokens_per_picture;
-            } else {
-                // Nothing predicts the first token.
-                learnt += usize::from(position > 0 && *label != IGNORE_INDEX);
-                position += 1;
-            }
-        }
-        match learnt {
-            0 => refuse("no labelled token is left to learn from".into()),
-            _ => Ok(()),
+        let sample = Sample {
+            input_ids: self.input_ids.clone(),
+            labels: Some(self.labels.clone()),
+            images: (0..self.pixels.len()).collect(),
+        };
+        match sample.learnt_tokens(tokens_per_picture, max_length) {
+            Err(error) => refuse(error.to_string()),
+            Ok(0) => refuse("no labelled token is left to learn from".into()),
+            Ok(_) => Ok(()),
         }
     }
 }

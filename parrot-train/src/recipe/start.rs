@@ -1,4 +1,4 @@
-//! The model that a recipe starts from: a Parrot, or a new one around a pretrained decoder and tower.
+//! The model that a recipe starts from: a ParrotModel, or a new one around a pretrained decoder and tower.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use parrot_model::checkpoint::{
 };
 use parrot_model::config::{ParrotConfig, Size, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 
 use super::{ModelRecipe, SaveDtype, WeightDtype};
@@ -139,7 +139,7 @@ impl Start {
     /// # Errors
     ///
     /// The model's own errors, listing every tensor that is missing or does not fit.
-    pub fn load(&self, device: &Device, progress: impl FnMut(u64, u64)) -> Result<Parrot> {
+    pub fn load(&self, device: &Device, progress: impl FnMut(u64, u64)) -> Result<ParrotModel> {
         match &self.origin {
             Origin::Parrot(folder) => {
                 let config = self.description.config.clone();
@@ -190,8 +190,8 @@ impl Start {
     /// # Errors
     ///
     /// The model's own error for an impossible configuration.
-    pub fn empty(&self, device: &Device) -> Result<Parrot> {
-        Ok(Parrot::init(&self.description.config, &self.description.vision, device)?)
+    pub fn empty(&self, device: &Device) -> Result<ParrotModel> {
+        Ok(ParrotModel::init(&self.description.config, &self.description.vision, device)?)
     }
 }
 
@@ -214,7 +214,7 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
 }
 
 /// Every weight as `dtype`: what was to be drawn when it is first used is drawn now, in f32.
-fn made(model: Parrot, dtype: FloatDType) -> Parrot {
+fn made(model: ParrotModel, dtype: FloatDType) -> ParrotModel {
     struct Make(FloatDType);
 
     impl burn::module::ModuleMapper for Make {

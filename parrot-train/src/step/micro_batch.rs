@@ -1,8 +1,8 @@
 //! Samples that meet the network together.
 
 use burn::prelude::*;
+use parrot_model::batch::Sample;
 use parrot_model::image::Pixels;
-use parrot_model::parrot::Sample;
 
 use crate::data::TrainingSample;
 
@@ -31,7 +31,11 @@ impl MicroBatch {
             let pictures = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
             pixels.extend(sample.pixels);
             batch.ids.push(sample.id);
-            batch.samples.push(Sample { input_ids: sample.input_ids, labels: Some(sample.labels), pictures });
+            batch.samples.push(Sample {
+                input_ids: sample.input_ids,
+                labels: Some(sample.labels),
+                images: pictures,
+            });
         }
         if !pixels.is_empty() {
             batch.pixel_values = Some(Pixels::to_tensor(&pixels, &device.clone().inner()));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 
 use crate::lora;
 use crate::part::Part;
@@ -42,7 +42,7 @@ pub(crate) fn dtype_of<M: Module>(module: &M) -> DType {
 }
 
 /// Lets these parts learn, and adapters where there are some.
-pub(crate) fn freeze_others(mut model: Parrot, trainable: &BTreeSet<Part>) -> Parrot {
+pub(crate) fn freeze_others(mut model: ParrotModel, trainable: &BTreeSet<Part>) -> ParrotModel {
     let learns = |part| trainable.contains(&part);
     model.vision_tower = set_trainable(model.vision_tower, learns(Part::VisionTower));
     model.mm_projector = set_trainable(model.mm_projector, learns(Part::Projector));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 use parrot_model::error_chain;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 
 use super::{Run, Stage};
 use crate::checkpoint::{self, RunFolder, TrainState};
@@ -27,7 +27,7 @@ pub struct Begun<'a> {
     pub(super) run: Run<'a>,
     /// Where the caller does not hold it.
     pub(super) folder: Option<RunFolder>,
-    pub(super) model: Parrot,
+    pub(super) model: ParrotModel,
     pub(super) optimizer: Optimizer,
     pub(super) state: TrainState,
     /// The checkpoint that it goes on from.
@@ -44,7 +44,7 @@ impl fmt::Debug for Begun<'_> {
 
 /// What a checkpoint held.
 struct Resumed {
-    model: Parrot,
+    model: ParrotModel,
     optimizer: Optimizer,
     state: TrainState,
 }
@@ -66,7 +66,7 @@ impl Stage {
     /// As [`train`](Self::train).
     pub fn begin<'a>(
         &'a self,
-        model: Parrot,
+        model: ParrotModel,
         dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
         run: &Run<'a>,
     ) -> Result<Begun<'a>> {
@@ -93,7 +93,7 @@ impl Stage {
     fn start(
         &self,
         dataset: &dyn Dataset<Sample = TrainingSample>,
-        model: &Parrot,
+        model: &ParrotModel,
         run: &Run<'_>,
     ) -> TrainState {
         TrainState {
@@ -116,7 +116,7 @@ impl Stage {
     }
 
     /// What decides what is trained, besides what the state has fields for.
-    fn rules(&self, model: &Parrot, run: &Run<'_>) -> BTreeMap<String, String> {
+    fn rules(&self, model: &ParrotModel, run: &Run<'_>) -> BTreeMap<String, String> {
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".into());
         let dtype = run.dtype.map_or_else(|| dtype_of(model), Into::into);
         let rules = [
@@ -137,13 +137,15 @@ impl Stage {
         &self,
         world: &World,
         run: &Run<'_>,
-        model: Parrot,
+        model: ParrotModel,
         start: TrainState,
     ) -> Result<(Option<PathBuf>, Resumed)> {
         let checkpoints = checkpoint::newest_first(run.folder)?;
         let device = model.devices().into_iter().next().unwrap_or_default();
         let model = match &self.lora {
-            Some(lora) => Parrot { language_model: lora.attach(model.language_model, self.seed), ..model },
+            Some(lora) => {
+                ParrotModel { language_model: lora.attach(model.language_model, self.seed), ..model }
+            }
             None => model,
         };
         if checkpoints.is_empty() {
@@ -190,7 +192,7 @@ impl Stage {
         &self,
         world: &World,
         path: &Path,
-        adapted: Option<Parrot>,
+        adapted: Option<ParrotModel>,
         device: &Device,
         state: TrainState,
     ) -> Result<Resumed> {

@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, FloatDType, Tensor};
 use parrot_model::checkpoint::{Checkpoint, Weights};
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_train::Error;
 use parrot_train::Part;
 use parrot_train::checkpoint::{self, RunFolder};
@@ -160,7 +160,7 @@ fn a_checkpoint_of_another_run_is_refused() {
     let error = run.train_with(&stage(), samples()[1..].to_vec(), |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("its dataset_len is 7, this run's is 6"), "{error}");
     let refused = |model| run.train_model(model, &stage(), samples(), |_, _| {}).unwrap_err().to_string();
-    let bypassed = refused(Parrot { use_moe: false, ..model() });
+    let bypassed = refused(ParrotModel { use_moe: false, ..model() });
     assert!(bypassed.contains("its moe is true, this run's is false"), "{bypassed}");
     let half = refused(model().map(&mut Half(FloatDType::BF16)));
     assert!(half.contains("its dtype is f32, this run's is bf16"), "{half}");

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use parrot_model::config::PaddingSide;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Error;
 use parrot_train::Part;
@@ -105,7 +105,7 @@ fn checkpointed_activations_give_the_same_step() {
         (&tied, &[Part::Projector]),
     ] {
         let step = |activation_checkpointing, threads| {
-            let model = random(Parrot::init(config, &vision(), &device()).unwrap());
+            let model = random(ParrotModel::init(config, &vision(), &device()).unwrap());
             let optimizer = Optimizer::new(AdamWConfig::default());
             let trainable = parts.iter().copied().collect();
             let mut learner = Learner::new(model, &trainable, optimizer, None, None);

@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::image::Pixels;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::Result;
@@ -64,12 +64,12 @@ pub(crate) fn vision() -> VisionConfig {
 }
 
 /// The same weights at every call.
-pub(crate) fn model() -> Parrot {
-    random(Parrot::init(&config(), &vision(), &device()).unwrap())
+pub(crate) fn model() -> ParrotModel {
+    random(ParrotModel::init(&config(), &vision(), &device()).unwrap())
 }
 
 /// Weights large enough to matter, the same at every call.
-pub(crate) fn random(model: Parrot) -> Parrot {
+pub(crate) fn random(model: ParrotModel) -> ParrotModel {
     model.map(&mut Random(StdRng::seed_from_u64(1)))
 }
 
@@ -176,7 +176,7 @@ impl TestRun {
 
     pub(crate) fn train_model(
         &self,
-        model: Parrot,
+        model: ParrotModel,
         stage: &Stage,
         dataset: impl Dataset<Sample = TrainingSample> + 'static,
         observe: impl FnMut(usize, &StepReport),

@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 
 use crate::Result;
+use crate::golden::reference_batch;
 use crate::golden::{Case, Fixture, Loaded, Quantity, Verdict, reference_samples};
 use burn::tensor::{Bool, Int, Tensor};
+use parrot_model::batch::PrepareOptions;
 use parrot_model::language::{DecoderInput, KvCache};
-use parrot_model::parrot::{PictureFeatures, PrepareOptions};
+use parrot_model::parrot::ImageFeatures;
 use serde::Deserialize;
 
 use parrot_infer::AskOptions;
@@ -22,7 +24,7 @@ const END: &str = "<|im_end|>";
 
 /// What stays the same during one generation.
 pub(super) struct Decoding {
-    pictures: Option<PictureFeatures>,
+    pictures: Option<ImageFeatures>,
     picture_count: usize,
 }
 
@@ -39,7 +41,7 @@ impl Decoding {
     pub(super) fn of(fixture: &Fixture, loaded: &Loaded, images: &[String]) -> Result<Self> {
         let pictures = match images {
             [] => None,
-            images => Some(loaded.model.encode_pictures(fixture.pixel_values(loaded, images)?)),
+            images => Some(loaded.model.encode_images(fixture.pixel_values(loaded, images)?)),
         };
         Ok(Self { pictures, picture_count: images.len() })
     }
@@ -107,7 +109,12 @@ fn engine(
     max_new_tokens: usize,
 ) -> Result<Vec<i64>> {
     let samples = reference_samples([(input_ids.to_vec(), None)], decoding.picture_count)?;
-    let prepared = loaded.model.prepare(&samples, decoding.pictures.as_ref(), loaded.prepare_options())?;
+    let prepared = reference_batch::prepare(
+        &loaded.model,
+        &samples,
+        decoding.pictures.as_ref(),
+        loaded.prepare_options(),
+    )?;
     let end = loaded.tokenizer.control_token(END)?;
     let run = || -> parrot_infer::Result<Vec<i64>> {
         let mut sequence = Sequence::new(&AskOptions::default(), max_new_tokens, &loaded.tokenizer)?;
@@ -202,7 +209,7 @@ fn prefill(
     };
     let samples = reference_samples([(ids, None)], decoding.picture_count)?;
     let options = PrepareOptions { max_length: None, ..loaded.prepare_options() };
-    let prepared = loaded.model.prepare(&samples, decoding.pictures.as_ref(), options)?;
+    let prepared = reference_batch::prepare(&loaded.model, &samples, decoding.pictures.as_ref(), options)?;
     let input = DecoderInput { attention_mask, ..DecoderInput::unpadded(prepared.input.inputs_embeds) };
     Ok(decoder.forward(input, cache))
 }

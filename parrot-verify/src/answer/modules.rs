@@ -145,7 +145,7 @@ pub(super) fn compare_moe(
     let Some(moe) = &model.moe_model else {
         return Err(directory.error(format!("case {}: the checkpoint has no mixture of experts", case.id)));
     };
-    let pictures = model.encode_pictures(pixel_values);
+    let pictures = model.encode_images(pixel_values);
     let text: Vec<i64> = input_ids.iter().copied().filter(|id| *id != IMAGE_TOKEN_INDEX).collect();
     let text_embeds = model.language_model.embed(fixture.ids(&text));
     let routing = moe.route(pictures.image_features.clone(), text_embeds.clone().unsqueeze(), None);

@@ -1,12 +1,13 @@
 //! Prompt and picture → logits and loss.
 
+use crate::golden::reference_batch;
 use crate::golden::{
     Array, Batch, Case, Checks, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
 };
 use crate::{Error, Result};
 use burn::tensor::{FloatDType, Tensor, s};
+use parrot_model::batch::{PrepareOptions, Prepared};
 use parrot_model::device::Precision;
-use parrot_model::parrot::{PrepareOptions, Prepared};
 use parrot_model::{Error as ModelError, error_chain};
 use serde::Deserialize;
 
@@ -242,7 +243,7 @@ pub(super) fn prepare_prompt(
 ) -> Result<Prepared> {
     let pictures = match images {
         [] => None,
-        images => Some(loaded.model.encode_pictures(fixture.pixel_values(loaded, images)?)),
+        images => Some(loaded.model.encode_images(fixture.pixel_values(loaded, images)?)),
     };
     let samples = reference_samples([(input_ids.to_vec(), None)], images.len())?;
     let options = match pictures {
@@ -250,7 +251,7 @@ pub(super) fn prepare_prompt(
         // Without pictures the reference touches nothing, so it does not truncate either.
         None => PrepareOptions { max_length: None, ..loaded.prepare_options() },
     };
-    Ok(loaded.model.prepare(&samples, pictures.as_ref(), options)?)
+    reference_batch::prepare(&loaded.model, &samples, pictures.as_ref(), options)
 }
 
 /// Compares `inputs_embeds` (its first rows, as many as are stored) and `inputs_embeds_tail` (its last).

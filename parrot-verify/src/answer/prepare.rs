@@ -74,7 +74,7 @@ struct PrepareErrorCase {
 ///
 /// A case that does not record its inputs is known by its error: an `IndexError` is a prompt with more
 /// placeholders than pictures; pictures as a list or in five dimensions cannot be written down here, where
-/// [`encode_pictures`](parrot_model::parrot::Parrot::encode_pictures) takes one four-dimensional tensor.
+/// [`encode_images`](parrot_model::parrot::ParrotModel::encode_images) takes one four-dimensional tensor.
 pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let PrepareErrorCase { error } = fixture.directory.fields(case)?;
     let loaded = load(fixture, case)?;
@@ -94,7 +94,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     };
     let PrepareCase { samples } = fixture.directory.fields(case)?;
     match batch.prepare(fixture, case, &loaded, &samples) {
-        Err(own @ (Error::Model(ModelError::PictureCount { .. }) | Error::Golden { .. })) => {
+        Err(own @ (Error::Model(ModelError::ImageCount { .. }) | Error::Golden { .. })) => {
             Ok(Verdict::OwnError(own.to_string()))
         }
         Err(other) => Err(other),

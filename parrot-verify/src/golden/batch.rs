@@ -2,9 +2,9 @@
 
 use burn::prelude::*;
 
-use super::{Array, Case, Directory, Fixture, Loaded};
+use super::{Array, Case, Directory, Fixture, Loaded, reference_batch};
 use crate::Result;
-use parrot_model::parrot::{Prepared, Sample};
+use parrot_model::batch::{Prepared, Sample};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 
 /// The inputs that a case gives as `in_…` tensors.
@@ -45,7 +45,7 @@ impl Batch {
         }))
     }
 
-    /// Runs [`Parrot::prepare`](parrot_model::parrot::Parrot::prepare) with the reference's picture rules.
+    /// The batch as the reference [prepares](reference_batch::prepare) it.
     ///
     /// Pictures are the batch's own `in_images`; without them those of the data-set records called `samples`.
     ///
@@ -66,8 +66,8 @@ impl Batch {
         };
         let count = pixel_values.as_ref().map_or(0, |pixel_values| pixel_values.dims()[0]);
         let samples = self.samples(count)?;
-        let pictures = pixel_values.map(|pixel_values| loaded.model.encode_pictures(pixel_values));
-        Ok(loaded.model.prepare(&samples, pictures.as_ref(), loaded.prepare_options())?)
+        let pictures = pixel_values.map(|pixel_values| loaded.model.encode_images(pixel_values));
+        reference_batch::prepare(&loaded.model, &samples, pictures.as_ref(), loaded.prepare_options())
     }
 
     /// The batch as samples, with pictures dealt out as the reference does ([`reference_samples`]).
@@ -94,7 +94,7 @@ impl Batch {
 ///
 /// # Errors
 ///
-/// [`Error::PictureCount`] when the pictures run out, where the reference fails with an `IndexError`.
+/// [`Error::ImageCount`] when the pictures run out, where the reference fails with an `IndexError`.
 pub fn reference_samples(
     rows: impl IntoIterator<Item = (Vec<i64>, Option<Vec<i64>>)>,
     pictures: usize,
@@ -106,9 +106,9 @@ pub fn reference_samples(
         next += placeholders.max(1);
         let needed = if pictures > 0 { next } else { placeholders };
         if needed > pictures {
-            return Err(parrot_model::Error::PictureCount { placeholders: needed, pictures }.into());
+            return Err(parrot_model::Error::ImageCount { placeholders: needed, images: pictures }.into());
         }
-        Ok(Sample { input_ids, labels, pictures: taken.collect() })
+        Ok(Sample { input_ids, labels, images: taken.collect() })
     };
     rows.into_iter().map(deal).collect()
 }
@@ -121,13 +121,13 @@ mod tests {
     fn a_sample_without_a_placeholder_uses_a_picture_up() {
         let rows = [vec![-200, 7], vec![8], vec![-200, 9, -200]].map(|ids| (ids, None));
         let samples = reference_samples(rows.clone(), 5).unwrap();
-        let pictures: Vec<_> = samples.iter().map(|sample| sample.pictures.clone()).collect();
+        let pictures: Vec<_> = samples.iter().map(|sample| sample.images.clone()).collect();
         assert_eq!(pictures, [vec![0], vec![], vec![2, 3]]);
         let error = reference_samples(rows, 3).unwrap_err();
         assert!(
             matches!(
                 error,
-                crate::Error::Model(parrot_model::Error::PictureCount { placeholders: 4, pictures: 3 })
+                crate::Error::Model(parrot_model::Error::ImageCount { placeholders: 4, images: 3 })
             ),
             "{error}"
         );

@@ -14,11 +14,12 @@ use serde_json::{Map, Value};
 
 use super::{Array, Case, Checks, Directory};
 use crate::{Error, Result};
+use parrot_model::batch::PrepareOptions;
 use parrot_model::checkpoint::{Checkpoint, Weights, load_found};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::device::Precision;
 use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
-use parrot_model::parrot::{Parrot, PrepareOptions};
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
 
 /// Edits of a checkpoint's `config.json` that a case asks for.
@@ -40,7 +41,7 @@ pub struct Loaded {
     /// Its vision tower's.
     pub vision: VisionConfig,
     /// The network.
-    pub model: Parrot,
+    pub model: ParrotModel,
     /// The tokenizer that lies beside the weights.
     pub tokenizer: Arc<Tokenizer>,
     /// The image processor that lies beside the vision tower.
@@ -268,7 +269,6 @@ impl Loaded {
         PrepareOptions {
             max_length: self.config.tokenizer_model_max_length,
             padding_side: self.config.tokenizer_padding_side,
-            reference_pictures: true,
         }
     }
 

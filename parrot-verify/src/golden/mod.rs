@@ -15,6 +15,7 @@ mod checks;
 mod directory;
 mod fixture;
 mod quantity;
+pub mod reference_batch;
 pub mod reference_chat;
 mod report;
 

@@ -8,18 +8,18 @@ use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
 use parrot_model::checkpoint::names::{ModulePath, parrot, tensors};
 use parrot_model::config::ParrotConfig;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
 
 /// The values of all parameters.
-pub(super) fn values(model: &Parrot, config: &ParrotConfig) -> Result<BTreeMap<String, Array>> {
+pub(super) fn values(model: &ParrotModel, config: &ParrotConfig) -> Result<BTreeMap<String, Array>> {
     collect(model, config, None)
 }
 
 /// The gradients of all parameters that have one.
 pub(super) fn gradients(
-    model: &Parrot,
+    model: &ParrotModel,
     config: &ParrotConfig,
     gradients: &GradientsParams,
 ) -> Result<BTreeMap<String, Array>> {
@@ -27,7 +27,7 @@ pub(super) fn gradients(
 }
 
 fn collect(
-    model: &Parrot,
+    model: &ParrotModel,
     config: &ParrotConfig,
     gradients: Option<&GradientsParams>,
 ) -> Result<BTreeMap<String, Array>> {

@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_train::Part;
 use parrot_train::data::loader::Grouping;
 use parrot_train::data::{Dataset, TrainingSample};
@@ -222,13 +222,13 @@ impl Experiment<'_> {
     }
 
     /// The projector alone, from English captions; the same for every arm with this seed.
-    fn stage1(&self, seed: u64) -> Result<Option<Parrot>> {
+    fn stage1(&self, seed: u64) -> Result<Option<ParrotModel>> {
         let Some(pretrained) = self.pretrained()? else { return Ok(None) };
         let common = self.seeded(seed);
         let folder = self.folder.join(format!("stage1-{seed}"));
         let run = Run::new(&common, &folder, VARIATION, self.stop)?;
         // Bypassed, as in the paper: the projector learns to speak to the decoder by itself.
-        let model = Parrot { moe_model: run.fresh_model()?.moe_model, use_moe: false, ..pretrained };
+        let model = ParrotModel { moe_model: run.fresh_model()?.moe_model, use_moe: false, ..pretrained };
         let stage = stage("stage1", self.scale.projector_steps, 2e-3, &[Part::Projector], &common);
         let lessons = run.lessons(Subject::Captions, ENGLISH, stage.samples())?;
         learn(&run, &folder, &stage, model, lessons)
@@ -236,7 +236,7 @@ impl Experiment<'_> {
 
     /// The default model's tower, a decoder that has read text in all languages, and a projector that brings the two
     /// together; the same for every arm.
-    fn pretrained(&self) -> Result<Option<Parrot>> {
+    fn pretrained(&self) -> Result<Option<ParrotModel>> {
         let folder = self.folder.join("pretrained");
         let common = self.seeded(0);
         let device = common.device()?;
@@ -277,9 +277,9 @@ fn learn(
     run: &Run<'_>,
     folder: &Path,
     stage: &Stage,
-    model: Parrot,
+    model: ParrotModel,
     lessons: Lessons,
-) -> Result<Option<Parrot>> {
+) -> Result<Option<ParrotModel>> {
     let progress = progress_bar(&stage.name, stage.steps);
     let data: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(lessons);
     let folder = folder.join(&stage.name);

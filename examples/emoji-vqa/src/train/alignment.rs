@@ -18,7 +18,7 @@ use burn::tensor::activation::log_softmax;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::image::Pixels;
 use parrot_model::language::Decoder;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::projector::Projector;
 use parrot_model::vision::VisionTower;
 
@@ -130,7 +130,7 @@ pub fn train(
 }
 
 /// Aligns and saves; `None` when interrupted.
-pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Option<Parrot>> {
+pub(crate) fn align(run: &Run<'_>, mut model: ParrotModel, steps: usize) -> Result<Option<ParrotModel>> {
     let data = run.data(Subject::Captions, [1.0; 6])?;
     let catalogue = data.catalogue();
     let concepts = if run.common.all { catalogue.concepts.len() } else { catalogue.core_count() };
@@ -159,7 +159,7 @@ pub(crate) fn align(run: &Run<'_>, mut model: Parrot, steps: usize) -> Result<Op
 }
 
 /// The new projector, fitted to the size of the tower's features and of the decoder's embeddings.
-fn calibrated_projector(run: &Run<'_>, data: &Dataset, model: &Parrot) -> Projector {
+fn calibrated_projector(run: &Run<'_>, data: &Dataset, model: &ParrotModel) -> Projector {
     let device = run.device.clone().inner();
     let pixels: Vec<_> = (0..64).map(|index| run.encoder.pixels(data, &data.caption(index).scene)).collect();
     let features = model.vision_tower.valid().forward(Pixels::to_tensor(&pixels, &device));

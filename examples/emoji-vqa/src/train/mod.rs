@@ -31,7 +31,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::device;
 use parrot_model::image::ImageProcessorConfig;
-use parrot_model::parrot::Parrot;
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
 use parrot_train::checkpoint::ModelDescription;
 use serde_json::{Value, json};
@@ -128,9 +128,9 @@ impl<'a> Run<'a> {
     }
 
     /// A model that has learnt nothing, named by the seed.
-    pub(crate) fn fresh_model(&self) -> Result<Parrot> {
+    pub(crate) fn fresh_model(&self) -> Result<ParrotModel> {
         self.device.seed(self.common.seed);
-        let model = Parrot::init(&self.description.config, &self.description.vision, &self.device)?;
+        let model = ParrotModel::init(&self.description.config, &self.description.vision, &self.device)?;
         // A parameter draws its values when it is first used. Here all of them do, so that they do not depend on
         // where a run was interrupted.
         model.visit(&mut Initialise);
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
     }
 
     /// Writes the model under its name only when it is whole.
-    fn save(&self, model: &Parrot) -> Result<()> {
+    fn save(&self, model: &ParrotModel) -> Result<()> {
         let (unfinished, done) = (self.folder.join("model.unfinished"), self.folder.join("model"));
         self.description
             .save(model, &unfinished, Some(FloatDType::F32))
