@@ -232,10 +232,9 @@ fn a_tokenizer_whose_text_gives_a_control_token_is_refused() {
         std::fs::write(&path, serde_json::to_vec(json).unwrap()).unwrap();
         Tokenizer::from_file(&path).unwrap_err().to_string()
     };
-    // Another word with the token's id.
+    // A word with the token's id.
     let mut same_id = json.clone();
-    same_id["model"]["vocab"]["Qx"] = 1002.into();
-    same_id["model"]["merges"].as_array_mut().unwrap().push("Q x".into());
+    same_id["model"]["vocab"]["link"] = 1002.into();
     assert!(refuse(&same_id).contains("<|im_end|> (id 1002) is also what some plain text becomes"));
     // What stands for characters that are not known, of which there is one.
     json["model"]["unk_token"] = "<|im_end|>".into();
