@@ -7,6 +7,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
+use parrot_model::checkpoint::layout::TOKENIZER_FILE;
 use parrot_model::checkpoint::{SaveOptions, save};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
@@ -75,7 +76,7 @@ fn network(seed: u64, device: &Device) -> Result<ParrotModel> {
 pub fn write(folder: &Path, seed: u64) -> Result<()> {
     let network = network(seed, &device::open("auto")?)?;
     save(&network, &config(), &vision(), folder, &SaveOptions::default())?;
-    let path = folder.join("tokenizer.json");
+    let path = folder.join(TOKENIZER_FILE);
     std::fs::write(&path, tokenizer_json()).map_err(|source| parrot_model::Error::Io {
         action: "write",
         path,

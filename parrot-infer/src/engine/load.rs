@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use parrot_model::checkpoint::layout::{GENERATION_CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::resolve;
 use parrot_model::config::TokenIds;
 use parrot_model::text::{ChatTemplate, Tokenizer};
@@ -47,13 +48,13 @@ impl Parrot {
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
         let config = opened.config().clone();
-        let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
+        let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?;
         if tokenizer.vocab_size() > config.vocab_size {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
             return Err(config_error("vocab_size", expected, config.vocab_size));
         }
         let template = ChatTemplate::open(folder, &tokenizer)?;
-        let generation_eos = generation_eos(&folder.join("generation_config.json"))?;
+        let generation_eos = generation_eos(&folder.join(GENERATION_CONFIG_FILE))?;
         let eos = generation_eos.as_ref().or(opened.eos_token_id());
         let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
         eos.extend(template.end_of_turn());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::tower::CONFIG_FILE;
+use super::layout::CONFIG_FILE;
 use super::weights::Weights;
 use super::{load, names};
 use crate::config::decoder::read_keys;

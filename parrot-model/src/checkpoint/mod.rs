@@ -15,6 +15,7 @@
 mod cast;
 mod decoder;
 mod hub;
+pub mod layout;
 mod load;
 pub mod names;
 mod save;
@@ -72,7 +73,7 @@ fn read_config(path: &Path) -> Result<ParrotConfig> {
     if !path.is_dir() {
         return Err(Error::checkpoint(path, "no such folder"));
     }
-    ParrotConfig::from_file(path.join("config.json"))
+    ParrotConfig::from_file(path.join(layout::CONFIG_FILE))
 }
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.

@@ -10,28 +10,14 @@ use std::path::{Component, Path, PathBuf};
 use burn::tensor::{DType, FloatDType};
 use serde::Serialize;
 
+use super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
 use super::names;
 use super::staging::Staging;
 use super::tensors::{ModuleTensor, module_tensors, write_file};
-use super::tower;
-use super::weights::{INDEX_FILE, SINGLE_FILE};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
 use crate::parrot::ParrotModel;
 use crate::{Error, Result};
-
-/// Files that [`save`] copies from [`SaveOptions::source`] where they exist.
-const COPIED: [&str; 9] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-];
 
 /// How [`save`] writes.
 #[derive(Debug, Clone)]
@@ -83,9 +69,9 @@ pub fn save(
     let mut config = config.clone();
     config.torch_dtype = Some(torch_dtype(&tensors, options.dtype)?.into());
     config.mm_vision_tower = Some(write_tower(folder, &config, vision, options)?);
-    config.save(folder.join("config.json"))?;
+    config.save(folder.join(CONFIG_FILE))?;
     if let Some(source) = &options.source {
-        for name in COPIED {
+        for name in COMPANION_FILES {
             copy_if_present(&source.join(name), &folder.join(name))?;
         }
     }
@@ -130,7 +116,7 @@ fn write_weights(folder: &Path, tensors: &[ModuleTensor], options: &SaveOptions)
     }
     shards.push(&tensors[start..]);
     if let [tensors] = shards.as_slice() {
-        return write_file(&folder.join(SINGLE_FILE), tensors, options.dtype);
+        return write_file(&folder.join(WEIGHTS_FILE), tensors, options.dtype);
     }
 
     let count = shards.len();
@@ -157,7 +143,7 @@ fn write_tower(
     let in_source = options.source.as_ref().map(|source| source.join(name));
     let in_source = in_source.filter(|tower| stays_inside && tower.is_dir());
     let default_processor = ImageProcessorConfig::for_tower(vision);
-    let is_well_known = tower::well_known(name).as_ref() == Some(vision)
+    let is_well_known = VisionConfig::well_known(name).as_ref() == Some(vision)
         && options.image_processor.as_ref().is_none_or(|processor| *processor == default_processor);
     if is_well_known && in_source.is_none() {
         return Ok(name.to_string());
@@ -177,11 +163,11 @@ fn write_tower(
         }
     }
     // A copied description says more than ours; only a wrong one is replaced.
-    let path = tower.join(tower::CONFIG_FILE);
+    let path = tower.join(CONFIG_FILE);
     if VisionConfig::from_file(&path).ok().as_ref() != Some(vision) {
         vision.save(&path)?;
     }
-    let path = tower.join(tower::PROCESSOR_FILE);
+    let path = tower.join(PROCESSOR_FILE);
     let copied = ImageProcessorConfig::from_file(&path).ok();
     let wanted = options.image_processor.as_ref().or(copied.as_ref()).unwrap_or(&default_processor);
     if copied.as_ref() != Some(wanted) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::weights::{INDEX_FILE, SINGLE_FILE};
+use super::layout::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE};
 use crate::{Error, Result};
 
 /// A folder beside its destination, removed again unless it is published.
@@ -87,7 +87,7 @@ fn check(destination: &Path) -> Result<()> {
         return Err(Error::checkpoint(destination, "is a file, not a folder to save into"));
     }
     let has = |name: &str| destination.join(name).is_file();
-    let is_checkpoint = has("config.json") && (has(SINGLE_FILE) || has(INDEX_FILE));
+    let is_checkpoint = has(CONFIG_FILE) && (has(WEIGHTS_FILE) || has(INDEX_FILE));
     let is_empty = fs::read_dir(destination).map_err(Error::io("read", destination))?.next().is_none();
     if is_checkpoint || is_empty {
         return Ok(());

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
 
+use super::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use super::load::load_found;
 use super::names;
 use super::weights::{StoredTensor, Weights};
@@ -11,9 +12,6 @@ use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
 use crate::vision::VisionTower;
 use crate::{Error, Result};
-
-pub(super) const CONFIG_FILE: &str = "config.json";
-pub(super) const PROCESSOR_FILE: &str = "preprocessor_config.json";
 
 /// A vision tower that was found.
 pub(super) struct Tower {
@@ -69,7 +67,7 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
     let mut folder = [checkpoint.join(&name), beside.join(&name)]
         .into_iter()
         .find(|folder| folder.join(CONFIG_FILE).is_file());
-    let built_in = well_known(&name);
+    let built_in = VisionConfig::well_known(&name);
     if folder.is_none() && built_in.is_none() && !is_local(&name) && cfg!(feature = "hub") {
         folder = Some(super::hub::download_tower(&name)?);
     }
@@ -96,16 +94,6 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
         return Err(Error::config("crop_size", expected, image_processor.image_size));
     }
     Ok(Tower { config: vision, image_processor, name, folder })
-}
-
-/// The towers of the released models, by the last part of their name: a checkpoint may say
-/// `openai/clip-vit-large-patch14-336` or the path that it had where it was trained.
-pub(super) fn well_known(name: &str) -> Option<VisionConfig> {
-    match Path::new(name).file_name()?.to_str()? {
-        "clip-vit-large-patch14-336" => Some(VisionConfig::clip_vit_large_336()),
-        "siglip-so400m-patch14-384" => Some(VisionConfig::siglip_so400m_384()),
-        _ => None,
-    }
 }
 
 /// Whether a tower's name is a path: anything but `owner/name`, and what lies in the folder where

@@ -12,12 +12,8 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
+use super::layout::{INDEX_FILE, WEIGHTS_FILE};
 use crate::{Error, Result};
-
-/// The only file of an unsharded checkpoint.
-pub(super) const SINGLE_FILE: &str = "model.safetensors";
-/// Which tensor lies in which file of a sharded checkpoint.
-pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Length of the number in front of a header.
 const PREFIX: usize = size_of::<u64>();
@@ -72,8 +68,8 @@ impl Weights {
     /// [`Error::Json`] for files that cannot be read at all.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        if folder.join(SINGLE_FILE).is_file() {
-            return Self::from_file(folder.join(SINGLE_FILE));
+        if folder.join(WEIGHTS_FILE).is_file() {
+            return Self::from_file(folder.join(WEIGHTS_FILE));
         }
         if folder.join(INDEX_FILE).is_file() {
             return Self::from_index(folder);
@@ -85,7 +81,7 @@ impl Weights {
         } else {
             ""
         };
-        Err(Error::checkpoint(folder, format!("neither {SINGLE_FILE} nor {INDEX_FILE} is there{hint}")))
+        Err(Error::checkpoint(folder, format!("neither {WEIGHTS_FILE} nor {INDEX_FILE} is there{hint}")))
     }
 
     /// Opens one safetensors file.
@@ -243,7 +239,7 @@ mod tests {
 
     fn open(bytes: &[u8]) -> String {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(SINGLE_FILE);
+        let path = folder.path().join(WEIGHTS_FILE);
         std::fs::write(&path, bytes).unwrap();
         Weights::from_file(&path).map(|_| "opened".to_string()).unwrap_or_else(|error| error.to_string())
     }

@@ -69,16 +69,13 @@ pub struct ParrotConfig {
     /// Number of experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_experts: Option<usize>,
-    /// Stored by the reference and never used by it: see [`moe_routing`](Self::moe_routing).
+    /// Stored by the reference and never used by it, nor here: every expert counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moe_top_k: Option<usize>,
     /// α in `MoE(H_v) + α·H_v`. (The paper's Eq. 5 puts α on the other term; the released code does not.)
     pub moe_weight: f64,
     /// Whether the projected features are added to the experts' output at all.
     pub use_moe_residual: bool,
-    /// Our own key: `dense` (the reference: all experts, whatever `moe_top_k` says) or `top_k`.
-    #[serde(skip_serializing_if = "MoeRouting::is_dense")]
-    pub moe_routing: MoeRouting,
 
     /// Beginning of sequence; unused by ChatML, kept for round trips.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,23 +112,6 @@ pub enum PaddingSide {
     Right,
 }
 
-/// How the router's weights are applied (`moe_routing`, a key of our own).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MoeRouting {
-    /// Every expert, weighted by the router's softmax: what the released code does.
-    #[default]
-    Dense,
-    /// Only the `moe_top_k` largest weights, rescaled to sum to one: what the paper's Eq. 4 describes.
-    TopK,
-}
-
-impl MoeRouting {
-    fn is_dense(&self) -> bool {
-        *self == Self::Dense
-    }
-}
-
 /// The defaults of transformers' `Qwen2Config` (4.39) and of the reference's `getattr` calls.
 impl Default for ParrotConfig {
     fn default() -> Self {
@@ -153,7 +133,6 @@ impl Default for ParrotConfig {
             moe_top_k: None,
             moe_weight: 1.0,
             use_moe_residual: true,
-            moe_routing: MoeRouting::Dense,
             bos_token_id: None,
             eos_token_id: None,
             torch_dtype: None,
@@ -246,14 +225,6 @@ impl ParrotConfig {
                 return Err(Error::config(key, "a number, because moe_hidden_size is set", "nothing"));
             };
             limits::check(key, value, most)?;
-        }
-        if self.moe_routing == MoeRouting::TopK {
-            let experts = self.num_experts.unwrap_or(0);
-            let top_k = self.moe_top_k.unwrap_or(0);
-            if !(1..=experts).contains(&top_k) {
-                let expected = format!("between 1 and num_experts = {experts}");
-                return Err(Error::config("moe_top_k", expected, top_k));
-            }
         }
         // Row 0 stands for the picture in Eq. 2; without a class token it would be an arbitrary patch.
         if self.use_moe && self.mm_vision_select_feature != SelectFeature::ClsPatch {

@@ -69,6 +69,16 @@ struct File {
 }
 
 impl VisionConfig {
+    /// The towers of the released models, by the last part of their name: a checkpoint may say
+    /// `openai/clip-vit-large-patch14-336` or the path that it had where it was trained.
+    pub(crate) fn well_known(name: &str) -> Option<Self> {
+        match Path::new(name).file_name()?.to_str()? {
+            "clip-vit-large-patch14-336" => Some(Self::clip_vit_large_336()),
+            "siglip-so400m-patch14-384" => Some(Self::siglip_so400m_384()),
+            _ => None,
+        }
+    }
+
     /// openai/clip-vit-large-patch14-336, the tower of the released models.
     #[must_use]
     pub fn clip_vit_large_336() -> Self {

@@ -22,7 +22,7 @@ use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 
-use crate::config::{MoeRouting, ParrotConfig};
+use crate::config::ParrotConfig;
 use crate::linear::{INITIALIZER_RANGE, linear};
 use crate::ops::{matmul, silu_product};
 
@@ -52,8 +52,6 @@ pub struct TextGuidedMoe {
     experts: Experts,
     residual: bool,
     residual_weight: f64,
-    /// `None`: every expert counts.
-    top_k: Option<usize>,
 }
 
 impl TextGuidedMoe {
@@ -72,7 +70,6 @@ impl TextGuidedMoe {
             experts: Experts::init([num_experts, hidden, intermediate], device),
             residual: config.use_moe_residual,
             residual_weight: config.moe_weight,
-            top_k: config.moe_top_k.filter(|_| config.moe_routing == MoeRouting::TopK),
         }
     }
 
@@ -107,10 +104,7 @@ impl TextGuidedMoe {
         let gating_embeds =
             attn_weights.clone().unsqueeze_dim::<3>(1).matmul(text_embeds).reshape([pictures, hidden]);
         let router_logits = self.gate.forward(gating_embeds.clone());
-        let mut routing_weights = softmax(router_logits.clone(), 1);
-        if let Some(top_k) = self.top_k {
-            routing_weights = keep_top_k(routing_weights, top_k);
-        }
+        let routing_weights = softmax(router_logits.clone(), 1);
         Routing { attn_scores, attn_weights, gating_embeds, router_logits, routing_weights }
     }
 
@@ -148,14 +142,6 @@ impl TextGuidedMoe {
             .reshape([pictures, tokens, hidden]);
         if self.residual { mixed + image_features * self.residual_weight } else { mixed }
     }
-}
-
-/// Keeps each row's `k` largest weights, and any that equal the last of them, and rescales them to sum to one.
-fn keep_top_k(weights: Tensor<2>, k: usize) -> Tensor<2> {
-    let experts = weights.dims()[1];
-    let threshold = weights.clone().sort_descending(1).slice(s![.., k - 1..k]).expand([-1, experts as i64]);
-    let kept = weights.clone().mask_fill(weights.lower(threshold), 0.0);
-    kept.clone() / kept.sum_dim(1)
 }
 
 /// The language-specific experts, `W_down (silu(W_gate x) ⊙ W_up x)` each.
@@ -210,14 +196,12 @@ mod tests {
     use super::*;
     use crate::config::DecoderConfig;
 
-    fn moe(device: &Device, top_k: Option<usize>) -> TextGuidedMoe {
+    fn moe(device: &Device) -> TextGuidedMoe {
         let config = ParrotConfig {
             decoder: DecoderConfig { hidden_size: 16, num_attention_heads: 2, ..DecoderConfig::default() },
             moe_hidden_size: Some(16),
             moe_intermediate_size: Some(24),
             num_experts: Some(6),
-            moe_top_k: top_k,
-            moe_routing: if top_k.is_some() { MoeRouting::TopK } else { MoeRouting::Dense },
             ..ParrotConfig::parrot_mini()
         };
         TextGuidedMoe::init(&config, device)
@@ -230,7 +214,7 @@ mod tests {
     #[test]
     fn padding_the_question_changes_nothing() {
         let device = Device::default();
-        let moe = moe(&device, None);
+        let moe = moe(&device);
         let features = random([1, 5, 16], &device);
         let text = random([1, 4, 16], &device);
         let alone = moe.route(features.clone(), text.clone(), None).routing_weights;
@@ -243,7 +227,7 @@ mod tests {
     #[test]
     fn a_question_without_tokens_weighs_all_experts_alike() {
         let device = Device::default();
-        let moe = moe(&device, None);
+        let moe = moe(&device);
         let mask = Tensor::<2, Int>::from_data([[0, 0]], &device).bool();
         let routing = moe.route(random([1, 5, 16], &device), random([1, 2, 16], &device), Some(mask));
         let uniform = Tensor::<2>::full([1, 6], 1.0 / 6.0, &device);
@@ -251,22 +235,5 @@ mod tests {
             .routing_weights
             .into_data()
             .assert_approx_eq::<f32>(&uniform.into_data(), Tolerance::absolute(1e-7));
-    }
-
-    #[test]
-    fn top_k_keeps_k_weights_that_sum_to_one() {
-        let device = Device::default();
-        let weights = Tensor::<2>::from_data([[0.1, 0.4, 0.2, 0.3], [0.7, 0.1, 0.15, 0.05]], &device);
-        let expected = Tensor::<2>::from_data(
-            [[0.0, 4.0 / 7.0, 0.0, 3.0 / 7.0], [0.7 / 0.85, 0.0, 0.15 / 0.85, 0.0]],
-            &device,
-        );
-        keep_top_k(weights, 2)
-            .into_data()
-            .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
-        let routing =
-            moe(&device, Some(2)).route(random([3, 5, 16], &device), random([3, 4, 16], &device), None);
-        let kept = routing.routing_weights.greater_elem(0.0).int().sum().into_scalar::<i64>();
-        assert_eq!(kept, 6);
     }
 }

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights, load_module as read_part, names};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
@@ -216,7 +217,7 @@ pub(crate) fn load_model(path: &Path, adapted: Option<ParrotModel>, device: &Dev
     };
     // The decoder that is stored has the adapters merged: it is not even read.
     model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), model.language_model)?;
-    let config = ParrotConfig::from_file(folder.join("config.json"))?;
+    let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
     let (weights, dtype) = (Weights::from_folder(&folder)?, held_in(&config));
     let name_of = names::parrot(&config)?;
     let within = |part: &str| {

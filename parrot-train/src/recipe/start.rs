@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use parrot_model::checkpoint::layout::{CONFIG_FILE, PROCESSOR_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::{
     Checkpoint, DecoderDescription, Description, DownloadProgress, Weights, load_module, load_vision_tower,
     names, resolve_description, resolve_part, resolve_with,
@@ -113,8 +114,8 @@ impl Start {
         config.use_moe = moe;
         let mut image_processor = ImageProcessorConfig::for_tower(&vision);
         if let (Some(folder), Some(id)) = (&vision_tower, &recipe.vision_tower) {
-            vision = VisionConfig::from_file(folder.join("config.json"))?;
-            let file = folder.join("preprocessor_config.json");
+            vision = VisionConfig::from_file(folder.join(CONFIG_FILE))?;
+            let file = folder.join(PROCESSOR_FILE);
             image_processor = if file.is_file() {
                 ImageProcessorConfig::from_file(&file)?
             } else {
@@ -168,7 +169,7 @@ impl Start {
     /// The model's own error for a tokenizer that cannot be read or an `image_aspect_ratio` that is not known.
     pub fn preparation(&self) -> Result<Preparation> {
         let ModelDescription { config, vision, source } = &self.description;
-        let tokenizer = Tokenizer::from_file(&source.join("tokenizer.json"))?;
+        let tokenizer = Tokenizer::from_file(&source.join(TOKENIZER_FILE))?;
         Ok(Preparation {
             template: ChatTemplate::open(source, &tokenizer)?.for_parrot(),
             tokenizer: Arc::new(tokenizer),

@@ -22,6 +22,7 @@ use parrot_model::parrot::ParrotModel;
 use parrot_model::projector::Projector;
 use parrot_model::vision::VisionTower;
 
+use super::calibrate::calibrated;
 use super::lessons::Subject;
 use super::patches::{Batch, Fit, Patch, Patches};
 use super::{Common, Run};
@@ -166,5 +167,5 @@ fn calibrated_projector(run: &Run<'_>, data: &Dataset, model: &ParrotModel) -> P
     let ids = Tensor::arange(0..run.description.config.decoder.vocab_size as i64, &device);
     let embeddings = model.language_model.valid().embed(ids);
     let rms = embeddings.square().mean().sqrt().into_scalar::<f64>();
-    model.mm_projector.valid().calibrated(features, rms).train()
+    calibrated(model.mm_projector.valid(), features, rms).train()
 }

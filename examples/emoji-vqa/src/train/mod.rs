@@ -14,6 +14,7 @@
 //! written.
 
 pub mod alignment;
+mod calibrate;
 pub mod lessons;
 mod mimetic;
 mod patches;

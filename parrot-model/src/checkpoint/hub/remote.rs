@@ -9,24 +9,11 @@ use hf_hub::repository::RepoTypeModel;
 use hf_hub::{HFClient, HFClientBuilder, HFError, HFRepositorySync};
 
 use super::super::DecoderDescription;
-use super::super::tower::{CONFIG_FILE, PROCESSOR_FILE, well_known};
-use super::super::weights::{INDEX_FILE, SINGLE_FILE, shard_names};
+use super::super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
+use super::super::weights::shard_names;
 use super::{DownloadProgress, parse_id};
-use crate::config::ParrotConfig;
+use crate::config::{ParrotConfig, VisionConfig};
 use crate::{Error, Result};
-
-/// Files beside the weights that a model may have.
-const OPTIONAL: [&str; 9] = [
-    "generation_config.json",
-    PROCESSOR_FILE,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-];
 
 pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
     Repository::open(id, HFClient::builder(), is_offline(), progress)?.model()
@@ -77,7 +64,7 @@ impl Repository {
     /// The same without the weights: the folder, and the commit's hash.
     pub(super) fn description(&self) -> Result<(PathBuf, String)> {
         let (folder, revision) = self.snapshot()?;
-        for name in OPTIONAL {
+        for name in COMPANION_FILES {
             self.optional(name, &revision)?;
         }
         if DecoderDescription::is_in(&folder)? {
@@ -87,7 +74,9 @@ impl Repository {
         // A name that leads out of the repository would lead out of the cache's folder too.
         let is_inside =
             |tower: &String| Path::new(tower).components().all(|part| matches!(part, Component::Normal(_)));
-        let tower = config.mm_vision_tower.filter(|tower| well_known(tower).is_none() && is_inside(tower));
+        let tower = config
+            .mm_vision_tower
+            .filter(|tower| VisionConfig::well_known(tower).is_none() && is_inside(tower));
         if let Some(tower) = tower {
             for name in [CONFIG_FILE, PROCESSOR_FILE] {
                 self.optional(&format!("{tower}/{name}"), &revision)?;
@@ -99,7 +88,7 @@ impl Repository {
     /// A decoder or a vision tower, whose configuration is none of a Parrot.
     pub(super) fn part(&self, weights: bool) -> Result<PathBuf> {
         let (folder, revision) = self.snapshot()?;
-        for name in OPTIONAL {
+        for name in COMPANION_FILES {
             self.optional(name, &revision)?;
         }
         if weights {
@@ -124,7 +113,7 @@ impl Repository {
             }
             return Ok(());
         }
-        self.file(SINGLE_FILE, Some(revision)).map(|_| ())
+        self.file(WEIGHTS_FILE, Some(revision)).map(|_| ())
     }
 
     /// Whether the repository has this file, which is then in the cache.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::chatml::{IM_END, IM_START};
+use crate::checkpoint::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
 use crate::{Error, Result};
 
 /// The template that a checkpoint brings along.
@@ -55,7 +56,7 @@ impl TokenizerConfig {
     /// `chat_template.jinja`, whose template comes first.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut config = Self::default();
-        let path = folder.join("tokenizer_config.json");
+        let path = folder.join(TOKENIZER_CONFIG_FILE);
         if let Some(Value::Object(fields)) = read_json(&path)? {
             for (name, value) in fields {
                 if name == "chat_template" {
@@ -71,7 +72,7 @@ impl TokenizerConfig {
                 }
             }
         }
-        let path = folder.join("chat_template.jinja");
+        let path = folder.join(CHAT_TEMPLATE_FILE);
         if path.is_file() {
             let source = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
             config.own_template = Some(OwnTemplate { path, source });
@@ -111,7 +112,7 @@ impl OwnTemplate {
 
 /// Whether the checkpoint in `folder` is a Parrot, not a language model alone.
 pub(super) fn is_parrot(folder: &Path) -> Result<bool> {
-    let config = read_json(&folder.join("config.json"))?;
+    let config = read_json(&folder.join(CONFIG_FILE))?;
     Ok(config.is_some_and(|config| !config["mm_vision_tower"].is_null()))
 }
 
