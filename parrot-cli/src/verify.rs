@@ -54,9 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let _ = std::panic::take_hook();
     spinner.stop();
     let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", report.to_json())?,
-        false => write!(out, "{report}")?,
+    if args.json {
+        writeln!(out, "{}", report.to_json())?
+    } else {
+        write!(out, "{report}")?
     }
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -198,9 +198,12 @@ fn choose(
     }
     let [batch, vocab] = logits.dims();
     let scores = logits.try_into_vec_as::<f32>()?;
-    let next = |(sequence, row): (&mut Sequence<'_>, &[f32])| match sequence.is_finished() {
-        true => Some(0),
-        false => sequence.sampler.next(row.to_vec(), &sequence.token_ids),
+    let next = |(sequence, row): (&mut Sequence<'_>, &[f32])| {
+        if sequence.is_finished() {
+            Some(0)
+        } else {
+            sequence.sampler.next(row.to_vec(), &sequence.token_ids)
+        }
     };
     let ids: Vec<Option<u32>> = sequences.iter_mut().zip(scores.chunks_exact(vocab)).map(next).collect();
     let widened: Vec<i64> = ids.iter().map(|id| i64::from(id.unwrap_or(0))).collect();

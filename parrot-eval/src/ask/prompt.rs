@@ -103,9 +103,10 @@ pub fn yes_or_no(row: &Row, style: PromptStyle) -> String {
         return question.into();
     }
     let question = REQUESTS.iter().find_map(|request| question.strip_suffix(request)).unwrap_or(question);
-    let ending = match has_chinese(question) {
-        true => "请直接回答Yes或No。请用单个词或短语回答问题。",
-        false => "Please strictly answer Yes or No. Answer the question using a single word or phrase.",
+    let ending = if has_chinese(question) {
+        "请直接回答Yes或No。请用单个词或短语回答问题。"
+    } else {
+        "Please strictly answer Yes or No. Answer the question using a single word or phrase."
     };
     format!("{question}\n{ending}")
 }

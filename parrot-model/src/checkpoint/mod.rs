@@ -113,9 +113,10 @@ impl Checkpoint {
         config.validate()?;
         let tower = tower::find(path, &config)?;
         let weights = Weights::from_folder(path)?;
-        let tower_weights = match weights.names().any(|name| names::in_tower_folder(name).is_some()) {
-            true => None,
-            false => Some(tower.weights(path)?),
+        let tower_weights = if weights.names().any(|name| names::in_tower_folder(name).is_some()) {
+            None
+        } else {
+            Some(tower.weights(path)?)
         };
         Ok(Self {
             config,

@@ -210,9 +210,10 @@ fn pick(found: &[Found], which: Which) -> Option<&Found> {
 
 fn absent(backend: Backend, found: &[Found]) -> String {
     let names: Vec<String> = found.iter().map(Found::name).collect();
-    match names.is_empty() {
-        true => format!("no {backend} device was found: there is no such hardware, or no driver for it"),
-        false => format!("there is none; what {backend} found is {}", names.join(", ")),
+    if names.is_empty() {
+        format!("no {backend} device was found: there is no such hardware, or no driver for it")
+    } else {
+        format!("there is none; what {backend} found is {}", names.join(", "))
     }
 }
 

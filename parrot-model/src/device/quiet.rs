@@ -53,9 +53,10 @@ fn in_one_line(message: &str) -> String {
     let lower = message.to_lowercase();
     let is_memory =
         ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| lower.contains(words));
-    let advice = match is_memory {
-        true => "a smaller dtype, fewer tokens or a smaller batch need less memory",
-        false => "RUST_BACKTRACE=1 says where",
+    let advice = if is_memory {
+        "a smaller dtype, fewer tokens or a smaller batch need less memory"
+    } else {
+        "RUST_BACKTRACE=1 says where"
     };
     format!("the computation failed: {said} ({advice})")
 }

@@ -147,9 +147,10 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         matmul_flop_per_second: measured_matmul_rate(&device, dtype)?,
         device_memory_bytes,
     };
-    match arguments.json {
-        true => write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?,
-        false => write_out(&text(&measured))?,
+    if arguments.json {
+        write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?
+    } else {
+        write_out(&text(&measured))?
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -47,12 +47,13 @@ impl World {
             mpi: if is_one_of_several(environment) { Some(connection::Connection::open()?) } else { None },
         });
         #[cfg(not(feature = "mpi"))]
-        match is_one_of_several(environment) {
-            true => Err(crate::Error::Distributed {
+        if is_one_of_several(environment) {
+            Err(crate::Error::Distributed {
                 reason: "started as several processes, but this program was built without the feature `mpi`"
                     .into(),
-            }),
-            false => Ok(Self::default()),
+            })
+        } else {
+            Ok(Self::default())
         }
     }
 

@@ -96,9 +96,10 @@ impl ModuleMapper for Exchange<'_> {
         // In the stored layout, which a step leaves as it is.
         let tensor = mapper.on_save(tensor.inner());
         let (shape, device, dtype) = (tensor.dims(), tensor.device(), tensor.dtype());
-        let mut values: Vec<f32> = match *owner == self.world.rank() {
-            true => tensor.cast(FloatDType::F32).into_data().iter::<f32>().collect(),
-            false => vec![0.0; shape.iter().product()],
+        let mut values: Vec<f32> = if *owner == self.world.rank() {
+            tensor.cast(FloatDType::F32).into_data().iter::<f32>().collect()
+        } else {
+            vec![0.0; shape.iter().product()]
         };
         self.world.broadcast(&mut values, *owner);
         // Exact for what is held in less as well: f32 holds all of its values.

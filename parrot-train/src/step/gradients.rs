@@ -10,9 +10,10 @@ use crate::Result;
 /// A loss off its tape, and `share` times its gradients.
 pub fn backward<M: Module>(module: &M, loss: Tensor<1>, share: f64) -> (Tensor<1>, GradientsParams) {
     // Samples may reach nothing that learns: text alone while only the projector does.
-    let gradients = match loss.is_tracked() {
-        true => GradientsParams::from_grads((loss.clone() * share).backward(), module),
-        false => GradientsParams::new(),
+    let gradients = if loss.is_tracked() {
+        GradientsParams::from_grads((loss.clone() * share).backward(), module)
+    } else {
+        GradientsParams::new()
     };
     (loss.inner(), gradients)
 }

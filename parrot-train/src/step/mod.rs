@@ -239,9 +239,10 @@ impl Learner {
         let positions = self.tokens_per_picture;
         let labels = sample.labels.as_deref().unwrap_or_default();
         let positions = sample.input_ids.iter().enumerate().flat_map(move |(at, id)| {
-            let (count, label) = match *id == IMAGE_TOKEN_INDEX {
-                true => (positions, IGNORE_INDEX),
-                false => (1, labels.get(at).copied().unwrap_or(IGNORE_INDEX)),
+            let (count, label) = if *id == IMAGE_TOKEN_INDEX {
+                (positions, IGNORE_INDEX)
+            } else {
+                (1, labels.get(at).copied().unwrap_or(IGNORE_INDEX))
             };
             std::iter::repeat_n(label, count)
         });
@@ -289,18 +290,18 @@ impl Learner {
         step: usize,
     ) -> Result<StepReport> {
         let shares = self.shares(micro_batches, world);
-        let backward =
-            |model: &ParrotModel, batch: &MicroBatch, share: f64| match self.activation_checkpointing {
-                true => {
-                    let prepare = |model: &ParrotModel| {
-                        let prepared = self.prepare_batch(model, batch)?;
-                        let targets = prepared.targets().map_err(|error| refused(batch, &error))?;
-                        Ok((prepared, targets))
-                    };
-                    activation_checkpointing::backward(model, prepare, share)
-                }
-                false => Ok(backward(model, self.loss_of(model, batch)?, share)),
-            };
+        let backward = |model: &ParrotModel, batch: &MicroBatch, share: f64| {
+            if self.activation_checkpointing {
+                let prepare = |model: &ParrotModel| {
+                    let prepared = self.prepare_batch(model, batch)?;
+                    let targets = prepared.targets().map_err(|error| refused(batch, &error))?;
+                    Ok((prepared, targets))
+                };
+                activation_checkpointing::backward(model, prepare, share)
+            } else {
+                Ok(backward(model, self.loss_of(model, batch)?, share))
+            }
+        };
         let (losses, gradients) = gradients(self.model(), micro_batches, &shares, self.threads, backward)?;
         let gradients = reduce::sum(world, self.model(), gradients);
         let ids = || -> Vec<String> { micro_batches.iter().flat_map(|batch| batch.ids.clone()).collect() };

@@ -72,12 +72,11 @@ pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         fixture.fill(TextGuidedMoe::init(&config, &fixture.device), case, "model.moe_model.", names::moe)?;
     let image_features: Tensor<3> = fixture.tensor(case, &image_features)?;
     // A question without tokens: one masked position, because a tensor cannot have none.
-    let (text_embeds, mask) = match text_embeds.values.is_empty() {
-        true => {
-            let mask = Tensor::<2>::zeros([1, 1], &fixture.device).bool();
-            (Tensor::zeros([1, 1, hidden], (&fixture.device, DType::from(fixture.dtype))), Some(mask))
-        }
-        false => (fixture.tensor(case, &text_embeds)?, None),
+    let (text_embeds, mask) = if text_embeds.values.is_empty() {
+        let mask = Tensor::<2>::zeros([1, 1], &fixture.device).bool();
+        (Tensor::zeros([1, 1, hidden], (&fixture.device, DType::from(fixture.dtype))), Some(mask))
+    } else {
+        (fixture.tensor(case, &text_embeds)?, None)
     };
     let no_text = mask.is_some();
     let routing = moe.route(image_features.clone(), text_embeds, mask);

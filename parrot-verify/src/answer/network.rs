@@ -63,9 +63,10 @@ pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         let margin = fields.top2_margin.get(same);
         let margin =
             margin.map_or(String::new(), |margin| format!(", where the reference's margin is {margin}"));
-        checks.remark(match same == expected.len() {
-            true => format!("all {same} greedy ids agree"),
-            false => format!("greedy ids agree up to step {same} of {}{margin}", expected.len()),
+        checks.remark(if same == expected.len() {
+            format!("all {same} greedy ids agree")
+        } else {
+            format!("greedy ids agree up to step {same} of {}{margin}", expected.len())
         });
     }
     Ok(checks.into())

@@ -136,9 +136,10 @@ impl Checks {
             return self.equal(name, found, expected);
         }
         let same = found.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
-        self.remark(match same == expected.len() && found.len() == same {
-            true => format!("{name}: all {same} agree"),
-            false => format!("{name}: the first {same} of {} agree", expected.len()),
+        self.remark(if same == expected.len() && found.len() == same {
+            format!("{name}: all {same} agree")
+        } else {
+            format!("{name}: the first {same} of {} agree", expected.len())
         });
     }
 

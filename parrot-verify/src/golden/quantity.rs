@@ -90,9 +90,10 @@ impl Quantity {
     #[must_use]
     pub fn scale(self, precision: Precision, expected: &[f64]) -> f64 {
         let is_relative = matches!(self, Self::Gradients | Self::TrainedWeights | Self::LearningRate);
-        match is_relative || self.is_rounded(precision) {
-            true => expected.iter().fold(1e-6, |largest, value| value.abs().max(largest)),
-            false => 1.0,
+        if is_relative || self.is_rounded(precision) {
+            expected.iter().fold(1e-6, |largest, value| value.abs().max(largest))
+        } else {
+            1.0
         }
     }
 

@@ -207,9 +207,10 @@ impl Experiment<'_> {
         let run = Run::new(&common, folder, VARIATION, self.stop)?;
         model.use_moe = arm.uses_moe();
         model.routing_text = arm.routing_text().map(|text| run.encoder.encode_text(text)).transpose()?;
-        let parts: &[Part] = match arm.uses_moe() {
-            true => &[Part::Projector, Part::Moe, Part::LanguageModel],
-            false => &[Part::Projector, Part::LanguageModel],
+        let parts: &[Part] = if arm.uses_moe() {
+            &[Part::Projector, Part::Moe, Part::LanguageModel]
+        } else {
+            &[Part::Projector, Part::LanguageModel]
         };
         let stage = stage("stage2", self.scale.instruction_steps, 1.5e-3, parts, &common);
         let lessons = run.lessons(Subject::Conversations, arm.language_weights(), stage.samples())?;
