@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use burn::prelude::*;
-use parrot_model::checkpoint::{Checkpoint, SaveOptions, save};
-use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
+use burn::tensor::FloatDType;
+use parrot_model::checkpoint::{Checkpoint, SaveOptions, names, save, save_module};
+use parrot_model::config::{DecoderConfig, DecoderFamily, ParrotConfig, VisionConfig};
+use parrot_model::language::Decoder;
 use parrot_model::parrot::ParrotModel;
 use parrot_train::checkpoint::RunFolder;
 
@@ -243,6 +245,42 @@ fn a_seed_decides_what_new_weights_are() {
     let first = weights("one", &[]);
     assert!(first == weights("two", &["--quiet"]));
     assert!(first != weights("three", &["--quiet", "--set", "seed=7"]));
+}
+
+/// A new Parrot around a pretrained decoder of each family learns, and its folder says whose decoder it has.
+#[test]
+fn any_familys_decoder_becomes_a_parrots() {
+    let place = Workplace::new();
+    let folder = place.path("decoder");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(Path::new(ASSETS).join("parrot-mini/tokenizer.json"), folder.join("tokenizer.json")).unwrap();
+    let recipe = place.recipe().replace("steps = 6", "steps = 2");
+    let model = format!("size = 'parrot-mini'\nlanguage_model = {folder:?}");
+    place.write("recipe.toml", &recipe.replace(&format!("from = {:?}", place.path("start")), &model));
+    for family in [DecoderFamily::Qwen3, DecoderFamily::Llama, DecoderFamily::Mistral] {
+        let name = family.model_type();
+        let config = json!({
+            "model_type": name, "vocab_size": 4096, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 10,
+            "max_position_embeddings": 1024, "sliding_window": 8, "attention_bias": true,
+        });
+        place.write("decoder/config.json", &config.to_string());
+        let shape = DecoderConfig::from_keys(config.as_object().unwrap().clone()).unwrap();
+        let decoder = Decoder::init(&shape, &Device::flex());
+        save_module(&decoder, names::decoder, folder.join("model.safetensors"), None).unwrap();
+        for checkpointing in ["false", "true"] {
+            let out = format!("out={}", place.path(&format!("{name}-{checkpointing}")).display());
+            let checkpointing = format!("train.activation_checkpointing={checkpointing}");
+            let (status, _, said) = place.call("run", &["--set", &out, "--set", &checkpointing]);
+            assert_eq!(status, 0, "{said}");
+        }
+        let trained = |checkpointing| place.weights(&format!("{name}-{checkpointing}/model"));
+        assert!(trained("false") == trained("true"), "{name}");
+        let trained = Checkpoint::open(place.path(&format!("{name}-false/model"))).unwrap();
+        assert_eq!(trained.config.model_type, format!("parrot_{name}"));
+        assert_eq!(trained.config.decoder, shape);
+        trained.load(FloatDType::F32, &Device::flex()).unwrap();
+    }
 }
 
 /// Records that cannot be used, and half of the others once more.

@@ -17,14 +17,14 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(super) enum Opened {
     Parrot(Box<Checkpoint>),
-    Text(DecoderCheckpoint),
+    Text(Box<DecoderCheckpoint>),
 }
 
 /// The network, weights loaded.
 #[derive(Debug)]
 pub(super) enum Network {
     Parrot(Box<ParrotModel>, ImageInput),
-    Text(Decoder),
+    Text(Box<Decoder>),
 }
 
 /// How images reach a Parrot.
@@ -39,7 +39,7 @@ pub(super) struct ImageInput {
 impl Opened {
     pub(super) fn open(folder: &Path) -> Result<Self> {
         if DecoderDescription::is_in(folder)? {
-            Ok(Self::Text(DecoderCheckpoint::open(folder)?))
+            Ok(Self::Text(Box::new(DecoderCheckpoint::open(folder)?)))
         } else {
             Ok(Self::Parrot(Box::new(Checkpoint::open(folder)?)))
         }
@@ -76,7 +76,9 @@ impl Opened {
                 };
                 Ok(Network::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))
             }
-            Self::Text(checkpoint) => Ok(Network::Text(checkpoint.load_with(dtype, device, progress)?)),
+            Self::Text(checkpoint) => {
+                Ok(Network::Text(Box::new(checkpoint.load_with(dtype, device, progress)?)))
+            }
         }
     }
 }

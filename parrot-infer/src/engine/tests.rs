@@ -7,6 +7,7 @@ use image::{Rgb, RgbImage};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::batch::{PrepareOptions, Sample};
+use parrot_model::checkpoint::{names, save_module};
 use parrot_model::language::DecoderInput;
 
 use super::*;
@@ -238,6 +239,39 @@ fn half_precision_answers_too() {
     for (half, single) in half.iter().zip(single) {
         assert!((half - single).abs() < 0.02, "{half} {single}");
     }
+}
+
+/// The decoder of a Parrot in a folder of its own answers as the Parrot does without an image.
+#[test]
+fn a_text_model_answers_and_sees_no_image() {
+    let whole = parrot(0);
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(folder.path(), 2).unwrap();
+    let config = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    std::fs::write(folder.path().join("config.json"), config.replace("parrot_qwen2", "qwen2")).unwrap();
+    let weights = folder.path().join("model.safetensors");
+    save_module(whole.decoder(), names::decoder, weights, None).unwrap();
+
+    let text = Parrot::load(folder.path(), &Device::default()).unwrap();
+    assert!(text.network().is_none() && whole.network().is_some());
+    assert_eq!(text.config(), whole.config());
+    let asked = |parrot: &Parrot, question: &str| ask(parrot, &[], question, &options(12)).token_ids;
+    for question in ["What is this?", "这是什么?"] {
+        assert_eq!(asked(&text, question), asked(&whole, question));
+    }
+    let batch = [Question::new(&[], "What is this?"), Question::new(&[], "no")];
+    let together = text.ask_batch(&batch, &options(12)).unwrap();
+    assert_eq!(together[1].token_ids, asked(&text, "no"));
+    let mut chat = text.chat(options(4));
+    chat.ask("a", |_| ControlFlow::Continue(())).unwrap();
+    chat.ask("b", |_| ControlFlow::Continue(())).unwrap();
+
+    assert!(matches!(text.ask(&picture(1), "What is this?"), Err(Error::TextOnly)));
+    let answers = ["yes", "no"];
+    assert!(text.choose(Question::new(&[], "?"), &answers).is_ok());
+    let picture = [picture(1)];
+    assert!(matches!(text.choose(Question::new(&picture, "?"), &answers), Err(Error::TextOnly)));
+    assert!(matches!(text.route_by("a cat"), Err(Error::TextOnly)));
 }
 
 #[test]

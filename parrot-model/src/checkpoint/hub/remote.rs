@@ -64,19 +64,18 @@ impl Repository {
     /// The same without the weights: the folder, and the commit's hash.
     pub(super) fn description(&self) -> Result<(PathBuf, String)> {
         let (folder, revision) = self.snapshot()?;
+        let tower = if DecoderDescription::is_in(&folder)? {
+            None
+        } else {
+            ParrotConfig::from_file(folder.join(CONFIG_FILE))?.mm_vision_tower
+        };
         for name in COMPANION_FILES {
             self.optional(name, &revision)?;
         }
-        if DecoderDescription::is_in(&folder)? {
-            return Ok((folder, revision));
-        }
-        let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
         // A name that leads out of the repository would lead out of the cache's folder too.
         let is_inside =
             |tower: &String| Path::new(tower).components().all(|part| matches!(part, Component::Normal(_)));
-        let tower = config
-            .mm_vision_tower
-            .filter(|tower| VisionConfig::well_known(tower).is_none() && is_inside(tower));
+        let tower = tower.filter(|tower| VisionConfig::well_known(tower).is_none() && is_inside(tower));
         if let Some(tower) = tower {
             for name in [CONFIG_FILE, PROCESSOR_FILE] {
                 self.optional(&format!("{tower}/{name}"), &revision)?;

@@ -178,16 +178,29 @@ fn a_model_is_downloaded_once() {
 #[test]
 fn a_part_need_be_no_parrot() {
     let mut decoder = model();
-    decoder.files.insert("config.json".into(), br#"{"model_type": "qwen2"}"#.to_vec());
+    decoder.files.insert("config.json".into(), br#"{"model_type": "gpt2"}"#.to_vec());
     let server = Server::start(decoder);
     let cache = tempfile::tempdir().unwrap();
     let repository = repository(&server.endpoint, cache.path(), None, false, None).unwrap();
     let error = repository.model().unwrap_err().to_string();
-    assert!(error.contains("qwen2"), "{error}");
+    assert!(error.contains("gpt2"), "{error}");
     let folder = repository.part(false).unwrap();
     assert!(folder.join("tokenizer.json").is_file());
     assert!(!server.requests().iter().any(|request| request.contains("safetensors")));
     assert!(repository.part(true).unwrap().join("model-00002-of-00002.safetensors").is_file());
+}
+
+#[test]
+fn a_text_model_has_no_tower_to_ask_for() {
+    let mut decoder = model();
+    decoder.files.insert("config.json".into(), br#"{"model_type": "llama"}"#.to_vec());
+    let server = Server::start(decoder);
+    let cache = tempfile::tempdir().unwrap();
+    let repository = repository(&server.endpoint, cache.path(), None, false, None).unwrap();
+    let folder = repository.model().unwrap();
+    assert!(folder.join("tokenizer.json").is_file());
+    assert!(folder.join("model-00002-of-00002.safetensors").is_file());
+    assert!(!server.requests().iter().any(|request| request.contains("towers/")));
 }
 
 #[test]
