@@ -41,6 +41,9 @@ pub struct Counts {
     /// Conversations
     #[arg(long, default_value_t = 72_000)]
     pub conversations: usize,
+    /// Questions in people's own words
+    #[arg(long, default_value_t = 192_000)]
+    pub words: usize,
 }
 
 impl Counts {
@@ -54,6 +57,7 @@ impl Counts {
             Subject::Questions => self.questions,
             Subject::Choices => self.choices,
             Subject::Conversations => self.conversations,
+            Subject::Words => self.words,
         }
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! - [`Scene`](scene::Scene): which things stand where, on which ground, and how to paint it;
 //! - [`Query`](question::Query) and [`Turn`](question::Turn): a question without a language, and in one;
-//! - [`Dataset`](dataset::Dataset): training conversations, captions, text exercises and the evaluation.
+//! - [`Dataset`](dataset::Dataset): training conversations, captions, text exercises, questions in people's own words,
+//!   and the evaluation.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -40,6 +41,7 @@ pub mod question;
 pub mod random;
 pub mod scene;
 pub mod sprite;
+pub mod texture;
 pub mod tokenizer;
 pub mod train;
 pub mod wording;

@@ -199,6 +199,11 @@ impl Query {
         Turn { task: self.task, form, question, options, letter, ending: None, text }
     }
 
+    /// A question that names nothing and whose answer no picture decides.
+    pub(crate) fn about(task: Task, answer: Fact) -> Self {
+        Self::new(task, answer, None)
+    }
+
     fn new(task: Task, answer: Fact, composition: Option<Composition>) -> Self {
         Self {
             task,

@@ -7,6 +7,7 @@ use crate::{
     colour::Colour,
     random::Random,
     sprite::{Distortion, Placement, Sprites},
+    texture::Texture,
 };
 
 /// A place in a 2×2 grid, in reading order.
@@ -61,6 +62,8 @@ pub enum Ground {
         /// upper one. Their sizes sum to one, so that the ends are in corners.
         towards: [f32; 2],
     },
+    /// A texture, which has no name either.
+    Texture(Texture),
 }
 
 impl Ground {
@@ -68,7 +71,7 @@ impl Ground {
     pub fn colour(&self) -> Option<Colour> {
         match self {
             Self::Plain { colour, .. } => Some(*colour),
-            Self::Blend { .. } => None,
+            Self::Blend { .. } | Self::Texture(_) => None,
         }
     }
 
@@ -76,6 +79,7 @@ impl Ground {
     fn at(&self, x: f32, y: f32) -> [u8; 3] {
         match *self {
             Self::Plain { painted, .. } => painted,
+            Self::Texture(texture) => texture.at(x, y),
             Self::Blend { from, to, towards } => {
                 let share = 0.5 + (x - 0.5) * towards[0] + (y - 0.5) * towards[1];
                 std::array::from_fn(|channel| {

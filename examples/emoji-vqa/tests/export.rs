@@ -41,6 +41,7 @@ fn counts(each: usize) -> Counts {
         questions: each,
         choices: each,
         conversations: each,
+        words: each,
     }
 }
 

@@ -6,6 +6,8 @@
 //! held-out composition, unless those of training are asked for.
 
 mod training;
+mod unknown;
+mod words;
 
 use std::path::Path;
 
@@ -23,6 +25,8 @@ use crate::{
     sprite::Sprites,
 };
 
+pub use words::{UnknownItem, Worded};
+
 /// Streams of random numbers: what is drawn for one purpose says nothing about another.
 mod stream {
     pub(super) const VISUAL: u64 = 1;
@@ -35,6 +39,10 @@ mod stream {
     pub(super) const OTHER_LISTS: u64 = 8;
     pub(super) const QUESTIONS: u64 = 9;
     pub(super) const CHOICES: u64 = 10;
+    pub(super) const WORDS: u64 = 11;
+    pub(super) const HELD_OUT_WORDS: u64 = 12;
+    pub(super) const UNKNOWN: u64 = 13;
+    pub(super) const OUTSIDE: u64 = 14;
 }
 
 /// What training samples are drawn like. Weights need not sum to one.
@@ -59,6 +67,8 @@ pub struct DatasetConfig {
     pub turns: (usize, usize),
     /// What evaluation questions are about.
     pub evaluated: Evaluated,
+    /// Whether the drawings of things that have no name here are loaded, to be told that they are unknown.
+    pub strangers: bool,
 }
 
 /// What evaluation questions are about.
@@ -83,6 +93,7 @@ impl Default for DatasetConfig {
             variation: Variation::Full,
             turns: (3, 5),
             evaluated: Evaluated::HeldOut,
+            strangers: false,
         }
     }
 }
@@ -151,6 +162,8 @@ pub struct Dataset {
     config: DatasetConfig,
     /// Per style, the concepts it can draw.
     pools: Vec<Vec<usize>>,
+    /// Per style, what it draws that has no name here.
+    strangers: Vec<Vec<usize>>,
 }
 
 impl Dataset {
@@ -161,7 +174,8 @@ impl Dataset {
     /// When a file is missing or broken, or the configuration cannot be drawn from.
     pub fn load(folder: &Path, config: DatasetConfig) -> Result<Self> {
         let catalogue = Catalogue::load(folder)?;
-        let count = if config.core_only { catalogue.core_count() } else { catalogue.concepts.len() };
+        let all = !config.core_only || config.strangers;
+        let count = if all { catalogue.concepts.len() } else { catalogue.core_count() };
         let sprites = Sprites::load(folder, &catalogue, &Style::ALL, count)?;
         Self::new(catalogue, sprites, config)
     }
@@ -196,7 +210,8 @@ impl Dataset {
         for (style, pool) in Style::ALL.into_iter().zip(&pools) {
             ensure!(pool.len() >= 10, "{} draws only {} concepts", style.name(), pool.len());
         }
-        Ok(Self { catalogue, sprites, config, pools })
+        let strangers = unknown::strangers(&catalogue, &sprites, count);
+        Ok(Self { catalogue, sprites, config, pools, strangers })
     }
 
     /// The concepts and their names.

@@ -115,7 +115,7 @@ impl Dataset {
         let mut random = Random::new(self.config.seed, stream::QUESTIONS, index);
         let language = self.language(&mut random);
         let task = Task::ALL[random.weighted(&self.config.task_weights)];
-        let (scene, query) = self.asked(task, &mut random);
+        let (scene, query) = self.asked(task, |_| true, &mut random);
         VqaSample { turns: vec![self.open(&query, language)], scene, language }
     }
 
@@ -132,12 +132,17 @@ impl Dataset {
         let mut random = Random::new(self.config.seed, stream::CHOICES, index);
         let language = self.language(&mut random);
         let task = [Task::Naming, Task::Category][random.weighted(&[0.8, 0.2])];
-        let (scene, query) = self.asked(task, &mut random);
+        let (scene, query) = self.asked(task, |_| true, &mut random);
         VqaSample { turns: vec![self.with_options(&query, language, &mut random)], scene, language }
     }
 
-    /// A picture and a question of a task about it.
-    fn asked(&self, task: Task, random: &mut Random) -> (Scene, Query) {
+    /// A picture and a question of a task about it that suits.
+    pub(super) fn asked(
+        &self,
+        task: Task,
+        suits: impl Fn(&Query) -> bool,
+        random: &mut Random,
+    ) -> (Scene, Query) {
         let blended = self.config.variation.blends() > 0.0;
         for _ in 0..10_000 {
             let (scene, kind) = self.training_scene(random);
@@ -149,7 +154,7 @@ impl Dataset {
                 _ => true,
             };
             let query = Query::draw(task, &scene, &self.catalogue, self.pool(&scene), random);
-            if let Some(query) = query.filter(fits) {
+            if let Some(query) = query.filter(|query| fits(query) && suits(query)) {
                 return (scene, query);
             }
         }
@@ -211,12 +216,12 @@ impl Dataset {
         TextSample { language, description: self.describe(&scene, language), turns }
     }
 
-    fn language(&self, random: &mut Random) -> Language {
+    pub(super) fn language(&self, random: &mut Random) -> Language {
         Language::ALL[random.weighted(&self.config.language_weights)]
     }
 
     /// A training picture of a random kind without any held-out composition.
-    fn training_scene(&self, random: &mut Random) -> (Scene, Kind) {
+    pub(super) fn training_scene(&self, random: &mut Random) -> (Scene, Kind) {
         let kind = [Kind::Single, Kind::Mixed, Kind::Counting][random.weighted(&self.config.scene_weights)];
         // By the number of drawings, so that small sets do not make their few concepts frequent.
         let weights = Style::TRAIN.map(|style| self.pools[style as usize].len() as f32);

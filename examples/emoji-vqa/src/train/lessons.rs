@@ -36,11 +36,13 @@ pub enum Subject {
     Choices,
     /// Pictures with several questions, and every fourth time a picture described thing by thing.
     Conversations,
+    /// The end of stage 2: questions in people's own words, also about what the model does not know.
+    Words,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Text,
         Self::Captions,
         Self::Lists,
@@ -49,6 +51,7 @@ impl Subject {
         Self::Questions,
         Self::Choices,
         Self::Conversations,
+        Self::Words,
     ];
 
     /// For files and ids.
@@ -63,6 +66,7 @@ impl Subject {
             Self::Questions => "questions",
             Self::Choices => "choices",
             Self::Conversations => "conversations",
+            Self::Words => "words",
         }
     }
 
@@ -89,6 +93,7 @@ impl Subject {
                 DatasetConfig { task_weights: [1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 2.0, 2.0], ..config }
             }
             Self::Choices | Self::Conversations => config,
+            Self::Words => DatasetConfig { strangers: true, ..config },
         }
     }
 
@@ -99,7 +104,9 @@ impl Subject {
             Self::Text => Variation::Full,
             // Questions about colours need several of them.
             Self::Lists | Self::Colours => Variation::WIDE,
-            Self::OtherLists | Self::Questions | Self::Conversations => Variation::Wide { blends: 0.6 },
+            Self::OtherLists | Self::Questions | Self::Conversations | Self::Words => {
+                Variation::Wide { blends: 0.6 }
+            }
             Self::Captions => Variation::Wide { blends: 0.75 },
             Self::Choices => Variation::Doubtful,
         }
@@ -121,6 +128,7 @@ impl Subject {
             Self::Captions => Lesson::captioned(id, data.relations(number)),
             Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),
             Self::Conversations => Lesson::asked(id, data.sample(number)),
+            Self::Words => Lesson::captioned(id, data.worded(number)),
         }
     }
 }

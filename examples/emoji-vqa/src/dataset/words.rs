@@ -1,0 +1,281 @@
+//! Questions in people's own words, about what the model knows and what it does not.
+
+use super::unknown::{textured_scene, trained_pattern};
+use super::{CaptionSample, Dataset, EvalItem, Kind, stream};
+use crate::{
+    catalogue::Style,
+    language::{ByLanguage, Language},
+    question::{Fact, Query, Task},
+    random::Random,
+    scene::{Ground, Scene, Variation},
+    texture::{Pattern, Texture},
+    wording::grammar::{Gaps, Grammar, Intent, Part, Phrasebook},
+};
+
+/// How often a sample asks about a picture that shows something known, about one that does not, and something that no
+/// picture answers.
+const SHARES: [f32; 3] = [0.76, 0.15, 0.09];
+
+/// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last.
+const INTENTS: [f32; 11] = [1.2, 1.0, 1.4, 1.0, 1.0, 0.7, 1.0, 1.6, 1.6, 0.7, 0.0];
+
+/// The share of naming questions about grids, which ask for everything that is there.
+const NAMING_OF_GRIDS: f32 = 0.12;
+
+/// The share of known things that stand on a texture, so that textures are no sign of the unknown.
+const TEXTURED_GROUNDS: f32 = 0.15;
+
+/// A question of the evaluation in somebody's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worded {
+    /// What is asked for.
+    pub intent: Intent,
+    /// The language of question and answer.
+    pub language: Language,
+    /// Which of the held-out wordings.
+    pub part: Part,
+    /// What the user says.
+    pub question: String,
+    /// The right answer.
+    pub answer: String,
+}
+
+/// A picture of the evaluation that shows nothing known, with a naming question in every language.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnknownItem {
+    /// For tables: a stranger or the texture's name.
+    pub kind: &'static str,
+    /// The picture.
+    pub scene: Scene,
+    /// The questions.
+    pub questions: ByLanguage<String>,
+}
+
+impl Intent {
+    /// The task whose questions ask for this.
+    fn task(self) -> Option<Task> {
+        match self {
+            Self::Naming => Some(Task::Naming),
+            Self::Category => Some(Task::Category),
+            Self::Exist => Some(Task::Exist),
+            Self::Count => Some(Task::Count),
+            Self::Colour | Self::Background => Some(Task::Colour),
+            Self::Corner => Some(Task::Corner),
+            Self::RightOf => Some(Task::RightOf),
+            Self::Above => Some(Task::Above),
+            Self::Describe | Self::Outside => None,
+        }
+    }
+}
+
+impl Dataset {
+    /// Sample `index` of questions in people's own words: most about what is known, some about pictures that show nothing
+    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`].
+    ///
+    /// # Panics
+    ///
+    /// If the configuration draws no pictures of one thing or no grids.
+    pub fn worded(&self, index: u64) -> CaptionSample {
+        let mut random = Random::new(self.config.seed, stream::WORDS, index);
+        let language = self.language(&mut random);
+        loop {
+            let sample = match random.weighted(&SHARES) {
+                0 => self.about_the_known(language, &mut random),
+                1 => self.about_the_unknown(language, &mut random),
+                _ => {
+                    let (scene, _) = self.training_scene(&mut random);
+                    let answer = Grammar::of(language).outside_answer.to_owned();
+                    self.sample_of(scene, Intent::Outside, None, answer, language, &mut random)
+                }
+            };
+            if let Some(sample) = sample {
+                return sample;
+            }
+        }
+    }
+
+    fn about_the_known(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
+        let intent = Intent::ALL[random.weighted(&INTENTS)];
+        let everything =
+            intent == Intent::Describe || (intent == Intent::Naming && random.chance(NAMING_OF_GRIDS));
+        let Some(task) = intent.task().filter(|_| !everything) else {
+            let (scene, _) = self.training_scene(random);
+            let answer = self.describe(&scene, language);
+            let suits = intent == Intent::Describe || scene.is_grid();
+            return if suits { self.sample_of(scene, intent, None, answer, language, random) } else { None };
+        };
+        // The colour behind a named thing, or of a ground with one thing on it.
+        let suits =
+            |query: &Query| task != Task::Colour || query.subject.is_none() == (intent == Intent::Background);
+        let (mut scene, query) = self.asked(task, suits, random);
+        if matches!(task, Task::Naming | Task::Category) && random.chance(TEXTURED_GROUNDS) {
+            scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
+        }
+        let answer = query.answer.text(&self.catalogue, language);
+        self.sample_of(scene, intent, Some(&query), answer, language, random)
+    }
+
+    fn about_the_unknown(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
+        let grammar = Grammar::of(language);
+        let unknown = grammar.unknown.to_owned();
+        let (mut scene, _) = self.training_scene(random);
+        match random.weighted(&[0.55, 0.25, 0.2]) {
+            0 => scene = self.strange_scene(scene.style, false, self.config.variation, random)?,
+            1 => scene = textured_scene(trained_pattern(random), random),
+            _ => {
+                // A stranger among known things: what is in its corner?
+                let concept = self.stranger(scene.style, false, random)?;
+                let mut query =
+                    Query::draw(Task::Corner, &scene, &self.catalogue, self.pool(&scene), random)?;
+                let place = query.corner? as usize;
+                scene.tiles[place].object.as_mut()?.concept = concept;
+                query.answer = Fact::Concept(concept);
+                return self.sample_of(scene, Intent::Corner, Some(&query), unknown, language, random);
+            }
+        }
+        let shown = scene.concept_at(0);
+        let intents = [Intent::Naming, Intent::Describe, Intent::Category, Intent::Exist, Intent::Background];
+        let intent = intents[random.weighted(&[0.5, 0.15, 0.1, 0.15, 0.1])];
+        let answer = match intent {
+            // What kind of thing it is can be seen without knowing its name.
+            Intent::Category => shown.map_or(unknown, |concept| {
+                self.catalogue.label(self.catalogue.concepts[concept].category, language).to_owned()
+            }),
+            Intent::Exist => Fact::Truth(false).text(&self.catalogue, language),
+            Intent::Background => scene.colour_at(0)?.name(language).to_owned(),
+            _ => unknown,
+        };
+        let mut query = Query::about(Task::Exist, Fact::Truth(false));
+        if intent == Intent::Exist {
+            let absent = random.choose(self.pool(&scene));
+            query.subject =
+                Some(absent).filter(|absent| shown.is_none_or(|shown| !self.catalogue.alike(*absent, shown)));
+            query.subject?;
+        }
+        self.sample_of(scene, intent, Some(&query), answer, language, random)
+    }
+
+    fn sample_of(
+        &self,
+        scene: Scene,
+        intent: Intent,
+        query: Option<&Query>,
+        caption: String,
+        language: Language,
+        random: &mut Random,
+    ) -> Option<CaptionSample> {
+        let request = self.own_words(&scene, intent, query, Part::Trained, language, random)?;
+        Some(CaptionSample { scene, language, request, caption })
+    }
+
+    /// A question in somebody's own words; `None` where no wording of this part fits what it names.
+    fn own_words(
+        &self,
+        scene: &Scene,
+        intent: Intent,
+        query: Option<&Query>,
+        part: Part,
+        language: Language,
+        random: &mut Random,
+    ) -> Option<String> {
+        let alone = !scene.is_grid();
+        let shown = scene.concept_at(0).filter(|_| alone);
+        let gaps = Gaps {
+            name: query
+                .and_then(|query| query.subject)
+                .map_or("", |subject| self.catalogue.name(subject, language)),
+            corner: query.and_then(|query| query.corner),
+            category: shown.map(|concept| self.catalogue.concepts[concept].category),
+            alone,
+        };
+        Phrasebook::of(language).ask(intent, part, gaps, random)
+    }
+
+    /// The question of an evaluation item in held-out words, in every language and of both parts; of a picture of one
+    /// thing also its description or the colour of its ground.
+    pub fn in_own_words(&self, item: &EvalItem, index: usize) -> Vec<Worded> {
+        let mut random = Random::new(0, stream::HELD_OUT_WORDS, index as u64);
+        let intents: &[Intent] = match item.query.task {
+            Task::Naming => &[Intent::Naming, Intent::Describe],
+            Task::Category => &[Intent::Category, Intent::Background],
+            Task::Exist => &[Intent::Exist],
+            Task::Count => &[Intent::Count],
+            Task::Colour if item.query.subject.is_none() => &[Intent::Background],
+            Task::Colour => &[Intent::Colour],
+            Task::Corner => &[Intent::Corner],
+            Task::RightOf => &[Intent::RightOf],
+            Task::Above => &[Intent::Above],
+        };
+        let mut worded = Vec::new();
+        for language in Language::ALL {
+            for intent in intents.iter().copied() {
+                let answer = match intent {
+                    Intent::Describe => Some(self.describe(&item.scene, language)),
+                    Intent::Background => {
+                        item.scene.colour_at(0).map(|colour| colour.name(language).to_owned())
+                    }
+                    _ => Some(item.query.answer.text(&self.catalogue, language)),
+                };
+                for part in [Part::HeldOutWording, Part::HeldOutForm] {
+                    let query = Some(&item.query);
+                    let question = self.own_words(&item.scene, intent, query, part, language, &mut random);
+                    if let (Some(question), Some(answer)) = (question, &answer) {
+                        worded.push(Worded { intent, language, part, question, answer: answer.clone() });
+                    }
+                }
+            }
+        }
+        worded
+    }
+
+    /// Pictures that show nothing known, by turns things that have no name here, in a training style and in Twemoji's,
+    /// and textures, none of them learnt from; each with a naming question in held-out words.
+    ///
+    /// # Panics
+    ///
+    /// If the drawings of strangers have not been loaded.
+    pub fn unknown(&self, count: usize) -> Vec<UnknownItem> {
+        let item = |index: usize| {
+            let mut random = Random::new(0, stream::UNKNOWN, index as u64);
+            let turn = index / 4;
+            let (kind, scene) = match index % 4 {
+                0 | 1 => ("things without a name here", Style::TRAIN[turn % Style::TRAIN.len()]),
+                2 => ("the same in Twemoji's style", Style::Twemoji),
+                _ => ("", Style::Noto),
+            };
+            let (kind, scene) = if kind.is_empty() {
+                let patterns = [&Pattern::HELD_OUT[..], &[Pattern::Noise, Pattern::Blank]].concat();
+                let pattern = patterns[turn % patterns.len()];
+                (pattern.name(), textured_scene(pattern, &mut random))
+            } else {
+                let scene = self.strange_scene(scene, true, Variation::Layout, &mut random);
+                (kind, scene.expect("every style draws some of them"))
+            };
+            let mut ask = |language: Language| {
+                let part = [Part::HeldOutWording, Part::HeldOutForm][turn % 2];
+                // A wording that names the kind of thing would give away that there is one.
+                let gaps = Gaps::default();
+                Phrasebook::of(language).ask(Intent::Naming, part, gaps, &mut random).unwrap_or_default()
+            };
+            UnknownItem { kind, scene, questions: ByLanguage::from_fn(&mut ask) }
+        };
+        (0..count).map(item).collect()
+    }
+
+    /// Questions that no picture answers, in held-out words, each with a picture of known things.
+    pub fn outside(&self, count: usize) -> Vec<UnknownItem> {
+        let item = |index: usize| {
+            let mut random = Random::new(0, stream::OUTSIDE, index as u64);
+            let kind = [Kind::Single, Kind::Mixed][index % 2];
+            let scene =
+                self.scene(kind, Style::TRAIN[index % Style::TRAIN.len()], Variation::Layout, &mut random);
+            let part = [Part::HeldOutWording, Part::HeldOutForm][index / 2 % 2];
+            let mut ask = |language: Language| {
+                let phrases = Phrasebook::of(language);
+                phrases.ask(Intent::Outside, part, Gaps::default(), &mut random).unwrap_or_default()
+            };
+            UnknownItem { kind: "outside", scene, questions: ByLanguage::from_fn(&mut ask) }
+        };
+        (0..count).map(item).collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! Questions in people's own words: right answers, in the question's language, and nothing learnt that is measured.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use emoji_vqa::{
+    dataset::{Dataset, DatasetConfig},
+    language::Language,
+    scene::{Ground, Scene, Variation},
+    texture::Pattern,
+    train::lessons::Subject,
+    wording::grammar::{Grammar, Intent, Part},
+};
+
+fn dataset() -> Dataset {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/emoji");
+    let config = DatasetConfig { variation: Variation::WIDE, ..Subject::Words.config(0, true, [1.0; 6]) };
+    Dataset::load(&assets, config).unwrap()
+}
+
+/// What a picture shows that has no name here.
+fn strangers(data: &Dataset, scene: &Scene) -> Vec<usize> {
+    let core = data.catalogue().core_count();
+    scene.objects().map(|(_, object)| object.concept).filter(|concept| *concept >= core).collect()
+}
+
+fn pattern(scene: &Scene) -> Option<Pattern> {
+    match scene.tiles[0].ground {
+        Ground::Texture(texture) => Some(texture.pattern),
+        _ => None,
+    }
+}
+
+#[test]
+fn samples_repeat_and_say_what_they_do_not_know_in_the_language_of_the_question() {
+    let data = dataset();
+    let mut refusals = 0;
+    let mut textured = [0; 2];
+    for index in 0..3000 {
+        let sample = data.worded(index);
+        let grammar = Grammar::of(sample.language);
+        let refused = [grammar.unknown, grammar.outside_answer].contains(&sample.caption.as_str());
+        refusals += usize::from(refused);
+        for language in Language::ALL.into_iter().filter(|language| *language != sample.language) {
+            assert_ne!(sample.caption, Grammar::of(language).unknown);
+        }
+        let nothing = sample.scene.objects().count() == 0;
+        if sample.caption == grammar.unknown {
+            assert!(nothing || !strangers(&data, &sample.scene).is_empty(), "{sample:?}");
+        }
+        if pattern(&sample.scene).is_some() {
+            textured[usize::from(nothing)] += 1;
+        }
+        assert!(!sample.request.trim().is_empty());
+        if index < 50 {
+            assert_eq!(sample, data.worded(index));
+        }
+    }
+    assert!((450..800).contains(&refusals), "{refusals}");
+    // A texture alone does not tell whether there is something to name.
+    assert!(textured.iter().all(|count| *count > 50), "{textured:?}");
+}
+
+#[test]
+fn nothing_unknown_that_is_measured_is_learnt_from() {
+    let data = dataset();
+    let measured = data.unknown(400);
+    let kept: BTreeSet<usize> = measured.iter().flat_map(|item| strangers(&data, &item.scene)).collect();
+    assert!(kept.len() >= 20, "{}", kept.len());
+    for index in 0..3000 {
+        let scene = data.worded(index).scene;
+        assert!(strangers(&data, &scene).iter().all(|concept| !kept.contains(concept)));
+        assert!(pattern(&scene).is_none_or(|pattern| !Pattern::HELD_OUT.contains(&pattern)));
+    }
+    for item in &measured {
+        assert_eq!(strangers(&data, &item.scene).len(), item.scene.objects().count());
+        assert!(item.questions.iter().all(|(_, question)| !question.is_empty()));
+    }
+}
+
+#[test]
+fn held_out_words_ask_for_what_the_template_asks_for() {
+    let data = dataset();
+    let mut asked = BTreeSet::new();
+    for (index, item) in data.evaluation(160).iter().enumerate() {
+        for worded in data.in_own_words(item, index) {
+            let template = item.open.get(worded.language);
+            if !matches!(worded.intent, Intent::Describe | Intent::Background) {
+                assert_eq!(worded.answer, template.text);
+            }
+            asked.insert((worded.intent, worded.language, worded.part));
+        }
+    }
+    let intents = Intent::ALL.len() - 1;
+    assert_eq!(asked.len(), intents * Language::ALL.len() * 2, "some wordings are never asked");
+    assert!(asked.iter().all(|(_, _, part)| *part != Part::Trained));
+}
