@@ -129,7 +129,7 @@ enum Command {
         #[arg(long, default_value = "assets/emoji")]
         assets: PathBuf,
         /// Held-out scenes; each is asked about in six languages, with options and openly, with its picture
-        /// and without.
+        /// and without, and in people's own words.
         #[arg(long, default_value_t = 1000)]
         scenes: usize,
         /// Scenes like those of training instead of held-out ones, drawn anew.
@@ -251,11 +251,17 @@ fn run(command: Command) -> Result<()> {
         Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
         Command::Evaluate { model, assets, scenes, trained, all, device } => {
             let evaluated = if trained { Evaluated::Trained } else { Evaluated::HeldOut };
-            let config = DatasetConfig { core_only: !all, evaluated, ..DatasetConfig::default() };
+            // With all concepts there is nothing that has no name.
+            let config =
+                DatasetConfig { core_only: !all, evaluated, strangers: !all, ..DatasetConfig::default() };
             let data = Dataset::load(&assets, config)?;
             let model = parrot_infer::Parrot::load(&model, &parrot_infer::device::open(&device)?)?;
             let size = VisionConfig::clip_vit_mini().image_size as u32;
-            write_out(&emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown())
+            write_out(&emoji_vqa::evaluate::evaluate(&model, &data, scenes, size)?.markdown())?;
+            if all {
+                return Ok(());
+            }
+            write_out(&emoji_vqa::evaluate::words::measure(&model, &data, scenes, size)?.markdown())
         }
         Command::MiniMmmb { assets, out, scenes } => {
             let data = Dataset::load(&assets, DatasetConfig::default())?;

@@ -1,7 +1,10 @@
 //! Measures a model on the held-out part of Emoji-VQA-6: accuracy per task, language and drawing style, the
 //! same questions without their picture, and how often an answer is in another language than its question.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod vocabulary;
+pub mod words;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -9,12 +12,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parrot_infer::{AskOptions, Parrot, Picture, Question};
 use serde::Serialize;
 
-use crate::catalogue::{Catalogue, Style};
-use crate::colour::Colour;
+use crate::catalogue::Style;
 use crate::dataset::{Dataset, EvalItem};
 use crate::language::{ByLanguage, Language};
 use crate::question::{Fact, Task, Turn};
-use crate::wording::Wording;
+pub(crate) use vocabulary::Words;
 
 /// Right answers and questions.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -82,10 +84,7 @@ pub struct Evaluation {
 pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32) -> Result<Evaluation> {
     let items = data.evaluation(scenes);
     let words = Words::new(data.catalogue());
-    let progress = ProgressBar::new(items.len() as u64);
-    let template = "{wide_bar} {pos}/{len} scenes  {msg}  ETA {eta}";
-    progress
-        .set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = progress(items.len());
     let mut evaluation = Evaluation::default();
     for item in &items {
         let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
@@ -101,6 +100,13 @@ pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32
     }
     progress.finish_and_clear();
     Ok(evaluation)
+}
+
+/// A bar that counts pictures.
+fn progress(pictures: usize) -> ProgressBar {
+    let template = "{wide_bar} {pos}/{len} pictures  {msg}  ETA {eta}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(pictures as u64).with_style(style)
 }
 
 /// What comes with a question.
@@ -272,28 +278,5 @@ fn name(task: Task) -> &'static str {
         Task::Corner => "corner",
         Task::RightOf => "right of",
         Task::Above => "above",
-    }
-}
-
-/// The words that answers are made of, by language.
-pub(crate) struct Words(BTreeMap<Language, BTreeSet<String>>);
-
-impl Words {
-    pub(crate) fn new(catalogue: &Catalogue) -> Self {
-        let words = |language: Language| {
-            let names =
-                (0..catalogue.concepts.len()).map(|concept| catalogue.name(concept, language).to_string());
-            let colours = Colour::ALL.into_iter().map(|colour| colour.name(language).to_string());
-            let truth = Wording::of(language).truth.into_iter().map(str::to_string);
-            names.chain(colours).chain(truth).collect::<BTreeSet<_>>()
-        };
-        Self(Language::ALL.into_iter().map(|language| (language, words(language))).collect())
-    }
-
-    /// Whether `text` is a word of another language and none of `language`; words that two languages share
-    /// tell nothing.
-    pub(crate) fn in_another_language(&self, text: &str, language: Language) -> bool {
-        let is_word_of = |language: &Language| self.0[language].contains(text);
-        !is_word_of(&language) && self.0.keys().any(is_word_of)
     }
 }
