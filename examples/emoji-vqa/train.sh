@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains the default model from nothing; it ends up in runs/parrot-mini/stage2/model.
+# Trains the default model from nothing; it ends up in runs/parrot-mini/stage2-words/model.
 # Every step is skipped where it is done already, and goes on where it was stopped.
 set -eu
 # A step that Ctrl-C stops has saved and ends well; the next one must not begin.
@@ -21,4 +21,5 @@ recipe stage2-lists
 recipe stage2-colours
 recipe stage2-choices
 recipe stage2
+recipe stage2-words
 emoji_vqa curves --out runs/parrot-mini/curves.svg

@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 8] = [
+const STAGES: [(&str, &str); 9] = [
     ("tower", "tower: what each patch is part of"),
     ("language", "language: questions about pictures told in words"),
     ("alignment", "alignment: words for what each patch shows"),
@@ -17,6 +17,7 @@ const STAGES: [(&str, &str); 8] = [
     ("stage2-colours", "stage 2: the same; single questions about colours"),
     ("stage2-choices", "stage 2: the same; names to choose from"),
     ("stage2", "stage 2: the same; everything"),
+    ("stage2-words", "stage 2: the same; people's own words"),
 ];
 
 /// A line of a stage's curve.

@@ -107,6 +107,18 @@ fn the_recipes_are_a_chain() {
                 ("conversations", counts.conversations),
             ],
         ),
+        (
+            "stage2-words",
+            vec![
+                ("words", counts.words),
+                ("captions", counts.captions / 2),
+                ("other-lists", counts.other_lists / 4),
+                ("colours", counts.colours / 2),
+                ("questions", counts.questions * 3 / 8),
+                ("choices", counts.choices / 2),
+                ("conversations", counts.conversations / 2),
+            ],
+        ),
     ] {
         let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
         let recipe = Recipe::from_file(&path, &[]).unwrap();
@@ -118,7 +130,11 @@ fn the_recipes_are_a_chain() {
         assert!(recipe.data.sources.iter().map(|source| source.file.clone()).eq(files), "{name}");
         let lessons: usize = sources.iter().map(|(_, lessons)| lessons).sum();
         assert!(recipe.train.steps.unwrap() * recipe.train.batch_size <= lessons, "{name}");
-        assert_eq!(recipe.save_dtype, (name == "stage2").then_some(SaveDtype::F16), "{name}");
+        assert_eq!(
+            recipe.save_dtype,
+            matches!(name, "stage2" | "stage2-words").then_some(SaveDtype::F16),
+            "{name}"
+        );
         before = recipe.out.display().to_string();
         assert_eq!(before, format!("runs/parrot-mini/{name}"));
     }
