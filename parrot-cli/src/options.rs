@@ -62,7 +62,8 @@ impl ModelOptions {
         let (device, dtype) = self.device.open()?;
         let folder = find_model(self.model.as_deref())?;
         let bar = Bar::new("loading");
-        let parrot = Parrot::load_with(&folder, &device, dtype, |done, total| bar.show(done, total));
+        let loader = Parrot::loader().dtype(dtype).on_progress(|done, total| bar.show(done, total));
+        let parrot = loader.load(&folder, &device);
         drop(bar);
         let parrot = parrot.with_context(|| format!("cannot load the model {}", folder.display()))?;
         Ok((folder, parrot))
@@ -160,6 +161,7 @@ impl AnswerOptions {
                 seed: self.seed,
             },
             stop: self.stop.clone(),
+            ..AskOptions::default()
         };
         options.validate()?;
         Ok(options)

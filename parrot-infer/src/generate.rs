@@ -16,6 +16,7 @@ use parrot_model::config::DecoderConfig;
 use parrot_model::language::{Decoder, DecoderInput, KvCache};
 use parrot_model::text::{DecodeStream, Tokenizer};
 
+use crate::cancel::CancelToken;
 use crate::sampling::Sampler;
 use crate::stop::StopStrings;
 use crate::{AskOptions, Error, FinishReason, Result};
@@ -27,9 +28,11 @@ const NOT_FINITE: i64 = -1;
 #[derive(Debug)]
 pub struct Sequence<'t> {
     sampler: Sampler,
-    /// Turns ids into text; `None` once the sequence is finished.
+    /// Turns ids into text; `None` where nobody reads it, and once the sequence is finished.
     decode: Option<DecodeStream<'t>>,
     stop: StopStrings,
+    cancel: Option<CancelToken>,
+    deadline: Option<Instant>,
     /// Ids at most.
     limit: usize,
     /// Ids so far, the one that ended the sequence included.
@@ -58,15 +61,34 @@ impl<'t> Sequence<'t> {
     ///
     /// [`Error::Option`] for options outside their range.
     pub fn new(options: &AskOptions, limit: usize, tokenizer: &'t Tokenizer) -> Result<Self> {
+        let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         Ok(Self {
-            sampler: Sampler::new(&options.sampling)?,
             decode: Some(tokenizer.stream()),
             stop: StopStrings::new(&options.stop)?,
+            cancel: options.cancel.clone(),
+            deadline,
+            ..Self::ids_only(Sampler::new(&options.sampling)?, limit)
+        })
+    }
+
+    /// An empty answer of exactly `limit` tokens, the likeliest, of which nobody wants to read the text.
+    #[must_use]
+    pub fn without_text(limit: usize) -> Self {
+        Self::ids_only(Sampler::argmax(), limit)
+    }
+
+    fn ids_only(sampler: Sampler, limit: usize) -> Self {
+        Self {
+            sampler,
+            decode: None,
+            stop: StopStrings::default(),
+            cancel: None,
+            deadline: None,
             limit,
             token_ids: Vec::new(),
             text: String::new(),
             finish_reason: None,
-        })
+        }
     }
 
     fn is_finished(&self) -> bool {
@@ -75,12 +97,14 @@ impl<'t> Sequence<'t> {
 
     /// Takes the next id; `on_text` gets the text that it completes.
     fn push(&mut self, id: u32, eos: &[u32], on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) {
-        let Some(decode) = &mut self.decode else { return };
+        if self.is_finished() {
+            return;
+        }
         self.token_ids.push(id);
         if eos.contains(&id) {
             return self.finish(FinishReason::Eos, on_text);
         }
-        if let Some(piece) = decode.push(id) {
+        if let Some(piece) = self.decode.as_mut().and_then(|decode| decode.push(id)) {
             let (text, stopped) = self.stop.push(&piece);
             if self.show(&text, on_text).is_break() {
                 return self.end(FinishReason::Cancelled);
@@ -90,7 +114,12 @@ impl<'t> Sequence<'t> {
             }
         }
         if self.token_ids.len() == self.limit {
-            self.finish(FinishReason::Length, on_text);
+            return self.finish(FinishReason::Length, on_text);
+        }
+        if self.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            self.finish(FinishReason::Cancelled, on_text);
+        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.finish(FinishReason::TimeLimit, on_text);
         }
     }
 

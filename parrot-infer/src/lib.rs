@@ -40,6 +40,7 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+mod cancel;
 mod engine;
 mod error;
 pub mod generate;
@@ -47,8 +48,11 @@ mod sampling;
 mod stop;
 pub mod tiny;
 
+pub use burn;
+pub use cancel::CancelToken;
 pub use engine::{
-    Answer, AskOptions, Chat, Choice, FinishReason, Parrot, Picture, Question, REMEMBERED_PICTURES, Timings,
+    Answer, AskOptions, Chat, Choice, FinishReason, Loader, Parrot, Picture, Question, REMEMBERED_PICTURES,
+    Timings,
 };
 pub use error::{Error, Result};
 pub use parrot_model::device;

@@ -87,6 +87,12 @@ impl Sampler {
         Ok(Self { sampling: sampling.clone(), rng: StdRng::seed_from_u64(sampling.seed) })
     }
 
+    /// The likeliest token, always.
+    pub(crate) fn argmax() -> Self {
+        let sampling = Sampling::default();
+        Self { rng: StdRng::seed_from_u64(sampling.seed), sampling }
+    }
+
     /// Whether a choice needs nothing but the index of the highest score.
     pub(crate) fn is_argmax(&self) -> bool {
         self.sampling.is_greedy() && self.sampling.repetition_penalty == 1.0

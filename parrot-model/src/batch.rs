@@ -1,6 +1,6 @@
 //! A batch of prompts or training samples, as integers and as embeddings.
 //!
-//! A [`Sample`] is a list of token ids in which [`IMAGE_TOKEN_INDEX`] stands for an image. [`Layout`] works out where every row
+//! A [`Sample`] is a list of token ids in which [`IMAGE_TOKEN_INDEX`] stands for an image. A layout works out where every row
 //! of the padded batch comes from before any tensor is touched; [`Prepared`] is the batch.
 
 use burn::prelude::*;
@@ -20,7 +20,7 @@ pub struct Sample {
     /// answering. Only text that is *not* an answer guides the routing.
     #[new(default)]
     pub labels: Option<Vec<i64>>,
-    /// For each placeholder in turn, a row of the [`ImageFeatures`]. Samples may share images.
+    /// For each placeholder in turn, a row of the [`ImageFeatures`](crate::parrot::ImageFeatures). Samples may share images.
     pub images: Vec<usize>,
 }
 
@@ -44,7 +44,7 @@ impl Sample {
     }
 }
 
-/// How [`Parrot::prepare`] shapes a batch.
+/// How [`ParrotModel::prepare`](crate::parrot::ParrotModel::prepare) shapes a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrepareOptions {
     /// Longest sequence, images counted; longer samples lose their end, with the whole images in it.

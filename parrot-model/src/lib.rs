@@ -86,4 +86,5 @@ pub mod projector;
 pub mod text;
 pub mod vision;
 
+pub use burn;
 pub use error::{Error, Result, error_chain};

@@ -1,9 +1,9 @@
 //! The join: images and tokens → embeddings → logits.
 //!
-//! A prompt is a list of token ids in which [`IMAGE_TOKEN_INDEX`] stands for an image.
-//! [`Parrot::encode_images`] computes what each image contributes whatever is asked about it;
-//! [`Parrot::prepare`] routes every image by its own prompt's text, puts the visual tokens in the
-//! placeholders' stead and pads the batch; [`Decoder::forward`] does the rest.
+//! A prompt is a list of token ids in which [`IMAGE_TOKEN_INDEX`](crate::text::IMAGE_TOKEN_INDEX) stands for an image.
+//! [`ParrotModel::encode_images`] computes what each image contributes whatever is asked about it;
+//! [`ParrotModel::prepare`] routes every image by its own prompt's text, puts the visual tokens where the placeholders
+//! stand and pads the batch; [`Decoder::forward`] does the rest.
 
 use burn::prelude::*;
 
@@ -190,15 +190,15 @@ impl ParrotModel {
     }
 }
 
-/// A batch of text, for a decoder by itself: [`Parrot::prepare`] where there are no images.
+/// A batch of text, for a decoder by itself: [`ParrotModel::prepare`] where there are no images.
 ///
 /// # Errors
 ///
-/// As [`Parrot::prepare`]; a placeholder for an image is one too many.
+/// As [`ParrotModel::prepare`]; a placeholder for an image is one too many.
 ///
 /// # Panics
 ///
-/// As [`Parrot::prepare`].
+/// As [`ParrotModel::prepare`].
 pub fn prepare_text(decoder: &Decoder, samples: &[Sample], options: PrepareOptions) -> Result<Prepared> {
     let layout = Layout::new(samples, 0, options, None)?;
     let text_embeds = embed_text(decoder, &layout)?;

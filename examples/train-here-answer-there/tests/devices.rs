@@ -19,7 +19,7 @@ fn devices() -> Vec<(String, Device)> {
 /// What `answer` says, in f32 on every device and a few words long: in half precision, rounding chooses other words of
 /// random weights.
 fn said(model: &Path, picture: &Path, device: &Device) -> Vec<u32> {
-    let parrot = Parrot::load_with(model, device, Some(FloatDType::F32), |_, _| ()).unwrap();
+    let parrot = Parrot::loader().dtype(FloatDType::F32).load(model, device).unwrap();
     let pictures = [Picture::open(picture).unwrap()];
     let options = AskOptions { max_new_tokens: 12, ..AskOptions::default() };
     let answers = parrot.ask_batch(&[Question::new(&pictures, "Who?")], &options).unwrap();

@@ -5,6 +5,7 @@
 //! timed is what [`Parrot::ask`](parrot_infer::Parrot::ask) does on the device, ids read back included, on made-up prompts:
 //! speed does not depend on what is asked.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -13,13 +14,13 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_infer::device;
+use parrot_infer::generate::{Sequence, generate};
 use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::flops::{
     attention, decoder_forward, decoder_step, head_parameters, layer_parameters, products,
 };
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
-use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::{ImageFeatures, ParrotModel};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use serde::Serialize;
@@ -292,28 +293,15 @@ fn answer(
     new_tokens: usize,
 ) -> Result<(f64, f64)> {
     let Subject { network, config, .. } = subject;
-    let decoder = &network.language_model;
     let started = Instant::now();
     let prepared = network.prepare(std::slice::from_ref(sample), Some(picture), PrepareOptions::default())?;
-    let [_, seq, _] = prepared.input.inputs_embeds.dims();
-    let mut kv_cache = KvCache::new(&config.decoder, seq + new_tokens - 1);
-    let rows = prepared.last_rows();
-    let mut last = decoder.forward_rows(prepared.input, rows, Some(&mut kv_cache));
-    let mut first = 0.0;
-    for token in 0..new_tokens {
-        let logits: Tensor<2> = decoder.logits(last.clone());
-        let id = logits.argmax(1).squeeze_dim::<1>(1);
-        id.try_to_vec_as::<i64>()?;
-        if token == 0 {
-            first = started.elapsed().as_secs_f64();
-        }
-        if token + 1 < new_tokens {
-            let next = DecoderInput::unpadded(decoder.embed(id).unsqueeze_dim(1));
-            last = decoder.forward(next, Some(&mut kv_cache)).squeeze_dim(1);
-        }
-    }
-    let rest = (started.elapsed().as_secs_f64() - first) / (new_tokens - 1).max(1) as f64;
-    Ok((first, rest))
+    let preparing = started.elapsed();
+    let mut sequence = Sequence::without_text(new_tokens);
+    let sequences = std::slice::from_mut(&mut sequence);
+    let goes_on = |_: usize, _: &str| ControlFlow::Continue(());
+    let phases = generate(&network.language_model, &config.decoder, prepared, sequences, &[], goes_on)?;
+    let rest = phases.decode.as_secs_f64() / phases.decode_steps.max(1) as f64;
+    Ok(((preparing + phases.prefill).as_secs_f64(), rest))
 }
 
 /// Operations of a tower's patches and of those of its layers that run.

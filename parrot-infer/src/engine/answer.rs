@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Answer {
     /// The text, exactly as generated; special tokens and the stop string are not part of it.
     pub text: String,
@@ -25,6 +26,7 @@ pub struct Answer {
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FinishReason {
     /// The model said so: the token that ends a turn, `<|im_end|>` say, or another id that
     /// `generation_config.json` names.
@@ -33,12 +35,15 @@ pub enum FinishReason {
     Length,
     /// It came upon a stop string.
     Stop,
-    /// The receiver of the text wanted no more.
+    /// The receiver of the text wanted no more, or a [`CancelToken`](crate::CancelToken) said so.
     Cancelled,
+    /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) was over.
+    TimeLimit,
 }
 
 /// How long each part of an answer took. In a batch, all answers share one clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timings {
     /// Reading the checkpoint, once per [`Parrot`](crate::Parrot).
     pub load: Duration,

@@ -12,6 +12,7 @@ use crate::{Error, Result};
 
 /// How likely the model finds each of several answers.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Choice {
     /// The number of the likeliest answer, from 0; of equals the first.
     pub index: usize,

@@ -1,5 +1,6 @@
 //! A checkpoint → [`Parrot`].
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,34 +17,70 @@ use super::picture::FeatureCache;
 use super::{Parrot, REMEMBERED_PICTURES};
 use crate::{Error, Result, device};
 
+/// How a model is to be loaded; from [`Parrot::loader`].
+///
+/// ```
+/// # use parrot_infer::{Parrot, burn::tensor::FloatDType, device, tiny};
+/// # let folder = tempfile::tempdir()?;
+/// # tiny::write(folder.path(), 0)?;
+/// # let folder = folder.path();
+/// let parrot = Parrot::loader()
+///     .dtype(FloatDType::F16)
+///     .on_progress(|done, total| println!("{done} of {total} bytes"))
+///     .load(folder, &device::open("auto")?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub struct Loader<'a> {
+    dtype: Option<FloatDType>,
+    progress: Box<dyn FnMut(u64, u64) + 'a>,
+}
+
+impl fmt::Debug for Loader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").field("dtype", &self.dtype).finish_non_exhaustive()
+    }
+}
+
 impl Parrot {
     /// Loads a model, weights in the dtype that suits the device (see [`device::float_dtype`]).
     ///
-    /// `model` is a folder or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are
-    /// then downloaded once.
-    ///
     /// # Errors
     ///
-    /// As [`load_with`](Self::load_with).
+    /// As [`Loader::load`].
     pub fn load(model: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load_with(model, device, None, |_, _| ())
+        Self::loader().load(model, device)
     }
 
-    /// [`load`](Self::load) with a dtype, telling how many of the stored bytes have been read:
-    /// `progress(done, total)`.
+    /// Loads a model in another way than [`load`](Self::load) does.
+    pub fn loader<'a>() -> Loader<'a> {
+        Loader { dtype: None, progress: Box::new(|_, _| ()) }
+    }
+}
+
+impl<'a> Loader<'a> {
+    /// Weights in this dtype; `None`: in the one that suits the device.
+    pub fn dtype(mut self, dtype: impl Into<Option<FloatDType>>) -> Self {
+        self.dtype = dtype.into();
+        self
+    }
+
+    /// Tells how many of the stored bytes have been read: `progress(done, total)`.
+    pub fn on_progress(mut self, progress: impl FnMut(u64, u64) + 'a) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Loads a model: a folder or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
+    /// downloaded once.
     ///
     /// # Errors
     ///
-    /// Every [`parrot_model::Error`] of a device that does not compute in `dtype`, and of a checkpoint,
-    /// tokenizer or configuration that cannot be used.
-    pub fn load_with(
-        model: impl AsRef<Path>,
-        device: &Device,
-        dtype: Option<FloatDType>,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<Self> {
+    /// Every [`parrot_model::Error`] of a device that does not compute in the dtype, and of a checkpoint, tokenizer or
+    /// configuration that cannot be used.
+    pub fn load(self, model: impl AsRef<Path>, device: &Device) -> Result<Parrot> {
         let started = Instant::now();
-        let dtype = device::float_dtype(device, dtype)?;
+        let dtype = device::float_dtype(device, self.dtype)?;
         let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
@@ -59,10 +96,10 @@ impl Parrot {
         let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
         eos.extend(template.end_of_turn());
         tracing::debug!(folder = %folder.display(), ?dtype, ?eos, "opened the checkpoint");
-        let network = opened.load(dtype, device, progress)?;
+        let network = opened.load(dtype, device, self.progress)?;
         let load = started.elapsed();
         tracing::debug!(?load, "loaded");
-        Ok(Self {
+        Ok(Parrot {
             network,
             config,
             tokenizer,

@@ -22,8 +22,10 @@ use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 pub use answer::{Answer, FinishReason, Timings};
 pub use chat::Chat;
 pub use choose::Choice;
+pub use load::Loader;
 pub use picture::Picture;
 
+use crate::cancel::CancelToken;
 use crate::sampling::Sampling;
 use crate::stop::StopStrings;
 use crate::{Error, Result};
@@ -36,6 +38,10 @@ use picture::FeatureCache;
 pub const REMEMBERED_PICTURES: usize = 8;
 
 /// A loaded model: ask it about pictures. A text model by itself answers what is asked without one.
+///
+/// It is `Send` and `Sync`, and is asked through `&self`: one in an `Arc` serves all threads. Asking computes until the answer
+/// is there and never awaits; in an asynchronous program it belongs on a blocking thread (`examples/async-service`).
+/// Questions asked at the same time share the processor's cores, so more than one or two at once only slow each other.
 #[derive(Debug)]
 pub struct Parrot {
     network: Network,
@@ -60,11 +66,22 @@ pub struct AskOptions {
     pub sampling: Sampling,
     /// An answer ends before the first of these strings.
     pub stop: Vec<String>,
+    /// Ends the answer from outside, at its next token.
+    pub cancel: Option<CancelToken>,
+    /// An answer ends at the first token after so long, counted from the question.
+    pub time_limit: Option<Duration>,
 }
 
 impl Default for AskOptions {
     fn default() -> Self {
-        Self { system: None, max_new_tokens: 512, sampling: Sampling::default(), stop: Vec::new() }
+        Self {
+            system: None,
+            max_new_tokens: 512,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            cancel: None,
+            time_limit: None,
+        }
     }
 }
 

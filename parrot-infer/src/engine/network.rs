@@ -103,7 +103,7 @@ impl Network {
         }
     }
 
-    /// As [`Parrot::prepare`].
+    /// As [`ParrotModel::prepare`].
     pub(super) fn prepare(
         &self,
         samples: &[Sample],

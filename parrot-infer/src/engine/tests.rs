@@ -228,7 +228,7 @@ fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
 fn half_precision_answers_too() {
     let folder = tempfile::tempdir().unwrap();
     tiny::write(folder.path(), 2).unwrap();
-    let load = |dtype| Parrot::load_with(folder.path(), &Device::default(), dtype, |_, _| ()).unwrap();
+    let load = |dtype| Parrot::loader().dtype(dtype).load(folder.path(), &Device::default()).unwrap();
     let weights = |parrot: &Parrot| {
         let answer = ask(parrot, &[picture(1)], "What is this?", &options(4));
         assert_eq!(answer.token_ids.len(), 4);

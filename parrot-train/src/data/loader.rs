@@ -1,8 +1,8 @@
 //! Micro-batches in a fixed order, made ahead of time by worker threads.
 //!
-//! The order depends on the data, the seed and the [`Grouping`] alone. Of `n` processes the one of rank `r` makes
-//! the micro-batches `r, r + n, …`, and of its threads thread `w` every so manieth of those: neither number
-//! changes what a step of the whole run consists of, and a run resumes at any step by starting there.
+//! The order depends on the data, the seed and the [`Grouping`] alone. Process `r` of `n` makes
+//! the micro-batches `r, r + n, …`, and its threads take turns at them. Neither number changes what a step of the whole
+//! run consists of, and a run resumes at any step by starting there.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -44,7 +44,7 @@ pub enum Grouping {
 pub struct LoaderOptions {
     /// Samples of a micro-batch.
     pub micro_batch_size: usize,
-    /// Of the order.
+    /// Seed of the order.
     pub seed: u64,
     /// Which samples share a micro-batch.
     pub grouping: Grouping,

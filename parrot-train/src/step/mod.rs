@@ -180,7 +180,7 @@ impl Learner {
     ///
     /// # Errors
     ///
-    /// [`Error::Sample`] naming the batch's samples, when [`Parrot::prepare`] or [`Parrot::loss`] refuses it.
+    /// [`Error::Sample`] naming the batch's samples, when [`ParrotModel::prepare`] or [`ParrotModel::loss`] refuses it.
     pub fn loss(&self, batch: &MicroBatch) -> Result<Tensor<1>> {
         self.loss_of(self.model(), batch)
     }
