@@ -12,15 +12,15 @@ use crate::ask::Printer;
 use crate::options::{AnswerOptions, ModelOptions};
 use crate::{report, terminal};
 
-/// Talk about a picture
+/// Talk about a picture, or with a text model about anything
 ///
 /// Type a question, or one of the commands /image PATH (show another picture with the next question), /clear
 /// (begin again with the picture shown last), /help, /quit. Questions can also be piped in, one per line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A PNG, JPEG, WebP, GIF or BMP file
-    image: PathBuf,
+    /// A PNG, JPEG, WebP, GIF or BMP file; none for a text model
+    image: Option<PathBuf>,
     /// Say where the time went
     #[arg(long, short)]
     verbose: bool,
@@ -36,6 +36,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   parrot chat photo.jpg
+  parrot chat --model HuggingFaceTB/SmolLM2-135M-Instruct
   printf 'What is this?\\nWhat colour is it?\\n' | parrot chat photo.jpg";
 
 const HELP: &str = "/image PATH  show another picture with the next question
@@ -44,10 +45,10 @@ const HELP: &str = "/image PATH  show another picture with the next question
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let options = args.answer.to_library()?;
-    let mut picture = Picture::open(&args.image)?;
+    let mut picture = args.image.as_ref().map(Picture::open).transpose()?;
     let parrot = args.model.load()?;
     let mut chat = parrot.chat(options);
-    chat.show(picture.clone());
+    picture.iter().for_each(|picture| chat.show(picture.clone()));
     let mut input = Input::new()?;
     while let Some(line) = input.next()? {
         let line = line.trim();
@@ -57,13 +58,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ("/help", _) => Ok(writeln!(io::stderr(), "{HELP}")?),
             ("/clear", _) => {
                 chat.clear();
-                chat.show(picture.clone());
+                picture.iter().for_each(|picture| chat.show(picture.clone()));
                 Ok(())
             }
             ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
             ("/image", path) => Picture::open(path.trim()).map_err(Into::into).map(|shown| {
                 chat.show(shown.clone());
-                picture = shown;
+                picture = Some(shown);
             }),
             (command, _) if command.starts_with('/') => {
                 Err(anyhow::anyhow!("there is no command {command}, only /image, /clear, /help and /quit"))

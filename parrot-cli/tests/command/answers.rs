@@ -329,6 +329,14 @@ fn chat_remembers_until_it_is_told_to_forget() {
 }
 
 #[test]
+fn chat_needs_no_picture() {
+    let model = FILES.path().join("model");
+    let mut command = parrot(&["chat", "--model", text_of(&model), "--max-new-tokens", "4"]);
+    command.write_stdin("What is two and two?\n/clear\nAnd three?\n");
+    assert!(output(command).0.lines().count() >= 2);
+}
+
+#[test]
 fn chat_fails_in_a_script_as_soon_as_something_is_wrong() {
     assert!(error(chat("/dance\n")).starts_with("there is no command /dance"));
     assert!(error(chat("/image no.png\n")).starts_with("cannot read no.png"));

@@ -275,6 +275,21 @@ fn a_text_model_answers_and_sees_no_image() {
 }
 
 #[test]
+fn an_answer_ends_when_it_is_cancelled_or_its_time_is_over() {
+    let parrot = parrot(0);
+    let cancel = CancelToken::default();
+    let cancellable = AskOptions { cancel: Some(cancel.clone()), ..options(12) };
+    let whole = ask(&parrot, &[], "What is this?", &cancellable);
+    assert!(whole.token_ids.len() > 1);
+    cancel.cancel();
+    let timed = AskOptions { time_limit: Some(Duration::ZERO), ..options(12) };
+    for (options, reason) in [(cancellable, FinishReason::Cancelled), (timed, FinishReason::TimeLimit)] {
+        let answer = ask(&parrot, &[], "What is this?", &options);
+        assert_eq!((answer.finish_reason, &*answer.token_ids), (reason, &whole.token_ids[..1]));
+    }
+}
+
+#[test]
 fn broken_weights_are_an_error_and_not_an_answer() {
     let mut parrot = parrot(8);
     let Network::Parrot(network, _) = &mut parrot.network else { panic!("it reads images") };
