@@ -219,7 +219,7 @@ fn placeholders_and_pictures_have_to_match() {
 fn a_batch_needs_text_and_tokens_of_the_vocabulary() {
     let fixture = fixture();
     for (ids, reason) in [
-        (vec![IMAGE], "there is no text beside the pictures"),
+        (vec![IMAGE], "there is no text beside the images"),
         (vec![IMAGE, 1, 1_000_000], "the token id 1000000 is outside the vocabulary"),
         (vec![IMAGE, -7], "the token id -7 is outside the vocabulary"),
     ] {
