@@ -136,8 +136,8 @@ impl Args {
         if self.verbose {
             let mut stderr = io::stderr();
             let terminal = stderr.is_terminal();
-            let of = of(several.then_some(question), terminal);
-            let _ = write!(stderr, "{of}choices\n{}", report::choice(&self.choices, &choice, terminal));
+            let subject = subject(several.then_some(question), terminal);
+            let _ = write!(stderr, "{subject}choices\n{}", report::choice(&self.choices, &choice, terminal));
         }
         Ok(())
     }
@@ -146,19 +146,19 @@ impl Args {
     fn explain(&self, answer: &Answer, question: Option<&str>) {
         let mut stderr = io::stderr();
         let terminal = stderr.is_terminal();
-        let of = of(question, terminal);
+        let subject = subject(question, terminal);
         // Comments on an answer that has been given: not worth failing for.
         if self.verbose {
-            let _ = writeln!(stderr, "{of}{}", report::timings(answer));
+            let _ = writeln!(stderr, "{subject}{}", report::timings(answer));
         }
         if self.show_routing {
-            let _ = write!(stderr, "{of}routing\n{}", report::routing(answer, terminal));
+            let _ = write!(stderr, "{subject}routing\n{}", report::routing(answer, terminal));
         }
     }
 }
 
 /// Which question a remark is about, if there are several.
-fn of(question: Option<&str>, terminal: bool) -> String {
+fn subject(question: Option<&str>, terminal: bool) -> String {
     question.map(|question| format!("“{}” ", isolate(question, terminal))).unwrap_or_default()
 }
 

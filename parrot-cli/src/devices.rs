@@ -74,7 +74,9 @@ impl Offer {
         Self {
             devices: devices.iter().map(Device::new).collect(),
             without_device: without_device.map(Backend::name).collect(),
-            not_built: not_built.map(|it| Missing { name: it.name(), feature: it.feature() }).collect(),
+            not_built: not_built
+                .map(|backend| Missing { name: backend.name(), feature: backend.feature() })
+                .collect(),
         }
     }
 

@@ -67,8 +67,8 @@ impl PredictionFile {
         Problem {
             kind,
             file: self.name.clone(),
-            line: prediction.map(|it| it.line),
-            index: prediction.map(|it| it.index.clone()),
+            line: prediction.map(|prediction| prediction.line),
+            index: prediction.map(|prediction| prediction.index.clone()),
             detail,
         }
     }
@@ -113,19 +113,22 @@ pub fn assign(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Ass
     let mut of_index: HashMap<Cow<'_, str>, Vec<&Prediction>> = HashMap::new();
     for file in files {
         let mut is_by_name = false;
-        for it in file.predictions.iter().filter(|it| file.is_for(it, dataset, is_only)) {
-            let key = index_key(&it.index);
-            is_by_name |= it.dataset.is_none();
-            let mut report = |kind, detail| assigned.problems.push(file.problem(kind, Some(it), detail));
+        for prediction in
+            file.predictions.iter().filter(|prediction| file.is_for(prediction, dataset, is_only))
+        {
+            let key = index_key(&prediction.index);
+            is_by_name |= prediction.dataset.is_none();
+            let mut report =
+                |kind, detail| assigned.problems.push(file.problem(kind, Some(prediction), detail));
             let Some(rows) = rows.get(&key) else {
                 report(ProblemKind::UnknownPrediction, format!("{} has no such index", dataset.id));
                 continue;
             };
-            if it.is_missing {
+            if prediction.is_missing {
                 report(ProblemKind::NoPrediction, "the entry is empty, scored as the word nan".into());
             }
             let predictions = of_index.entry(key).or_default();
-            predictions.push(it);
+            predictions.push(prediction);
             if predictions.len() > rows.len() {
                 let detail = format!("number {} for {}", predictions.len(), dataset.id);
                 report(ProblemKind::DuplicatePrediction, detail);

@@ -64,7 +64,7 @@ fn of_table(table: &Table) -> Result<Vec<Prediction>> {
     let sub_dataset = table.column("SUB_DATASET");
     let index = sub_dataset.and_then(|_| table.column("original_index")).unwrap_or(index);
     let dataset = table.column("dataset").or(sub_dataset);
-    let of = |record: &Record| {
+    let prediction_in = |record: &Record| {
         let text = record.cells[prediction].as_deref();
         Prediction {
             dataset: dataset.and_then(|at| record.cells[at].clone()).filter(|name| !is_missing(name)),
@@ -74,7 +74,7 @@ fn of_table(table: &Table) -> Result<Vec<Prediction>> {
             line: record.line,
         }
     };
-    Ok(table.records.iter().map(of).collect())
+    Ok(table.records.iter().map(prediction_in).collect())
 }
 
 /// The first sheet.

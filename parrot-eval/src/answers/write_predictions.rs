@@ -129,7 +129,8 @@ mod tests {
             ]
         );
         let read = PredictionFile::read(&file).unwrap().predictions;
-        let read: Vec<(&str, &str)> = read.iter().map(|it| (&*it.index, &*it.text)).collect();
+        let read: Vec<(&str, &str)> =
+            read.iter().map(|prediction| (&*prediction.index, &*prediction.text)).collect();
         assert_eq!(read, [("007", "A"), ("8", &*long), ("9", &*long)]);
     }
 }

@@ -192,16 +192,16 @@ fn read_records(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<Ha
 }
 
 fn differences(expected: &Conditions, found: &Conditions) -> Option<String> {
-    let of = |name, expected: String, found: String| {
+    let difference = |name, expected: String, found: String| {
         (expected != found).then(|| format!("{name} should be {expected}, found {found}"))
     };
     let short = |hash: &str| hash.chars().take(12).collect::<String>();
     let parts: Vec<String> = [
-        of("the model's hash", short(&expected.model_sha256), short(&found.model_sha256)),
-        of("dtype", expected.dtype.clone(), found.dtype.clone()),
-        of("device", expected.device.clone(), found.device.clone()),
-        of("max_new_tokens", expected.max_new_tokens.to_string(), found.max_new_tokens.to_string()),
-        of("jpeg_roundtrip", expected.jpeg_roundtrip.to_string(), found.jpeg_roundtrip.to_string()),
+        difference("the model's hash", short(&expected.model_sha256), short(&found.model_sha256)),
+        difference("dtype", expected.dtype.clone(), found.dtype.clone()),
+        difference("device", expected.device.clone(), found.device.clone()),
+        difference("max_new_tokens", expected.max_new_tokens.to_string(), found.max_new_tokens.to_string()),
+        difference("jpeg_roundtrip", expected.jpeg_roundtrip.to_string(), found.jpeg_roundtrip.to_string()),
     ]
     .into_iter()
     .flatten()

@@ -85,7 +85,9 @@ fn values<'a>(units: &[Unit<'a>], column: &str) -> BTreeSet<Option<&'a str>> {
 
 fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> Vec<Unit<'a>> {
     match grouping {
-        Grouping::PerRow => judged.iter().map(|it| Unit { row: it.row, right: it.verdict.right }).collect(),
+        Grouping::PerRow => {
+            judged.iter().map(|judged| Unit { row: judged.row, right: judged.verdict.right }).collect()
+        }
         Grouping::Circular => groups(judged, protocol),
     }
 }
@@ -105,10 +107,10 @@ fn groups<'a>(judged: &[Judged<'a>], protocol: Protocol) -> Vec<Unit<'a>> {
         }
     }
     for (group, rows) in &groups {
-        let numbers = || rows.iter().map(|it| it.row.number());
+        let numbers = || rows.iter().map(|judged| judged.row.number());
         let main = numbers().find(|number| *number == Some(*group)).or_else(|| numbers().min());
-        let right = rows.iter().all(|it| it.all_right);
-        let first = rows.iter().filter(|it| Some(it.row.number()) == main);
+        let right = rows.iter().all(|judged| judged.all_right);
+        let first = rows.iter().filter(|judged| Some(judged.row.number()) == main);
         units.extend(first.map(|first| Unit { row: first.row, right }));
     }
     units
@@ -229,8 +231,10 @@ mod tests {
         };
         let rows = [cells("1", "dev"), cells("2", "dev"), cells("3", "test")];
         let scores = scores(&judged(&rows, &["A", "B", "A"]), Grouping::PerRow);
-        let shown: Vec<_> =
-            scores.iter().map(|it| (it.split.as_deref(), it.name.as_str(), it.value.round())).collect();
+        let shown: Vec<_> = scores
+            .iter()
+            .map(|score| (score.split.as_deref(), score.name.as_str(), score.value.round()))
+            .collect();
         assert_eq!(
             shown,
             [

@@ -107,7 +107,7 @@ fn category(name: &str, rows: &[&Judged<'_>]) -> [Score; 3] {
     for it in rows {
         by_picture.entry(it.row.get("image_path").unwrap_or_default()).or_default().push(it.verdict.right);
     }
-    let right = rows.iter().filter(|it| it.verdict.right).count();
+    let right = rows.iter().filter(|judged| judged.verdict.right).count();
     let pairs = by_picture.values().filter(|answers| answers.as_slice() == [true, true]).count();
     let (accuracy, plus) = (percent(right, rows.len()), percent(pairs, by_picture.len()));
     let score = |metric, value, of| Score {

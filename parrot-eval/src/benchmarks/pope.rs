@@ -43,7 +43,9 @@ impl Benchmark for Pope {
         // A row counts once in every category of its list.
         let exploded: Vec<(&str, &Judged<'_>)> = judged
             .iter()
-            .flat_map(|it| it.row.get("category").unwrap_or_default().split(',').map(move |name| (name, it)))
+            .flat_map(|judged| {
+                judged.row.get("category").unwrap_or_default().split(',').map(move |name| (name, judged))
+            })
             .collect();
         let all: Vec<&Judged<'_>> = exploded.iter().map(|(_, it)| *it).collect();
         let mut scores = four(Level::Overall, "", &all);
@@ -68,11 +70,11 @@ pub(crate) fn check_yes_no(row: &Row) -> Option<(ProblemKind, String)> {
 /// F1, accuracy, precision and recall of saying Yes. An answer that is neither counts as No for F1, precision
 /// and recall, and as wrong for accuracy.
 fn four(level: Level, name: &str, rows: &[&Judged<'_>]) -> Vec<Score> {
-    let count = |is: fn(&Judged<'_>) -> bool| rows.iter().filter(|it| is(it)).count();
-    let said_yes = count(|it| it.verdict.said.as_deref() == Some("Yes"));
-    let is_yes = count(|it| it.row.answer() == "Yes");
-    let both = count(|it| it.row.answer() == "Yes" && it.verdict.said.as_deref() == Some("Yes"));
-    let right = count(|it| it.verdict.right);
+    let count = |holds: fn(&Judged<'_>) -> bool| rows.iter().filter(|judged| holds(judged)).count();
+    let said_yes = count(|judged| judged.verdict.said.as_deref() == Some("Yes"));
+    let is_yes = count(|judged| judged.row.answer() == "Yes");
+    let both = count(|judged| judged.row.answer() == "Yes" && judged.verdict.said.as_deref() == Some("Yes"));
+    let right = count(|judged| judged.verdict.right);
     let of = rows.len();
     let score = |metric, value| {
         let name = if name.is_empty() { metric } else { name };
@@ -112,7 +114,9 @@ mod tests {
             .collect();
         let scores = Pope.scores(&judged, Protocol::Kit2024_08);
         let of = |level, name: &str, metric| {
-            let found = scores.iter().find(|it| it.level == level && it.metric == metric && it.name == name);
+            let found = scores
+                .iter()
+                .find(|score| score.level == level && score.metric == metric && score.name == name);
             found.map(|score| (score.value * 100.0).round() / 100.0).unwrap()
         };
         assert_eq!(scores[0].of, 5);

@@ -252,7 +252,8 @@ mod tests {
         table.write().unwrap();
         let read = Table::read(&table.file).unwrap();
         assert_eq!(read.columns, table.columns);
-        let cells = |table: &Table| table.records.iter().map(|it| it.cells.clone()).collect::<Vec<_>>();
+        let cells =
+            |table: &Table| table.records.iter().map(|record| record.cells.clone()).collect::<Vec<_>>();
         assert_eq!(cells(&read), cells(&table));
     }
 

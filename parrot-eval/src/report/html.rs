@@ -127,9 +127,11 @@ impl<'a> ReportPage<'a> {
 
 /// What each protocol reports, and behind them the paper's numbers where this report has none of their protocol.
 fn standings(report: &Report) -> Vec<Standing> {
-    let reported: Vec<&Collection> = report.languages.iter().filter(|it| it.is_reported).collect();
-    let mut standings: Vec<Standing> = reported.iter().map(|it| standing(report, it)).collect();
-    let mut names: Vec<&str> = reported.iter().map(|it| it.name.as_str()).collect();
+    let reported: Vec<&Collection> =
+        report.languages.iter().filter(|collection| collection.is_reported).collect();
+    let mut standings: Vec<Standing> =
+        reported.iter().map(|collection| standing(report, collection)).collect();
+    let mut names: Vec<&str> = reported.iter().map(|collection| collection.name.as_str()).collect();
     names.dedup();
     for name in names {
         let is_beside = |it: &&&Collection| it.name == name && it.protocol == Protocol::Paper2024_06;

@@ -132,7 +132,8 @@ fn collections(results: &[DatasetResult]) -> Vec<Collection> {
     for result in results {
         let Some(language) = result.language else { continue };
         let name = collection_name(result);
-        let whole = result.scores.iter().filter(|it| it.level <= Level::Alternative && it.split.is_none());
+        let whole =
+            result.scores.iter().filter(|score| score.level <= Level::Alternative && score.split.is_none());
         for score in whole {
             let is_this = |it: &&mut Collection| {
                 it.name == name && it.protocol == result.protocol && it.counted == score.name

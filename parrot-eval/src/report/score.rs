@@ -173,7 +173,7 @@ mod tests {
         rows.iter().for_each(|(index, picture)| text += &format!("{index}\t{picture}\tq\ta\tb\tA\n"));
         std::fs::write(&file, text).unwrap();
         let dataset = Dataset::open(&file, &mut PictureStore::default()).unwrap();
-        let of_rows = answers.iter().map(|texts| texts.iter().map(|it| (*it).into()).collect()).collect();
+        let of_rows = answers.iter().map(|texts| texts.iter().map(|text| (*text).into()).collect()).collect();
         let predictions = Assigned { of_rows, problems: Vec::new() };
         let result = score(&dataset, &predictions, Protocol::Kit2024_08).result;
         assert_eq!(result.scores[0].of, rows.len(), "every row counts");

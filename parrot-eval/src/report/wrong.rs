@@ -49,12 +49,12 @@ pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) 
 
 fn of(scored: &Scored<'_>, it: &Judged<'_>, texts: &[String]) -> WrongAnswer {
     let (row, said) = (it.row, &it.verdict.said);
-    let is = |word: &str, letter: char| word.chars().eq([letter]);
+    let names = |word: &str, letter: char| word.chars().eq([letter]);
     let option = |(letter, text): (char, &str)| ShownOption {
         letter,
         text: text.into(),
-        is_right: is(row.answer(), letter),
-        is_said: said.as_ref().is_some_and(|said| is(said, letter)),
+        is_right: names(row.answer(), letter),
+        is_said: said.as_ref().is_some_and(|said| names(said, letter)),
     };
     WrongAnswer {
         dataset: scored.result.dataset.clone(),

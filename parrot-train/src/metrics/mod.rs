@@ -278,7 +278,8 @@ mod tests {
         records[23].report.routing.remove(0);
         records[23].report.routing[0].weights = vec![0.6, 0.0, 0.0, 0.2, 0.1, 0.1];
         let used = expert_use(records.iter());
-        let first: Vec<(&str, f32)> = used.iter().map(|it| (it.language.as_str(), it.weights[0])).collect();
+        let first: Vec<(&str, f32)> =
+            used.iter().map(|used| (used.language.as_str(), used.weights[0])).collect();
         assert!(matches!(first[..], [("ar", _), ("en", _)]), "{first:?}");
         assert!((first[0].1 - 0.1).abs() < 1e-6 && (first[1].1 - 0.15).abs() < 1e-6, "{first:?}");
         assert!(expert_use([].iter()).is_empty());

@@ -132,7 +132,7 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
         .map(|used| Experts { language: called(&used.language).into(), weights: used.weights });
     let skipped: Vec<String> = records
         .iter()
-        .flat_map(|record| record.report.skipped.iter().map(move |it| (record.step, it)))
+        .flat_map(|record| record.report.skipped.iter().map(move |skipped| (record.step, skipped)))
         .map(|(step, it)| format!("step {step}: {}: {}", it.id, it.reason))
         .collect();
     Page {
@@ -219,7 +219,8 @@ mod tests {
         let mut records: Vec<StepRecord> = (1..=2000).map(record).collect();
         records[6].report.skipped =
             vec![Skipped { id: "mix/<b>cat</b>".into(), reason: "no picture".into() }];
-        let lines: Vec<String> = records.iter().map(|it| serde_json::to_string(it).unwrap() + "\n").collect();
+        let lines: Vec<String> =
+            records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
         std::fs::write(folder.path().join(METRICS_FILE), lines.concat()).unwrap();
         let out = folder.path().join("report.html");
         write(folder.path(), "stage2", &out).unwrap();
@@ -253,7 +254,7 @@ mod tests {
         only.report.grad_norm = f64::NAN;
         let page = page("stage1", &[only]);
         let points: Vec<&str> =
-            page.charts.iter().flat_map(|chart| &chart.curves).map(|it| it.points.as_str()).collect();
+            page.charts.iter().flat_map(|chart| &chart.curves).map(|curve| curve.points.as_str()).collect();
         assert!(points.iter().all(|points| !points.contains("NaN") && !points.contains("inf")), "{points:?}");
     }
 }

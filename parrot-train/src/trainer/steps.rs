@@ -73,7 +73,8 @@ impl Begun<'_> {
                 }
                 observe(state.step, &report);
             } else {
-                let all: Vec<_> = skipped.iter().map(|it| format!("{}: {}", it.id, it.reason)).collect();
+                let all: Vec<_> =
+                    skipped.iter().map(|skipped| format!("{}: {}", skipped.id, skipped.reason)).collect();
                 let all = all.join("; ");
                 tracing::warn!(
                     "step {}: none of its samples can be used; it moves nothing: {all}",
@@ -151,7 +152,9 @@ impl Stage {
             batches = samples.chunks(self.micro_batch_size).map(<[_]>::to_vec).collect();
         }
         batches.retain(|samples| !samples.is_empty());
-        let first = batches.first().map_or_else(Vec::new, |batch| batch.iter().map(|(it, _)| *it).collect());
+        let first = batches
+            .first()
+            .map_or_else(Vec::new, |batch| batch.iter().map(|(skipped, _)| *skipped).collect());
         let collate = |batch: Vec<(usize, TrainingSample)>| {
             MicroBatch::collate(batch.into_iter().map(|(_, sample)| sample).collect(), device)
         };

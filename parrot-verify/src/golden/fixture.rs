@@ -233,8 +233,11 @@ impl Fixture {
     /// [`Error::Golden`] when no case has it.
     pub fn record(&self, id: &str) -> Result<&Value> {
         let records = self.directory.cases().iter().filter_map(|case| case.fields.get("record"));
-        let is = |record: &&Value| record.get("id").and_then(Value::as_str) == Some(id);
-        records.into_iter().find(is).ok_or_else(|| self.directory.error(format!("there is no record {id}")))
+        let has_id = |record: &&Value| record.get("id").and_then(Value::as_str) == Some(id);
+        records
+            .into_iter()
+            .find(has_id)
+            .ok_or_else(|| self.directory.error(format!("there is no record {id}")))
     }
 
     /// The pictures of data-set records, one slot each, as the reference's data set fills them: zeros for
