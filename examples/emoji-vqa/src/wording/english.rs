@@ -26,7 +26,8 @@ pub(super) static TEMPLATES: Wording = Wording {
 
 pub(super) static GRAMMAR: Grammar = Grammar {
     naming: &[
-        "what( is|'s|s| are) (this|that|it|these)",
+        "what( is|'s|s) (this|that|it)",
+        "what are (these|those|they)",
         "what( is|'s) (shown|depicted|pictured|drawn) (|here|in the picture|on this image)",
         "what( is|'s|s) (in|on) (the|this|that|my) (picture|image|pic|drawing|icon|emoji)",
         "what( is|'s) (here|in here|there|on it)",
@@ -98,7 +99,7 @@ pub(super) static GRAMMAR: Grammar = Grammar {
     count: &[
         "how many {s} (|are there|are here|are in the picture|are there in this image|are shown|are visible)",
         "how many {s} (do|can) you (see|count|find) (|here|in the picture|there)",
-        "how many {s} (does|do) (the|this) (picture|image) (show|have|contain)",
+        "how many {s} does (the|this) (picture|image|drawing) (show|have|contain)",
         "how many times (is|do you see) {q} (|shown|here|in the picture)",
         "how (many times|often) does {q} (appear|occur|show up) (|here|in the picture)",
         "count (the|all|all the|up the) {s} (|here|in the picture).",
@@ -218,7 +219,7 @@ pub(super) static GRAMMAR: Grammar = Grammar {
         "list (everything|all things|all the things) (|you see|in the picture).",
         "what (is|stands) where (|in the picture)",
         "put (the picture|what you see|this image|it) into words.",
-        "(read|say) (me |)(out |)the (picture|image) in words.",
+        "(read|tell) me the (picture|image|scene) (in words|aloud).",
         "I('d like| would like| want| need) a (description|caption) (|of the picture|of this).",
         "(picture|image) description.",
     ],

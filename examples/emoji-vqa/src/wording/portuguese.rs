@@ -78,7 +78,7 @@ pub(super) static GRAMMAR: Grammar = Grammar {
         "(você|tu|) (vê|está vendo|consegue ver|enxerga) {um} (|aqui|na imagem|na figura)",
         "(vês|estás a ver|consegues ver) {um} (|aqui|na imagem)",
         "(a|esta|essa) (imagem|figura|foto) (mostra|tem|contém|inclui|apresenta) {um}",
-        "(aparece|aparecem|dá para ver|se vê|vê-se) {um} (|aqui|na imagem|na figura)",
+        "(aparece|dá para ver|se vê|vê-se|nota-se) {um} (|aqui|na imagem|na figura)",
         "na (imagem|figura|foto) (há|tem|aparece|existe) {um}",
         "(aqui|aí) (há|tem|aparece) {um}",
         "(há|tem) {q} (na imagem|aqui|na figura|nesta foto)",
