@@ -55,9 +55,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     spinner.stop();
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", report.to_json())?
+        writeln!(out, "{}", report.to_json())?;
     } else {
-        write!(out, "{report}")?
+        write!(out, "{report}")?;
     }
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -79,7 +79,7 @@ impl Args {
         let dtype = device::float_dtype(&device, dtype)?;
         if let Some(size) = named_size(self.model.model.as_deref()) {
             let (config, vision) = size.configs();
-            return Ok(Subject::random(config, vision, device, dtype)?);
+            return Subject::random(config, vision, device, dtype);
         }
         let folder = find_model(self.model.model.as_deref())?;
         let checkpoint = Checkpoint::open(&folder)?;

@@ -24,9 +24,9 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?
+            copy_folder(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), target).map(|_| ())?
+            fs::copy(entry.path(), target).map(|_| ())?;
         }
     }
     Ok(())

@@ -148,9 +148,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         device_memory_bytes,
     };
     if arguments.json {
-        write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?
+        write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?;
     } else {
-        write_out(&text(&measured))?
+        write_out(&text(&measured))?;
     }
     Ok(ExitCode::SUCCESS)
 }

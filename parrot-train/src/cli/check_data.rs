@@ -34,9 +34,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let max_length = recipe.data.max_length.or(start.description.config.tokenizer_model_max_length);
     let survey = survey(&mix, arguments.samples, start.tokens_per_picture(), max_length);
     if arguments.json {
-        write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?
+        write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?;
     } else {
-        write_out(&survey.to_string())?
+        write_out(&survey.to_string())?;
     }
     let unusable = || survey.sources.iter().flat_map(|source| &source.unusable);
     if let Some(file) = &arguments.bad_records {

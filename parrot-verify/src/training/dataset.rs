@@ -76,7 +76,7 @@ pub(super) fn sample(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 /// A record as the manifest gives it.
 pub(super) fn parse(fixture: &Fixture, case: &Case, record: &Value) -> Result<Record> {
     let broken = |source: serde_json::Error| fixture.directory.error(format!("case {}: {source}", case.id));
-    Ok(Record::deserialize(record).map_err(broken)?)
+    Record::deserialize(record).map_err(broken)
 }
 
 /// What the reference's data set makes of a record: exactly one picture, of zeros where the record has none and of

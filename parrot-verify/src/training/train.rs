@@ -114,7 +114,7 @@ pub(super) fn trainer_log(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         }
     }
     let Some((other, fields)) = described else {
-        return Err(fixture.directory.error("no `train` case describes the same run").into());
+        return Err(fixture.directory.error("no `train` case describes the same run"));
     };
     let run = repeat(fixture, other, &fields)?;
     let mut checks = fixture.checks();
@@ -183,7 +183,7 @@ fn repeat(fixture: &Fixture, case: &Case, fields: &TrainCase) -> Result<Run> {
     let micro_batch_size = samples.len() / (steps * accumulation).max(1);
     if micro_batch_size == 0 {
         let reason = format!("case {}: {} records for {steps} steps", case.id, samples.len());
-        return Err(directory.error(reason).into());
+        return Err(directory.error(reason));
     }
     let micro_batches: Vec<MicroBatch> = samples
         .chunks(micro_batch_size)
