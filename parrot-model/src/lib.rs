@@ -15,7 +15,7 @@
 //!
 //! - [`Checkpoint`](checkpoint::Checkpoint) opens a model's folder in the layout of `AIDC-AI/Parrot-7B` and
 //!   loads it; [`checkpoint::save`] writes one;
-//! - [`Parrot`](parrot::ParrotModel) is the network, on any Burn device, with or without gradients. Its equations
+//! - [`ParrotModel`](parrot::ParrotModel) is the network, on any Burn device, with or without gradients. Its equations
 //!   are in [`projector::moe`];
 //! - [`ChatTemplate`](text::ChatTemplate) makes prompts of a [`Conversation`](text::Conversation), in which what a
 //!   user types stays text.
@@ -49,10 +49,9 @@
 //!
 //! # Where this differs from the released code
 //!
-//! Its numbers are reproduced (`parrot verify`, which has the reference's way of encoding text for itself), its
-//! defects are not, unless asked for
-//! ([`PrepareOptions::reference_pictures`](batch::PrepareOptions::reference_pictures),
-//! [`DecodeOptions::reference`](image::DecodeOptions::reference)):
+//! Its numbers are reproduced, its defects are not. What it takes to compare with it all the same (its way of encoding text,
+//! of putting batches together, of ordering records) is the crate `parrot-verify`'s business; here is only its way of decoding
+//! pictures ([`DecodeOptions::reference`](image::DecodeOptions::reference)).
 //!
 //! | | released code | here |
 //! |---|---|---|

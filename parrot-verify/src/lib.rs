@@ -2,7 +2,7 @@
 //!
 //! A [golden directory](golden) holds inputs and what the reference implementation made of them: token ids, pixels,
 //! features, routing, logits, greedy answers, losses, gradients, steps of both training stages. [`verify`] runs every case
-//! against this build and returns a [`Report`](golden::Report).
+//! against this build and returns a [`Report`].
 //!
 //! Whatever the reference does that nobody else should (its order of records, its lengths, its way with control tokens, its
 //! defects) is reproduced here and nowhere in the libraries.

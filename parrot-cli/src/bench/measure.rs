@@ -49,7 +49,7 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// [`Error::Model`] when the configuration describes no possible model, or one too large for the device's memory.
+    /// When the configuration describes no possible model, or one too large for the device's memory.
     pub(crate) fn random(
         config: ParrotConfig,
         vision: VisionConfig,

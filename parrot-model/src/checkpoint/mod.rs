@@ -1,4 +1,4 @@
-//! The Hugging Face layout of a model ⇄ [`Parrot`].
+//! The Hugging Face layout of a model ⇄ [`ParrotModel`].
 //!
 //! ```text
 //! config.json                          ParrotConfig

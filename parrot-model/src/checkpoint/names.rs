@@ -43,7 +43,7 @@ impl ModulePath {
     }
 }
 
-/// Names of a [`Parrot`](crate::parrot::ParrotModel)'s parameters.
+/// Names of a [`ParrotModel`](crate::parrot::ParrotModel)'s parameters.
 ///
 /// # Errors
 ///

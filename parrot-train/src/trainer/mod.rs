@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// The paper's first stage (its Table 13): the projector learns from captions to speak to the decoder,
-    /// 256 samples a step. Set [`Parrot::use_moe`] to false: the mixture of experts is bypassed.
+    /// 256 samples a step. Set [`ParrotModel::use_moe`] to false: the mixture of experts is bypassed.
     #[must_use]
     pub fn stage1(steps: usize) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl Stage {
     }
 
     /// The paper's second stage: all but the vision tower learns from conversations, 128 samples a step. Set
-    /// [`Parrot::use_moe`] to true.
+    /// [`ParrotModel::use_moe`] to true.
     #[must_use]
     pub fn stage2(steps: usize) -> Self {
         Self {

@@ -26,7 +26,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::Golden`] when a tensor cannot be read or the shapes differ.
+    /// [`Error::Golden`](crate::Error::Golden) when a tensor cannot be read or the shapes differ.
     pub fn read(directory: &Directory, case: &Case, prefix: &str) -> Result<Option<Self>> {
         let tensor = |name: &str| directory.tensor(case, &format!("{prefix}{name}"));
         let Some(input_ids) = tensor("input_ids")? else { return Ok(None) };
@@ -51,7 +51,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// As [`samples`](Self::samples), and [`Error::Golden`] when a picture cannot be made.
+    /// As [`samples`](Self::samples), and [`Error::Golden`](crate::Error::Golden) when a picture cannot be made.
     pub fn prepare(
         &self,
         fixture: &Fixture,
@@ -94,7 +94,7 @@ impl Batch {
 ///
 /// # Errors
 ///
-/// [`Error::ImageCount`] when the pictures run out, where the reference fails with an `IndexError`.
+/// [`ImageCount`](parrot_model::Error::ImageCount) when the pictures run out, where the reference fails with an `IndexError`.
 pub fn reference_samples(
     rows: impl IntoIterator<Item = (Vec<i64>, Option<Vec<i64>>)>,
     pictures: usize,

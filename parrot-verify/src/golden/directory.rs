@@ -98,7 +98,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Json`] for a missing or broken file, [`Error::Golden`] when the index and
+    /// [`Io`](parrot_model::Error::Io) and [`Json`](parrot_model::Error::Json) for a missing or broken file, [`Error::Golden`] when the index and
     /// the parts do not list the same cases.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let mut directory = Self { root: root.into(), cases: Vec::new(), files: RefCell::default() };
@@ -174,7 +174,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Error::Golden`] or [`Error::Io`] when it has one and the file does not.
+    /// [`Error::Golden`] or [`Io`](parrot_model::Error::Io) when it has one and the file does not.
     pub fn tensor(&self, case: &Case, name: &str) -> Result<Option<Array>> {
         let Some(source) = case.tensors.get(name) else { return Ok(None) };
         let (file, keys, shape) = match source {

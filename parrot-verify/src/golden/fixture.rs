@@ -128,7 +128,7 @@ impl Fixture {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Picture`] when the file cannot be read.
+    /// [`Io`](parrot_model::Error::Io) or [`Picture`](parrot_model::Error::Picture) when the file cannot be read.
     pub fn picture(&self, image: &str) -> Result<RgbImage> {
         let file = self.decoded.get(image).map_or(image, String::as_str);
         Ok(open_rgb(&self.directory.path(file)?, &DecodeOptions::reference())?)
@@ -178,7 +178,7 @@ impl Fixture {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Tokenizer`] when it cannot be read, [`Error::Golden`] when no case names a
+    /// [`Io`](parrot_model::Error::Io) or [`Tokenizer`](parrot_model::Error::Tokenizer) when it cannot be read, [`Error::Golden`] when no case names a
     /// checkpoint.
     pub fn tokenizer(&self, name: &str) -> Result<Rc<Tokenizer>> {
         if let Some(tokenizer) = self.tokenizers.borrow().get(name) {

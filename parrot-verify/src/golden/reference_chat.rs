@@ -37,7 +37,7 @@ enum Speaker {
 ///
 /// # Errors
 ///
-/// [`Error::Conversation`] for what the reference cannot read either.
+/// [`Conversation`](parrot_model::Error::Conversation) for what the reference cannot read either.
 pub fn read(conversations: &Value) -> Result<Conversation> {
     let turns = Vec::<Turn>::deserialize(conversations)
         .map_err(|source| Error::Conversation { reason: source.to_string() })?;
@@ -58,7 +58,7 @@ pub fn read(conversations: &Value) -> Result<Conversation> {
 ///
 /// # Errors
 ///
-/// [`Error::Conversation`] when there is no message.
+/// [`Conversation`](parrot_model::Error::Conversation) when there is no message.
 pub fn prompt(conversation: &Conversation, generation_preface: Option<&str>) -> Result<String> {
     let turns = turns(conversation, generation_preface)?;
     let turns: Vec<_> = turns.iter().map(|turn| format!("<|im_start|>{}{turn}", header(turn.role))).collect();
@@ -70,7 +70,7 @@ pub fn prompt(conversation: &Conversation, generation_preface: Option<&str>) -> 
 ///
 /// # Errors
 ///
-/// [`Error::Conversation`] when there is no message or the text cannot be tokenised, [`Error::Tokenizer`] when the
+/// [`Conversation`](parrot_model::Error::Conversation) when there is no message or the text cannot be tokenised, [`Tokenizer`](parrot_model::Error::Tokenizer) when the
 /// tokenizer does not have ChatML's tokens.
 pub fn encode(
     tokenizer: &Tokenizer,
