@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use parrot_infer::{AskOptions, Parrot, Picture, Question};
+
+use crate::Result;
 use crate::ask::journal::{Answered, Journal, Outcome, question_id};
 use crate::ask::prompt::Asker;
 use crate::ask::protocol::RunAs;
 use crate::data::dataset::Dataset;
 use crate::data::picture::EncodedPicture;
 use crate::data::problem::{Problem, ProblemKind};
-use parrot_infer::{AskOptions, Parrot, Picture, Question};
-
-use crate::Result;
 
 /// How questions are asked.
 #[derive(Debug, Clone, PartialEq)]

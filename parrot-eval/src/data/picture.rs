@@ -8,10 +8,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use parrot_infer::Picture;
 use parrot_model::image::{DecodeOptions, decode_rgb};
 use sha2::{Digest, Sha256};
-
-use parrot_infer::Picture;
 
 use crate::{Error, Result};
 

@@ -3,11 +3,12 @@
 //! The reference carries this helper along but its model cannot consume the result, so nothing but the golden
 //! cases needs it.
 
-use crate::Result;
-use crate::golden::{Case, Fixture, Quantity, Verdict};
 use image::{RgbImage, imageops};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels, resize_bicubic};
 use serde::Deserialize;
+
+use crate::Result;
+use crate::golden::{Case, Fixture, Quantity, Verdict};
 
 #[derive(Deserialize)]
 struct AnyresCase {

@@ -2,20 +2,19 @@
 
 use std::ops::ControlFlow;
 
-use crate::Result;
-use crate::golden::reference_batch;
-use crate::golden::{Case, Fixture, Loaded, Quantity, Verdict, reference_samples};
 use burn::tensor::{Bool, Int, Tensor};
+use parrot_infer::AskOptions;
+use parrot_infer::generate::Sequence;
 use parrot_model::batch::PrepareOptions;
 use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::ImageFeatures;
 use serde::Deserialize;
 
-use parrot_infer::AskOptions;
-use parrot_infer::generate::Sequence;
-
 use super::load;
 use super::modules::images;
+use crate::Result;
+use crate::golden::reference_batch;
+use crate::golden::{Case, Fixture, Loaded, Quantity, Verdict, reference_samples};
 
 /// The reference's padding.
 const PADDING: &str = "<|endoftext|>";

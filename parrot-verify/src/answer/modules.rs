@@ -1,7 +1,5 @@
 //! Parts of the network by themselves: projector, mixture of experts, vision tower.
 
-use crate::Result;
-use crate::golden::{Array, Case, Checks, Fixture, Loaded, Quantity, Verdict};
 use burn::tensor::{DType, Tensor, s};
 use parrot_model::checkpoint::names;
 use parrot_model::config::{DecoderConfig, ParrotConfig, SelectFeature};
@@ -10,6 +8,8 @@ use parrot_model::text::IMAGE_TOKEN_INDEX;
 use serde::Deserialize;
 
 use super::load;
+use crate::Result;
+use crate::golden::{Array, Case, Checks, Fixture, Loaded, Quantity, Verdict};
 
 #[derive(Deserialize)]
 struct ProjectorCase {

@@ -1,10 +1,5 @@
 //! Prompt and picture → logits and loss.
 
-use crate::golden::reference_batch;
-use crate::golden::{
-    Array, Batch, Case, Checks, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
-};
-use crate::{Error, Result};
 use burn::tensor::{FloatDType, Tensor, s};
 use parrot_model::batch::{PrepareOptions, Prepared};
 use parrot_model::device::Precision;
@@ -14,6 +9,11 @@ use serde::Deserialize;
 use super::generate::{Decoding, argmax, greedy};
 use super::modules::{compare_moe, images};
 use super::{NetworkCase, load};
+use crate::golden::reference_batch;
+use crate::golden::{
+    Array, Batch, Case, Checks, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
+};
+use crate::{Error, Result};
 
 #[derive(Deserialize)]
 struct ForwardCase {

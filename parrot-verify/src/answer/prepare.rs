@@ -1,13 +1,13 @@
 //! A padded batch of ids and pictures → a padded batch of embeddings.
 
-use crate::golden::{Array, Batch, Case, Fixture, Loaded, Verdict};
-use crate::{Error, Result};
 use burn::tensor::Tensor;
 use parrot_model::Error as ModelError;
 use serde::Deserialize;
 
 use super::load;
 use super::network::compare_embeddings;
+use crate::golden::{Array, Batch, Case, Fixture, Loaded, Verdict};
+use crate::{Error, Result};
 
 #[derive(Deserialize)]
 struct PrepareCase {

@@ -1,12 +1,13 @@
 //! Pictures → pixels: exact, from the picture as the reference decodes it.
 
-use crate::Result;
-use crate::golden::{Array, Case, Checks, Fixture, Quantity, Verdict};
 use image::RgbImage;
 use parrot_model::config::TowerKind;
 use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, decode_rgb, open_rgb};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+
+use crate::Result;
+use crate::golden::{Array, Case, Checks, Fixture, Quantity, Verdict};
 
 #[derive(Deserialize)]
 struct PictureCase {

@@ -1,11 +1,11 @@
 //! A batch in the reference's form, and as samples.
 
 use burn::prelude::*;
+use parrot_model::batch::{Prepared, Sample};
+use parrot_model::text::IMAGE_TOKEN_INDEX;
 
 use super::{Array, Case, Directory, Fixture, Loaded, reference_batch};
 use crate::Result;
-use parrot_model::batch::{Prepared, Sample};
-use parrot_model::text::IMAGE_TOKEN_INDEX;
 
 /// The inputs that a case gives as `in_…` tensors.
 #[derive(Debug, Clone)]

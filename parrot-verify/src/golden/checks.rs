@@ -5,10 +5,10 @@ use std::fmt::Debug;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use parrot_model::device::Precision;
 use serde::Serialize;
 
 use super::{Array, Quantity};
-use parrot_model::device::Precision;
 
 /// How a case that ran to its end turned out.
 #[derive(Debug)]

@@ -9,11 +9,6 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
-use super::{Array, Case, Checks, Directory};
-use crate::{Error, Result};
 use parrot_model::batch::PrepareOptions;
 use parrot_model::checkpoint::{Checkpoint, Weights, load_found};
 use parrot_model::config::{ParrotConfig, VisionConfig};
@@ -21,6 +16,11 @@ use parrot_model::device::Precision;
 use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Array, Case, Checks, Directory};
+use crate::{Error, Result};
 
 /// Edits of a checkpoint's `config.json` that a case asks for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

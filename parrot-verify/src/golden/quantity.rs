@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use parrot_model::device::Precision;
+use serde::Serialize;
 
 /// A kind of number that the reference and this build both compute, with its tolerance.
 ///

@@ -6,15 +6,14 @@
 //! as one string: an answer that begins with `\n` shares a token with the header (`"\n\n"`), which has no label.
 //! [`ChatTemplate`](parrot_model::text::ChatTemplate) does neither; [`reads_alike`] says where the two must agree.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use parrot_model::Error;
 use parrot_model::text::template::DEFAULT_SYSTEM_PROMPT;
 use parrot_model::text::tokenizer::Fragment;
 use parrot_model::text::{
     Conversation, Encoded, IGNORE_INDEX, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer, llava,
 };
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Result;
 

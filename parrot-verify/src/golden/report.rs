@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 
+use parrot_model::error_chain;
 use serde::Serialize;
 
 use super::{Case, Difference, Directory, Quantity, Verdict};
-use parrot_model::error_chain;
-
 use crate::Result;
 
 /// Which cases to run. Both empty: all.

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
-
-use crate::golden::{Batch, Case, Checks, ConfigEdits, Fixture, Quantity, Verdict};
 use serde::Deserialize;
 
 use super::parameters;
 use crate::Result;
+use crate::golden::{Batch, Case, Checks, ConfigEdits, Fixture, Quantity, Verdict};
 
 #[derive(Deserialize)]
 struct GradientsCase {

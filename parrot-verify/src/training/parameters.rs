@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::golden::Array;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
@@ -11,6 +10,7 @@ use parrot_model::config::ParrotConfig;
 use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
+use crate::golden::Array;
 
 /// The values of all parameters.
 pub(super) fn values(model: &ParrotModel, config: &ParrotConfig) -> Result<BTreeMap<String, Array>> {

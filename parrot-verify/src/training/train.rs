@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::golden::{
-    Batch, Case, Checks, ConfigEdits, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
-};
 use burn::tensor::{FloatDType, Tensor};
 use parrot_model::image::Pixels;
+use parrot_train::Part;
+use parrot_train::data::TrainingSample;
+use parrot_train::optim::{AdamWConfig, CosineSchedule, Optimizer};
+use parrot_train::step::{Learner, MicroBatch, StepReport};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,10 +15,9 @@ use super::dataset::{parse, reference_sample};
 use super::gradients::compare_rows;
 use super::parameters;
 use crate::Result;
-use parrot_train::Part;
-use parrot_train::data::TrainingSample;
-use parrot_train::optim::{AdamWConfig, CosineSchedule, Optimizer};
-use parrot_train::step::{Learner, MicroBatch, StepReport};
+use crate::golden::{
+    Batch, Case, Checks, ConfigEdits, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
+};
 
 #[derive(Deserialize)]
 struct TrainCase {
