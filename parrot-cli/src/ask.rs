@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use parrot_infer::{Answer, AskOptions, Error, Parrot, Picture, Question};
+use parrot_infer::{Answer, AskOptions, Error, Image, Parrot, Question};
 
 use crate::options::{AnswerOptions, ModelOptions};
 use crate::progress::Spinner;
@@ -72,7 +72,7 @@ Examples:
 pub(crate) fn run(args: &Args) -> Result<()> {
     let questions = args.questions()?;
     let options = args.answer.to_library()?;
-    let picture = Picture::open(&args.image)?;
+    let image = Image::open(&args.image)?;
     let parrot = args.model.load()?;
     let several = questions.len() > 1;
     for (number, question) in questions.iter().enumerate() {
@@ -81,17 +81,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             writeln!(io::stdout(), "{space}{question}")?;
         }
         if !args.choices.is_empty() {
-            args.choose(&parrot, &picture, question, several)?;
+            args.choose(&parrot, &image, question, several)?;
             continue;
         }
         let answer = if args.json {
-            let answer = ask_silently(&parrot, &picture, question, &options)?;
+            let answer = ask_silently(&parrot, &image, question, &options)?;
             let image = args.image.to_string_lossy();
             let record = serde_json::to_string(&Record::new(&image, question, &answer))?;
             writeln!(io::stdout(), "{record}")?;
             answer
         } else {
-            ask_aloud(&parrot, &picture, question, &options)?
+            ask_aloud(&parrot, &image, question, &options)?
         };
         args.explain(&answer, several.then_some(question.as_str()));
     }
@@ -122,9 +122,9 @@ impl Args {
     }
 
     /// Prints the likeliest of the choices.
-    fn choose(&self, parrot: &Parrot, picture: &Picture, question: &str, several: bool) -> Result<()> {
+    fn choose(&self, parrot: &Parrot, image: &Image, question: &str, several: bool) -> Result<()> {
         let spinner = Spinner::start("choosing");
-        let choice = parrot.choose(Question::new(std::slice::from_ref(picture), question), &self.choices)?;
+        let choice = parrot.choose(Question::new(std::slice::from_ref(image), question), &self.choices)?;
         drop(spinner);
         if self.json {
             let image = self.image.to_string_lossy();
@@ -162,17 +162,17 @@ fn subject(question: Option<&str>, terminal: bool) -> String {
     question.map(|question| format!("“{}” ", isolate(question, terminal))).unwrap_or_default()
 }
 
-fn ask_silently(parrot: &Parrot, picture: &Picture, question: &str, options: &AskOptions) -> Result<Answer> {
+fn ask_silently(parrot: &Parrot, image: &Image, question: &str, options: &AskOptions) -> Result<Answer> {
     let _spinner = Spinner::start("answering");
-    let pictures = std::slice::from_ref(picture);
-    Ok(parrot.ask_streaming(pictures, question, options, |_| ControlFlow::Continue(()))?)
+    let images = std::slice::from_ref(image);
+    Ok(parrot.ask_streaming(images, question, options, |_| ControlFlow::Continue(()))?)
 }
 
 /// Prints the answer while it is made.
-fn ask_aloud(parrot: &Parrot, picture: &Picture, question: &str, options: &AskOptions) -> Result<Answer> {
+fn ask_aloud(parrot: &Parrot, image: &Image, question: &str, options: &AskOptions) -> Result<Answer> {
     let mut printer = Printer::start();
-    let pictures = std::slice::from_ref(picture);
-    let answer = parrot.ask_streaming(pictures, question, options, |text| printer.print(text))?;
+    let images = std::slice::from_ref(image);
+    let answer = parrot.ask_streaming(images, question, options, |text| printer.print(text))?;
     printer.finish()?;
     Ok(answer)
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use parrot_infer::{Chat, Picture};
+use parrot_infer::{Chat, Image};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -45,10 +45,10 @@ const HELP: &str = "/image PATH  show another picture with the next question
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let options = args.answer.to_library()?;
-    let mut picture = args.image.as_ref().map(Picture::open).transpose()?;
+    let mut image = args.image.as_ref().map(Image::open).transpose()?;
     let parrot = args.model.load()?;
     let mut chat = parrot.chat(options);
-    picture.iter().for_each(|picture| chat.show(picture.clone()));
+    image.iter().for_each(|image| chat.show(image.clone()));
     let mut input = Input::new()?;
     while let Some(line) = input.next()? {
         let line = line.trim();
@@ -58,13 +58,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ("/help", _) => Ok(writeln!(io::stderr(), "{HELP}")?),
             ("/clear", _) => {
                 chat.clear();
-                picture.iter().for_each(|picture| chat.show(picture.clone()));
+                image.iter().for_each(|image| chat.show(image.clone()));
                 Ok(())
             }
             ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
-            ("/image", path) => Picture::open(path.trim()).map_err(Into::into).map(|shown| {
+            ("/image", path) => Image::open(path.trim()).map_err(Into::into).map(|shown| {
                 chat.show(shown.clone());
-                picture = Some(shown);
+                image = Some(shown);
             }),
             (command, _) if command.starts_with('/') => {
                 Err(anyhow::anyhow!("there is no command {command}, only /image, /clear, /help and /quit"))

@@ -75,7 +75,8 @@ struct Inspection {
     kv_cache_bytes: Vec<(&'static str, usize)>,
     vision_tower: Tower,
     /// Tokens that a picture becomes.
-    picture_tokens: usize,
+    #[serde(rename = "picture_tokens")]
+    image_tokens: usize,
     /// Ids of the tokenizer; `None` where there is no file.
     tokenizer_size: Option<usize>,
     config: ParrotConfig,
@@ -135,7 +136,7 @@ impl Inspection {
                 layers: vision.num_hidden_layers,
                 hidden_size: vision.hidden_size,
             },
-            picture_tokens: vision.tokens_per_image(config.mm_vision_select_feature),
+            image_tokens: vision.tokens_per_image(config.mm_vision_select_feature),
             tokenizer_size,
             config,
         })
@@ -153,7 +154,7 @@ impl Inspection {
                 tower.patch_size,
                 tower.layers,
                 tower.hidden_size,
-                self.picture_tokens
+                self.image_tokens
             ),
             format!("  projector        {}", config.mm_projector_type),
             match config.num_experts.filter(|_| config.use_moe && config.moe_hidden_size.is_some()) {

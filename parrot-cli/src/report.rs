@@ -14,9 +14,9 @@ const WIDTH: f32 = 24.0;
 /// The weights of the experts as bars, one picture after the other.
 pub(crate) fn routing(answer: &Answer, terminal: bool) -> String {
     let mut chart = String::new();
-    for (picture, weights) in answer.routing_weights.iter().enumerate() {
+    for (image, weights) in answer.routing_weights.iter().enumerate() {
         if answer.routing_weights.len() > 1 {
-            let _ = writeln!(chart, "picture {}", picture + 1);
+            let _ = writeln!(chart, "picture {}", image + 1);
         }
         for (expert, weight) in weights.iter().enumerate() {
             let bar = bar(*weight, terminal);
@@ -54,7 +54,7 @@ fn bar(weight: f32, terminal: bool) -> String {
 pub(crate) fn timings(answer: &Answer) -> String {
     let Timings { load, preprocess, vision, prefill, .. } = answer.timings;
     let mut line = format!("load {}, ", readable(load));
-    if answer.encoded_pictures > 0 {
+    if answer.encoded_images > 0 {
         let _ = write!(line, "preprocess {}, vision {}, ", readable(preprocess), readable(vision));
     } else if !answer.routing_weights.is_empty() {
         line.push_str("picture remembered, ");

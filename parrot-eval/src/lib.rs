@@ -11,15 +11,15 @@
 //! [`Problem`] with its file and line; the row stays in the denominator.
 //!
 //! ```
-//! use parrot_eval::{Asker, Dataset, PictureStore, PredictionFile, Protocol, assign, score};
+//! use parrot_eval::{Asker, Dataset, ImageStore, PredictionFile, Protocol, assign, score};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let data = folder.path().join("mmmb_tr.tsv");
 //! # let answers = folder.path().join("other_mmmb_tr.jsonl");
-//! # let picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-//! # std::fs::write(&data, format!("index\timage\tquestion\tA\tB\tanswer\n1\t{picture}\tBu kedi mi?\tEvet\tHayır\tA\n"))?;
+//! # let image = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+//! # std::fs::write(&data, format!("index\timage\tquestion\tA\tB\tanswer\n1\t{image}\tBu kedi mi?\tEvet\tHayır\tA\n"))?;
 //! # std::fs::write(&answers, "{\"index\": 1, \"prediction\": \"Evet.\"}\n")?;
-//! let dataset = Dataset::open(&data, &mut PictureStore::default())?;
+//! let dataset = Dataset::open(&data, &mut ImageStore::default())?;
 //! let protocol = Protocol::Paper2024_06;
 //! let prompt = dataset.prompt(&dataset.rows[0], protocol.usual_run_as(), Asker::Parrot);
 //! assert!(prompt.ends_with("Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin."));
@@ -56,7 +56,7 @@ pub use benchmarks::mmmb::Mmmb;
 pub use benchmarks::pope::Pope;
 pub use benchmarks::verdict::{How, Judged, Level, Score, Verdict, percent};
 pub use data::dataset::{Dataset, benchmark_of_name};
-pub use data::picture::{EncodedPicture, LONGEST_REFERENCE, PictureStore};
+pub use data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
 pub use data::problem::{Problem, ProblemKind, count_problems};
 pub use data::row::{GROUP, Row};
 pub use data::table::{Record, Table, is_missing};

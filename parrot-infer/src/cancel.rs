@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// let cancel = CancelToken::default();
 /// let options = AskOptions { cancel: Some(cancel.clone()), ..AskOptions::default() };
-/// // … `parrot.ask_streaming(&pictures, question, &options, …)` on another thread …
+/// // … `parrot.ask_streaming(&images, question, &options, …)` on another thread …
 /// cancel.cancel();
 /// # assert!(options.cancel.unwrap().is_cancelled());
 /// ```

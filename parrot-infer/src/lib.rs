@@ -1,7 +1,7 @@
 //! Ask Parrot about pictures.
 //!
 //! - [`Parrot`] is a loaded model: [`Parrot::load`], then [`Parrot::ask`].
-//! - [`Picture`] is a decoded picture, known by its content: asking about it again, in any language, runs no
+//! - [`Image`] is a decoded picture, known by its content: asking about it again, in any language, runs no
 //!   vision work.
 //! - [`Answer`] is the text and how it came about: the routing of the experts, why it ended, where the time
 //!   went.
@@ -12,7 +12,7 @@
 //! ```
 //! use std::ops::ControlFlow;
 //!
-//! use parrot_infer::{AskOptions, Parrot, Picture, device, tiny};
+//! use parrot_infer::{AskOptions, Parrot, Image, device, tiny};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
@@ -21,17 +21,17 @@
 //! let parrot = Parrot::load(folder, &device::open("auto")?)?;
 //!
 //! // Usually Picture::open("photo.jpg")?
-//! let picture = Picture::from_rgb(image::RgbImage::new(48, 32));
-//! let answer = parrot.ask(&picture, "What is this?")?;
+//! let image = Image::from_rgb(image::RgbImage::new(48, 32));
+//! let answer = parrot.ask(&image, "What is this?")?;
 //! println!("{}", answer.text);
 //!
 //! // The same picture again: nothing but the question is new.
 //! let options = AskOptions { max_new_tokens: 16, ..AskOptions::default() };
-//! let answer = parrot.ask_streaming(&[picture], "这是什么?", &options, |piece| {
+//! let answer = parrot.ask_streaming(&[image], "这是什么?", &options, |piece| {
 //!     print!("{piece}");
 //!     ControlFlow::Continue(())
 //! })?;
-//! assert_eq!(answer.encoded_pictures, 0);
+//! assert_eq!(answer.encoded_images, 0);
 //! assert_eq!(answer.routing_weights[0].len(), 6);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -51,7 +51,7 @@ pub mod tiny;
 pub use burn;
 pub use cancel::CancelToken;
 pub use engine::{
-    Answer, AskOptions, Chat, Choice, FinishReason, Loader, Parrot, Picture, Question, REMEMBERED_PICTURES,
+    Answer, AskOptions, Chat, Choice, FinishReason, Image, Loader, Parrot, Question, REMEMBERED_IMAGES,
     Timings,
 };
 pub use error::{Error, Result};

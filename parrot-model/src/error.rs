@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// A picture that cannot be turned into pixels.
     #[error("picture {name}: {reason}")]
-    Picture {
+    Image {
         /// The file name, or `<bytes>` when the picture came from memory.
         name: String,
         /// What is wrong with it, in words.

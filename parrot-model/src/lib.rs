@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! pixels ── vision ── projector ── experts ─┐
-//!                          │                 mix ── prompt with pictures ── decoder ── logits
+//!                          │                 mix ── prompt with images ── decoder ── logits
 //! question ── embeddings ──┴─ router ───────┘
 //! ```
 //!
@@ -35,11 +35,11 @@
 //! let parrot = ParrotModel::init(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &device)?;
 //!
 //! // Computed once per picture …
-//! let pictures = parrot.encode_images(Tensor::zeros([1, 3, 72, 72], &device));
+//! let images = parrot.encode_images(Tensor::zeros([1, 3, 72, 72], &device));
 //! // … and asked twice, in one batch: each question routes the picture its own way.
 //! let ask = |ids: &[i64]| Sample::new(ids.to_vec(), vec![0]);
 //! let questions = [ask(&[IMAGE_TOKEN_INDEX, 11, 12, 13]), ask(&[IMAGE_TOKEN_INDEX, 21])];
-//! let batch = parrot.prepare(&questions, Some(&pictures), PrepareOptions::default())?;
+//! let batch = parrot.prepare(&questions, Some(&images), PrepareOptions::default())?;
 //! assert_eq!(batch.routing.unwrap().routing_weights.dims(), [2, 6]);
 //!
 //! let hidden_states = parrot.language_model.forward(batch.input, None);

@@ -38,8 +38,8 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn float_sha256(pictures: &[Pixels]) -> String {
-    let floats = pictures.iter().flat_map(|pixels| &pixels.data);
+fn float_sha256(images: &[Pixels]) -> String {
+    let floats = images.iter().flat_map(|pixels| &pixels.data);
     sha256(&floats.flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>())
 }
 
@@ -53,15 +53,15 @@ fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes
 }
 
-fn picture_error(bytes: &[u8], options: &DecodeOptions) -> String {
+fn image_error(bytes: &[u8], options: &DecodeOptions) -> String {
     match decode_rgb(bytes, "test", options) {
-        Err(Error::Picture { name, reason }) if name == "test" => reason,
+        Err(Error::Image { name, reason }) if name == "test" => reason,
         other => panic!("expected Error::Picture, got {other:?}"),
     }
 }
 
 #[test]
-fn every_golden_picture_is_exact() {
+fn every_golden_image_is_exact() {
     let cases: Vec<Case> = serde_json::from_slice(&fs::read(golden("cases.json")).unwrap()).unwrap();
     assert!(cases.len() > 30);
     for case in cases {
@@ -93,19 +93,19 @@ fn jpegs_decode_within_rounding_of_libjpeg() {
 }
 
 #[test]
-fn a_batch_stacks_its_pictures() {
+fn a_batch_stacks_its_images() {
     let config = ImageProcessorConfig::clip(56);
-    let pictures =
+    let images =
         ["wide.png", "tall.png", "square.png"].map(|name| config.preprocess(&open(name), AspectRatio::Pad));
-    assert_eq!(float_sha256(&pictures), "d06256d765dc476bf2effbc48623665a269eead953867f81ec19369c2ddbfb15");
-    let tensor = Pixels::to_tensor(&pictures, &Default::default());
+    assert_eq!(float_sha256(&images), "d06256d765dc476bf2effbc48623665a269eead953867f81ec19369c2ddbfb15");
+    let tensor = Pixels::to_tensor(&images, &Default::default());
     assert_eq!(tensor.dims(), [3, 3, 56, 56]);
     let second = tensor.narrow(0, 1, 1).into_data();
-    assert_eq!(second.as_slice::<f32>().unwrap(), pictures[1].data);
+    assert_eq!(second.as_slice::<f32>().unwrap(), images[1].data);
 }
 
 #[test]
-fn the_mean_picture_is_the_references() {
+fn the_mean_image_is_the_references() {
     let config = ImageProcessorConfig::clip(56);
     assert_eq!(config.pad_color(), [122, 116, 104]);
     let mean = config.preprocess(&config.mean_image(), AspectRatio::Pad);
@@ -113,7 +113,7 @@ fn the_mean_picture_is_the_references() {
 }
 
 #[test]
-fn tiny_pictures_are_pictures() {
+fn tiny_images_are_images() {
     let config = ImageProcessorConfig::clip(56);
     let tiny = RgbImage::from_fn(3, 3, |x, y| Rgb([80 * x as u8, 80 * y as u8, 9]));
     let ours = config.preprocess_u8(&tiny, AspectRatio::Pad);
@@ -165,14 +165,14 @@ fn damaged_files_are_errors() {
     for name in ["corrupt_garbage.png", "corrupt_truncated.jpg"] {
         for options in [DecodeOptions::default(), DecodeOptions::reference()] {
             let error = open_rgb(&golden(name), &options).unwrap_err();
-            assert!(matches!(&error, Error::Picture { .. }), "{error:?}");
+            assert!(matches!(&error, Error::Image { .. }), "{error:?}");
             assert!(error.to_string().contains(name), "{error}");
         }
     }
     assert!(matches!(open_rgb(&golden("no such file"), &DecodeOptions::default()), Err(Error::Io { .. })));
     let options = DecodeOptions::default();
-    assert!(picture_error(b"", &options).contains("known picture format"));
-    assert!(picture_error(b"hello, this is no picture", &options).contains("known picture format"));
+    assert!(image_error(b"", &options).contains("known picture format"));
+    assert!(image_error(b"hello, this is no picture", &options).contains("known picture format"));
 }
 
 /// Only headers: nothing could be decoded from these bytes, so the refusal must come before.
@@ -192,7 +192,7 @@ fn decompression_bombs_are_refused_by_their_header() {
     let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff, 0x00, 0xff, 0x00]);
     for bytes in [png, bmp, gif, jpeg] {
-        let reason = picture_error(&bytes, &options);
+        let reason = image_error(&bytes, &options);
         assert!(reason.contains("too large"), "{reason}");
     }
 }
@@ -209,7 +209,7 @@ fn limits_are_inclusive() {
         DecodeLimits { max_side: exact.max_side - 1, ..exact },
         DecodeLimits { max_bytes: exact.max_bytes - 1, ..exact },
     ] {
-        picture_error(&bytes, &with(limits));
+        image_error(&bytes, &with(limits));
         assert!(open_rgb(&golden("wide.png"), &with(limits)).is_err());
     }
 }
@@ -244,7 +244,7 @@ fn mutated_files_return() {
                     decoded += 1;
                     ImageProcessorConfig::clip(14).preprocess(&image, AspectRatio::Pad);
                 }
-                Err(Error::Picture { .. }) => refused += 1,
+                Err(Error::Image { .. }) => refused += 1,
                 Err(other) => panic!("{other:?}"),
             }
         }

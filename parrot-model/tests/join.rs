@@ -11,12 +11,12 @@ use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 
 const IMAGE: i64 = IMAGE_TOKEN_INDEX;
 /// 2 × 2 patches and the class token.
-const PICTURE_TOKENS: usize = 5;
+const IMAGE_TOKENS: usize = 5;
 
 struct Fixture {
     config: ParrotConfig,
     parrot: ParrotModel,
-    pictures: ImageFeatures,
+    images: ImageFeatures,
     device: Device,
 }
 
@@ -48,13 +48,13 @@ fn fixture() -> Fixture {
         ..VisionConfig::clip_vit_mini()
     };
     let parrot = ParrotModel::init(&config, &vision, &device).unwrap();
-    let features = Tensor::random([3, PICTURE_TOKENS, 16], Distribution::Normal(0.0, 5.0), &device);
-    let pictures = parrot.project(features);
-    Fixture { config, parrot, pictures, device }
+    let features = Tensor::random([3, IMAGE_TOKENS, 16], Distribution::Normal(0.0, 5.0), &device);
+    let images = parrot.project(features);
+    Fixture { config, parrot, images, device }
 }
 
-fn sample(ids: &[i64], pictures: &[usize]) -> Sample {
-    Sample::new(ids.to_vec(), pictures.to_vec())
+fn sample(ids: &[i64], images: &[usize]) -> Sample {
+    Sample::new(ids.to_vec(), images.to_vec())
 }
 
 /// Different lengths; no picture, one, two, and one that another sample has too.
@@ -70,7 +70,7 @@ fn samples() -> Vec<Sample> {
 impl Fixture {
     fn prepare(&self, samples: &[Sample], padding_side: PaddingSide) -> Prepared {
         let options = PrepareOptions { padding_side, ..PrepareOptions::default() };
-        self.parrot.prepare(samples, Some(&self.pictures), options).unwrap()
+        self.parrot.prepare(samples, Some(&self.images), options).unwrap()
     }
 
     /// `[batch, seq, vocab]`
@@ -137,7 +137,7 @@ fn a_cached_answer_is_the_uncached_one() {
 }
 
 #[test]
-fn every_picture_is_routed_by_its_own_prompt() {
+fn every_image_is_routed_by_its_own_prompt() {
     let fixture = fixture();
     let routing = fixture.prepare(&samples(), PaddingSide::Right).routing.unwrap();
     assert_eq!(routing.routing_weights.dims(), [4, 6]);
@@ -181,17 +181,17 @@ fn answers_do_not_guide_the_routing() {
 }
 
 #[test]
-fn truncation_never_cuts_a_picture_silently() {
+fn truncation_never_cuts_an_image_silently() {
     let fixture = fixture();
     let prompt = [sample(&[1, 2, IMAGE, 3], &[0])];
     let truncate = |max_length: usize| {
         let options = PrepareOptions { max_length: Some(max_length), ..PrepareOptions::default() };
-        fixture.parrot.prepare(&prompt, Some(&fixture.pictures), options).map(|prepared| prepared.lengths[0])
+        fixture.parrot.prepare(&prompt, Some(&fixture.images), options).map(|prepared| prepared.lengths[0])
     };
     assert_eq!(truncate(8).unwrap(), 8);
     assert_eq!(truncate(7).unwrap(), 7);
     assert_eq!(truncate(2).unwrap(), 2);
-    for kept in 1..PICTURE_TOKENS {
+    for kept in 1..IMAGE_TOKENS {
         let error = truncate(2 + kept).unwrap_err();
         assert!(
             matches!(error, Error::CutsImage { image: 0, kept: k, image_tokens: 5, .. } if k == kept),
@@ -201,12 +201,12 @@ fn truncation_never_cuts_a_picture_silently() {
 }
 
 #[test]
-fn placeholders_and_pictures_have_to_match() {
+fn placeholders_and_images_have_to_match() {
     let fixture = fixture();
-    for (ids, pictures) in [(vec![IMAGE, 1], vec![]), (vec![1], vec![0]), (vec![IMAGE, IMAGE], vec![0])] {
+    for (ids, images) in [(vec![IMAGE, 1], vec![]), (vec![1], vec![0]), (vec![IMAGE, IMAGE], vec![0])] {
         let error = fixture
             .parrot
-            .prepare(&[sample(&ids, &pictures)], Some(&fixture.pictures), PrepareOptions::default())
+            .prepare(&[sample(&ids, &images)], Some(&fixture.images), PrepareOptions::default())
             .unwrap_err();
         assert!(matches!(error, Error::ImageCount { .. }), "{error}");
     }
@@ -224,7 +224,7 @@ fn a_batch_needs_text_and_tokens_of_the_vocabulary() {
         (vec![IMAGE, -7], "the token id -7 is outside the vocabulary"),
     ] {
         let prepared =
-            fixture.parrot.prepare(&[sample(&ids, &[0])], Some(&fixture.pictures), PrepareOptions::default());
+            fixture.parrot.prepare(&[sample(&ids, &[0])], Some(&fixture.images), PrepareOptions::default());
         let error = prepared.unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
@@ -233,9 +233,9 @@ fn a_batch_needs_text_and_tokens_of_the_vocabulary() {
 #[test]
 fn the_loss_is_the_mean_over_the_labels_of_the_batch() {
     let fixture = fixture();
-    let labelled = |ids: &[i64], labels: &[i64], pictures: &[usize]| Sample {
+    let labelled = |ids: &[i64], labels: &[i64], images: &[usize]| Sample {
         labels: Some(labels.to_vec()),
-        ..sample(ids, pictures)
+        ..sample(ids, images)
     };
     let first = labelled(&[IMAGE, 1, 2, 3], &[IGNORE_INDEX, IGNORE_INDEX, 2, 3], &[0]);
     let second = labelled(&[4, 5], &[IGNORE_INDEX, 5], &[]);

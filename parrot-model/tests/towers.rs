@@ -41,9 +41,9 @@ fn largest_difference(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 fn pixels(family: &str) -> Vec<Pixels> {
-    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-pre");
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-pre");
     let preprocess = |name| {
-        let image = open_rgb(&pictures.join(name), &DecodeOptions::default()).unwrap();
+        let image = open_rgb(&images.join(name), &DecodeOptions::default()).unwrap();
         processor(family).preprocess(&image, AspectRatio::None)
     };
     ["wide.png", "tall.png"].map(preprocess).into()

@@ -5,7 +5,7 @@
 //! forward, off the tape     x₀ = embeddings, xᵢ₊₁ = layerᵢ(xᵢ), i < n − 1
 //! last layer and head       L = loss(norm(layerₙ₋₁(xₙ₋₁)))        → ∂L/∂xₙ₋₁ and their gradients
 //! layer n − 2 … 0           yᵢ = layerᵢ(xᵢ), Σ yᵢ · ∂L/∂xᵢ₊₁      → ∂L/∂xᵢ and the layer's gradients
-//! pictures and embeddings   Σ x₀ · ∂L/∂x₀                         → gradients of projector, experts, embeddings
+//! images and embeddings   Σ x₀ · ∂L/∂x₀                         → gradients of projector, experts, embeddings
 //! ```
 //!
 //! Memory is that of one layer's activations and one `[batch, seq, hidden]` per layer, for one more forward pass of the

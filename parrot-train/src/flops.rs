@@ -41,7 +41,7 @@ pub struct Load {
     /// Tokens, pictures counted.
     pub tokens: usize,
     /// Pictures.
-    pub pictures: usize,
+    pub images: usize,
     /// Tokens that are learnt: only they meet the vocabulary, and only their positions the last layer's feed-forward.
     pub learnt: usize,
 }
@@ -117,18 +117,18 @@ impl Cost {
 
     /// Positions that a picture takes in a sequence.
     #[must_use]
-    pub fn tokens_per_picture(&self) -> usize {
+    pub fn tokens_per_image(&self) -> usize {
         self.vision.tokens_per_image(self.config.mm_vision_select_feature)
     }
 
     /// Operations of one step, forward and backward; sequences are taken to be of equal length.
     #[must_use]
     pub fn step(&self, load: Load) -> f64 {
-        let Load { samples, tokens, pictures, learnt } = load;
+        let Load { samples, tokens, images, learnt } = load;
         let (config, vision) = (&self.config, &self.vision);
         let parameters = |part: Part| self.parameters.of(part);
-        let positions = pictures * vision.num_positions();
-        let visual = pictures * self.tokens_per_picture();
+        let positions = images * vision.num_positions();
+        let visual = images * self.tokens_per_image();
         let moe = if config.use_moe { products(parameters(Part::Moe), visual) } else { 0.0 };
         let of_decoder = parameters(Part::LanguageModel);
         let decoder = flops::decoder_forward(&config.decoder, of_decoder, samples, tokens, learnt);
@@ -218,7 +218,7 @@ mod tests {
         let (config, vision) = mini();
         let all = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel].into();
         let cost = Cost::new(&config, &vision, &all, false).unwrap();
-        let text = cost.step(Load { samples: 1, tokens: 10, pictures: 0, learnt: 10 });
+        let text = cost.step(Load { samples: 1, tokens: 10, images: 0, learnt: 10 });
         let estimate = 6.0 * cost.parameters().of(Part::LanguageModel) as f64 * 10.0;
         assert!((text / estimate - 1.0).abs() < 0.02, "{text} {estimate}");
     }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn frozen_parts_cost_less_and_recomputing_costs_more() {
         let (config, vision) = mini();
-        let load = Load { samples: 4, tokens: 4 * 80, pictures: 4, learnt: 4 * 20 };
+        let load = Load { samples: 4, tokens: 4 * 80, images: 4, learnt: 4 * 20 };
         let step = |parts: &[Part], recomputes| {
             let parts = parts.iter().copied().collect();
             Cost::new(&config, &vision, &parts, recomputes).unwrap().step(load)

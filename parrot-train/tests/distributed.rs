@@ -66,8 +66,8 @@ impl Workplace {
         )
         .unwrap();
         let record = |id: usize| {
-            let picture = ["rocket.png", "butterfly.png"][id % 2];
-            json!({"id": id, "image": picture, "conversations": [
+            let image = ["rocket.png", "butterfly.png"][id % 2];
+            json!({"id": id, "image": image, "conversations": [
                 {"from": "human", "value": "<image>\nWhat is this?"},
                 {"from": "gpt", "value": format!("It is {}.", "very ".repeat(id % 5))}]})
         };
@@ -230,14 +230,14 @@ fn micro_batches_that_cannot_be_shared_are_refused() {
 #[test]
 fn the_first_process_tells_what_is_wrong_in_the_others() {
     let place = Workplace::new();
-    let pictures = place.path("pictures");
-    fs::create_dir(&pictures).unwrap();
-    fs::copy(Path::new(ASSETS).join("pictures/rocket.png"), pictures.join("rocket.png")).unwrap();
-    fs::write(pictures.join("butterfly.png"), "no picture").unwrap();
+    let images = place.path("pictures");
+    fs::create_dir(&images).unwrap();
+    fs::copy(Path::new(ASSETS).join("pictures/rocket.png"), images.join("rocket.png")).unwrap();
+    fs::write(images.join("butterfly.png"), "no picture").unwrap();
     let source = format!(
         "data.source=[{{file={:?}, pictures={:?}}}]",
         place.path("data.json").display().to_string(),
-        pictures.display().to_string()
+        images.display().to_string()
     );
     let settings = [&source, "data.max_bad_records=12", "train.steps=3"];
     let skipped = |processes: usize| -> Vec<Vec<String>> {

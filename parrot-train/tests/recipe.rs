@@ -397,14 +397,14 @@ fn bad_records_are_left_out_and_listed_up_to_a_limit() {
     for id in [3, 6, 7] {
         records[id]["image"] = "NOTICE.png".into();
     }
-    let pictures = place.path("pictures");
-    fs::create_dir(&pictures).unwrap();
+    let images = place.path("pictures");
+    fs::create_dir(&images).unwrap();
     for name in ["rocket.png", "butterfly.png"] {
-        fs::copy(Path::new(ASSETS).join("pictures").join(name), pictures.join(name)).unwrap();
+        fs::copy(Path::new(ASSETS).join("pictures").join(name), images.join(name)).unwrap();
     }
-    fs::write(pictures.join("NOTICE.png"), "no picture").unwrap();
+    fs::write(images.join("NOTICE.png"), "no picture").unwrap();
     place.write("data.json", &Value::from(records).to_string());
-    let recipe = place.recipe().replace(&format!("{ASSETS}/pictures"), &pictures.display().to_string());
+    let recipe = place.recipe().replace(&format!("{ASSETS}/pictures"), &images.display().to_string());
     place.write("recipe.toml", &recipe);
 
     let (status, _, said) = place.call("run", &[]);

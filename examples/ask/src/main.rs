@@ -1,19 +1,19 @@
 //! Asks a picture a question. Run with
 //!
 //! ```sh
-//! cargo run --release -p ask -- assets/pictures/rocket.png "What is in the picture?"
+//! cargo run --release -p ask -- assets/images/rocket.png "What is in the picture?"
 //! ```
 
 use std::error::Error;
 
-use parrot_infer::{Parrot, Picture, device};
+use parrot_infer::{Image, Parrot, device};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(picture), Some(question)) = (arguments.next(), arguments.next()) else {
+    let (Some(image), Some(question)) = (arguments.next(), arguments.next()) else {
         return Err("usage: ask PICTURE QUESTION".into());
     };
     let parrot = Parrot::load("assets/parrot-mini", &device::open("auto")?)?;
-    println!("{}", parrot.ask(&Picture::open(picture)?, &question)?.text);
+    println!("{}", parrot.ask(&Image::open(image)?, &question)?.text);
     Ok(())
 }

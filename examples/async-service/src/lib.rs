@@ -14,14 +14,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::post;
-use parrot_infer::{AskOptions, Parrot, Picture};
+use parrot_infer::{AskOptions, Image, Parrot};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// The largest picture file that is accepted.
-const MAX_PICTURE_BYTES: usize = 10 << 20;
+const MAX_IMAGE_BYTES: usize = 10 << 20;
 
 /// What the requests share.
 struct Service {
@@ -33,7 +33,7 @@ struct Service {
 /// `POST /ask?question=…` with a picture file as the body streams the answer as plain text.
 pub fn router(parrot: Parrot) -> Router {
     let service = Arc::new(Service { parrot, turn: Semaphore::new(1) });
-    Router::new().route("/ask", post(ask)).layer(DefaultBodyLimit::max(MAX_PICTURE_BYTES)).with_state(service)
+    Router::new().route("/ask", post(ask)).layer(DefaultBodyLimit::max(MAX_IMAGE_BYTES)).with_state(service)
 }
 
 #[derive(Deserialize)]
@@ -50,8 +50,8 @@ async fn ask(
     if question.trim().is_empty() {
         return Err(refuse("the question is empty".into()));
     }
-    let decoded = tokio::task::spawn_blocking(move || Picture::from_bytes(&file, "of the request")).await;
-    let picture =
+    let decoded = tokio::task::spawn_blocking(move || Image::from_bytes(&file, "of the request")).await;
+    let image =
         decoded.map_err(|error| refuse(error.to_string()))?.map_err(|error| refuse(error.to_string()))?;
 
     let (sender, pieces) = mpsc::channel::<String>(16);
@@ -65,7 +65,7 @@ async fn ask(
                 Err(_) => ControlFlow::Break(()),
             };
             let options = AskOptions::default();
-            if let Err(error) = service.parrot.ask_streaming(&[picture], &question, &options, on_text) {
+            if let Err(error) = service.parrot.ask_streaming(&[image], &question, &options, on_text) {
                 let _ = sender.blocking_send(format!("error: {error}"));
             }
         });

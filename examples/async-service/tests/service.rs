@@ -11,8 +11,8 @@ fn repository(file: &str) -> String {
     format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR"))
 }
 
-async fn ask(service: Router, question: &str, picture: Vec<u8>) -> (StatusCode, String) {
-    let request = Request::post(format!("/ask?question={question}")).body(Body::from(picture)).unwrap();
+async fn ask(service: Router, question: &str, image: Vec<u8>) -> (StatusCode, String) {
+    let request = Request::post(format!("/ask?question={question}")).body(Body::from(image)).unwrap();
     let response = service.oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -89,7 +89,7 @@ fn write(common: &Common, subject: Subject, count: usize, out: &Path) -> Result<
     let mut file = BufWriter::new(file);
     let line = |index: usize| -> Result<String> {
         let lesson: Lesson = subject.lesson(&data, index);
-        let image = lesson.scene.as_ref().map(|_| picture(subject, index));
+        let image = lesson.scene.as_ref().map(|_| image(subject, index));
         if let (Some(scene), Some(image)) = (&lesson.scene, &image) {
             let path = out.join("pictures").join(image);
             data.render(scene, size)
@@ -101,7 +101,7 @@ fn write(common: &Common, subject: Subject, count: usize, out: &Path) -> Result<
     let progress = progress_bar(subject.name(), count);
     for start in (0..count).step_by(CHUNK) {
         if subject != Subject::Text {
-            let folder = out.join("pictures").join(picture(subject, start));
+            let folder = out.join("pictures").join(image(subject, start));
             let folder = folder.parent().unwrap_or(out);
             create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
@@ -117,7 +117,7 @@ fn write(common: &Common, subject: Subject, count: usize, out: &Path) -> Result<
 }
 
 /// `captions/012/345.png`: a thousand pictures a folder.
-fn picture(subject: Subject, index: usize) -> PathBuf {
+fn image(subject: Subject, index: usize) -> PathBuf {
     let (folder, file) = (index / CHUNK, index % CHUNK);
     [subject.name().to_string(), format!("{folder:03}"), format!("{file:03}.png")].iter().collect()
 }

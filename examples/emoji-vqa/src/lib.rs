@@ -15,7 +15,7 @@
 //!
 //! let dataset = Dataset::load("assets/emoji".as_ref(), DatasetConfig::default())?;
 //! let sample = dataset.sample(0);
-//! let picture = dataset.render(&sample.scene, 72);
+//! let image = dataset.render(&sample.scene, 72);
 //! for turn in &sample.turns {
 //!     println!("{} -> {}", turn.prompt(), turn.text);
 //! }
@@ -33,9 +33,9 @@ pub mod evaluate;
 pub mod experiment;
 pub mod export;
 pub mod holdout;
+pub mod images;
 pub mod language;
 pub mod mini_mmmb;
-pub mod pictures;
 pub mod preview;
 pub mod question;
 pub mod random;

@@ -100,7 +100,7 @@ enum Command {
         common: Common,
     },
     /// Draw the sample pictures.
-    Pictures {
+    Images {
         /// The node_modules that `npm install` filled.
         #[arg(long, default_value = "examples/emoji-vqa/node_modules")]
         packages: PathBuf,
@@ -245,8 +245,8 @@ fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }
-        Command::Pictures { packages, assets, out } => {
-            emoji_vqa::pictures::write_pictures(&packages, &assets, &out)
+        Command::Images { packages, assets, out } => {
+            emoji_vqa::images::write_images(&packages, &assets, &out)
         }
         Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
         Command::Evaluate { model, assets, scenes, trained, all, device } => {

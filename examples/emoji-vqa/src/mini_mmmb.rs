@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::ImageFormat;
-use parrot_eval::{EncodedPicture, GROUP, Record, Table};
+use parrot_eval::{EncodedImage, GROUP, Record, Table};
 
 use crate::dataset::{Dataset, EvalItem};
 use crate::language::{ByLanguage, Language};
@@ -28,14 +28,14 @@ const PARTNERS: u64 = 100;
 /// # Errors
 ///
 /// When a picture cannot be encoded or a file not be written.
-pub fn write(data: &Dataset, scenes: usize, picture_size: u32, out: &Path) -> Result<()> {
+pub fn write(data: &Dataset, scenes: usize, image_size: u32, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let items = data.evaluation(scenes);
-    let mut pictures = Vec::with_capacity(items.len());
+    let mut images = Vec::with_capacity(items.len());
     for item in &items {
         let mut png = Cursor::new(Vec::new());
-        data.render(&item.scene, picture_size).write_to(&mut png, ImageFormat::Png)?;
-        pictures.push(EncodedPicture::new(png.into_inner()).to_base64());
+        data.render(&item.scene, image_size).write_to(&mut png, ImageFormat::Png)?;
+        images.push(EncodedImage::new(png.into_inner()).to_base64());
     }
     let partners: Vec<Option<ByLanguage<Turn>>> =
         items.iter().enumerate().map(|(at, item)| partner(data, item, at)).collect();
@@ -45,13 +45,13 @@ pub fn write(data: &Dataset, scenes: usize, picture_size: u32, out: &Path) -> Re
         for (at, item) in items.iter().enumerate() {
             let index = at as i64 + 1;
             let turn = item.choice.get(language);
-            mmmb.push(record(index, &pictures[at], turn, item));
+            mmmb.push(record(index, &images[at], turn, item));
             if item.query.task == Task::Exist {
                 let partner = partners[at].as_ref().map(|partner| partner.get(language));
                 mmmb.extend(partner.map(|turn| record(index + GROUP, &index.to_string(), turn, item)));
                 continue;
             }
-            mmbench.push(record(index, &pictures[at], turn, item));
+            mmbench.push(record(index, &images[at], turn, item));
             for by in 1..turn.options.len() {
                 let copy = index + by as i64 * GROUP;
                 mmbench.push(record(copy, &index.to_string(), &turn.rotated(by), item));
@@ -124,7 +124,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 
-    use parrot_eval::PictureStore;
+    use parrot_eval::ImageStore;
 
     use super::*;
     use crate::dataset::DatasetConfig;
@@ -134,13 +134,13 @@ mod tests {
         let data = Dataset::load(&assets, DatasetConfig::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         write(&data, scenes, 72, folder.path()).unwrap();
-        let mut pictures = PictureStore::default();
+        let mut images = ImageStore::default();
         let mut files: Vec<PathBuf> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let datasets =
-            files.iter().map(|file| parrot_eval::Dataset::open(file, &mut pictures).unwrap()).collect();
-        assert_eq!(pictures.len(), scenes, "all files share their pictures");
+            files.iter().map(|file| parrot_eval::Dataset::open(file, &mut images).unwrap()).collect();
+        assert_eq!(images.len(), scenes, "all files share their pictures");
         (folder, datasets)
     }
 
@@ -191,7 +191,7 @@ mod tests {
                     }
                     (name, count) => panic!("{count} rows of one group in {name}"),
                 }
-                assert!(rows.iter().all(|row| row.picture == rows[0].picture));
+                assert!(rows.iter().all(|row| row.image == rows[0].image));
             }
         }
         assert_eq!(pairs, 6 * 6);

@@ -28,7 +28,7 @@ pub struct Preview {
 /// When the data set cannot be read or the sheet cannot be written.
 pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Preview) -> Result<String> {
     let dataset = Dataset::load(assets, config)?;
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     let mut lines = Vec::new();
     if preview.evaluation {
         for (index, item) in dataset.evaluation(preview.samples).iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Previe
                 let turn = item.choice.get(language);
                 lines.push(format!("  {}  {}", turn.prompt().replace('\n', "  "), turn.text));
             }
-            pictures.push(dataset.render(&item.scene, preview.size));
+            images.push(dataset.render(&item.scene, preview.size));
         }
     } else {
         for index in 0..preview.samples as u64 {
@@ -48,27 +48,27 @@ pub fn preview(assets: &Path, out: &Path, config: DatasetConfig, preview: Previe
             for turn in &sample.turns {
                 lines.push(format!("  {}  -> {}", turn.prompt().replace('\n', "  "), turn.text));
             }
-            pictures.push(dataset.render(&sample.scene, preview.size));
+            images.push(dataset.render(&sample.scene, preview.size));
         }
     }
-    contact_sheet(&pictures, preview.size)
+    contact_sheet(&images, preview.size)
         .save(out)
         .with_context(|| format!("cannot write {}", out.display()))?;
     Ok(lines.join("\n") + "\n")
 }
 
 /// Pictures in reading order on white.
-fn contact_sheet(pictures: &[RgbImage], size: u32) -> RgbImage {
+fn contact_sheet(images: &[RgbImage], size: u32) -> RgbImage {
     const GAP: u32 = 6;
-    let count = pictures.len().max(1) as u32;
+    let count = images.len().max(1) as u32;
     let columns = (1..).find(|side| side * side >= count).unwrap_or(count);
     let step = size + GAP;
     let rows = count.div_ceil(columns);
     let mut sheet =
         RgbImage::from_pixel(columns * step + GAP, rows * step + GAP, image::Rgb([255, 255, 255]));
-    for (index, picture) in (0..).zip(pictures) {
+    for (index, image) in (0..).zip(images) {
         let (x, y) = (index % columns * step + GAP, index / columns * step + GAP);
-        imageops::replace(&mut sheet, picture, i64::from(x), i64::from(y));
+        imageops::replace(&mut sheet, image, i64::from(x), i64::from(y));
     }
     sheet
 }

@@ -253,7 +253,7 @@ impl Scene {
 
     /// Paints the picture, `size` pixels square. A concept that `sprites` does not have leaves its tile empty.
     pub fn render(&self, sprites: &Sprites, size: u32) -> RgbImage {
-        let mut picture = RgbImage::new(size, size);
+        let mut image = RgbImage::new(size, size);
         let across = if self.is_grid() { 2 } else { 1 };
         let edge = |index: usize| (index as u32 * size) / across as u32;
         for (place, tile) in self.tiles.iter().enumerate() {
@@ -263,7 +263,7 @@ impl Scene {
                     let share = |at: u32, index: usize| {
                         (at - edge(index)) as f32 / (edge(index + 1) - edge(index)) as f32
                     };
-                    picture.put_pixel(x, y, Rgb(tile.ground.at(share(x, column), share(y, row))));
+                    image.put_pixel(x, y, Rgb(tile.ground.at(share(x, column), share(y, row))));
                 }
             }
             let Some(object) = &tile.object else { continue };
@@ -274,18 +274,18 @@ impl Scene {
             let (x, y) = (left + object.x * (width - side), top + object.y * (height - side));
             let at = Placement { x, y, size: side, mirrored: object.mirrored };
             match &object.distortion {
-                Some(distortion) => sprite.distorted(distortion).paint(&mut picture, at),
-                None => sprite.paint(&mut picture, at),
+                Some(distortion) => sprite.distorted(distortion).paint(&mut image, at),
+                None => sprite.paint(&mut image, at),
             }
         }
         if self.tint != [1.0; 3] {
-            for pixel in picture.pixels_mut() {
+            for pixel in image.pixels_mut() {
                 for (channel, factor) in pixel.0.iter_mut().zip(self.tint) {
                     *channel = (f32::from(*channel) * factor + 0.5) as u8;
                 }
             }
         }
-        picture
+        image
     }
 }
 
@@ -321,12 +321,12 @@ mod tests {
     #[test]
     fn a_grid_paints_its_grounds_and_things_where_they_belong() {
         let scene = grid(Variation::Layout);
-        let picture = scene.render(&sprites(), 40);
-        assert_eq!(picture.get_pixel(10, 10).0, [255; 3]);
-        assert_eq!(picture.get_pixel(30, 30).0, [255; 3]);
-        assert_eq!(picture.get_pixel(30, 10).0, scene.colour_at(1).unwrap().rgb());
+        let image = scene.render(&sprites(), 40);
+        assert_eq!(image.get_pixel(10, 10).0, [255; 3]);
+        assert_eq!(image.get_pixel(30, 30).0, [255; 3]);
+        assert_eq!(image.get_pixel(30, 10).0, scene.colour_at(1).unwrap().rgb());
         // Nobody has drawn concept 1: only its ground is there.
-        assert_eq!(picture.get_pixel(10, 30).0, scene.colour_at(2).unwrap().rgb());
+        assert_eq!(image.get_pixel(10, 30).0, scene.colour_at(2).unwrap().rgb());
     }
 
     #[test]

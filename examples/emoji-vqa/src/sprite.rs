@@ -151,8 +151,8 @@ impl Sprite {
 
     /// Paints over a picture, antialiased: a tent filter as wide as one target pixel (or one sprite pixel
     /// when enlarging), first along rows, then along columns.
-    pub fn paint(&self, picture: &mut RgbImage, at: Placement) {
-        let (width, height) = picture.dimensions();
+    pub fn paint(&self, image: &mut RgbImage, at: Placement) {
+        let (width, height) = image.dimensions();
         let columns = taps(self.size, at.x, at.size, width as usize, at.mirrored);
         let rows = taps(self.size, at.y, at.size, height as usize, false);
         let Some((first, last)) = rows.reach() else { return };
@@ -171,7 +171,7 @@ impl Sprite {
         }
 
         let stride = 3 * width as usize;
-        let target: &mut [u8] = picture;
+        let target: &mut [u8] = image;
         for (tap, y) in rows.taps.iter().zip(rows.first..) {
             let line = &mut target[y * stride + 3 * columns.first..];
             for (column, under) in line.chunks_exact_mut(3).take(columns.len()).enumerate() {
@@ -299,16 +299,16 @@ mod tests {
     }
 
     fn paint(sprite: &Sprite, x: f32, y: f32, size: f32, mirrored: bool) -> RgbImage {
-        let mut picture = RgbImage::from_pixel(16, 16, image::Rgb([10, 20, 30]));
-        sprite.paint(&mut picture, Placement { x, y, size, mirrored });
-        picture
+        let mut image = RgbImage::from_pixel(16, 16, image::Rgb([10, 20, 30]));
+        sprite.paint(&mut image, Placement { x, y, size, mirrored });
+        image
     }
 
     #[test]
     fn an_opaque_sprite_covers_and_a_clear_one_leaves_the_ground() {
-        let picture = paint(&flat(8, [200, 100, 50, 255]), 4.0, 4.0, 8.0, false);
-        assert_eq!(picture.get_pixel(8, 8).0, [200, 100, 50]);
-        assert_eq!(picture.get_pixel(2, 8).0, [10, 20, 30]);
+        let image = paint(&flat(8, [200, 100, 50, 255]), 4.0, 4.0, 8.0, false);
+        assert_eq!(image.get_pixel(8, 8).0, [200, 100, 50]);
+        assert_eq!(image.get_pixel(2, 8).0, [10, 20, 30]);
         let untouched = paint(&flat(8, [0; 4]), 4.0, 4.0, 8.0, false);
         assert!(untouched.pixels().all(|pixel| pixel.0 == [10, 20, 30]));
     }
@@ -316,9 +316,9 @@ mod tests {
     #[test]
     fn same_size_on_whole_pixels_copies() {
         let pixels: Vec<[u8; 4]> = (0..64).map(|i| [i, 2 * i, 3 * i, 255]).collect();
-        let picture = paint(&Sprite::from_premultiplied(8, pixels.clone()), 3.0, 5.0, 8.0, false);
+        let image = paint(&Sprite::from_premultiplied(8, pixels.clone()), 3.0, 5.0, 8.0, false);
         for (i, pixel) in pixels.iter().enumerate() {
-            let found = picture.get_pixel(3 + i as u32 % 8, 5 + i as u32 / 8).0;
+            let found = image.get_pixel(3 + i as u32 % 8, 5 + i as u32 / 8).0;
             assert_eq!(found, [pixel[0], pixel[1], pixel[2]]);
         }
     }
@@ -355,15 +355,15 @@ mod tests {
     #[test]
     fn shrinking_averages() {
         let checker: Vec<[u8; 4]> = (0..1024).map(|i| [((i + i / 32) % 2 * 255) as u8, 0, 0, 255]).collect();
-        let picture = paint(&Sprite::from_premultiplied(32, checker), 0.0, 0.0, 16.0, false);
-        assert!((120..=135).contains(&picture.get_pixel(8, 8).0[0]), "{:?}", picture.get_pixel(8, 8));
+        let image = paint(&Sprite::from_premultiplied(32, checker), 0.0, 0.0, 16.0, false);
+        assert!((120..=135).contains(&image.get_pixel(8, 8).0[0]), "{:?}", image.get_pixel(8, 8));
     }
 
     #[test]
-    fn painting_outside_the_picture_is_cut_off() {
+    fn painting_outside_the_image_is_cut_off() {
         for (x, y) in [(-4.0, -4.0), (12.0, 12.0), (-100.0, 3.0), (100.0, 100.0)] {
-            let picture = paint(&flat(8, [255; 4]), x, y, 8.0, false);
-            assert_eq!(picture.dimensions(), (16, 16));
+            let image = paint(&flat(8, [255; 4]), x, y, 8.0, false);
+            assert_eq!(image.dimensions(), (16, 16));
         }
     }
 }

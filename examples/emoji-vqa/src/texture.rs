@@ -214,12 +214,12 @@ mod tests {
         for pattern in Pattern::ALL {
             for index in 0..20 {
                 let texture = Texture::draw(pattern, &mut Random::new(0, 0, index));
-                let picture = |texture: &Texture| {
+                let image = |texture: &Texture| {
                     let places = (0..72 * 72).map(|at| (at % 72, at / 72));
                     places.map(|(x, y)| texture.at(x as f32 / 72.0, y as f32 / 72.0)).collect::<Vec<_>>()
                 };
-                let first = picture(&texture);
-                assert_eq!(first, picture(&texture));
+                let first = image(&texture);
+                assert_eq!(first, image(&texture));
                 let plain = first.iter().all(|colour| *colour == first[0]);
                 assert_eq!(plain, pattern == Pattern::Blank, "{texture:?}");
             }

@@ -60,7 +60,7 @@ fn samples_repeat_and_do_not_depend_on_the_order_in_which_they_are_drawn() {
 }
 
 #[test]
-fn no_training_picture_has_a_held_out_composition_or_a_test_style() {
+fn no_training_image_has_a_held_out_composition_or_a_test_style() {
     for core_only in [true, false] {
         let dataset = dataset(DatasetConfig { core_only, ..DatasetConfig::default() });
         let scenes = (0..1_500).map(|i| dataset.sample(i).scene);
@@ -135,7 +135,7 @@ fn evaluation_letters_are_balanced_within_every_task() {
 }
 
 #[test]
-fn answers_are_what_the_picture_shows() {
+fn answers_are_what_the_image_shows() {
     let dataset = dataset(DatasetConfig::default());
     for item in dataset.evaluation(160) {
         let (scene, query) = (&item.scene, &item.query);
@@ -318,7 +318,7 @@ fn single_questions_are_of_all_kinds_and_no_colour_hints_at_a_name() {
 }
 
 #[test]
-fn choices_are_about_pictures_that_leave_doubt() {
+fn choices_are_about_images_that_leave_doubt() {
     let dataset = dataset(DatasetConfig { variation: Variation::Doubtful, ..Default::default() });
     let mut naming = 0;
     for index in 0..400 {
@@ -349,7 +349,7 @@ fn half_of_the_choices_end_as_in_mmmb() {
 }
 
 #[test]
-fn text_samples_tell_the_picture_first() {
+fn text_samples_tell_the_image_first() {
     let dataset = dataset(DatasetConfig { scene_weights: [1.0, 0.0, 0.0], ..DatasetConfig::default() });
     for index in 0..100 {
         let sample = dataset.text(index);

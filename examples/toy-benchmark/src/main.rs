@@ -6,18 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use parrot_eval::{Dataset, GenerateOptions, Journal, ModelInfo, PictureStore, Protocol, Report, RunAs};
+use parrot_eval::{Dataset, GenerateOptions, ImageStore, Journal, ModelInfo, Protocol, Report, RunAs};
 use parrot_infer::{Parrot, device};
 use toy_benchmark::Naming;
 
 fn main() -> Result<()> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR"));
     let parrot = Parrot::load(example.join("../../assets/parrot-mini"), &device::open("auto")?)?;
-    let mut pictures = PictureStore::default();
+    let mut images = ImageStore::default();
     let mut datasets = Vec::new();
     for code in ["en", "ar", "tr"] {
         let file = example.join(format!("data/naming_{code}.tsv"));
-        datasets.push(Dataset::open_as(&file, Arc::new(Naming), &mut pictures)?);
+        datasets.push(Dataset::open_as(&file, Arc::new(Naming), &mut images)?);
     }
 
     let jobs = parrot_eval::jobs(&datasets, &[RunAs::Dataset]);

@@ -8,10 +8,10 @@
 //! let here = device::open("cuda")?;
 //! let there = device::open("vulkan")?;
 //! let lesson = Path::new("examples/train-here-answer-there/lesson.json");
-//! let (model, pictures) = (Path::new("assets/parrot-mini"), Path::new("assets/pictures"));
-//! let taught = train_here_answer_there::train(model, lesson, pictures, &here, 30, Path::new("runs/lesson"))?;
+//! let (model, images) = (Path::new("assets/parrot-mini"), Path::new("assets/pictures"));
+//! let taught = train_here_answer_there::train(model, lesson, images, &here, 30, Path::new("runs/lesson"))?;
 //! let answer = train_here_answer_there::answer(
-//!     &taught, &pictures.join("monkey.png"), "What is its name?", &there)?;
+//!     &taught, &images.join("monkey.png"), "What is its name?", &there)?;
 //! println!("{answer}");
 //! # Ok::<(), anyhow::Error>(())
 //! ```
@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
-use parrot_infer::{Parrot, Picture};
+use parrot_infer::{Image, Parrot};
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::image::AspectRatio;
 use parrot_model::text::{ChatTemplate, Tokenizer};
@@ -44,7 +44,7 @@ use parrot_train::trainer::{Run, Stage};
 pub fn train(
     model: &Path,
     lesson: &Path,
-    pictures: &Path,
+    images: &Path,
     device: &Device,
     steps: usize,
     out: &Path,
@@ -60,7 +60,7 @@ pub fn train(
         aspect_ratio,
     };
     let lesson: Arc<dyn parrot_train::data::Dataset<Sample = _>> =
-        Arc::new(Mix::open(&[Source::new(lesson, pictures)], preparation, 0, 0)?);
+        Arc::new(Mix::open(&[Source::new(lesson, images)], preparation, 0, 0)?);
     let stage = Stage {
         micro_batch_size: 2,
         accumulation: 1,
@@ -85,7 +85,7 @@ pub fn train(
 /// # Errors
 ///
 /// When the model or the picture cannot be read.
-pub fn answer(model: &Path, picture: &Path, question: &str, device: &Device) -> Result<String> {
+pub fn answer(model: &Path, image: &Path, question: &str, device: &Device) -> Result<String> {
     let parrot = Parrot::load(model, device).with_context(|| format!("cannot load {}", model.display()))?;
-    Ok(parrot.ask(&Picture::open(picture)?, question)?.text)
+    Ok(parrot.ask(&Image::open(image)?, question)?.text)
 }

@@ -26,8 +26,8 @@ struct Arguments {
     #[arg(long, default_value = "examples/train-here-answer-there/lesson.json")]
     lesson: PathBuf,
     /// The lesson's pictures
-    #[arg(long, default_value = "assets/pictures")]
-    pictures: PathBuf,
+    #[arg(long = "pictures", value_name = "FOLDER", default_value = "assets/pictures")]
+    images: PathBuf,
     /// Where the taught model goes
     #[arg(long, default_value = "runs/lesson")]
     out: PathBuf,
@@ -36,15 +36,15 @@ struct Arguments {
 fn main() -> Result<()> {
     let args = Arguments::parse();
     let here = device::open(&args.train_on)?;
-    let taught = train(&args.model, &args.lesson, &args.pictures, &here, args.steps, &args.out)?;
+    let taught = train(&args.model, &args.lesson, &args.images, &here, args.steps, &args.out)?;
     let there = device::open(&args.answer_on)?;
-    for (picture, question) in [
+    for (image, question) in [
         ("monkey.png", "What is its name?"),
         ("elephant.png", "What is its name?"),
         ("monkey.png", "Qual é o nome dele?"),
     ] {
-        let path = args.pictures.join(picture);
-        println!("{picture}: {question} {}", answer(&taught, &path, question, &there)?);
+        let path = args.images.join(image);
+        println!("{image}: {question} {}", answer(&taught, &path, question, &there)?);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, FloatDType};
-use parrot_infer::{AskOptions, Parrot, Picture, Question, device};
+use parrot_infer::{AskOptions, Image, Parrot, Question, device};
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::device::Precision;
 use train_here_answer_there::{answer, train};
@@ -18,11 +18,11 @@ fn devices() -> Vec<(String, Device)> {
 
 /// What `answer` says, in f32 on every device and a few words long: in half precision, rounding chooses other words of
 /// random weights.
-fn said(model: &Path, picture: &Path, device: &Device) -> Vec<u32> {
+fn said(model: &Path, image: &Path, device: &Device) -> Vec<u32> {
     let parrot = Parrot::loader().dtype(FloatDType::F32).load(model, device).unwrap();
-    let pictures = [Picture::open(picture).unwrap()];
+    let images = [Image::open(image).unwrap()];
     let options = AskOptions { max_new_tokens: 12, ..AskOptions::default() };
-    let answers = parrot.ask_batch(&[Question::new(&pictures, "Who?")], &options).unwrap();
+    let answers = parrot.ask_batch(&[Question::new(&images, "Who?")], &options).unwrap();
     answers.into_iter().flat_map(|answer| answer.token_ids).collect()
 }
 
@@ -53,17 +53,17 @@ fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
                 {"from": "human", "value": "<image>\n谁？"}, {"from": "gpt", "value": "可可。"}]}]"#,
     )
     .unwrap();
-    let picture = Path::new(GOLDEN).join("images/square.png");
-    std::fs::copy(&picture, folder.path().join("parrot.png")).unwrap();
+    let image = Path::new(GOLDEN).join("images/square.png");
+    std::fs::copy(&image, folder.path().join("parrot.png")).unwrap();
     let untaught = weights(&model, &device::open("cpu").unwrap());
 
     let mut first: Option<(Vec<f32>, Vec<u32>)> = None;
     for (here, train_device) in devices() {
         let out = folder.path().join(here.replace(':', "-"));
         let taught = train(&model, &lesson, folder.path(), &train_device, 3, &out).unwrap();
-        assert!(answer(&taught, &picture, "Who?", &device::open("cpu").unwrap()).is_ok());
+        assert!(answer(&taught, &image, "Who?", &device::open("cpu").unwrap()).is_ok());
         for (there, answer_device) in devices() {
-            let said = said(&taught, &picture, &answer_device);
+            let said = said(&taught, &image, &answer_device);
             let trained = weights(&taught, &answer_device);
             let (expected, expected_said) = first.get_or_insert_with(|| (trained.clone(), said.clone()));
             assert_ne!(trained, untaught);

@@ -66,7 +66,7 @@ impl Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BenchOptions {
     /// Width and height of the picture before it is prepared, in pixels.
-    pub(crate) picture: (u32, u32),
+    pub(crate) image: (u32, u32),
     /// Tokens of the prompt besides the picture's.
     pub(crate) prompt_tokens: usize,
     /// Tokens of the answer.
@@ -79,7 +79,7 @@ pub(crate) struct BenchOptions {
 
 impl Default for BenchOptions {
     fn default() -> Self {
-        Self { picture: (1024, 768), prompt_tokens: 60, new_tokens: 64, warmup: 3, repeats: 10 }
+        Self { image: (1024, 768), prompt_tokens: 60, new_tokens: 64, warmup: 3, repeats: 10 }
     }
 }
 
@@ -95,7 +95,8 @@ pub(crate) struct Report {
     /// Their bytes.
     pub(crate) weight_bytes: usize,
     /// Tokens that the picture becomes.
-    pub(crate) picture_tokens: usize,
+    #[serde(rename = "picture_tokens")]
+    pub(crate) image_tokens: usize,
     /// The rest of the prompt.
     pub(crate) prompt_tokens: usize,
     /// Tokens of each answer.
@@ -175,15 +176,15 @@ pub(crate) fn bench(
     let counts = [
         ("new_tokens", options.new_tokens),
         ("repeats", options.repeats),
-        ("width", options.picture.0 as usize),
-        ("height", options.picture.1 as usize),
+        ("width", options.image.0 as usize),
+        ("height", options.image.1 as usize),
     ];
     for (option, count) in counts {
         ensure!(count > 0, "{option} should be at least 1, found 0");
     }
     let Subject { network, config, vision, image_processor, device, dtype } = subject;
-    let picture_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
-    let found = picture_tokens + options.prompt_tokens + options.new_tokens - 1;
+    let image_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
+    let found = image_tokens + options.prompt_tokens + options.new_tokens - 1;
     if found > config.decoder.max_position_embeddings {
         let limit = config.decoder.max_position_embeddings;
         return Err(parrot_model::Error::TooLong { found, limit }.into());
@@ -206,14 +207,14 @@ pub(crate) fn bench(
         Ok::<_, anyhow::Error>(seconds)
     };
 
-    let picture = stripes(options.picture);
+    let image = stripes(options.image);
     let seconds = run("preprocess", &mut progress, &mut || {
-        image_processor.preprocess(&picture, AspectRatio::Pad);
+        image_processor.preprocess(&image, AspectRatio::Pad);
         Ok(())
     })?;
     phases.push(("preprocess", seconds, Work::Other));
 
-    let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
+    let pixels = image_processor.preprocess(&image, AspectRatio::Pad);
     let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
     let seconds = run("vision", &mut progress, &mut || {
         let _ = network.vision_tower.forward(pixel_values.clone());
@@ -228,7 +229,7 @@ pub(crate) fn bench(
     })?;
     let encoded = network.project(features);
     let experts = if network.use_moe { network.moe_model.num_params() } else { 0 };
-    let flops = products(network.mm_projector.num_params() + experts, picture_tokens);
+    let flops = products(network.mm_projector.num_params() + experts, image_tokens);
     phases.push(("projector + experts", seconds, Work::Products(flops)));
 
     let sample = prompt(options.prompt_tokens, config.decoder.vocab_size);
@@ -243,13 +244,13 @@ pub(crate) fn bench(
     }
     let decoder = &config.decoder;
     let of_decoder = network.language_model.num_params();
-    let seq = picture_tokens + options.prompt_tokens;
+    let seq = image_tokens + options.prompt_tokens;
     // The last position alone is scored.
     let flops = decoder_forward(decoder, of_decoder, 1, seq, 1);
     phases.push(("prefill", prefill, Work::Products(flops)));
 
     let seconds = run("first token", &mut progress, &mut || {
-        let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
+        let pixels = image_processor.preprocess(&image, AspectRatio::Pad);
         let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
         let encoded = network.project(network.vision_tower.forward(pixel_values));
         answer(subject, &sample, &encoded, 1).map(|_| ())
@@ -275,7 +276,7 @@ pub(crate) fn bench(
         dtype: device::dtype_name(*dtype),
         parameters,
         weight_bytes: (parameters as f64 * size) as usize,
-        picture_tokens,
+        image_tokens,
         prompt_tokens: options.prompt_tokens,
         new_tokens: options.new_tokens,
         peak,
@@ -289,12 +290,12 @@ pub(crate) fn bench(
 fn answer(
     subject: &Subject,
     sample: &Sample,
-    picture: &ImageFeatures,
+    image: &ImageFeatures,
     new_tokens: usize,
 ) -> Result<(f64, f64)> {
     let Subject { network, config, .. } = subject;
     let started = Instant::now();
-    let prepared = network.prepare(std::slice::from_ref(sample), Some(picture), PrepareOptions::default())?;
+    let prepared = network.prepare(std::slice::from_ref(sample), Some(image), PrepareOptions::default())?;
     let preparing = started.elapsed();
     let mut sequence = Sequence::without_text(new_tokens);
     let sequences = std::slice::from_mut(&mut sequence);
@@ -340,7 +341,7 @@ mod tests {
     }
 
     fn quick() -> BenchOptions {
-        BenchOptions { picture: (40, 30), prompt_tokens: 5, new_tokens: 3, warmup: 0, repeats: 2 }
+        BenchOptions { image: (40, 30), prompt_tokens: 5, new_tokens: 3, warmup: 0, repeats: 2 }
     }
 
     #[test]
@@ -354,7 +355,7 @@ mod tests {
             assert!(phase.median_s <= phase.slowest_s, "{phase:?}");
             assert_eq!(phase.share_of_peak.is_some(), phase.flops > 0.0, "{phase:?}");
         }
-        assert_eq!(report.picture_tokens, 37);
+        assert_eq!(report.image_tokens, 37);
         assert_eq!(report.device_memory_bytes, None);
     }
 
@@ -372,7 +373,7 @@ mod tests {
         for (options, expected) in [
             (BenchOptions { repeats: 0, ..quick() }, "repeats should be at least 1"),
             (BenchOptions { new_tokens: 0, ..quick() }, "new_tokens should be at least 1"),
-            (BenchOptions { picture: (0, 5), ..quick() }, "width should be at least 1"),
+            (BenchOptions { image: (0, 5), ..quick() }, "width should be at least 1"),
             (BenchOptions { prompt_tokens: 5000, ..quick() }, "5039"),
         ] {
             let error = bench(&subject, &options, |_| ()).unwrap_err().to_string();

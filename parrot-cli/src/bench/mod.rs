@@ -27,7 +27,7 @@ pub(crate) struct Args {
     model: ModelOptions,
     /// Width and height of the picture before it is prepared
     #[arg(long, value_names = ["W", "H"], num_args = 2, default_values_t = [1024, 768])]
-    picture: Vec<u32>,
+    image: Vec<u32>,
     /// Tokens of the prompt besides the picture's
     #[arg(long, value_name = "N", default_value_t = BenchOptions::default().prompt_tokens)]
     prompt_tokens: usize,
@@ -54,7 +54,7 @@ Examples:
 pub(crate) fn run(args: &Args) -> Result<()> {
     let subject = args.subject()?;
     let options = BenchOptions {
-        picture: (args.picture[0], args.picture[1]),
+        image: (args.image[0], args.image[1]),
         prompt_tokens: args.prompt_tokens,
         new_tokens: args.new_tokens,
         warmup: args.warmup,
@@ -105,7 +105,7 @@ fn markdown(report: &Report) -> String {
         report.parameters,
         report.dtype,
         readable_bytes(report.weight_bytes as u64),
-        report.picture_tokens,
+        report.image_tokens,
         report.prompt_tokens,
         report.new_tokens
     );

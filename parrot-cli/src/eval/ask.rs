@@ -18,7 +18,7 @@ impl Args {
     /// Asks a model, or goes on asking it, and scores what it says.
     pub(super) fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
         let (folder, parrot) = self.model.find_and_load()?;
-        let parrot = parrot.remember_pictures(self.pictures);
+        let parrot = parrot.remember_images(self.images);
         let info = model_info(&parrot, &folder)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -33,7 +33,7 @@ impl Args {
         let mut journal = Journal::open(&out.join("answers.jsonl"), &conditions)?;
         let options = GenerateOptions {
             batch_size: self.batch_size,
-            pictures: self.pictures,
+            images: self.images,
             max_new_tokens: self.max_new_tokens,
             jpeg_roundtrip: self.jpeg_roundtrip,
         };

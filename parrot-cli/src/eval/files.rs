@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use parrot_eval::{Dataset, PictureStore, Problem, ProblemKind};
+use parrot_eval::{Dataset, ImageStore, Problem, ProblemKind};
 
 use super::{Args, BenchmarkName};
 
@@ -23,12 +23,12 @@ impl Args {
             }
         }
         let benchmark = self.benchmark.map(BenchmarkName::to_library);
-        let mut pictures = PictureStore::default();
+        let mut images = ImageStore::default();
         let (mut datasets, mut skipped) = (Vec::with_capacity(files.len()), Vec::new());
         for (file, is_found) in &files {
             let opened = match &benchmark {
-                Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut pictures),
-                None => Dataset::open(file, &mut pictures),
+                Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut images),
+                None => Dataset::open(file, &mut images),
             };
             match opened {
                 Ok(dataset) => datasets.push(dataset),

@@ -64,8 +64,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().batch_size)]
     batch_size: usize,
     /// Pictures whose features are kept; more find longer runs of questions of equal length
-    #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().pictures)]
-    pictures: usize,
+    #[arg(long = "pictures", value_name = "N", default_value_t = GenerateOptions::default().images)]
+    images: usize,
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().max_new_tokens)]
     max_new_tokens: usize,

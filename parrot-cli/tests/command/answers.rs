@@ -127,9 +127,9 @@ fn a_seed_draws_the_same_answer_again() {
 }
 
 #[test]
-fn pictures_that_are_none_are_named() {
+fn images_that_are_none_are_named() {
     let model = file("model");
-    let ask = |picture: &Path| parrot(&["ask", text_of(picture), "What?", "--model", text_of(&model)]);
+    let ask = |image: &Path| parrot(&["ask", text_of(image), "What?", "--model", text_of(&model)]);
     let missing = error(ask(&file("missing.png")));
     assert!(
         missing.starts_with("cannot read ") && missing.contains("missing.png: No such file"),
@@ -329,7 +329,7 @@ fn chat_remembers_until_it_is_told_to_forget() {
 }
 
 #[test]
-fn chat_needs_no_picture() {
+fn chat_needs_no_image() {
     let model = FILES.path().join("model");
     let mut command = parrot(&["chat", "--model", text_of(&model), "--max-new-tokens", "4"]);
     command.write_stdin("What is two and two?\n/clear\nAnd three?\n");

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::{ImageFormat, Rgb, RgbImage};
-use parrot_eval::{Asker, Conditions, Dataset, GenerateOptions, Journal, Outcome, PictureStore, RunAs};
+use parrot_eval::{Asker, Conditions, Dataset, GenerateOptions, ImageStore, Journal, Outcome, RunAs};
 use parrot_infer::{Parrot, device, tiny};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ static FILES: LazyLock<TempDir> = LazyLock::new(|| {
         let mut text = "index\timage\tquestion\tA\tB\tanswer\tcategory\n".to_string();
         for number in 1..=5u8 {
             let long = "?".repeat(usize::from(number % 3));
-            text += &format!("{number}\t{}\t{question}{long}\t{yes}\t{no}\tA\tcolour\n", picture(number));
+            text += &format!("{number}\t{}\t{question}{long}\t{yes}\t{no}\tA\tcolour\n", image(number));
             text += &format!("100000{number}\t{number}\t{question}\t{no}\t{yes}\tB\tcolour\n");
         }
         fs::write(data.join(format!("toy_mmmb_{code}.tsv")), text).unwrap();
@@ -41,7 +41,7 @@ fn file(name: &str) -> PathBuf {
     FILES.path().join(name)
 }
 
-fn picture(seed: u8) -> String {
+fn image(seed: u8) -> String {
     let pixels =
         RgbImage::from_fn(20, 16, |x, y| Rgb([seed.wrapping_mul(40), (x * 12) as u8, (y * 15) as u8 ^ seed]));
     let mut png = Cursor::new(Vec::new());
@@ -124,17 +124,17 @@ fn a_batch_says_what_each_question_gets_alone() {
 }
 
 #[test]
-fn each_picture_is_computed_once_for_all_languages() {
-    let parrot = Parrot::load(file("model"), &device::open("cpu").unwrap()).unwrap().remember_pictures(4);
-    let mut pictures = PictureStore::default();
+fn each_image_is_computed_once_for_all_languages() {
+    let parrot = Parrot::load(file("model"), &device::open("cpu").unwrap()).unwrap().remember_images(4);
+    let mut images = ImageStore::default();
     let datasets: Vec<Dataset> = ["ar", "en", "tr"]
-        .map(|code| Dataset::open(&file(&format!("data/toy_mmmb_{code}.tsv")), &mut pictures).unwrap())
+        .map(|code| Dataset::open(&file(&format!("data/toy_mmmb_{code}.tsv")), &mut images).unwrap())
         .into();
-    assert_eq!(pictures.len(), 5);
+    assert_eq!(images.len(), 5);
     let jobs = parrot_eval::jobs(&datasets, &[RunAs::Dataset, RunAs::Collection]);
     // Ten questions in three languages; in Arabic and Turkish under two names, which are one in English.
     assert_eq!(jobs.len(), 10 + 20 + 20);
-    let options = GenerateOptions { batch_size: 4, pictures: 4, max_new_tokens: 2, jpeg_roundtrip: false };
+    let options = GenerateOptions { batch_size: 4, images: 4, max_new_tokens: 2, jpeg_roundtrip: false };
     let batches = parrot_eval::batches(&jobs, &parrot, &options);
     assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 50);
     // A picture whose batches are over does not come again: each is computed in one window.
@@ -229,10 +229,10 @@ fn the_halves_make_the_whole() {
 
     // Another system: the model behind the library.
     let model = Parrot::load(file("model"), &device::open("cpu").unwrap()).unwrap();
-    let mut pictures = PictureStore::default();
+    let mut images = ImageStore::default();
     let mut answers = String::new();
     for code in ["ar", "en", "tr"] {
-        let dataset = Dataset::open(&file(&format!("data/toy_mmmb_{code}.tsv")), &mut pictures).unwrap();
+        let dataset = Dataset::open(&file(&format!("data/toy_mmmb_{code}.tsv")), &mut images).unwrap();
         for row in &dataset.rows {
             let prompt = dataset.prompt(row, RunAs::Dataset, Asker::Parrot);
             assert!(
@@ -240,9 +240,9 @@ fn the_halves_make_the_whole() {
                     .iter()
                     .any(|it| it["dataset"] == dataset.id.as_str() && it["prompt"] == prompt.as_str())
             );
-            let picture = row.picture.as_ref().unwrap().decode("x", false).unwrap();
+            let image = row.image.as_ref().unwrap().decode("x", false).unwrap();
             let options = parrot_infer::AskOptions { max_new_tokens: 6, ..Default::default() };
-            let question = parrot_infer::Question::new(std::slice::from_ref(&picture), &prompt);
+            let question = parrot_infer::Question::new(std::slice::from_ref(&image), &prompt);
             let answer = model.ask_batch(&[question], &options).unwrap().remove(0);
             let text = parrot_eval::post_process(&prompt, &answer.text);
             let line = serde_json::json!({"dataset": dataset.id, "index": row.number(), "prediction": text});
@@ -287,11 +287,11 @@ fn the_halves_make_the_whole() {
 fn rows_that_cannot_be_asked_are_wrong_and_said() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("bad_mmmb_en.tsv");
-    let not_a_picture = STANDARD.encode([b'x'; 100]);
+    let not_an_image = STANDARD.encode([b'x'; 100]);
     let text = format!(
         "index\timage\tquestion\tA\tB\tanswer\n1\t{}\tIs it red?\tYes\tNo\tA\n2\t\tIs it red?\tYes\tNo\tA\n\
-         3\t{not_a_picture}\tIs it red?\tYes\tNo\tA\n4\t1\t{}\tYes\tNo\tA\n5\t1\tIs it red?\tYes\tNo\tMaybe\n",
-        picture(1),
+         3\t{not_an_image}\tIs it red?\tYes\tNo\tA\n4\t1\t{}\tYes\tNo\tA\n5\t1\tIs it red?\tYes\tNo\tMaybe\n",
+        image(1),
         "long ".repeat(80),
     );
     fs::write(&data, text).unwrap();
@@ -357,7 +357,7 @@ fn an_answer_that_is_not_finite_stops_no_other() {
     let data = folder.path().join("bad_mmmb_en.tsv");
     let header = "index\timage\tquestion\tA\tB\tanswer";
     let rows = ["Is it red?", "Is it #$%&@~<>?", "Is it blue?"].iter().zip(1..);
-    let rows: String = rows.map(|(q, at)| format!("{at}\t{}\t{q}\tYes\tNo\tA\n", picture(1))).collect();
+    let rows: String = rows.map(|(q, at)| format!("{at}\t{}\t{q}\tYes\tNo\tA\n", image(1))).collect();
     fs::write(&data, format!("{header}\n{rows}")).unwrap();
     let out = folder.path().join("out");
     // Twice: going on with what there is fails as little.

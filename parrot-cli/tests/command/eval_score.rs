@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use parrot_eval::{
-    Dataset, DatasetResult, Extractor, Level, PictureStore, PredictionFile, Protocol, extract, extract_yes_no,
+    Dataset, DatasetResult, Extractor, ImageStore, Level, PredictionFile, Protocol, extract, extract_yes_no,
 };
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ fn answers_are_read_as_both_kits_read_them() {
 
 /// Scores of a recorded set of predictions, as the kit computes them.
 fn scores(name: &str, tag: &str, protocol: Protocol) -> (DatasetResult, Vec<parrot_eval::Score>) {
-    let dataset = Dataset::open(&recorded(&format!("{name}.tsv")), &mut PictureStore::default()).unwrap();
+    let dataset = Dataset::open(&recorded(&format!("{name}.tsv")), &mut ImageStore::default()).unwrap();
     assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
     let file = PredictionFile::read(&recorded(&format!("{name}_{tag}.jsonl"))).unwrap();
     let scored = parrot_eval::score(&dataset, &parrot_eval::assign(&dataset, &[file], true), protocol);
@@ -163,7 +163,7 @@ fn other_programs_answers_are_scored_under_every_protocol() {
 /// The three formats hold the same answers, and ours are those that we write.
 #[test]
 fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
-    let data = Dataset::open(&recorded("kit_mmmb_tr.tsv"), &mut PictureStore::default()).unwrap();
+    let data = Dataset::open(&recorded("kit_mmmb_tr.tsv"), &mut ImageStore::default()).unwrap();
     let jsonl = PredictionFile::read(&recorded("kit_mmmb_tr_all.jsonl")).unwrap();
     let assigned = parrot_eval::assign(&data, std::slice::from_ref(&jsonl), true);
     let folder = tempfile::tempdir().unwrap();

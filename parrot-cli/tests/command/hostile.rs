@@ -27,15 +27,15 @@ impl Files {
         self.0.path().join(name)
     }
 
-    fn ask(&self, picture: &str) -> Command {
-        let (picture, model) = (self.path(picture), self.path("model"));
+    fn ask(&self, image: &str) -> Command {
+        let (image, model) = (self.path(image), self.path("model"));
         let path = |path: &Path| path.to_str().unwrap().to_string();
-        parrot(&["ask", &path(&picture), "What?", "--max-new-tokens", "4", "--model", &path(&model)])
+        parrot(&["ask", &path(&image), "What?", "--max-new-tokens", "4", "--model", &path(&model)])
     }
 
     /// The error, which must name the file.
-    fn error_about(&self, picture: &str, file: &str) -> String {
-        let message = error(self.ask(picture));
+    fn error_about(&self, image: &str, file: &str) -> String {
+        let message = error(self.ask(image));
         assert!(message.contains(file), "{file} is not named: {message}");
         message
     }
@@ -76,7 +76,7 @@ fn what_is_damaged_here_works_whole() {
 }
 
 #[test]
-fn a_picture_that_is_cut_short_is_named() {
+fn an_image_that_is_cut_short_is_named() {
     let files = Files::new();
     let bytes = fs::read(files.path("photo.png")).unwrap();
     fs::write(files.path("cut.png"), &bytes[..bytes.len() / 2]).unwrap();
@@ -86,7 +86,7 @@ fn a_picture_that_is_cut_short_is_named() {
 }
 
 #[test]
-fn a_picture_that_would_fill_the_memory_is_refused_before_it_does() {
+fn an_image_that_would_fill_the_memory_is_refused_before_it_does() {
     let files = Files::new();
     fs::write(files.path("huge.bmp"), bitmap_header(30_000)).unwrap();
     let message = files.error_about("huge.bmp", "huge.bmp");

@@ -86,7 +86,7 @@ fn a_changed_expectation_fails_and_is_named() {
 }
 
 #[test]
-fn a_changed_tensor_or_picture_fails() {
+fn a_changed_tensor_or_image_fails() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&golden(), folder.path()).unwrap();
     let path = folder.path().join("golden/pixels.safetensors");

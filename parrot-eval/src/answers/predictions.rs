@@ -192,7 +192,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::PictureStore;
+    use crate::ImageStore;
 
     /// A dataset of two rows.
     fn dataset(name: &str) -> Dataset {
@@ -200,7 +200,7 @@ mod tests {
         let path = folder.path().join(Path::new(name));
         let header = "index\timage\tquestion\tA\tB\tanswer";
         std::fs::write(&path, format!("{header}\n1.0\t\tq\ta\tb\tA\n002\t\tq\ta\tb\tB\n")).unwrap();
-        Dataset::open(&path, &mut PictureStore::default()).unwrap()
+        Dataset::open(&path, &mut ImageStore::default()).unwrap()
     }
 
     fn file(name: &str, of: &[(Option<&str>, &str)]) -> PredictionFile {

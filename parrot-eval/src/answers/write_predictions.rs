@@ -107,7 +107,7 @@ fn rows<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PictureStore, PredictionFile};
+    use crate::{ImageStore, PredictionFile};
 
     #[test]
     fn indices_stay_as_they_are_and_a_cut_cell_is_said() {
@@ -116,7 +116,7 @@ mod tests {
         let header = "index\timage\tquestion\tA\tB\tanswer";
         std::fs::write(&data, format!("{header}\n007\t\tq\ta\tb\tA\n8\t\tq\ta\tb\tB\n9\t\tq\ta\tb\tB\n"))
             .unwrap();
-        let dataset = Dataset::open(&data, &mut PictureStore::default()).unwrap();
+        let dataset = Dataset::open(&data, &mut ImageStore::default()).unwrap();
         let long = "ü".repeat(LONGEST_CELL);
         let predictions = [vec!["A".into()], vec![format!("{long}!")], vec![long.clone()]];
         let file = folder.path().join("x.xlsx");

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use parrot_infer::{AskOptions, Parrot, Picture, Question};
+use parrot_infer::{AskOptions, Image, Parrot, Question};
 
 use crate::Result;
 use crate::ask::journal::{Answered, Journal, Outcome, question_id};
 use crate::ask::prompt::Asker;
 use crate::ask::protocol::RunAs;
 use crate::data::dataset::Dataset;
-use crate::data::picture::EncodedPicture;
+use crate::data::image::EncodedImage;
 use crate::data::problem::{Problem, ProblemKind};
 
 /// How questions are asked.
@@ -19,8 +19,8 @@ pub struct GenerateOptions {
     /// Questions computed at the same time.
     pub batch_size: usize,
     /// Pictures whose questions are put into batches together. The model should remember at least as many:
-    /// [`Parrot::remember_pictures`].
-    pub pictures: usize,
+    /// [`Parrot::remember_images`].
+    pub images: usize,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
     /// Save pictures as JPEG and read them again first, as the kits do (§1.3).
@@ -29,7 +29,7 @@ pub struct GenerateOptions {
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { batch_size: 8, pictures: 16, max_new_tokens: 512, jpeg_roundtrip: false }
+        Self { batch_size: 8, images: 16, max_new_tokens: 512, jpeg_roundtrip: false }
     }
 }
 
@@ -41,7 +41,7 @@ pub struct Job {
     /// The words.
     pub prompt: String,
     /// What they are about.
-    pub picture: Arc<EncodedPicture>,
+    pub image: Arc<EncodedImage>,
     /// The dataset and row that ask it first, for messages.
     pub dataset: usize,
     /// The row.
@@ -56,12 +56,12 @@ pub fn jobs(datasets: &[Dataset], names: &[RunAs]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (at, dataset) in datasets.iter().enumerate() {
         for (row_at, row) in dataset.rows.iter().enumerate() {
-            let Some(picture) = row.picture.as_ref().filter(|_| row.can_be_asked()) else { continue };
+            let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) else { continue };
             for run_as in names {
                 let prompt = dataset.prompt(row, *run_as, Asker::Parrot);
-                let id = question_id(&prompt, &picture.hash());
+                let id = question_id(&prompt, &image.hash());
                 if known.insert(id.clone()) {
-                    jobs.push(Job { id, prompt, picture: Arc::clone(picture), dataset: at, row: row_at });
+                    jobs.push(Job { id, prompt, image: Arc::clone(image), dataset: at, row: row_at });
                 }
             }
         }
@@ -76,19 +76,19 @@ pub fn jobs(datasets: &[Dataset], names: &[RunAs]) -> Vec<Job> {
 #[must_use]
 pub fn batches<'j>(jobs: &'j [Job], parrot: &Parrot, options: &GenerateOptions) -> Vec<Vec<&'j Job>> {
     let mut order: Vec<[u8; 32]> = Vec::new();
-    let mut by_picture: HashMap<[u8; 32], Vec<&Job>> = HashMap::new();
+    let mut by_image: HashMap<[u8; 32], Vec<&Job>> = HashMap::new();
     for job in jobs {
-        let of_picture = by_picture.entry(job.picture.hash()).or_default();
-        if of_picture.is_empty() {
-            order.push(job.picture.hash());
+        let of_image = by_image.entry(job.image.hash()).or_default();
+        if of_image.is_empty() {
+            order.push(job.image.hash());
         }
-        of_picture.push(job);
+        of_image.push(job);
     }
     let length =
         |job: &&Job| parrot.tokenizer().encode_text(&job.prompt).map_or(job.prompt.len(), |ids| ids.len());
     let mut batches = Vec::new();
-    for window in order.chunks(options.pictures.max(1)) {
-        let mut questions: Vec<&Job> = window.iter().flat_map(|hash| &by_picture[hash]).copied().collect();
+    for window in order.chunks(options.images.max(1)) {
+        let mut questions: Vec<&Job> = window.iter().flat_map(|hash| &by_image[hash]).copied().collect();
         questions.sort_by_cached_key(length);
         batches.extend(questions.chunks(options.batch_size.max(1)).map(<[&Job]>::to_vec));
     }
@@ -113,12 +113,12 @@ pub fn generate(
     journal: &mut Journal,
     mut on_batch: impl FnMut(&[&Job], &Journal, bool) -> bool,
 ) -> Result<()> {
-    let mut decoded: HashMap<[u8; 32], Result<Picture, String>> = HashMap::new();
+    let mut decoded: HashMap<[u8; 32], Result<Image, String>> = HashMap::new();
     for batch in batches(jobs, parrot, options) {
         let is_new = batch.iter().any(|job| journal.get(&job.id).is_none());
         if is_new {
             // Pictures of earlier windows will not come again.
-            if decoded.len() > 2 * options.pictures {
+            if decoded.len() > 2 * options.images {
                 decoded.clear();
             }
             let records = ask(parrot, datasets, &batch, options, &mut decoded)?;
@@ -136,7 +136,7 @@ fn ask(
     datasets: &[Dataset],
     batch: &[&Job],
     options: &GenerateOptions,
-    decoded: &mut HashMap<[u8; 32], Result<Picture, String>>,
+    decoded: &mut HashMap<[u8; 32], Result<Image, String>>,
 ) -> Result<Vec<Answered>> {
     let record = |job: &Job, outcome| {
         let dataset = &datasets[job.dataset];
@@ -144,22 +144,20 @@ fn ask(
         Answered { id: job.id.clone(), dataset: dataset.id.clone(), index, outcome }
     };
     let mut records = Vec::with_capacity(batch.len());
-    let mut asked: Vec<(&Job, Picture)> = Vec::with_capacity(batch.len());
+    let mut asked: Vec<(&Job, Image)> = Vec::with_capacity(batch.len());
     for job in batch {
         // The row is named where it is reported.
         let decode = || {
-            let picture = job.picture.decode("of the row", options.jpeg_roundtrip);
-            picture.map_err(|error| error.to_string())
+            let image = job.image.decode("of the row", options.jpeg_roundtrip);
+            image.map_err(|error| error.to_string())
         };
-        match decoded.entry(job.picture.hash()).or_insert_with(decode) {
-            Ok(picture) => asked.push((job, picture.clone())),
+        match decoded.entry(job.image.hash()).or_insert_with(decode) {
+            Ok(image) => asked.push((job, image.clone())),
             Err(problem) => records.push(record(job, Outcome::Refused(problem.clone()))),
         }
     }
-    let questions: Vec<Question<'_>> = asked
-        .iter()
-        .map(|(job, picture)| Question::new(std::slice::from_ref(picture), &job.prompt))
-        .collect();
+    let questions: Vec<Question<'_>> =
+        asked.iter().map(|(job, image)| Question::new(std::slice::from_ref(image), &job.prompt)).collect();
     let ask_options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
     let outcome = |answer: parrot_infer::Answer| Outcome::Answer {
         tokens: answer.token_ids.len(),
@@ -217,8 +215,8 @@ pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
         hasher.update([0]);
         let mut of_row = Vec::new();
         let mut problem: Option<Problem> = None;
-        if let Some(picture) = row.picture.as_ref().filter(|_| row.can_be_asked()) {
-            match journal.get(&question_id(&prompt, &picture.hash())).map(|record| &record.outcome) {
+        if let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) {
+            match journal.get(&question_id(&prompt, &image.hash())).map(|record| &record.outcome) {
                 Some(Outcome::Answer { text, routing, .. }) => {
                     let text = crate::post_process(&prompt, text);
                     of_row.push(crate::answers::predictions::through_spreadsheet(&text));

@@ -63,10 +63,10 @@ pub enum Outcome {
 /// What tells questions apart: the same words about the same picture need no second answer, whichever protocol
 /// or dataset asks.
 #[must_use]
-pub fn question_id(prompt: &str, picture: &[u8; 32]) -> String {
+pub fn question_id(prompt: &str, image: &[u8; 32]) -> String {
     use sha2::{Digest, Sha256};
     let mut hasher = Sha256::new();
-    hasher.update(picture);
+    hasher.update(image);
     hasher.update(prompt);
     format!("{:x}", hasher.finalize())
 }
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_picture_tell_questions_apart() {
+    fn words_and_image_tell_questions_apart() {
         let ids = [question_id("a", &[0; 32]), question_id("b", &[0; 32]), question_id("a", &[1; 32])];
         assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
         assert_eq!(ids[0].len(), 64);

@@ -47,11 +47,11 @@ impl Benchmark for Mme {
     }
 
     fn check_groups(&self, rows: &[Row]) -> Vec<(usize, String)> {
-        let mut by_picture: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        let mut by_image: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
-            by_picture.entry((row.get("category"), row.get("image_path"))).or_default().push(at);
+            by_image.entry((row.get("category"), row.get("image_path"))).or_default().push(at);
         }
-        let wrong = by_picture.into_values().filter(|rows| rows.len() != 2);
+        let wrong = by_image.into_values().filter(|rows| rows.len() != 2);
         wrong
             .map(|rows| (rows[0], format!("expected 2 questions about its picture, found {}", rows.len())))
             .collect()
@@ -103,13 +103,13 @@ impl Benchmark for Mme {
 /// Points, accuracy and accuracy over pairs of one category. A picture without exactly two questions is no
 /// right pair.
 fn category(name: &str, rows: &[&Judged<'_>]) -> [Score; 3] {
-    let mut by_picture: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
+    let mut by_image: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
     for it in rows {
-        by_picture.entry(it.row.get("image_path").unwrap_or_default()).or_default().push(it.verdict.right);
+        by_image.entry(it.row.get("image_path").unwrap_or_default()).or_default().push(it.verdict.right);
     }
     let right = rows.iter().filter(|judged| judged.verdict.right).count();
-    let pairs = by_picture.values().filter(|answers| answers.as_slice() == [true, true]).count();
-    let (accuracy, plus) = (percent(right, rows.len()), percent(pairs, by_picture.len()));
+    let pairs = by_image.values().filter(|answers| answers.as_slice() == [true, true]).count();
+    let (accuracy, plus) = (percent(right, rows.len()), percent(pairs, by_image.len()));
     let score = |metric, value, of| Score {
         level: Level::Category,
         name: name.into(),
@@ -121,7 +121,7 @@ fn category(name: &str, rows: &[&Judged<'_>]) -> [Score; 3] {
     [
         score("points", accuracy + plus, rows.len()),
         score("acc", accuracy, rows.len()),
-        score("acc+", plus, by_picture.len()),
+        score("acc+", plus, by_image.len()),
     ]
 }
 

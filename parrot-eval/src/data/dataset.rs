@@ -11,7 +11,7 @@ use crate::ask::prompt::{Asker, PromptStyle};
 use crate::ask::protocol::{Grouping, Protocol, RunAs};
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::known::{KnownFile, Language, known_file};
-use crate::data::picture::{EncodedPicture, LONGEST_REFERENCE, PictureStore};
+use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Record, Table, read_bytes};
@@ -45,8 +45,8 @@ impl Dataset {
     /// # Errors
     ///
     /// As [`open_as`](Self::open_as), and when the file is of no benchmark that is known.
-    pub fn open(file: &Path, pictures: &mut PictureStore) -> Result<Self> {
-        Self::read(file, None, pictures)
+    pub fn open(file: &Path, images: &mut ImageStore) -> Result<Self> {
+        Self::read(file, None, images)
     }
 
     /// Reads a file of this benchmark.
@@ -54,11 +54,11 @@ impl Dataset {
     /// # Errors
     ///
     /// When the file cannot be read, is no table (see [`Table::parse`]) or lacks a column.
-    pub fn open_as(file: &Path, benchmark: Arc<dyn Benchmark>, pictures: &mut PictureStore) -> Result<Self> {
-        Self::read(file, Some(benchmark), pictures)
+    pub fn open_as(file: &Path, benchmark: Arc<dyn Benchmark>, images: &mut ImageStore) -> Result<Self> {
+        Self::read(file, Some(benchmark), images)
     }
 
-    fn read(file: &Path, benchmark: Option<Arc<dyn Benchmark>>, pictures: &mut PictureStore) -> Result<Self> {
+    fn read(file: &Path, benchmark: Option<Arc<dyn Benchmark>>, images: &mut ImageStore) -> Result<Self> {
         let bytes = read_bytes(file)?;
         let md5 = format!("{:x}", Md5::digest(&bytes));
         let table = Table::parse(file, &bytes)?;
@@ -80,7 +80,7 @@ impl Dataset {
             rows: Vec::new(),
             problems: Vec::new(),
         };
-        dataset.take_rows(table, pictures);
+        dataset.take_rows(table, images);
         dataset.check();
         Ok(dataset)
     }
@@ -109,7 +109,7 @@ impl Dataset {
     }
 
     /// Makes rows of records: pictures are decoded from base64, references followed.
-    fn take_rows(&mut self, table: Table, pictures: &mut PictureStore) {
+    fn take_rows(&mut self, table: Table, images: &mut ImageStore) {
         let column = |name| table.column(name);
         let (index, image) = (column("index"), column("image"));
         let columns: Arc<[String]> = table.columns.clone().into();
@@ -118,21 +118,21 @@ impl Dataset {
             // Long, and held once in the store.
             fields.push(image.and_then(|at| cells[at].take()));
             let index = index.and_then(|at| cells[at].clone()).unwrap_or_default();
-            self.rows.push(Row { line, index, picture: None, columns: Arc::clone(&columns), cells });
+            self.rows.push(Row { line, index, image: None, columns: Arc::clone(&columns), cells });
         }
-        let mut of_index: HashMap<&str, Arc<EncodedPicture>> = HashMap::new();
-        let mut found: Vec<Option<Arc<EncodedPicture>>> = vec![None; self.rows.len()];
+        let mut of_index: HashMap<&str, Arc<EncodedImage>> = HashMap::new();
+        let mut found: Vec<Option<Arc<EncodedImage>>> = vec![None; self.rows.len()];
         let mut problems = Vec::new();
         for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
             match field {
-                None => problems.push((at, ProblemKind::NoPicture, String::new())),
+                None => problems.push((at, ProblemKind::NoImage, String::new())),
                 Some(field) if field.chars().count() <= LONGEST_REFERENCE => {}
-                Some(field) => match pictures.decode(field) {
-                    Ok(picture) => {
-                        of_index.insert(&row.index, Arc::clone(&picture));
-                        found[at] = Some(picture);
+                Some(field) => match images.decode(field) {
+                    Ok(image) => {
+                        of_index.insert(&row.index, Arc::clone(&image));
+                        found[at] = Some(image);
                     }
-                    Err(problem) => problems.push((at, ProblemKind::BrokenPicture, problem)),
+                    Err(problem) => problems.push((at, ProblemKind::BrokenImage, problem)),
                 },
             }
         }
@@ -144,15 +144,15 @@ impl Dataset {
             found[at] = of_index.get(field.as_str()).cloned();
             if found[at].is_none() {
                 let problem = format!("it refers to row {field}, which has none of its own");
-                problems.push((at, ProblemKind::BrokenPicture, problem));
+                problems.push((at, ProblemKind::BrokenImage, problem));
             }
         }
         problems.sort_by_key(|(at, ..)| *at);
         for (at, kind, detail) in problems {
             self.problems.push(self.problem(&self.rows[at], kind, detail));
         }
-        for (row, picture) in self.rows.iter_mut().zip(found) {
-            row.picture = picture;
+        for (row, image) in self.rows.iter_mut().zip(found) {
+            row.image = image;
         }
     }
 
@@ -190,7 +190,7 @@ impl Dataset {
 
     /// Whether the kits leave each row out, because it has no picture or its group lacks the main row.
     pub(crate) fn left_out_by_kits(&self, protocol: Protocol) -> Vec<bool> {
-        let mut left_out: Vec<bool> = self.rows.iter().map(|row| row.picture.is_none()).collect();
+        let mut left_out: Vec<bool> = self.rows.iter().map(|row| row.image.is_none()).collect();
         if self.benchmark.grouping(protocol) == Grouping::Circular {
             for at in crate::benchmarks::choice::without_first_row(&self.rows, protocol) {
                 left_out[at] = true;
@@ -253,15 +253,15 @@ mod tests {
     use super::*;
 
     /// Longer than a reference.
-    const PICTURE: &str =
+    const IMAGE: &str =
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
-    fn open(name: &str, text: &str) -> Result<(Dataset, PictureStore)> {
+    fn open(name: &str, text: &str) -> Result<(Dataset, ImageStore)> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
         std::fs::write(&file, text).unwrap();
-        let mut pictures = PictureStore::default();
-        Ok((Dataset::open(&file, &mut pictures)?, pictures))
+        let mut images = ImageStore::default();
+        Ok((Dataset::open(&file, &mut images)?, images))
     }
 
     fn problems(dataset: &Dataset) -> Vec<String> {
@@ -269,16 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_may_be_another_rows() {
+    fn an_image_may_be_another_rows() {
         let text = format!(
             "index\timage\tquestion\tA\tB\tanswer\n\
-             1000005\t5\tq\ta\tb\tA\n5\t{PICTURE}\tq\ta\tb\tB\n6\t1000005\tq\ta\tb\tB\n7\t9\tq\ta\tb\tB\n"
+             1000005\t5\tq\ta\tb\tA\n5\t{IMAGE}\tq\ta\tb\tB\n6\t1000005\tq\ta\tb\tB\n7\t9\tq\ta\tb\tB\n"
         );
-        let (dataset, pictures) = open("mini_mmbench_tr.tsv", &text).unwrap();
-        assert_eq!(pictures.len(), 1);
+        let (dataset, images) = open("mini_mmbench_tr.tsv", &text).unwrap();
+        assert_eq!(images.len(), 1);
         assert!(Arc::ptr_eq(
-            dataset.rows[0].picture.as_ref().unwrap(),
-            dataset.rows[1].picture.as_ref().unwrap()
+            dataset.rows[0].image.as_ref().unwrap(),
+            dataset.rows[1].image.as_ref().unwrap()
         ));
         assert_eq!((dataset.benchmark.name(), dataset.language), ("MMBench", Some(Language::Tr)));
         assert_eq!(
@@ -295,8 +295,8 @@ mod tests {
         let broken = "%".repeat(70);
         let text = format!(
             "index\timage\tquestion\tA\tB\tanswer\n\
-             1\t{PICTURE}\tq\ta\tb\tA\n1.0\t{PICTURE}\tq\ta\tb\tA\n2\t\tq\ta\tb\tA\n3\t{broken}\tq\ta\tb\tA\n\
-             4\t{PICTURE}\t\ta\tb\tA\n5\t{PICTURE}\tq\ta\tb\tC\n\t{PICTURE}\tq\ta\tNone\tB\n1000009\t{PICTURE}\tq\ta\tb\tA\n"
+             1\t{IMAGE}\tq\ta\tb\tA\n1.0\t{IMAGE}\tq\ta\tb\tA\n2\t\tq\ta\tb\tA\n3\t{broken}\tq\ta\tb\tA\n\
+             4\t{IMAGE}\t\ta\tb\tA\n5\t{IMAGE}\tq\ta\tb\tC\n\t{IMAGE}\tq\ta\tNone\tB\n1000009\t{IMAGE}\tq\ta\tb\tA\n"
         );
         let (dataset, _) = open("mmmb_tr.tsv", &text).unwrap();
         assert_eq!(dataset.rows.len(), 8);
@@ -304,8 +304,8 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                ProblemKind::NoPicture,
-                ProblemKind::BrokenPicture,
+                ProblemKind::NoImage,
+                ProblemKind::BrokenImage,
                 ProblemKind::WrongMd5,
                 ProblemKind::DuplicateIndex,
                 ProblemKind::NoQuestion,
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn circular_sets_are_upstreams() {
-        let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{PICTURE}\tq\ta\tb\tA\n");
+        let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{IMAGE}\tq\ta\tb\tA\n");
         for name in ["XCircular_en.tsv", "mmcr.tsv"] {
             let (dataset, _) = open(name, &text).unwrap();
             let grouping = Protocol::ALL.map(|protocol| dataset.benchmark.grouping(protocol));
@@ -339,7 +339,7 @@ mod tests {
     fn a_groups_own_number_says_what_belongs_together() {
         let text = format!(
             "index\tg_index\timage\tquestion\tA\tB\tanswer\n\
-             7\t7\t{PICTURE}\tq\ta\tb\tA\n1000009\t7\t{PICTURE}\tq\ta\tb\tA\n"
+             7\t7\t{IMAGE}\tq\ta\tb\tA\n1000009\t7\t{IMAGE}\tq\ta\tb\tA\n"
         );
         let (dataset, _) = open("mini_mmbench_en.tsv", &text).unwrap();
         assert_eq!(problems(&dataset), [] as [&str; 0]);

@@ -1,7 +1,7 @@
 //! A benchmark's file: table, rows, images, and what is wrong with them.
 
 pub(crate) mod dataset;
-pub(crate) mod picture;
+pub(crate) mod image;
 pub(crate) mod problem;
 pub(crate) mod row;
 pub(crate) mod table;

@@ -38,9 +38,9 @@ pub enum ProblemKind {
     /// A row has no question.
     NoQuestion,
     /// A row has no picture; the kits drop such rows.
-    NoPicture,
+    NoImage,
     /// A picture is no base64, no picture, or refers to a row without one.
-    BrokenPicture,
+    BrokenImage,
     /// The expected answer is missing or is none of the options.
     BadAnswer,
     /// Rows that belong together are not all there.
@@ -70,8 +70,8 @@ impl ProblemKind {
             Self::BadIndex => "bad index",
             Self::DuplicateIndex => "duplicate index",
             Self::NoQuestion => "no question",
-            Self::NoPicture => "no picture",
-            Self::BrokenPicture => "broken picture",
+            Self::NoImage => "no picture",
+            Self::BrokenImage => "broken picture",
             Self::BadAnswer => "answer is no option",
             Self::IncompleteGroup => "incomplete group",
             Self::NotAsked => "could not be asked",

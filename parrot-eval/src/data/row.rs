@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::ask::protocol::Protocol;
-use crate::data::picture::EncodedPicture;
+use crate::data::image::EncodedImage;
 
 /// Rows of one group have indices that differ by multiples of this (§1.1).
 pub const GROUP: i64 = 1_000_000;
@@ -17,7 +17,7 @@ pub struct Row {
     /// Its index as it is written; empty if there is none.
     pub index: String,
     /// Its picture, unless that is missing or broken.
-    pub picture: Option<Arc<EncodedPicture>>,
+    pub image: Option<Arc<EncodedImage>>,
     pub(crate) columns: Arc<[String]>,
     pub(crate) cells: Vec<Option<String>>,
 }
@@ -74,7 +74,7 @@ impl Row {
     /// Whether it can be asked: it has a question and a picture.
     #[must_use]
     pub fn can_be_asked(&self) -> bool {
-        self.picture.is_some() && self.get("question").is_some()
+        self.image.is_some() && self.get("question").is_some()
     }
 
     /// All columns but the picture with their values, in the file's order.
@@ -103,7 +103,7 @@ impl Row {
         let mut row = Self {
             line: 2,
             index: String::new(),
-            picture: Some(Arc::new(EncodedPicture::new(Vec::new()))),
+            image: Some(Arc::new(EncodedImage::new(Vec::new()))),
             columns: cells.iter().map(|(name, _)| (*name).to_string()).collect(),
             cells: cells.iter().map(|(_, value)| some(value)).collect(),
         };

@@ -242,9 +242,9 @@ fn row_counts(result: &DatasetResult) -> RowCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Assigned, Dataset, ModelInfo, PictureStore, score, wrong_answers};
+    use crate::{Assigned, Dataset, ImageStore, ModelInfo, score, wrong_answers};
 
-    const PICTURE: &str =
+    const IMAGE: &str =
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
     /// Each row is the cells behind index and picture, and an answer.
@@ -253,11 +253,11 @@ mod tests {
         let file = folder.path().join(name);
         let mut text = format!("index\timage\t{columns}\n");
         for (index, (cells, _)) in rows.iter().enumerate() {
-            text += &format!("{index}\t{PICTURE}\t{cells}\n");
+            text += &format!("{index}\t{IMAGE}\t{cells}\n");
         }
         std::fs::write(&file, text).unwrap();
         let of_rows = rows.iter().map(|(_, answer)| vec![(*answer).into()]).collect();
-        let dataset = Dataset::open(&file, &mut PictureStore::default()).unwrap();
+        let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         (dataset, Assigned { of_rows, problems: Vec::new() })
     }
 

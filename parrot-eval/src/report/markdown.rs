@@ -233,7 +233,7 @@ pub(crate) fn named(score: &Score) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Asked, Assigned, Dataset, ModelInfo, PictureStore, score};
+    use crate::{Asked, Assigned, Dataset, ImageStore, ModelInfo, score};
 
     /// A report of two rows of one group, answered right and wrong.
     fn report(name: &str, category: &str, asked: Option<Asked>) -> String {
@@ -242,7 +242,7 @@ mod tests {
         let columns = "index\timage\tquestion\tA\tB\tanswer\tcategory";
         let rows = format!("1\t\tq\ta\tb\tA\t{category}\n1000001\t\tq\ta\tb\tB\t{category}\n");
         std::fs::write(&file, format!("{columns}\n{rows}")).unwrap();
-        let dataset = Dataset::open(&file, &mut PictureStore::default()).unwrap();
+        let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         let answers = Assigned { of_rows: vec![vec!["A".into()]; 2], problems: Vec::new() };
         let result = score(&dataset, &answers, Protocol::Kit2024_08).result;
         Report::new(ModelInfo::default(), asked, vec![result], Vec::new()).to_markdown()

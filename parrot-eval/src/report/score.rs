@@ -131,7 +131,7 @@ fn kit_unknown(dataset: &Dataset, predictions: &Assigned, protocol: Protocol) ->
     let is_grouped = dataset.benchmark.grouping(protocol) == Grouping::Circular;
     if predictions.of_rows.iter().all(Vec::is_empty) {
         Some("it has no answer to read")
-    } else if has(ProblemKind::BrokenPicture) {
+    } else if has(ProblemKind::BrokenImage) {
         Some("a broken picture stops it")
     } else if has(ProblemKind::NotAsked) || has(ProblemKind::NoQuestion) {
         Some("it would have asked what could not be asked here")
@@ -160,9 +160,9 @@ impl Extraction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PictureStore;
+    use crate::ImageStore;
 
-    const PICTURE: &str =
+    const IMAGE: &str =
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
     /// What the kit would print for rows of these indices and pictures with these answers, as (value, of).
@@ -170,9 +170,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("mini_mmmb_tr.tsv");
         let mut text = "index\timage\tquestion\tA\tB\tanswer\n".to_string();
-        rows.iter().for_each(|(index, picture)| text += &format!("{index}\t{picture}\tq\ta\tb\tA\n"));
+        rows.iter().for_each(|(index, image)| text += &format!("{index}\t{image}\tq\ta\tb\tA\n"));
         std::fs::write(&file, text).unwrap();
-        let dataset = Dataset::open(&file, &mut PictureStore::default()).unwrap();
+        let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         let of_rows = answers.iter().map(|texts| texts.iter().map(|text| (*text).into()).collect()).collect();
         let predictions = Assigned { of_rows, problems: Vec::new() };
         let result = score(&dataset, &predictions, Protocol::Kit2024_08).result;
@@ -182,13 +182,13 @@ mod tests {
 
     #[test]
     fn what_the_kit_would_print_is_said_only_where_it_prints() {
-        let whole = [("1", PICTURE), ("2", PICTURE)];
+        let whole = [("1", IMAGE), ("2", IMAGE)];
         assert_eq!(as_kit(&whole, &[&["A"], &["B"]]), (None, None), "the same");
         assert_eq!(as_kit(&whole, &[&["A"], &[]]), (Some((100.0, 1)), None));
         assert_eq!(as_kit(&whole, &[&["A", "A"], &["B"]]), (Some((200.0 / 3.0, 3)), None));
         assert_eq!(as_kit(&[whole[0], ("2", "")], &[&["A"], &[]]), (Some((100.0, 1)), None));
         for (rows, answers, why) in [
-            ([whole[0], ("1.0", PICTURE)], [&["A"][..], &["B"]], "it keeps one answer per index"),
+            ([whole[0], ("1.0", IMAGE)], [&["A"][..], &["B"]], "it keeps one answer per index"),
             ([whole[0], ("2", "7")], [&["A"], &[]], "a broken picture stops it"),
             (whole, [&[], &[]], "it has no answer to read"),
         ] {

@@ -18,7 +18,7 @@ pub struct WrongAnswer {
     /// The language's code, for the page's typography.
     language: &'static str,
     /// A `data:` address.
-    picture: Option<String>,
+    image: Option<String>,
     hint: Option<String>,
     question: String,
     options: Vec<ShownOption>,
@@ -61,7 +61,7 @@ fn of(scored: &Scored<'_>, it: &Judged<'_>, texts: &[String]) -> WrongAnswer {
         index: row.index.clone(),
         protocol: scored.result.protocol,
         language: scored.result.language.map_or("en", Language::code),
-        picture: row.picture.as_ref().map(|picture| picture.data_url()),
+        image: row.image.as_ref().map(|image| image.data_url()),
         hint: row.get("hint").map(Into::into),
         question: row.question().into(),
         options: row.options().into_iter().map(option).collect(),

@@ -18,7 +18,7 @@ pub struct Answer {
     /// Empty where the model has no mixture of experts.
     pub routing_weights: Vec<Vec<f32>>,
     /// Pictures that had to go through the vision tower; the others were remembered from before.
-    pub encoded_pictures: usize,
+    pub encoded_images: usize,
     /// How long each part took.
     pub timings: Timings,
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use parrot_model::text::{Content, Conversation, Message, Role};
 
-use super::{Answer, AskOptions, Parrot, Picture, opening};
+use super::{Answer, AskOptions, Image, Parrot, opening};
 use crate::{Error, Result};
 
 /// Remembers what was said. Made by [`Parrot::chat`].
@@ -18,20 +18,20 @@ pub struct Chat<'p> {
     parrot: &'p Parrot,
     options: AskOptions,
     conversation: Conversation,
-    pictures: Vec<Picture>,
+    images: Vec<Image>,
     /// Shown with the next question.
-    pending: Vec<Picture>,
+    pending: Vec<Image>,
 }
 
 impl<'p> Chat<'p> {
     pub(super) fn new(parrot: &'p Parrot, options: AskOptions) -> Self {
         let conversation = Conversation(opening(&options));
-        Self { parrot, options, conversation, pictures: Vec::new(), pending: Vec::new() }
+        Self { parrot, options, conversation, images: Vec::new(), pending: Vec::new() }
     }
 
     /// Shows a picture together with the next question.
-    pub fn show(&mut self, picture: Picture) {
-        self.pending.push(picture);
+    pub fn show(&mut self, image: Image) {
+        self.pending.push(image);
     }
 
     /// Forgets everything that was said and shown.
@@ -58,11 +58,11 @@ impl<'p> Chat<'p> {
         }
         let mut conversation = self.conversation.clone();
         conversation.0.push(Message::question(question, self.pending.len()));
-        let pictures: Vec<Picture> = self.pictures.iter().chain(&self.pending).cloned().collect();
-        let answer = self.parrot.answer(&conversation, &pictures, &self.options, on_text)?;
+        let images: Vec<Image> = self.images.iter().chain(&self.pending).cloned().collect();
+        let answer = self.parrot.answer(&conversation, &images, &self.options, on_text)?;
         let said = Content::Text(answer.text.clone());
         conversation.0.push(Message { role: Role::Assistant, content: vec![said] });
-        (self.conversation, self.pictures) = (conversation, pictures);
+        (self.conversation, self.images) = (conversation, images);
         self.pending.clear();
         Ok(answer)
     }

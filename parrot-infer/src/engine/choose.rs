@@ -46,13 +46,13 @@ impl Parrot {
     /// answer, and scores over the vocabulary for every token of the answers.
     ///
     /// ```
-    /// # use parrot_infer::{Parrot, Picture, Question, device, tiny};
+    /// # use parrot_infer::{Parrot, Image, Question, device, tiny};
     /// # let folder = tempfile::tempdir()?;
     /// # tiny::write(folder.path(), 0)?;
     /// # let parrot = Parrot::load(folder.path(), &device::open("auto")?)?;
-    /// let picture = [Picture::from_rgb(image::RgbImage::new(48, 32))];
+    /// let image = [Image::from_rgb(image::RgbImage::new(48, 32))];
     /// let animals = ["cat", "dog", "parrot"];
-    /// let choice = parrot.choose(Question::new(&picture, "What is this?"), &animals)?;
+    /// let choice = parrot.choose(Question::new(&image, "What is this?"), &animals)?;
     /// println!("{}, {:?}", animals[choice.index], choice.probabilities());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -77,12 +77,12 @@ impl Parrot {
         let options = AskOptions::default();
         let conversations: Vec<Conversation> =
             questions.iter().map(|(question, _)| ask(*question, &options)).collect::<Result<_>>()?;
-        let pictures = questions.iter().map(|(question, _)| question.pictures);
-        let Prompts { samples, pictures, room } =
-            self.encode(&conversations.iter().zip(pictures).collect::<Vec<_>>())?;
+        let images = questions.iter().map(|(question, _)| question.images);
+        let Prompts { samples, images, room } =
+            self.encode(&conversations.iter().zip(images).collect::<Vec<_>>())?;
         let answers = Answers::encode(self, questions, &room)?;
 
-        let features = self.features(&pictures, &mut Timings::default())?.0;
+        let features = self.features(&images, &mut Timings::default())?.0;
         let prepared = self.network.prepare(&samples, features.as_ref(), left_padded())?;
         let scores = self.log_probs(prepared, &answers)?;
         let mut scores = scores.into_iter();

@@ -12,9 +12,9 @@ use parrot_model::config::TokenIds;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use serde::Deserialize;
 
+use super::image::FeatureCache;
 use super::network::Opened;
-use super::picture::FeatureCache;
-use super::{Parrot, REMEMBERED_PICTURES};
+use super::{Parrot, REMEMBERED_IMAGES};
 use crate::{Error, Result, device};
 
 /// How a model is to be loaded; from [`Parrot::loader`].
@@ -107,7 +107,7 @@ impl<'a> Loader<'a> {
             eos,
             device: device.clone(),
             dtype,
-            remembered: FeatureCache::new(REMEMBERED_PICTURES),
+            remembered: FeatureCache::new(REMEMBERED_IMAGES),
             load,
         })
     }

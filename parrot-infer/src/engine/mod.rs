@@ -3,9 +3,9 @@
 mod answer;
 mod chat;
 mod choose;
+mod image;
 mod load;
 mod network;
-mod picture;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -22,20 +22,20 @@ use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 pub use answer::{Answer, FinishReason, Timings};
 pub use chat::Chat;
 pub use choose::Choice;
+pub use image::Image;
 pub use load::Loader;
-pub use picture::Picture;
 
 use crate::cancel::CancelToken;
 use crate::sampling::Sampling;
 use crate::stop::StopStrings;
 use crate::{Error, Result};
+use image::FeatureCache;
 use network::Network;
-use picture::FeatureCache;
 
-/// Pictures whose features are remembered unless [`Parrot::remember_pictures`] says otherwise.
+/// Pictures whose features are remembered unless [`Parrot::remember_images`] says otherwise.
 ///
 /// One picture of Parrot-7B takes 66 MB in f32: 577 tokens × 4096 × (projected + 6 experts).
-pub const REMEMBERED_PICTURES: usize = 8;
+pub const REMEMBERED_IMAGES: usize = 8;
 
 /// A loaded model: ask it about pictures. A text model by itself answers what is asked without one.
 ///
@@ -102,7 +102,7 @@ impl AskOptions {
 #[derive(Debug, Clone, Copy, derive_new::new)]
 pub struct Question<'a> {
     /// What it is about; may be empty.
-    pub pictures: &'a [Picture],
+    pub images: &'a [Image],
     /// The words.
     pub text: &'a str,
 }
@@ -110,7 +110,7 @@ pub struct Question<'a> {
 impl Parrot {
     /// Remembers the features of this many pictures, the most recently asked about.
     #[must_use]
-    pub fn remember_pictures(mut self, count: usize) -> Self {
+    pub fn remember_images(mut self, count: usize) -> Self {
         self.remembered = FeatureCache::new(count);
         self
     }
@@ -182,8 +182,8 @@ impl Parrot {
     /// # Errors
     ///
     /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`].
-    pub fn ask(&self, picture: &Picture, question: &str) -> Result<Answer> {
-        self.ask_many(std::slice::from_ref(picture), question)
+    pub fn ask(&self, image: &Image, question: &str) -> Result<Answer> {
+        self.ask_many(std::slice::from_ref(image), question)
     }
 
     /// Asks one question about several pictures, or about none.
@@ -191,8 +191,8 @@ impl Parrot {
     /// # Errors
     ///
     /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`].
-    pub fn ask_many(&self, pictures: &[Picture], question: &str) -> Result<Answer> {
-        self.ask_streaming(pictures, question, &AskOptions::default(), |_| ControlFlow::Continue(()))
+    pub fn ask_many(&self, images: &[Image], question: &str) -> Result<Answer> {
+        self.ask_streaming(images, question, &AskOptions::default(), |_| ControlFlow::Continue(()))
     }
 
     /// [`ask_many`](Self::ask_many) with options; `on_text` gets the answer piece by piece, whole characters
@@ -203,13 +203,13 @@ impl Parrot {
     /// As [`answer`](Self::answer), and [`Error::EmptyQuestion`].
     pub fn ask_streaming(
         &self,
-        pictures: &[Picture],
+        images: &[Image],
         question: &str,
         options: &AskOptions,
         on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let conversation = ask(Question::new(pictures, question), options)?;
-        self.answer(&conversation, pictures, options, on_text)
+        let conversation = ask(Question::new(images, question), options)?;
+        self.answer(&conversation, images, options, on_text)
     }
 
     /// Asks several questions at once; the answers are those that [`ask_streaming`](Self::ask_streaming)
@@ -221,7 +221,7 @@ impl Parrot {
     pub fn ask_batch(&self, questions: &[Question<'_>], options: &AskOptions) -> Result<Vec<Answer>> {
         let conversations: Vec<Conversation> =
             questions.iter().map(|question| ask(*question, options)).collect::<Result<_>>()?;
-        let prompts = conversations.iter().zip(questions.iter().map(|question| question.pictures));
+        let prompts = conversations.iter().zip(questions.iter().map(|question| question.images));
         self.run(&prompts.collect::<Vec<_>>(), options, |_, _| ControlFlow::Continue(()))
     }
 
@@ -232,7 +232,7 @@ impl Parrot {
     }
 
     /// Continues a conversation, whose [`Content::Image`](parrot_model::text::Content::Image)s stand
-    /// for `pictures` in turn; of the options, `system` does not apply.
+    /// for `images` in turn; of the options, `system` does not apply.
     ///
     /// # Errors
     ///
@@ -242,11 +242,11 @@ impl Parrot {
     pub fn answer(
         &self,
         conversation: &Conversation,
-        pictures: &[Picture],
+        images: &[Image],
         options: &AskOptions,
         mut on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let mut answers = self.run(&[(conversation, pictures)], options, |_, text| on_text(text))?;
+        let mut answers = self.run(&[(conversation, images)], options, |_, text| on_text(text))?;
         Ok(answers.swap_remove(0))
     }
 }
@@ -257,7 +257,7 @@ fn ask(question: Question<'_>, options: &AskOptions) -> Result<Conversation> {
         return Err(Error::EmptyQuestion);
     }
     let mut messages = opening(options);
-    messages.push(Message::question(question.text, question.pictures.len()));
+    messages.push(Message::question(question.text, question.images.len()));
     Ok(Conversation(messages))
 }
 

@@ -107,11 +107,11 @@ impl Network {
     pub(super) fn prepare(
         &self,
         samples: &[Sample],
-        pictures: Option<&ImageFeatures>,
+        images: Option<&ImageFeatures>,
         options: PrepareOptions,
     ) -> parrot_model::Result<Prepared> {
         match self {
-            Self::Parrot(parrot, _) => parrot.prepare(samples, pictures, options),
+            Self::Parrot(parrot, _) => parrot.prepare(samples, images, options),
             Self::Text(decoder) => prepare_text(decoder, samples, options),
         }
     }

@@ -11,7 +11,7 @@ use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
-use super::{Answer, AskOptions, FinishReason, Parrot, Picture, Timings};
+use super::{Answer, AskOptions, FinishReason, Image, Parrot, Timings};
 use crate::generate::{Phases, Sequence, generate};
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ impl Parrot {
     /// Answers a batch of prompts.
     pub(super) fn run(
         &self,
-        prompts: &[(&Conversation, &[Picture])],
+        prompts: &[(&Conversation, &[Image])],
         options: &AskOptions,
         on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
     ) -> Result<Vec<Answer>> {
@@ -30,12 +30,12 @@ impl Parrot {
             return Err(Error::option("max_new_tokens", "at least 1", 0));
         }
         // Everything that can be refused is refused before the vision tower runs.
-        let Prompts { samples, pictures, room } = self.encode(prompts)?;
+        let Prompts { samples, images, room } = self.encode(prompts)?;
         let sequence =
             |room: &usize| Sequence::new(options, options.max_new_tokens.min(*room), &self.tokenizer);
         let mut sequences = room.iter().map(sequence).collect::<Result<Vec<_>>>()?;
         let mut timings = Timings { load: self.load, ..Timings::default() };
-        let (features, encoded_pictures) = self.features(&pictures, &mut timings)?;
+        let (features, encoded_images) = self.features(&images, &mut timings)?;
 
         let started = Instant::now();
         let prepared = self.network.prepare(&samples, features.as_ref(), left_padded())?;
@@ -56,7 +56,7 @@ impl Parrot {
                 finish_reason: sequence.finish_reason.unwrap_or(FinishReason::Length),
                 prompt_tokens: length,
                 routing_weights: routing.by_ref().take(sample.images.len()).collect(),
-                encoded_pictures,
+                encoded_images,
                 timings,
             });
         Ok(answers.collect())
@@ -67,28 +67,28 @@ impl Parrot {
     /// # Errors
     ///
     /// As [`answer`](Self::answer), for what can be known before anything is computed.
-    pub(super) fn encode<'p>(&self, prompts: &[(&Conversation, &'p [Picture])]) -> Result<Prompts<'p>> {
-        let mut encoded = Prompts { samples: Vec::new(), pictures: Vec::new(), room: Vec::new() };
-        for (conversation, pictures) in prompts {
-            if !pictures.is_empty() {
+    pub(super) fn encode<'p>(&self, prompts: &[(&Conversation, &'p [Image])]) -> Result<Prompts<'p>> {
+        let mut encoded = Prompts { samples: Vec::new(), images: Vec::new(), room: Vec::new() };
+        for (conversation, images) in prompts {
+            if !images.is_empty() {
                 self.network.parrot()?;
             }
-            let rows = pictures.iter().map(|picture| row_of(picture, &mut encoded.pictures)).collect();
+            let rows = images.iter().map(|image| row_of(image, &mut encoded.images)).collect();
             let input_ids = self.template.encode(&self.tokenizer, conversation, Some(""))?.input_ids;
-            encoded.room.push(self.room(&input_ids, pictures.len())?);
+            encoded.room.push(self.room(&input_ids, images.len())?);
             encoded.samples.push(Sample::new(input_ids, rows));
         }
         Ok(encoded)
     }
 
     /// Tokens that an answer to this prompt may have.
-    fn room(&self, input_ids: &[i64], pictures: usize) -> Result<usize> {
+    fn room(&self, input_ids: &[i64], images: usize) -> Result<usize> {
         let placeholders = input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
-        if placeholders != pictures {
-            return Err(parrot_model::Error::ImageCount { placeholders, images: pictures }.into());
+        if placeholders != images {
+            return Err(parrot_model::Error::ImageCount { placeholders, images }.into());
         }
-        let picture_tokens = self.network.parrot().map_or(0, |(_, images)| images.tokens);
-        let found = input_ids.len() - placeholders + placeholders * picture_tokens;
+        let image_tokens = self.network.parrot().map_or(0, |(_, images)| images.tokens);
+        let found = input_ids.len() - placeholders + placeholders * image_tokens;
         let limit = self.config.max_position_embeddings;
         if found > limit {
             return Err(parrot_model::Error::TooLong { found, limit }.into());
@@ -103,19 +103,19 @@ impl Parrot {
     /// if it were computed again.
     pub(super) fn features(
         &self,
-        pictures: &[&Picture],
+        images: &[&Image],
         timings: &mut Timings,
     ) -> Result<(Option<ImageFeatures>, usize)> {
         let mut encoded = 0;
-        let mut rows = Vec::with_capacity(pictures.len());
-        for picture in pictures {
-            if let Some(features) = self.remembered.get(picture.content()) {
+        let mut rows = Vec::with_capacity(images.len());
+        for image in images {
+            if let Some(features) = self.remembered.get(image.content()) {
                 rows.push(features);
                 continue;
             }
             let started = Instant::now();
             let (parrot, images) = self.network.parrot()?;
-            let pixels = images.processor.preprocess(picture.pixels(), images.aspect_ratio);
+            let pixels = images.processor.preprocess(image.pixels(), images.aspect_ratio);
             let pixel_values = Pixels::to_tensor(&[pixels], &self.device).cast(self.dtype);
             timings.preprocess += started.elapsed();
             let started = Instant::now();
@@ -123,7 +123,7 @@ impl Parrot {
             self.device.sync().map_err(|source| Error::Compute(source.into()))?;
             timings.vision += started.elapsed();
             encoded += 1;
-            self.remembered.insert(*picture.content(), features.clone());
+            self.remembered.insert(*image.content(), features.clone());
             rows.push(features);
         }
         Ok((stack(rows), encoded))
@@ -134,7 +134,7 @@ impl Parrot {
 pub(super) struct Prompts<'p> {
     pub(super) samples: Vec<Sample>,
     /// Each that is shown, once; the samples refer to them.
-    pub(super) pictures: Vec<&'p Picture>,
+    pub(super) images: Vec<&'p Image>,
     /// Per prompt, tokens that its answer may have.
     pub(super) room: Vec<usize>,
 }
@@ -144,11 +144,11 @@ pub(super) fn left_padded() -> PrepareOptions {
     PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() }
 }
 
-/// The row of `picture` among the `unique` ones, to which it is added if it is new.
-fn row_of<'a>(picture: &'a Picture, unique: &mut Vec<&'a Picture>) -> usize {
-    let known = unique.iter().position(|known| known.content() == picture.content());
+/// The row of `image` among the `unique` ones, to which it is added if it is new.
+fn row_of<'a>(image: &'a Image, unique: &mut Vec<&'a Image>) -> usize {
+    let known = unique.iter().position(|known| known.content() == image.content());
     known.unwrap_or_else(|| {
-        unique.push(picture);
+        unique.push(image);
         unique.len() - 1
     })
 }

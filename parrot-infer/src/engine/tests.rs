@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use image::{Rgb, RgbImage};
+use ::image::{Rgb, RgbImage};
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
@@ -17,11 +17,11 @@ use crate::tiny;
 fn parrot(remembered: usize) -> Parrot {
     let folder = tempfile::tempdir().unwrap();
     tiny::write(folder.path(), 2).unwrap();
-    Parrot::load(folder.path(), &Device::default()).unwrap().remember_pictures(remembered)
+    Parrot::load(folder.path(), &Device::default()).unwrap().remember_images(remembered)
 }
 
-fn picture(seed: u8) -> Picture {
-    Picture::from_rgb(RgbImage::from_fn(20, 16, |x, y| {
+fn image(seed: u8) -> Image {
+    Image::from_rgb(RgbImage::from_fn(20, 16, |x, y| {
         Rgb([seed.wrapping_mul(40), (x * 12) as u8, (y * 15) as u8 ^ seed])
     }))
 }
@@ -30,16 +30,16 @@ fn options(max_new_tokens: usize) -> AskOptions {
     AskOptions { max_new_tokens, ..AskOptions::default() }
 }
 
-fn ask(parrot: &Parrot, pictures: &[Picture], question: &str, options: &AskOptions) -> Answer {
-    parrot.ask_streaming(pictures, question, options, |_| ControlFlow::Continue(())).unwrap()
+fn ask(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) -> Answer {
+    parrot.ask_streaming(images, question, options, |_| ControlFlow::Continue(())).unwrap()
 }
 
 /// The whole prompt and all tokens so far through the network at every step, without a cache.
-fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: usize) -> Vec<u32> {
-    let conversation = Conversation::question(question, pictures.len());
+fn ask_naively(parrot: &Parrot, images: &[Image], question: &str, tokens: usize) -> Vec<u32> {
+    let conversation = Conversation::question(question, images.len());
     let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
-    let features = parrot.features(&pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
-    let sample = Sample::new(encoded.input_ids, (0..pictures.len()).collect());
+    let features = parrot.features(&images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
+    let sample = Sample::new(encoded.input_ids, (0..images.len()).collect());
     let prepared = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
     let decoder = parrot.decoder();
     let mut inputs_embeds = prepared.input.inputs_embeds;
@@ -60,7 +60,7 @@ fn ask_naively(parrot: &Parrot, pictures: &[Picture], question: &str, tokens: us
 #[test]
 fn the_cache_changes_nothing_and_neither_does_a_batch() {
     let parrot = parrot(8);
-    let (first, second) = (picture(1), picture(2));
+    let (first, second) = (image(1), image(2));
     let one = std::slice::from_ref(&first);
     let two = [second, first.clone()];
     let questions = [
@@ -72,12 +72,12 @@ fn the_cache_changes_nothing_and_neither_does_a_batch() {
     let batch = parrot.ask_batch(&questions, &options(24)).unwrap();
     let mut distinct = Vec::new();
     for (question, in_batch) in questions.iter().zip(batch) {
-        let alone = ask(&parrot, question.pictures, question.text, &options(24));
-        assert_eq!(alone.token_ids, ask_naively(&parrot, question.pictures, question.text, 24));
+        let alone = ask(&parrot, question.images, question.text, &options(24));
+        assert_eq!(alone.token_ids, ask_naively(&parrot, question.images, question.text, 24));
         assert_eq!(in_batch.token_ids, alone.token_ids, "{question:?}");
         assert_eq!((in_batch.text, in_batch.finish_reason), (alone.text, alone.finish_reason));
         assert_eq!(in_batch.prompt_tokens, alone.prompt_tokens);
-        assert_eq!(in_batch.routing_weights.len(), question.pictures.len());
+        assert_eq!(in_batch.routing_weights.len(), question.images.len());
         for (a, b) in in_batch.routing_weights.iter().flatten().zip(alone.routing_weights.iter().flatten()) {
             assert!((a - b).abs() < 1e-5);
         }
@@ -91,47 +91,47 @@ fn the_cache_changes_nothing_and_neither_does_a_batch() {
 #[test]
 fn sampling_in_a_batch_draws_what_it_draws_alone() {
     let parrot = parrot(8);
-    let picture = picture(3);
-    let pictures = std::slice::from_ref(&picture);
+    let image = image(3);
+    let images = std::slice::from_ref(&image);
     let sampling = Sampling { temperature: Some(1.5), top_k: Some(50), seed: 11, ..Sampling::default() };
     let options = AskOptions { sampling, ..options(16) };
-    let questions = [Question::new(pictures, "long question"), Question::new(pictures, "short")];
+    let questions = [Question::new(images, "long question"), Question::new(images, "short")];
     let batch = parrot.ask_batch(&questions, &options).unwrap();
     for (question, in_batch) in questions.iter().zip(batch) {
-        assert_eq!(in_batch.token_ids, ask(&parrot, pictures, question.text, &options).token_ids);
+        assert_eq!(in_batch.token_ids, ask(&parrot, images, question.text, &options).token_ids);
     }
     let other = AskOptions { sampling: Sampling { seed: 12, ..options.sampling.clone() }, ..options.clone() };
-    let draw = |options| ask(&parrot, pictures, "short", options).token_ids;
+    let draw = |options| ask(&parrot, images, "short", options).token_ids;
     assert_ne!(draw(&options), draw(&other));
 }
 
 #[test]
-fn a_remembered_picture_runs_no_vision_work_and_changes_no_bit() {
+fn a_remembered_image_runs_no_vision_work_and_changes_no_bit() {
     let (remembering, forgetting) = (parrot(1), parrot(0));
     let questions = ["What is this?", "这是什么?", "Что это?"];
     for (asked, question) in questions.into_iter().enumerate() {
         // Another object with the same content.
-        let remembered = ask(&remembering, &[picture(1)], question, &options(8));
-        let computed = ask(&forgetting, &[picture(1)], question, &options(8));
-        assert_eq!(remembered.encoded_pictures, usize::from(asked == 0));
-        assert_eq!(computed.encoded_pictures, 1);
+        let remembered = ask(&remembering, &[image(1)], question, &options(8));
+        let computed = ask(&forgetting, &[image(1)], question, &options(8));
+        assert_eq!(remembered.encoded_images, usize::from(asked == 0));
+        assert_eq!(computed.encoded_images, 1);
         assert_eq!(remembered.token_ids, computed.token_ids);
         assert_eq!(remembered.routing_weights, computed.routing_weights);
     }
     let bits = |parrot: &Parrot| {
-        let features = parrot.features(&[&picture(1)], &mut Timings::default()).unwrap().0.unwrap();
+        let features = parrot.features(&[&image(1)], &mut Timings::default()).unwrap().0.unwrap();
         (features.image_features.into_data(), features.experts_output.unwrap().into_data())
     };
     assert_eq!(bits(&remembering), bits(&forgetting));
     // Only one is remembered: a second picture takes its place.
-    assert_eq!(ask(&remembering, &[picture(2)], "?", &options(1)).encoded_pictures, 1);
-    assert_eq!(ask(&remembering, &[picture(1)], "?", &options(1)).encoded_pictures, 1);
+    assert_eq!(ask(&remembering, &[image(2)], "?", &options(1)).encoded_images, 1);
+    assert_eq!(ask(&remembering, &[image(1)], "?", &options(1)).encoded_images, 1);
 }
 
 #[test]
 fn the_question_decides_the_routing() {
     let parrot = parrot(8);
-    let weights = |question| ask(&parrot, &[picture(1)], question, &options(1)).routing_weights;
+    let weights = |question| ask(&parrot, &[image(1)], question, &options(1)).routing_weights;
     let (english, arabic) = (weights("What is this?"), weights("ما هذا؟"));
     assert_eq!(english.len(), 1);
     assert_eq!(english[0].len(), 6);
@@ -145,7 +145,7 @@ fn pieces_are_whole_characters_and_make_up_the_text() {
     let sampling = Sampling { temperature: Some(2.0), ..Sampling::default() };
     let options = AskOptions { sampling, ..options(120) };
     let mut pieces = String::new();
-    let answer = parrot.ask_streaming(&[picture(1)], "?", &options, |piece| {
+    let answer = parrot.ask_streaming(&[image(1)], "?", &options, |piece| {
         assert!(!piece.is_empty());
         pieces += piece;
         ControlFlow::Continue(())
@@ -158,7 +158,7 @@ fn pieces_are_whole_characters_and_make_up_the_text() {
 #[test]
 fn answers_end_for_the_reason_they_give() {
     let parrot = parrot(8);
-    let free = ask(&parrot, &[picture(1)], "Hm?", &options(30));
+    let free = ask(&parrot, &[image(1)], "Hm?", &options(30));
     assert_eq!((free.finish_reason, free.token_ids.len()), (FinishReason::Length, 30));
     assert_eq!(free.timings.decode_steps, 29);
 
@@ -167,32 +167,32 @@ fn answers_end_for_the_reason_they_give() {
     let first = free.token_ids.iter().position(|id| *id == end).unwrap();
     let mut ending = self::parrot(8);
     ending.eos.push(end);
-    let ended = ask(&ending, &[picture(1)], "Hm?", &options(30));
+    let ended = ask(&ending, &[image(1)], "Hm?", &options(30));
     assert_eq!((ended.finish_reason, &ended.token_ids[..]), (FinishReason::Eos, &free.token_ids[..=first]));
 
     // Two characters from the middle as a stop string: neither is in the text.
     let stop: String = free.text.chars().skip(5).take(2).collect();
     let stopping = AskOptions { stop: vec![stop.clone()], ..options(30) };
-    let stopped = ask(&parrot, &[picture(1)], "Hm?", &stopping);
+    let stopped = ask(&parrot, &[image(1)], "Hm?", &stopping);
     assert_eq!(stopped.finish_reason, FinishReason::Stop);
     assert_eq!(stopped.text, free.text[..free.text.find(&stop).unwrap()]);
 
-    let cancelled = parrot.ask_streaming(&[picture(1)], "Hm?", &options(30), |_| ControlFlow::Break(()));
+    let cancelled = parrot.ask_streaming(&[image(1)], "Hm?", &options(30), |_| ControlFlow::Break(()));
     assert_eq!(cancelled.unwrap().finish_reason, FinishReason::Cancelled);
 }
 
 #[test]
 fn a_prompt_may_fill_the_context_and_not_one_token_more() {
     let parrot = parrot(8);
-    let used = ask(&parrot, &[picture(1)], "?", &options(1)).prompt_tokens - 1;
+    let used = ask(&parrot, &[image(1)], "?", &options(1)).prompt_tokens - 1;
     let question = |tokens: usize| "x".repeat(tokens - used);
-    let full = ask(&parrot, &[picture(1)], &question(tiny::CONTEXT), &options(30));
+    let full = ask(&parrot, &[image(1)], &question(tiny::CONTEXT), &options(30));
     assert_eq!((full.prompt_tokens, full.token_ids.len()), (tiny::CONTEXT, 1));
     assert_eq!(full.finish_reason, FinishReason::Length);
-    let nearly = ask(&parrot, &[picture(1)], &question(tiny::CONTEXT - 3), &options(30));
+    let nearly = ask(&parrot, &[image(1)], &question(tiny::CONTEXT - 3), &options(30));
     assert_eq!(nearly.token_ids.len(), 4);
 
-    let error = parrot.ask(&picture(1), &question(tiny::CONTEXT + 5)).unwrap_err().to_string();
+    let error = parrot.ask(&image(1), &question(tiny::CONTEXT + 5)).unwrap_err().to_string();
     assert_eq!(error, "the prompt is 261 tokens long, 5 more than the context of 256 holds");
 }
 
@@ -201,12 +201,12 @@ fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
     let parrot = parrot(8);
     let options = AskOptions { system: Some("Be brief.".into()), ..options(6) };
     let mut chat = parrot.chat(options.clone());
-    chat.show(picture(1));
+    chat.show(image(1));
     let first = chat.ask("What is this?", |_| ControlFlow::Continue(())).unwrap();
     assert!(matches!(chat.ask("  ", |_| ControlFlow::Continue(())), Err(Error::EmptyQuestion)));
     assert!(chat.ask(&"long ".repeat(60), |_| ControlFlow::Continue(())).is_err());
     let second = chat.ask("And now?", |_| ControlFlow::Continue(())).unwrap();
-    assert_eq!(second.encoded_pictures, 0);
+    assert_eq!(second.encoded_images, 0);
 
     let conversation = Conversation(vec![
         Message::text(Role::System, "Be brief."),
@@ -214,8 +214,7 @@ fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
         Message::text(Role::Assistant, &first.text),
         Message::question("And now?", 0),
     ]);
-    let afresh =
-        parrot.answer(&conversation, &[picture(1)], &options, |_| ControlFlow::Continue(())).unwrap();
+    let afresh = parrot.answer(&conversation, &[image(1)], &options, |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(second.token_ids, afresh.token_ids);
     assert_eq!(second.routing_weights, afresh.routing_weights);
     assert_ne!(second.routing_weights, first.routing_weights, "later text changes an earlier picture");
@@ -230,7 +229,7 @@ fn half_precision_answers_too() {
     tiny::write(folder.path(), 2).unwrap();
     let load = |dtype| Parrot::loader().dtype(dtype).load(folder.path(), &Device::default()).unwrap();
     let weights = |parrot: &Parrot| {
-        let answer = ask(parrot, &[picture(1)], "What is this?", &options(4));
+        let answer = ask(parrot, &[image(1)], "What is this?", &options(4));
         assert_eq!(answer.token_ids.len(), 4);
         answer.routing_weights[0].clone()
     };
@@ -266,11 +265,11 @@ fn a_text_model_answers_and_sees_no_image() {
     chat.ask("a", |_| ControlFlow::Continue(())).unwrap();
     chat.ask("b", |_| ControlFlow::Continue(())).unwrap();
 
-    assert!(matches!(text.ask(&picture(1), "What is this?"), Err(Error::TextOnly)));
+    assert!(matches!(text.ask(&image(1), "What is this?"), Err(Error::TextOnly)));
     let answers = ["yes", "no"];
     assert!(text.choose(Question::new(&[], "?"), &answers).is_ok());
-    let picture = [picture(1)];
-    assert!(matches!(text.choose(Question::new(&picture, "?"), &answers), Err(Error::TextOnly)));
+    let image = [image(1)];
+    assert!(matches!(text.choose(Question::new(&image, "?"), &answers), Err(Error::TextOnly)));
     assert!(matches!(text.route_by("a cat"), Err(Error::TextOnly)));
 }
 
@@ -294,7 +293,7 @@ fn broken_weights_are_an_error_and_not_an_answer() {
     let mut parrot = parrot(8);
     let Network::Parrot(network, _) = &mut parrot.network else { panic!("it reads images") };
     **network = network.clone().map(&mut Break);
-    let error = parrot.ask(&picture(1), "What is this?").unwrap_err().to_string();
+    let error = parrot.ask(&image(1), "What is this?").unwrap_err().to_string();
     assert!(error.starts_with("the model's scores are not finite"), "{error}");
 }
 
@@ -313,7 +312,7 @@ impl burn::module::ModuleMapper for Break {
 fn options_outside_their_range_are_refused() {
     let parrot = parrot(8);
     let refuse = |options: AskOptions| {
-        let answer = parrot.ask_streaming(&[picture(1)], "?", &options, |_| ControlFlow::Continue(()));
+        let answer = parrot.ask_streaming(&[image(1)], "?", &options, |_| ControlFlow::Continue(()));
         answer.unwrap_err().to_string()
     };
     assert_eq!(refuse(options(0)), "max_new_tokens should be at least 1, found 0");
@@ -322,21 +321,21 @@ fn options_outside_their_range_are_refused() {
         refuse(AskOptions { sampling, ..options(1) }),
         "top_p should be above 0 and at most 1, found 2"
     );
-    assert!(matches!(parrot.ask(&picture(1), " \n"), Err(Error::EmptyQuestion)));
+    assert!(matches!(parrot.ask(&image(1), " \n"), Err(Error::EmptyQuestion)));
 }
 
 #[test]
 fn a_model_can_be_shared_between_threads() {
     fn is_shareable<T: Send + Sync>() {}
     is_shareable::<Parrot>();
-    is_shareable::<Picture>();
+    is_shareable::<Image>();
 }
 
 #[test]
 fn a_routing_text_is_all_that_the_router_reads() {
-    let picture = [picture(1)];
+    let image = [image(1)];
     let weights = |parrot: &Parrot, question: &str| {
-        ask(parrot, &picture, question, &options(1)).routing_weights.swap_remove(0)
+        ask(parrot, &image, question, &options(1)).routing_weights.swap_remove(0)
     };
     let asked = parrot(0);
     assert_ne!(weights(&asked, "a cat"), weights(&asked, "two dogs and a bird"));
@@ -347,11 +346,11 @@ fn a_routing_text_is_all_that_the_router_reads() {
 
 /// Every answer behind its prompt, whole and alone, without a cache.
 fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f32 {
-    let conversation = Conversation::question(question.text, question.pictures.len());
+    let conversation = Conversation::question(question.text, question.images.len());
     let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
     let features =
-        parrot.features(&question.pictures.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
-    let sample = Sample::new(encoded.input_ids, (0..question.pictures.len()).collect());
+        parrot.features(&question.images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
+    let sample = Sample::new(encoded.input_ids, (0..question.images.len()).collect());
     let prompt = parrot.network.prepare(&[sample], features.as_ref(), PrepareOptions::default()).unwrap();
     let mut ids = parrot.tokenizer.encode_text(answer).unwrap();
     ids.extend(parrot.template.end_of_turn());
@@ -370,7 +369,7 @@ fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f3
 #[test]
 fn a_choice_is_what_each_answer_alone_would_have_been_worth() {
     let parrot = parrot(8);
-    let (first, second) = (picture(1), picture(2));
+    let (first, second) = (image(1), image(2));
     let (one, two) = (std::slice::from_ref(&first), [second, first.clone()]);
     let batch: [(Question<'_>, &[&str]); 3] = [
         (Question::new(one, "What is this?"), &["a parrot", "no", "二"]),

@@ -96,10 +96,10 @@ pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
 /// Decodes the bytes of a picture file; `name` is what errors call it.
 ///
 /// # Errors
-/// [`Error::Picture`] if the bytes are of no known format, damaged or cut short, or the picture is empty or
+/// [`Error::Image`] if the bytes are of no known format, damaged or cut short, or the picture is empty or
 /// larger than the limits.
 pub fn decode_rgb(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<RgbImage> {
-    decode(bytes, options).map_err(|reason| Error::Picture { name: name.to_owned(), reason })
+    decode(bytes, options).map_err(|reason| Error::Image { name: name.to_owned(), reason })
 }
 
 fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, String> {

@@ -145,7 +145,7 @@ impl ImageProcessorConfig {
     /// after padding, is read as if its rows were its colour channels.
     ///
     /// # Errors
-    /// [`Error::Picture`] for a picture that is one pixel high, where the reference fails: it finds one
+    /// [`Error::Image`] for a picture that is one pixel high, where the reference fails: it finds one
     /// channel and three means.
     ///
     /// # Panics
@@ -156,7 +156,7 @@ impl ImageProcessorConfig {
             AspectRatio::None => image.height(),
         };
         match padded_height {
-            1 => Err(Error::Picture {
+            1 => Err(Error::Image {
                 name: "<pixels>".to_owned(),
                 reason: "the reference takes a picture one pixel high for a grey one and fails".to_owned(),
             }),

@@ -48,7 +48,7 @@ impl Resample {
 
 /// A picture on a canvas of one colour; the picture must lie within the canvas.
 pub(crate) struct Canvas<'a> {
-    pub(crate) picture: &'a RgbImage,
+    pub(crate) image: &'a RgbImage,
     pub(crate) x: Extent,
     pub(crate) y: Extent,
     pub(crate) fill: [u8; 3],
@@ -65,17 +65,17 @@ pub(crate) struct Extent {
 
 impl<'a> Canvas<'a> {
     /// The picture alone.
-    pub(crate) fn bare(picture: &'a RgbImage) -> Self {
+    pub(crate) fn bare(image: &'a RgbImage) -> Self {
         let extent = |length| Extent { offset: 0, length };
-        Self { picture, x: extent(picture.width()), y: extent(picture.height()), fill: [0; 3] }
+        Self { image, x: extent(image.width()), y: extent(image.height()), fill: [0; 3] }
     }
 
     /// The picture in the middle of a square, the smaller half of an odd margin first.
-    pub(crate) fn square(picture: &'a RgbImage, fill: [u8; 3]) -> Self {
-        let (width, height) = picture.dimensions();
+    pub(crate) fn square(image: &'a RgbImage, fill: [u8; 3]) -> Self {
+        let (width, height) = image.dimensions();
         let side = width.max(height);
         let extent = |length| Extent { offset: (side - length) / 2, length: side };
-        Self { picture, x: extent(width), y: extent(height), fill }
+        Self { image, x: extent(width), y: extent(height), fill }
     }
 }
 
@@ -99,14 +99,14 @@ pub(crate) fn resize_window(
     height: u32,
     rows: Range<u32>,
 ) -> RgbImage {
-    let picture = canvas.picture;
+    let image = canvas.image;
     assert!(
         canvas.x.length > 0 && canvas.y.length > 0 && width > 0 && height > 0,
         "an empty picture has no pixels"
     );
     let mut out = RgbImage::new(columns.end - columns.start, rows.end - rows.start);
-    let across = Axis::new(canvas.x, picture.width(), resample, width, columns);
-    let down = Axis::new(canvas.y, picture.height(), resample, height, rows);
+    let across = Axis::new(canvas.x, image.width(), resample, width, columns);
+    let down = Axis::new(canvas.y, image.height(), resample, height, rows);
 
     // A canvas row without picture looks the same wherever it lies.
     let blank: Vec<u8> = (across.outputs.iter())
@@ -124,7 +124,7 @@ pub(crate) fn resize_window(
     // memory does not grow with the picture's height.
     let mut filtered = vec![0u8; stride];
     let mut first = 0;
-    for (y, row) in picture.as_raw().chunks_exact(3 * picture.width() as usize).enumerate() {
+    for (y, row) in image.as_raw().chunks_exact(3 * image.width() as usize).enumerate() {
         while down.outputs.get(first).is_some_and(|output| output.taps.end <= y) {
             first += 1;
         }
@@ -185,8 +185,8 @@ struct Output {
 }
 
 impl Axis {
-    /// The outputs `window` of `canvas`, with `picture` inputs of picture on it, resized to `size`.
-    fn new(canvas: Extent, picture: u32, resample: Resample, size: u32, window: Range<u32>) -> Self {
+    /// The outputs `window` of `canvas`, with `image` inputs of picture on it, resized to `size`.
+    fn new(canvas: Extent, image: u32, resample: Resample, size: u32, window: Range<u32>) -> Self {
         let Extent { offset, length } = canvas;
         let scale = f64::from(length) / f64::from(size);
         let stretch = scale.max(1.0);
@@ -206,8 +206,8 @@ impl Axis {
                 }));
             let sum: f64 = exact.iter().sum();
 
-            let first = start.clamp(offset, offset + picture);
-            let last = end.clamp(offset, offset + picture);
+            let first = start.clamp(offset, offset + image);
+            let last = end.clamp(offset, offset + image);
             let (mut outside, mut total) = (0, 0);
             let weights = axis.weights.len();
             for (input, exact) in (start..end).zip(&exact) {
@@ -263,16 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn the_same_size_is_the_same_picture() {
-        let picture = noise(17, 9);
-        assert_eq!(resize_bicubic(&picture, 17, 9), picture);
+    fn the_same_size_is_the_same_image() {
+        let image = noise(17, 9);
+        assert_eq!(resize_bicubic(&image, 17, 9), image);
     }
 
     #[test]
     fn one_colour_stays_one_colour() {
-        let picture = RgbImage::from_pixel(501, 7, Rgb([255, 1, 128]));
+        let image = RgbImage::from_pixel(501, 7, Rgb([255, 1, 128]));
         for (width, height) in [(3, 3), (1000, 20), (1, 1)] {
-            let resized = resize_bicubic(&picture, width, height);
+            let resized = resize_bicubic(&image, width, height);
             assert!(resized.pixels().all(|pixel| pixel.0 == [255, 1, 128]));
         }
     }
@@ -280,8 +280,8 @@ mod tests {
     /// By hand: halving weighs four taps either side, 0.5·k(0.25), 0.5·k(0.75), …; the far ones overshoot.
     #[test]
     fn an_edge_overshoots_as_the_kernel_says() {
-        let picture = RgbImage::from_fn(16, 1, |x, _| Rgb([if x < 8 { 60 } else { 200 }; 3]));
-        let row: Vec<u8> = resize_bicubic(&picture, 8, 1).pixels().map(|pixel| pixel.0[0]).collect();
+        let image = RgbImage::from_fn(16, 1, |x, _| Rgb([if x < 8 { 60 } else { 200 }; 3]));
+        let row: Vec<u8> = resize_bicubic(&image, 8, 1).pixels().map(|pixel| pixel.0[0]).collect();
         let cubic = |x: f64| cubic_kernel(x) / 2.0;
         let below = 140.0 * (cubic(0.75) + cubic(1.25) + cubic(1.75));
         let next = 140.0 * cubic(1.75);
@@ -292,20 +292,20 @@ mod tests {
     /// By hand: halving weighs four pixels 1 : 3 : 3 : 1, or as many of them as there are.
     #[test]
     fn bilinear_halving_weighs_a_triangle() {
-        let picture = RgbImage::from_fn(8, 1, |x, _| Rgb([if x < 4 { 60 } else { 220 }; 3]));
-        let halved = resize_window(&Canvas::bare(&picture), Resample::Bilinear, 4, 0..4, 1, 0..1);
+        let image = RgbImage::from_fn(8, 1, |x, _| Rgb([if x < 4 { 60 } else { 220 }; 3]));
+        let halved = resize_window(&Canvas::bare(&image), Resample::Bilinear, 4, 0..4, 1, 0..1);
         let row: Vec<u8> = halved.pixels().map(|pixel| pixel.0[0]).collect();
         assert_eq!(row, [60, 80, 200, 220]);
     }
 
     #[test]
-    fn a_canvas_is_as_good_as_a_padded_picture() {
+    fn a_canvas_is_as_good_as_a_padded_image() {
         for (width, height) in [(40, 13), (13, 40), (1, 30), (31, 30)] {
-            let picture = noise(width, height);
-            let canvas = Canvas::square(&picture, [122, 116, 104]);
+            let image = noise(width, height);
+            let canvas = Canvas::square(&image, [122, 116, 104]);
             let side = width.max(height);
             let mut padded = RgbImage::from_pixel(side, side, Rgb([122, 116, 104]));
-            imageops::replace(&mut padded, &picture, canvas.x.offset.into(), canvas.y.offset.into());
+            imageops::replace(&mut padded, &image, canvas.x.offset.into(), canvas.y.offset.into());
             for size in [7, 56] {
                 let virtually = resize_window(&canvas, Resample::Bicubic, size, 0..size, size, 0..size);
                 assert_eq!(virtually, resize_bicubic(&padded, size, size), "{width}×{height} → {size}");
@@ -315,9 +315,9 @@ mod tests {
 
     #[test]
     fn a_window_is_a_crop_of_the_whole() {
-        let picture = noise(30, 50);
-        let whole = resize_bicubic(&picture, 12, 90);
-        let window = resize_window(&Canvas::bare(&picture), Resample::Bicubic, 12, 3..10, 90, 41..60);
+        let image = noise(30, 50);
+        let whole = resize_bicubic(&image, 12, 90);
+        let window = resize_window(&Canvas::bare(&image), Resample::Bicubic, 12, 3..10, 90, 41..60);
         assert_eq!(window, imageops::crop_imm(&whole, 3, 41, 7, 19).to_image());
     }
 }

@@ -71,8 +71,8 @@ impl Projector {
 
     /// # Shapes
     ///
-    /// - features: `[pictures, tokens, vision_hidden]`
-    /// - output: `[pictures, tokens, hidden]`
+    /// - features: `[images, tokens, vision_hidden]`
+    /// - output: `[images, tokens, hidden]`
     #[must_use]
     pub fn forward(&self, features: Tensor<3>) -> Tensor<3> {
         let mut layers = self.layers.iter();

@@ -33,15 +33,15 @@ const MASKED: f32 = -65_504.0;
 /// What the router decided, for one question and picture per row.
 #[derive(Debug, Clone)]
 pub struct Routing {
-    /// `H_v^cls · H_tᵀ / √C`, masked positions very negative. `[pictures, text]`
+    /// `H_v^cls · H_tᵀ / √C`, masked positions very negative. `[images, text]`
     pub attn_scores: Tensor<2>,
-    /// Their softmax. `[pictures, text]`
+    /// Their softmax. `[images, text]`
     pub attn_weights: Tensor<2>,
-    /// `H'_v`, the question as this picture sees it. `[pictures, hidden]`
+    /// `H'_v`, the question as this picture sees it. `[images, hidden]`
     pub gating_embeds: Tensor<2>,
-    /// The router's output before its softmax. `[pictures, experts]`
+    /// The router's output before its softmax. `[images, experts]`
     pub router_logits: Tensor<2>,
-    /// The weight of each expert. `[pictures, experts]`
+    /// The weight of each expert. `[images, experts]`
     pub routing_weights: Tensor<2>,
 }
 
@@ -77,9 +77,9 @@ impl TextGuidedMoe {
     ///
     /// # Shapes
     ///
-    /// - image_features: `[pictures, tokens, hidden]`, projected, class token in row 0
-    /// - text_embeds: `[pictures, text, hidden]`, each picture's own question
-    /// - text_mask: `[pictures, text]`, true where there is a token; `None`: everywhere
+    /// - image_features: `[images, tokens, hidden]`, projected, class token in row 0
+    /// - text_embeds: `[images, text, hidden]`, each picture's own question
+    /// - text_mask: `[images, text]`, true where there is a token; `None`: everywhere
     ///
     /// A question without tokens attends to nothing: `H'_v` = 0 and, the router having no bias, every
     /// expert gets the same weight, as in the reference.
@@ -90,10 +90,10 @@ impl TextGuidedMoe {
         text_embeds: Tensor<3>,
         text_mask: Option<Tensor<2, Bool>>,
     ) -> Routing {
-        let [pictures, text, hidden] = text_embeds.dims();
+        let [images, text, hidden] = text_embeds.dims();
         let class = image_features.slice(s![.., 0..1, ..]);
         let scores = class.matmul(text_embeds.clone().swap_dims(1, 2)) / (hidden as f64).sqrt();
-        let mut attn_scores = scores.reshape([pictures, text]);
+        let mut attn_scores = scores.reshape([images, text]);
         if let Some(mask) = &text_mask {
             attn_scores = attn_scores.mask_fill(mask.clone().bool_not(), MASKED);
         }
@@ -102,7 +102,7 @@ impl TextGuidedMoe {
             attn_weights = attn_weights.mask_fill(mask.bool_not(), 0.0);
         }
         let gating_embeds =
-            attn_weights.clone().unsqueeze_dim::<3>(1).matmul(text_embeds).reshape([pictures, hidden]);
+            attn_weights.clone().unsqueeze_dim::<3>(1).matmul(text_embeds).reshape([images, hidden]);
         let router_logits = self.gate.forward(gating_embeds.clone());
         let routing_weights = softmax(router_logits.clone(), 1);
         Routing { attn_scores, attn_weights, gating_embeds, router_logits, routing_weights }
@@ -112,8 +112,8 @@ impl TextGuidedMoe {
     ///
     /// # Shapes
     ///
-    /// - image_features: `[pictures, tokens, hidden]`
-    /// - output: `[pictures, experts, tokens, hidden]`
+    /// - image_features: `[images, tokens, hidden]`
+    /// - output: `[images, experts, tokens, hidden]`
     #[must_use]
     pub fn experts(&self, image_features: Tensor<3>) -> Tensor<4> {
         self.experts.forward(image_features)
@@ -123,10 +123,10 @@ impl TextGuidedMoe {
     ///
     /// # Shapes
     ///
-    /// - image_features: `[pictures, tokens, hidden]`
-    /// - experts_output: `[pictures, experts, tokens, hidden]`, from [`experts`](Self::experts)
-    /// - routing_weights: `[pictures, experts]`, from [`route`](Self::route)
-    /// - output: `[pictures, tokens, hidden]`
+    /// - image_features: `[images, tokens, hidden]`
+    /// - experts_output: `[images, experts, tokens, hidden]`, from [`experts`](Self::experts)
+    /// - routing_weights: `[images, experts]`, from [`route`](Self::route)
+    /// - output: `[images, tokens, hidden]`
     #[must_use]
     pub fn mix(
         &self,
@@ -134,12 +134,12 @@ impl TextGuidedMoe {
         experts_output: Tensor<4>,
         routing_weights: Tensor<2>,
     ) -> Tensor<3> {
-        let [pictures, experts, tokens, hidden] = experts_output.dims();
+        let [images, experts, tokens, hidden] = experts_output.dims();
         // Σₑ wₑ · Eₑ as one product: [pictures, 1, experts] × [pictures, experts, tokens · hidden].
         let mixed = routing_weights
             .unsqueeze_dim::<3>(1)
-            .matmul(experts_output.reshape([pictures, experts, tokens * hidden]))
-            .reshape([pictures, tokens, hidden]);
+            .matmul(experts_output.reshape([images, experts, tokens * hidden]))
+            .reshape([images, tokens, hidden]);
         if self.residual { mixed + image_features * self.residual_weight } else { mixed }
     }
 }
@@ -170,12 +170,12 @@ impl Experts {
 
     /// # Shapes
     ///
-    /// - x: `[pictures, tokens, hidden]`
-    /// - output: `[pictures, experts, tokens, hidden]`
+    /// - x: `[images, tokens, hidden]`
+    /// - output: `[images, experts, tokens, hidden]`
     fn forward(&self, x: Tensor<3>) -> Tensor<4> {
-        let [pictures, tokens, hidden] = x.dims();
+        let [images, tokens, hidden] = x.dims();
         let [experts, _, intermediate] = self.down_proj.lazy_shape().dims();
-        let positions = pictures * tokens;
+        let positions = images * tokens;
         let x = x.reshape([positions, hidden]);
         // All experts read the same: their rows side by side are one matrix.
         let widen = |weight: &Param<Tensor<3>>| {
@@ -185,7 +185,7 @@ impl Experts {
         let inner = silu_product(widen(&self.gate_proj), widen(&self.up_proj));
         let inner = inner.reshape([positions, experts, intermediate]).swap_dims(0, 1);
         let outputs = matmul(inner, self.down_proj.val().swap_dims(1, 2));
-        outputs.reshape([experts, pictures, tokens, hidden]).swap_dims(0, 1)
+        outputs.reshape([experts, images, tokens, hidden]).swap_dims(0, 1)
     }
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         .collect();
 
     let mut seconds = Vec::with_capacity(arguments.steps);
-    let mut load = Load { samples: 0, tokens: 0, pictures: 0, learnt: 0 };
+    let mut load = Load { samples: 0, tokens: 0, images: 0, learnt: 0 };
     for step in 0..arguments.steps + 2 {
         let started = Instant::now();
         // Small enough to train nothing away; a step waits for the device, which has its loss to tell.

@@ -32,7 +32,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let start = Start::describe(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
     let mix = recipe.mix(&start, usize::MAX)?;
     let max_length = recipe.data.max_length.or(start.description.config.tokenizer_model_max_length);
-    let survey = survey(&mix, arguments.samples, start.tokens_per_picture(), max_length);
+    let survey = survey(&mix, arguments.samples, start.tokens_per_image(), max_length);
     if arguments.json {
         write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?;
     } else {

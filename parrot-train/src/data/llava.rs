@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn text_alone_has_no_picture() {
+    fn text_alone_has_no_image() {
         assert!(sample(&record(None, "Hello", "Hi")).unwrap().pixels.is_empty());
     }
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn two_pictures_are_two() {
+    fn two_images_are_two() {
         let mut record = record(None, "Is <image> like <image>?", "No.");
         record["image"] = json!(["wide.png", "wide.png"]);
         let sample = sample(&record).unwrap();

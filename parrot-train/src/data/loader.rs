@@ -184,7 +184,7 @@ impl Order {
         let mut groups = vec![Vec::new(), Vec::new()];
         for index in 0..dataset.len() {
             let hint = if is_sorted { dataset.length_hint(index) } else { LengthHint::default() };
-            groups[usize::from(hint.pictures > 0)].push((index, hint));
+            groups[usize::from(hint.images > 0)].push((index, hint));
         }
         let batch_size = options.micro_batch_size;
         let batches_per_epoch = dataset.len() / batch_size.max(1);
@@ -240,7 +240,7 @@ mod tests {
         }
 
         fn length_hint(&self, index: usize) -> LengthHint {
-            LengthHint { pictures: usize::from(index.is_multiple_of(3)), tokens: index }
+            LengthHint { images: usize::from(index.is_multiple_of(3)), tokens: index }
         }
     }
 
@@ -276,7 +276,7 @@ mod tests {
 
     /// Every third sample has a picture; the longer ones come last.
     #[test]
-    fn an_epoch_can_be_grouped_by_length_and_pictures() {
+    fn an_epoch_can_be_grouped_by_length_and_images() {
         let grouped = LoaderOptions { grouping: Grouping::Epoch, ..options(4) };
         let batches = batches(120, &grouped, 30);
         let numbers: Vec<Vec<usize>> =

@@ -120,7 +120,7 @@ impl Dataset for Mix {
         let (part, record) = self.visits[index];
         let (_, record) = &self.parts[part as usize].records[record as usize];
         let bytes: usize = record.conversations.iter().map(|turn| turn.value.len()).sum();
-        LengthHint { pictures: record.images.len(), tokens: bytes / BYTES_PER_TOKEN }
+        LengthHint { images: record.images.len(), tokens: bytes / BYTES_PER_TOKEN }
     }
 
     fn language(&self, index: usize) -> String {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_pictures_are_left_out_up_to_the_limit() {
+    fn missing_images_are_left_out_up_to_the_limit() {
         let folder = tempfile::tempdir().unwrap();
         let good = source(folder.path(), "good", 2, "wide.png");
         let bad = source(folder.path(), "bad", 3, "no such.png");
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!((mix.len(), mix.bad_records().count()), (2, 3));
         assert_eq!(mix.bad_records().cloned().collect::<Vec<_>>(), bad_records(&sources).unwrap());
         assert_eq!((usable(&sources[0]).unwrap(), usable(&sources[1]).unwrap()), (2, 0));
-        let elsewhere = Source { pictures: "no such folder".into(), ..sources[1].clone() };
+        let elsewhere = Source { images: "no such folder".into(), ..sources[1].clone() };
         assert_eq!(usable(&elsewhere).unwrap(), 3);
         let list = folder.path().join("bad-records.jsonl");
         write_bad_records(mix.bad_records(), &list).unwrap();

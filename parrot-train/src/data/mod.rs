@@ -68,14 +68,14 @@ impl TrainingSample {
     /// # Errors
     ///
     /// [`Error::Sample`] when a picture would be cut in two, or no token with a label is left.
-    pub fn check_length(&self, tokens_per_picture: usize, max_length: Option<usize>) -> Result<()> {
+    pub fn check_length(&self, tokens_per_image: usize, max_length: Option<usize>) -> Result<()> {
         let refuse = |reason: String| Err(Error::Sample { id: self.id.clone(), reason });
         let sample = Sample {
             input_ids: self.input_ids.clone(),
             labels: Some(self.labels.clone()),
             images: (0..self.pixels.len()).collect(),
         };
-        match sample.learnt_tokens(tokens_per_picture, max_length) {
+        match sample.learnt_tokens(tokens_per_image, max_length) {
             Err(error) => refuse(error.to_string()),
             Ok(0) => refuse("no labelled token is left to learn from".into()),
             Ok(_) => Ok(()),
@@ -126,7 +126,7 @@ pub trait Dataset: Send + Sync {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LengthHint {
     /// Its pictures.
-    pub pictures: usize,
+    pub images: usize,
     /// Tokens of its text, about.
     pub tokens: usize,
 }

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::{Error, Result};
 
 /// Tokens that the reference counts for a picture when it sorts samples by length, whatever the tower.
-const REFERENCE_PICTURE_LENGTH: i64 = 128;
+const REFERENCE_IMAGE_LENGTH: i64 = 128;
 
 /// One record of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -85,8 +85,8 @@ impl Record {
     /// The same without the sign, plus 128 for a picture.
     #[must_use]
     pub fn reference_length(&self) -> i64 {
-        let picture = if self.images.is_empty() { 0 } else { REFERENCE_PICTURE_LENGTH };
-        self.reference_modality_length().abs() + picture
+        let image = if self.images.is_empty() { 0 } else { REFERENCE_IMAGE_LENGTH };
+        self.reference_modality_length().abs() + image
     }
 
     /// The messages as the template takes them.
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn several_pictures_stay_where_they_are() {
+    fn several_images_stay_where_they_are() {
         let text = r#"{"image": ["a.png", "b.png"], "conversations": [
             {"from": "user", "value": "Is <image> like <image>?"}, {"from": "assistant", "value": "No."}]}"#;
         let record: Record = serde_json::from_str(text).unwrap();

@@ -26,7 +26,7 @@ pub struct Source {
     /// The file.
     pub file: PathBuf,
     /// The folder that its pictures are named in.
-    pub pictures: PathBuf,
+    pub images: PathBuf,
     /// How often an epoch visits each of its records.
     pub weight: f64,
     /// Language of its answers, for reports; told from the answers themselves where it is missing.
@@ -36,10 +36,10 @@ pub struct Source {
 impl Source {
     /// A source that is visited once an epoch and called as its file is.
     #[must_use]
-    pub fn new(file: impl Into<PathBuf>, pictures: impl Into<PathBuf>) -> Self {
+    pub fn new(file: impl Into<PathBuf>, images: impl Into<PathBuf>) -> Self {
         let file = file.into();
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, file, pictures: pictures.into(), weight: 1.0, language: None }
+        Self { name, file, images: images.into(), weight: 1.0, language: None }
     }
 }
 
@@ -62,11 +62,10 @@ impl Part {
         let mut seen: BTreeMap<String, bool> = BTreeMap::new();
         let mut problem = |record: &Record| {
             let missing = record.images.iter().find(|image| {
-                let exists = || !looks || source.pictures.join(image).is_file();
+                let exists = || !looks || source.images.join(image).is_file();
                 !*seen.entry((*image).clone()).or_insert_with(exists)
             });
-            let missing =
-                missing.map(|image| format!("no picture {}", source.pictures.join(image).display()));
+            let missing = missing.map(|image| format!("no picture {}", source.images.join(image).display()));
             record.problem().or(missing)
         };
         let mut good = Vec::with_capacity(records.len());
@@ -133,8 +132,8 @@ impl Part {
         }
     }
 
-    fn open_picture(&self, image: &str) -> parrot_model::Result<image::RgbImage> {
-        open_rgb(&self.source.pictures.join(image), &DecodeOptions::default())
+    fn open_image(&self, image: &str) -> parrot_model::Result<image::RgbImage> {
+        open_rgb(&self.source.images.join(image), &DecodeOptions::default())
     }
 
     /// The sample of a record, named after source and record.
@@ -144,7 +143,7 @@ impl Part {
             "" => format!("{}/#{number}", self.source.name),
             id => format!("{}/{id}", self.source.name),
         };
-        let sample = preparation.sample(record, |image| self.open_picture(image));
+        let sample = preparation.sample(record, |image| self.open_image(image));
         match sample {
             Ok(sample) => Ok(TrainingSample { id: name, ..sample }),
             Err(Error::Sample { reason, .. }) => Err(Error::Sample { id: name, reason }),
@@ -171,5 +170,5 @@ pub(crate) fn visits(records: usize, weight: f64) -> usize {
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub(crate) fn usable(source: &Source) -> Result<usize> {
-    Ok(Part::read_with(source, source.pictures.is_dir())?.records.len())
+    Ok(Part::read_with(source, source.images.is_dir())?.records.len())
 }

@@ -26,7 +26,7 @@ pub struct SourceSurvey {
     /// Records that can be used.
     pub records: usize,
     /// Those of them that have a picture.
-    pub with_picture: usize,
+    pub with_image: usize,
     /// Answers to learn from.
     pub answers: usize,
     /// Records that cannot be used, by reason.
@@ -63,13 +63,13 @@ pub struct Lengths {
 /// - tokens_per_picture: what a picture takes of a sequence
 /// - max_length: where a stage cuts samples off
 #[must_use]
-pub fn survey(mix: &Mix, samples: usize, tokens_per_picture: usize, max_length: Option<usize>) -> Survey {
+pub fn survey(mix: &Mix, samples: usize, tokens_per_image: usize, max_length: Option<usize>) -> Survey {
     let look = |part: &Part| {
         let records = part.records.iter().map(|(_, record)| record);
         let mut survey = SourceSurvey {
             name: part.source.name.clone(),
             records: part.records.len(),
-            with_picture: records.clone().filter(|record| !record.images.is_empty()).count(),
+            with_image: records.clone().filter(|record| !record.images.is_empty()).count(),
             language: part.source.language.clone(),
             ..SourceSurvey::default()
         };
@@ -92,8 +92,8 @@ pub fn survey(mix: &Mix, samples: usize, tokens_per_picture: usize, max_length: 
             survey.sampled += 1;
             match part.sample(index, mix.preparation()) {
                 Ok(sample) => {
-                    let pictures = sample.pixels.len();
-                    lengths.push(sample.input_ids.len() - pictures + pictures * tokens_per_picture);
+                    let images = sample.pixels.len();
+                    lengths.push(sample.input_ids.len() - images + images * tokens_per_image);
                 }
                 Err(Error::Sample { reason, .. }) => {
                     let (number, record) = &part.records[index];
@@ -125,9 +125,9 @@ impl Lengths {
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for source in &self.sources {
-            let SourceSurvey { name, records, with_picture, answers, sampled, .. } = source;
+            let SourceSurvey { name, records, with_image, answers, sampled, .. } = source;
             writeln!(f, "{name}")?;
-            writeln!(f, "  records    {records}, {with_picture} with a picture, {answers} answers")?;
+            writeln!(f, "  records    {records}, {with_image} with a picture, {answers} answers")?;
             for (reason, count) in &source.bad {
                 writeln!(f, "  left out   {count}: {reason}")?;
             }

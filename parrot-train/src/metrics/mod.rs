@@ -224,7 +224,7 @@ pub(crate) mod testing {
             learning_rate: 1e-3,
             samples: 32,
             tokens: 3200,
-            pictures: 32,
+            images: 32,
             learnt: 640,
             skipped: Vec::new(),
             routing: if step.is_multiple_of(2) { groups.into() } else { Vec::new() },

@@ -11,7 +11,7 @@
 //!
 //! [[data.source]]
 //! file = "blip_laion_cc_sbu_558k.json"
-//! pictures = "images"
+//! images = "images"
 //!
 //! [train]
 //! parts = ["projector"]
@@ -157,7 +157,8 @@ pub struct SourceRecipe {
     /// `.json`, a list of records, or `.jsonl`, one a line.
     pub file: PathBuf,
     /// The folder that its pictures are named in.
-    pub pictures: PathBuf,
+    #[serde(rename = "pictures")]
+    pub images: PathBuf,
     /// Names the source in reports; the file's name where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -311,7 +312,7 @@ impl Recipe {
         let source = |source: &SourceRecipe| Source {
             name: source.name(),
             file: resolve(&source.file),
-            pictures: resolve(&source.pictures),
+            images: resolve(&source.images),
             weight: source.weight,
             language: source.language.clone(),
         };

@@ -107,11 +107,11 @@ impl Plan {
         let samples = self.recipe.train.batch_size;
         let longest =
             self.recipe.data.max_length.or(self.config.tokenizer_model_max_length).unwrap_or(usize::MAX);
-        let tokens = (self.cost.tokens_per_picture() + TOKENS_OF_TEXT).min(longest);
+        let tokens = (self.cost.tokens_per_image() + TOKENS_OF_TEXT).min(longest);
         Load {
             samples,
             tokens: samples * tokens,
-            pictures: samples,
+            images: samples,
             learnt: samples * TOKENS_LEARNT.min(longest),
         }
     }

@@ -180,7 +180,7 @@ impl Start {
 
     /// Positions that a picture takes in a sequence.
     #[must_use]
-    pub fn tokens_per_picture(&self) -> usize {
+    pub fn tokens_per_image(&self) -> usize {
         let ModelDescription { config, vision, .. } = &self.description;
         vision.tokens_per_image(config.mm_vision_select_feature)
     }

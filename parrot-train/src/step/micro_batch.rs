@@ -9,9 +9,9 @@ use crate::data::TrainingSample;
 /// Samples that meet the network together.
 #[derive(Debug, Clone)]
 pub struct MicroBatch {
-    /// Ids and labels; `pictures` are rows of `pixel_values`.
+    /// Ids and labels; `images` are rows of `pixel_values`.
     pub samples: Vec<Sample>,
-    /// `[pictures, 3, size, size]`; `None` when no sample has a picture.
+    /// `[images, 3, size, size]`; `None` when no sample has a picture.
     pub pixel_values: Option<Tensor<4>>,
     /// The samples' names, for reports.
     pub ids: Vec<String>,
@@ -28,14 +28,10 @@ impl MicroBatch {
         let mut pixels: Vec<Pixels> = Vec::new();
         let mut batch = Self { samples: Vec::new(), pixel_values: None, ids: Vec::new() };
         for sample in samples {
-            let pictures = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
+            let images = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
             pixels.extend(sample.pixels);
             batch.ids.push(sample.id);
-            batch.samples.push(Sample {
-                input_ids: sample.input_ids,
-                labels: Some(sample.labels),
-                images: pictures,
-            });
+            batch.samples.push(Sample { input_ids: sample.input_ids, labels: Some(sample.labels), images });
         }
         if !pixels.is_empty() {
             batch.pixel_values = Some(Pixels::to_tensor(&pixels, &device.clone().inner()));

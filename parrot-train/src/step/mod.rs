@@ -64,7 +64,8 @@ pub struct StepReport {
     /// Their tokens, pictures counted.
     pub tokens: usize,
     /// Their pictures.
-    pub pictures: usize,
+    #[serde(rename = "pictures")]
+    pub images: usize,
     /// Their tokens that a loss was taken of.
     #[serde(default)]
     pub learnt: usize,
@@ -81,8 +82,8 @@ impl StepReport {
     /// What the step worked on.
     #[must_use]
     pub fn load(&self) -> Load {
-        let Self { samples, tokens, pictures, learnt, .. } = *self;
-        Load { samples, tokens, pictures, learnt }
+        let Self { samples, tokens, images, learnt, .. } = *self;
+        Load { samples, tokens, images, learnt }
     }
 }
 
@@ -96,7 +97,7 @@ pub struct Learner {
     /// What the tower computes in, and wants its pixels in.
     tower_dtype: DType,
     /// Positions that a picture takes in a sequence.
-    tokens_per_picture: usize,
+    tokens_per_image: usize,
     /// Its optimizer; of several processes, this one's share of it.
     pub optimizer: Optimizer,
     /// Empty before the first step.
@@ -133,7 +134,7 @@ impl Learner {
         let tower_dtype = dtype_of(&model.vision_tower);
         let prepare = PrepareOptions { max_length, padding_side: PaddingSide::Right };
         Self {
-            tokens_per_picture: model.vision_tower.tokens_per_image(),
+            tokens_per_image: model.vision_tower.tokens_per_image(),
             model: Some(model),
             frozen_tower,
             tower_dtype,
@@ -173,7 +174,7 @@ impl Learner {
     /// Whether this model can learn from a sample by itself.
     pub(crate) fn check(&self, sample: &TrainingSample, description: &ModelDescription) -> Result<()> {
         sample.check(&description.config, &description.vision)?;
-        sample.check_length(self.tokens_per_picture, self.prepare.max_length)
+        sample.check_length(self.tokens_per_image, self.prepare.max_length)
     }
 
     /// The loss of a micro-batch. `[1]`, f32
@@ -192,14 +193,14 @@ impl Learner {
 
     /// A micro-batch as the decoder takes it.
     fn prepare_batch(&self, model: &ParrotModel, batch: &MicroBatch) -> Result<Prepared> {
-        let pictures = batch.pixel_values.clone().map(|pixel_values| {
+        let images = batch.pixel_values.clone().map(|pixel_values| {
             let pixel_values = pixel_values.cast(self.tower_dtype);
             match &self.frozen_tower {
                 Some(tower) => model.project(Tensor::from_inner(tower.forward(pixel_values))),
                 None => model.encode_images(Tensor::from_inner(pixel_values)),
             }
         });
-        let prepared = model.prepare(&batch.samples, pictures.as_ref(), self.prepare);
+        let prepared = model.prepare(&batch.samples, images.as_ref(), self.prepare);
         prepared.map_err(|error| refused(batch, &error))
     }
 
@@ -216,11 +217,11 @@ impl Learner {
         let weights = routing.routing_weights.inner().cast(DType::F32);
         let [_, experts] = weights.dims();
         let weights: Vec<f32> = read_back(weights)?.iter::<f32>().collect();
-        let pictures = languages
+        let images = languages
             .iter()
             .zip(&batch.samples)
             .flat_map(|(language, sample)| std::iter::repeat_n(language.as_str(), sample.images.len()));
-        Ok(mean_weights(pictures.zip(weights.chunks(experts))))
+        Ok(mean_weights(images.zip(weights.chunks(experts))))
     }
 
     /// How much each micro-batch counts; over all processes they sum to one.
@@ -236,7 +237,7 @@ impl Learner {
 
     /// The labels of a sample as the network sees it: pictures laid out, what is too long cut off.
     fn layout<'a>(&self, sample: &'a Sample) -> impl Iterator<Item = i64> + use<'a> {
-        let positions = self.tokens_per_picture;
+        let positions = self.tokens_per_image;
         let labels = sample.labels.as_deref().unwrap_or_default();
         let positions = sample.input_ids.iter().enumerate().flat_map(move |(at, id)| {
             let (count, label) = if *id == IMAGE_TOKEN_INDEX {
@@ -321,7 +322,7 @@ impl Learner {
             learning_rate,
             samples: count(samples().count()),
             tokens: count(samples().map(|sample| self.layout(sample).count()).sum()),
-            pictures: count(samples().map(|sample| sample.images.len()).sum()),
+            images: count(samples().map(|sample| sample.images.len()).sum()),
             learnt: count(samples().map(|sample| self.learnt_tokens(sample)).sum()),
             skipped: Vec::new(),
             routing: Vec::new(),

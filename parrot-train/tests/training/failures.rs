@@ -340,12 +340,12 @@ fn a_stage_that_cannot_be_trained_is_refused() {
 #[test]
 fn samples_that_reach_nothing_that_learns_are_an_error_only_when_a_step_has_no_others() {
     let projector = Stage { trainable: [Part::Projector].into(), steps: 2, ..stage() };
-    let without_pictures = || -> Vec<_> {
+    let without_images = || -> Vec<_> {
         let mut samples = samples();
         samples.retain(|sample| sample.pixels.is_empty());
         samples.iter().chain(&samples).cloned().collect()
     };
-    let error = TestRun::new().train_with(&projector, without_pictures(), |_, _| {}).unwrap_err().to_string();
+    let error = TestRun::new().train_with(&projector, without_images(), |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("no sample of the step reaches a part that learns"), "{error}");
     // Micro-batches of one: some have no picture, every step has one that has.
     let one_by_one = Stage { micro_batch_size: 1, accumulation: 4, ..projector };

@@ -85,7 +85,7 @@ fn tokens_can_count_alike_instead() {
     let (cut, found) = step(&[batch(&samples[..1]), batch(&samples[1..3]), batch(&samples[3..])]);
     assert!((whole.loss - cut.loss).abs() < 1e-6, "{} should be {}", cut.loss, whole.loss);
     assert!((whole.grad_norm / cut.grad_norm - 1.0).abs() < 1e-5);
-    assert_eq!((whole.samples, whole.tokens, whole.pictures), (cut.samples, cut.tokens, cut.pictures));
+    assert_eq!((whole.samples, whole.tokens, whole.images), (cut.samples, cut.tokens, cut.images));
     assert_same(&found, &expected);
 }
 
@@ -157,8 +157,8 @@ fn expert_use_is_told_by_language() {
     let second = samples[1].clone();
     samples[1].input_ids.insert(1, IMAGE_TOKEN_INDEX);
     samples[1].labels.insert(1, IGNORE_INDEX);
-    let picture = samples[0].pixels[0].clone();
-    samples[1].pixels.push(picture);
+    let image = samples[0].pixels[0].clone();
+    samples[1].pixels.push(image);
     samples.insert(2, second);
     let routing =
         |languages: [&str; 4]| learner().routing(&batch(&samples), &languages.map(String::from)).unwrap();

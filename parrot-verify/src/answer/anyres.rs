@@ -26,7 +26,7 @@ pub(super) fn case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         return Err(fixture.directory.error(format!("case {}: no grid of {size}-pixel tiles", case.id)));
     }
     let processor = ImageProcessorConfig::clip(size);
-    let views = preprocess(&processor, &fixture.picture(&image)?, &grid_pinpoints);
+    let views = preprocess(&processor, &fixture.image(&image)?, &grid_pinpoints);
     let found: Vec<f32> = views.into_iter().flat_map(|view| view.data).collect();
     let mut checks = fixture.checks();
     checks.values(Quantity::PixelValues, "pixel_values", &found, &expected.values);

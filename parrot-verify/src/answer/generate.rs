@@ -23,8 +23,8 @@ const END: &str = "<|im_end|>";
 
 /// What stays the same during one generation.
 pub(super) struct Decoding {
-    pictures: Option<ImageFeatures>,
-    picture_count: usize,
+    images: Option<ImageFeatures>,
+    image_count: usize,
 }
 
 /// What came out.
@@ -37,12 +37,12 @@ pub(super) struct Generated {
 
 impl Decoding {
     /// Encodes the pictures of a prompt.
-    pub(super) fn of(fixture: &Fixture, loaded: &Loaded, images: &[String]) -> Result<Self> {
-        let pictures = match images {
+    pub(super) fn of(fixture: &Fixture, loaded: &Loaded, names: &[String]) -> Result<Self> {
+        let images = match names {
             [] => None,
-            images => Some(loaded.model.encode_images(fixture.pixel_values(loaded, images)?)),
+            names => Some(loaded.model.encode_images(fixture.pixel_values(loaded, names)?)),
         };
-        Ok(Self { pictures, picture_count: images.len() })
+        Ok(Self { images, image_count: names.len() })
     }
 }
 
@@ -107,11 +107,11 @@ fn engine(
     input_ids: &[i64],
     max_new_tokens: usize,
 ) -> Result<Vec<i64>> {
-    let samples = reference_samples([(input_ids.to_vec(), None)], decoding.picture_count)?;
+    let samples = reference_samples([(input_ids.to_vec(), None)], decoding.image_count)?;
     let prepared = reference_batch::prepare(
         &loaded.model,
         &samples,
-        decoding.pictures.as_ref(),
+        decoding.images.as_ref(),
         loaded.prepare_options(),
     )?;
     let end = loaded.tokenizer.control_token(END)?;
@@ -173,8 +173,8 @@ pub(super) fn greedy(
 ) -> Result<Generated> {
     let decoder = &loaded.model.language_model;
     let end = loaded.tokenizer.control_token(END)?;
-    let picture_tokens = decoding.pictures.as_ref().map_or(0, |pictures| pictures.image_features.dims()[1]);
-    let capacity = input_ids.len() + decoding.picture_count * picture_tokens + max_new_tokens;
+    let image_tokens = decoding.images.as_ref().map_or(0, |images| images.image_features.dims()[1]);
+    let capacity = input_ids.len() + decoding.image_count * image_tokens + max_new_tokens;
     let mut cache = KvCache::new(&loaded.config.decoder, capacity);
     let mut hidden_states = prefill(loaded, decoding, input_ids, Some(&mut cache))?;
     let mut generated = Generated { ids: Vec::new(), logits: Vec::new() };
@@ -202,13 +202,13 @@ fn prefill(
 ) -> Result<Tensor<3>> {
     let decoder = &loaded.model.language_model;
     let padding = i64::from(loaded.tokenizer.control_token(PADDING)?);
-    let (ids, attention_mask) = match &decoding.pictures {
+    let (ids, attention_mask) = match &decoding.images {
         Some(_) => (input_ids.iter().copied().filter(|id| *id != padding).collect(), None),
         None => (input_ids.to_vec(), padding_mask(loaded, input_ids, padding)),
     };
-    let samples = reference_samples([(ids, None)], decoding.picture_count)?;
+    let samples = reference_samples([(ids, None)], decoding.image_count)?;
     let options = PrepareOptions { max_length: None, ..loaded.prepare_options() };
-    let prepared = reference_batch::prepare(&loaded.model, &samples, decoding.pictures.as_ref(), options)?;
+    let prepared = reference_batch::prepare(&loaded.model, &samples, decoding.images.as_ref(), options)?;
     let input = DecoderInput { attention_mask, ..DecoderInput::unpadded(prepared.input.inputs_embeds) };
     Ok(decoder.forward(input, cache))
 }

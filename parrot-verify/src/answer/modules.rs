@@ -144,13 +144,13 @@ pub(super) fn compare_moe(
     let Some(moe) = &model.moe_model else {
         return Err(directory.error(format!("case {}: the checkpoint has no mixture of experts", case.id)));
     };
-    let pictures = model.encode_images(pixel_values);
+    let images = model.encode_images(pixel_values);
     let text: Vec<i64> = input_ids.iter().copied().filter(|id| *id != IMAGE_TOKEN_INDEX).collect();
     let text_embeds = model.language_model.embed(fixture.ids(&text));
-    let routing = moe.route(pictures.image_features.clone(), text_embeds.clone().unsqueeze(), None);
-    let experts_output = moe.experts(pictures.image_features.clone());
+    let routing = moe.route(images.image_features.clone(), text_embeds.clone().unsqueeze(), None);
+    let experts_output = moe.experts(images.image_features.clone());
     let output =
-        moe.mix(pictures.image_features.clone(), experts_output.clone(), routing.routing_weights.clone());
+        moe.mix(images.image_features.clone(), experts_output.clone(), routing.routing_weights.clone());
     let mut compare = |name: &str, found: Tensor<3>| -> Result<()> {
         if let Some(expected) = directory.tensor(case, name)? {
             checks.tensor(Quantity::Module, name, first_tokens(found, &expected), &expected);
@@ -158,7 +158,7 @@ pub(super) fn compare_moe(
         Ok(())
     };
     compare("text_embeds", text_embeds.unsqueeze())?;
-    compare("image_features", pictures.image_features)?;
+    compare("image_features", images.image_features)?;
     compare("output", output)?;
     compare("experts_output", experts_output.squeeze_dim(0))?;
     compare("attn_scores", routing.attn_scores.unsqueeze())?;
@@ -200,13 +200,13 @@ fn first_tokens(found: Tensor<3>, expected: &Array) -> Tensor<3> {
 }
 
 #[derive(Deserialize)]
-struct PictureNames {
+struct ImageNames {
     image: Option<String>,
     images: Option<Vec<String>>,
 }
 
 /// The picture files of a case: `images`, or the one `image`.
 pub(super) fn images(fixture: &Fixture, case: &Case) -> Result<Vec<String>> {
-    let PictureNames { image, images } = fixture.directory.fields(case)?;
+    let ImageNames { image, images } = fixture.directory.fields(case)?;
     Ok(images.unwrap_or_else(|| image.into_iter().collect()))
 }

@@ -53,11 +53,11 @@ pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let fields: ForwardCase = fixture.directory.fields(case)?;
     let mut checks = Checks::new(Precision::of(&loaded.device, loaded.dtype));
     compare_forward(fixture, case, &loaded, &fields, &mut checks)?;
-    let pictures = images(fixture, case)?;
-    let pixel_values = fixture.pixel_values(&loaded, &pictures)?;
+    let images = images(fixture, case)?;
+    let pixel_values = fixture.pixel_values(&loaded, &images)?;
     compare_moe(fixture, case, &loaded, &mut checks, &fields.input_ids, pixel_values)?;
     if let Some(expected) = &fields.new_ids {
-        let decoding = Decoding::of(fixture, &loaded, &pictures)?;
+        let decoding = Decoding::of(fixture, &loaded, &images)?;
         let ids = greedy(&loaded, &decoding, &fields.input_ids, expected.len())?.ids;
         let same = ids.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
         let margin = fields.top2_margin.get(same);
@@ -240,19 +240,19 @@ pub(super) fn prepare_prompt(
     fixture: &Fixture,
     loaded: &Loaded,
     input_ids: &[i64],
-    images: &[String],
+    names: &[String],
 ) -> Result<Prepared> {
-    let pictures = match images {
+    let images = match names {
         [] => None,
-        images => Some(loaded.model.encode_images(fixture.pixel_values(loaded, images)?)),
+        names => Some(loaded.model.encode_images(fixture.pixel_values(loaded, names)?)),
     };
-    let samples = reference_samples([(input_ids.to_vec(), None)], images.len())?;
-    let options = match pictures {
+    let samples = reference_samples([(input_ids.to_vec(), None)], names.len())?;
+    let options = match images {
         Some(_) => loaded.prepare_options(),
         // Without pictures the reference touches nothing, so it does not truncate either.
         None => PrepareOptions { max_length: None, ..loaded.prepare_options() },
     };
-    reference_batch::prepare(&loaded.model, &samples, pictures.as_ref(), options)
+    reference_batch::prepare(&loaded.model, &samples, images.as_ref(), options)
 }
 
 /// Compares `inputs_embeds` (its first rows, as many as are stored) and `inputs_embeds_tail` (its last).

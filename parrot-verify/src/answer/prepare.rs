@@ -60,7 +60,7 @@ fn read_batch(fixture: &Fixture, case: &Case) -> Result<Batch> {
         .ok_or_else(|| fixture.directory.error(format!("case {} has no in_input_ids", case.id)))
 }
 
-fn blank_pictures(loaded: &Loaded, count: usize) -> Array {
+fn blank_images(loaded: &Loaded, count: usize) -> Array {
     let size = loaded.vision.image_size;
     Array { shape: vec![count, 3, size, size], values: vec![0.0; count * 3 * size * size] }
 }
@@ -89,7 +89,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
             input_ids: vec![vec![parrot_model::text::IMAGE_TOKEN_INDEX; 2]],
             labels: None,
             attention_mask: None,
-            images: Some(blank_pictures(&loaded, 1)),
+            images: Some(blank_images(&loaded, 1)),
         },
     };
     let PrepareCase { samples } = fixture.directory.fields(case)?;

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::golden::{Array, Case, Checks, Fixture, Quantity, Verdict};
 
 #[derive(Deserialize)]
-struct PictureCase {
+struct ImageCase {
     processor: Option<String>,
     size: Option<u32>,
     image: Option<String>,
@@ -33,7 +33,7 @@ struct Probe {
     value: f64,
 }
 
-impl PictureCase {
+impl ImageCase {
     fn processor(&self, fixture: &Fixture) -> Result<ImageProcessorConfig> {
         match (&self.processor, self.size) {
             (Some(file), _) => Ok(ImageProcessorConfig::from_file(&fixture.directory.path(file)?)?),
@@ -43,7 +43,7 @@ impl PictureCase {
     }
 
     /// The picture, losslessly, and by how much our own decoder differs from it.
-    fn picture(&self, fixture: &Fixture, checks: &mut Checks) -> Result<RgbImage> {
+    fn image(&self, fixture: &Fixture, checks: &mut Checks) -> Result<RgbImage> {
         let Some(image) = &self.image else {
             return match (self.size, self.color) {
                 (Some(size), Some(color)) => Ok(RgbImage::from_pixel(size, size, image::Rgb(color))),
@@ -57,7 +57,7 @@ impl PictureCase {
         if ours.dimensions() == theirs.dimensions() {
             let expected: Vec<f64> = theirs.iter().map(|value| f64::from(*value)).collect();
             let found: Vec<f32> = ours.iter().map(|value| f32::from(*value)).collect();
-            checks.values(Quantity::DecodedPicture, "decoded picture", &found, &expected);
+            checks.values(Quantity::DecodedImage, "decoded picture", &found, &expected);
         }
         Ok(theirs)
     }
@@ -66,11 +66,11 @@ impl PictureCase {
 /// `preprocess`: padded to a square, and where recorded by centre crop, at a small size.
 pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let directory = &fixture.directory;
-    let fields: PictureCase = directory.fields(case)?;
+    let fields: ImageCase = directory.fields(case)?;
     let mut checks = fixture.checks();
     let processor = fields.processor(fixture)?;
-    let picture = fields.picture(fixture, &mut checks)?;
-    let padded = processor.preprocess_reference(&picture, AspectRatio::Pad);
+    let image = fields.image(fixture, &mut checks)?;
+    let padded = processor.preprocess_reference(&image, AspectRatio::Pad);
     if let Some(error) = fields.errors.get("pad") {
         return Ok(match padded {
             Err(own) => Verdict::OwnError(own.to_string()),
@@ -85,12 +85,12 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         compare_pixels(&mut checks, "pixel_values", &padded, &expected);
     }
     if let Some(expected) = directory.tensor(case, "resized_u8_chw")? {
-        let resized = processor.preprocess_u8(&picture, AspectRatio::Pad);
-        checks.values(Quantity::ResizedPicture, "resized_u8_chw", &planes(&resized), &expected.values);
+        let resized = processor.preprocess_u8(&image, AspectRatio::Pad);
+        checks.values(Quantity::ResizedImage, "resized_u8_chw", &planes(&resized), &expected.values);
     }
     compare_digest(&mut checks, &padded, fields.float32_sha256.as_deref());
     if let Some(expected) = directory.tensor(case, "pixel_values_nopad")? {
-        let cropped = processor.preprocess_reference(&picture, AspectRatio::None)?;
+        let cropped = processor.preprocess_reference(&image, AspectRatio::None)?;
         compare_pixels(&mut checks, "pixel_values_nopad", &cropped, &expected);
     }
     Ok(checks.into())
@@ -99,24 +99,24 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 /// `preprocess_u8`: at the size of a real tower, mostly by digest.
 pub(super) fn full_size(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let directory = &fixture.directory;
-    let fields: PictureCase = directory.fields(case)?;
+    let fields: ImageCase = directory.fields(case)?;
     let mut checks = fixture.checks();
     let processor = match (&fields.processor, fields.size) {
         // The reference's SigLIP processor has no file.
         (Some(name), Some(size)) if name.starts_with("SigLip") => ImageProcessorConfig::siglip(size),
         _ => fields.processor(fixture)?,
     };
-    let picture = fields.picture(fixture, &mut checks)?;
-    let resized = processor.preprocess_u8(&picture, AspectRatio::Pad);
+    let image = fields.image(fixture, &mut checks)?;
+    let resized = processor.preprocess_u8(&image, AspectRatio::Pad);
     if let Some(file) = &fields.resized_u8 {
         let expected = open_rgb(&directory.path(file)?, &DecodeOptions::reference())?;
         let expected: Vec<f64> = planes(&expected).into_iter().map(f64::from).collect();
-        checks.values(Quantity::ResizedPicture, "resized_u8", &planes(&resized), &expected);
+        checks.values(Quantity::ResizedImage, "resized_u8", &planes(&resized), &expected);
     }
     if let Some(expected) = fields.resized_u8_sha256 {
         checks.equal("resized_u8_sha256", &[hex_digest(resized.as_raw())], &[expected]);
     }
-    let pixels = processor.preprocess_reference(&picture, AspectRatio::Pad)?;
+    let pixels = processor.preprocess_reference(&image, AspectRatio::Pad)?;
     compare_digest(&mut checks, &pixels, fields.float32_sha256.as_deref());
     for Probe { chw: [channel, y, x], value } in fields.probes {
         let found = pixels.data.get((channel * pixels.size + y) * pixels.size + x);
@@ -148,7 +148,7 @@ pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let processor = ImageProcessorConfig::clip(size);
     let mut found = Vec::new();
     for image in &images {
-        let pixels = processor.preprocess_reference(&fixture.picture(image)?, AspectRatio::Pad)?;
+        let pixels = processor.preprocess_reference(&fixture.image(image)?, AspectRatio::Pad)?;
         found.extend(pixels.data);
     }
     let mut checks = fixture.checks();
@@ -159,13 +159,13 @@ pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 
 /// `preprocess_error`: files that the reference cannot read.
 pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
-    let fields: PictureCase = fixture.directory.fields(case)?;
+    let fields: ImageCase = fixture.directory.fields(case)?;
     let image = fields.image.ok_or_else(|| fixture.directory.error("a picture case names no file"))?;
     let path = fixture.directory.path(&image)?;
     let bytes = std::fs::read(&path)
         .map_err(|source| fixture.directory.error(format!("case {}: {image}: {source}", case.id)))?;
     match decode_rgb(&bytes, &image, &DecodeOptions::reference()) {
-        Err(own @ parrot_model::Error::Picture { .. }) => Ok(Verdict::OwnError(own.to_string())),
+        Err(own @ parrot_model::Error::Image { .. }) => Ok(Verdict::OwnError(own.to_string())),
         Err(other) => Err(other.into()),
         Ok(_) => {
             let mut checks = fixture.checks();
@@ -193,7 +193,7 @@ pub(super) fn quirk(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         (Some(image), Some(shape)) => {
             let size = shape.last().copied().and_then(|size| u32::try_from(size).ok()).unwrap_or(1);
             let pixels = ImageProcessorConfig::clip(size)
-                .preprocess_reference(&fixture.picture(&image)?, AspectRatio::Pad)?;
+                .preprocess_reference(&fixture.image(&image)?, AspectRatio::Pad)?;
             let mut checks = fixture.checks();
             checks.equal("shape", &[1, 3, pixels.size, pixels.size], &shape);
             Ok(if checks.is_clean() { Verdict::Reproduced } else { checks.into() })

@@ -16,7 +16,7 @@ pub struct Batch {
     pub labels: Option<Vec<Vec<i64>>>,
     /// False at padding, of the same shape; `None`: no padding.
     pub attention_mask: Option<Vec<Vec<i64>>>,
-    /// `[pictures, 3, size, size]`; `None` when the case gives pictures in another way, or none.
+    /// `[images, 3, size, size]`; `None` when the case gives pictures in another way, or none.
     pub images: Option<Array>,
 }
 
@@ -62,12 +62,12 @@ impl Batch {
         let pixel_values: Option<Tensor<4>> = match &self.images {
             Some(images) => Some(fixture.tensor::<4>(case, images)?.cast(loaded.dtype)),
             None if samples.is_empty() => None,
-            None => Some(fixture.record_pictures(loaded, samples)?),
+            None => Some(fixture.record_images(loaded, samples)?),
         };
         let count = pixel_values.as_ref().map_or(0, |pixel_values| pixel_values.dims()[0]);
         let samples = self.samples(count)?;
-        let pictures = pixel_values.map(|pixel_values| loaded.model.encode_images(pixel_values));
-        reference_batch::prepare(&loaded.model, &samples, pictures.as_ref(), loaded.prepare_options())
+        let images = pixel_values.map(|pixel_values| loaded.model.encode_images(pixel_values));
+        reference_batch::prepare(&loaded.model, &samples, images.as_ref(), loaded.prepare_options())
     }
 
     /// The batch as samples, with pictures dealt out as the reference does ([`reference_samples`]).
@@ -75,7 +75,7 @@ impl Batch {
     /// # Errors
     ///
     /// As [`reference_samples`].
-    pub fn samples(&self, pictures: usize) -> Result<Vec<Sample>> {
+    pub fn samples(&self, images: usize) -> Result<Vec<Sample>> {
         let rows = self.input_ids.iter().enumerate().map(|(row, ids)| {
             let mask = self.attention_mask.as_ref().map(|mask| &mask[row]);
             let kept = |values: &[i64]| -> Vec<i64> {
@@ -84,7 +84,7 @@ impl Batch {
             };
             (kept(ids), self.labels.as_ref().map(|labels| kept(&labels[row])))
         });
-        reference_samples(rows, pictures)
+        reference_samples(rows, images)
     }
 }
 
@@ -97,16 +97,16 @@ impl Batch {
 /// [`ImageCount`](parrot_model::Error::ImageCount) when the pictures run out, where the reference fails with an `IndexError`.
 pub fn reference_samples(
     rows: impl IntoIterator<Item = (Vec<i64>, Option<Vec<i64>>)>,
-    pictures: usize,
+    images: usize,
 ) -> Result<Vec<Sample>> {
     let mut next = 0;
     let deal = |(input_ids, labels): (Vec<i64>, Option<Vec<i64>>)| {
         let placeholders = input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
         let taken = next..next + placeholders;
         next += placeholders.max(1);
-        let needed = if pictures > 0 { next } else { placeholders };
-        if needed > pictures {
-            return Err(parrot_model::Error::ImageCount { placeholders: needed, images: pictures }.into());
+        let needed = if images > 0 { next } else { placeholders };
+        if needed > images {
+            return Err(parrot_model::Error::ImageCount { placeholders: needed, images }.into());
         }
         Ok(Sample { input_ids, labels, images: taken.collect() })
     };
@@ -118,11 +118,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_without_a_placeholder_uses_a_picture_up() {
+    fn a_sample_without_a_placeholder_uses_an_image_up() {
         let rows = [vec![-200, 7], vec![8], vec![-200, 9, -200]].map(|ids| (ids, None));
         let samples = reference_samples(rows.clone(), 5).unwrap();
-        let pictures: Vec<_> = samples.iter().map(|sample| sample.images.clone()).collect();
-        assert_eq!(pictures, [vec![0], vec![], vec![2, 3]]);
+        let images: Vec<_> = samples.iter().map(|sample| sample.images.clone()).collect();
+        assert_eq!(images, [vec![0], vec![], vec![2, 3]]);
         let error = reference_samples(rows, 3).unwrap_err();
         assert!(
             matches!(

@@ -204,7 +204,7 @@ mod tests {
         assert!(problems(Quantity::Gradients, &[1000.05, 0.0], &[1000.0, 0.05]).is_empty());
         assert_eq!(problems(Quantity::Gradients, &[1e-4], &[1.1e-4]).len(), 1);
         assert!(problems(Quantity::Gradients, &[1e-12], &[0.0]).is_empty());
-        assert!(problems(Quantity::DecodedPicture, &[255.0], &[0.0]).is_empty());
+        assert!(problems(Quantity::DecodedImage, &[255.0], &[0.0]).is_empty());
         assert_eq!(problems(Quantity::PixelValues, &[1.0], &[1.0 + f64::from(f32::EPSILON)]).len(), 1);
     }
 

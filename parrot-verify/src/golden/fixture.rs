@@ -128,25 +128,25 @@ impl Fixture {
     ///
     /// # Errors
     ///
-    /// [`Io`](parrot_model::Error::Io) or [`Picture`](parrot_model::Error::Picture) when the file cannot be read.
-    pub fn picture(&self, image: &str) -> Result<RgbImage> {
+    /// [`Io`](parrot_model::Error::Io) or [`Image`](parrot_model::Error::Image) when the file cannot be read.
+    pub fn image(&self, image: &str) -> Result<RgbImage> {
         let file = self.decoded.get(image).map_or(image, String::as_str);
         Ok(open_rgb(&self.directory.path(file)?, &DecodeOptions::reference())?)
     }
 
-    /// Pictures as the reference feeds them to the tower of `loaded`: `[pictures, 3, size, size]`.
+    /// Pictures as the reference feeds them to the tower of `loaded`: `[images, 3, size, size]`.
     ///
     /// # Errors
     ///
-    /// As [`picture`](Self::picture), and [`Error::Golden`] when there is no picture.
+    /// As [`image`](Self::image), and [`Error::Golden`] when there is no picture.
     pub fn pixel_values<S: AsRef<str>>(&self, loaded: &Loaded, images: &[S]) -> Result<Tensor<4>> {
         if images.is_empty() {
             return Err(self.directory.error("a case gives an empty list of pictures"));
         }
         let aspect = loaded.aspect_ratio;
-        let pixels = images.iter().map(|image| {
-            Ok(loaded.processor.preprocess_reference(&self.picture(image.as_ref())?, aspect)?)
-        });
+        let pixels = images
+            .iter()
+            .map(|image| Ok(loaded.processor.preprocess_reference(&self.image(image.as_ref())?, aspect)?));
         Ok(Pixels::to_tensor(&pixels.collect::<Result<Vec<_>>>()?, &self.device).cast(loaded.dtype))
     }
 
@@ -246,13 +246,13 @@ impl Fixture {
     /// # Errors
     ///
     /// [`Error::Golden`] for a record that no case has.
-    pub fn record_pictures(&self, loaded: &Loaded, records: &[String]) -> Result<Tensor<4>> {
+    pub fn record_images(&self, loaded: &Loaded, records: &[String]) -> Result<Tensor<4>> {
         let mut pixels = Vec::with_capacity(records.len());
         for id in records {
             let image = self.record(id)?.get("image").and_then(Value::as_str);
-            pixels.push(match image.map(|image| self.picture(&format!("images/{image}"))) {
-                None => loaded.blank_picture(),
-                Some(Ok(picture)) => loaded.processor.preprocess_reference(&picture, loaded.aspect_ratio)?,
+            pixels.push(match image.map(|image| self.image(&format!("images/{image}"))) {
+                None => loaded.blank_image(),
+                Some(Ok(image)) => loaded.processor.preprocess_reference(&image, loaded.aspect_ratio)?,
                 Some(Err(_)) => {
                     loaded.processor.preprocess(&loaded.processor.mean_image(), loaded.aspect_ratio)
                 }
@@ -277,7 +277,7 @@ impl Loaded {
 
     /// What the reference's data set puts in the picture slot of a record without one: zeros.
     #[must_use]
-    pub fn blank_picture(&self) -> Pixels {
+    pub fn blank_image(&self) -> Pixels {
         let size = self.vision.image_size;
         Pixels { data: vec![0.0; 3 * size * size], size }
     }

@@ -11,9 +11,9 @@ use serde::Serialize;
 ///
 /// | quantity | largest allowed difference | measured as |
 /// |---|---|---|
-/// | [`ResizedPicture`](Self::ResizedPicture) | 0 | 8-bit steps |
+/// | [`ResizedImage`](Self::ResizedImage) | 0 | 8-bit steps |
 /// | [`PixelValues`](Self::PixelValues) | 0 | absolute |
-/// | [`DecodedPicture`](Self::DecodedPicture) | none, only reported | 8-bit steps |
+/// | [`DecodedImage`](Self::DecodedImage) | none, only reported | 8-bit steps |
 /// | [`Module`](Self::Module) | 5e-5 | absolute |
 /// | [`Embeddings`](Self::Embeddings) | 5e-5 | absolute |
 /// | [`Logits`](Self::Logits) | 1e-3 | absolute |
@@ -47,11 +47,11 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
     /// The 8-bit picture after padding, resizing and cropping, from the same decoded picture.
-    ResizedPicture,
+    ResizedImage,
     /// Normalised pixels, from the same decoded picture.
     PixelValues,
     /// Our own decoder against the reference's: two JPEG decoders may differ by a few steps.
-    DecodedPicture,
+    DecodedImage,
     /// What a part of the network computes: vision tower, projector, mixture of experts.
     Module,
     /// The decoder's input.
@@ -76,8 +76,8 @@ impl Quantity {
         match self {
             Self::TrainedWeights if self.is_rounded(precision) => Some(0.03),
             _ if self.is_rounded(precision) => Some(if precision == Precision::Bf16 { 0.1 } else { 0.01 }),
-            Self::ResizedPicture | Self::PixelValues => Some(0.0),
-            Self::DecodedPicture => None,
+            Self::ResizedImage | Self::PixelValues => Some(0.0),
+            Self::DecodedImage => None,
             Self::Module | Self::Embeddings => Some(5e-5),
             Self::Logits | Self::TrainedWeights => Some(1e-3),
             Self::Loss | Self::Gradients => Some(1e-4),
@@ -110,9 +110,9 @@ impl Quantity {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ResizedPicture => "resized picture",
+            Self::ResizedImage => "resized picture",
             Self::PixelValues => "pixel values",
-            Self::DecodedPicture => "decoded picture",
+            Self::DecodedImage => "decoded picture",
             Self::Module => "module",
             Self::Embeddings => "embeddings",
             Self::Logits => "logits",

@@ -88,8 +88,8 @@ pub(super) fn reference_sample(
 ) -> Result<TrainingSample> {
     let encoded = reference_chat::encode(&loaded.tokenizer, &record.conversation(), None)?;
     let Loaded { processor, aspect_ratio, .. } = loaded;
-    let preprocess = |name: &String| match fixture.picture(&format!("images/{name}")) {
-        Ok(picture) => processor.preprocess_reference(&picture, *aspect_ratio),
+    let preprocess = |name: &String| match fixture.image(&format!("images/{name}")) {
+        Ok(image) => processor.preprocess_reference(&image, *aspect_ratio),
         Err(_) => Ok(processor.preprocess(&processor.mean_image(), *aspect_ratio)),
     };
     let mut pixels = record.images.iter().map(preprocess).collect::<parrot_model::Result<Vec<_>>>()?;

@@ -224,8 +224,8 @@ fn collate(fixture: &Fixture, samples: &[TrainingSample]) -> Result<MicroBatch> 
 fn compare_inputs(fixture: &Fixture, case: &Case, checks: &mut Checks, run: &Run) -> Result<()> {
     for (i, micro_batch) in run.micro_batches.iter().enumerate() {
         let Some(batch) = Batch::read(&fixture.directory, case, &format!("in{i}_"))? else { continue };
-        let pictures = micro_batch.pixel_values.as_ref().map_or(0, |pixels| pixels.dims()[0]);
-        checks.equal(&format!("in{i}"), &micro_batch.samples, &batch.samples(pictures)?);
+        let images = micro_batch.pixel_values.as_ref().map_or(0, |pixels| pixels.dims()[0]);
+        checks.equal(&format!("in{i}"), &micro_batch.samples, &batch.samples(images)?);
         if let (Some(expected), Some(found)) = (&batch.images, &micro_batch.pixel_values) {
             checks.tensor(Quantity::PixelValues, &format!("in{i}_images"), found.clone(), expected);
         }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use parrot_infer::{AskOptions, Parrot, Picture, Question};
+use parrot_infer::{AskOptions, Image, Parrot, Question};
 use serde::Serialize;
 
 use crate::catalogue::Style;
@@ -64,8 +64,8 @@ struct Key {
 /// Everything measured on one model.
 #[derive(Debug, Default)]
 pub struct Evaluation {
-    with_picture: BTreeMap<Key, Score>,
-    without_picture: BTreeMap<Key, Score>,
+    with_image: BTreeMap<Key, Score>,
+    without_image: BTreeMap<Key, Score>,
     /// The picture told in words instead of shown: what the decoder could do if it saw perfectly.
     told: BTreeMap<Key, Score>,
     /// By task, the expected share of right answers of a guess among what the picture shows, over the items
@@ -81,38 +81,38 @@ pub struct Evaluation {
 /// # Errors
 ///
 /// What asking refuses.
-pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32) -> Result<Evaluation> {
+pub fn evaluate(model: &Parrot, data: &Dataset, scenes: usize, image_size: u32) -> Result<Evaluation> {
     let items = data.evaluation(scenes);
     let words = Words::new(data.catalogue());
     let progress = progress(items.len());
     let mut evaluation = Evaluation::default();
     for item in &items {
-        let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
+        let image = Image::from_rgb(data.render(&item.scene, image_size));
         let told = ByLanguage::from_fn(|language| data.describe(&item.scene, language) + "\n");
         if let Some(share) = guess(item) {
             evaluation.guesses.entry(item.query.task).or_default().push(share);
         }
-        evaluation.ask(model, item, Shown::Picture(&picture), &words)?;
+        evaluation.ask(model, item, Shown::Image(&image), &words)?;
         evaluation.ask(model, item, Shown::Nothing, &words)?;
         evaluation.ask(model, item, Shown::Words(&told), &words)?;
         progress.inc(1);
-        progress.set_message(format!("{:.1} % right", total(evaluation.with_picture.values()).percent()));
+        progress.set_message(format!("{:.1} % right", total(evaluation.with_image.values()).percent()));
     }
     progress.finish_and_clear();
     Ok(evaluation)
 }
 
 /// A bar that counts pictures.
-fn progress(pictures: usize) -> ProgressBar {
+fn progress(images: usize) -> ProgressBar {
     let template = "{wide_bar} {pos}/{len} pictures  {msg}  ETA {eta}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(pictures as u64).with_style(style)
+    ProgressBar::new(images as u64).with_style(style)
 }
 
 /// What comes with a question.
 #[derive(Clone, Copy)]
 enum Shown<'a> {
-    Picture(&'a Picture),
+    Image(&'a Image),
     Nothing,
     Words(&'a ByLanguage<String>),
 }
@@ -124,17 +124,17 @@ impl Evaluation {
             (item.choice.iter().map(|(language, turn)| (language, Answering::Saying, turn)))
                 .chain(item.open.iter().map(|(language, turn)| (language, Answering::Open, turn)))
                 .collect();
-        let (pictures, scores) = match shown {
-            Shown::Picture(picture) => (std::slice::from_ref(picture), &mut self.with_picture),
-            Shown::Nothing => (&[] as &[Picture], &mut self.without_picture),
-            Shown::Words(_) => (&[] as &[Picture], &mut self.told),
+        let (images, scores) = match shown {
+            Shown::Image(image) => (std::slice::from_ref(image), &mut self.with_image),
+            Shown::Nothing => (&[] as &[Image], &mut self.without_image),
+            Shown::Words(_) => (&[] as &[Image], &mut self.told),
         };
         let prompt = |(language, _, turn): &(Language, Answering, &Turn)| match shown {
             Shown::Words(told) => told.get(*language).clone() + &turn.prompt(),
             _ => turn.prompt(),
         };
         let prompts: Vec<String> = turns.iter().map(prompt).collect();
-        let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question::new(pictures, text)).collect();
+        let questions: Vec<Question<'_>> = prompts.iter().map(|text| Question::new(images, text)).collect();
         let options = AskOptions { max_new_tokens: 24, ..AskOptions::default() };
         let answers = model.ask_batch(&questions, &options)?;
         // Those with options come first.
@@ -154,7 +154,7 @@ impl Evaluation {
         for ((language, answering, turn), answer) in turns.into_iter().zip(answers) {
             let text = answer.text.trim();
             count(language, answering, text == turn.text);
-            if answering == Answering::Open && !pictures.is_empty() {
+            if answering == Answering::Open && !images.is_empty() {
                 let confused = words.in_another_language(text, language);
                 self.wrong_language.entry(language).or_default().add(confused);
             }
@@ -165,22 +165,22 @@ impl Evaluation {
     /// The tables of the model card, as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let asked = total(self.with_picture.values()).asked;
+        let asked = total(self.with_image.values()).asked;
         let mut text = String::from(
             "Right answers in percent, mean over six languages. 4-way: the likeliest of options A to D (two for \
              exist); said: what the model itself answers to the same question; open: what it answers where no options \
              are listed.\n\n",
         );
         let rows = Task::ALL.map(|task| {
-            let seen = three(&self.with_picture, |key| key.task == task && !key.unseen);
-            let unseen = three(&self.with_picture, |key| key.task == task && key.unseen);
+            let seen = three(&self.with_image, |key| key.task == task && !key.unseen);
+            let unseen = three(&self.with_image, |key| key.task == task && key.unseen);
             row(name(task), [seen, unseen].concat())
         });
         text += &table(&[&["task"], &SEEN[..], &TWEMOJI].concat(), &rows);
 
         text += "\nWhat is right without seeing:\n\n";
         let rows = Task::ALL.map(|task| {
-            let nothing = three(&self.without_picture, |key| key.task == task);
+            let nothing = three(&self.without_image, |key| key.task == task);
             let told = three(&self.told, |key| key.task == task);
             let guess = self.guesses.get(&task).map_or_else(
                 || "–".into(),
@@ -188,13 +188,13 @@ impl Evaluation {
             );
             row(name(task), [&nothing[..], &told, &[guess]].concat())
         });
-        let columns = [&["task"], &NO_PICTURE[..], &TOLD, &["a guess among what is shown"]].concat();
+        let columns = [&["task"], &NO_IMAGE[..], &TOLD, &["a guess among what is shown"]].concat();
         text += &table(&columns, &rows);
 
         text += "\nBy language, all tasks:\n\n";
         let rows = Language::ALL.map(|language| {
-            let seen = three(&self.with_picture, |key| key.language == language && !key.unseen);
-            let unseen = three(&self.with_picture, |key| key.language == language && key.unseen);
+            let seen = three(&self.with_image, |key| key.language == language && !key.unseen);
+            let unseen = three(&self.with_image, |key| key.language == language && key.unseen);
             let wrong = self.wrong_language.get(&language).copied().unwrap_or_default();
             row(language.code(), [&seen[..], &unseen, &[format!("{:.2}", wrong.percent())]].concat())
         });
@@ -206,7 +206,7 @@ impl Evaluation {
             let _ = writeln!(text, "\n{styles}, by language and task, 4-way / open:\n");
             let rows = Language::ALL.map(|language| {
                 let cell = |task: Task| {
-                    let [choosing, _, open] = three(&self.with_picture, |key| {
+                    let [choosing, _, open] = three(&self.with_image, |key| {
                         key.task == task && key.language == language && key.unseen == unseen
                     });
                     format!("{choosing} / {open}")
@@ -223,7 +223,7 @@ impl Evaluation {
 
 const SEEN: [&str; 3] = ["seen, 4-way", "seen, said", "seen, open"];
 const TWEMOJI: [&str; 3] = ["Twemoji, 4-way", "Twemoji, said", "Twemoji, open"];
-const NO_PICTURE: [&str; 3] = ["no picture, 4-way", "no picture, said", "no picture, open"];
+const NO_IMAGE: [&str; 3] = ["no picture, 4-way", "no picture, said", "no picture, open"];
 const TOLD: [&str; 3] = ["told, 4-way", "told, said", "told, open"];
 
 /// The share of right answers among the `chosen`, for each way of answering.

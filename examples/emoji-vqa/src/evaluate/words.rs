@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use parrot_infer::{AskOptions, Parrot, Picture, Question};
+use parrot_infer::{AskOptions, Image, Parrot, Question};
 
 use super::{Score, Words, progress, row, table, total};
 use crate::catalogue::Style;
@@ -55,17 +55,17 @@ pub struct OwnWords {
 /// # Panics
 ///
 /// If the data were loaded without the drawings of strangers.
-pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32) -> Result<OwnWords> {
+pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, image_size: u32) -> Result<OwnWords> {
     let words = Words::new(data.catalogue());
     let (items, unknown, outside) =
         (data.evaluation(scenes), data.unknown(scenes / 4), data.outside(scenes / 8));
     let bar = progress(items.len() + unknown.len() + outside.len());
     let mut measured = OwnWords::default();
     for (index, item) in items.iter().enumerate() {
-        let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
+        let image = Image::from_rgb(data.render(&item.scene, image_size));
         let asked = data.in_own_words(item, index);
         let questions: Vec<&str> = asked.iter().map(|worded| worded.question.as_str()).collect();
-        for (worded, answer) in asked.iter().zip(answers(model, &picture, &questions)?) {
+        for (worded, answer) in asked.iter().zip(answers(model, &image, &questions)?) {
             let (intent, language, part) = (worded.intent, worded.language, worded.part);
             let key = Key { intent, language, part, unseen: item.scene.style == Style::Twemoji };
             measured.right.entry(key).or_default().add(answer == worded.answer);
@@ -76,11 +76,11 @@ pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32)
         bar.inc(1);
     }
     for item in &unknown {
-        measured.ask(model, data, item, picture_size, &words)?;
+        measured.ask(model, data, item, image_size, &words)?;
         bar.inc(1);
     }
     for item in &outside {
-        measured.ask(model, data, item, picture_size, &words)?;
+        measured.ask(model, data, item, image_size, &words)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -88,9 +88,9 @@ pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, picture_size: u32)
 }
 
 /// What the model says to each question about one picture.
-fn answers(model: &Parrot, picture: &Picture, questions: &[&str]) -> Result<Vec<String>> {
-    let pictures = std::slice::from_ref(picture);
-    let questions: Vec<Question<'_>> = questions.iter().map(|text| Question::new(pictures, text)).collect();
+fn answers(model: &Parrot, image: &Image, questions: &[&str]) -> Result<Vec<String>> {
+    let images = std::slice::from_ref(image);
+    let questions: Vec<Question<'_>> = questions.iter().map(|text| Question::new(images, text)).collect();
     let options = AskOptions { max_new_tokens: 64, ..AskOptions::default() };
     let answers = model.ask_batch(&questions, &options)?;
     Ok(answers.into_iter().map(|answer| answer.text.trim().to_owned()).collect())
@@ -108,12 +108,12 @@ impl OwnWords {
         model: &Parrot,
         data: &Dataset,
         item: &UnknownItem,
-        picture_size: u32,
+        image_size: u32,
         words: &Words,
     ) -> Result<()> {
-        let picture = Picture::from_rgb(data.render(&item.scene, picture_size));
+        let image = Image::from_rgb(data.render(&item.scene, image_size));
         let questions: Vec<&str> = item.questions.iter().map(|(_, question)| question.as_str()).collect();
-        for (language, answer) in Language::ALL.into_iter().zip(answers(model, &picture, &questions)?) {
+        for (language, answer) in Language::ALL.into_iter().zip(answers(model, &image, &questions)?) {
             let tally = match item.kind {
                 "outside" => self.outside.entry(language).or_default(),
                 kind => self.unknown.entry(kind).or_default(),

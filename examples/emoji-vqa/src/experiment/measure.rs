@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use parrot_infer::{AskOptions, Parrot, Picture, Question};
+use parrot_infer::{AskOptions, Image, Parrot, Question};
 use parrot_model::config::VisionConfig;
 use serde::{Deserialize, Serialize};
 
@@ -61,9 +61,9 @@ pub(super) fn measure(model: &Parrot, arm: Arm, seed: u64, assets: &Path, scenes
     let mut languages: BTreeMap<Language, Tally> = BTreeMap::new();
     let progress = ProgressBar::new(scenes as u64);
     for item in data.evaluation(scenes) {
-        let picture = [Picture::from_rgb(data.render(&item.scene, size))];
+        let image = [Image::from_rgb(data.render(&item.scene, size))];
         let questions: Vec<Question<'_>> =
-            item.open.iter().map(|(_, turn)| Question::new(&picture, &turn.question)).collect();
+            item.open.iter().map(|(_, turn)| Question::new(&image, &turn.question)).collect();
         let answers = model.ask_batch(&questions, &options)?;
         for ((language, turn), answer) in item.open.iter().zip(answers) {
             let tally = languages.entry(language).or_default();

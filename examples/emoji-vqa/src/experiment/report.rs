@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_and_pictures_have_every_arm() {
+    fn tables_and_images_have_every_arm() {
         let runs: Vec<Measured> =
             Arm::ALL.into_iter().flat_map(|arm| (0..2).map(move |seed| measured(arm, seed, 50))).collect();
         let text = markdown(&runs);

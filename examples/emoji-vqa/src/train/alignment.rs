@@ -78,10 +78,10 @@ impl Alignment {
     /// Mean over languages; `[1]`
     fn loss(&self, tower: &VisionTower, batch: &Batch, targets: &[Target], unseen: &Tensor<2>) -> Tensor<1> {
         let features = Tensor::from_inner(tower.forward(batch.pixel_values.clone()));
-        let [pictures, positions, _] = features.dims();
+        let [images, positions, _] = features.dims();
         let projected = self.projector.forward(features.slice(s![.., 1.., ..]));
         let hidden = projected.dims()[2];
-        let patches = projected.reshape([pictures * (positions - 1), hidden]);
+        let patches = projected.reshape([images * (positions - 1), hidden]);
         let scale = patches.clone().square().mean_dim(1).add_scalar(1e-6).sqrt().recip();
         let patches = patches * scale;
         let mut loss = Tensor::zeros([1], &patches.device());

@@ -189,10 +189,10 @@ impl Lesson {
     /// As the chat template takes it.
     #[must_use]
     pub fn conversation(&self) -> Conversation {
-        let pictures = usize::from(self.scene.is_some());
+        let images = usize::from(self.scene.is_some());
         let messages = self.turns.iter().enumerate().flat_map(|(index, (question, answer))| {
             let question = match index {
-                0 => Message::question(question.clone(), pictures),
+                0 => Message::question(question.clone(), images),
                 _ => Message::text(Role::User, question.clone()),
             };
             [question, Message::text(Role::Assistant, answer.clone())]
@@ -204,9 +204,9 @@ impl Lesson {
     #[must_use]
     pub fn record(&self, image: Option<&Path>) -> Value {
         let messages = self.turns.iter().enumerate().flat_map(|(index, (question, answer))| {
-            let picture = if index == 0 && image.is_some() { "<image>\n" } else { "" };
+            let image = if index == 0 && image.is_some() { "<image>\n" } else { "" };
             [
-                json!({ "from": "human", "value": format!("{picture}{question}") }),
+                json!({ "from": "human", "value": format!("{image}{question}") }),
                 json!({ "from": "gpt", "value": answer }),
             ]
         });

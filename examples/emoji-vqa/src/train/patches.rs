@@ -22,7 +22,7 @@ use crate::holdout::Composition;
 use crate::scene::{Corner, Scene};
 
 /// Pictures of a micro-batch.
-const PICTURES: usize = 32;
+const IMAGES: usize = 32;
 
 /// Micro-batches of a step.
 const ACCUMULATION: usize = 2;
@@ -88,13 +88,13 @@ pub(super) struct Labelled {
 /// A batch on the device.
 pub(super) struct Batch {
     pub(super) pixel_values: Tensor<4>,
-    /// For every [`Patch`] `[pictures · patches]`
+    /// For every [`Patch`] `[images · patches]`
     pub(super) patches: Vec<Tensor<1, Int>>,
-    /// For every label that is a concept `[pictures · patches]`
+    /// For every label that is a concept `[images · patches]`
     grounds: Vec<Tensor<1, Int>>,
-    /// `[pictures]`
+    /// `[images]`
     pub(super) present: Tensor<1, Int>,
-    /// `[pictures]`
+    /// `[images]`
     pub(super) present_ground: Tensor<1, Int>,
 }
 
@@ -204,7 +204,7 @@ impl Batch {
     ///
     /// - unseen: of [`Patches::unseen`]
     ///
-    /// `[pictures · patches, concepts + 1]`
+    /// `[images · patches, concepts + 1]`
     pub(super) fn unseen(&self, label: Patch, unseen: &Tensor<2>) -> Option<Tensor<2>> {
         let place = Patch::CONCEPTS.into_iter().position(|concept| concept == label)?;
         Some(unseen.clone().select(0, self.grounds[place].clone()))
@@ -263,9 +263,9 @@ impl Fit<'_> {
         let config = AdamWConfig { beta2: 0.95, ..AdamWConfig::default() };
         let (mut learner, mut optimizer) = checkpoint::load_module(&checkpoints, learner, config.into())?;
         let batches = self.steps.max(1) * ACCUMULATION;
-        let data: Arc<dyn Dataset<Sample = Labelled>> = Arc::new(Patches::new(run, batches * PICTURES)?);
+        let data: Arc<dyn Dataset<Sample = Labelled>> = Arc::new(Patches::new(run, batches * IMAGES)?);
         let options = LoaderOptions {
-            micro_batch_size: PICTURES,
+            micro_batch_size: IMAGES,
             seed: run.common.seed,
             grouping: Grouping::None,
             first_batch: optimizer.steps() * ACCUMULATION,

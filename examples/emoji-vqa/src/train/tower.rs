@@ -50,12 +50,12 @@ impl Pretraining {
         }
     }
 
-    /// Class tokens `[pictures, hidden]` and patches `[pictures · patches, hidden]`.
+    /// Class tokens `[images, hidden]` and patches `[images · patches, hidden]`.
     fn features(&self, pixel_values: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
         let features = self.norm.forward(self.tower.forward(pixel_values));
-        let [pictures, positions, hidden] = features.dims();
-        let class = features.clone().slice(s![.., 0..1, ..]).reshape([pictures, hidden]);
-        let patches = features.slice(s![.., 1.., ..]).reshape([pictures * (positions - 1), hidden]);
+        let [images, positions, hidden] = features.dims();
+        let class = features.clone().slice(s![.., 0..1, ..]).reshape([images, hidden]);
+        let patches = features.slice(s![.., 1.., ..]).reshape([images * (positions - 1), hidden]);
         (class, patches)
     }
 

@@ -8,7 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use parrot_infer::Picture;
+use parrot_infer::Image;
 use parrot_model::image::{DecodeOptions, decode_rgb};
 use sha2::{Digest, Sha256};
 
@@ -27,12 +27,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A picture file's bytes, known by their content.
 #[derive(Clone, PartialEq, Eq)]
-pub struct EncodedPicture {
+pub struct EncodedImage {
     bytes: Vec<u8>,
     hash: [u8; 32],
 }
 
-impl EncodedPicture {
+impl EncodedImage {
     /// Takes the bytes of a PNG, JPEG, … file.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
@@ -61,12 +61,12 @@ impl EncodedPicture {
     /// # Errors
     ///
     /// When the bytes are no picture.
-    pub fn decode(&self, name: &str, jpeg_roundtrip: bool) -> Result<Picture> {
+    pub fn decode(&self, name: &str, jpeg_roundtrip: bool) -> Result<Image> {
         let mut pixels = decode_rgb(&self.bytes, name, &DecodeOptions::reference())?;
         if jpeg_roundtrip {
             pixels = decode_rgb(&encode_jpeg(&pixels, name)?, name, &DecodeOptions::reference())?;
         }
-        Ok(Picture::from_rgb(pixels))
+        Ok(Image::from_rgb(pixels))
     }
 
     /// As a benchmark's file holds it.
@@ -83,7 +83,7 @@ impl EncodedPicture {
     }
 }
 
-impl std::fmt::Debug for EncodedPicture {
+impl std::fmt::Debug for EncodedImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "EncodedPicture({} bytes)", self.bytes.len())
     }
@@ -108,11 +108,11 @@ fn encode_jpeg(pixels: &RgbImage, name: &str) -> Result<Vec<u8>> {
 
 /// The pictures of several files: those that the languages of a benchmark share are held once.
 #[derive(Debug, Default)]
-pub struct PictureStore {
-    by_hash: HashMap<[u8; 32], Arc<EncodedPicture>>,
+pub struct ImageStore {
+    by_hash: HashMap<[u8; 32], Arc<EncodedImage>>,
 }
 
-impl PictureStore {
+impl ImageStore {
     /// Different pictures.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -130,7 +130,7 @@ impl PictureStore {
     /// # Errors
     ///
     /// What is wrong with it, in words.
-    pub(crate) fn decode(&mut self, base64: &str) -> Result<Arc<EncodedPicture>, String> {
+    pub(crate) fn decode(&mut self, base64: &str) -> Result<Arc<EncodedImage>, String> {
         let whole: String;
         let base64 = if base64.contains(|c: char| c.is_ascii_whitespace()) {
             whole = base64.split_ascii_whitespace().collect();
@@ -139,8 +139,8 @@ impl PictureStore {
             base64
         };
         let bytes = BASE64.decode(base64).map_err(|error| format!("not base64: {error}"))?;
-        let picture = EncodedPicture::new(bytes);
-        Ok(Arc::clone(self.by_hash.entry(picture.hash()).or_insert_with(|| Arc::new(picture))))
+        let image = EncodedImage::new(bytes);
+        Ok(Arc::clone(self.by_hash.entry(image.hash()).or_insert_with(|| Arc::new(image))))
     }
 }
 
@@ -151,8 +151,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_picture_is_held_once() {
-        let mut store = PictureStore::default();
+    fn the_same_image_is_held_once() {
+        let mut store = ImageStore::default();
         let first = store.decode("aGVsbG8=").unwrap();
         assert_eq!(first.bytes(), b"hello");
         assert!(Arc::ptr_eq(&first, &store.decode("aGVs\nbG8").unwrap()));
@@ -170,11 +170,11 @@ mod tests {
         let mut encoder = Encoder::new(&mut bytes, 75);
         encoder.add_app_segment(1, exif.to_vec()).unwrap();
         encoder.encode(&[128; 24 * 16 * 3], 24, 16, ColorType::Rgb).unwrap();
-        let turned = Picture::from_bytes(&bytes, "x").unwrap();
+        let turned = Image::from_bytes(&bytes, "x").unwrap();
         assert_eq!(turned.pixels().dimensions(), (16, 24), "the test's own EXIF data are understood");
-        let picture = EncodedPicture::new(bytes);
+        let image = EncodedImage::new(bytes);
         for jpeg_roundtrip in [false, true] {
-            assert_eq!(picture.decode("x", jpeg_roundtrip).unwrap().pixels().dimensions(), (24, 16));
+            assert_eq!(image.decode("x", jpeg_roundtrip).unwrap().pixels().dimensions(), (24, 16));
         }
     }
 
@@ -183,9 +183,9 @@ mod tests {
         let noise = RgbImage::from_fn(21, 13, |x, y| Rgb([(x * 37) as u8, (y * 91) as u8, (x * y) as u8]));
         let mut png = std::io::Cursor::new(Vec::new());
         noise.write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let picture = EncodedPicture::new(png.into_inner());
-        let exact = picture.decode("x", false).unwrap();
-        let lossy = picture.decode("x", true).unwrap();
+        let image = EncodedImage::new(png.into_inner());
+        let exact = image.decode("x", false).unwrap();
+        let lossy = image.decode("x", true).unwrap();
         assert_eq!(*exact.pixels(), noise);
         assert_eq!(lossy.pixels().dimensions(), noise.dimensions());
         assert_ne!(lossy.pixels(), exact.pixels());

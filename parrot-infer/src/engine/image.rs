@@ -13,7 +13,7 @@ use crate::Result;
 
 /// A decoded picture, known by its content. Cloning it is free.
 #[derive(Clone)]
-pub struct Picture {
+pub struct Image {
     pixels: Arc<RgbImage>,
     content: ContentHash,
 }
@@ -21,7 +21,7 @@ pub struct Picture {
 /// SHA-256 of a picture's width, height and pixels.
 type ContentHash = [u8; 32];
 
-impl Picture {
+impl Image {
     /// Reads a PNG, JPEG, WebP, GIF (first frame) or BMP file.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Picture {
     }
 }
 
-impl fmt::Debug for Picture {
+impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Picture({}×{})", self.pixels.width(), self.pixels.height())
     }
@@ -111,16 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_decides_which_pictures_are_the_same() {
-        let grey = |width, height| Picture::from_rgb(RgbImage::from_pixel(width, height, Rgb([7, 7, 7])));
+    fn content_decides_which_images_are_the_same() {
+        let grey = |width, height| Image::from_rgb(RgbImage::from_pixel(width, height, Rgb([7, 7, 7])));
         assert_eq!(grey(4, 2).content(), grey(4, 2).content());
         assert_ne!(grey(4, 2).content(), grey(2, 4).content());
-        let other = Picture::from_rgb(RgbImage::from_pixel(4, 2, Rgb([7, 7, 8])));
+        let other = Image::from_rgb(RgbImage::from_pixel(4, 2, Rgb([7, 7, 8])));
         assert_ne!(grey(4, 2).content(), other.content());
     }
 
     #[test]
-    fn the_least_recently_used_picture_is_forgotten() {
+    fn the_least_recently_used_image_is_forgotten() {
         let features = || ImageFeatures {
             image_features: Tensor::zeros([1, 1, 1], &Device::default()),
             experts_output: None,

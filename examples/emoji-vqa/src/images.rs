@@ -18,7 +18,7 @@ use crate::{
 const SIZE: u32 = 288;
 
 /// File name, style, and what stands on the tiles; a space leaves a tile empty.
-const PICTURES: [(&str, Style, &str); 8] = [
+const IMAGES: [(&str, Style, &str); 8] = [
     ("monkey", Style::Noto, "🐒"),
     ("rocket", Style::FluentEmoji, "🚀"),
     ("butterfly", Style::FluentEmojiFlat, "🦋"),
@@ -37,12 +37,12 @@ const PICTURES: [(&str, Style, &str); 8] = [
 /// # Errors
 ///
 /// When a package is missing or a file cannot be written.
-pub fn write_pictures(packages: &Path, assets: &Path, out: &Path) -> Result<()> {
+pub fn write_images(packages: &Path, assets: &Path, out: &Path) -> Result<()> {
     let catalogue = Catalogue::load(assets)?;
     let drawings = Drawings::open(packages)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let mut table = String::new();
-    for (index, (name, style, things)) in (0..).zip(PICTURES) {
+    for (index, (name, style, things)) in (0..).zip(IMAGES) {
         let concepts = things.chars().map(|thing| concept(&catalogue, thing)).collect::<Result<Vec<_>>>()?;
         let mut sprites = vec![None; catalogue.concepts.len()];
         for concept in concepts.iter().flatten() {
@@ -52,8 +52,8 @@ pub fn write_pictures(packages: &Path, assets: &Path, out: &Path) -> Result<()> 
         let scene = unseen_scene(&catalogue, &concepts, style, index)
             .with_context(|| format!("training may see {things} in every colour: show other things"))?;
         let path = out.join(format!("{name}.png"));
-        let picture = scene.render(&sprites, SIZE);
-        picture.save(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let image = scene.render(&sprites, SIZE);
+        image.save(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let shows = describe(&scene, &catalogue, Language::En).replace('\n', "; ");
         table += &format!("| `{name}.png` | {shows} | {} |\n", credit(style));
     }
