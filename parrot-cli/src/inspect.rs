@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use parrot_infer::device;
 use parrot_model::checkpoint::Description;
+use parrot_model::checkpoint::layout::TOKENIZER_FILE;
 use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn from_folder(folder: &Path) -> Result<Inspection> {
     let name = folder.display().to_string();
     let description = Description::open(folder).with_context(|| format!("cannot inspect {name}"))?;
-    let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
+    let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?;
     Inspection::new(&name, description.config, &description.vision, Some(tokenizer.vocab_size()))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType};
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
+use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{DownloadProgress, resolve_description, resolve_with};
 use parrot_model::config::Size;
 
@@ -108,7 +109,7 @@ fn locate(model: Option<&str>) -> Result<String> {
     let beside_sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let places = [Path::new("")].into_iter().chain(executable.ancestors().skip(1)).chain([&*beside_sources]);
     let mut folders = places.map(|place| place.join(DEFAULT_MODEL));
-    match folders.find(|folder: &PathBuf| folder.join("config.json").is_file()) {
+    match folders.find(|folder: &PathBuf| folder.join(CONFIG_FILE).is_file()) {
         Some(folder) => Ok(folder.display().to_string()),
         None => bail!(
             "there is no model: no folder {DEFAULT_MODEL} here or near the program; name one with --model or \

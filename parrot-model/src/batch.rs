@@ -22,6 +22,10 @@ pub struct Sample {
     pub labels: Option<Vec<i64>>,
     /// For each placeholder in turn, a row of the [`ImageFeatures`](crate::parrot::ImageFeatures). Samples may share images.
     pub images: Vec<usize>,
+    /// Token ids that guide the routing in the place of the sample's own text; `None`, as in the paper: the sample's own. Our
+    /// addition, to measure what routing by the question is worth.
+    #[new(default)]
+    pub routing_text: Option<Vec<i64>>,
 }
 
 impl Sample {
@@ -122,7 +126,7 @@ impl Prepared {
 ///
 /// Rows are numbered over the concatenation of all text tokens, the routed images' tokens and one row
 /// of zeros; a single gather then builds the batch.
-pub(crate) struct Layout {
+pub(crate) struct BatchLayout {
     /// Text tokens of all samples, one after the other.
     pub(crate) text_ids: Vec<i64>,
     /// Images to route, in the order of the samples.
@@ -139,7 +143,7 @@ pub(crate) struct Layout {
 /// An image and the text that steers it.
 pub(crate) struct Routed {
     pub(crate) image: usize,
-    /// Indices into [`Layout::text_ids`].
+    /// Indices into [`BatchLayout::text_ids`].
     pub(crate) text: Vec<i64>,
 }
 
@@ -151,11 +155,10 @@ enum Source {
     Padding,
 }
 
-impl Layout {
+impl BatchLayout {
     /// Lays the samples out.
     ///
     /// - image_tokens: what an image takes of a sequence; 0 where there are no images
-    /// - routing_text: what the router reads in the place of every sample's own text
     ///
     /// # Errors
     ///
@@ -164,25 +167,13 @@ impl Layout {
     /// # Panics
     ///
     /// If there are no samples, or a sample's labels are not as long as its ids.
-    pub(crate) fn new(
-        samples: &[Sample],
-        image_tokens: usize,
-        options: PrepareOptions,
-        routing_text: Option<&[i64]>,
-    ) -> Result<Self> {
+    pub(crate) fn new(samples: &[Sample], image_tokens: usize, options: PrepareOptions) -> Result<Self> {
         assert!(!samples.is_empty(), "a batch needs at least one sample");
         let mut text_ids = Vec::new();
         let mut routed = Vec::new();
         let mut sequences = Vec::with_capacity(samples.len());
         for sample in samples {
             sequences.push(expand(sample, image_tokens, options.max_length, &mut text_ids, &mut routed)?);
-        }
-        if let Some(text) = routing_text {
-            let first = text_ids.len() as i64;
-            text_ids.extend(text);
-            for image in &mut routed {
-                image.text = (first..text_ids.len() as i64).collect();
-            }
         }
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let seq = lengths.iter().copied().max().unwrap_or(0);
@@ -285,6 +276,11 @@ fn expand(
             text_ids.push(*id);
         }
     }
+    if let Some(text) = &sample.routing_text {
+        let first = text_ids.len() as i64;
+        text_ids.extend(text);
+        guiding_text = (first..text_ids.len() as i64).collect();
+    }
     for image in &mut routed[first_routed..] {
         image.text.clone_from(&guiding_text);
     }
@@ -299,7 +295,7 @@ fn expand(
 }
 
 /// The rows of all text tokens, if there are any and the embedding table has a row for each. `[text, hidden]`
-pub(crate) fn embed_text(decoder: &Decoder, layout: &Layout) -> Result<Tensor<2>> {
+pub(crate) fn embed_text(decoder: &Decoder, layout: &BatchLayout) -> Result<Tensor<2>> {
     let vocab = decoder.vocab_size() as i64;
     let reason = match layout.text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
         Some(id) => format!("the token id {id} is outside the vocabulary of {vocab}"),

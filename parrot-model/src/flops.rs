@@ -1,8 +1,8 @@
-//! Floating-point operations of a decoder, for planning and measuring.
+//! Floating-point operations of tower and decoder, for planning and measuring.
 //!
 //! A product of `[n, k]` and `[k, m]` counts 2·n·k·m operations; norms, activations and the softmax count nothing.
 
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, VisionConfig};
 
 /// Operations of `positions` rows that pass through `parameters` weights.
 #[must_use]
@@ -62,6 +62,15 @@ pub fn decoder_forward(
 pub fn decoder_step(config: &DecoderConfig, parameters: usize, context: usize) -> f64 {
     let read = layer_parameters(config, parameters) + head_parameters(config);
     products(read, 1) + attention(config.num_hidden_layers, heads_width(config), 1, context as f64)
+}
+
+/// Operations of a vision tower for one image: of its patches, and of the `layers` that run.
+#[must_use]
+pub fn vision_forward(config: &VisionConfig, layers: usize) -> f64 {
+    let (width, positions) = (config.hidden_size, config.num_positions());
+    let layer = 4 * width * width + 2 * width * config.intermediate_size;
+    let patch = 3 * config.patch_size * config.patch_size * width;
+    products(layers * layer + patch, positions) + attention(layers, width, positions, positions as f64)
 }
 
 fn heads_width(config: &DecoderConfig) -> usize {

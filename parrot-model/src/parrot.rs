@@ -7,7 +7,7 @@
 
 use burn::prelude::*;
 
-use crate::batch::{Layout, PrepareOptions, Prepared, Sample, Targets, embed_text, index_on};
+use crate::batch::{BatchLayout, PrepareOptions, Prepared, Sample, Targets, embed_text, index_on};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::language::Decoder;
 use crate::ops::negative_log_likelihood;
@@ -28,9 +28,6 @@ pub struct ParrotModel {
     pub language_model: Decoder,
     /// Whether visual tokens go through the mixture; off, they are the projected features (the paper's stage 1).
     pub use_moe: bool,
-    /// Token ids that the router reads in the place of every question. `None`, as in the paper: the question
-    /// itself. Our own addition, to measure what routing by the question is worth; no checkpoint holds it.
-    pub routing_text: Option<Vec<i64>>,
 }
 
 /// What images contribute, whatever the question: compute once, ask often.
@@ -67,7 +64,6 @@ impl ParrotModel {
             moe_model: config.moe_hidden_size.map(|_| TextGuidedMoe::init(config, device)),
             language_model: Decoder::init(&config.decoder, device),
             use_moe: config.use_moe,
-            routing_text: None,
         })
     }
 
@@ -113,7 +109,7 @@ impl ParrotModel {
         options: PrepareOptions,
     ) -> Result<Prepared> {
         let image_tokens = images.map_or(0, |images| images.image_features.dims()[1]);
-        let layout = Layout::new(samples, image_tokens, options, self.routing_text.as_deref())?;
+        let layout = BatchLayout::new(samples, image_tokens, options)?;
         let text_embeds = embed_text(&self.language_model, &layout)?;
         let routed = images.filter(|_| !layout.routed.is_empty());
         let routed = routed.map(|images| self.route_images(images, &layout, text_embeds.clone()));
@@ -126,7 +122,7 @@ impl ParrotModel {
     fn route_images(
         &self,
         images: &ImageFeatures,
-        layout: &Layout,
+        layout: &BatchLayout,
         text_embeds: Tensor<2>,
     ) -> (Tensor<3>, Option<Routing>) {
         let index = index_on(&text_embeds.device());
@@ -200,7 +196,7 @@ impl ParrotModel {
 ///
 /// As [`ParrotModel::prepare`].
 pub fn prepare_text(decoder: &Decoder, samples: &[Sample], options: PrepareOptions) -> Result<Prepared> {
-    let layout = Layout::new(samples, 0, options, None)?;
+    let layout = BatchLayout::new(samples, 0, options)?;
     let text_embeds = embed_text(decoder, &layout)?;
     Ok(layout.prepare(text_embeds, None, None))
 }

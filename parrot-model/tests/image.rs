@@ -302,7 +302,7 @@ fn processor_files_of_both_forms_are_read() {
 
 #[test]
 fn aspect_ratio_words() {
-    let read = |word, tower| AspectRatio::of(word, tower).map_err(|error| error.to_string());
+    let read = |word, tower| AspectRatio::from_key(word, tower).map_err(|error| error.to_string());
     assert_eq!(read(Some("pad"), TowerKind::Siglip), Ok(AspectRatio::Pad));
     assert_eq!(read(None, TowerKind::Clip), Ok(AspectRatio::None));
     assert_eq!(read(Some("square"), TowerKind::Clip), Ok(AspectRatio::None));

@@ -153,10 +153,11 @@ fn every_image_is_routed_by_its_own_prompt() {
 
 #[test]
 fn a_routing_text_stands_in_for_every_question() {
-    let mut fixture = fixture();
+    let fixture = fixture();
     let asked = fixture.prepare(&samples(), PaddingSide::Right);
-    fixture.parrot.routing_text = Some(vec![1, 2, 3, 4, 5]);
-    let steered = fixture.prepare(&samples(), PaddingSide::Right);
+    let steer = |sample| Sample { routing_text: Some(vec![1, 2, 3, 4, 5]), ..sample };
+    let steered = samples().into_iter().map(steer).collect::<Vec<_>>();
+    let steered = fixture.prepare(&steered, PaddingSide::Right);
     // The first sample asks just that of picture 0.
     let first =
         |prepared: &Prepared| prepared.routing.as_ref().unwrap().routing_weights.clone().slice(s![0..1, ..]);

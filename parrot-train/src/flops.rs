@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Distribution, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::flops::{self, attention, products};
+use parrot_model::flops::{self, products};
 use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
@@ -29,6 +29,8 @@ pub struct Cost {
     parameters: Parameters,
     config: ParrotConfig,
     vision: VisionConfig,
+    /// Layers of the tower that run.
+    vision_layers: usize,
     trainable: BTreeSet<Part>,
     recomputes: bool,
 }
@@ -105,8 +107,9 @@ impl Cost {
         recomputes: bool,
     ) -> Result<Self> {
         let parameters = Parameters::count(config, vision)?;
+        let vision_layers = vision.selected_layers(config.mm_vision_select_layer)?;
         let (config, vision) = (config.clone(), vision.clone());
-        Ok(Self { parameters, config, vision, trainable: trainable.clone(), recomputes })
+        Ok(Self { parameters, config, vision, vision_layers, trainable: trainable.clone(), recomputes })
     }
 
     /// Its parameters.
@@ -127,18 +130,11 @@ impl Cost {
         let Load { samples, tokens, images, learnt } = load;
         let (config, vision) = (&self.config, &self.vision);
         let parameters = |part: Part| self.parameters.of(part);
-        let positions = images * vision.num_positions();
         let visual = images * self.tokens_per_image();
         let moe = if config.use_moe { products(parameters(Part::Moe), visual) } else { 0.0 };
         let of_decoder = parameters(Part::LanguageModel);
         let decoder = flops::decoder_forward(&config.decoder, of_decoder, samples, tokens, learnt);
-        let tower = products(parameters(Part::VisionTower), positions)
-            + attention(
-                vision.num_hidden_layers,
-                vision.hidden_size,
-                positions,
-                vision.num_positions() as f64,
-            );
+        let tower = images as f64 * flops::vision_forward(vision, self.vision_layers);
         // In the order of the forward pass: gradients pass through what comes after the first part that learns.
         let path = [
             (Part::VisionTower, tower),

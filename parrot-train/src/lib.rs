@@ -66,11 +66,11 @@
 //! # }
 //! // A picture, the prompt's token 5 and the answer's tokens 7 and 9; usually
 //! // `parrot_model::text::ChatTemplate` makes them of a conversation.
-//! let sample = |id: &str, shade| TrainingSample {
-//!     id: id.into(),
-//!     input_ids: vec![IMAGE_TOKEN_INDEX, 5, 7, 9],
-//!     labels: vec![IGNORE_INDEX, IGNORE_INDEX, 7, 9],
-//!     pixels: vec![Pixels { data: vec![shade; 3 * 8 * 8], size: 8 }],
+//! let sample = |id: &str, shade| {
+//!     let input_ids = vec![IMAGE_TOKEN_INDEX, 5, 7, 9];
+//!     let labels = vec![IGNORE_INDEX, IGNORE_INDEX, 7, 9];
+//!     let pixels = vec![Pixels { data: vec![shade; 3 * 8 * 8], size: 8 }];
+//!     TrainingSample::new(id, input_ids, labels, pixels)
 //! };
 //! let dataset: Arc<dyn Dataset<Sample = TrainingSample>> =
 //!     Arc::new(vec![sample("night", -1.0), sample("snow", 1.0)]);

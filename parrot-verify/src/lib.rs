@@ -2,7 +2,7 @@
 //!
 //! A [golden directory](golden) holds inputs and what the reference implementation made of them: token ids, pixels,
 //! features, routing, logits, greedy answers, losses, gradients, steps of both training stages. [`verify`] runs every case
-//! against this build and returns a [`Report`].
+//! against this build and returns a [`VerifyReport`].
 //!
 //! Whatever the reference does that nobody else should (its order of records, its lengths, its way with control tokens, its
 //! defects) is reproduced here and nowhere in the libraries.
@@ -29,7 +29,7 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, FloatDType};
 
-use golden::{Case, Directory, Filter, Fixture, Report, Verdict, run};
+use golden::{Case, CaseVerdict, Directory, Filter, Fixture, VerifyReport, run};
 
 pub use error::{Error, Result};
 
@@ -47,7 +47,7 @@ pub fn verify(
     device: &Device,
     dtype: FloatDType,
     progress: impl FnMut(usize, usize),
-) -> Report {
+) -> VerifyReport {
     let directory = Rc::new(directory);
     let answers = Fixture::new(directory.clone(), device.clone(), dtype);
     let training = Fixture::new(directory.clone(), device.clone().autodiff(), FloatDType::F32);
@@ -57,7 +57,7 @@ pub fn verify(
         } else if dtype == FloatDType::F32 {
             training::verify_case(&training, case)
         } else {
-            Ok(Verdict::Skipped("training is compared in f32 alone".into()))
+            Ok(CaseVerdict::Skipped("training is compared in f32 alone".into()))
         }
     })
 }

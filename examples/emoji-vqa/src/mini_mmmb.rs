@@ -153,10 +153,10 @@ mod tests {
             assert!(dataset.language.is_some());
             let same = datasets.iter().filter(|other| other.benchmark.name() == dataset.benchmark.name());
             for other in same {
-                let of = |dataset: &parrot_eval::Dataset| -> Vec<(String, String)> {
+                let questions = |dataset: &parrot_eval::Dataset| -> Vec<(String, String)> {
                     dataset.rows.iter().map(|row| (row.index.clone(), row.answer().into())).collect()
                 };
-                assert_eq!(of(dataset), of(other));
+                assert_eq!(questions(dataset), questions(other));
             }
         }
     }

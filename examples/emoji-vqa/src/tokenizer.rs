@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use parrot_eval::choice_ending;
+use parrot_model::checkpoint::layout::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
@@ -174,11 +175,11 @@ fn save(tokenizer: &Tokenizer, out: &Path) -> Result<()> {
         "pad_token": token(end_of_text),
         "unk_token": token(end_of_text),
     });
-    write(&out.join("tokenizer.json"), &file.to_string())?;
+    write(&out.join(TOKENIZER_FILE), &file.to_string())?;
     write(&out.join("vocab.json"), &vocabulary.to_string())?;
     write(&out.join("merges.txt"), &(lines.join("\n") + "\n"))?;
     let pretty = |value: &Value| serde_json::to_string_pretty(value).map(|text| text + "\n");
-    write(&out.join("tokenizer_config.json"), &pretty(&config)?)?;
+    write(&out.join(TOKENIZER_CONFIG_FILE), &pretty(&config)?)?;
     write(&out.join("special_tokens_map.json"), &pretty(&special)?)?;
     write(&out.join("added_tokens.json"), &pretty(&Value::Object(added))?)
 }

@@ -24,6 +24,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use parrot_infer::{Image, Parrot};
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::checkpoint::layout::TOKENIZER_FILE;
 use parrot_model::image::AspectRatio;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_train::checkpoint::ModelDescription;
@@ -51,8 +52,8 @@ pub fn train(
 ) -> Result<PathBuf> {
     let checkpoint = Checkpoint::open(model)?;
     let aspect_ratio =
-        AspectRatio::of(checkpoint.config.image_aspect_ratio.as_deref(), checkpoint.vision.kind)?;
-    let tokenizer = Tokenizer::from_file(&model.join("tokenizer.json"))?;
+        AspectRatio::from_key(checkpoint.config.image_aspect_ratio.as_deref(), checkpoint.vision.kind)?;
+    let tokenizer = Tokenizer::from_file(&model.join(TOKENIZER_FILE))?;
     let preparation = Preparation {
         template: ChatTemplate::open(model, &tokenizer)?,
         tokenizer: Arc::new(tokenizer),

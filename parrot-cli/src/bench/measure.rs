@@ -18,7 +18,7 @@ use parrot_infer::generate::{Sequence, generate};
 use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::flops::{
-    attention, decoder_forward, decoder_step, head_parameters, layer_parameters, products,
+    decoder_forward, decoder_step, head_parameters, layer_parameters, products, vision_forward,
 };
 use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels};
 use parrot_model::parrot::{ImageFeatures, ParrotModel};
@@ -29,7 +29,7 @@ use super::peak::Peak;
 
 /// What is measured: a network and all that decides its speed.
 #[derive(Debug)]
-pub(crate) struct Subject {
+pub(crate) struct BenchModel {
     /// The network with its weights, on [`device`](Self::device) in [`dtype`](Self::dtype).
     pub(crate) network: ParrotModel,
     /// Its configuration.
@@ -44,7 +44,7 @@ pub(crate) struct Subject {
     pub(crate) dtype: FloatDType,
 }
 
-impl Subject {
+impl BenchModel {
     /// A network of a given size with random weights: as fast as a trained one, and nothing to download.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Default for BenchOptions {
 
 /// Everything measured.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     /// What computed.
     pub(crate) device: String,
     /// What weights were held in.
@@ -169,10 +169,10 @@ impl Phase {
 ///
 /// For a count of 0, a prompt and an answer that exceed the context, a device that fails, out of memory for instance.
 pub(crate) fn bench(
-    subject: &Subject,
+    subject: &BenchModel,
     options: &BenchOptions,
     mut progress: impl FnMut(&str),
-) -> Result<Report> {
+) -> Result<BenchReport> {
     let counts = [
         ("new_tokens", options.new_tokens),
         ("repeats", options.repeats),
@@ -182,7 +182,7 @@ pub(crate) fn bench(
     for (option, count) in counts {
         ensure!(count > 0, "{option} should be at least 1, found 0");
     }
-    let Subject { network, config, vision, image_processor, device, dtype } = subject;
+    let BenchModel { network, config, vision, image_processor, device, dtype } = subject;
     let image_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
     let found = image_tokens + options.prompt_tokens + options.new_tokens - 1;
     if found > config.decoder.max_position_embeddings {
@@ -221,7 +221,11 @@ pub(crate) fn bench(
         Ok(())
     })?;
     let features = network.vision_tower.forward(pixel_values);
-    phases.push(("vision", seconds, Work::Products(tower_flops(vision, network.vision_tower.num_layers()))));
+    phases.push((
+        "vision",
+        seconds,
+        Work::Products(vision_forward(vision, network.vision_tower.num_layers())),
+    ));
 
     let seconds = run("projector + experts", &mut progress, &mut || {
         let _ = network.project(features.clone());
@@ -271,7 +275,7 @@ pub(crate) fn bench(
     let phases =
         phases.into_iter().map(|(name, seconds, work)| Phase::new(name, seconds, work, &peak)).collect();
     let parameters = network.num_params();
-    Ok(Report {
+    Ok(BenchReport {
         device: device::name_of(device),
         dtype: device::dtype_name(*dtype),
         parameters,
@@ -288,12 +292,12 @@ pub(crate) fn bench(
 
 /// Seconds to the first token, and seconds for each further one.
 fn answer(
-    subject: &Subject,
+    subject: &BenchModel,
     sample: &Sample,
     image: &ImageFeatures,
     new_tokens: usize,
 ) -> Result<(f64, f64)> {
-    let Subject { network, config, .. } = subject;
+    let BenchModel { network, config, .. } = subject;
     let started = Instant::now();
     let prepared = network.prepare(std::slice::from_ref(sample), Some(image), PrepareOptions::default())?;
     let preparing = started.elapsed();
@@ -303,14 +307,6 @@ fn answer(
     let phases = generate(&network.language_model, &config.decoder, prepared, sequences, &[], goes_on)?;
     let rest = phases.decode.as_secs_f64() / phases.decode_steps.max(1) as f64;
     Ok(((preparing + phases.prefill).as_secs_f64(), rest))
-}
-
-/// Operations of a tower's patches and of those of its layers that run.
-fn tower_flops(vision: &VisionConfig, layers: usize) -> f64 {
-    let (width, positions) = (vision.hidden_size, vision.num_positions());
-    let layer = 4 * width * width + 2 * width * vision.intermediate_size;
-    let patch = 3 * vision.patch_size * vision.patch_size * width;
-    products(layers * layer + patch, positions) + attention(layers, width, positions, positions as f64)
 }
 
 /// A picture, then `tokens` made-up ids.
@@ -334,10 +330,10 @@ fn peak_memory() -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn mini() -> Subject {
+    fn mini() -> BenchModel {
         let device = device::open("cpu").unwrap();
         let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
-        Subject::random(config, vision, device, FloatDType::F32).unwrap()
+        BenchModel::random(config, vision, device, FloatDType::F32).unwrap()
     }
 
     fn quick() -> BenchOptions {

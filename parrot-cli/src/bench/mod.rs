@@ -14,7 +14,7 @@ use crate::options::{ModelOptions, find_model, named_size};
 use crate::progress::{Bar, Spinner};
 use crate::report::readable_bytes;
 
-use measure::{BenchOptions, Phase, Report, Subject, bench};
+use measure::{BenchModel, BenchOptions, BenchReport, Phase, bench};
 
 /// Time every phase of an answer, beside the best that the device can do
 ///
@@ -74,19 +74,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    fn subject(&self) -> Result<Subject> {
+    fn subject(&self) -> Result<BenchModel> {
         let (device, dtype) = self.model.device.open()?;
         let dtype = device::float_dtype(&device, dtype)?;
         if let Some(size) = named_size(self.model.model.as_deref()) {
             let (config, vision) = size.configs();
-            return Subject::random(config, vision, device, dtype);
+            return BenchModel::random(config, vision, device, dtype);
         }
         let folder = find_model(self.model.model.as_deref())?;
         let checkpoint = Checkpoint::open(&folder)?;
         let bar = Bar::new("loading");
         let network = checkpoint.load_with(dtype, &device, |done, total| bar.show(done, total));
         drop(bar);
-        Ok(Subject {
+        Ok(BenchModel {
             network: network.with_context(|| format!("cannot load the model {}", folder.display()))?,
             config: checkpoint.config,
             vision: checkpoint.vision,
@@ -98,7 +98,7 @@ impl Args {
 }
 
 /// A table that reads well in a terminal and in a document.
-fn markdown(report: &Report) -> String {
+fn markdown(report: &BenchReport) -> String {
     let peak = &report.peak;
     let mut text = format!(
         "{} parameters in {}, {}; picture of {} tokens, prompt of {}, answer of {}\n\n",

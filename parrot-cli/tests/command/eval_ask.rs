@@ -178,10 +178,10 @@ fn results_say_how_they_came_about() {
     assert_eq!(json["asked"]["run_as"]["kit-2026-08"], "collection");
     let results = json["results"].as_array().unwrap();
     assert_eq!(results.len(), 9);
-    let of = |dataset: &str, protocol: &str| {
+    let scores_of = |dataset: &str, protocol: &str| {
         results.iter().find(|it| it["dataset"] == dataset && it["protocol"] == protocol).unwrap()
     };
-    let hash = |dataset, protocol| &of(dataset, protocol)["prompts_sha256"];
+    let hash = |dataset, protocol| &scores_of(dataset, protocol)["prompts_sha256"];
     assert_eq!(hash("toy_mmmb_tr", "kit-2024-08"), hash("toy_mmmb_tr", "kit-2026-08"));
     assert_ne!(hash("toy_mmmb_tr", "paper-2024-06"), hash("toy_mmmb_tr", "kit-2024-08"));
     assert_eq!(hash("toy_mmmb_en", "paper-2024-06"), hash("toy_mmmb_en", "kit-2024-08"));
@@ -192,8 +192,8 @@ fn results_say_how_they_came_about() {
         assert_eq!((&result["rows"], &result["answered"]), (&10.into(), &10.into()));
     }
     assert_ne!(
-        of("toy_mmmb_ar", "paper-2024-06")["expert_weights"],
-        of("toy_mmmb_tr", "paper-2024-06")["expert_weights"]
+        scores_of("toy_mmmb_ar", "paper-2024-06")["expert_weights"],
+        scores_of("toy_mmmb_tr", "paper-2024-06")["expert_weights"]
     );
 
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();

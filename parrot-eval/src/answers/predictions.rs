@@ -142,9 +142,9 @@ pub fn assign(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Ass
     }
     for (index, predictions) in of_index {
         let rows = &rows[&index];
-        for (number, it) in predictions.iter().enumerate() {
+        for (number, prediction) in predictions.iter().enumerate() {
             let at = if predictions.len() == rows.len() { rows[number] } else { rows[0] };
-            assigned.of_rows[at].push(it.text.clone());
+            assigned.of_rows[at].push(prediction.text.clone());
         }
     }
     for (row, predictions) in dataset.rows.iter().zip(&assigned.of_rows) {
@@ -163,9 +163,9 @@ pub fn unassigned(datasets: &[Dataset], files: &[PredictionFile]) -> Vec<Problem
     let mut problems = Vec::new();
     for file in files {
         let mut of_name: BTreeMap<Option<&str>, Vec<&Prediction>> = BTreeMap::new();
-        for it in &file.predictions {
-            if !datasets.iter().any(|dataset| file.is_for(it, dataset, is_only)) {
-                of_name.entry(it.dataset.as_deref()).or_default().push(it);
+        for prediction in &file.predictions {
+            if !datasets.iter().any(|dataset| file.is_for(prediction, dataset, is_only)) {
+                of_name.entry(prediction.dataset.as_deref()).or_default().push(prediction);
             }
         }
         for (name, predictions) in of_name {

@@ -165,9 +165,9 @@ mod tests {
         ] {
             let row = Row::of(&[("question", question), ("A", options[0]), ("B", options[1])]);
             let body = format!("{question}\nA. {}\nB. {}", options[0], options[1]);
-            let of = |run_as| multiple_choice(&row, style(Some(language), run_as));
-            assert_eq!(of(AS_DATASET), format!("{body}{own}"));
-            assert_eq!(of(RunAs::Collection), format!("{body}{collection}"));
+            let prompt_as = |run_as| multiple_choice(&row, style(Some(language), run_as));
+            assert_eq!(prompt_as(AS_DATASET), format!("{body}{own}"));
+            assert_eq!(prompt_as(RunAs::Collection), format!("{body}{collection}"));
         }
         // No Chinese character, but the Chinese file.
         let row = Row::of(&[("question", "2 + 2?"), ("A", "3"), ("B", "4")]);
@@ -213,16 +213,16 @@ mod tests {
 
     #[test]
     fn yes_or_no_is_asked_for_once() {
-        let of = |question| yes_or_no(&Row::of(&[("question", question)]), style(None, AS_DATASET));
+        let prompt = |question| yes_or_no(&Row::of(&[("question", question)]), style(None, AS_DATASET));
         let ending = "\nPlease strictly answer Yes or No. Answer the question using a single word or phrase.";
-        assert_eq!(of("Is it red? Please answer yes or no."), format!("Is it red?{ending}"));
-        assert_eq!(of("Is it red? Yes or No"), format!("Is it red?{ending}"));
-        assert_eq!(of("Is it red? Answer in one sentence."), format!("Is it red?{ending}"));
-        assert_eq!(of("Is it red?"), format!("Is it red?{ending}"));
+        assert_eq!(prompt("Is it red? Please answer yes or no."), format!("Is it red?{ending}"));
+        assert_eq!(prompt("Is it red? Yes or No"), format!("Is it red?{ending}"));
+        assert_eq!(prompt("Is it red? Answer in one sentence."), format!("Is it red?{ending}"));
+        assert_eq!(prompt("Is it red?"), format!("Is it red?{ending}"));
         // One of them, not two.
-        let both = of("Is it red? Yes or No Please answer yes or no.");
+        let both = prompt("Is it red? Yes or No Please answer yes or no.");
         assert_eq!(both, format!("Is it red? Yes or No{ending}"));
-        assert_eq!(of("红吗？"), "红吗？\n请直接回答Yes或No。请用单个词或短语回答问题。");
+        assert_eq!(prompt("红吗？"), "红吗？\n请直接回答Yes或No。请用单个词或短语回答问题。");
     }
 
     #[test]

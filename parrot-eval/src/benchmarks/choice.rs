@@ -272,16 +272,16 @@ mod tests {
     /// Two groups that their indices alone would not tell: 1 and 2 together, 3 alone.
     #[test]
     fn upstream_groups_by_g_index() {
-        let of = |index, g_index| {
+        let row = |index, g_index| {
             Row::of(&[("index", index), ("g_index", g_index), ("A", "cat"), ("B", "dog"), ("answer", "A")])
         };
-        let rows = [of("1", "2"), of("2", "2"), of("3", "3")];
+        let rows = [row("1", "2"), row("2", "2"), row("3", "3")];
         let judged = judged(&rows, &["B", "A", "A"]);
-        let of = |protocol| {
+        let overall = |protocol| {
             let score = &super::scores(&judged, Grouping::Circular, protocol)[0];
             (score.value.round(), score.of)
         };
-        assert_eq!((of(Protocol::Kit2024_08), of(Protocol::Kit2026_08)), ((67.0, 3), (50.0, 2)));
+        assert_eq!((overall(Protocol::Kit2024_08), overall(Protocol::Kit2026_08)), ((67.0, 3), (50.0, 2)));
         assert_eq!(without_first_row(&rows[..1], Protocol::Kit2026_08), [0]);
         assert_eq!(without_first_row(&rows[..1], Protocol::Kit2024_08), [] as [usize; 0]);
     }

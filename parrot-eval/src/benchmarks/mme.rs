@@ -162,14 +162,14 @@ mod tests {
             })
             .collect();
         let scores = Mme.scores(&judged, Protocol::Kit2026_08);
-        let of = |name: &str, metric| {
+        let value = |name: &str, metric| {
             scores.iter().find(|score| score.name == name && score.metric == metric).unwrap().value
         };
-        assert_eq!(of("OCR", "points"), 75.0 + 50.0);
-        assert_eq!(of("count", "points"), 200.0);
-        assert_eq!(of("perception", "points"), 325.0);
-        assert_eq!(of("reasoning", "points"), 0.0);
-        assert_eq!(of("total", "points"), 325.0);
+        assert_eq!(value("OCR", "points"), 75.0 + 50.0);
+        assert_eq!(value("count", "points"), 200.0);
+        assert_eq!(value("perception", "points"), 325.0);
+        assert_eq!(value("reasoning", "points"), 0.0);
+        assert_eq!(value("total", "points"), 325.0);
         assert_eq!(Mme.check_groups(&rows), []);
         let fails = |answers| Mme.kits_fail(&rows, answers).unwrap();
         assert!(fails(&[1; 8]).ends_with("all fourteen categories"));

@@ -113,7 +113,7 @@ mod tests {
             })
             .collect();
         let scores = Pope.scores(&judged, Protocol::Kit2024_08);
-        let of = |level, name: &str, metric| {
+        let value = |level, name: &str, metric| {
             let found = scores
                 .iter()
                 .find(|score| score.level == level && score.metric == metric && score.name == name);
@@ -121,14 +121,14 @@ mod tests {
         };
         assert_eq!(scores[0].of, 5);
         // Said Yes: 1, 1, 2. Is Yes: 1, 1, 3. Both: 1, 1.
-        assert_eq!(of(Level::Overall, "F1", "F1"), 66.67);
-        assert_eq!(of(Level::Overall, "accuracy", "accuracy"), 40.0);
-        assert_eq!(of(Level::Overall, "precision", "precision"), 66.67);
-        assert_eq!(of(Level::Overall, "recall", "recall"), 66.67);
-        assert_eq!(of(Level::Category, "random", "F1"), 66.67);
-        assert_eq!(of(Level::Category, "popular", "recall"), 50.0);
+        assert_eq!(value(Level::Overall, "F1", "F1"), 66.67);
+        assert_eq!(value(Level::Overall, "accuracy", "accuracy"), 40.0);
+        assert_eq!(value(Level::Overall, "precision", "precision"), 66.67);
+        assert_eq!(value(Level::Overall, "recall", "recall"), 66.67);
+        assert_eq!(value(Level::Category, "random", "F1"), 66.67);
+        assert_eq!(value(Level::Category, "popular", "recall"), 50.0);
         // Truth is No and the answer unreadable: wrong, although F1 takes it for No.
-        assert_eq!(of(Level::Category, "adversarial", "accuracy"), 0.0);
+        assert_eq!(value(Level::Category, "adversarial", "accuracy"), 0.0);
         assert_eq!(check_yes_no(&row("yes", "")).unwrap().1, "expected Yes or No, found yes");
     }
 }

@@ -39,16 +39,16 @@ struct ShownOption {
 #[must_use]
 pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) -> Vec<WrongAnswer> {
     let wrong: Vec<(&Judged<'_>, &Vec<String>)> =
-        scored.judged.iter().zip(&predictions.of_rows).filter(|(it, _)| !it.verdict.right).collect();
+        scored.judged.iter().zip(&predictions.of_rows).filter(|(judged, _)| !judged.verdict.right).collect();
     let shown = limit.min(wrong.len());
     (0..shown)
         .map(|number| wrong[number * wrong.len() / shown])
-        .map(|(it, texts)| of(scored, it, texts))
+        .map(|(judged, texts)| wrong_answer(scored, judged, texts))
         .collect()
 }
 
-fn of(scored: &Scored<'_>, it: &Judged<'_>, texts: &[String]) -> WrongAnswer {
-    let (row, said) = (it.row, &it.verdict.said);
+fn wrong_answer(scored: &Scored<'_>, judged: &Judged<'_>, texts: &[String]) -> WrongAnswer {
+    let (row, said) = (judged.row, &judged.verdict.said);
     let names = |word: &str, letter: char| word.chars().eq([letter]);
     let option = |(letter, text): (char, &str)| ShownOption {
         letter,

@@ -62,21 +62,25 @@ impl Parrot {
     /// As [`ask_streaming`](Self::ask_streaming); [`Error::Option`] for no answers, or an empty one; an answer that
     /// the context has no room for.
     pub fn choose<S: AsRef<str>>(&self, question: Question<'_>, answers: &[S]) -> Result<Choice> {
-        Ok(self.choose_batch(&[(question, answers)])?.swap_remove(0))
+        Ok(self.choose_batch(&[(question, answers)], &AskOptions::default())?.swap_remove(0))
     }
 
-    /// [`choose`](Self::choose) for several questions at once, each with answers of its own.
+    /// [`choose`](Self::choose) for several questions at once, each with answers of its own. Of the options only `system`
+    /// applies: nothing is sampled, and there is no token at which to stop.
     ///
     /// # Errors
     ///
     /// As [`choose`](Self::choose); one bad question fails the batch.
-    pub fn choose_batch<S: AsRef<str>>(&self, questions: &[(Question<'_>, &[S])]) -> Result<Vec<Choice>> {
+    pub fn choose_batch<S: AsRef<str>>(
+        &self,
+        questions: &[(Question<'_>, &[S])],
+        options: &AskOptions,
+    ) -> Result<Vec<Choice>> {
         if questions.is_empty() {
             return Ok(Vec::new());
         }
-        let options = AskOptions::default();
         let conversations: Vec<Conversation> =
-            questions.iter().map(|(question, _)| ask(*question, &options)).collect::<Result<_>>()?;
+            questions.iter().map(|(question, _)| ask(*question, options)).collect::<Result<_>>()?;
         let images = questions.iter().map(|(question, _)| question.images);
         let Prompts { samples, images, room } =
             self.encode(&conversations.iter().zip(images).collect::<Vec<_>>())?;

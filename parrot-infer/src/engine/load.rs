@@ -108,6 +108,7 @@ impl<'a> Loader<'a> {
             device: device.clone(),
             dtype,
             remembered: FeatureCache::new(REMEMBERED_IMAGES),
+            routing_text: None,
             load,
         })
     }

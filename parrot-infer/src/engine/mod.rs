@@ -52,6 +52,8 @@ pub struct Parrot {
     device: Device,
     dtype: FloatDType,
     remembered: FeatureCache,
+    /// What the router reads in the place of the question.
+    routing_text: Option<Vec<i64>>,
     load: Duration,
 }
 
@@ -92,6 +94,9 @@ impl AskOptions {
     ///
     /// [`Error::Option`] for a value outside its range.
     pub fn validate(&self) -> Result<()> {
+        if self.max_new_tokens == 0 {
+            return Err(Error::option("max_new_tokens", "at least 1", 0));
+        }
         self.sampling.validate()?;
         StopStrings::new(&self.stop)?;
         Ok(())
@@ -116,7 +121,7 @@ impl Parrot {
     }
 
     /// Lets the router read this text in the place of every question, to see what routing by the question is worth
-    /// ([`routing_text`](parrot_model::parrot::ParrotModel::routing_text)).
+    /// ([`routing_text`](parrot_model::batch::Sample::routing_text)).
     ///
     /// # Errors
     ///
@@ -126,12 +131,8 @@ impl Parrot {
         if ids.is_empty() {
             return Err(Error::EmptyQuestion);
         }
-        match &mut self.network {
-            Network::Parrot(parrot, _) => {
-                parrot.routing_text = Some(ids.into_iter().map(i64::from).collect());
-            }
-            Network::Text(_) => return Err(Error::TextOnly),
-        }
+        self.network.parrot()?;
+        self.routing_text = Some(ids.into_iter().map(i64::from).collect());
         Ok(self)
     }
 

@@ -71,7 +71,7 @@ impl Opened {
                 let (config, vision) = (&checkpoint.config, &checkpoint.vision);
                 let images = ImageInput {
                     processor: checkpoint.image_processor.clone(),
-                    aspect_ratio: AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?,
+                    aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
                     tokens: vision.tokens_per_image(config.mm_vision_select_feature),
                 };
                 Ok(Network::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))

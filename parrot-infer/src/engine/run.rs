@@ -26,9 +26,7 @@ impl Parrot {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        if options.max_new_tokens == 0 {
-            return Err(Error::option("max_new_tokens", "at least 1", 0));
-        }
+        options.validate()?;
         // Everything that can be refused is refused before the vision tower runs.
         let Prompts { samples, images, room } = self.encode(prompts)?;
         let sequence =
@@ -76,7 +74,8 @@ impl Parrot {
             let rows = images.iter().map(|image| row_of(image, &mut encoded.images)).collect();
             let input_ids = self.template.encode(&self.tokenizer, conversation, Some(""))?.input_ids;
             encoded.room.push(self.room(&input_ids, images.len())?);
-            encoded.samples.push(Sample::new(input_ids, rows));
+            let routing_text = self.routing_text.clone();
+            encoded.samples.push(Sample { routing_text, ..Sample::new(input_ids, rows) });
         }
         Ok(encoded)
     }

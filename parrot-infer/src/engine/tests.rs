@@ -376,7 +376,7 @@ fn a_choice_is_what_each_answer_alone_would_have_been_worth() {
         (Question::new(&two, "这两张图片有什么不同?"), &["没有"]),
         (Question::new(&[], "?"), &["no", "<|im_end|>"]),
     ];
-    let choices = parrot.choose_batch(&batch).unwrap();
+    let choices = parrot.choose_batch(&batch, &options(1)).unwrap();
     for ((question, answers), choice) in batch.iter().zip(&choices) {
         let naive = answers.iter().map(|answer| log_prob_naively(&parrot, *question, answer));
         for (found, expected) in choice.log_probs.iter().zip(naive) {
@@ -400,5 +400,5 @@ fn answers_that_cannot_be_chosen_from_are_refused() {
     assert_eq!(choose("?", &["a", ""]), "answers should be text in each, found an empty one");
     assert_eq!(choose(" ", &["a"]), "the question is empty");
     assert!(choose("?", &[&"x".repeat(tiny::CONTEXT)]).contains("more than the context of 256 holds"));
-    assert!(parrot.choose_batch::<&str>(&[]).unwrap().is_empty());
+    assert!(parrot.choose_batch::<&str>(&[], &options(1)).unwrap().is_empty());
 }

@@ -289,6 +289,24 @@ impl VisionConfig {
     pub fn stored_layers(&self) -> usize {
         if self.kind == TowerKind::Siglip { self.num_hidden_layers - 1 } else { self.num_hidden_layers }
     }
+
+    /// Encoder layers that run: those up to the hidden state that `mm_vision_select_layer` names, counted from the end if
+    /// negative. SigLIP ignores the key: the reference drops the last layer and takes what is left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a hidden state that the tower does not have.
+    pub fn selected_layers(&self, select_layer: i64) -> Result<usize> {
+        let layers = self.stored_layers();
+        if self.kind == TowerKind::Siglip {
+            return Ok(layers);
+        }
+        let index = if select_layer < 0 { select_layer + layers as i64 + 1 } else { select_layer };
+        usize::try_from(index).ok().filter(|index| *index <= layers).ok_or_else(|| {
+            let expected = format!("between -{} and {layers}", layers + 1);
+            Error::config("mm_vision_select_layer", expected, select_layer)
+        })
+    }
 }
 
 #[cfg(test)]

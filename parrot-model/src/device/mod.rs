@@ -39,7 +39,7 @@ pub use quiet::panics_in_one_line;
 /// A device that is ready, and how it came to be chosen.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Choice {
+pub struct ChosenDevice {
     /// The device.
     pub device: Device,
     /// Its full name, like `vulkan:discrete:0`.
@@ -89,7 +89,7 @@ pub fn open(name: &str) -> Result<Device> {
 ///
 /// [`Error::Device`] for an unknown name, a backend that is not built in (naming its cargo feature), a device
 /// that is not there (naming those that are), or one that does not work.
-pub fn choose(name: &str) -> Result<Choice> {
+pub fn choose(name: &str) -> Result<ChosenDevice> {
     match name::parse(name)? {
         Request::Auto => auto(Backend::find, try_out),
         Request::Of(backend, which) => named(name, backend, which),
@@ -140,7 +140,7 @@ fn found(device: &Device) -> Option<Found> {
     backends.flat_map(Backend::find).find(|found| found.device == *device)
 }
 
-fn named(name: &str, backend: Backend, which: Which) -> Result<Choice> {
+fn named(name: &str, backend: Backend, which: Which) -> Result<ChosenDevice> {
     let refuse = |reason: String| device_error(name, reason);
     if !backend.is_built() {
         let feature = backend.feature();
@@ -159,7 +159,7 @@ fn named(name: &str, backend: Backend, which: Which) -> Result<Choice> {
 fn auto(
     find: impl Fn(Backend) -> Vec<Found>,
     works: impl Fn(&Found) -> Result<(), String>,
-) -> Result<Choice> {
+) -> Result<ChosenDevice> {
     let built: Vec<Backend> = Backend::ALL.into_iter().filter(|backend| backend.is_built()).collect();
     let mut failures = Vec::new();
     for backend in Backend::ALL {
@@ -178,10 +178,10 @@ fn auto(
 }
 
 /// The device that was chosen, and all that there is to say about it.
-fn ready(chosen: &Found, notice: Option<String>) -> Choice {
+fn ready(chosen: &Found, notice: Option<String>) -> ChosenDevice {
     let notices: Vec<String> = notice.into_iter().chain(damaged_cache(chosen.backend)).collect();
     let notice = (!notices.is_empty()).then(|| notices.join("; "));
-    Choice { device: chosen.device.clone(), name: chosen.name(), notice }
+    ChosenDevice { device: chosen.device.clone(), name: chosen.name(), notice }
 }
 
 /// What to say about `auto`'s choice, if it is not what the build is for.

@@ -39,7 +39,7 @@ impl AspectRatio {
     /// # Errors
     /// [`Error::Config`] for the several tiles of `anyres`, which the reference cannot route either, and for
     /// a SigLIP tower without `pad`: the reference's processor for it works only on padded pictures.
-    pub fn of(image_aspect_ratio: Option<&str>, tower: TowerKind) -> Result<Self> {
+    pub fn from_key(image_aspect_ratio: Option<&str>, tower: TowerKind) -> Result<Self> {
         let refuse = |expected, found| Err(Error::config("image_aspect_ratio", expected, found));
         match image_aspect_ratio {
             Some("pad") => Ok(Self::Pad),

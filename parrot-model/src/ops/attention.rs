@@ -26,7 +26,7 @@ use super::autodiff::{nary, record};
 /// If the shapes are not these.
 pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
     assert_shapes(&query, &key, &value, &bias);
-    Tensor::from_dispatch(<Dispatch as Attention>::attention(
+    Tensor::from_dispatch(<Dispatch as AttentionOps>::attention(
         query.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
@@ -56,7 +56,7 @@ pub(crate) fn flash_attention(
     is_causal: bool,
 ) -> Tensor<4> {
     assert_shapes(&query, &key, &value, &bias);
-    Tensor::from_dispatch(<Dispatch as Attention>::flash_attention(
+    Tensor::from_dispatch(<Dispatch as AttentionOps>::flash_attention(
         query.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
@@ -94,7 +94,7 @@ fn assert_shapes(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>, bias: &T
     Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
     Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
 )]
-pub(super) trait Attention: Backend {
+pub(super) trait AttentionOps: Backend {
     /// See [`attention`].
     #[fusion(default)]
     fn attention(
@@ -116,7 +116,7 @@ pub(super) trait Attention: Backend {
         _is_causal: bool,
     ) -> FloatTensor<Self> {
         // Burn has an operation of this name as well.
-        <Self as Attention>::attention(query, key, value, bias)
+        <Self as AttentionOps>::attention(query, key, value, bias)
     }
 
     /// [`attention`](Self::attention), and what its derivative needs.
@@ -157,7 +157,7 @@ pub(super) struct AttentionState<B: Backend> {
     pub(super) visible: Vec<usize>,
 }
 
-/// [`Attention::attention_forward`] of elementary operations. The query heads that share a key/value head stand as rows of
+/// [`AttentionOps::attention_forward`] of elementary operations. The query heads that share a key/value head stand as rows of
 /// one matrix.
 pub(super) fn composed<B: Backend>(
     query: FloatTensor<B>,
@@ -180,7 +180,7 @@ pub(super) fn composed<B: Backend>(
     AttentionState { query, key, value, probabilities, context, visible: Vec::new() }
 }
 
-/// [`Attention::attention_backward`] of elementary operations. With S the scores and O the context:
+/// [`AttentionOps::attention_backward`] of elementary operations. With S the scores and O the context:
 /// `dV = Pᵀ dO`, `dS = P ⊙ (dO Vᵀ − rowsum(dO ⊙ O))`, `dQ = dS K / √d`, `dK = dSᵀ Q / √d`.
 pub(super) fn composed_backward<B: Backend>(
     state: AttentionState<B>,
@@ -213,7 +213,7 @@ fn cast<B: Backend>(x: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
     if x.dtype() == dtype { x } else { B::float_cast(x, FloatDType::from(dtype)) }
 }
 
-impl<B: Attention, C: CheckpointStrategy> Attention for Autodiff<B, C> {
+impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
     fn attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -235,7 +235,7 @@ impl<B: Attention, C: CheckpointStrategy> Attention for Autodiff<B, C> {
 #[derive(Debug)]
 struct AttentionStep;
 
-impl<B: Attention> Backward<B, 3> for AttentionStep {
+impl<B: AttentionOps> Backward<B, 3> for AttentionStep {
     type State = AttentionState<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {

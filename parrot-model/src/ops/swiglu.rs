@@ -21,7 +21,7 @@ use super::autodiff::{nary, record};
 /// If gate and up differ in shape.
 pub(crate) fn silu_product<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     assert_eq!(gate.dims(), up.dims(), "silu_product: gate and up must have the same shape");
-    Tensor::from_dispatch(<Dispatch as SwiGlu>::silu_product(gate.into_dispatch(), up.into_dispatch()))
+    Tensor::from_dispatch(<Dispatch as SwiGluOps>::silu_product(gate.into_dispatch(), up.into_dispatch()))
 }
 
 /// [`silu_product`] on a backend.
@@ -31,7 +31,7 @@ pub(crate) fn silu_product<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Te
     Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
     Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
 )]
-pub(super) trait SwiGlu: Backend {
+pub(super) trait SwiGluOps: Backend {
     /// See [`silu_product`].
     #[fusion(default)]
     fn silu_product(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -49,13 +49,13 @@ pub(super) trait SwiGlu: Backend {
     }
 }
 
-/// [`SwiGlu::silu_product`] of elementary operations.
+/// [`SwiGluOps::silu_product`] of elementary operations.
 pub(super) fn composed<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
     let silu = B::float_mul(gate.clone(), B::sigmoid(gate));
     B::float_mul(silu, up)
 }
 
-/// [`SwiGlu::silu_product_backward`] of elementary operations: `dgate = dO ⊙ up ⊙ (σ + silu − σ ⊙ silu)` and
+/// [`SwiGluOps::silu_product_backward`] of elementary operations: `dgate = dO ⊙ up ⊙ (σ + silu − σ ⊙ silu)` and
 /// `dup = dO ⊙ silu`, the sigmoid computed again rather than kept.
 pub(super) fn composed_backward<B: Backend>(
     gate: FloatTensor<B>,
@@ -71,7 +71,7 @@ pub(super) fn composed_backward<B: Backend>(
     (grad_gate, grad_up)
 }
 
-impl<B: SwiGlu, C: CheckpointStrategy> SwiGlu for Autodiff<B, C> {
+impl<B: SwiGluOps, C: CheckpointStrategy> SwiGluOps for Autodiff<B, C> {
     fn silu_product(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         let inputs = [gate.node(), up.node()];
         let (gate, up) = (gate.into_primitive(), up.into_primitive());
@@ -83,7 +83,7 @@ impl<B: SwiGlu, C: CheckpointStrategy> SwiGlu for Autodiff<B, C> {
 #[derive(Debug)]
 struct SwiGluStep;
 
-impl<B: SwiGlu> Backward<B, 2> for SwiGluStep {
+impl<B: SwiGluOps> Backward<B, 2> for SwiGluStep {
     /// Gate and up.
     type State = (FloatTensor<B>, FloatTensor<B>);
 

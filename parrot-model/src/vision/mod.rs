@@ -14,9 +14,9 @@ mod encoder;
 
 use burn::prelude::*;
 
-use crate::config::{ParrotConfig, SelectFeature, TowerKind, VisionConfig};
+use crate::Result;
+use crate::config::{ParrotConfig, SelectFeature, VisionConfig};
 use crate::norm::LayerNorm;
-use crate::{Error, Result};
 
 use embeddings::VisionEmbeddings;
 use encoder::Encoder;
@@ -52,7 +52,7 @@ impl VisionTower {
             pre_layrnorm: vision.has_class_token().then(norm),
             encoder: Encoder::init(vision, device),
             post_layernorm: norm(),
-            num_layers: selected_hidden_state(config, vision)?,
+            num_layers: vision.selected_layers(config.mm_vision_select_layer)?,
             drop_class_token: vision.has_class_token()
                 && config.mm_vision_select_feature == SelectFeature::Patch,
             tokens_per_image: vision.tokens_per_image(config.mm_vision_select_feature),
@@ -111,20 +111,4 @@ impl VisionTower {
             None => embedded,
         }
     }
-}
-
-/// Resolves `mm_vision_select_layer` to an index into the hidden states.
-///
-/// SigLIP ignores the key: the reference drops the last layer and takes what is left.
-fn selected_hidden_state(config: &ParrotConfig, vision: &VisionConfig) -> Result<usize> {
-    let layers = vision.stored_layers();
-    if vision.kind == TowerKind::Siglip {
-        return Ok(layers);
-    }
-    let select = config.mm_vision_select_layer;
-    let index = if select < 0 { select + layers as i64 + 1 } else { select };
-    usize::try_from(index).ok().filter(|index| *index <= layers).ok_or_else(|| {
-        let expected = format!("between -{} and {layers}", layers + 1);
-        Error::config("mm_vision_select_layer", expected, select)
-    })
 }

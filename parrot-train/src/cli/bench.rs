@@ -186,7 +186,7 @@ fn sample(number: usize, tokens: usize, vocab: usize, size: usize) -> TrainingSa
     input_ids.insert(0, IMAGE_TOKEN_INDEX);
     labels.insert(0, IGNORE_INDEX);
     let data = (0..3 * size * size).map(|at| ((at * 31 + number) % 255) as f32 / 127.0 - 1.0).collect();
-    TrainingSample { id: format!("#{number}"), input_ids, labels, pixels: vec![Pixels { data, size }] }
+    TrainingSample::new(format!("#{number}"), input_ids, labels, vec![Pixels { data, size }])
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -1,12 +1,12 @@
 //! Which device a process trains on: of several on a host, each takes another one.
 
 use anyhow::Result;
-use parrot_model::device::{self, Choice};
+use parrot_model::device::{self, ChosenDevice};
 use parrot_train::distributed::World;
 
 /// The device called `name`. Of several processes on a host, where the name leaves it open which device of a backend is
 /// meant (`auto`, `cuda`), each takes the next one, round robin.
-pub(crate) fn choose(name: &str, world: &World) -> Result<Choice> {
+pub(crate) fn choose(name: &str, world: &World) -> Result<ChosenDevice> {
     let choice = device::choose(name)?;
     let Some(rank) = world.local_rank().filter(|rank| *rank > 0 && is_open(name)) else { return Ok(choice) };
     let working = device::list().into_iter().filter(|device| device.problem.is_none());

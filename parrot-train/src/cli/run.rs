@@ -18,7 +18,7 @@ use parrot_train::recipe::{Recipe, SaveDtype, Start};
 use parrot_train::trainer;
 
 use super::device::choose;
-use super::display::{Display, Subject};
+use super::display::{Display, RunSummary};
 use super::{RecipeArguments, hub_progress, loading_progress};
 
 /// What `parrot-train run` takes on the command line.
@@ -98,7 +98,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
         let cost = stage.cost(&description.config, &description.vision)?;
         let peak = if quiet { None } else { Some(measured_matmul_rate(&device, dtype)?) };
-        let subject = Subject { stage: stage.name.clone(), steps: stage.steps, peak };
+        let subject = RunSummary { stage: stage.name.clone(), steps: stage.steps, peak };
         let (files, earlier) = Metrics::open(&recipe.out, cost, begun.done())?;
         let display = match (quiet, arguments.tui) {
             (true, _) => Display::Quiet,

@@ -48,12 +48,8 @@ impl Preparation {
             let image = open(image).map_err(|source| refuse(source.to_string()))?;
             Ok(self.processor.preprocess(&image, self.aspect_ratio))
         });
-        Ok(TrainingSample {
-            id: record.id.clone(),
-            pixels: pixels.collect::<Result<_>>()?,
-            input_ids: encoded.input_ids,
-            labels: encoded.labels,
-        })
+        let pixels = pixels.collect::<Result<_>>()?;
+        Ok(TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, pixels))
     }
 }
 

@@ -16,9 +16,10 @@ use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use crate::{Error, Result};
 
 /// One sample, tokenised, its pictures preprocessed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, derive_new::new)]
 pub struct TrainingSample {
     /// Names the sample in reports.
+    #[new(into)]
     pub id: String,
     /// Token ids, [`IMAGE_TOKEN_INDEX`] for pictures.
     pub input_ids: Vec<i64>,
@@ -26,6 +27,9 @@ pub struct TrainingSample {
     pub labels: Vec<i64>,
     /// One per placeholder.
     pub pixels: Vec<Pixels>,
+    /// What guides the routing in the place of the sample's own text: [`Sample::routing_text`].
+    #[new(default)]
+    pub routing_text: Option<Vec<i64>>,
 }
 
 impl TrainingSample {
@@ -74,6 +78,7 @@ impl TrainingSample {
             input_ids: self.input_ids.clone(),
             labels: Some(self.labels.clone()),
             images: (0..self.pixels.len()).collect(),
+            routing_text: None,
         };
         match sample.learnt_tokens(tokens_per_image, max_length) {
             Err(error) => refuse(error.to_string()),
@@ -153,12 +158,8 @@ mod tests {
         let mut config = ParrotConfig::parrot_mini();
         config.decoder.vocab_size = 10;
         let vision = VisionConfig { image_size: 2, ..VisionConfig::clip_vit_mini() };
-        let good = TrainingSample {
-            id: "cat".into(),
-            input_ids: vec![IMAGE_TOKEN_INDEX, 9],
-            labels: vec![IGNORE_INDEX, 0],
-            pixels: vec![Pixels { data: vec![0.0; 12], size: 2 }],
-        };
+        let pixels = vec![Pixels { data: vec![0.0; 12], size: 2 }];
+        let good = TrainingSample::new("cat", vec![IMAGE_TOKEN_INDEX, 9], vec![IGNORE_INDEX, 0], pixels);
         good.check(&config, &vision).unwrap();
         let refused = |edit: fn(&mut TrainingSample)| {
             let mut sample = good.clone();
@@ -188,12 +189,10 @@ mod tests {
 
     #[test]
     fn a_sample_of_which_truncation_leaves_nothing_to_learn_is_refused_by_name() {
-        let sample = TrainingSample {
-            id: "cat".into(),
-            input_ids: vec![5, IMAGE_TOKEN_INDEX, 6, 7, 8],
-            labels: vec![IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, 7, 8],
-            pixels: vec![Pixels { data: vec![0.0; 12], size: 2 }],
-        };
+        let input_ids = vec![5, IMAGE_TOKEN_INDEX, 6, 7, 8];
+        let labels = vec![IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, 7, 8];
+        let pixels = vec![Pixels { data: vec![0.0; 12], size: 2 }];
+        let sample = TrainingSample::new("cat", input_ids, labels, pixels);
         // Five tokens of a picture: 9 positions, the labels at the last two.
         for max_length in [None, Some(9), Some(8)] {
             sample.check_length(5, max_length).unwrap();

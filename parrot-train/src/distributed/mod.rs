@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_launcher_of_one_process_starts_none_of_several() {
-        let of = |set: &[(&str, &str)]| {
+        let environment = |set: &[(&str, &str)]| {
             let set: Vec<(String, String)> =
                 set.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
             move |name: &str| set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
@@ -240,10 +240,13 @@ mod tests {
             (&[("SLURM_STEP_NUM_TASKS", "1"), ("OMPI_COMM_WORLD_SIZE", "4")], true),
             (&[("PMIX_RANK", "0")], true),
         ] {
-            assert_eq!(is_one_of_several(of(set)), expected, "{set:?}");
+            assert_eq!(is_one_of_several(environment(set)), expected, "{set:?}");
         }
-        assert_eq!(local_rank(of(&[("SLURM_LOCALID", "3")])), Some(3));
-        assert_eq!(local_rank(of(&[("OMPI_COMM_WORLD_LOCAL_RANK", "1"), ("SLURM_LOCALID", "0")])), Some(1));
-        assert_eq!(local_rank(of(&[])), None);
+        assert_eq!(local_rank(environment(&[("SLURM_LOCALID", "3")])), Some(3));
+        assert_eq!(
+            local_rank(environment(&[("OMPI_COMM_WORLD_LOCAL_RANK", "1"), ("SLURM_LOCALID", "0")])),
+            Some(1)
+        );
+        assert_eq!(local_rank(environment(&[])), None);
     }
 }

@@ -174,7 +174,7 @@ impl Start {
             template: ChatTemplate::open(source, &tokenizer)?.for_parrot(),
             tokenizer: Arc::new(tokenizer),
             processor: self.image_processor.clone(),
-            aspect_ratio: AspectRatio::of(config.image_aspect_ratio.as_deref(), vision.kind)?,
+            aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
         })
     }
 

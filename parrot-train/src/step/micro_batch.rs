@@ -31,7 +31,12 @@ impl MicroBatch {
             let images = (pixels.len()..pixels.len() + sample.pixels.len()).collect();
             pixels.extend(sample.pixels);
             batch.ids.push(sample.id);
-            batch.samples.push(Sample { input_ids: sample.input_ids, labels: Some(sample.labels), images });
+            batch.samples.push(Sample {
+                input_ids: sample.input_ids,
+                labels: Some(sample.labels),
+                images,
+                routing_text: sample.routing_text,
+            });
         }
         if !pixels.is_empty() {
             batch.pixel_values = Some(Pixels::to_tensor(&pixels, &device.clone().inner()));

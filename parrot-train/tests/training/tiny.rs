@@ -105,7 +105,7 @@ pub(crate) fn sample(number: usize) -> TrainingSample {
         let data = (0..3 * size * size).map(|_| rng.random_range(-1.0..1.0)).collect();
         pixels.push(Pixels { data, size });
     }
-    TrainingSample { id: format!("#{number}"), input_ids, labels, pixels }
+    TrainingSample::new(format!("#{number}"), input_ids, labels, pixels)
 }
 
 /// Labels of a sample that a loss is taken of.

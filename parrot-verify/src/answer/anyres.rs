@@ -8,7 +8,7 @@ use parrot_model::image::{AspectRatio, ImageProcessorConfig, Pixels, resize_bicu
 use serde::Deserialize;
 
 use crate::Result;
-use crate::golden::{Case, Fixture, Quantity, Verdict};
+use crate::golden::{Case, CaseVerdict, Fixture, Quantity};
 
 #[derive(Deserialize)]
 struct AnyresCase {
@@ -17,7 +17,7 @@ struct AnyresCase {
 }
 
 /// `preprocess_anyres`: the whole picture and its tiles.
-pub(super) fn case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn case(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let AnyresCase { image, grid_pinpoints } = fixture.directory.fields(case)?;
     let expected = fixture.directory.require(case, "pixel_values")?;
     let size = expected.shape.last().copied().and_then(|size| u32::try_from(size).ok()).unwrap_or(0);

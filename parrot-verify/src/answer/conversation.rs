@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Result;
-use crate::golden::{Case, Fixture, Verdict, reference_chat};
+use crate::golden::{Case, CaseVerdict, Fixture, reference_chat};
 
 #[derive(Deserialize)]
 struct ConversationCase {
@@ -24,7 +24,7 @@ struct Expected {
 }
 
 /// `conversation`: a training sample, or a prompt that the model is to continue.
-pub(super) fn training_or_query(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn training_or_query(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let fields: ConversationCase = fixture.directory.fields(case)?;
     let conversation = reference_chat::read(&fields.conversations)?;
     compare(fixture, case, &conversation, fields.generation_preface.as_deref(), fields.prompt)
@@ -37,18 +37,18 @@ struct QueryCase {
 }
 
 /// `conversation_query`: the short form of a single question.
-pub(super) fn query(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn query(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let QueryCase { query, prompt } = fixture.directory.fields(case)?;
     let conversation = reference_chat::read(&serde_json::json!([{"from": "human", "value": query}]))?;
     compare(fixture, case, &conversation, Some(""), prompt)
 }
 
 /// `conversation_error`: what the reference cannot format.
-pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let fields: ConversationCase = fixture.directory.fields(case)?;
     let conversation = reference_chat::read(&fields.conversations);
     Ok(match conversation.and_then(|conversation| reference_chat::prompt(&conversation, None)) {
-        Err(own) => Verdict::OwnError(own.to_string()),
+        Err(own) => CaseVerdict::OwnError(own.to_string()),
         Ok(_) => {
             let mut checks = fixture.checks();
             checks.require(false, || "the reference fails on this conversation, this build does not".into());
@@ -63,7 +63,7 @@ fn compare(
     conversation: &Conversation,
     generation_preface: Option<&str>,
     prompt: Option<String>,
-) -> Result<Verdict> {
+) -> Result<CaseVerdict> {
     let mut checks = fixture.checks();
     if let Some(prompt) = prompt {
         checks.equal("prompt", &[reference_chat::prompt(conversation, generation_preface)?], &[prompt]);

@@ -14,7 +14,7 @@ use super::load;
 use super::modules::images;
 use crate::Result;
 use crate::golden::reference_batch;
-use crate::golden::{Case, Fixture, Loaded, Quantity, Verdict, reference_samples};
+use crate::golden::{Case, CaseVerdict, Fixture, Loaded, Quantity, reference_samples};
 
 /// The reference's padding.
 const PADDING: &str = "<|endoftext|>";
@@ -37,7 +37,7 @@ pub(super) struct Generated {
 
 impl Decoding {
     /// Encodes the pictures of a prompt.
-    pub(super) fn of(fixture: &Fixture, loaded: &Loaded, names: &[String]) -> Result<Self> {
+    pub(super) fn new(fixture: &Fixture, loaded: &Loaded, names: &[String]) -> Result<Self> {
         let images = match names {
             [] => None,
             names => Some(loaded.model.encode_images(fixture.pixel_values(loaded, names)?)),
@@ -57,11 +57,11 @@ struct GenerateCase {
 }
 
 /// `generate`: greedy decoding with a cache.
-pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let loaded = load(fixture, case)?;
     let fields: GenerateCase = directory.fields(case)?;
-    let decoding = Decoding::of(fixture, &loaded, &images(fixture, case)?)?;
+    let decoding = Decoding::new(fixture, &loaded, &images(fixture, case)?)?;
     let Generated { ids, logits } = greedy(&loaded, &decoding, &fields.input_ids, fields.max_new_tokens)?;
     let mut checks = fixture.checks();
     checks.chosen("new_ids", &ids, &fields.new_ids);
@@ -139,10 +139,10 @@ struct NoCacheCase {
 
 /// `generate_nocache`: without a cache the reference prepares the whole sequence again at every step, so
 /// what it has generated becomes part of the question that steers the experts.
-pub(super) fn with_and_without_cache(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn with_and_without_cache(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let loaded = load(fixture, case)?;
     let NoCacheCase { input_ids, with_cache, without_cache } = fixture.directory.fields(case)?;
-    let decoding = Decoding::of(fixture, &loaded, &images(fixture, case)?)?;
+    let decoding = Decoding::new(fixture, &loaded, &images(fixture, case)?)?;
     let mut checks = fixture.checks();
     let cached = greedy(&loaded, &decoding, &input_ids, with_cache.len())?;
     checks.chosen("with_cache", &cached.ids, &with_cache);

@@ -8,14 +8,14 @@ mod network;
 mod prepare;
 mod preprocess;
 
-use crate::golden::{Case, ConfigEdits, Fixture, Loaded, Verdict};
+use crate::golden::{Case, CaseVerdict, ConfigEdits, Fixture, Loaded};
 use serde::Deserialize;
 
 use crate::{Result, unknown_kind};
 
-pub(crate) fn verify_case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(crate) fn verify_case(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     match case.kind.as_str() {
-        "note" => Ok(Verdict::Skipped("notes only explain".into())),
+        "note" => Ok(CaseVerdict::Skipped("notes only explain".into())),
         "preprocess" => preprocess::pad_and_crop(fixture, case),
         "preprocess_u8" => preprocess::full_size(fixture, case),
         "preprocess_batch" => preprocess::batch(fixture, case),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::load;
 use crate::Result;
-use crate::golden::{Array, Case, Checks, Fixture, Loaded, Quantity, Verdict};
+use crate::golden::{Array, Case, CaseVerdict, Checks, Fixture, Loaded, Quantity};
 
 #[derive(Deserialize)]
 struct ProjectorCase {
@@ -17,7 +17,7 @@ struct ProjectorCase {
 }
 
 /// `projector`: any depth, with the case's own weights.
-pub(super) fn projector(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn projector(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let ProjectorCase { mm_projector_type } = directory.fields(case)?;
     let (x, y) = (directory.require(case, "x")?, directory.require(case, "y")?);
@@ -31,10 +31,10 @@ pub(super) fn projector(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 }
 
 /// `projector_error`: types that the reference does not know.
-pub(super) fn projector_error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn projector_error(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let ProjectorCase { mm_projector_type } = fixture.directory.fields(case)?;
     Ok(match ProjectorKind::parse(&mm_projector_type) {
-        Err(own) => Verdict::OwnError(own.to_string()),
+        Err(own) => CaseVerdict::OwnError(own.to_string()),
         Ok(_) => {
             let mut checks = fixture.checks();
             checks.require(false, || format!("{mm_projector_type} was accepted, the reference refuses it"));
@@ -51,7 +51,7 @@ struct MoeUnitCase {
 }
 
 /// `moe_unit`: the mixture of experts on random text and features, with the case's own weights.
-pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let fields: MoeUnitCase = directory.fields(case)?;
     let image_features = directory.require(case, "image_features")?;
@@ -89,7 +89,7 @@ pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 }
 
 /// `vision`: every hidden state of the tower, and the projected features.
-pub(super) fn vision(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn vision(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let loaded = load(fixture, case)?;
     let pixel_values = match directory.tensor(case, "pixel_values")? {
@@ -121,7 +121,7 @@ struct MoeCase {
 }
 
 /// `moe`: how a real prompt steers a real picture.
-pub(super) fn moe(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn moe(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let loaded = load(fixture, case)?;
     let MoeCase { input_ids } = fixture.directory.fields(case)?;
     let pixel_values = fixture.pixel_values(&loaded, &images(fixture, case)?)?;

@@ -11,7 +11,7 @@ use super::modules::{compare_moe, images};
 use super::{NetworkCase, load};
 use crate::golden::reference_batch;
 use crate::golden::{
-    Array, Batch, Case, Checks, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
+    Array, Batch, Case, CaseVerdict, Checks, Fixture, Loaded, Number, Quantity, reference_samples,
 };
 use crate::{Error, Result};
 
@@ -28,13 +28,13 @@ struct ForwardCase {
 }
 
 /// `forward_infer`: one prompt, pictures or not, through the whole network.
-pub(super) fn forward_infer(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn forward_infer(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let loaded = load(fixture, case)?;
     let fields: ForwardCase = fixture.directory.fields(case)?;
     let mut checks = fixture.checks();
     compare_forward(fixture, case, &loaded, &fields, &mut checks)?;
     if let Some(expected) = &fields.new_ids {
-        let decoding = Decoding::of(fixture, &loaded, &images(fixture, case)?)?;
+        let decoding = Decoding::new(fixture, &loaded, &images(fixture, case)?)?;
         let generated = greedy(&loaded, &decoding, &fields.input_ids, expected.len())?;
         checks.chosen("new_ids", &generated.ids, expected);
     }
@@ -44,9 +44,9 @@ pub(super) fn forward_infer(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 /// `forward_bf16`: weights and activations in bfloat16, whatever the other cases are computed in. Ids are
 /// compared and reported; two implementations that round differently may choose differently where the two
 /// best logits are one rounding apart.
-pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     if !fixture.device.supports_dtype(FloatDType::BF16) {
-        return Ok(Verdict::Skipped("the device does not compute in bf16".into()));
+        return Ok(CaseVerdict::Skipped("the device does not compute in bf16".into()));
     }
     let NetworkCase { checkpoint, edits } = fixture.directory.fields(case)?;
     let loaded = fixture.load(&checkpoint, &edits, FloatDType::BF16)?;
@@ -57,7 +57,7 @@ pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let pixel_values = fixture.pixel_values(&loaded, &images)?;
     compare_moe(fixture, case, &loaded, &mut checks, &fields.input_ids, pixel_values)?;
     if let Some(expected) = &fields.new_ids {
-        let decoding = Decoding::of(fixture, &loaded, &images)?;
+        let decoding = Decoding::new(fixture, &loaded, &images)?;
         let ids = greedy(&loaded, &decoding, &fields.input_ids, expected.len())?.ids;
         let same = ids.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
         let margin = fields.top2_margin.get(same);
@@ -131,17 +131,17 @@ fn compare_argmax(checks: &mut Checks, logits: Tensor<2>, expected: &[i64]) {
 }
 
 /// `variant`: the same weights under an edited configuration.
-pub(super) fn variant(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn variant(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     // A variant has the fields of `forward_infer`; only what is recorded differs.
     forward_infer(fixture, case)
 }
 
 /// `variant_error`: configurations that the reference refuses, at the latest when it runs.
-pub(super) fn variant_error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn variant_error(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     Ok(match load(fixture, case) {
         Err(Error::Model(
             own @ (ModelError::Config { .. } | ModelError::Json { .. } | ModelError::Checkpoint { .. }),
-        )) => Verdict::OwnError(error_chain(&own)),
+        )) => CaseVerdict::OwnError(error_chain(&own)),
         Err(other) => return Err(other),
         Ok(_) => {
             let mut checks = fixture.checks();
@@ -163,7 +163,7 @@ struct LossCase {
 }
 
 /// `forward_loss`: a training batch through the whole network.
-pub(super) fn forward_loss(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn forward_loss(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let loaded = load(fixture, case)?;
     let fields: LossCase = directory.fields(case)?;
@@ -196,7 +196,7 @@ pub(super) fn forward_loss(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         Ok(loss) => loss.into_scalar::<f32>(),
         // The reference averages over nothing and gets NaN.
         Err(own @ ModelError::Conversation { .. }) if fields.loss.0.is_nan() => {
-            return Ok(Verdict::OwnError(own.to_string()));
+            return Ok(CaseVerdict::OwnError(own.to_string()));
         }
         Err(other) => return Err(other.into()),
     };

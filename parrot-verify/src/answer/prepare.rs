@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::load;
 use super::network::compare_embeddings;
-use crate::golden::{Array, Batch, Case, Fixture, Loaded, Verdict};
+use crate::golden::{Array, Batch, Case, CaseVerdict, Fixture, Loaded};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -16,7 +16,7 @@ struct PrepareCase {
 }
 
 /// `prepare`: what goes into the decoder, and the labels and masks that go with it.
-pub(super) fn prepare(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn prepare(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let loaded = load(fixture, case)?;
     let batch = read_batch(fixture, case)?;
@@ -75,7 +75,7 @@ struct PrepareErrorCase {
 /// A case that does not record its inputs is known by its error: an `IndexError` is a prompt with more
 /// placeholders than pictures; pictures as a list or in five dimensions cannot be written down here, where
 /// [`encode_images`](parrot_model::parrot::ParrotModel::encode_images) takes one four-dimensional tensor.
-pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let PrepareErrorCase { error } = fixture.directory.fields(case)?;
     let loaded = load(fixture, case)?;
     let batch = match Batch::read(&fixture.directory, case, "in_")? {
@@ -83,7 +83,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
         None if error.starts_with("AttributeError") => {
             let reason =
                 "pictures are one [pictures, 3, size, size] tensor; a list or five dimensions do not compile";
-            return Ok(Verdict::OwnError(reason.into()));
+            return Ok(CaseVerdict::OwnError(reason.into()));
         }
         None => Batch {
             input_ids: vec![vec![parrot_model::text::IMAGE_TOKEN_INDEX; 2]],
@@ -95,7 +95,7 @@ pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let PrepareCase { samples } = fixture.directory.fields(case)?;
     match batch.prepare(fixture, case, &loaded, &samples) {
         Err(own @ (Error::Model(ModelError::ImageCount { .. }) | Error::Golden { .. })) => {
-            Ok(Verdict::OwnError(own.to_string()))
+            Ok(CaseVerdict::OwnError(own.to_string()))
         }
         Err(other) => Err(other),
         Ok(_) => {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
-use crate::golden::{Array, Case, Checks, Fixture, Quantity, Verdict};
+use crate::golden::{Array, Case, CaseVerdict, Checks, Fixture, Quantity};
 
 #[derive(Deserialize)]
 struct ImageCase {
@@ -64,7 +64,7 @@ impl ImageCase {
 }
 
 /// `preprocess`: padded to a square, and where recorded by centre crop, at a small size.
-pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let fields: ImageCase = directory.fields(case)?;
     let mut checks = fixture.checks();
@@ -73,7 +73,7 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
     let padded = processor.preprocess_reference(&image, AspectRatio::Pad);
     if let Some(error) = fields.errors.get("pad") {
         return Ok(match padded {
-            Err(own) => Verdict::OwnError(own.to_string()),
+            Err(own) => CaseVerdict::OwnError(own.to_string()),
             Ok(_) => {
                 checks.require(false, || format!("the reference fails ({error}), this build does not"));
                 checks.into()
@@ -97,7 +97,7 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 }
 
 /// `preprocess_u8`: at the size of a real tower, mostly by digest.
-pub(super) fn full_size(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn full_size(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let fields: ImageCase = directory.fields(case)?;
     let mut checks = fixture.checks();
@@ -143,7 +143,7 @@ struct BatchCase {
 }
 
 /// `preprocess_batch`: several pictures in one tensor.
-pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let BatchCase { images, size } = fixture.directory.fields(case)?;
     let processor = ImageProcessorConfig::clip(size);
     let mut found = Vec::new();
@@ -158,14 +158,14 @@ pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<Verdict> {
 }
 
 /// `preprocess_error`: files that the reference cannot read.
-pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn error(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let fields: ImageCase = fixture.directory.fields(case)?;
     let image = fields.image.ok_or_else(|| fixture.directory.error("a picture case names no file"))?;
     let path = fixture.directory.path(&image)?;
     let bytes = std::fs::read(&path)
         .map_err(|source| fixture.directory.error(format!("case {}: {image}: {source}", case.id)))?;
     match decode_rgb(&bytes, &image, &DecodeOptions::reference()) {
-        Err(own @ parrot_model::Error::Image { .. }) => Ok(Verdict::OwnError(own.to_string())),
+        Err(own @ parrot_model::Error::Image { .. }) => Ok(CaseVerdict::OwnError(own.to_string())),
         Err(other) => Err(other.into()),
         Ok(_) => {
             let mut checks = fixture.checks();
@@ -186,8 +186,8 @@ struct QuirkCase {
 ///
 /// They take pictures of any colour type, and fail on grey ones. Here a picture is RGB from the decoder on,
 /// so nothing else can reach the processor. The reference's SigLIP processor works only through `pad`;
-/// [`AspectRatio::of`] says so.
-pub(super) fn quirk(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+/// [`AspectRatio::from_key`] says so.
+pub(super) fn quirk(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let QuirkCase { image, result } = fixture.directory.fields(case)?;
     match (image, result) {
         (Some(image), Some(shape)) => {
@@ -196,12 +196,14 @@ pub(super) fn quirk(fixture: &Fixture, case: &Case) -> Result<Verdict> {
                 .preprocess_reference(&fixture.image(&image)?, AspectRatio::Pad)?;
             let mut checks = fixture.checks();
             checks.equal("shape", &[1, 3, pixels.size, pixels.size], &shape);
-            Ok(if checks.is_clean() { Verdict::Reproduced } else { checks.into() })
+            Ok(if checks.is_clean() { CaseVerdict::Reproduced } else { checks.into() })
         }
-        (Some(_), None) => Ok(Verdict::OwnError("only RGB pictures can be given to the processor".into())),
-        (None, _) => match AspectRatio::of(None, TowerKind::Siglip) {
-            Err(own) => Ok(Verdict::OwnError(own.to_string())),
-            Ok(_) => Ok(Verdict::Skipped("the case gives no input".into())),
+        (Some(_), None) => {
+            Ok(CaseVerdict::OwnError("only RGB pictures can be given to the processor".into()))
+        }
+        (None, _) => match AspectRatio::from_key(None, TowerKind::Siglip) {
+            Err(own) => Ok(CaseVerdict::OwnError(own.to_string())),
+            Ok(_) => Ok(CaseVerdict::Skipped("the case gives no input".into())),
         },
     }
 }

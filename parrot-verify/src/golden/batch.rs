@@ -108,7 +108,7 @@ pub fn reference_samples(
         if needed > images {
             return Err(parrot_model::Error::ImageCount { placeholders: needed, images }.into());
         }
-        Ok(Sample { input_ids, labels, images: taken.collect() })
+        Ok(Sample { labels, ..Sample::new(input_ids, taken.collect()) })
     };
     rows.into_iter().map(deal).collect()
 }

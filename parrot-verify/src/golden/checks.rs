@@ -12,7 +12,7 @@ use super::{Array, Quantity};
 
 /// How a case that ran to its end turned out.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum CaseVerdict {
     /// Everything was compared; the case passes if no check failed.
     Compared(Checks),
     /// A failure or oddity of the reference that this build reproduces.
@@ -162,7 +162,7 @@ impl Checks {
     }
 }
 
-impl From<Checks> for Verdict {
+impl From<Checks> for CaseVerdict {
     fn from(checks: Checks) -> Self {
         Self::Compared(checks)
     }

@@ -10,6 +10,7 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_model::batch::PrepareOptions;
+use parrot_model::checkpoint::layout::{CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::{Checkpoint, Weights, load_found};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::device::Precision;
@@ -104,12 +105,12 @@ impl Fixture {
             return Ok(loaded.clone());
         }
         let folder = self.directory.path(checkpoint)?;
-        let config = edited_config(&folder.join("config.json"), edits)?;
+        let config = edited_config(&folder.join(CONFIG_FILE), edits)?;
         let checkpoint = Checkpoint::open_with_config(&folder, config)?;
         let loaded = Rc::new(Loaded {
             model: checkpoint.load(dtype, &self.device)?,
-            tokenizer: Arc::new(Tokenizer::from_file(&folder.join("tokenizer.json"))?),
-            aspect_ratio: AspectRatio::of(
+            tokenizer: Arc::new(Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?),
+            aspect_ratio: AspectRatio::from_key(
                 checkpoint.config.image_aspect_ratio.as_deref(),
                 checkpoint.vision.kind,
             )?,
@@ -188,7 +189,7 @@ impl Fixture {
             "tiny" => self.any_checkpoint()?.to_string(),
             name => format!("tokenizers/{name}"),
         };
-        let tokenizer = Tokenizer::from_file(&self.directory.path(&folder)?.join("tokenizer.json"))?;
+        let tokenizer = Tokenizer::from_file(&self.directory.path(&folder)?.join(TOKENIZER_FILE))?;
         let tokenizer = Rc::new(tokenizer);
         self.tokenizers.borrow_mut().insert(name.into(), tokenizer.clone());
         Ok(tokenizer)

@@ -2,12 +2,12 @@
 //!
 //! A golden directory is an index (`cases.json`), part files that list the cases, and safetensors files,
 //! checkpoints and pictures that the cases name. [`Directory`] reads it, [`Checks`] compares what this
-//! build computes with what a case expects, within the tolerances of [`Quantity`], and [`Report`] counts
+//! build computes with what a case expects, within the tolerances of [`Quantity`], and [`VerifyReport`] counts
 //! and prints. `parrot verify` prints it.
 //!
 //! Kinds that end in `_error` or `_quirk` record where the reference fails or misbehaves. One of them
 //! passes when this build does the same on request, or when it answers with an error of its own; a
-//! [`Report`] counts the two apart.
+//! [`VerifyReport`] counts the two apart.
 
 mod array;
 mod batch;
@@ -21,8 +21,8 @@ mod report;
 
 pub use array::Array;
 pub use batch::{Batch, reference_samples};
-pub use checks::{Checks, Difference, Verdict};
+pub use checks::{CaseVerdict, Checks, Difference};
 pub use directory::{Case, Directory, Number};
 pub use fixture::{ConfigEdits, Fixture, Loaded};
 pub use quantity::Quantity;
-pub use report::{Failure, Filter, KindReport, Report, run};
+pub use report::{Failure, Filter, KindReport, VerifyReport, run};

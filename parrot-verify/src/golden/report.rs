@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use parrot_model::error_chain;
 use serde::Serialize;
 
-use super::{Case, Difference, Directory, Quantity, Verdict};
+use super::{Case, CaseVerdict, Difference, Directory, Quantity};
 use crate::Result;
 
 /// Which cases to run. Both empty: all.
@@ -29,7 +29,7 @@ impl Filter {
 
 /// How all cases of a directory turned out.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct VerifyReport {
     /// By kind, in alphabetical order.
     pub kinds: BTreeMap<String, KindReport>,
     /// Every failed case, in the order of the manifest.
@@ -75,9 +75,9 @@ pub fn run(
     directory: &Directory,
     filter: &Filter,
     mut progress: impl FnMut(usize, usize),
-    mut verify: impl FnMut(&Case) -> Result<Verdict>,
-) -> Report {
-    let mut report = Report::default();
+    mut verify: impl FnMut(&Case) -> Result<CaseVerdict>,
+) -> VerifyReport {
+    let mut report = VerifyReport::default();
     let has = |named: &dyn Fn(&Case) -> bool| directory.cases().iter().any(named);
     let unknown_kinds = filter.kinds.iter().filter(|kind| !has(&|case| case.kind == **kind));
     let unknown_ids = filter.ids.iter().filter(|id| !has(&|case| case.id == **id));
@@ -101,25 +101,25 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
-impl Report {
+impl VerifyReport {
     /// Adds how one case turned out.
-    fn count(&mut self, case: &Case, verdict: Result<Verdict>) {
+    fn count(&mut self, case: &Case, verdict: Result<CaseVerdict>) {
         let kind = self.kinds.entry(case.kind.clone()).or_default();
         let mut problems = Vec::new();
         match verdict {
-            Ok(Verdict::Skipped(reason)) => {
+            Ok(CaseVerdict::Skipped(reason)) => {
                 *kind.skipped.entry(reason).or_insert(0) += 1;
                 return;
             }
-            Ok(Verdict::Compared(checks)) => {
+            Ok(CaseVerdict::Compared(checks)) => {
                 for (quantity, difference) in checks.differences {
                     kind.differences.entry(quantity).or_insert(difference).merge(difference);
                 }
                 self.remarks.extend(checks.remarks.iter().map(|remark| format!("{}: {remark}", case.id)));
                 problems = checks.problems;
             }
-            Ok(Verdict::Reproduced) => kind.reproduced += 1,
-            Ok(Verdict::OwnError(error)) => {
+            Ok(CaseVerdict::Reproduced) => kind.reproduced += 1,
+            Ok(CaseVerdict::OwnError(error)) => {
                 kind.own_error += 1;
                 self.remarks.push(format!("{}: own error: {error}", case.id));
             }
@@ -170,7 +170,7 @@ impl Report {
 }
 
 /// A table by kind, then what was skipped, said and failed.
-impl fmt::Display for Report {
+impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.kinds.keys().map(String::len).max().unwrap_or(0).max("kind".len());
         let head = ["run", "passed", "failed", "skipped"];
@@ -246,16 +246,16 @@ mod tests {
         {"id": "broken", "kind": "moe"}, {"id": "panics", "kind": "moe"}, {"id": "why", "kind": "note"}
     ]"#;
 
-    fn verdict(directory: &Directory, case: &Case) -> Result<Verdict> {
+    fn verdict(directory: &Directory, case: &Case) -> Result<CaseVerdict> {
         let mut checks = Checks::new(parrot_model::device::Precision::F32);
         match case.id.as_str() {
             "good" => checks.value(Quantity::Module, "x", 1.0, 1.0 + 1e-5),
             "bad" => checks.value(Quantity::Module, "x", 1.0, 2.0),
-            "quirk" => return Ok(Verdict::Reproduced),
-            "refused" => return Ok(Verdict::OwnError("no".into())),
+            "quirk" => return Ok(CaseVerdict::Reproduced),
+            "refused" => return Ok(CaseVerdict::OwnError("no".into())),
             "broken" => return Err(directory.error("unreadable")),
             "panics" => panic!("index 7 is out of bounds"),
-            _ => return Ok(Verdict::Skipped("notes only explain".into())),
+            _ => return Ok(CaseVerdict::Skipped("notes only explain".into())),
         }
         Ok(checks.into())
     }

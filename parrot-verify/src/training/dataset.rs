@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::python_random::PythonRandom;
 use crate::Result;
-use crate::golden::{Case, ConfigEdits, Fixture, Loaded, Quantity, Verdict, reference_chat};
+use crate::golden::{Case, CaseVerdict, ConfigEdits, Fixture, Loaded, Quantity, reference_chat};
 
 #[derive(Deserialize)]
 struct OrderCase {
@@ -19,7 +19,7 @@ struct OrderCase {
 }
 
 /// `dataset_order`: how the reference shuffles, and the lengths that it groups by.
-pub(super) fn order(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn order(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let fields: OrderCase = fixture.directory.fields(case)?;
     let mut ids = fields.records;
     reference_order(&mut ids);
@@ -59,7 +59,7 @@ struct SampleCase {
 }
 
 /// `dataset_sample`: a record's ids, labels and pixels.
-pub(super) fn sample(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn sample(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let fields: SampleCase = fixture.directory.fields(case)?;
     let loaded = fixture.load(&fields.checkpoint, &fields.edits, burn::tensor::FloatDType::F32)?;
     let sample = reference_sample(fixture, &loaded, &parse(fixture, case, &fields.record)?)?;
@@ -99,5 +99,5 @@ pub(super) fn reference_sample(
         let size = processor.image_size as usize;
         pixels.push(Pixels { data: vec![0.0; 3 * size * size], size });
     }
-    Ok(TrainingSample { id: record.id.clone(), input_ids: encoded.input_ids, labels: encoded.labels, pixels })
+    Ok(TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, pixels))
 }

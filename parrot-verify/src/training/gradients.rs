@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::parameters;
 use crate::Result;
-use crate::golden::{Batch, Case, Checks, ConfigEdits, Fixture, Quantity, Verdict};
+use crate::golden::{Batch, Case, CaseVerdict, Checks, ConfigEdits, Fixture, Quantity};
 
 #[derive(Deserialize)]
 struct GradientsCase {
@@ -27,7 +27,7 @@ struct GradientsCase {
 }
 
 /// `gradients`: the loss of one batch, differentiated.
-pub(super) fn gradients(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn gradients(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let directory = &fixture.directory;
     let fields: GradientsCase = directory.fields(case)?;
     let loaded = fixture.load(&fields.checkpoint, &fields.edits, FloatDType::F32)?;

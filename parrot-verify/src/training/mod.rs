@@ -6,10 +6,10 @@ mod parameters;
 mod python_random;
 mod train;
 
-use crate::golden::{Case, Fixture, Verdict};
+use crate::golden::{Case, CaseVerdict, Fixture};
 use crate::{Result, unknown_kind};
 
-pub(crate) fn verify_case(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(crate) fn verify_case(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     match case.kind.as_str() {
         "gradients" => gradients::gradients(fixture, case),
         "dataset_order" => dataset::order(fixture, case),

@@ -16,7 +16,7 @@ use super::gradients::compare_rows;
 use super::parameters;
 use crate::Result;
 use crate::golden::{
-    Batch, Case, Checks, ConfigEdits, Fixture, Loaded, Number, Quantity, Verdict, reference_samples,
+    Batch, Case, CaseVerdict, Checks, ConfigEdits, Fixture, Loaded, Number, Quantity, reference_samples,
 };
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ struct Run {
 }
 
 /// `train`: losses, norms, learning rates and weights of every step.
-pub(super) fn train(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn train(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let fields: TrainCase = fixture.directory.fields(case)?;
     let run = repeat(fixture, case, &fields)?;
     let mut checks = fixture.checks();
@@ -99,7 +99,7 @@ struct LogLine {
 
 /// `train_trainer_log`: the log of the reference's own trainer for a run that a `train` case describes.
 /// Losses there are rounded to four digits, within the tolerance, and the learning rate is that of the step after.
-pub(super) fn trainer_log(fixture: &Fixture, case: &Case) -> Result<Verdict> {
+pub(super) fn trainer_log(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let LogCase { checkpoint, logs, projector_norm_after } = fixture.directory.fields(case)?;
     let same_run = |other: &&Case| {
         // …train_stage1_hf_trainer logs the run of …train_stage1_….

@@ -141,7 +141,7 @@ impl Evaluation {
         let with_options = questions.iter().zip(item.choice.iter());
         let with_options: Vec<(Question<'_>, &[String])> =
             with_options.map(|(question, (_, turn))| (*question, &turn.options[..])).collect();
-        let choices = model.choose_batch(&with_options)?;
+        let choices = model.choose_batch(&with_options, &AskOptions::default())?;
 
         let unseen = item.scene.style == Style::Twemoji;
         let mut count = |language: Language, answering: Answering, right: bool| {

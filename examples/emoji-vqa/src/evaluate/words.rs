@@ -153,10 +153,10 @@ impl OwnWords {
         let columns: Vec<&str> = ["language"].into_iter().chain(intents.clone().map(Intent::name)).collect();
         let rows = Language::ALL.map(|language| {
             let cell = |intent: Intent| {
-                let of = |unseen: bool| {
+                let score = |unseen: bool| {
                     share(&move |key| (key.intent, key.language, key.unseen) == (intent, language, unseen))
                 };
-                format!("{} / {}", of(false), of(true))
+                format!("{} / {}", score(false), score(true))
             };
             row(language.code(), intents.clone().map(cell).collect())
         });
@@ -167,9 +167,9 @@ impl OwnWords {
             format!("{:.2}", scores.get(&language).copied().unwrap_or_default().percent())
         };
         let rows = Language::ALL.map(|language| {
-            let of = |unseen: bool| share(&move |key| (key.language, key.unseen) == (language, unseen));
+            let score = |unseen: bool| share(&move |key| (key.language, key.unseen) == (language, unseen));
             let wrong = percent(&self.wrong_language, language);
-            row(language.code(), vec![of(false), of(true), wrong, percent(&self.refused, language)])
+            row(language.code(), vec![score(false), score(true), wrong, percent(&self.refused, language)])
         });
         text +=
             &table(&["language", "seen", "Twemoji", "in another language", "refused though known"], &rows);

@@ -206,14 +206,16 @@ impl Experiment<'_> {
         let common = self.seeded(seed);
         let run = Run::new(&common, folder, VARIATION, self.stop)?;
         model.use_moe = arm.uses_moe();
-        model.routing_text = arm.routing_text().map(|text| run.encoder.encode_text(text)).transpose()?;
         let parts: &[Part] = if arm.uses_moe() {
             &[Part::Projector, Part::Moe, Part::LanguageModel]
         } else {
             &[Part::Projector, Part::LanguageModel]
         };
         let stage = stage("stage2", self.scale.instruction_steps, 1.5e-3, parts, &common);
-        let lessons = run.lessons(Subject::Conversations, arm.language_weights(), stage.samples())?;
+        let mut lessons = run.lessons(Subject::Conversations, arm.language_weights(), stage.samples())?;
+        if let Some(text) = arm.routing_text() {
+            lessons = lessons.route_by(text)?;
+        }
         let Some(model) = learn(&run, folder, &stage, model, lessons)? else { return Ok(None) };
         let out = folder.join("model");
         run.description

@@ -258,7 +258,7 @@ impl Encoder {
             .encode(&self.tokenizer, &lesson.conversation(), None)
             .map_err(|error| Error::Sample { id: lesson.id.clone(), reason: error.to_string() })?;
         let pixels = lesson.scene.iter().map(|scene| self.pixels(data, scene)).collect();
-        Ok(TrainingSample { id: lesson.id, input_ids: encoded.input_ids, labels: encoded.labels, pixels })
+        Ok(TrainingSample::new(lesson.id, encoded.input_ids, encoded.labels, pixels))
     }
 }
 
@@ -268,6 +268,7 @@ pub struct Lessons {
     subject: Subject,
     data: dataset::Dataset,
     encoder: Encoder,
+    routing_text: Option<Vec<i64>>,
     len: usize,
 }
 
@@ -275,7 +276,12 @@ impl Lessons {
     /// The first `len` of them; `data` is drawn by the subject's [`config`](Subject::config).
     #[must_use]
     pub fn new(subject: Subject, data: dataset::Dataset, encoder: Encoder, len: usize) -> Self {
-        Self { subject, data, encoder, len }
+        Self { subject, data, encoder, routing_text: None, len }
+    }
+
+    /// Lets the router read this text in the place of every question: the experiment's control.
+    pub(crate) fn route_by(self, text: &str) -> Result<Self> {
+        Ok(Self { routing_text: Some(self.encoder.encode_text(text)?), ..self })
     }
 }
 
@@ -287,6 +293,7 @@ impl Dataset for Lessons {
     }
 
     fn sample(&self, index: usize) -> Result<TrainingSample> {
-        self.encoder.encode(&self.data, self.subject.lesson(&self.data, index))
+        let sample = self.encoder.encode(&self.data, self.subject.lesson(&self.data, index))?;
+        Ok(TrainingSample { routing_text: self.routing_text.clone(), ..sample })
     }
 }

@@ -29,6 +29,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use indicatif::{ProgressBar, ProgressStyle};
+use parrot_model::checkpoint::layout::{CONFIG_FILE, PROCESSOR_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::device;
 use parrot_model::image::ImageProcessorConfig;
@@ -121,7 +122,7 @@ impl<'a> Run<'a> {
             common,
             folder,
             description: ModelDescription { config: ParrotConfig::parrot_mini(), vision, source },
-            encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join("tokenizer.json"))?, processor)?,
+            encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join(TOKENIZER_FILE))?, processor)?,
             device: common.device()?,
             variation,
             stop,
@@ -195,8 +196,8 @@ fn prepare_source(tokenizer: &Path, folder: &Path, processor: &ImageProcessorCon
     let tower = source.join(ParrotConfig::parrot_mini().mm_vision_tower.unwrap_or_default());
     std::fs::create_dir_all(&tower).with_context(|| format!("cannot create {}", tower.display()))?;
     for name in [
-        "tokenizer.json",
-        "tokenizer_config.json",
+        TOKENIZER_FILE,
+        TOKENIZER_CONFIG_FILE,
         "special_tokens_map.json",
         "added_tokens.json",
         "vocab.json",
@@ -205,9 +206,9 @@ fn prepare_source(tokenizer: &Path, folder: &Path, processor: &ImageProcessorCon
         let from = tokenizer.join(name);
         std::fs::copy(&from, source.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    VisionConfig::clip_vit_mini().save(tower.join("config.json"))?;
+    VisionConfig::clip_vit_mini().save(tower.join(CONFIG_FILE))?;
     let text = serde_json::to_string_pretty(processor)?;
-    std::fs::write(tower.join("preprocessor_config.json"), text + "\n")?;
+    std::fs::write(tower.join(PROCESSOR_FILE), text + "\n")?;
     Ok(source)
 }
 

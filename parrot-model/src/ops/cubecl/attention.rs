@@ -17,7 +17,7 @@ use burn_cubecl::{CubeBackend, CubeDevice, CubeTuneId};
 use cubek::attention::forward::launch::{AttentionAutotuneKey, BlueprintStrategy, Strategy};
 use cubek::attention::forward::routines::blackbox_accelerated::BlackboxAcceleratedStrategy;
 
-use crate::ops::attention::{self, Attention};
+use crate::ops::attention::{self, AttentionOps};
 
 /// Rows that a matrix unit takes at a time.
 const TILE: usize = 16;
@@ -28,7 +28,7 @@ const LARGE: usize = 1 << 28;
 /// Query, key, value, bias, and whether the bias is the causal one.
 type Inputs = (CubeTensor, CubeTensor, CubeTensor, CubeTensor, bool);
 
-impl Attention for CubeBackend {
+impl AttentionOps for CubeBackend {
     fn flash_attention(
         query: CubeTensor,
         key: CubeTensor,

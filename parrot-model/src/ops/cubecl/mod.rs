@@ -9,12 +9,12 @@ use burn_cubecl::CubeBackend;
 use super::cross_entropy::CrossEntropy;
 use super::gelu::QuickGelu;
 use super::matmul::MatMul;
-use super::swiglu::SwiGlu;
+use super::swiglu::SwiGluOps;
 
 // Burn's own product, chosen by measuring.
 impl MatMul for CubeBackend {}
 
 // Composed.
 impl CrossEntropy for CubeBackend {}
-impl SwiGlu for CubeBackend {}
+impl SwiGluOps for CubeBackend {}
 impl QuickGelu for CubeBackend {}

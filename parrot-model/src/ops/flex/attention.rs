@@ -13,12 +13,12 @@ use rayon::prelude::*;
 use super::elementwise::{softmax, softmax_backward};
 use super::matrix::{Matrix, multiply, multiply_add};
 use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
-use crate::ops::attention::{self, Attention, AttentionState};
+use crate::ops::attention::{self, AttentionOps, AttentionState};
 
 /// Queries of a block: enough for large products, few enough that few masked scores are computed.
 const BLOCK: usize = 128;
 
-impl Attention for Flex {
+impl AttentionOps for Flex {
     fn attention(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> FlexTensor {
         match query.dtype() {
             DType::F32 => forward(query, key, value, bias, false).context,
@@ -82,7 +82,7 @@ fn visible_keys(bias: &[f32], seq: usize, keys: usize) -> Vec<usize> {
     visible
 }
 
-/// [`Attention::attention_forward`] in f32.
+/// [`AttentionOps::attention_forward`] in f32.
 ///
 /// - keep: whether a derivative will be taken, so that the state needs the probabilities: those of the visible keys alone,
 ///   head by head

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{elements, tensor};
 use crate::ops::gelu::{self, QUICK_GELU, QuickGelu};
-use crate::ops::swiglu::{self, SwiGlu};
+use crate::ops::swiglu::{self, SwiGluOps};
 
 /// Elements that one thread takes at a time. Fewer than that stay on the calling thread: handing work over to the pool takes
 /// as long as computing some ten thousand of them.
@@ -17,7 +17,7 @@ const CHUNK: usize = 1 << 16;
 /// Accumulators of a sum or a maximum along a row: as many as the widest registers hold.
 const LANES: usize = 16;
 
-impl SwiGlu for Flex {
+impl SwiGluOps for Flex {
     fn silu_product(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
         if gate.dtype() != DType::F32 {
             return swiglu::composed::<Self>(gate, up);

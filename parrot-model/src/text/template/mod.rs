@@ -33,11 +33,11 @@ pub const DEFAULT_SYSTEM_PROMPT: &str = "You are a helpful assistant.";
 /// has to be given to its methods.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    layout: Layout,
+    kind: Kind,
 }
 
 #[derive(Clone, Debug)]
-enum Layout {
+enum Kind {
     ChatMl(ChatMl),
     Llama3(Llama3),
     Plain(Plain),
@@ -68,7 +68,7 @@ impl ChatTemplate {
                 Some(own) if !files::is_parrot(folder)? => own.default_system_prompt(),
                 _ => Some(DEFAULT_SYSTEM_PROMPT.into()),
             };
-            return Ok(Self { layout: Layout::ChatMl(ChatMl::new(tokenizer, default)?) });
+            return Ok(Self { kind: Kind::ChatMl(ChatMl::new(tokenizer, default)?) });
         }
         if has(llama3::START_HEADER) && has(llama3::EOT) {
             return Self::llama3(tokenizer);
@@ -95,7 +95,7 @@ impl ChatTemplate {
     /// [`Error::Tokenizer`] when `<|im_start|>` or `<|im_end|>` is no special token.
     pub fn chatml(tokenizer: &Tokenizer) -> Result<Self> {
         let chatml = ChatMl::new(tokenizer, Some(DEFAULT_SYSTEM_PROMPT.into()))?;
-        Ok(Self { layout: Layout::ChatMl(chatml) })
+        Ok(Self { kind: Kind::ChatMl(chatml) })
     }
 
     /// The template of Llama 3, without a default system prompt.
@@ -104,7 +104,7 @@ impl ChatTemplate {
     ///
     /// [`Error::Tokenizer`] when one of its four tokens is no special token.
     pub fn llama3(tokenizer: &Tokenizer) -> Result<Self> {
-        Ok(Self { layout: Layout::Llama3(Llama3::new(tokenizer)?) })
+        Ok(Self { kind: Kind::Llama3(Llama3::new(tokenizer)?) })
     }
 
     /// No template: the messages one after the other as they are.
@@ -116,7 +116,7 @@ impl ChatTemplate {
     /// [`Error::Tokenizer`] when `end_of_text` is no special token.
     pub fn plain(tokenizer: &Tokenizer, end_of_text: Option<&str>) -> Result<Self> {
         let end_of_text = end_of_text.map(|token| tokenizer.control_token(token)).transpose()?;
-        Ok(Self { layout: Layout::Plain(Plain::new(tokenizer, end_of_text)) })
+        Ok(Self { kind: Kind::Plain(Plain::new(tokenizer, end_of_text)) })
     }
 
     /// The checkpoint's own template, even where the tokens tell another one.
@@ -142,14 +142,14 @@ impl ChatTemplate {
     ) -> Result<Self> {
         let jinja = jinja::Jinja::new(&own.source, special_tokens, tokenizer);
         let jinja = jinja.map_err(|reason| Error::ChatTemplate { path: own.path.clone(), reason })?;
-        Ok(Self { layout: Layout::Jinja(std::sync::Arc::new(jinja)) })
+        Ok(Self { kind: Kind::Jinja(std::sync::Arc::new(jinja)) })
     }
 
     /// The template of a Parrot that is made with this decoder: in ChatML its conversations begin with
     /// [`DEFAULT_SYSTEM_PROMPT`], as in the paper, whatever the decoder's own template says.
     #[must_use]
     pub fn for_parrot(mut self) -> Self {
-        if let Layout::ChatMl(chatml) = &mut self.layout {
+        if let Kind::ChatMl(chatml) = &mut self.kind {
             chatml.default_system_prompt = Some(DEFAULT_SYSTEM_PROMPT.into());
         }
         self
@@ -178,12 +178,12 @@ impl ChatTemplate {
             all.extend(generation_preface.map(|preface| Message::text(Role::Assistant, preface)));
             all
         };
-        let prompt = match &self.layout {
-            Layout::ChatMl(chatml) => chatml.lay_out(&all(), open),
-            Layout::Llama3(llama3) => llama3.lay_out(&all(), open),
-            Layout::Plain(plain) => plain.lay_out(&all(), open),
+        let prompt = match &self.kind {
+            Kind::ChatMl(chatml) => chatml.lay_out(&all(), open),
+            Kind::Llama3(llama3) => llama3.lay_out(&all(), open),
+            Kind::Plain(plain) => plain.lay_out(&all(), open),
             #[cfg(feature = "jinja")]
-            Layout::Jinja(jinja) => jinja.lay_out(tokenizer, messages, generation_preface)?,
+            Kind::Jinja(jinja) => jinja.lay_out(tokenizer, messages, generation_preface)?,
         };
         prompt.encode(tokenizer)
     }
@@ -194,35 +194,35 @@ impl ChatTemplate {
     ///
     /// [`Error::Conversation`] when the text cannot be tokenised.
     pub fn encode_answer(&self, tokenizer: &Tokenizer, answer: &str) -> Result<Vec<u32>> {
-        match &self.layout {
-            Layout::ChatMl(_) | Layout::Plain(_) => tokenizer.encode_piece(answer, Before::Text),
-            Layout::Llama3(_) => tokenizer.encode_piece(answer.trim(), Before::Text),
+        match &self.kind {
+            Kind::ChatMl(_) | Kind::Plain(_) => tokenizer.encode_piece(answer, Before::Text),
+            Kind::Llama3(_) => tokenizer.encode_piece(answer.trim(), Before::Text),
             #[cfg(feature = "jinja")]
-            Layout::Jinja(jinja) => jinja.encode_answer(tokenizer, answer),
+            Kind::Jinja(jinja) => jinja.encode_answer(tokenizer, answer),
         }
     }
 
     /// The token that ends an answer; a plain decoder may have none.
     #[must_use]
     pub fn end_of_turn(&self) -> Option<u32> {
-        match &self.layout {
-            Layout::ChatMl(chatml) => Some(chatml.end_of_turn()),
-            Layout::Llama3(llama3) => Some(llama3.end_of_turn()),
-            Layout::Plain(plain) => plain.end_of_text,
+        match &self.kind {
+            Kind::ChatMl(chatml) => Some(chatml.end_of_turn()),
+            Kind::Llama3(llama3) => Some(llama3.end_of_turn()),
+            Kind::Plain(plain) => plain.end_of_text,
             #[cfg(feature = "jinja")]
-            Layout::Jinja(jinja) => Some(jinja.end_of_turn()),
+            Kind::Jinja(jinja) => Some(jinja.end_of_turn()),
         }
     }
 
     /// What it is called: `chatml`, `llama3`, `plain` or `jinja`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match &self.layout {
-            Layout::ChatMl(_) => "chatml",
-            Layout::Llama3(_) => "llama3",
-            Layout::Plain(_) => "plain",
+        match &self.kind {
+            Kind::ChatMl(_) => "chatml",
+            Kind::Llama3(_) => "llama3",
+            Kind::Plain(_) => "plain",
             #[cfg(feature = "jinja")]
-            Layout::Jinja(_) => "jinja",
+            Kind::Jinja(_) => "jinja",
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) enum Prefix {
 
 /// The file, as far as it is looked at.
 #[derive(Deserialize)]
-pub(super) struct Layout {
+pub(super) struct TokenizerFile {
     #[serde(default)]
     pub(super) added_tokens: Vec<AddedToken>,
     normalizer: Option<Step>,
@@ -102,7 +102,7 @@ enum Merge {
     Pair(String, String),
 }
 
-impl Layout {
+impl TokenizerFile {
     /// The family that the file belongs to, or in words why it belongs to none.
     pub(super) fn family(&self) -> Result<Family, String> {
         let model = &self.model;

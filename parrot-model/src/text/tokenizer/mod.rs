@@ -21,7 +21,7 @@ use tokenizers::{AddedVocabulary, PostProcessorWrapper, PreTokenizerWrapper};
 pub use decode::DecodeStream;
 
 use crate::{Error, Result};
-use layout::{AddedToken, Family, Layout, Prefix, SPACE_MARK};
+use layout::{AddedToken, Family, Prefix, SPACE_MARK, TokenizerFile};
 
 /// The longest text that is encoded in one piece.
 ///
@@ -90,7 +90,7 @@ impl Tokenizer {
 
     /// [`from_file`](Self::from_file) after the reading; the error is the reason in words.
     fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, String> {
-        let layout: Layout = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let layout: TokenizerFile = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let family = layout.family()?;
         let mut full = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
         // The library numbers added tokens by itself, in the file's order, whatever ids the file gives.

@@ -7,7 +7,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use parrot_train::metrics::{Rates, StepRecord};
 
-use super::Subject;
+use super::RunSummary;
 
 /// Steps that rates are taken over: enough to be steady, few enough to follow.
 const WINDOW: usize = 50;
@@ -27,8 +27,8 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new(subject: &Subject, done: usize) -> Self {
-        let Subject { stage, steps, peak, .. } = subject.clone();
+    pub(super) fn new(subject: &RunSummary, done: usize) -> Self {
+        let RunSummary { stage, steps, peak, .. } = subject.clone();
         let bar = ProgressBar::new(steps as u64).with_prefix(stage.clone());
         let template = "{prefix} {wide_bar} {pos}/{len}  {msg}";
         bar.set_style(

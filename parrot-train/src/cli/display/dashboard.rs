@@ -20,7 +20,7 @@ use ratatui::widgets::{Axis, Bar, BarChart, BarGroup, Block, Chart, Dataset, Gau
 use parrot_train::metrics::report::smooth;
 use parrot_train::metrics::{Rates, StepRecord, called, expert_use, short};
 
-use super::Subject;
+use super::RunSummary;
 
 /// Least time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -40,7 +40,7 @@ pub(crate) struct Dashboard {
 /// What is shown.
 #[derive(Debug)]
 struct View {
-    subject: Subject,
+    subject: RunSummary,
     records: Vec<StepRecord>,
     /// Records of earlier calls, which say nothing of this one's speed.
     earlier: usize,
@@ -50,7 +50,7 @@ struct View {
 impl Dashboard {
     /// Takes the terminal over; it comes back when the dashboard is dropped, and after a panic.
     pub(super) fn open(
-        subject: &Subject,
+        subject: &RunSummary,
         earlier: Vec<StepRecord>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
@@ -61,7 +61,7 @@ impl Dashboard {
     }
 
     /// What is shown.
-    pub(super) fn subject(&self) -> &Subject {
+    pub(super) fn subject(&self) -> &RunSummary {
         &self.view.subject
     }
 

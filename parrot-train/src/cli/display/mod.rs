@@ -14,7 +14,7 @@ use dashboard::Dashboard;
 
 /// What a run is, for its displays.
 #[derive(Debug, Clone)]
-pub(crate) struct Subject {
+pub(crate) struct RunSummary {
     /// The stage's name.
     pub(crate) stage: String,
     /// Its steps.
@@ -36,7 +36,7 @@ pub(crate) enum Display {
 
 impl Display {
     /// A bar for the steps after `done`.
-    pub(crate) fn bar(subject: &Subject, done: usize) -> Self {
+    pub(crate) fn bar(subject: &RunSummary, done: usize) -> Self {
         Self::Bar(Bar::new(subject, done))
     }
 
@@ -45,7 +45,7 @@ impl Display {
     /// - earlier: the steps that earlier calls have done
     /// - stop: set when the dashboard is asked to stop
     pub(crate) fn dashboard(
-        subject: &Subject,
+        subject: &RunSummary,
         earlier: Vec<StepRecord>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
@@ -80,8 +80,8 @@ mod testing {
 
     use super::*;
 
-    pub(super) fn subject(steps: usize) -> Subject {
-        Subject { stage: "stage1".into(), steps, peak: Some(1e12) }
+    pub(super) fn subject(steps: usize) -> RunSummary {
+        RunSummary { stage: "stage1".into(), steps, peak: Some(1e12) }
     }
 
     /// Half a second long; every other one looks at the router.
