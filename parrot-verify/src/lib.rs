@@ -5,7 +5,9 @@
 //! against this build and returns a [`VerifyReport`].
 //!
 //! Whatever the reference does that nobody else should (its order of records, its lengths, its way with control tokens, its
-//! defects) is reproduced here and nowhere in the libraries.
+//! defects) is reproduced here. The libraries keep one such switch, [`DecodeOptions::quirks`], which benchmarks need as well.
+//!
+//! [`DecodeOptions::quirks`]: parrot_model::image::DecodeOptions::quirks
 //!
 //! ```
 //! use burn::tensor::FloatDType;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ::image::{Rgb, RgbImage};
+use ::image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::preprocessor_config::PreprocessorConfig;
@@ -116,7 +116,7 @@ impl ImageProcessorConfig {
     /// Pads or not, resizes, crops and normalises a picture.
     ///
     /// A picture one or three pixels high is a picture like any other here. The reference takes its rows for
-    /// colour channels: see [`Self::preprocess_reference`].
+    /// colour channels.
     ///
     /// # Panics
     /// If the picture is empty, which [`decode_rgb`](super::decode_rgb) never returns.
@@ -141,54 +141,9 @@ impl ImageProcessorConfig {
         resize_window(&canvas, self.resample, width, crop(width), height, crop(height))
     }
 
-    /// As [`Self::preprocess`], with the reference's mistake: a picture that is one or three pixels high,
-    /// after padding, is read as if its rows were its colour channels.
-    ///
-    /// # Errors
-    /// [`Error::Image`] for a picture that is one pixel high, where the reference fails: it finds one
-    /// channel and three means.
-    ///
-    /// # Panics
-    /// If the picture is empty.
-    pub fn preprocess_reference(&self, image: &RgbImage, aspect: AspectRatio) -> Result<Pixels> {
-        let padded_height = match aspect {
-            AspectRatio::Pad => image.height().max(image.width()),
-            AspectRatio::None => image.height(),
-        };
-        match padded_height {
-            1 => Err(Error::Image {
-                name: "<pixels>".to_owned(),
-                reason: "the reference takes a picture one pixel high for a grey one and fails".to_owned(),
-            }),
-            3 => {
-                let padded = match aspect {
-                    AspectRatio::Pad => resize_window(
-                        &Canvas::square(image, self.pad_color()),
-                        self.resample,
-                        3,
-                        0..3,
-                        3,
-                        0..3,
-                    ),
-                    AspectRatio::None => image.clone(),
-                };
-                let misread = RgbImage::from_fn(3, padded.width(), |x, y| {
-                    Rgb([0, 1, 2].map(|row| padded.get_pixel(y, row).0[x as usize]))
-                });
-                Ok(self.preprocess(&misread, AspectRatio::None))
-            }
-            _ => Ok(self.preprocess(image, aspect)),
-        }
-    }
-
     /// The colour that pads a picture: the mean, in 8 bits, rounded down.
     pub fn pad_color(&self) -> [u8; 3] {
         self.image_mean.map(|mean| (mean * 255.0) as u8)
-    }
-
-    /// A picture of nothing but [`Self::pad_color`], which the reference trains on in place of an unreadable one.
-    pub fn mean_image(&self) -> RgbImage {
-        RgbImage::from_pixel(self.image_size, self.image_size, Rgb(self.pad_color()))
     }
 
     /// 8 bits → `[3, size, size]` floats. The divisions are the reference's, in its precisions: 1/255 in

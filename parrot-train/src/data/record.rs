@@ -22,9 +22,6 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Tokens that the reference counts for a picture when it sorts samples by length, whatever the tower.
-const REFERENCE_IMAGE_LENGTH: i64 = 128;
-
 /// One record of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Record {
@@ -72,23 +69,6 @@ impl fmt::Display for BadRecord {
 }
 
 impl Record {
-    /// How the reference estimates a record's length, in words: negative without a picture.
-    ///
-    /// It batches records of alike length by this number, and adds a constant for a picture
-    /// ([`reference_length`](Self::reference_length)) when it does not tell the two apart.
-    #[must_use]
-    pub fn reference_modality_length(&self) -> i64 {
-        let words: usize = self.conversations.iter().map(|turn| turn.value.split_whitespace().count()).sum();
-        if self.images.is_empty() { -(words as i64) } else { words as i64 }
-    }
-
-    /// The same without the sign, plus 128 for a picture.
-    #[must_use]
-    pub fn reference_length(&self) -> i64 {
-        let image = if self.images.is_empty() { 0 } else { REFERENCE_IMAGE_LENGTH };
-        self.reference_modality_length().abs() + image
-    }
-
     /// The messages as the template takes them.
     ///
     /// Like the reference, a record with one picture has each message's `<image>` moved to its front, on a

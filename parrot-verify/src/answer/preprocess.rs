@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
-use crate::golden::{Array, Case, CaseVerdict, Checks, Fixture, Quantity};
+use crate::golden::{Array, Case, CaseVerdict, Checks, Fixture, Quantity, reference_image};
 
 #[derive(Deserialize)]
 struct ImageCase {
@@ -70,7 +70,7 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<CaseVerdict
     let mut checks = fixture.checks();
     let processor = fields.processor(fixture)?;
     let image = fields.image(fixture, &mut checks)?;
-    let padded = processor.preprocess_reference(&image, AspectRatio::Pad);
+    let padded = reference_image::preprocess(&processor, &image, AspectRatio::Pad);
     if let Some(error) = fields.errors.get("pad") {
         return Ok(match padded {
             Err(own) => CaseVerdict::OwnError(own.to_string()),
@@ -90,7 +90,7 @@ pub(super) fn pad_and_crop(fixture: &Fixture, case: &Case) -> Result<CaseVerdict
     }
     compare_digest(&mut checks, &padded, fields.float32_sha256.as_deref());
     if let Some(expected) = directory.tensor(case, "pixel_values_nopad")? {
-        let cropped = processor.preprocess_reference(&image, AspectRatio::None)?;
+        let cropped = reference_image::preprocess(&processor, &image, AspectRatio::None)?;
         compare_pixels(&mut checks, "pixel_values_nopad", &cropped, &expected);
     }
     Ok(checks.into())
@@ -116,7 +116,7 @@ pub(super) fn full_size(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     if let Some(expected) = fields.resized_u8_sha256 {
         checks.equal("resized_u8_sha256", &[hex_digest(resized.as_raw())], &[expected]);
     }
-    let pixels = processor.preprocess_reference(&image, AspectRatio::Pad)?;
+    let pixels = reference_image::preprocess(&processor, &image, AspectRatio::Pad)?;
     compare_digest(&mut checks, &pixels, fields.float32_sha256.as_deref());
     for Probe { chw: [channel, y, x], value } in fields.probes {
         let found = pixels.data.get((channel * pixels.size + y) * pixels.size + x);
@@ -148,7 +148,7 @@ pub(super) fn batch(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let processor = ImageProcessorConfig::clip(size);
     let mut found = Vec::new();
     for image in &images {
-        let pixels = processor.preprocess_reference(&fixture.image(image)?, AspectRatio::Pad)?;
+        let pixels = reference_image::preprocess(&processor, &fixture.image(image)?, AspectRatio::Pad)?;
         found.extend(pixels.data);
     }
     let mut checks = fixture.checks();
@@ -192,8 +192,11 @@ pub(super) fn quirk(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     match (image, result) {
         (Some(image), Some(shape)) => {
             let size = shape.last().copied().and_then(|size| u32::try_from(size).ok()).unwrap_or(1);
-            let pixels = ImageProcessorConfig::clip(size)
-                .preprocess_reference(&fixture.image(&image)?, AspectRatio::Pad)?;
+            let pixels = reference_image::preprocess(
+                &ImageProcessorConfig::clip(size),
+                &fixture.image(&image)?,
+                AspectRatio::Pad,
+            )?;
             let mut checks = fixture.checks();
             checks.equal("shape", &[1, 3, pixels.size, pixels.size], &shape);
             Ok(if checks.is_clean() { CaseVerdict::Reproduced } else { checks.into() })

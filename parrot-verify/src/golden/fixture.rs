@@ -20,7 +20,7 @@ use parrot_model::text::Tokenizer;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Array, Case, Checks, Directory};
+use super::{Array, Case, Checks, Directory, reference_image};
 use crate::{Error, Result};
 
 /// Edits of a checkpoint's `config.json` that a case asks for.
@@ -145,9 +145,9 @@ impl Fixture {
             return Err(self.directory.error("a case gives an empty list of pictures"));
         }
         let aspect = loaded.aspect_ratio;
-        let pixels = images
-            .iter()
-            .map(|image| Ok(loaded.processor.preprocess_reference(&self.image(image.as_ref())?, aspect)?));
+        let pixels = images.iter().map(|image| {
+            reference_image::preprocess(&loaded.processor, &self.image(image.as_ref())?, aspect)
+        });
         Ok(Pixels::to_tensor(&pixels.collect::<Result<Vec<_>>>()?, &self.device).cast(loaded.dtype))
     }
 
@@ -253,10 +253,12 @@ impl Fixture {
             let image = self.record(id)?.get("image").and_then(Value::as_str);
             pixels.push(match image.map(|image| self.image(&format!("images/{image}"))) {
                 None => loaded.blank_image(),
-                Some(Ok(image)) => loaded.processor.preprocess_reference(&image, loaded.aspect_ratio)?,
-                Some(Err(_)) => {
-                    loaded.processor.preprocess(&loaded.processor.mean_image(), loaded.aspect_ratio)
+                Some(Ok(image)) => {
+                    reference_image::preprocess(&loaded.processor, &image, loaded.aspect_ratio)?
                 }
+                Some(Err(_)) => loaded
+                    .processor
+                    .preprocess(&reference_image::mean_image(&loaded.processor), loaded.aspect_ratio),
             });
         }
         if pixels.is_empty() {

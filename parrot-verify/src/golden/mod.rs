@@ -17,6 +17,7 @@ mod fixture;
 mod quantity;
 pub mod reference_batch;
 pub mod reference_chat;
+pub mod reference_image;
 mod report;
 
 pub use array::Array;

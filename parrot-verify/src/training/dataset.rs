@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::python_random::PythonRandom;
 use crate::Result;
-use crate::golden::{Case, CaseVerdict, ConfigEdits, Fixture, Loaded, Quantity, reference_chat};
+use crate::golden::{
+    Case, CaseVerdict, ConfigEdits, Fixture, Loaded, Quantity, reference_chat, reference_image,
+};
 
 #[derive(Deserialize)]
 struct OrderCase {
@@ -29,15 +31,31 @@ pub(super) fn order(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
         let records = fields.shuffled.iter().map(|id| parse(fixture, case, fixture.record(id)?));
         let records: Vec<Record> = records.collect::<Result<_>>()?;
         if let Some(expected) = &fields.lengths {
-            let lengths: Vec<i64> = records.iter().map(Record::reference_length).collect();
+            let lengths: Vec<i64> = records.iter().map(reference_length).collect();
             checks.equal("lengths", &lengths, expected);
         }
         if let Some(expected) = &fields.modality_lengths {
-            let lengths: Vec<i64> = records.iter().map(Record::reference_modality_length).collect();
+            let lengths: Vec<i64> = records.iter().map(reference_modality_length).collect();
             checks.equal("modality_lengths", &lengths, expected);
         }
     }
     Ok(checks.into())
+}
+
+/// What the reference adds to a record's length for a picture.
+const REFERENCE_IMAGE_LENGTH: i64 = 128;
+
+/// How the reference estimates a record's length, in words: negative without a picture. It batches records of alike
+/// length by this number.
+fn reference_modality_length(record: &Record) -> i64 {
+    let words: usize = record.conversations.iter().map(|turn| turn.value.split_whitespace().count()).sum();
+    if record.images.is_empty() { -(words as i64) } else { words as i64 }
+}
+
+/// The same where the reference does not tell records with and without a picture apart.
+fn reference_length(record: &Record) -> i64 {
+    let image = if record.images.is_empty() { 0 } else { REFERENCE_IMAGE_LENGTH };
+    reference_modality_length(record).abs() + image
 }
 
 /// The reference's order: ten shuffles with `random.Random(42)`.
@@ -89,10 +107,10 @@ pub(super) fn reference_sample(
     let encoded = reference_chat::encode(&loaded.tokenizer, &record.conversation(), None)?;
     let Loaded { processor, aspect_ratio, .. } = loaded;
     let preprocess = |name: &String| match fixture.image(&format!("images/{name}")) {
-        Ok(image) => processor.preprocess_reference(&image, *aspect_ratio),
-        Err(_) => Ok(processor.preprocess(&processor.mean_image(), *aspect_ratio)),
+        Ok(image) => reference_image::preprocess(processor, &image, *aspect_ratio),
+        Err(_) => Ok(processor.preprocess(&reference_image::mean_image(processor), *aspect_ratio)),
     };
-    let mut pixels = record.images.iter().map(preprocess).collect::<parrot_model::Result<Vec<_>>>()?;
+    let mut pixels = record.images.iter().map(preprocess).collect::<Result<Vec<_>>>()?;
     if pixels.is_empty() {
         // Zeros have the tower's size, which is also the size of real pictures. They are not a black picture:
         // black lies below the mean.

@@ -1,11 +1,17 @@
 //! Models by their id on the Hugging Face hub, e.g. `AIDC-AI/Parrot-7B`.
 //!
 //! Files are kept in the cache that all Hugging Face tools share. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
-//! `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean there. When the hub cannot be reached, what the cache
-//! holds is used.
+//! `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT` and `HF_HUB_OFFLINE` mean what they mean there. When the hub cannot be reached or is
+//! overloaded, what the cache holds is used; a download that was interrupted resumes where it was.
 
 #[cfg(feature = "hub")]
+mod cache;
+#[cfg(feature = "hub")]
+mod client;
+#[cfg(feature = "hub")]
 mod remote;
+#[cfg(feature = "hub")]
+mod settings;
 #[cfg(all(test, feature = "hub"))]
 mod tests;
 
@@ -19,7 +25,8 @@ pub type DownloadProgress = std::sync::Arc<dyn Fn(&str, u64, u64) + Send + Sync>
 /// A model's folder: the one that was named, or the cached files of the model with this id on the hub,
 /// downloaded first if need be (cargo feature `hub`).
 ///
-/// Only `owner/name` is taken for an id, and only if there is no folder `owner` here.
+/// Only `owner/name`, or `owner/name@revision` for a branch, tag or commit, is taken for an id, and only if there is no
+/// folder `owner` here.
 ///
 /// # Errors
 ///
@@ -67,7 +74,7 @@ fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Re
         return Ok(path.to_path_buf());
     }
     match parse_id(id_or_path) {
-        Some((owner, _)) if !path.exists() && !Path::new(owner).is_dir() => download(),
+        Some(HubId { owner, .. }) if !path.exists() && !Path::new(owner).is_dir() => download(),
         _ if path.exists() => Err(Error::checkpoint(path, "is a file, not a model's folder")),
         _ => Err(Error::checkpoint(path, "no such folder")),
     }
@@ -78,13 +85,30 @@ pub(super) fn download_tower(id: &str) -> Result<PathBuf> {
     remote::download_part(id, true, None)
 }
 
-/// Splits `owner/name`; `None` for anything else.
-pub(super) fn parse_id(id: &str) -> Option<(&str, &str)> {
+/// A model on the hub, as `owner/name@revision` names it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HubId<'n> {
+    /// `owner/name`.
+    pub(super) id: &'n str,
+    pub(super) owner: &'n str,
+    /// A branch, tag or commit; `None` for the newest of the main branch.
+    pub(super) revision: Option<&'n str>,
+}
+
+/// Splits `owner/name` or `owner/name@revision`; `None` for anything else.
+pub(super) fn parse_id(text: &str) -> Option<HubId<'_>> {
     let is_part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    id.split_once('/').filter(|(owner, name)| is_part(owner) && is_part(name))
+    let (id, revision) = text.split_once('@').map_or((text, None), |(id, revision)| (id, Some(revision)));
+    let (owner, name) = id.split_once('/')?;
+    let is_revision = |revision: &str| revision.split('/').all(is_part);
+    (is_part(owner) && is_part(name) && revision.is_none_or(is_revision)).then_some(HubId {
+        id,
+        owner,
+        revision,
+    })
 }
 
 #[cfg(not(feature = "hub"))]
@@ -115,7 +139,10 @@ mod path_tests {
 
     #[test]
     fn only_owner_and_name_are_an_id() {
-        assert_eq!(parse_id("AIDC-AI/Parrot-7B"), Some(("AIDC-AI", "Parrot-7B")));
+        let id = parse_id("AIDC-AI/Parrot-7B").unwrap();
+        assert_eq!((id.id, id.owner, id.revision), ("AIDC-AI/Parrot-7B", "AIDC-AI", None));
+        let id = parse_id("AIDC-AI/Parrot-7B@refs/pr/1").unwrap();
+        assert_eq!((id.id, id.revision), ("AIDC-AI/Parrot-7B", Some("refs/pr/1")));
         for path in [
             "parrot",
             "./parrot",
@@ -126,6 +153,9 @@ mod path_tests {
             "~/parrot",
             "a/..",
             "a b/c",
+            "a/b@",
+            "a/b@../c",
+            "a/b@c@d",
             "",
         ] {
             assert_eq!(parse_id(path), None, "{path}");

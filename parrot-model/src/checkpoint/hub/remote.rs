@@ -1,76 +1,81 @@
-//! What a checkpoint needs of its repository, through the `hf-hub` crate.
+//! What a checkpoint needs of its repository.
 
+use std::cell::RefCell;
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use hf_hub::progress::{DownloadEvent, FileProgress, ProgressEvent, ProgressHandler};
-use hf_hub::repository::RepoTypeModel;
-use hf_hub::{HFClient, HFClientBuilder, HFError, HFRepositorySync};
 
 use super::super::DecoderDescription;
 use super::super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
 use super::super::weights::shard_names;
-use super::{DownloadProgress, parse_id};
+use super::cache::Cache;
+use super::client::{Client, Failure, FileInfo};
+use super::settings::Settings;
+use super::{DownloadProgress, HubId, parse_id};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::{Error, Result};
 
 pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Repository::open(id, HFClient::builder(), is_offline(), progress)?.model()
+    Repository::open(id, &Settings::from_environment(), progress)?.model()
 }
 
 pub(super) fn download_description(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Ok(Repository::open(id, HFClient::builder(), is_offline(), progress)?.description()?.0)
+    Ok(Repository::open(id, &Settings::from_environment(), progress)?.description()?.0)
 }
 
 pub(super) fn download_part(id: &str, weights: bool, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Repository::open(id, HFClient::builder(), is_offline(), progress)?.part(weights)
-}
-
-/// `HF_HUB_OFFLINE`, which the crate does not read itself, by the rules of Python's `huggingface_hub`.
-fn is_offline() -> bool {
-    let is_on = |value: String| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str());
-    ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().any(|name| std::env::var(name).is_ok_and(is_on))
+    Repository::open(id, &Settings::from_environment(), progress)?.part(weights)
 }
 
 /// One model on the hub.
 pub(super) struct Repository {
+    /// As the user named it.
+    name: String,
     id: String,
-    remote: HFRepositorySync<RepoTypeModel>,
-    offline: bool,
+    revision: String,
+    client: Client,
+    cache: Cache,
+    /// Why only the cache is used; `Ok` while the hub is.
+    without_hub: RefCell<Option<Failure>>,
     progress: Option<DownloadProgress>,
 }
 
 impl Repository {
-    pub(super) fn open(
-        id: &str,
-        client: HFClientBuilder,
-        offline: bool,
-        progress: Option<DownloadProgress>,
-    ) -> Result<Self> {
-        let error = |reason: String| Error::Hub { id: id.into(), reason };
-        let (owner, name) = parse_id(id).ok_or_else(|| error("is no `owner/name`".into()))?;
-        let client = client.build_sync().map_err(|source| error(one_line(&source)))?;
-        Ok(Self { id: id.into(), remote: client.model(owner, name), offline, progress })
+    pub(super) fn open(name: &str, settings: &Settings, progress: Option<DownloadProgress>) -> Result<Self> {
+        let error = |reason: &str| Error::Hub { id: name.into(), reason: reason.into() };
+        let HubId { id, revision, .. } = parse_id(name).ok_or_else(|| error("is no `owner/name`"))?;
+        if settings.token.as_ref().is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
+            return Err(error(
+                "the access token (HF_TOKEN, or the file `token`) has characters that no token has",
+            ));
+        }
+        Ok(Self {
+            name: name.into(),
+            cache: Cache::new(&settings.cache, id),
+            id: id.into(),
+            revision: revision.unwrap_or("main").into(),
+            client: Client::new(settings),
+            without_hub: RefCell::new(settings.offline.then_some(Failure::Offline)),
+            progress,
+        })
     }
 
     /// Everything that [`Checkpoint`](crate::checkpoint::Checkpoint) and the tokenizer read.
     pub(super) fn model(&self) -> Result<PathBuf> {
-        let (folder, revision) = self.description()?;
-        self.weights(&folder, &revision)?;
+        let (folder, commit) = self.description()?;
+        self.weights(&folder, &commit)?;
         Ok(folder)
     }
 
     /// The same without the weights: the folder, and the commit's hash.
     pub(super) fn description(&self) -> Result<(PathBuf, String)> {
-        let (folder, revision) = self.snapshot()?;
+        let (folder, commit) = self.snapshot()?;
         let tower = if DecoderDescription::is_in(&folder)? {
             None
         } else {
             ParrotConfig::from_file(folder.join(CONFIG_FILE))?.mm_vision_tower
         };
         for name in COMPANION_FILES {
-            self.optional(name, &revision)?;
+            self.optional(name, &commit)?;
         }
         // A name that leads out of the repository would lead out of the cache's folder too.
         let is_inside =
@@ -78,148 +83,141 @@ impl Repository {
         let tower = tower.filter(|tower| VisionConfig::well_known(tower).is_none() && is_inside(tower));
         if let Some(tower) = tower {
             for name in [CONFIG_FILE, PROCESSOR_FILE] {
-                self.optional(&format!("{tower}/{name}"), &revision)?;
+                self.optional(&format!("{tower}/{name}"), &commit)?;
             }
         }
-        Ok((folder, revision))
+        Ok((folder, commit))
     }
 
     /// A decoder or a vision tower, whose configuration is none of a Parrot.
     pub(super) fn part(&self, weights: bool) -> Result<PathBuf> {
-        let (folder, revision) = self.snapshot()?;
+        let (folder, commit) = self.snapshot()?;
         for name in COMPANION_FILES {
-            self.optional(name, &revision)?;
+            self.optional(name, &commit)?;
         }
         if weights {
-            self.weights(&folder, &revision)?;
+            self.weights(&folder, &commit)?;
         }
         Ok(folder)
     }
 
-    /// The cache's folder for the newest commit, and that commit's hash: asking for all other files by it
+    /// The cache's folder for the revision's commit, and that commit's hash: asking for all other files by it
     /// keeps them from being mixed with a later commit's.
     fn snapshot(&self) -> Result<(PathBuf, String)> {
-        let config = self.file(CONFIG_FILE, None)?;
-        let folder = config.parent().unwrap_or(Path::new("")).to_path_buf();
-        let revision = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
-        Ok((folder, revision))
+        let newest = self.newest_config();
+        let commit = newest.map_err(|failure| self.error(CONFIG_FILE, &failure))?;
+        Ok((self.cache.snapshot(&commit), commit))
     }
 
-    fn weights(&self, folder: &Path, revision: &str) -> Result<()> {
-        if self.optional(INDEX_FILE, revision)? {
+    /// Fetches the configuration and tells the commit that it is of. When the hub cannot be reached, that is the commit which
+    /// the cache knows.
+    fn newest_config(&self) -> Result<String, Failure> {
+        let known = self.cache.commit(&self.revision);
+        let known = known.filter(|commit| self.cache.file(commit, CONFIG_FILE).is_some());
+        if self.without_hub.borrow().is_some() {
+            return known.ok_or(Failure::Offline);
+        }
+        match self.client.info(&self.id, &self.revision, CONFIG_FILE) {
+            Ok(info) => {
+                self.download(CONFIG_FILE, &info)?;
+                self.cache.remember_commit(&self.revision, &info.commit)?;
+                Ok(info.commit)
+            }
+            Err(failure @ Failure::Unreachable(_)) if known.is_some() => {
+                tracing::debug!(?failure, "the cache is used");
+                *self.without_hub.borrow_mut() = Some(failure);
+                known.ok_or(Failure::Offline)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn weights(&self, folder: &Path, commit: &str) -> Result<()> {
+        if self.optional(INDEX_FILE, commit)? {
             for shard in shard_names(&folder.join(INDEX_FILE))? {
-                self.file(&shard, Some(revision))?;
+                self.file(&shard, commit)?;
             }
             return Ok(());
         }
-        self.file(WEIGHTS_FILE, Some(revision)).map(|_| ())
+        self.file(WEIGHTS_FILE, commit)
     }
 
-    /// Whether the repository has this file, which is then in the cache.
-    fn optional(&self, name: &str, revision: &str) -> Result<bool> {
-        match self.download(name, Some(revision)) {
-            Ok(_) => Ok(true),
-            Err(Failure::Hub(HFError::EntryNotFound { .. })) => Ok(false),
-            Err(Failure::Hub(HFError::LocalEntryNotFound { .. })) if self.offline => Ok(false),
-            Err(failure) => Err(self.error(name, failure)),
+    /// Whether the commit has this file, which is then in the cache. Without the hub, what is not in the cache counts as
+    /// missing.
+    fn optional(&self, name: &str, commit: &str) -> Result<bool> {
+        match self.fetch(name, commit) {
+            Ok(()) => Ok(true),
+            Err(Failure::NoFile(_)) => Ok(false),
+            Err(_) if self.without_hub.borrow().is_some() => Ok(false),
+            Err(failure) => Err(self.error(name, &failure)),
         }
     }
 
-    fn file(&self, name: &str, revision: Option<&str>) -> Result<PathBuf> {
-        self.download(name, revision).map_err(|failure| self.error(name, failure))
+    fn file(&self, name: &str, commit: &str) -> Result<()> {
+        self.fetch(name, commit).map_err(|failure| self.error(name, &failure))
     }
 
-    fn download(&self, name: &str, revision: Option<&str>) -> Result<PathBuf, Failure> {
-        let watch = Arc::new(Watch { progress: self.progress.clone(), total: AtomicU64::new(0) });
-        let path = self
-            .remote
-            .download_file()
-            .filename(name)
-            .maybe_revision(revision)
-            .local_files_only(self.offline)
-            .progress(Arc::clone(&watch))
-            .send()
-            .map_err(Failure::Hub)?;
-        // The crate stores whatever the second request answers, an error page included.
-        let expected = watch.total.load(Ordering::Relaxed);
-        let found = std::fs::metadata(&path).map_err(|source| Failure::Hub(source.into()))?.len();
-        if expected != 0 && expected != found {
-            if let Ok(blob) = path.canonicalize() {
-                let _ = std::fs::remove_file(blob);
+    /// Gets a file of a commit into the cache. What a commit has does not change: nothing is asked twice.
+    fn fetch(&self, name: &str, commit: &str) -> Result<(), Failure> {
+        if self.cache.file(commit, name).is_some() {
+            return Ok(());
+        }
+        if self.cache.is_missing(commit, name) {
+            return Err(Failure::NoFile(None));
+        }
+        match &*self.without_hub.borrow() {
+            Some(Failure::Unreachable(why)) => return Err(Failure::Unreachable(why.clone())),
+            Some(_) => return Err(Failure::Offline),
+            None => {}
+        }
+        match self.client.info(&self.id, commit, name) {
+            Ok(info) => self.download(name, &FileInfo { commit: commit.into(), ..info }),
+            Err(Failure::NoFile(found)) => {
+                self.cache.remember_missing(commit, name)?;
+                Err(Failure::NoFile(found))
             }
-            let _ = std::fs::remove_file(&path);
-            return Err(Failure::Size { expected, found });
+            Err(failure) => Err(failure),
         }
-        Ok(path)
     }
 
-    fn error(&self, name: &str, failure: Failure) -> Error {
+    fn download(&self, name: &str, info: &FileInfo) -> Result<(), Failure> {
+        if self.cache.file(&info.commit, name).is_some() {
+            return Ok(());
+        }
+        let _lock = self.cache.lock(&info.etag)?;
+        let blob = self.cache.blob(&info.etag);
+        if !blob.is_file() {
+            let incomplete = self.cache.incomplete(&info.etag);
+            let mut file = File::options().create(true).append(true).open(&incomplete)?;
+            self.client.download(info, &mut file, &|done, total| {
+                tracing::debug!(name, done, total, "downloading");
+                if let Some(progress) = &self.progress {
+                    progress(name, done, total);
+                }
+            })?;
+            file.sync_all()?;
+            std::fs::rename(incomplete, &blob)?;
+        }
+        self.cache.link(&info.commit, name, &info.etag)?;
+        Ok(())
+    }
+
+    fn error(&self, name: &str, failure: &Failure) -> Error {
+        let id = &self.id;
         let reason = match failure {
-            Failure::Size { expected, found } => {
-                format!("{name} arrived with {found} bytes instead of {expected}; try again")
-            }
-            Failure::Hub(HFError::EntryNotFound { .. } | HFError::RepoNotFound { .. }) => {
+            Failure::NoModel | Failure::NoFile(_) => {
                 format!("the hub has no such model, or the model has no {name}")
             }
-            Failure::Hub(HFError::LocalEntryNotFound { .. }) => {
+            Failure::NoRevision => format!("{id} has no branch, tag or commit {}", self.revision),
+            Failure::Offline => {
                 format!("{name} is not in the cache, and HF_HUB_OFFLINE forbids to download it")
             }
-            Failure::Hub(HFError::AuthRequired { .. }) => {
-                "the hub has no such public model; for a private one, set HF_TOKEN".into()
-            }
-            Failure::Hub(HFError::Forbidden { .. }) => {
-                "the hub refuses access: accept the model's terms on its page, and set HF_TOKEN".into()
-            }
-            Failure::Hub(error) => one_line(&error),
+            Failure::Private => "the hub has no such public model; for a private one, set HF_TOKEN".into(),
+            Failure::Gated => format!(
+                "the hub refuses access: accept the model's terms on its page, {id}, and set HF_TOKEN"
+            ),
+            Failure::Unreachable(why) | Failure::Other(why) => format!("{name}: {why}"),
         };
-        Error::Hub { id: self.id.clone(), reason }
+        Error::Hub { id: self.name.clone(), reason }
     }
-}
-
-enum Failure {
-    Hub(HFError),
-    /// Bytes announced and bytes stored.
-    Size {
-        expected: u64,
-        found: u64,
-    },
-}
-
-/// Passes progress on, and remembers how large the file was said to be.
-struct Watch {
-    progress: Option<DownloadProgress>,
-    total: AtomicU64,
-}
-
-impl ProgressHandler for Watch {
-    fn on_progress(&self, event: &ProgressEvent) {
-        match event {
-            ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => {
-                self.total.store(*total_bytes, Ordering::Relaxed);
-            }
-            ProgressEvent::Download(DownloadEvent::Progress { files }) => {
-                for FileProgress { filename, bytes_completed, total_bytes, .. } in files {
-                    tracing::debug!(filename, bytes_completed, total_bytes, "downloading");
-                    if let Some(progress) = &self.progress {
-                        progress(filename, *bytes_completed, *total_bytes);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The innermost cause on one line: "Connection refused" says more than the layers around it.
-fn one_line(error: &HFError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let what = match error {
-        HFError::Request { url: Some(url), .. } => format!("cannot reach {url}: {cause}"),
-        HFError::Request { .. } => format!("cannot reach the hub: {cause}"),
-        error => error.to_string(),
-    };
-    what.lines().next().unwrap_or_default().to_string()
 }

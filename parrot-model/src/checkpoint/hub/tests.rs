@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use hf_hub::HFClient;
 
 use super::super::testing::Tiny;
 use super::super::{Checkpoint, Description, SaveOptions};
 use super::DownloadProgress;
 use super::remote::Repository;
+use super::settings::Settings;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -29,8 +29,16 @@ struct Server {
 struct Behaviour {
     files: BTreeMap<String, Vec<u8>>,
     token: Option<&'static str>,
-    /// Answers downloads with an error page, as an overloaded server does.
-    broken_downloads: bool,
+    /// Answers downloads with an error page.
+    forbidden_downloads: bool,
+    /// Answers everything with this status.
+    status: Option<&'static str>,
+    /// Sends this many bytes of a file and closes the connection.
+    cut_after: Option<usize>,
+    /// Accepts connections and says nothing.
+    silent: bool,
+    /// Says that the model's terms are not accepted.
+    gated: bool,
 }
 
 impl Server {
@@ -53,9 +61,13 @@ impl Server {
 }
 
 fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    if behaviour.silent {
+        std::thread::sleep(Duration::from_secs(5));
+        return Ok(());
+    }
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().unwrap_or(Ok(String::new()))?;
-    let (mut token, mut known_etag) = (String::new(), String::new());
+    let (mut token, mut begin) = (String::new(), 0);
     for line in lines {
         let line = line?;
         if line.is_empty() {
@@ -64,7 +76,7 @@ fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>
         let (name, value) = line.split_once(": ").unwrap_or_default();
         match name.to_lowercase().as_str() {
             "authorization" => token = value.trim_start_matches("Bearer ").to_string(),
-            "if-none-match" => known_etag = value.to_string(),
+            "range" => begin = value.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap(),
             _ => {}
         }
     }
@@ -77,19 +89,24 @@ fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>
         .and_then(|(_, name)| behaviour.files.get_key_value(name));
     let etag = file.map_or(String::new(), |(name, _)| format!("\"{}\"", name.replace('/', "-")));
     let (status, body): (_, &[u8]) = match file {
+        _ if behaviour.status.is_some() => (behaviour.status.unwrap(), b"no page"),
+        _ if behaviour.gated => ("401 Unauthorized\r\nX-Error-Code: GatedRepo", b""),
         _ if behaviour.token.is_some_and(|expected| token != expected) => ("401 Unauthorized", b""),
         None => ("404 Not Found", b"no such file"),
-        Some(_) if known_etag == etag => ("304 Not Modified", b""),
-        Some(_) if behaviour.broken_downloads && method == "GET" => ("403 Forbidden", b"go away"),
+        Some(_) if behaviour.forbidden_downloads && method == "GET" => ("403 Forbidden", b"go away"),
+        Some((_, body)) if begin > 0 => ("206 Partial Content", &body[begin..]),
         Some((_, body)) => ("200 OK", body),
     };
+    let (end, all) = (begin + body.len(), begin + body.len());
     write!(
         stream,
         "HTTP/1.1 {status}\r\nETag: {etag}\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
-        body.len()
+         Content-Range: bytes {begin}-{}/{all}\r\nConnection: close\r\n\r\n",
+        body.len(),
+        end.saturating_sub(1),
     )?;
-    if method == "GET" { stream.write_all(body) } else { Ok(()) }
+    let sent = behaviour.cut_after.map_or(body.len(), |limit| body.len().min(limit));
+    if method == "GET" { stream.write_all(&body[..sent]) } else { Ok(()) }
 }
 
 /// The files of a folder, by their path in it.
@@ -139,13 +156,19 @@ fn repository(
     offline: bool,
     progress: Option<DownloadProgress>,
 ) -> crate::Result<Repository> {
-    let client = HFClient::builder()
-        .endpoint(endpoint)
-        .cache_dir(cache)
-        .token(token.unwrap_or("nobody"))
-        .retry_max_attempts(1)
-        .retry_base_delay(Duration::from_millis(1));
-    Repository::open("owner/model", client, offline, progress)
+    Repository::open("owner/model", &settings(endpoint, cache, token, offline), progress)
+}
+
+fn settings(endpoint: &str, cache: &Path, token: Option<&str>, offline: bool) -> Settings {
+    Settings {
+        endpoint: endpoint.into(),
+        token: token.map(Into::into),
+        cache: cache.into(),
+        offline,
+        patience: Duration::from_millis(300),
+        attempts: 2,
+        pause: Duration::from_millis(1),
+    }
 }
 
 #[test]
@@ -171,8 +194,74 @@ fn a_model_is_downloaded_once() {
     let again = server.requests().split_off(before);
     assert!(!again.iter().any(|request| request.starts_with("GET")), "{again:?}");
 
-    // Without the hub, the cache serves: asked to be offline, or because nobody answers.
+    // Without the hub, the cache serves: asked to be offline, or because nobody answers, or only with an error.
     assert_eq!(download(&server.endpoint, cache.path(), None, true, None).unwrap(), folder);
+    let overloaded = Server::start(Behaviour { status: Some("503 Service Unavailable"), ..model() });
+    let silent = Server::start(Behaviour { silent: true, ..model() });
+    for endpoint in [&closed_endpoint(), &overloaded.endpoint, &silent.endpoint] {
+        assert_eq!(download(endpoint, cache.path(), None, false, None).unwrap(), folder, "{endpoint}");
+    }
+}
+
+/// Where nobody listens.
+fn closed_endpoint() -> String {
+    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+}
+
+/// A model in one file, as most are: the index that it lacks must not be asked for without a network.
+#[test]
+fn a_model_in_one_file_needs_no_hub_once_it_is_here() {
+    let folder = tempfile::tempdir().unwrap();
+    Tiny::clip().save_with(folder.path(), &SaveOptions::default()).unwrap();
+    let server = Server::start(Behaviour { files: files(folder.path()), ..Behaviour::default() });
+    let cache = tempfile::tempdir().unwrap();
+    let folder = download(&server.endpoint, cache.path(), None, false, None).unwrap();
+    assert_eq!(download(&closed_endpoint(), cache.path(), None, false, None).unwrap(), folder);
+    // Without the marks of what the model lacks, as another tool may leave the cache.
+    std::fs::remove_dir_all(cache.path().join("models--owner--model/.no_exist")).unwrap();
+    assert_eq!(download(&closed_endpoint(), cache.path(), None, false, None).unwrap(), folder);
+    assert_eq!(download(&server.endpoint, cache.path(), None, true, None).unwrap(), folder);
+}
+
+#[test]
+fn a_broken_download_resumes_where_it_was() {
+    let server = Server::start(Behaviour { cut_after: Some(5_000), ..model() });
+    let cache = tempfile::tempdir().unwrap();
+    let folder = download(&server.endpoint, cache.path(), None, false, None).unwrap();
+    for (name, bytes) in model().files {
+        if name.ends_with(".safetensors") {
+            assert_eq!(std::fs::read(folder.join(&name)).unwrap(), bytes, "{name}");
+        }
+    }
+    // What an earlier attempt left in the cache, of this program or another one, is gone on with.
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(model());
+    let blobs = cache.path().join("models--owner--model/blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let shard = "model-00001-of-00002.safetensors";
+    std::fs::write(blobs.join(format!("{shard}.incomplete")), &model().files[shard][..7_000]).unwrap();
+    let least = Arc::new(Mutex::new(u64::MAX));
+    let seen = Arc::clone(&least);
+    let progress: DownloadProgress = Arc::new(move |file: &str, done, _| {
+        if file == shard {
+            let mut least = seen.lock().unwrap();
+            *least = done.min(*least);
+        }
+    });
+    let folder = download(&server.endpoint, cache.path(), None, false, Some(progress)).unwrap();
+    assert_eq!(std::fs::read(folder.join(shard)).unwrap(), model().files[shard]);
+    assert!(*least.lock().unwrap() > 7_000);
+}
+
+#[test]
+fn a_revision_is_asked_for_by_its_name() {
+    let server = Server::start(model());
+    let cache = tempfile::tempdir().unwrap();
+    let settings = settings(&server.endpoint, cache.path(), None, false);
+    Repository::open("owner/model@v1.0", &settings, None).unwrap().model().unwrap();
+    assert!(server.requests()[0].contains("/resolve/v1.0/config.json"), "{:?}", server.requests());
+    let known = std::fs::read_to_string(cache.path().join("models--owner--model/refs/v1.0")).unwrap();
+    assert_eq!(known, COMMIT);
 }
 
 #[test]
@@ -235,16 +324,30 @@ fn what_goes_wrong_is_said_in_one_line() {
     let found = error(&private.endpoint, Some("wrong"), false);
     assert!(found.contains("set HF_TOKEN"), "{found}");
 
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let found = error(&format!("http://{closed}"), None, false);
+    let gated = Server::start(Behaviour { gated: true, ..model() });
+    let found = error(&gated.endpoint, None, false);
+    assert!(found.contains("accept the model's terms"), "{found}");
+
+    let found = error(&empty.endpoint, Some("a\nb"), false);
+    assert!(found.contains("the access token"), "{found}");
+
+    let silent = Server::start(Behaviour { silent: true, ..model() });
+    let found = error(&silent.endpoint, None, false);
+    assert!(found.contains("cannot reach http://127.0.0.1"), "{found}");
+
+    let overloaded = Server::start(Behaviour { status: Some("503 Service Unavailable"), ..model() });
+    let found = error(&overloaded.endpoint, None, false);
+    assert!(found.contains("answers 503"), "{found}");
+
+    let found = error(&closed_endpoint(), None, false);
     assert!(found.contains("cannot reach http://127.0.0.1") && found.contains("refused"), "{found}");
 
     let found = error(&empty.endpoint, None, true);
     assert!(found.contains("config.json is not in the cache, and HF_HUB_OFFLINE"), "{found}");
 
-    let overloaded = Server::start(Behaviour { broken_downloads: true, ..model() });
-    let found = download(&overloaded.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
-    assert!(found.contains("config.json arrived with 7 bytes instead of"), "{found}");
+    let forbidden = Server::start(Behaviour { forbidden_downloads: true, ..model() });
+    let found = download(&forbidden.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    assert!(found.contains("the hub refuses access"), "{found}");
     // The error page must not stay in the cache.
     let folder = download(&Server::start(model()).endpoint, cache.path(), None, false, None).unwrap();
     Checkpoint::open(folder).unwrap();
