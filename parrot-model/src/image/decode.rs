@@ -22,7 +22,7 @@
 //! | quarter-resolution colour with an EXIF orientation, 90×60 | 4 | 0.390 |
 //! | quarter-resolution colour, 510×700 (not in the repository) | 10 | 0.196 |
 
-use std::{fs::File, io::Cursor, io::Read, path::Path};
+use std::{io::Cursor, io::Read, path::Path};
 
 use ::image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage,
@@ -30,6 +30,7 @@ use ::image::{
 };
 
 use crate::error::{Error, Result};
+use crate::untrusted::{self, contained};
 
 /// Working memory of a decoder beyond the pixels themselves, e.g. for a compressed colour profile.
 const SCRATCH_BYTES: u64 = 64 << 20;
@@ -84,7 +85,7 @@ impl DecodeOptions {
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, otherwise as [`decode_rgb`].
 pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = untrusted::open(path)?;
     let mut bytes = Vec::new();
     // One byte over the limit is enough to be refused, whatever the file's length claims to be.
     file.take(options.limits.max_bytes.saturating_add(1))
@@ -99,7 +100,9 @@ pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
 /// [`Error::Image`] if the bytes are of no known format, damaged or cut short, or the picture is empty or
 /// larger than the limits.
 pub fn decode_rgb(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<RgbImage> {
-    decode(bytes, options).map_err(|reason| Error::Image { name: name.to_owned(), reason })
+    contained(|| decode(bytes, options))
+        .flatten()
+        .map_err(|reason| Error::Image { name: name.to_owned(), reason })
 }
 
 fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, String> {
