@@ -184,11 +184,23 @@ fn ask(
     Ok(records)
 }
 
-/// Whether another question could fare better.
+/// Whether another question could fare better: all that a question, its picture or its length can be refused for. A
+/// tokenizer gives up on hundreds of kilobytes without a blank, say.
 fn is_the_questions(error: &parrot_infer::Error) -> bool {
     use parrot_infer::Error;
-    use parrot_model::Error::TooLong;
-    matches!(error, Error::EmptyQuestion | Error::NotFinite { .. } | Error::Model(TooLong { .. }))
+    use parrot_model::Error as Model;
+    matches!(
+        error,
+        Error::EmptyQuestion
+            | Error::NotFinite { .. }
+            | Error::Model(
+                Model::TooLong { .. }
+                    | Model::CutsImage { .. }
+                    | Model::Conversation { .. }
+                    | Model::Tokenizer { .. }
+                    | Model::Image { .. }
+            )
+    )
 }
 
 /// What a journal's answers say about a dataset under a name.
