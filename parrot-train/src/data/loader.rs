@@ -39,6 +39,18 @@ pub enum Grouping {
     Epoch,
 }
 
+impl Grouping {
+    /// As recipes have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Step => "step",
+            Self::Epoch => "epoch",
+        }
+    }
+}
+
 /// How samples become micro-batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderOptions {
@@ -102,7 +114,11 @@ impl<S: Send + 'static> BatchLoader<S> {
         let order = Order::new(dataset.as_ref(), options);
         if batch_size == 0 || order.batches_per_epoch == 0 {
             let expected = format!("between 1 and the dataset's {} samples", dataset.len());
-            return Err(Error::Setting { key: "micro_batch_size", expected, found: batch_size.to_string() });
+            return Err(Error::Setting {
+                key: "train.micro_batch_size",
+                expected,
+                found: batch_size.to_string(),
+            });
         }
         let order = Arc::new(order);
         let workers = options.workers.max(1);

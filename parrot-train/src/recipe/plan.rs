@@ -1,12 +1,13 @@
 //! What a recipe would do: parameters, steps, operations, memory. Nothing is loaded.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parrot_model::config::ParrotConfig;
 
 use super::{ModelRecipe, Recipe, Start, WeightDtype};
 use crate::data::source;
+use crate::distributed::World;
 use crate::flops::{Cost, Load};
 use crate::optim::OptimizerConfig;
 use crate::part::Part;
@@ -29,6 +30,10 @@ pub struct Plan {
     /// Samples of an epoch, and whether they were counted in the files rather than taken from the recipe.
     samples: usize,
     counted: bool,
+    /// Records that cannot be used.
+    left_out: usize,
+    /// Folders of pictures that are not here.
+    unseen: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -59,20 +64,26 @@ impl Plan {
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
-        let mut samples = 0;
+        let mut samples: usize = 0;
         let mut counted = true;
+        let mut left_out = 0;
+        let mut unseen = Vec::new();
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             let records = if source.file.is_file() {
-                source::usable(source)?
+                let (usable, bad) = source::usable(source)?;
+                left_out += bad;
+                unseen.extend((!source.images.is_dir()).then(|| source.images.clone()));
+                usable
             } else {
                 counted = false;
                 described.records.unwrap_or(0)
             };
-            samples += source::visits(records, source.weight);
+            samples = samples.saturating_add(source::visits(records, source.weight));
         }
-        let stage = recipe.stage(samples);
+        let stage = recipe.stage(samples, &config);
+        stage.check(&World::default(), &config)?;
         let cost = stage.cost(&config, &vision)?;
-        Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted })
+        Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted, left_out, unseen })
     }
 
     /// Parameters of the low-rank adapters.
@@ -105,8 +116,7 @@ impl Plan {
     #[must_use]
     pub fn load(&self) -> Load {
         let samples = self.recipe.train.batch_size;
-        let longest =
-            self.recipe.data.max_length.or(self.config.tokenizer_model_max_length).unwrap_or(usize::MAX);
+        let longest = self.stage.max_length.unwrap_or(usize::MAX);
         let tokens = (self.cost.tokens_per_image() + TOKENS_OF_TEXT).min(longest);
         Load {
             samples,
@@ -142,13 +152,20 @@ impl fmt::Display for Plan {
         let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
         let load = self.load();
         let step = self.cost.step(load);
-        writeln!(f, "\nsamples         {} an epoch, {origin}", grouped(self.samples))?;
+        let left_out = match self.left_out {
+            0 => String::new(),
+            bad => format!("; {bad} records cannot be used"),
+        };
+        writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
+        for folder in &self.unseen {
+            writeln!(f, "pictures        {} is not here, and taken to have them all", folder.display())?;
+        }
         writeln!(f, "steps           {} of {accumulation} × {micro_batch_size} samples", grouped(*steps))?;
         writeln!(
             f,
             "tokens          about {} a step, {} in all",
             grouped(load.tokens),
-            grouped(load.tokens * steps)
+            grouped(load.tokens.saturating_mul(*steps))
         )?;
         writeln!(f, "operations      {step:.2e} a step, {:.2e} in all", step * *steps as f64)?;
         writeln!(
