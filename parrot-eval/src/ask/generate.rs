@@ -113,13 +113,13 @@ pub fn generate(
     journal: &mut Journal,
     mut on_batch: impl FnMut(&[&Job], &Journal, bool) -> bool,
 ) -> Result<()> {
-    let mut decoded: HashMap<[u8; 32], Result<Image, String>> = HashMap::new();
+    let mut decoded = Decoded::default();
     for batch in batches(jobs, parrot, options) {
         let is_new = batch.iter().any(|job| journal.get(&job.id).is_none());
         if is_new {
             // Pictures of earlier windows will not come again.
-            if decoded.len() > 2 * options.images {
-                decoded.clear();
+            if decoded.images.len() > options.images.saturating_mul(2) {
+                decoded = Decoded::default();
             }
             let records = ask(parrot, datasets, &batch, options, &mut decoded)?;
             journal.add(records)?;
@@ -131,30 +131,79 @@ pub fn generate(
     Ok(())
 }
 
+/// Decoded pictures are held up to so many bytes, 256 MiB; one that is larger by itself is held alone.
+const DECODED_BYTES: usize = 256 << 20;
+
+/// Pictures that later batches may ask about again.
+#[derive(Default)]
+struct Decoded {
+    images: HashMap<[u8; 32], Result<Image, String>>,
+    bytes: usize,
+}
+
+impl Decoded {
+    /// The picture of a job, decoded; `None` where it does not fit beside those that are held.
+    fn get(&mut self, job: &Job, jpeg_roundtrip: bool) -> Option<Result<Image, String>> {
+        if let Some(image) = self.images.get(&job.image.hash()) {
+            return Some(image.clone());
+        }
+        if self.bytes >= DECODED_BYTES {
+            return None;
+        }
+        // The row is named where it is reported.
+        let image = job.image.decode("of the row", jpeg_roundtrip).map_err(|error| error.to_string());
+        self.bytes += image.as_ref().map_or(0, |image| image.pixels().as_raw().len());
+        self.images.insert(job.image.hash(), image.clone());
+        Some(image)
+    }
+}
+
+/// Asks a batch, in parts where its pictures are too large to be held together.
 fn ask(
     parrot: &Parrot,
     datasets: &[Dataset],
     batch: &[&Job],
     options: &GenerateOptions,
-    decoded: &mut HashMap<[u8; 32], Result<Image, String>>,
+    decoded: &mut Decoded,
+) -> Result<Vec<Answered>> {
+    let mut records = Vec::with_capacity(batch.len());
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let mut part = Vec::with_capacity(rest.len());
+        for job in rest {
+            let Some(image) = decoded.get(job, options.jpeg_roundtrip) else { break };
+            part.push((*job, image));
+        }
+        rest = &rest[part.len()..];
+        records.extend(ask_part(parrot, datasets, part, options)?);
+        if !rest.is_empty() {
+            *decoded = Decoded::default();
+        }
+    }
+    Ok(records)
+}
+
+fn ask_part(
+    parrot: &Parrot,
+    datasets: &[Dataset],
+    part: Vec<(&Job, Result<Image, String>)>,
+    options: &GenerateOptions,
 ) -> Result<Vec<Answered>> {
     let record = |job: &Job, outcome| {
         let dataset = &datasets[job.dataset];
         let index = dataset.rows[job.row].index.clone();
         Answered { id: job.id.clone(), dataset: dataset.id.clone(), index, outcome }
     };
-    let mut records = Vec::with_capacity(batch.len());
-    let mut asked: Vec<(&Job, Image)> = Vec::with_capacity(batch.len());
-    for job in batch {
-        // The row is named where it is reported.
-        let decode = || {
-            let image = job.image.decode("of the row", options.jpeg_roundtrip);
-            image.map_err(|error| error.to_string())
-        };
-        match decoded.entry(job.image.hash()).or_insert_with(decode) {
-            Ok(image) => asked.push((job, image.clone())),
-            Err(problem) => records.push(record(job, Outcome::Refused(problem.clone()))),
+    let mut records = Vec::with_capacity(part.len());
+    let mut asked: Vec<(&Job, Image)> = Vec::with_capacity(part.len());
+    for (job, image) in part {
+        match image {
+            Ok(image) => asked.push((job, image)),
+            Err(problem) => records.push(record(job, Outcome::Refused(problem))),
         }
+    }
+    if asked.is_empty() {
+        return Ok(records);
     }
     let questions: Vec<Question<'_>> =
         asked.iter().map(|(job, image)| Question::new(std::slice::from_ref(image), &job.prompt)).collect();
