@@ -64,21 +64,8 @@ impl Preparation {
         record: &Record,
         open: impl Fn(&str) -> parrot_model::Result<RgbImage>,
     ) -> Result<TrainingSample> {
+        let mut sample = self.text(record)?;
         let refuse = |reason: String| Error::Sample { id: record.id.clone(), reason };
-        if let Some(problem) = record.problem() {
-            return Err(refuse(problem));
-        }
-        let encoded = self.template.encode(&self.tokenizer, &record.conversation(), None);
-        let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
-        let mut sample = TrainingSample {
-            id: record.id.clone(),
-            input_ids: encoded.input_ids,
-            labels: encoded.labels,
-            pixels: Vec::new(),
-        };
-        if let Some(limits) = &self.limits {
-            sample.check_length(limits.tokens_per_image(), limits.max_length)?;
-        }
         let pixels = record.images.iter().map(|image| {
             let image = open(image).map_err(|source| refuse(error_chain(&source)))?;
             Ok(self.processor.preprocess(&image, self.aspect_ratio))
@@ -86,6 +73,30 @@ impl Preparation {
         sample.pixels = pixels.collect::<Result<_>>()?;
         if let Some(limits) = &self.limits {
             sample.check(&limits.config, &limits.vision)?;
+        }
+        Ok(sample)
+    }
+
+    /// The sample of a record without its pictures: all that can be known of it without opening one.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample), but for the pictures.
+    pub fn text(&self, record: &Record) -> Result<TrainingSample> {
+        let refuse = |reason: String| Error::Sample { id: record.id.clone(), reason };
+        if let Some(problem) = record.problem() {
+            return Err(refuse(problem));
+        }
+        let encoded = self.template.encode(&self.tokenizer, &record.conversation(), None);
+        let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
+        let sample = TrainingSample {
+            id: record.id.clone(),
+            input_ids: encoded.input_ids,
+            labels: encoded.labels,
+            pixels: Vec::new(),
+        };
+        if let Some(limits) = &self.limits {
+            sample.check_length(limits.tokens_per_image(), limits.max_length)?;
         }
         Ok(sample)
     }

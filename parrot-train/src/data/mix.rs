@@ -210,7 +210,7 @@ mod tests {
     use parrot_model::text::{ChatTemplate, Tokenizer};
     use serde_json::json;
 
-    use super::super::source::{usable, visits};
+    use super::super::source::{count, visits};
     use super::*;
 
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
@@ -306,9 +306,13 @@ mod tests {
         let mix = Mix::open(&sources, preparation(), 3, 0).unwrap();
         assert_eq!((mix.len(), mix.bad_records().count()), (2, 3));
         assert_eq!(mix.bad_records().cloned().collect::<Vec<_>>(), bad_records(&sources).unwrap());
-        assert_eq!((usable(&sources[0]).unwrap(), usable(&sources[1]).unwrap()), ((2, 0), (0, 3)));
+        let counted = |source: &Source| {
+            let count = count(source, Some(&preparation())).unwrap();
+            (count.usable, count.bad, count.looked_at, count.unusable)
+        };
+        assert_eq!((counted(&sources[0]), counted(&sources[1])), ((2, 0, 2, 0), (0, 3, 0, 0)));
         let elsewhere = Source { images: "no such folder".into(), ..sources[1].clone() };
-        assert_eq!(usable(&elsewhere).unwrap(), (3, 0));
+        assert_eq!(counted(&elsewhere), (3, 0, 3, 0));
         let list = folder.path().join("bad-records.jsonl");
         write_bad_records(mix.bad_records(), &list).unwrap();
         let text = std::fs::read_to_string(&list).unwrap();

@@ -202,13 +202,32 @@ pub(crate) fn visits(records: usize, weight: f64) -> usize {
     whole.saturating_mul(records).saturating_add(share)
 }
 
-/// Records of a source that a mix would use, and how many it would not. Where its pictures are not on this machine at all they are taken to be
-/// there.
+/// What a plan says of a source.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Records that a mix would use.
+    pub(crate) usable: usize,
+    /// Those that it would not.
+    pub(crate) bad: usize,
+    /// Those of the usable that were tokenised, and how many of them nothing can be learnt from.
+    pub(crate) looked_at: usize,
+    pub(crate) unusable: usize,
+}
+
+/// Counts a source's records. Where its pictures are not on this machine at all they are taken to be there.
+///
+/// - preparation: where the model's tokenizer is at hand, up to `MOST_LOOKED_AT` records are tokenised, evenly spread
 ///
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
-pub(crate) fn usable(source: &Source) -> Result<(usize, usize)> {
+pub(crate) fn count(source: &Source, preparation: Option<&Preparation>) -> Result<Count> {
+    const MOST_LOOKED_AT: usize = 1000;
     let part = Part::read_with(source, source.images.is_dir())?;
-    Ok((part.records.len(), part.bad.len()))
+    let mut count = Count { usable: part.records.len(), bad: part.bad.len(), ..Count::default() };
+    let Some(preparation) = preparation else { return Ok(count) };
+    count.looked_at = count.usable.min(MOST_LOOKED_AT);
+    let looked_at = (0..count.looked_at).map(|at| &part.records[at * count.usable / count.looked_at].1);
+    count.unusable = looked_at.filter(|record| preparation.text(record).is_err()).count();
+    Ok(count)
 }

@@ -36,6 +36,8 @@ pub struct SourceSurvey {
     pub answers: usize,
     /// Records that cannot be used, by reason.
     pub bad: BTreeMap<String, usize>,
+    /// The first record of each of these reasons.
+    pub first_bad: BTreeMap<String, BadRecord>,
     /// Keys of records that are not known, and how many records have them.
     pub not_read: BTreeMap<String, usize>,
     /// What the recipe says of its language.
@@ -98,6 +100,7 @@ fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey 
             reason => reason,
         };
         *survey.bad.entry(reason.into()).or_default() += 1;
+        survey.first_bad.entry(reason.into()).or_insert_with(|| bad.clone());
     }
     for record in records {
         survey.answers += answers(record).count();
@@ -143,23 +146,29 @@ impl fmt::Display for Survey {
             writeln!(f, "{name}")?;
             writeln!(f, "  records    {records}, {with_image} with a picture, {answers} answers")?;
             for (reason, count) in &source.bad {
-                writeln!(f, "  left out   {count}: {}", printable(reason))?;
+                write!(f, "  left out   {count}: {}", printable(reason))?;
+                match source.first_bad.get(reason) {
+                    Some(first) => writeln!(f, "; the first: {first}")?,
+                    None => writeln!(f)?,
+                }
             }
             if let Some(keys) = not_read(&source.not_read) {
                 writeln!(f, "  not read   {keys}")?;
             }
-            let languages: Vec<String> = source
-                .languages
-                .iter()
-                .map(|(language, count)| {
-                    format!("{language} {:.1} %", 100.0 * *count as f64 / (*records).max(1) as f64)
-                })
-                .collect();
-            let said = source
-                .language
-                .as_ref()
-                .map_or_else(String::new, |said| format!(" (the recipe says {said})"));
-            writeln!(f, "  languages  about {}{said}", languages.join(", "))?;
+            if *records > 0 {
+                let languages: Vec<String> = source
+                    .languages
+                    .iter()
+                    .map(|(language, count)| {
+                        format!("{language} {:.1} %", 100.0 * *count as f64 / (*records).max(1) as f64)
+                    })
+                    .collect();
+                let said = source
+                    .language
+                    .as_ref()
+                    .map_or_else(String::new, |said| format!(" (the recipe says {said})"));
+                writeln!(f, "  languages  about {}{said}", languages.join(", "))?;
+            }
             if let Some(Lengths { min, median, p95, max }) = source.tokens {
                 write!(f, "  tokens     {min} to {max}, median {median}, 95 % up to {p95}")?;
                 match source.too_long {

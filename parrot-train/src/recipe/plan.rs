@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parrot_model::config::ParrotConfig;
 
 use super::{ModelRecipe, Recipe, Start, WeightDtype};
-use crate::data::source;
+use crate::data::source::{self, Count};
 use crate::distributed::World;
 use crate::flops::{Cost, Load};
 use crate::optim::OptimizerConfig;
@@ -32,6 +32,9 @@ pub struct Plan {
     counted: bool,
     /// Records that cannot be used.
     left_out: usize,
+    /// Records that were tokenised, and those of them that there is nothing to learn from.
+    looked_at: usize,
+    unusable: usize,
     /// Folders of pictures that are not here.
     unseen: Vec<PathBuf>,
 }
@@ -47,6 +50,7 @@ impl Plan {
     pub fn new(recipe: &Recipe) -> Result<Self> {
         let ModelRecipe { from, size, .. } = &recipe.model;
         let is_here = from.as_ref().is_some_and(|from| Path::new(from).exists());
+        let mut preparation = None;
         let (config, vision) = match (size, from) {
             // Known by name.
             (Some(size), _) if !is_here => size.configs(),
@@ -60,18 +64,23 @@ impl Plan {
                     },
                     _ => error,
                 })?;
+                let max_length = recipe.max_length(&start.description.config);
+                preparation = start.preparation(max_length).ok();
                 (start.description.config, start.description.vision)
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
         let mut samples: usize = 0;
         let mut counted = true;
-        let mut left_out = 0;
+        let (mut left_out, mut looked_at, mut unusable) = (0, 0, 0);
         let mut unseen = Vec::new();
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             let records = if source.file.is_file() {
-                let (usable, bad) = source::usable(source)?;
+                let Count { usable, bad, looked_at: looked, unusable: found } =
+                    source::count(source, preparation.as_ref())?;
                 left_out += bad;
+                looked_at += looked;
+                unusable += found;
                 unseen.extend((!source.images.is_dir()).then(|| source.images.clone()));
                 usable
             } else {
@@ -83,7 +92,18 @@ impl Plan {
         let stage = recipe.stage(samples, &config);
         stage.check(&World::default(), &config)?;
         let cost = stage.cost(&config, &vision)?;
-        Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted, left_out, unseen })
+        Ok(Self {
+            recipe: recipe.clone(),
+            config,
+            cost,
+            stage,
+            samples,
+            counted,
+            left_out,
+            looked_at,
+            unusable,
+            unseen,
+        })
     }
 
     /// Parameters of the low-rank adapters.
@@ -157,6 +177,13 @@ impl fmt::Display for Plan {
             bad => format!("; {bad} records cannot be used"),
         };
         writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
+        if self.unusable > 0 {
+            let (unusable, looked_at) = (self.unusable, self.looked_at);
+            writeln!(
+                f,
+                "                {unusable} of {looked_at} looked at leave nothing to learn: see check-data"
+            )?;
+        }
         for folder in &self.unseen {
             writeln!(f, "pictures        {} is not here, and taken to have them all", folder.display())?;
         }

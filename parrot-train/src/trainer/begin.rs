@@ -83,7 +83,7 @@ impl Stage {
         let loader = match state.step {
             done if done == self.steps => None,
             done => {
-                let options = self.loader_options(done * self.accumulation, world);
+                let options = self.loader_options(done * self.accumulation, world, &run.description.vision);
                 Some(BatchLoader::start(dataset, &options)?)
             }
         };

@@ -13,7 +13,7 @@ use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
-use crate::data::loader::{Grouping, LoaderOptions};
+use crate::data::loader::{self, Grouping, LoaderOptions};
 use crate::data::{Dataset, TrainingSample};
 use crate::distributed::World;
 use crate::flops::Cost;
@@ -204,13 +204,15 @@ impl Stage {
         step.is_multiple_of(ROUTING_EVERY) || step == self.steps
     }
 
-    fn loader_options(&self, first_batch: usize, world: &World) -> LoaderOptions {
+    fn loader_options(&self, first_batch: usize, world: &World, vision: &VisionConfig) -> LoaderOptions {
+        let pixels = vision.image_size.saturating_mul(vision.image_size).saturating_mul(3 * size_of::<f32>());
         LoaderOptions {
             micro_batch_size: self.micro_batch_size,
             seed: self.seed,
             grouping: self.grouping,
             first_batch,
             workers: self.workers,
+            ready: loader::queue(self.workers, pixels.saturating_mul(self.micro_batch_size)),
             rank: world.rank(),
             ranks: world.size(),
         }
