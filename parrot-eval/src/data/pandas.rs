@@ -5,6 +5,7 @@
 //! fraction. In between stands an `.xlsx`, which knows no 7.0, takes what begins with `=` for a formula, and cuts long
 //! cells. Recorded with pandas 3.1.1, openpyxl 3.1.5 and XlsxWriter 3.3.1.
 
+use crate::ask::protocol::Protocol;
 use crate::data::table::is_missing;
 
 /// Characters of a spreadsheet's cell at most.
@@ -87,19 +88,20 @@ pub(crate) fn read_csv_through_xlsx(cells: &[Option<&str>]) -> Option<Vec<Option
     column.written()
 }
 
-/// The column of predictions, texts all of them, as a kit reads it from the spreadsheet that it wrote.
-pub(crate) fn through_xlsx(predictions: &[&str]) -> Vec<String> {
-    let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text)).collect();
+/// The column of predictions, texts all of them, as a kit reads it from the spreadsheet that it wrote. The one of 2024
+/// writes what begins with `=` as a formula, whose value nobody computes.
+pub(crate) fn through_xlsx(predictions: &[&str], protocol: Protocol) -> Vec<String> {
+    let formulas = protocol != Protocol::Kit2026_08;
+    let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text, formulas)).collect();
     let written = Column::of(cells.iter().map(Option::as_deref)).written().unwrap_or(cells);
     written.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
 }
 
 /// A text that is written into a spreadsheet's cell and read again; `None` for what is missing then.
-fn xlsx_cell(text: &str) -> Option<String> {
+fn xlsx_cell(text: &str, formulas: bool) -> Option<String> {
     let is_formula =
         text.len() > 1 && (text.starts_with('=') || (text.starts_with("{=") && text.ends_with('}')));
-    if is_formula {
-        // It has never been computed.
+    if formulas && is_formula {
         return Some("0".into());
     }
     let mut cell = String::with_capacity(text.len());
@@ -225,10 +227,11 @@ mod tests {
             (["+A", "'A"], ["+A", "'A"]),
             (["٣", "1"], ["٣", "1"]),
         ] {
-            assert_eq!(through_xlsx(&texts), read, "{texts:?}");
+            assert_eq!(through_xlsx(&texts, Protocol::Kit2024_08), read, "{texts:?}");
         }
+        assert_eq!(through_xlsx(&["=A", "{=B}"], Protocol::Kit2026_08), ["=A", "{=B}"]);
         let long = "x".repeat(LONGEST_CELL + 1);
-        assert_eq!(through_xlsx(&[&long, "A"])[0].len(), LONGEST_CELL);
+        assert_eq!(through_xlsx(&[&long, "A"], Protocol::Kit2026_08)[0].len(), LONGEST_CELL);
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
     let mut stops_at_doubles = None;
     // The kits score what comes back from their spreadsheet, whose columns are read as a whole.
     let texts: Vec<&str> = predictions.of_rows.iter().flatten().map(String::as_str).collect();
-    let mut read = pandas::through_xlsx(&texts).into_iter();
+    let mut read = pandas::through_xlsx(&texts, protocol).into_iter();
     for (row, texts) in dataset.rows.iter().zip(&predictions.of_rows) {
         let texts: Vec<String> = read.by_ref().take(texts.len()).collect();
         let verdicts: Vec<Verdict> =
@@ -280,7 +280,8 @@ mod tests {
         let rows = [("1", "A", "=A"), ("2", "A", "A\r\nthe cat"), ("3", "A", "A")];
         let printed: Vec<f64> =
             kits("mini_mmmb_en.tsv", "answer", &rows).into_iter().map(Result::unwrap).collect();
-        // The `A` has become `A_x000D_`; the 2024 kit finds the cat, today's does not look into long answers.
+        // The formula is 0 to the kit of 2024. The `A` of the second has become `A_x000D_`, where that finds the cat;
+        // today's does not look into long answers, and reads `=A` as it is, which is no letter.
         assert_eq!(printed.iter().map(|value| value.round()).collect::<Vec<_>>(), [67.0, 33.0]);
     }
 
