@@ -37,9 +37,8 @@ impl Args {
             batch_size: self.batch_size,
             images: self.images,
             max_new_tokens: self.max_new_tokens,
-            jpeg_roundtrip: self.jpeg_roundtrip,
         };
-        let jobs = parrot_eval::jobs(datasets, &self.names());
+        let jobs = parrot_eval::jobs(datasets, &self.ways());
         let mut progress = Progress::new(datasets, self.protocol.0[0], jobs.len());
         let started = Instant::now();
         parrot_eval::generate(&parrot, datasets, &jobs, &options, &mut journal, |batch, journal, is_new| {
@@ -72,7 +71,7 @@ impl Args {
             scores.problems.extend(dataset.problems.iter().cloned());
             let mut known: Vec<Problem> = Vec::new();
             for (number, protocol) in self.protocol.0.iter().enumerate() {
-                let mut answers = parrot_eval::answers(dataset, self.run_as(*protocol), &journal);
+                let mut answers = parrot_eval::answers(dataset, self.way(*protocol), &journal);
                 let folder = out.join(protocol.id());
                 fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));

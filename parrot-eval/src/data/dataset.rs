@@ -8,7 +8,7 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 
 use crate::ask::prompt::{Asker, PromptStyle};
-use crate::ask::protocol::RunAs;
+use crate::ask::protocol::{Protocol, RunAs};
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::known::{KnownFile, Language, known_file};
 use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
@@ -127,7 +127,7 @@ impl Dataset {
                 image: None,
                 columns: Arc::clone(&columns),
                 cells,
-                scored: None,
+                scored: [None, None],
             });
         }
         self.rewrite_columns(&columns);
@@ -175,31 +175,34 @@ impl Dataset {
     /// Options and hints as pandas reads them, and options as they come back from the kits' spreadsheet (§1.2).
     fn rewrite_columns(&mut self, columns: &[String]) {
         let is_option = |name: &str| name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase();
-        let mut scored: Vec<(usize, Vec<Option<String>>)> = Vec::new();
+        let kits = [Protocol::Kit2024_08, Protocol::Kit2026_08];
+        // By column, as each kit scores it.
+        let mut scored: [Vec<(char, Vec<Option<String>>)>; 2] = [Vec::new(), Vec::new()];
         for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
             let cells: Vec<Option<&str>> =
                 self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
-            let (read, as_scored) = (pandas::read_csv(&cells), pandas::read_csv_through_xlsx(&cells));
-            let Some(read) = read else { continue };
-            if is_option(name) {
-                scored.extend(as_scored.map(|cells| (at, cells)));
+            if let Some(letter) = name.chars().next().filter(|_| is_option(name)) {
+                for (scored, kit) in scored.iter_mut().zip(kits) {
+                    scored.extend(pandas::read_csv_through_xlsx(&cells, kit).map(|cells| (letter, cells)));
+                }
             }
+            let Some(read) = pandas::read_csv(&cells) else { continue };
             for (row, text) in self.rows.iter_mut().zip(read) {
                 if let (Some(cell), Some(text)) = (row.cells.get_mut(at), text) {
                     *cell = Some(text);
                 }
             }
         }
-        if scored.is_empty() {
-            return;
-        }
-        for (number, row) in self.rows.iter_mut().enumerate() {
-            let as_scored = |letter: char, text: &str| {
-                let column = scored.iter().find(|(at, _)| columns[*at].chars().eq([letter]));
-                column.and_then(|(_, cells)| cells[number].clone()).unwrap_or_else(|| text.into())
-            };
-            let options = row.options().into_iter().map(|(letter, text)| (letter, as_scored(letter, text)));
-            row.scored = Some(options.collect());
+        for (kit, scored) in scored.iter().enumerate().filter(|(_, scored)| !scored.is_empty()) {
+            for (number, row) in self.rows.iter_mut().enumerate() {
+                let as_scored = |letter: char, text: &str| {
+                    let column = scored.iter().find(|(other, _)| *other == letter);
+                    column.and_then(|(_, cells)| cells[number].clone()).unwrap_or_else(|| text.into())
+                };
+                let options =
+                    row.options().into_iter().map(|(letter, text)| (letter, as_scored(letter, text)));
+                row.scored[kit] = Some(options.collect());
+            }
         }
     }
 
@@ -323,7 +326,7 @@ fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::protocol::{Grouping, Protocol};
+    use crate::ask::protocol::Grouping;
 
     /// Longer than a reference.
     const IMAGE: &str =
@@ -415,7 +418,7 @@ mod tests {
         assert_eq!(problems(&dataset), [] as [&str; 0]);
         let row = &dataset.rows[1];
         assert_eq!((row.get("l2-category"), row.options()), (Some("x"), vec![('A', "7.0"), ('B', "False")]));
-        assert_eq!(row.scored_options(), [('A', "7"), ('B', "False")]);
+        assert_eq!(row.scored_options(Protocol::Kit2024_08), [('A', "7"), ('B', "False")]);
         let prompt = dataset.prompt(row, RunAs::Dataset, Asker::Parrot);
         assert!(prompt.starts_with("q\nA. 7.0\nB. False\n"), "{prompt}");
     }

@@ -66,8 +66,11 @@ pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
     Column::of(cells.iter().copied()).written()
 }
 
-/// The same column once it has been through a spreadsheet, as it is scored.
-pub(crate) fn read_csv_through_xlsx(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
+/// The same column once it has been through a protocol's spreadsheet, as it is scored.
+pub(crate) fn read_csv_through_xlsx(
+    cells: &[Option<&str>],
+    protocol: Protocol,
+) -> Option<Vec<Option<String>>> {
     let column = match Column::of(cells.iter().copied()) {
         Column::Real(numbers) => {
             let is_whole = |number: &Option<f64>| {
@@ -83,15 +86,28 @@ pub(crate) fn read_csv_through_xlsx(cells: &[Option<&str>]) -> Option<Vec<Option
         Column::Truth(values) if values.contains(&None) => {
             Column::Real(values.into_iter().map(|value| value.map(f64::from)).collect())
         }
+        Column::Text => {
+            let back: Vec<Option<String>> = cells
+                .iter()
+                .map(|cell| cell.and_then(|text| xlsx_cell(text, writes_formulas(protocol))))
+                .collect();
+            let is_as_it_was = back.iter().map(Option::as_deref).eq(cells.iter().copied());
+            return (!is_as_it_was)
+                .then(|| Column::of(back.iter().map(Option::as_deref)).written().unwrap_or(back));
+        }
         column => column,
     };
     column.written()
 }
 
-/// The column of predictions, texts all of them, as a kit reads it from the spreadsheet that it wrote. The one of 2024
-/// writes what begins with `=` as a formula, whose value nobody computes.
+/// The kit of 2024 writes what begins with `=` as a formula, whose value nobody computes.
+fn writes_formulas(protocol: Protocol) -> bool {
+    protocol != Protocol::Kit2026_08
+}
+
+/// The column of predictions, texts all of them, as a kit reads it from the spreadsheet that it wrote.
 pub(crate) fn through_xlsx(predictions: &[&str], protocol: Protocol) -> Vec<String> {
-    let formulas = protocol != Protocol::Kit2026_08;
+    let formulas = writes_formulas(protocol);
     let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text, formulas)).collect();
     let written = Column::of(cells.iter().map(Option::as_deref)).written().unwrap_or(cells);
     written.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
@@ -200,8 +216,23 @@ mod tests {
             (&["cat", "7"], &["cat", "7"], &["cat", "7"]),
         ] {
             assert_eq!(shown(read_csv(&some(cells)), cells), csv, "{cells:?}");
-            assert_eq!(shown(read_csv_through_xlsx(&some(cells)), cells), xlsx, "{cells:?}");
+            assert_eq!(
+                shown(read_csv_through_xlsx(&some(cells), Protocol::Kit2024_08), cells),
+                xlsx,
+                "{cells:?}"
+            );
         }
+    }
+
+    /// Found by `tests/kits.py` (seeds 1320 and 1445): an option that is a formula to the kit of 2024.
+    #[test]
+    fn options_of_text_go_through_the_spreadsheet_too() {
+        let cells = some(&["=A", "dog", "", "a\rb"]);
+        let back = |protocol| shown(read_csv_through_xlsx(&cells, protocol), &["=A", "dog", "", "a\rb"]);
+        assert_eq!(read_csv(&cells), None);
+        assert_eq!(back(Protocol::Kit2024_08), ["0", "dog", "nan", "a_x000D_b"]);
+        assert_eq!(back(Protocol::Kit2026_08), ["=A", "dog", "nan", "a_x000D_b"]);
+        assert_eq!(read_csv_through_xlsx(&some(&["cat", "dog", ""]), Protocol::Kit2024_08), None);
     }
 
     /// Recorded in the same way, from a column of texts.
