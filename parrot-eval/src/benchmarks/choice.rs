@@ -10,7 +10,7 @@ use crate::data::row::{Row, whole_number};
 
 /// The verdict on an answer to a question with options.
 pub(crate) fn judge(row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
-    Verdict::of_letter(extract(prediction, &row.scored_options(protocol), protocol.extractor()), row.answer())
+    Verdict::of_letter(extract(prediction, &row.scored_options(), protocol.extractor()), row.answer())
 }
 
 /// A row whose index is no number belongs to no group; one whose answer is none of its options can never be right.

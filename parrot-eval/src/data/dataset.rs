@@ -1,7 +1,7 @@
 //! A benchmark's file, ready to be asked and scored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Dataset {
     pub rows: Vec<Row>,
     /// What is wrong with them.
     pub problems: Vec<Problem>,
+    /// The columns that pandas takes for numbers or truth values.
+    rewritten: BTreeSet<String>,
 }
 
 impl Dataset {
@@ -81,6 +83,7 @@ impl Dataset {
             benchmark,
             rows: Vec::new(),
             problems: Vec::new(),
+            rewritten: BTreeSet::new(),
         };
         dataset.take_rows(table, images);
         dataset.check();
@@ -127,7 +130,7 @@ impl Dataset {
                 image: None,
                 columns: Arc::clone(&columns),
                 cells,
-                scored: [None, None],
+                scored: None,
             });
         }
         self.rewrite_columns(&columns);
@@ -172,38 +175,51 @@ impl Dataset {
         }
     }
 
-    /// Options and hints as pandas reads them, and options as they come back from the kits' spreadsheet (§1.2).
+    /// Options and hints as pandas reads them (§1.2).
     fn rewrite_columns(&mut self, columns: &[String]) {
-        let is_option = |name: &str| name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase();
-        let kits = [Protocol::Kit2024_08, Protocol::Kit2026_08];
-        // By column, as each kit scores it.
-        let mut scored: [Vec<(char, Vec<Option<String>>)>; 2] = [Vec::new(), Vec::new()];
         for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
             let cells: Vec<Option<&str>> =
                 self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
-            if let Some(letter) = name.chars().next().filter(|_| is_option(name)) {
-                for (scored, kit) in scored.iter_mut().zip(kits) {
-                    scored.extend(pandas::read_csv_through_xlsx(&cells, kit).map(|cells| (letter, cells)));
-                }
-            }
             let Some(read) = pandas::read_csv(&cells) else { continue };
+            self.rewritten.insert(name.clone());
             for (row, text) in self.rows.iter_mut().zip(read) {
                 if let (Some(cell), Some(text)) = (row.cells.get_mut(at), text) {
                     *cell = Some(text);
                 }
             }
         }
-        for (kit, scored) in scored.iter().enumerate().filter(|(_, scored)| !scored.is_empty()) {
-            for (number, row) in self.rows.iter_mut().enumerate() {
-                let as_scored = |letter: char, text: &str| {
-                    let column = scored.iter().find(|(other, _)| *other == letter);
-                    column.and_then(|(_, cells)| cells[number].clone()).unwrap_or_else(|| text.into())
+    }
+
+    /// The options of rows as a protocol's kit scores them: through a spreadsheet in which only those rows stand that have
+    /// an answer (§1.2). `None` for a row whose options stay as they are.
+    ///
+    /// - answered: numbers of rows, as often as they have answers
+    pub(crate) fn scored_options(
+        &self,
+        answered: &[usize],
+        protocol: Protocol,
+    ) -> Vec<Option<Vec<(char, String)>>> {
+        let mut scored: Vec<Option<Vec<(char, String)>>> = vec![None; self.rows.len()];
+        let Some(columns) = self.rows.first().map(|row| Arc::clone(&row.columns)) else { return scored };
+        for name in columns.iter().filter(|name| is_option(name)) {
+            let Some(letter) = name.chars().next() else { continue };
+            let cells: Vec<Option<&str>> = answered.iter().map(|at| self.rows[*at].get(name)).collect();
+            let rewritten = self.rewritten.contains(name);
+            let Some(read) = pandas::through_xlsx_again(&cells, rewritten, protocol) else { continue };
+            for (at, text) in answered.iter().zip(read) {
+                let own = || {
+                    let options = self.rows[*at].options();
+                    options.into_iter().map(|(letter, text)| (letter, text.to_string())).collect()
                 };
-                let options =
-                    row.options().into_iter().map(|(letter, text)| (letter, as_scored(letter, text)));
-                row.scored[kit] = Some(options.collect());
+                let options: &mut Vec<(char, String)> = scored[*at].get_or_insert_with(own);
+                if let (Some(option), Some(text)) =
+                    (options.iter_mut().find(|(other, _)| *other == letter), text)
+                {
+                    option.1 = text;
+                }
             }
         }
+        scored
     }
 
     /// Looks for what is wrong besides pictures.
@@ -262,6 +278,10 @@ pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
     } else {
         return None;
     })
+}
+
+fn is_option(column: &str) -> bool {
+    column.len() == 1 && column.as_bytes()[0].is_ascii_uppercase()
 }
 
 /// The kits read the columns that they score by in any letter case. Options are capitals, and a hint is read as it is.
@@ -418,7 +438,8 @@ mod tests {
         assert_eq!(problems(&dataset), [] as [&str; 0]);
         let row = &dataset.rows[1];
         assert_eq!((row.get("l2-category"), row.options()), (Some("x"), vec![('A', "7.0"), ('B', "False")]));
-        assert_eq!(row.scored_options(Protocol::Kit2024_08), [('A', "7"), ('B', "False")]);
+        let scored = dataset.scored_options(&[0, 1, 2], Protocol::Kit2024_08);
+        assert_eq!(scored[1], Some(vec![('A', "7".to_string()), ('B', "False".to_string())]));
         let prompt = dataset.prompt(row, RunAs::Dataset, Asker::Parrot);
         assert!(prompt.starts_with("q\nA. 7.0\nB. False\n"), "{prompt}");
     }

@@ -66,12 +66,17 @@ pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
     Column::of(cells.iter().copied()).written()
 }
 
-/// The same column once it has been through a protocol's spreadsheet, as it is scored.
-pub(crate) fn read_csv_through_xlsx(
+/// Some of a column's cells, as [`read_csv`] has them, once they have been through a protocol's spreadsheet: as they are
+/// scored, where only the rows that have an answer stand in it. `None` where they stay as they are.
+///
+/// - rewritten: whether [`read_csv`] took the whole column for numbers or truth values
+pub(crate) fn through_xlsx_again(
     cells: &[Option<&str>],
+    rewritten: bool,
     protocol: Protocol,
 ) -> Option<Vec<Option<String>>> {
-    let column = match Column::of(cells.iter().copied()) {
+    let typed = if rewritten { Column::of(cells.iter().copied()) } else { Column::Text };
+    let column = match typed {
         Column::Real(numbers) => {
             let is_whole = |number: &Option<f64>| {
                 number.is_some_and(|number| number.fract() == 0.0 && number.abs() < i64::MAX as f64)
@@ -91,9 +96,9 @@ pub(crate) fn read_csv_through_xlsx(
                 .iter()
                 .map(|cell| cell.and_then(|text| xlsx_cell(text, writes_formulas(protocol))))
                 .collect();
-            let is_as_it_was = back.iter().map(Option::as_deref).eq(cells.iter().copied());
-            return (!is_as_it_was)
-                .then(|| Column::of(back.iter().map(Option::as_deref)).written().unwrap_or(back));
+            let read = Column::of(back.iter().map(Option::as_deref)).written().unwrap_or(back);
+            let is_as_it_was = read.iter().map(Option::as_deref).eq(cells.iter().copied());
+            return (!is_as_it_was).then_some(read);
         }
         column => column,
     };
@@ -216,11 +221,13 @@ mod tests {
             (&["cat", "7"], &["cat", "7"], &["cat", "7"]),
         ] {
             assert_eq!(shown(read_csv(&some(cells)), cells), csv, "{cells:?}");
-            assert_eq!(
-                shown(read_csv_through_xlsx(&some(cells), Protocol::Kit2024_08), cells),
-                xlsx,
-                "{cells:?}"
-            );
+            let read = read_csv(&some(cells));
+            let rewritten = read.is_some();
+            let read = read.unwrap_or_else(|| some(cells).iter().map(|cell| cell.map(Into::into)).collect());
+            let read: Vec<Option<&str>> = read.iter().map(Option::as_deref).collect();
+            let back = through_xlsx_again(&read, rewritten, Protocol::Kit2024_08);
+            let read: Vec<&str> = read.iter().map(|cell| cell.unwrap_or("nan")).collect();
+            assert_eq!(shown(back, &read), xlsx, "{cells:?}");
         }
     }
 
@@ -228,11 +235,18 @@ mod tests {
     #[test]
     fn options_of_text_go_through_the_spreadsheet_too() {
         let cells = some(&["=A", "dog", "", "a\rb"]);
-        let back = |protocol| shown(read_csv_through_xlsx(&cells, protocol), &["=A", "dog", "", "a\rb"]);
+        let back = |protocol| shown(through_xlsx_again(&cells, false, protocol), &["=A", "dog", "", "a\rb"]);
         assert_eq!(read_csv(&cells), None);
         assert_eq!(back(Protocol::Kit2024_08), ["0", "dog", "nan", "a_x000D_b"]);
         assert_eq!(back(Protocol::Kit2026_08), ["=A", "dog", "nan", "a_x000D_b"]);
-        assert_eq!(read_csv_through_xlsx(&some(&["cat", "dog", ""]), Protocol::Kit2024_08), None);
+        assert_eq!(through_xlsx_again(&some(&["cat", "dog", ""]), false, Protocol::Kit2024_08), None);
+        // Seed 1697: numbers with a gap, at whose row there is no answer.
+        let read = |cells: &[&'static str], rewritten| {
+            shown(through_xlsx_again(&some(cells), rewritten, Protocol::Kit2026_08), cells)
+        };
+        assert_eq!(read(&["1.0", "1.0"], true), ["1", "1"]);
+        // And texts of which those are left that are numbers.
+        assert_eq!(read(&["007", "7.0"], false), ["7.0", "7.0"]);
     }
 
     /// Recorded in the same way, from a column of texts.

@@ -21,8 +21,8 @@ pub struct Row {
     pub(crate) columns: Arc<[String]>,
     /// One per column; fewer where the row is short.
     pub(crate) cells: Vec<Option<String>>,
-    /// The options as the kits' spreadsheets give them back, that of 2024 and today's, where those are others.
-    pub(crate) scored: [Option<Vec<(char, String)>>; 2],
+    /// The options as a kit's spreadsheet gives them back, where those are others.
+    pub(crate) scored: Option<Vec<(char, String)>>,
 }
 
 impl Row {
@@ -54,9 +54,8 @@ impl Row {
 
     /// The options as they are scored: columns of numbers come back from the kits' spreadsheet as others (§1.2).
     #[must_use]
-    pub fn scored_options(&self, protocol: Protocol) -> Vec<(char, &str)> {
-        let kit = usize::from(protocol == Protocol::Kit2026_08);
-        match &self.scored[kit] {
+    pub fn scored_options(&self) -> Vec<(char, &str)> {
+        match &self.scored {
             Some(options) => options.iter().map(|(letter, text)| (*letter, text.as_str())).collect(),
             None => self.options(),
         }
@@ -125,7 +124,7 @@ impl Row {
             image: Some(Arc::new(EncodedImage::new(Vec::new()))),
             columns: cells.iter().map(|(name, _)| (*name).to_string()).collect(),
             cells: cells.iter().map(|(_, value)| some(value)).collect(),
-            scored: [None, None],
+            scored: None,
         };
         row.index = row.get("index").unwrap_or_default().into();
         row

@@ -1,5 +1,6 @@
 //! A dataset and its predictions → what is reported about them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::benchmarks::verdict::{How, Judged, Score, Verdict};
 use crate::data::dataset::Dataset;
 use crate::data::pandas;
 use crate::data::problem::{Problem, ProblemKind, count_problems};
+use crate::data::row::Row;
 
 /// A dataset scored in one protocol.
 #[derive(Debug, Clone)]
@@ -94,10 +96,18 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
     // The kits score what comes back from their spreadsheet, whose columns are read as a whole.
     let texts: Vec<&str> = predictions.of_rows.iter().flatten().map(String::as_str).collect();
     let mut read = pandas::through_xlsx(&texts, protocol).into_iter();
-    for (row, texts) in dataset.rows.iter().zip(&predictions.of_rows) {
+    let rows_of_answers = predictions.of_rows.iter().enumerate();
+    let answered: Vec<usize> =
+        rows_of_answers.flat_map(|(at, texts)| std::iter::repeat_n(at, texts.len())).collect();
+    let options = dataset.scored_options(&answered, protocol);
+    for ((row, texts), options) in dataset.rows.iter().zip(&predictions.of_rows).zip(options) {
         let texts: Vec<String> = read.by_ref().take(texts.len()).collect();
+        let as_scored = match options {
+            Some(options) => Cow::Owned(Row { scored: Some(options), ..row.clone() }),
+            None => Cow::Borrowed(row),
+        };
         let verdicts: Vec<Verdict> =
-            texts.iter().map(|text| dataset.benchmark.judge(row, text, protocol)).collect();
+            texts.iter().map(|text| dataset.benchmark.judge(&as_scored, text, protocol)).collect();
         if dataset.benchmark.grouping(protocol) == Grouping::PerRow {
             stops_at_doubles = stops_at_doubles.or(doubled(&texts, &verdicts, protocol));
         }
