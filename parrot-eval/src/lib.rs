@@ -47,7 +47,7 @@ pub use answers::yes_no::extract_yes_no;
 pub use ask::generate::{Answers, GenerateOptions, Job, answers, batches, generate, jobs};
 pub use ask::journal::{Answered, Conditions, Journal, Outcome, question_id};
 pub use ask::prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
-pub use ask::protocol::{Grouping, Protocol, RunAs};
+pub use ask::protocol::{Grouping, Pictures, Protocol, RunAs, Way};
 pub use benchmarks::benchmark::Benchmark;
 pub use benchmarks::known::{KNOWN_FILES, KnownFile, Language, known_file};
 pub use benchmarks::mmbench::{Circular, MmBench};

@@ -62,6 +62,17 @@ pub enum Error {
         /// The checkpoint from before the step that the run last read or wrote.
         checkpoint: Option<PathBuf>,
     },
+    /// The update of a step left a weight that is no number: the learning rate is too high, say. What would have been
+    /// saved is not.
+    #[error("after step {step} the weight {weight} is no finite number{}", last_good(checkpoint.as_deref()))]
+    WeightNotFinite {
+        /// The step, counted from 1.
+        step: usize,
+        /// Its path in the model.
+        weight: String,
+        /// The checkpoint from before the step that the run last read or wrote.
+        checkpoint: Option<PathBuf>,
+    },
     /// A recipe that cannot be followed.
     #[error("recipe {path}: {reason}")]
     Recipe {

@@ -115,6 +115,7 @@ pub mod step;
 pub mod trainer;
 
 mod error;
+mod files;
 mod part;
 
 pub use error::{Error, Result};

@@ -76,13 +76,16 @@ impl LoraConfig {
         vec![QProj, KProj, VProj, OProj, GateProj, UpProj, DownProj]
     }
 
-    /// Refuses what cannot be adapted with.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Refuses what a decoder cannot be adapted with. Its hidden size is the most that a rank can be of use, and memory
+    /// may have no room for more.
+    pub(crate) fn check(&self, decoder: &DecoderConfig) -> Result<()> {
+        let most = decoder.hidden_size;
         let refuse = |key, expected: &str, found: String| {
             Err(Error::Setting { key, expected: expected.into(), found })
         };
-        if self.rank == 0 {
-            return refuse("lora.rank", "at least 1", "0".into());
+        if !(1..=most).contains(&self.rank) {
+            let expected = format!("from 1 to the decoder's hidden size of {most}");
+            return refuse("lora.rank", &expected, self.rank.to_string());
         }
         if !self.alpha.is_finite() || self.alpha <= 0.0 {
             return refuse("lora.alpha", "a number above 0", self.alpha.to_string());

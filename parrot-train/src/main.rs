@@ -45,11 +45,12 @@ fn main() -> ExitCode {
     keep_freed_memory();
     panics_in_one_line();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = || cli::Printable(std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log).init();
     match command(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            cli::say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -205,10 +205,10 @@ fn a_folder_that_is_in_use_or_of_another_run_is_left_alone() {
         assert_eq!(before, contents(), "{arguments:?}");
         assert_eq!(fs::read_dir(place.path("run/tensorboard")).unwrap().count(), 1);
     };
-    refused(&["--set", "train.batch_size=8"], "its accumulation is 2, this run's is 4");
+    refused(&["--set", "train.batch_size=8"], "its train.batch_size is 4, this run's is 8");
     refused(&["--set", "train.moe=false", "--set", "train.parts=['projector']"], "belongs to another run");
-    refused(&["--set", "train.micro_batch_size=4"], "its micro_batch_size is 2, this run's is 4");
-    refused(&["--set", "train.max_grad_norm=2"], "its max_grad_norm is 1, this run's is 2");
+    refused(&["--set", "train.micro_batch_size=4"], "its train.micro_batch_size is 2, this run's is 4");
+    refused(&["--set", "train.max_grad_norm=2"], "its train.max_grad_norm is 1, this run's is 2");
     refused(&["--set", "data.source=[{file='nowhere.json', pictures='.'}]"], "nowhere.json");
     let held = RunFolder::open(place.path("run")).unwrap();
     refused(&[], "another process is training in");
@@ -344,7 +344,7 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
     for (arguments, expected) in [
         (&["--set", "train.learning_rat=1"][..], "did you mean `learning_rate`?"),
         (&["--set", "train.parts=['projektor']"], "did you mean `projector`?"),
-        (&["--set", "train.batch_size=5"], "should be a multiple of micro_batch_size = 2, found 5"),
+        (&["--set", "train.batch_size=5"], "should be a multiple of train.micro_batch_size = 2, found 5"),
         (&["--set", "train.epochs=1"], "`steps` and `epochs` exclude each other"),
         (&["--set", "model.vision_tower=x"], "`vision_tower` have no place beside `from`"),
         (
@@ -360,9 +360,19 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
         (&["--set", "name.x=1"], "`name` is no table"),
         (
             &["--set", "train.learning_rate=-1"],
-            "setting `learning_rate` should be a number from 0 up, found -1",
+            "setting `train.learning_rate` should be a number from 0 up, found -1",
         ),
         (&["--set", "optimizer.name=sgd"], "unknown variant `sgd`"),
+        (&["--set", "train.steps=0"], "setting `train.steps` should be at least 1, found 0"),
+        (
+            &["--set", "train.steps=", "--set", "train.epochs=1e9"],
+            "train.epochs: should be above 0 and at most",
+        ),
+        (&["--set", "data.workers=1000000"], "setting `data.workers` should be at most 1024, found 1000000"),
+        (
+            &["--set", "lora={rank=1000000, alpha=1.0}", "--set", "train.parts=['moe']"],
+            "setting `lora.rank` should be from 1 to the decoder's hidden size of 16, found 1000000",
+        ),
         (&["--set", "model.from=nowhere"], "nowhere"),
     ] {
         let (status, _, said) = place.call("run", arguments);
@@ -433,6 +443,113 @@ fn bad_records_are_left_out_and_listed_up_to_a_limit() {
     let (status, printed, _) = place.call("check-data", &["--set", "data.max_bad_records=5"]);
     assert_eq!(status, 0);
     assert!(printed.contains("records    7, 4 with a picture, 7 answers"), "{printed}");
+}
+
+/// The cases of others' files: what is wrong with each record is told, whatever all of them are.
+#[test]
+fn every_record_gets_one_verdict_from_all_commands() {
+    let place = Workplace::new();
+    let answer = json!({"from": "gpt", "value": "rocket"});
+    let human = |words: &str| json!({"from": "human", "value": words});
+    let long = format!("<image>\n{}", "what ".repeat(3000));
+    let one = |name: &str, file: &str, text: &str, reason: &str| {
+        place.write(file, text);
+        let settings = format!("data.source=[{{file={:?}, pictures='{ASSETS}/pictures'}}]", place.path(file));
+        let out = format!("out={}", place.path(name).display());
+        let single = ["--set", "train.batch_size=1", "--set", "train.micro_batch_size=1"];
+        let settings = [&["--set", &settings, "--set", &out][..], &single].concat();
+        let (status, _, said) = place.call("run", &settings);
+        assert!(status == 1 && said.contains(reason), "{name}: {said}");
+        let (status, printed, _) = place.call("check-data", &settings);
+        assert!(status == 1 && printed.contains(reason), "{name}: {printed}");
+        let (status, planned, _) = place.call("plan", &settings);
+        let counts = ["1 records cannot be used", "1 of 1 looked at leave nothing to learn"];
+        assert!(status == 0 && counts.iter().any(|count| planned.contains(count)), "{name}: {planned}");
+        assert!(!place.path(name).join("model").exists());
+    };
+    let records = |image: Option<&str>, words: &str| {
+        let mut record = json!({"id": "n", "conversations": [human(words), answer]});
+        if let Some(image) = image {
+            record["image"] = image.into();
+        }
+        record
+    };
+    let list = |record: Value| Value::from(vec![record; 1]).to_string();
+    // train/longq.json: the model takes 512 tokens, of which the picture and the question leave none.
+    one("longq", "longq.json", &list(records(Some("rocket.png"), &long)), "no labelled token is left");
+    // train/video.json
+    let mut video = records(None, "<video>\nWhat?");
+    video["video"] = "a.mp4".into();
+    one("video", "video.json", &list(video), "something else than pictures: key `video`");
+    // train/all_bad.json
+    let mut all_bad = records(None, "<image>\nWhat?");
+    all_bad["images"] = json!(["rocket.png"]);
+    one("all_bad", "all_bad.json", &list(all_bad), "pictures stand under the key `image`, not `images`");
+    // train/f_json_oneline_as_jsonl.jsonl
+    let line = list(records(Some("rocket.png"), "<image>\nWhat?"));
+    one("lines", "oneline.jsonl", &line, "name it .json");
+    // train/nan.json
+    let nan = line.replace("\"n\"", "NaN");
+    one("nan", "nan.json", &nan, "no JSON");
+    // Whatever may be left out: there is nothing to learn from, and the list says why.
+    let settings =
+        format!("data.source=[{{file={:?}, pictures='{ASSETS}/pictures'}}]", place.path("all_bad.json"));
+    let (status, _, said) = place.call("run", &["--set", &settings, "--set", "data.max_bad_records=9"]);
+    assert!(status == 1 && said.contains("none that can be used: pictures stand under"), "{said}");
+    let listed = fs::read_to_string(place.path("run/bad-records.jsonl")).unwrap();
+    assert!(listed.contains("not `images`"), "{listed}");
+}
+
+/// train/esc.json: ids, picture names and roles with a terminal's commands.
+#[test]
+fn what_files_say_gives_a_terminal_no_commands() {
+    let place = Workplace::new();
+    let mut records: Vec<Value> = (0..3).map(record).collect();
+    records[0]["id"] = "x\u{1b}[31mRED\u{1b}]2;pwned\u{7}".into();
+    records[0]["image"] = "none\u{1b}[31mRED\u{9b}2J.png".into();
+    records[1]["conversations"][0]["from"] = "robot\u{1b}[31mRED".into();
+    records[2]["k\u{1b}[2J"] = 1.into();
+    place.write("data.json", &Value::from(records).to_string());
+    for (command, arguments) in
+        [("run", &[][..]), ("check-data", &[]), ("check-data", &["--json"]), ("plan", &[])]
+    {
+        let (_, printed, said) = place.call(command, arguments);
+        let all = printed + &said;
+        assert!(all.chars().all(|c| !c.is_control() || c == '\n'), "{command}: {all:?}");
+        assert!(command == "plan" || all.contains("RED"), "{all}");
+    }
+}
+
+/// Written through, they would have lost somebody a file.
+#[cfg(unix)]
+#[test]
+fn a_run_writes_through_no_link() {
+    use std::os::unix::fs::symlink;
+
+    let place = Workplace::new();
+    let victims = place.path("victims");
+    fs::create_dir_all(place.path("run")).unwrap();
+    fs::create_dir(&victims).unwrap();
+    for name in ["metrics.jsonl", "report.html", "bad-records.jsonl", ".new-report.html", ".metrics.jsonl"] {
+        fs::write(victims.join(name), "precious").unwrap();
+        symlink(victims.join(name), place.path("run").join(name)).unwrap();
+    }
+    fs::create_dir(victims.join("model")).unwrap();
+    fs::write(victims.join("model/config.json"), "precious").unwrap();
+    symlink(victims.join("model"), place.path("run/model")).unwrap();
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert_eq!(status, 0, "{said}");
+    for name in ["metrics.jsonl", "report.html", "bad-records.jsonl", ".new-report.html", "model/config.json"]
+    {
+        assert_eq!(fs::read_to_string(victims.join(name)).unwrap(), "precious", "{name}");
+    }
+    Checkpoint::open(place.path("run/model")).unwrap();
+    fs::remove_file(place.path("run/.lock")).unwrap();
+    fs::write(victims.join("lock"), "precious").unwrap();
+    symlink(victims.join("lock"), place.path("run/.lock")).unwrap();
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert!(status == 1 && said.contains("symbolic link"), "{said}");
+    assert_eq!(fs::read_to_string(victims.join("lock")).unwrap(), "precious");
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn exported_lessons_are_those_of_training_in_memory() {
             template: ChatTemplate::chatml(&tokenizer()).unwrap(),
             processor: processor.clone(),
             aspect_ratio: AspectRatio::Pad,
+            limits: None,
         };
         let file = folder.path().join(format!("{}.jsonl", subject.name()));
         let source = Source::new(file, folder.path().join("pictures"));

@@ -59,6 +59,7 @@ pub fn train(
         tokenizer: Arc::new(tokenizer),
         processor: checkpoint.image_processor.clone(),
         aspect_ratio,
+        limits: None,
     };
     let lesson: Arc<dyn parrot_train::data::Dataset<Sample = _>> =
         Arc::new(Mix::open(&[Source::new(lesson, images)], preparation, 0, 0)?);

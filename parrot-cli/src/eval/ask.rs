@@ -1,6 +1,7 @@
 //! Asking a model, or going on asking it.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use parrot_eval::{
 use super::Args;
 use super::scores::{Finished, Scores};
 use crate::model_info::model_info;
+use crate::terminal::print_notice;
 
 impl Args {
     /// Asks a model, or goes on asking it, and scores what it says.
@@ -35,9 +37,8 @@ impl Args {
             batch_size: self.batch_size,
             images: self.images,
             max_new_tokens: self.max_new_tokens,
-            jpeg_roundtrip: self.jpeg_roundtrip,
         };
-        let jobs = parrot_eval::jobs(datasets, &self.names());
+        let jobs = parrot_eval::jobs(datasets, &self.ways());
         let mut progress = Progress::new(datasets, self.protocol.0[0], jobs.len());
         let started = Instant::now();
         parrot_eval::generate(&parrot, datasets, &jobs, &options, &mut journal, |batch, journal, is_new| {
@@ -49,8 +50,9 @@ impl Args {
             max_new_tokens: self.max_new_tokens,
             jpeg_roundtrip: self.jpeg_roundtrip,
             batch_size: self.batch_size,
-            questions: progress.asked,
-            seconds: started.elapsed().as_secs_f64(),
+            questions: progress.answered,
+            questions_now: progress.asked,
+            seconds_now: started.elapsed().as_secs_f64(),
         };
         progress.bar.finish_and_clear();
         self.score_answers(datasets, journal, info, asked, out)
@@ -69,7 +71,7 @@ impl Args {
             scores.problems.extend(dataset.problems.iter().cloned());
             let mut known: Vec<Problem> = Vec::new();
             for (number, protocol) in self.protocol.0.iter().enumerate() {
-                let mut answers = parrot_eval::answers(dataset, self.run_as(*protocol), &journal);
+                let mut answers = parrot_eval::answers(dataset, self.way(*protocol), &journal);
                 let folder = out.join(protocol.id());
                 fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));
@@ -98,15 +100,23 @@ struct Progress<'a> {
     bar: ProgressBar,
     right: usize,
     judged: usize,
+    /// Questions that have an answer or a reason why not, and those of them that this run asked.
+    answered: usize,
     asked: usize,
+    /// When a line was last printed, where there is no terminal for a bar.
+    said: Option<Instant>,
 }
+
+/// Seconds between lines where there is no terminal.
+const BETWEEN_LINES: u64 = 30;
 
 impl<'a> Progress<'a> {
     fn new(datasets: &'a [Dataset], protocol: Protocol, questions: usize) -> Self {
         let style = ProgressStyle::with_template("{bar:30} {pos} of {len} questions, {msg}{eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(questions as u64).with_style(style);
-        Self { datasets, protocol, bar, right: 0, judged: 0, asked: 0 }
+        let said = (!io::stderr().is_terminal()).then(Instant::now);
+        Self { datasets, protocol, bar, right: 0, judged: 0, answered: 0, asked: 0, said }
     }
 
     fn show(&mut self, batch: &[&Job], journal: &Journal, is_new: bool) {
@@ -126,9 +136,18 @@ impl<'a> Progress<'a> {
             self.bar.reset_eta();
         }
         self.asked += if is_new { batch.len() } else { 0 };
+        self.answered += batch.len();
         self.bar.inc(batch.len() as u64);
-        self.bar
-            .set_message(format!("{:.1} % right so far, ", parrot_eval::percent(self.right, self.judged)));
+        let right = format!("{:.1} % right so far", parrot_eval::percent(self.right, self.judged));
+        if let Some(said) = self.said.as_mut().filter(|said| said.elapsed().as_secs() >= BETWEEN_LINES) {
+            *said = Instant::now();
+            print_notice(&format!(
+                "{} of {} questions, {right}",
+                self.answered,
+                self.bar.length().unwrap_or(0)
+            ));
+        }
+        self.bar.set_message(right + ", ");
     }
 }
 

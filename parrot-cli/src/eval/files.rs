@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use parrot_eval::{Dataset, ImageStore, Problem, ProblemKind};
+use parrot_model::{error_chain, untrusted};
 
 use super::{Args, BenchmarkName};
 
@@ -26,6 +27,11 @@ impl Args {
         let mut images = ImageStore::default();
         let (mut datasets, mut skipped) = (Vec::with_capacity(files.len()), Vec::new());
         for (file, is_found) in &files {
+            // A link to nowhere, a pipe, a folder of that name: none of them keeps the others from being read.
+            if *is_found && let Err(error) = untrusted::require_file(file) {
+                skipped.push(skipped_file(file, &error.into()));
+                continue;
+            }
             let opened = match &benchmark {
                 Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut images),
                 None => Dataset::open(file, &mut images),
@@ -68,7 +74,7 @@ fn is_named_as_benchmark(file: &Path) -> bool {
 fn skipped_file(file: &Path, error: &parrot_eval::Error) -> Problem {
     let (line, detail) = match error {
         parrot_eval::Error::Table { line, problem, .. } => (*line, problem.clone()),
-        error => (None, error.to_string()),
+        error => (None, error_chain(error)),
     };
     let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Problem { kind: ProblemKind::SkippedFile, file, line, index: None, detail }

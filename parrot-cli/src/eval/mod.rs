@@ -15,7 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use parrot_eval::{
-    Benchmark, GenerateOptions, MmBench, Mme, Mmmb, Pope, Problem, Protocol, ReportPage, RunAs,
+    Benchmark, GenerateOptions, MmBench, Mme, Mmmb, Pope, Problem, Protocol, ReportPage, RunAs, Way,
 };
 
 use crate::options::ModelOptions;
@@ -69,7 +69,7 @@ pub(crate) struct Args {
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().max_new_tokens)]
     max_new_tokens: usize,
-    /// Save pictures as JPEG and read them again first, as the kits do
+    /// Save pictures as JPEG and read them again first, where the protocol's kit does
     #[arg(long)]
     jpeg_roundtrip: bool,
     #[command(flatten)]
@@ -155,6 +155,23 @@ impl Args {
             Some(RunAsName::Collection) => RunAs::Collection,
             None => protocol.usual_run_as(),
         }
+    }
+
+    /// How a protocol asks.
+    fn way(&self, protocol: Protocol) -> Way {
+        let run_as = self.run_as(protocol);
+        if self.jpeg_roundtrip { protocol.way(run_as) } else { run_as.into() }
+    }
+
+    /// The different ways in which the protocols ask.
+    fn ways(&self) -> Vec<Way> {
+        let mut ways: Vec<Way> = Vec::new();
+        for way in self.protocol.0.iter().map(|protocol| self.way(*protocol)) {
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        ways
     }
 
     /// The different names that the protocols run datasets under.

@@ -275,6 +275,18 @@ fn a_folders_other_tables_are_skipped() {
     let (stdout, stderr) = output(prompts());
     assert_eq!(stdout.lines().count(), 2 * 120);
     assert!(stderr.contains("note: songs.tsv: skipped, as no benchmark: neither its name"), "{stderr}");
+    // Neither a link to nowhere nor a pipe, whatever they are called, keeps the others from being read.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(file("gone.tsv"), file("mmmb_ru.tsv")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(file("mmmb_pt.tsv")).status().unwrap().success());
+        let (stdout, stderr) = output(prompts());
+        assert_eq!(stdout.lines().count(), 2 * 120);
+        assert!(
+            stderr.contains("mmmb_ru.tsv: skipped") && stderr.contains("a named pipe, not a file"),
+            "{stderr}"
+        );
+    }
     // A broken benchmark is no other table.
     fs::write(file("mmmb_en.tsv"), "index\tquestion\nx\ty\n").unwrap();
     assert!(error(prompts()).contains("MMMB needs the columns image"));

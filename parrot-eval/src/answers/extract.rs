@@ -109,8 +109,15 @@ pub(crate) fn is_python_space(c: char) -> bool {
 /// Step 6: the letter behind the first “answer is”, whatever its case, possibly in asterisks. It need not end
 /// there: “the answer is a cat” announces A.
 fn announced(prediction: &str) -> Option<char> {
-    // ASCII only, so that places stay places.
-    let lower = prediction.to_ascii_lowercase();
+    // As Python's `re` ignores case: a few letters beyond ASCII count as theirs. Nothing else is lower-cased.
+    let lower: String = prediction
+        .chars()
+        .map(|c| match c {
+            'İ' | 'ı' => 'i',
+            'ſ' => 's',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect();
     lower.match_indices("answer").find_map(|(at, answer)| {
         let rest = skip_spaces(&lower[at + answer.len()..])?;
         let rest = skip_spaces(rest.strip_prefix("is")?)?;
@@ -205,6 +212,24 @@ mod tests {
         let long = [('A', "a small cat"), ('B', "dog")];
         assert_eq!(extract("the answer is D, a dog", &long, Extractor::Upstream), Extracted::Text('B'));
         assert_eq!(extract("anything", &[], Extractor::Fork), Extracted::None);
+    }
+
+    /// What the upstream function answered to these.
+    #[test]
+    fn an_announcement_is_understood_in_turkish_case_too() {
+        let options = [('A', "a small cat"), ('B', "a dog")];
+        for prediction in [
+            "The answer ıs B because A is wrong",
+            "ANSWER İS B ÇÜNKÜ A YANLIŞ",
+            "the anſwer iſ b, as A is far from what is seen",
+            "İİ answer is B and not A",
+        ] {
+            assert_eq!(
+                extract(prediction, &options, Extractor::Upstream),
+                Extracted::Letter('B'),
+                "{prediction}"
+            );
+        }
     }
 
     #[test]

@@ -5,4 +5,5 @@ pub(crate) mod post_process;
 pub(crate) mod predictions;
 pub(crate) mod read_predictions;
 pub(crate) mod write_predictions;
+mod xlsx;
 pub(crate) mod yes_no;

@@ -42,10 +42,13 @@ fn to_letter(mut answer: &str) -> &str {
     }
 }
 
-/// What follows the first `prefix`, whatever its letter case.
+/// What follows the first `prefix`, whatever its letter case. The kits look for its place in the lower-cased text and
+/// cut the text itself there: an `İ`, which becomes two characters, moves the cut on by one.
 fn after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let at = text.to_ascii_lowercase().find(prefix)?;
-    Some(&text[at + prefix.len()..])
+    let moved = text[..at].matches('İ').count();
+    let rest = &text[at + prefix.len()..];
+    Some(rest.char_indices().nth(moved).map_or("", |(at, _)| &rest[at..]))
 }
 
 fn is_boundary(c: char) -> bool {
@@ -97,5 +100,9 @@ mod tests {
             let _ = post_process(ENGLISH_ENDING, answer);
         }
         assert_eq!(post_process(ENGLISH_ENDING, "答案 B"), "B");
+        // As the kits cut it: behind an İ a character is lost.
+        assert_eq!(post_process(ENGLISH_ENDING, "İyi: the answer is bc"), "bc");
+        assert_eq!(post_process(ENGLISH_ENDING, "İİ: the answer is bc"), "c");
+        assert_eq!(post_process(ENGLISH_ENDING, "İİİ: the answer is"), "");
     }
 }

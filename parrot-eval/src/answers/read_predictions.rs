@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use calamine::{Data, Reader, Xlsx};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::answers::predictions::{Prediction, PredictionFile, through_spreadsheet};
+use crate::answers::xlsx;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::table::{Record, Table, UNCLOSED, is_missing, read_bytes};
 use crate::{Error, Result};
@@ -39,7 +39,7 @@ impl PredictionFile {
                 problems.extend(cut_at.map(|line| cut(line, UNCLOSED)));
                 of_table(&table)?
             }
-            Some("xlsx") => of_table(&read_xlsx(file)?)?,
+            Some("xlsx") => of_table(&xlsx::read(file)?)?,
             Some("jsonl") => {
                 let (predictions, cut_at) = read_jsonl(file)?;
                 problems.extend(cut_at.map(|line| cut(line, "the line is cut off")));
@@ -65,37 +65,16 @@ fn of_table(table: &Table) -> Result<Vec<Prediction>> {
     let index = sub_dataset.and_then(|_| table.column("original_index")).unwrap_or(index);
     let dataset = table.column("dataset").or(sub_dataset);
     let prediction_in = |record: &Record| {
-        let text = record.cells[prediction].as_deref();
+        let text = record.cell(prediction);
         Prediction {
-            dataset: dataset.and_then(|at| record.cells[at].clone()).filter(|name| !is_missing(name)),
-            index: record.cells[index].clone().unwrap_or_default(),
+            dataset: dataset.and_then(|at| record.cell(at)).filter(|name| !is_missing(name)).map(Into::into),
+            index: record.cell(index).unwrap_or_default().into(),
             text: through_spreadsheet(text.unwrap_or_default()),
             is_missing: text.is_none(),
             line: record.line,
         }
     };
     Ok(table.records.iter().map(prediction_in).collect())
-}
-
-/// The first sheet.
-fn read_xlsx(file: &Path) -> Result<Table> {
-    let broken = |error: calamine::XlsxError| refuse(file, None, format!("no XLSX file: {error}"));
-    let bytes = std::io::Cursor::new(read_bytes(file)?);
-    let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(bytes).map_err(broken)?;
-    let sheet = workbook.worksheet_range_at(0).ok_or_else(|| refuse(file, None, "it has no sheet"))?;
-    let sheet = sheet.map_err(broken)?;
-    let first_line = u64::from(sheet.start().map_or(0, |start| start.0)) + 1;
-    let text = |cell: &Data| match cell {
-        Data::Empty | Data::Error(_) => String::new(),
-        cell => cell.to_string(),
-    };
-    let mut rows = sheet.rows();
-    let columns: Vec<String> =
-        rows.next().ok_or_else(|| refuse(file, None, "its first sheet is empty"))?.iter().map(text).collect();
-    let cell = |cell: &Data| Some(text(cell)).filter(|text| !text.is_empty());
-    let record = |(line, row): (u64, &[Data])| Record { line, cells: row.iter().map(cell).collect() };
-    let records = (first_line + 1..).zip(rows).map(record).collect();
-    Ok(Table { file: file.into(), columns, records })
 }
 
 /// A line of a JSON file.

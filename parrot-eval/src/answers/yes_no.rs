@@ -50,12 +50,23 @@ fn without_stops(text: &str) -> String {
     kept
 }
 
-/// Digits of any script, as Python's `\d` has them: Unicode's decimal digits. `char::is_numeric` is wider (it
-/// has ½ and Ⅳ), so these are tested by their blocks of ten that matter here.
+/// Digits of any script, as Python's `\d` has them: Unicode's decimal digits. `char::is_numeric` is wider: it has ½
+/// and Ⅳ.
 fn is_digit(c: char) -> bool {
-    const ZEROS: [u32; 6] = [0x30, 0x660, 0x6F0, 0x966, 0xE50, 0xFF10];
-    ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&u32::from(c)))
+    let zero = ZEROS.partition_point(|zero| *zero <= u32::from(c));
+    zero > 0 && u32::from(c) - ZEROS[zero - 1] < 10
 }
+
+/// The zeros of all scripts, each followed by its nine other digits: Unicode 14.0.0, category Nd.
+#[rustfmt::skip]
+const ZEROS: [u32; 66] = [
+    0x30, 0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50,
+    0xED0, 0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40,
+    0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x11066,
+    0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x11730, 0x118E0, 0x11950,
+    0x11C50, 0x11D50, 0x11DA0, 0x16A60, 0x16AC0, 0x16B50, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6,
+    0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
+];
 
 #[cfg(test)]
 mod tests {
@@ -95,5 +106,11 @@ mod tests {
         assert_eq!(extract_yes_no(&format!("{}yes", ".".repeat(32))), Some(true));
         assert_eq!(extract_yes_no(&format!("{}yes", ".".repeat(33))), None);
         assert_eq!(extract_yes_no("yes .5"), Some(true));
+        // A stop before a digit stays: a Bengali and an NKo one as well.
+        for digit in ['5', '৫', '߅', '５'] {
+            assert_eq!(extract_yes_no(&format!("yes.{digit}")), None, "{digit}");
+            assert!(is_digit(digit));
+        }
+        assert!(!['½', 'Ⅳ', 'a', '\u{0}', '²'].into_iter().any(is_digit));
     }
 }

@@ -8,10 +8,11 @@ use parrot_infer::{AskOptions, Image, Parrot, Question};
 use crate::Result;
 use crate::ask::journal::{Answered, Journal, Outcome, question_id};
 use crate::ask::prompt::Asker;
-use crate::ask::protocol::RunAs;
+use crate::ask::protocol::{Pictures, Way};
 use crate::data::dataset::Dataset;
 use crate::data::image::EncodedImage;
 use crate::data::problem::{Problem, ProblemKind};
+use crate::data::row::Row;
 
 /// How questions are asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,13 +24,11 @@ pub struct GenerateOptions {
     pub images: usize,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
-    /// Save pictures as JPEG and read them again first, as the kits do (§1.3).
-    pub jpeg_roundtrip: bool,
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { batch_size: 8, images: 16, max_new_tokens: 512, jpeg_roundtrip: false }
+        Self { batch_size: 8, images: 16, max_new_tokens: 512 }
     }
 }
 
@@ -42,31 +41,54 @@ pub struct Job {
     pub prompt: String,
     /// What they are about.
     pub image: Arc<EncodedImage>,
+    /// Whether the picture is saved as JPEG and read again first.
+    pub jpeg: bool,
     /// The dataset and row that ask it first, for messages.
     pub dataset: usize,
     /// The row.
     pub row: usize,
 }
 
-/// The questions of all rows that can be asked, under each of these names; questions that are the same, word for
+/// The questions of all rows that can be asked, in each of these ways; questions that are the same, word for
 /// word and about the same picture, are there once.
 #[must_use]
-pub fn jobs(datasets: &[Dataset], names: &[RunAs]) -> Vec<Job> {
+pub fn jobs<W: Into<Way> + Copy>(datasets: &[Dataset], ways: &[W]) -> Vec<Job> {
     let mut known = HashSet::new();
     let mut jobs = Vec::new();
     for (at, dataset) in datasets.iter().enumerate() {
         for (row_at, row) in dataset.rows.iter().enumerate() {
             let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) else { continue };
-            for run_as in names {
-                let prompt = dataset.prompt(row, *run_as, Asker::Parrot);
-                let id = question_id(&prompt, &image.hash());
+            for way in ways.iter().map(|way| (*way).into()) {
+                let prompt = dataset.prompt(row, way.run_as, Asker::Parrot);
+                let jpeg = becomes_jpeg(row, way.pictures);
+                let id = id_of(&prompt, image, way.pictures, jpeg);
                 if known.insert(id.clone()) {
-                    jobs.push(Job { id, prompt, image: Arc::clone(image), dataset: at, row: row_at });
+                    jobs.push(Job { id, prompt, image: Arc::clone(image), jpeg, dataset: at, row: row_at });
                 }
             }
         }
     }
     jobs
+}
+
+fn becomes_jpeg(row: &Row, pictures: Pictures) -> bool {
+    match pictures {
+        Pictures::AsTheyAre => false,
+        Pictures::Jpeg => true,
+        Pictures::JpegByName => row.get("image_path").is_some_and(|path| {
+            let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+            ending.eq_ignore_ascii_case("jpg") || ending.eq_ignore_ascii_case("jpeg")
+        }),
+    }
+}
+
+/// Among answers about JPEGs, those about a picture as it is are marked.
+fn id_of(prompt: &str, image: &EncodedImage, pictures: Pictures, jpeg: bool) -> String {
+    if pictures == Pictures::JpegByName && !jpeg {
+        question_id(&format!("{prompt}\0png"), &image.hash())
+    } else {
+        question_id(prompt, &image.hash())
+    }
 }
 
 /// Batches: pictures in the order in which they come, a window of them at a time, and within a window the
@@ -113,13 +135,13 @@ pub fn generate(
     journal: &mut Journal,
     mut on_batch: impl FnMut(&[&Job], &Journal, bool) -> bool,
 ) -> Result<()> {
-    let mut decoded: HashMap<[u8; 32], Result<Image, String>> = HashMap::new();
+    let mut decoded = Decoded::default();
     for batch in batches(jobs, parrot, options) {
         let is_new = batch.iter().any(|job| journal.get(&job.id).is_none());
         if is_new {
             // Pictures of earlier windows will not come again.
-            if decoded.len() > 2 * options.images {
-                decoded.clear();
+            if decoded.images.len() > options.images.saturating_mul(2) {
+                decoded = Decoded::default();
             }
             let records = ask(parrot, datasets, &batch, options, &mut decoded)?;
             journal.add(records)?;
@@ -131,30 +153,80 @@ pub fn generate(
     Ok(())
 }
 
+/// Decoded pictures are held up to so many bytes, 256 MiB; one that is larger by itself is held alone.
+const DECODED_BYTES: usize = 256 << 20;
+
+/// Pictures that later batches may ask about again.
+#[derive(Default)]
+struct Decoded {
+    images: HashMap<([u8; 32], bool), Result<Image, String>>,
+    bytes: usize,
+}
+
+impl Decoded {
+    /// The picture of a job, decoded; `None` where it does not fit beside those that are held.
+    fn get(&mut self, job: &Job) -> Option<Result<Image, String>> {
+        let key = (job.image.hash(), job.jpeg);
+        if let Some(image) = self.images.get(&key) {
+            return Some(image.clone());
+        }
+        if self.bytes >= DECODED_BYTES {
+            return None;
+        }
+        // The row is named where it is reported.
+        let image = job.image.decode("of the row", job.jpeg).map_err(|error| error.to_string());
+        self.bytes += image.as_ref().map_or(0, |image| image.pixels().as_raw().len());
+        self.images.insert(key, image.clone());
+        Some(image)
+    }
+}
+
+/// Asks a batch, in parts where its pictures are too large to be held together.
 fn ask(
     parrot: &Parrot,
     datasets: &[Dataset],
     batch: &[&Job],
     options: &GenerateOptions,
-    decoded: &mut HashMap<[u8; 32], Result<Image, String>>,
+    decoded: &mut Decoded,
+) -> Result<Vec<Answered>> {
+    let mut records = Vec::with_capacity(batch.len());
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let mut part = Vec::with_capacity(rest.len());
+        for job in rest {
+            let Some(image) = decoded.get(job) else { break };
+            part.push((*job, image));
+        }
+        rest = &rest[part.len()..];
+        records.extend(ask_part(parrot, datasets, part, options)?);
+        if !rest.is_empty() {
+            *decoded = Decoded::default();
+        }
+    }
+    Ok(records)
+}
+
+fn ask_part(
+    parrot: &Parrot,
+    datasets: &[Dataset],
+    part: Vec<(&Job, Result<Image, String>)>,
+    options: &GenerateOptions,
 ) -> Result<Vec<Answered>> {
     let record = |job: &Job, outcome| {
         let dataset = &datasets[job.dataset];
         let index = dataset.rows[job.row].index.clone();
         Answered { id: job.id.clone(), dataset: dataset.id.clone(), index, outcome }
     };
-    let mut records = Vec::with_capacity(batch.len());
-    let mut asked: Vec<(&Job, Image)> = Vec::with_capacity(batch.len());
-    for job in batch {
-        // The row is named where it is reported.
-        let decode = || {
-            let image = job.image.decode("of the row", options.jpeg_roundtrip);
-            image.map_err(|error| error.to_string())
-        };
-        match decoded.entry(job.image.hash()).or_insert_with(decode) {
-            Ok(image) => asked.push((job, image.clone())),
-            Err(problem) => records.push(record(job, Outcome::Refused(problem.clone()))),
+    let mut records = Vec::with_capacity(part.len());
+    let mut asked: Vec<(&Job, Image)> = Vec::with_capacity(part.len());
+    for (job, image) in part {
+        match image {
+            Ok(image) => asked.push((job, image)),
+            Err(problem) => records.push(record(job, Outcome::Refused(problem))),
         }
+    }
+    if asked.is_empty() {
+        return Ok(records);
     }
     let questions: Vec<Question<'_>> =
         asked.iter().map(|(job, image)| Question::new(std::slice::from_ref(image), &job.prompt)).collect();
@@ -184,11 +256,23 @@ fn ask(
     Ok(records)
 }
 
-/// Whether another question could fare better.
+/// Whether another question could fare better: all that a question, its picture or its length can be refused for. A
+/// tokenizer gives up on hundreds of kilobytes without a blank, say.
 fn is_the_questions(error: &parrot_infer::Error) -> bool {
     use parrot_infer::Error;
-    use parrot_model::Error::TooLong;
-    matches!(error, Error::EmptyQuestion | Error::NotFinite { .. } | Error::Model(TooLong { .. }))
+    use parrot_model::Error as Model;
+    matches!(
+        error,
+        Error::EmptyQuestion
+            | Error::NotFinite { .. }
+            | Error::Model(
+                Model::TooLong { .. }
+                    | Model::CutsImage { .. }
+                    | Model::Conversation { .. }
+                    | Model::Tokenizer { .. }
+                    | Model::Image { .. }
+            )
+    )
 }
 
 /// What a journal's answers say about a dataset under a name.
@@ -202,10 +286,11 @@ pub struct Answers {
     pub prompts_sha256: String,
 }
 
-/// Collects the answers to a dataset's rows.
+/// Collects the answers to a dataset's rows that were asked in this way.
 #[must_use]
-pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
+pub fn answers(dataset: &Dataset, way: impl Into<Way>, journal: &Journal) -> Answers {
     use sha2::{Digest, Sha256};
+    let Way { run_as, pictures } = way.into();
     let mut found = Answers::default();
     let mut hasher = Sha256::new();
     let (mut sum, mut count): (Vec<f64>, usize) = (Vec::new(), 0);
@@ -216,7 +301,8 @@ pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
         let mut of_row = Vec::new();
         let mut problem: Option<Problem> = None;
         if let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) {
-            match journal.get(&question_id(&prompt, &image.hash())).map(|record| &record.outcome) {
+            let id = id_of(&prompt, image, pictures, becomes_jpeg(row, pictures));
+            match journal.get(&id).map(|record| &record.outcome) {
                 Some(Outcome::Answer { text, routing, .. }) => {
                     let text = crate::post_process(&prompt, text);
                     of_row.push(crate::answers::predictions::through_spreadsheet(&text));
@@ -236,4 +322,33 @@ pub fn answers(dataset: &Dataset, run_as: RunAs, journal: &Journal) -> Answers {
     found.expert_weights = (count > 0).then(|| sum.iter().map(|sum| (sum / count as f64) as f32).collect());
     found.prompts_sha256 = format!("{:x}", hasher.finalize());
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ask::protocol::{Protocol, RunAs};
+
+    /// Upstream's `dump_image` names a single file's picture `INDEX.png`, or by its `image_path`.
+    #[test]
+    fn todays_kit_saves_single_pictures_as_png() {
+        let row = |path: &str| Row::of(&[("index", "1"), ("question", "q"), ("image_path", path)]);
+        for (protocol, run_as, path, jpeg) in [
+            (Protocol::Kit2024_08, RunAs::Dataset, "", true),
+            (Protocol::Kit2024_08, RunAs::Collection, "", true),
+            (Protocol::Kit2026_08, RunAs::Collection, "", true),
+            (Protocol::Kit2026_08, RunAs::Dataset, "", false),
+            (Protocol::Kit2026_08, RunAs::Dataset, "OCR/1.jpg", true),
+            (Protocol::Kit2026_08, RunAs::Dataset, "OCR/1.png", false),
+        ] {
+            let way = protocol.way(run_as);
+            assert_eq!(becomes_jpeg(&row(path), way.pictures), jpeg, "{protocol} {run_as:?} {path}");
+            assert!(!becomes_jpeg(&row(path), Way::from(run_as).pictures));
+        }
+        let image = EncodedImage::new(vec![1]);
+        let id = |pictures, jpeg| id_of("q", &image, pictures, jpeg);
+        assert_eq!(id(Pictures::AsTheyAre, false), id(Pictures::Jpeg, true));
+        assert_ne!(id(Pictures::JpegByName, false), id(Pictures::Jpeg, true));
+        assert_eq!(id(Pictures::JpegByName, true), id(Pictures::Jpeg, true));
+    }
 }

@@ -98,14 +98,18 @@ impl Journal {
         lock(path, &file)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io("read"))?;
-        // Whole lines only.
-        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let records = read_records(path, &bytes[..end], conditions)?;
+        let end = whole(path, &bytes, conditions)?;
+        let mut records = HashMap::new();
+        if end > 0 {
+            records = read_records(path, &bytes[..end], conditions)?;
+        }
         file.set_len(end as u64).map_err(io("write"))?;
         file.seek(SeekFrom::End(0)).map_err(io("write"))?;
         let mut journal = Self { file: Some((path.into(), file)), records };
         if end == 0 {
             journal.append(&[serde_json::to_string(conditions)])?;
+        } else if !bytes[..end].ends_with(b"\n") {
+            journal.append(&[Ok(String::new())])?;
         }
         Ok(journal)
     }
@@ -170,11 +174,46 @@ fn lock(path: &Path, file: &File) -> Result<()> {
     Err(Error::Table { file: path.into(), line: None, problem })
 }
 
-/// The answers of a file's whole lines, if it was made under these conditions.
+/// How many of a file's bytes stand for whole lines. Only what an interrupted run of ours leaves at the end, the
+/// beginning of a line, is not among them: an editor that writes no last line break loses nobody an answer, and a file
+/// of somebody else is refused instead of being emptied.
+fn whole(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<usize> {
+    let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let last = &bytes[start..];
+    // After a power cut some file systems end a file in zeros.
+    let is_unfinished = |line: &[u8]| line.iter().all(|byte| *byte == 0) || line.starts_with(b"{\"id\":");
+    let is_whole = match start {
+        0 => serde_json::from_slice::<Conditions>(last).is_ok(),
+        _ => serde_json::from_slice::<Answered>(last).is_ok(),
+    };
+    let is_cut = match start {
+        0 => {
+            is_unfinished(last)
+                || serde_json::to_string(conditions).is_ok_and(|text| text.as_bytes().starts_with(last))
+        }
+        _ => is_unfinished(last) || b"{\"id\":".starts_with(last),
+    };
+    if is_whole {
+        Ok(bytes.len())
+    } else if is_cut {
+        Ok(start)
+    } else {
+        let line = bytes.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        let problem =
+            if start == 0 { "no conditions of a run" } else { "neither an answer nor the beginning of one" };
+        Err(Error::Table {
+            file: path.into(),
+            line: Some(line),
+            problem: format!("{problem}; choose another folder"),
+        })
+    }
+}
+
+/// The answers of a file's lines, if it was made under these conditions.
 fn read_records(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<HashMap<String, Answered>> {
     let refuse = |line, problem: String| Error::Table { file: path.into(), line: Some(line), problem };
     let mut records = HashMap::new();
-    let Some(bytes) = bytes.strip_suffix(b"\n") else { return Ok(records) };
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         if number == 1 {
             let found: Conditions = serde_json::from_slice(line)
@@ -254,6 +293,36 @@ mod tests {
         // Less memory, the same run.
         let smaller = Conditions { batch_size: 2, ..conditions() };
         assert_eq!(Journal::open(&path, &smaller).unwrap().len(), 3);
+    }
+
+    /// An editor may leave out the last line break: the answers, or the whole run's conditions, were erased by that.
+    #[test]
+    fn a_last_line_without_a_line_break_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.jsonl");
+        Journal::open(&path, &conditions()).unwrap().add(vec![record("a"), record("b")]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for (cut, answers) in [(whole.len() - 1, 2), (first, 0)] {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let mut journal = Journal::open(&path, &conditions()).unwrap();
+            assert_eq!(journal.len(), answers);
+            journal.add(vec![record("c")]).unwrap();
+            drop(journal);
+            assert_eq!(Journal::open(&path, &conditions()).unwrap().len(), answers + 1);
+        }
+        // The beginning of a line of ours goes; what is not ours stays, and the run is refused.
+        for (text, is_ours) in
+            [("{\"model_sha", true), ("\0\0\0", true), ("my notes", false), ("{\"a\": 1}", false)]
+        {
+            std::fs::write(&path, text).unwrap();
+            let opened = Journal::open(&path, &conditions()).is_ok();
+            assert_eq!(opened, is_ours, "{text}");
+            assert!(is_ours || std::fs::read_to_string(&path).unwrap() == text);
+        }
+        std::fs::write(&path, [&whole[..], b"my notes"].concat()).unwrap();
+        let error = Journal::open(&path, &conditions()).unwrap_err().to_string();
+        assert!(error.contains("answers.jsonl line 4: neither an answer"), "{error}");
     }
 
     #[test]

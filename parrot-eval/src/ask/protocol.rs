@@ -106,6 +106,46 @@ pub enum RunAs {
     Collection,
 }
 
+/// What becomes of a picture before it is shown (§1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pictures {
+    /// Nothing.
+    AsTheyAre,
+    /// It is saved as JPEG and read again.
+    Jpeg,
+    /// The same where `image_path` names a JPEG. Others are saved as PNG, which loses nothing.
+    JpegByName,
+}
+
+/// How a dataset's questions are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Way {
+    /// Under which name the dataset is run.
+    pub run_as: RunAs,
+    /// What becomes of its pictures.
+    pub pictures: Pictures,
+}
+
+impl From<RunAs> for Way {
+    /// With the pictures as they are.
+    fn from(run_as: RunAs) -> Self {
+        Self { run_as, pictures: Pictures::AsTheyAre }
+    }
+}
+
+impl Protocol {
+    /// How its users' questions were asked of a dataset that is run by this name, pictures and all: the kit of 2024 saves
+    /// every picture as JPEG, today's those of collections.
+    #[must_use]
+    pub fn way(self, run_as: RunAs) -> Way {
+        let pictures = match (self, run_as) {
+            (Self::Kit2026_08, RunAs::Dataset) => Pictures::JpegByName,
+            _ => Pictures::Jpeg,
+        };
+        Way { run_as, pictures }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,19 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Which of the answered rows, each as often as it has answers, a kit's table counts.
+    ///
+    /// # Errors
+    ///
+    /// Why a kit prints no number for them.
+    fn as_kits_count<'a>(
+        &self,
+        answered: Vec<Judged<'a>>,
+        protocol: Protocol,
+    ) -> Result<Vec<Judged<'a>>, &'static str> {
+        choice::as_kits_count(answered, self.grouping(protocol), protocol)
+    }
+
     /// What the model is asked.
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         multiple_choice(row, style)

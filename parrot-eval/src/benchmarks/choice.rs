@@ -6,11 +6,11 @@ use crate::answers::extract::extract;
 use crate::ask::protocol::{Grouping, Protocol};
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
 use crate::data::problem::ProblemKind;
-use crate::data::row::Row;
+use crate::data::row::{Row, whole_number};
 
 /// The verdict on an answer to a question with options.
 pub(crate) fn judge(row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
-    Verdict::of_letter(extract(prediction, &row.options(), protocol.extractor()), row.answer())
+    Verdict::of_letter(extract(prediction, &row.scored_options(), protocol.extractor()), row.answer())
 }
 
 /// A row whose index is no number belongs to no group; one whose answer is none of its options can never be right.
@@ -25,8 +25,13 @@ pub(crate) fn check(row: &Row) -> Option<(ProblemKind, String)> {
         return None;
     }
     let letters: Vec<String> = options.iter().map(|(letter, _)| letter.to_string()).collect();
-    let found = if row.answer().is_empty() { "nothing" } else { row.answer() };
-    Some((ProblemKind::BadAnswer, format!("expected one of {}, found {found}", letters.join(", "))))
+    let found = if row.answer().is_empty() { "nothing in the column `answer`" } else { row.answer() };
+    let detail = if letters.is_empty() {
+        format!("there is no option in the columns A, B, …; found {found}")
+    } else {
+        format!("expected one of {}, found {found}", letters.join(", "))
+    };
+    Some((ProblemKind::BadAnswer, detail))
 }
 
 /// What is counted: a row, or a group with the row that stands for it.
@@ -123,6 +128,76 @@ pub(crate) fn without_first_row(rows: &[Row], protocol: Protocol) -> Vec<usize> 
         rows.iter().filter_map(|row| group(row).filter(|_| row.number() == group(row))).collect();
     let is_orphan = |row: &Row| group(row).is_some_and(|group| !first.contains(&group));
     rows.iter().enumerate().filter(|(_, row)| is_orphan(row)).map(|(at, _)| at).collect()
+}
+
+/// The group that a kit puts a row in; `None` for a row that is in none. Upstream's column `g_index` decides alone
+/// where a file has it: a row without is dropped.
+fn kit_group(row: &Row, protocol: Protocol) -> Option<i64> {
+    match protocol {
+        Protocol::Kit2026_08 if row.has_column("g_index") => row.get("g_index").and_then(whole_number),
+        _ => row.group(),
+    }
+}
+
+/// Whether each row's group has its main row, whose index is the group's number, among these: the kits leave the others
+/// out.
+pub(crate) fn groups_kept<'r>(
+    rows: impl IntoIterator<Item = &'r Row> + Clone,
+    protocol: Protocol,
+) -> Vec<bool> {
+    let group = |row: &Row| kit_group(row, protocol);
+    let is_main = |row: &Row| group(row).filter(|group| row.number() == Some(*group));
+    let mains: BTreeSet<i64> = rows.clone().into_iter().filter_map(is_main).collect();
+    rows.into_iter().map(|row| group(row).is_some_and(|group| mains.contains(&group))).collect()
+}
+
+/// What a kit's table of answers is made of, given the rows that have a picture and an answer, once per answer.
+///
+/// # Errors
+///
+/// Why it prints no number, in words.
+pub(crate) fn as_kits_count<'a>(
+    answered: Vec<Judged<'a>>,
+    grouping: Grouping,
+    protocol: Protocol,
+) -> Result<Vec<Judged<'a>>, &'static str> {
+    let is_grouped = grouping == Grouping::Circular;
+    let mut counted = answered;
+    if is_grouped {
+        let rows: Vec<&Row> = counted.iter().map(|judged| judged.row).collect();
+        let mut kept = groups_kept(rows, protocol).into_iter();
+        counted.retain(|_| kept.next().unwrap_or(false));
+    }
+    // Categories and splits of a group are those of its main row.
+    let is_reported = |row: &Row| !is_grouped || row.number() == kit_group(row, protocol);
+    let lacks =
+        |column: &str, judged: &Judged<'_>| is_reported(judged.row) && judged.row.get(column).is_none();
+    for column in ["l2-category", "category"] {
+        let missing = counted.iter().filter(|judged| lacks(column, judged)).count();
+        let reported = counted.iter().filter(|judged| is_reported(judged.row)).count();
+        let is_there = counted.iter().any(|judged| judged.row.has_column(column));
+        if is_there && missing > 0 && missing < reported {
+            return Err("it stops at a row without a category");
+        }
+    }
+    if counted.iter().any(|judged| judged.row.has_column("split")) {
+        let without: BTreeSet<Option<i64>> = counted
+            .iter()
+            .filter(|judged| lacks("split", judged))
+            .map(|judged| kit_group(judged.row, protocol))
+            .collect();
+        counted.retain(|judged| {
+            if is_grouped {
+                !without.contains(&kit_group(judged.row, protocol))
+            } else {
+                judged.row.get("split").is_some()
+            }
+        });
+    }
+    if counted.is_empty() {
+        return Err("it has no row to count, and prints nan");
+    }
+    Ok(counted)
 }
 
 /// The abbreviations of MMBench's ability dimensions.
@@ -253,7 +328,10 @@ mod tests {
         assert_eq!(check(&row(1, "B", "", "")), None);
         let (kind, detail) = check(&row(1, "C", "", "")).unwrap();
         assert_eq!((kind, detail.as_str()), (ProblemKind::BadAnswer, "expected one of A, B, found C"));
-        assert_eq!(check(&row(1, "", "", "")).unwrap().1, "expected one of A, B, found nothing");
+        assert_eq!(
+            check(&row(1, "", "", "")).unwrap().1,
+            "expected one of A, B, found nothing in the column `answer`"
+        );
         let rows = [row(1, "A", "", ""), row(1_000_001, "A", "", ""), row(1_000_002, "A", "", "")];
         assert_eq!(without_first_row(&rows, PROTOCOL), [2]);
     }

@@ -42,6 +42,17 @@ impl Language {
     }
 }
 
+impl Language {
+    /// The language whose words a kit's prompts end in when a dataset is run by this name: the last three characters,
+    /// in lower case only (§2.1). `MMMB_TR` ends in English.
+    #[must_use]
+    pub fn of_prompts(name: &str) -> Option<Self> {
+        let is_lower =
+            name.rsplit('_').next().is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_lowercase()));
+        Self::of_name(name).filter(|_| is_lower)
+    }
+}
+
 /// A published file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownFile {
@@ -109,6 +120,14 @@ mod tests {
             ("my_set", None),
         ] {
             assert_eq!(Language::of_name(name), language, "{name}");
+        }
+        for (name, language) in [
+            ("MMMB_tr", Some(Language::Tr)),
+            ("MMMB_TR", None),
+            ("MMBench_DEV_CN", None),
+            ("x_cn", Some(Language::Zh)),
+        ] {
+            assert_eq!(Language::of_prompts(name), language, "{name}");
         }
         assert!(KNOWN_FILES.iter().all(|known| known.md5.len() == 32));
     }

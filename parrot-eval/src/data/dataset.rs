@@ -1,17 +1,18 @@
 //! A benchmark's file, ready to be asked and scored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
 use crate::ask::prompt::{Asker, PromptStyle};
-use crate::ask::protocol::{Grouping, Protocol, RunAs};
+use crate::ask::protocol::{Protocol, RunAs};
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::known::{KnownFile, Language, known_file};
 use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
+use crate::data::pandas;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Record, Table, read_bytes};
@@ -37,6 +38,8 @@ pub struct Dataset {
     pub rows: Vec<Row>,
     /// What is wrong with them.
     pub problems: Vec<Problem>,
+    /// The columns that pandas takes for numbers or truth values.
+    rewritten: BTreeSet<String>,
 }
 
 impl Dataset {
@@ -61,8 +64,9 @@ impl Dataset {
     fn read(file: &Path, benchmark: Option<Arc<dyn Benchmark>>, images: &mut ImageStore) -> Result<Self> {
         let bytes = read_bytes(file)?;
         let md5 = format!("{:x}", Md5::digest(&bytes));
-        let table = Table::parse(file, &bytes)?;
+        let mut table = Table::parse(file, &bytes)?;
         drop(bytes);
+        lower_names(&mut table.columns);
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
         let known = known_file(&stem);
         let benchmark = match benchmark {
@@ -79,6 +83,7 @@ impl Dataset {
             benchmark,
             rows: Vec::new(),
             problems: Vec::new(),
+            rewritten: BTreeSet::new(),
         };
         dataset.take_rows(table, images);
         dataset.check();
@@ -88,7 +93,8 @@ impl Dataset {
     /// The prompt of a row.
     #[must_use]
     pub fn prompt(&self, row: &Row, run_as: RunAs, asker: Asker) -> String {
-        self.benchmark.prompt(row, PromptStyle { language: self.language, run_as, asker })
+        let language = Language::of_prompts(&self.id);
+        self.benchmark.prompt(row, PromptStyle { language, run_as, asker })
     }
 
     /// The file's name.
@@ -116,34 +122,47 @@ impl Dataset {
         let mut fields: Vec<Option<String>> = Vec::with_capacity(table.records.len());
         for Record { line, mut cells } in table.records {
             // Long, and held once in the store.
-            fields.push(image.and_then(|at| cells[at].take()));
-            let index = index.and_then(|at| cells[at].clone()).unwrap_or_default();
-            self.rows.push(Row { line, index, image: None, columns: Arc::clone(&columns), cells });
+            fields.push(image.and_then(|at| cells.get_mut(at)?.take()));
+            let index = index.and_then(|at| cells.get(at)?.clone()).unwrap_or_default();
+            self.rows.push(Row {
+                line,
+                index,
+                image: None,
+                columns: Arc::clone(&columns),
+                cells,
+                scored: None,
+            });
         }
-        let mut of_index: HashMap<&str, Arc<EncodedImage>> = HashMap::new();
+        self.rewrite_columns(&columns);
+        // By the number where it is one, as pandas reads the column: a row 001 is meant by 1.
+        let mut of_index: HashMap<String, Arc<EncodedImage>> = HashMap::new();
         let mut found: Vec<Option<Arc<EncodedImage>>> = vec![None; self.rows.len()];
         let mut problems = Vec::new();
+        let is_reference = |field: &String| field.chars().count() <= LONGEST_REFERENCE;
         for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
             match field {
                 None => problems.push((at, ProblemKind::NoImage, String::new())),
-                Some(field) if field.chars().count() <= LONGEST_REFERENCE => {}
-                Some(field) => match images.decode(field) {
+                Some(field) if is_reference(field) => {}
+                Some(field) => match one_of_list(field).and_then(|field| {
+                    images.decode(field).map_err(|problem| (ProblemKind::BrokenImage, problem))
+                }) {
                     Ok(image) => {
-                        of_index.insert(&row.index, Arc::clone(&image));
+                        of_index.insert(index_key(&row.index).into_owned(), Arc::clone(&image));
                         found[at] = Some(image);
                     }
-                    Err(problem) => problems.push((at, ProblemKind::BrokenImage, problem)),
+                    Err((kind, problem)) => problems.push((at, kind, problem)),
                 },
             }
         }
-        for (at, field) in fields.iter().enumerate() {
-            let Some(field) = field.as_ref().filter(|field| field.chars().count() <= LONGEST_REFERENCE)
-            else {
-                continue;
-            };
-            found[at] = of_index.get(field.as_str()).cloned();
-            if found[at].is_none() {
-                let problem = format!("it refers to row {field}, which has none of its own");
+        // In their order: what a reference has found is there for later ones, as in the kits.
+        for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
+            let Some(field) = field.as_ref().filter(|field| is_reference(field)) else { continue };
+            if let Some(image) = of_index.get(field) {
+                found[at] = Some(Arc::clone(image));
+                of_index.insert(index_key(&row.index).into_owned(), Arc::clone(image));
+            } else {
+                let problem =
+                    format!("it refers to row {field}, which has none of its own and none from a row above");
                 problems.push((at, ProblemKind::BrokenImage, problem));
             }
         }
@@ -154,6 +173,53 @@ impl Dataset {
         for (row, image) in self.rows.iter_mut().zip(found) {
             row.image = image;
         }
+    }
+
+    /// Options and hints as pandas reads them (§1.2).
+    fn rewrite_columns(&mut self, columns: &[String]) {
+        for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
+            let cells: Vec<Option<&str>> =
+                self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
+            let Some(read) = pandas::read_csv(&cells) else { continue };
+            self.rewritten.insert(name.clone());
+            for (row, text) in self.rows.iter_mut().zip(read) {
+                if let (Some(cell), Some(text)) = (row.cells.get_mut(at), text) {
+                    *cell = Some(text);
+                }
+            }
+        }
+    }
+
+    /// The options of rows as a protocol's kit scores them: through a spreadsheet in which only those rows stand that have
+    /// an answer (§1.2). `None` for a row whose options stay as they are.
+    ///
+    /// - answered: numbers of rows, as often as they have answers
+    pub(crate) fn scored_options(
+        &self,
+        answered: &[usize],
+        protocol: Protocol,
+    ) -> Vec<Option<Vec<(char, String)>>> {
+        let mut scored: Vec<Option<Vec<(char, String)>>> = vec![None; self.rows.len()];
+        let Some(columns) = self.rows.first().map(|row| Arc::clone(&row.columns)) else { return scored };
+        for name in columns.iter().filter(|name| is_option(name)) {
+            let Some(letter) = name.chars().next() else { continue };
+            let cells: Vec<Option<&str>> = answered.iter().map(|at| self.rows[*at].get(name)).collect();
+            let rewritten = self.rewritten.contains(name);
+            let Some(read) = pandas::through_xlsx_again(&cells, rewritten, protocol) else { continue };
+            for (at, text) in answered.iter().zip(read) {
+                let own = || {
+                    let options = self.rows[*at].options();
+                    options.into_iter().map(|(letter, text)| (letter, text.to_string())).collect()
+                };
+                let options: &mut Vec<(char, String)> = scored[*at].get_or_insert_with(own);
+                if let (Some(option), Some(text)) =
+                    (options.iter_mut().find(|(other, _)| *other == letter), text)
+                {
+                    option.1 = text;
+                }
+            }
+        }
+        scored
     }
 
     /// Looks for what is wrong besides pictures.
@@ -178,7 +244,12 @@ impl Dataset {
             if row.get("question").is_none() {
                 problems.push(self.problem(row, ProblemKind::NoQuestion, ""));
             }
-            if let Some((kind, detail)) = self.benchmark.check(row) {
+            if let Some((kind, mut detail)) = self.benchmark.check(row) {
+                let (fields, columns) = (row.cells.len(), row.columns.len());
+                if let Some(missing) = row.columns.get(fields) {
+                    detail +=
+                        &format!("; the row ends after {fields} of {columns} fields, before `{missing}`");
+                }
                 problems.push(self.problem(row, kind, detail));
             }
         }
@@ -186,17 +257,6 @@ impl Dataset {
             problems.push(self.problem(&self.rows[at], ProblemKind::IncompleteGroup, detail));
         }
         self.problems.extend(problems);
-    }
-
-    /// Whether the kits leave each row out, because it has no picture or its group lacks the main row.
-    pub(crate) fn left_out_by_kits(&self, protocol: Protocol) -> Vec<bool> {
-        let mut left_out: Vec<bool> = self.rows.iter().map(|row| row.image.is_none()).collect();
-        if self.benchmark.grouping(protocol) == Grouping::Circular {
-            for at in crate::benchmarks::choice::without_first_row(&self.rows, protocol) {
-                left_out[at] = true;
-            }
-        }
-        left_out
     }
 }
 
@@ -218,6 +278,41 @@ pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
     } else {
         return None;
     })
+}
+
+fn is_option(column: &str) -> bool {
+    column.len() == 1 && column.as_bytes()[0].is_ascii_uppercase()
+}
+
+/// The kits read the columns that they score by in any letter case. Options are capitals, and a hint is read as it is.
+fn lower_names(columns: &mut [String]) {
+    const ANY_CASE: [&str; 9] =
+        ["index", "image", "question", "answer", "category", "l2-category", "split", "g_index", "image_path"];
+    for at in 0..columns.len() {
+        let lower = columns[at].to_lowercase();
+        if ANY_CASE.contains(&lower.as_str()) && !columns.contains(&lower) {
+            columns[at] = lower;
+        }
+    }
+}
+
+/// The field itself or, where it is a list of pictures as Python writes one, the only one in it.
+fn one_of_list(field: &str) -> Result<&str, (ProblemKind, String)> {
+    let Some(list) = field.strip_prefix('[').and_then(|field| field.strip_suffix(']')) else {
+        return Ok(field);
+    };
+    let items: Vec<&str> = list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    let quoted = |item: &'_ str| -> Option<(usize, usize)> {
+        let quote = item.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+        (item.len() >= 2 && item.ends_with(quote)).then_some((1, item.len() - 1))
+    };
+    match items.as_slice() {
+        [item] => match quoted(item) {
+            Some((from, to)) => Ok(&item[from..to]),
+            None => Err((ProblemKind::BrokenImage, "it is a list that cannot be read".into())),
+        },
+        items => Err((ProblemKind::ManyImages, format!("it is a list of {} pictures", items.len()))),
+    }
 }
 
 /// By the file's name; a file of questions with options may have any other name.
@@ -251,6 +346,7 @@ fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::protocol::Grouping;
 
     /// Longer than a reference.
     const IMAGE: &str =
@@ -284,10 +380,81 @@ mod tests {
         assert_eq!(
             problems(&dataset),
             [
-                "mini_mmbench_tr.tsv line 4 (index 6): broken picture: it refers to row 1000005, which has none of its own",
-                "mini_mmbench_tr.tsv line 5 (index 7): broken picture: it refers to row 9, which has none of its own",
+                "mini_mmbench_tr.tsv line 5 (index 7): broken picture: it refers to row 9, which has none of its own \
+                 and none from a row above",
             ]
         );
+    }
+
+    /// eval/ref_chain.tsv: 3 → 2 → 1, which VLMEvalKit resolves if the middle one came earlier; and 001 is 1.
+    #[test]
+    fn a_reference_may_be_to_a_reference_above() {
+        let row = |index: &str, image: &str| format!("{index}\t{image}\tq\ta\tb\tA\n");
+        let header = "Index\timage\tquestion\tA\tB\tanswer\n";
+        let text = |rows: &[(&str, &str)]| {
+            header.to_string() + &rows.iter().map(|(index, image)| row(index, image)).collect::<String>()
+        };
+        let (dataset, _) = open("ref_chain.tsv", &text(&[("001", IMAGE), ("2", "1"), ("3", "2")])).unwrap();
+        assert_eq!(problems(&dataset), [] as [&str; 0]);
+        assert!(dataset.rows.iter().all(|row| row.image == dataset.rows[0].image));
+        let (dataset, _) = open("ref_chain.tsv", &text(&[("3", "2"), ("2", "1"), ("1", IMAGE)])).unwrap();
+        let found: Vec<bool> = dataset.rows.iter().map(|row| row.image.is_some()).collect();
+        assert_eq!(found, [false, true, true]);
+        // A list of one picture is that one; several are said.
+        let lists = [("1", format!("['{IMAGE}']")), ("2", format!("['{IMAGE}', \"{IMAGE}\"]"))];
+        let lists: Vec<(&str, &str)> = lists.iter().map(|(index, list)| (*index, list.as_str())).collect();
+        let (dataset, _) = open("lists.tsv", &text(&lists)).unwrap();
+        assert_eq!(
+            problems(&dataset),
+            ["lists.tsv line 3 (index 2): several pictures: it is a list of 2 pictures"]
+        );
+        assert!(dataset.rows[0].image.is_some());
+    }
+
+    /// eval/short_row.tsv
+    #[test]
+    fn a_row_that_ends_early_is_named_with_its_column() {
+        let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{IMAGE}\tq\n2\t{IMAGE}\tq\ta\tb\n");
+        let (dataset, _) = open("short_row.tsv", &text).unwrap();
+        assert_eq!(
+            problems(&dataset),
+            [
+                "short_row.tsv line 2 (index 1): answer is no option: there is no option in the columns A, B, …; found \
+                 nothing in the column `answer`; the row ends after 3 of 6 fields, before `A`",
+                "short_row.tsv line 3 (index 2): answer is no option: expected one of A, B, found nothing in the column \
+                 `answer`; the row ends after 5 of 6 fields, before `answer`",
+            ]
+        );
+    }
+
+    /// Kits read `Category` and its like in any case, and pandas makes numbers of a column of numbers.
+    #[test]
+    fn columns_are_read_as_pandas_and_the_kits_do() {
+        let text = format!(
+            "INDEX\timage\tQuestion\tA\tB\tanswer\tL2-Category\n\
+             1\t{IMAGE}\tq\t7\tTrue\tA\tx\n2\t{IMAGE}\tq\t007\tfalse\tA\tx\n3\t{IMAGE}\tq\t7.0\tTRUE\tA\tx\n"
+        );
+        let (dataset, _) = open("numbers.tsv", &text).unwrap();
+        assert_eq!(problems(&dataset), [] as [&str; 0]);
+        let row = &dataset.rows[1];
+        assert_eq!((row.get("l2-category"), row.options()), (Some("x"), vec![('A', "7.0"), ('B', "False")]));
+        let scored = dataset.scored_options(&[0, 1, 2], Protocol::Kit2024_08);
+        assert_eq!(scored[1], Some(vec![('A', "7".to_string()), ('B', "False".to_string())]));
+        let prompt = dataset.prompt(row, RunAs::Dataset, Asker::Parrot);
+        assert!(prompt.starts_with("q\nA. 7.0\nB. False\n"), "{prompt}");
+    }
+
+    #[test]
+    fn prompts_end_by_the_names_letter_case() {
+        let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{IMAGE}\tq\ta\tb\tA\n");
+        for (name, ending) in [("x_tr.tsv", "cevap verin."), ("x_TR.tsv", "choices directly.")] {
+            let (dataset, _) = open(name, &text).unwrap();
+            assert_eq!(dataset.language, Some(Language::Tr));
+            assert!(
+                dataset.prompt(&dataset.rows[0], RunAs::Dataset, Asker::Parrot).ends_with(ending),
+                "{name}"
+            );
+        }
     }
 
     #[test]
@@ -343,8 +510,9 @@ mod tests {
         );
         let (dataset, _) = open("mini_mmbench_en.tsv", &text).unwrap();
         assert_eq!(problems(&dataset), [] as [&str; 0]);
-        let left_out = Protocol::ALL.map(|protocol| dataset.left_out_by_kits(protocol)[1]);
-        assert_eq!(left_out, [true, true, false]);
+        let kept =
+            Protocol::ALL.map(|protocol| crate::benchmarks::choice::groups_kept(&dataset.rows, protocol)[1]);
+        assert_eq!(kept, [false, false, true]);
     }
 
     #[test]

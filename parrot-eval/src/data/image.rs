@@ -4,26 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use parrot_infer::Image;
 use parrot_model::image::{DecodeOptions, decode_rgb};
 use sha2::{Digest, Sha256};
 
+use crate::data::base64::decode;
 use crate::{Error, Result};
 
 /// A field of at most this many characters is the index of the row whose picture is meant.
 pub const LONGEST_REFERENCE: usize = 64;
-
-/// As lenient as Python's: padding may be left out, and unused bits may be set.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// A picture file's bytes, known by their content.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,7 +64,7 @@ impl EncodedImage {
     /// As a benchmark's file holds it.
     #[must_use]
     pub fn to_base64(&self) -> String {
-        BASE64.encode(&self.bytes)
+        STANDARD.encode(&self.bytes)
     }
 
     /// As a `data:` address for a web page.
@@ -125,20 +117,16 @@ impl ImageStore {
         self.by_hash.is_empty()
     }
 
-    /// The picture that is written as `base64`, which may be broken into lines.
+    /// The picture that is written as `base64`.
     ///
     /// # Errors
     ///
     /// What is wrong with it, in words.
     pub(crate) fn decode(&mut self, base64: &str) -> Result<Arc<EncodedImage>, String> {
-        let whole: String;
-        let base64 = if base64.contains(|c: char| c.is_ascii_whitespace()) {
-            whole = base64.split_ascii_whitespace().collect();
-            &whole
-        } else {
-            base64
-        };
-        let bytes = BASE64.decode(base64).map_err(|error| format!("not base64: {error}"))?;
+        let bytes = decode(base64)?;
+        if bytes.is_empty() {
+            return Err("there is no byte in it".into());
+        }
         let image = EncodedImage::new(bytes);
         Ok(Arc::clone(self.by_hash.entry(image.hash()).or_insert_with(|| Arc::new(image))))
     }
@@ -155,9 +143,9 @@ mod tests {
         let mut store = ImageStore::default();
         let first = store.decode("aGVsbG8=").unwrap();
         assert_eq!(first.bytes(), b"hello");
-        assert!(Arc::ptr_eq(&first, &store.decode("aGVs\nbG8").unwrap()));
+        assert!(Arc::ptr_eq(&first, &store.decode("aGVs\nbG8=").unwrap()));
         assert_eq!(store.len(), 1);
-        assert!(store.decode("no base64!").unwrap_err().starts_with("not base64: "));
+        assert!(store.decode("no base6!").unwrap_err().starts_with("not base64: "));
         assert!(first.decode("x.tsv line 2", false).unwrap_err().to_string().contains("x.tsv line 2"));
         assert_eq!(first.data_url(), "data:image/png;base64,aGVsbG8=");
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use parrot_model::untrusted::printable;
 use serde::Serialize;
 
 /// One thing that is wrong, with its place.
@@ -41,6 +42,8 @@ pub enum ProblemKind {
     NoImage,
     /// A picture is no base64, no picture, or refers to a row without one.
     BrokenImage,
+    /// A row shows several pictures at once, which is not asked here.
+    ManyImages,
     /// The expected answer is missing or is none of the options.
     BadAnswer,
     /// Rows that belong together are not all there.
@@ -72,6 +75,7 @@ impl ProblemKind {
             Self::NoQuestion => "no question",
             Self::NoImage => "no picture",
             Self::BrokenImage => "broken picture",
+            Self::ManyImages => "several pictures",
             Self::BadAnswer => "answer is no option",
             Self::IncompleteGroup => "incomplete group",
             Self::NotAsked => "could not be asked",
@@ -87,16 +91,18 @@ impl ProblemKind {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        // All of it comes from files: neither a terminal's commands nor further lines.
+        let shown = |text: &str| printable(text).replace('\n', " ");
+        f.write_str(&shown(&self.file))?;
         if let Some(line) = self.line {
             write!(f, " line {line}")?;
         }
         if let Some(index) = &self.index {
-            write!(f, " (index {index})")?;
+            write!(f, " (index {})", shown(index))?;
         }
         write!(f, ": {}", self.kind.text())?;
         if !self.detail.is_empty() {
-            write!(f, ": {}", self.detail)?;
+            write!(f, ": {}", shown(&self.detail))?;
         }
         Ok(())
     }

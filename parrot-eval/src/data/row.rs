@@ -19,7 +19,10 @@ pub struct Row {
     /// Its picture, unless that is missing or broken.
     pub image: Option<Arc<EncodedImage>>,
     pub(crate) columns: Arc<[String]>,
+    /// One per column; fewer where the row is short.
     pub(crate) cells: Vec<Option<String>>,
+    /// The options as a kit's spreadsheet gives them back, where those are others.
+    pub(crate) scored: Option<Vec<(char, String)>>,
 }
 
 impl Row {
@@ -47,6 +50,20 @@ impl Row {
     pub fn options(&self) -> Vec<(char, &str)> {
         let mut name = [0; 4];
         ('A'..='Z').filter_map(|letter| Some((letter, self.get(letter.encode_utf8(&mut name))?))).collect()
+    }
+
+    /// The options as they are scored: columns of numbers come back from the kits' spreadsheet as others (§1.2).
+    #[must_use]
+    pub fn scored_options(&self) -> Vec<(char, &str)> {
+        match &self.scored {
+            Some(options) => options.iter().map(|(letter, text)| (*letter, text.as_str())).collect(),
+            None => self.options(),
+        }
+    }
+
+    /// Whether its file has a column, be the row's cell missing or not.
+    pub(crate) fn has_column(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
     }
 
     /// The index as a number; `1.0`, as pandas writes a column with a gap, is 1.
@@ -79,8 +96,9 @@ impl Row {
 
     /// All columns but the picture with their values, in the file's order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let pairs = self.columns.iter().zip(&self.cells);
-        pairs.filter(|(name, _)| *name != "image").map(|(name, cell)| (name.as_str(), cell.as_deref()))
+        let cell = |at| self.cells.get(at).and_then(|cell: &Option<String>| cell.as_deref());
+        let pairs = self.columns.iter().enumerate().map(move |(at, name)| (name.as_str(), cell(at)));
+        pairs.filter(|(name, _)| *name != "image")
     }
 }
 
@@ -106,6 +124,7 @@ impl Row {
             image: Some(Arc::new(EncodedImage::new(Vec::new()))),
             columns: cells.iter().map(|(name, _)| (*name).to_string()).collect(),
             cells: cells.iter().map(|(_, value)| some(value)).collect(),
+            scored: None,
         };
         row.index = row.get("index").unwrap_or_default().into();
         row

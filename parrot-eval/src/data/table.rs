@@ -1,12 +1,13 @@
 //! Tab-separated files as pandas reads them (evaluation protocol §1.2).
 //!
 //! `read_csv(sep='\t')` with its defaults: quoting as in CSV, so a field may hold tabs, newlines and doubled
-//! quotes; an empty field and a list of words count as missing, quoted or not. Cells stay text: a column of
-//! numbers is never rewritten.
+//! quotes; an empty field and a list of words count as missing, quoted or not. Cells stay text; what pandas makes of
+//! columns of numbers is the matter of [`pandas`](super::pandas).
 
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord};
+use parrot_model::untrusted;
 
 use crate::{Error, Result};
 
@@ -44,8 +45,16 @@ pub struct Table {
 pub struct Record {
     /// The line of the file that it begins on, from 1.
     pub line: u64,
-    /// One cell per column; `None` where the value is missing.
+    /// One cell per column, `None` where the value is missing; none at all behind the row's last field.
     pub cells: Vec<Option<String>>,
+}
+
+impl Record {
+    /// The value in a column.
+    #[must_use]
+    pub fn cell(&self, column: usize) -> Option<&str> {
+        self.cells.get(column)?.as_deref()
+    }
 }
 
 impl Table {
@@ -58,8 +67,7 @@ impl Table {
         Self::parse(file, &read_bytes(file)?)
     }
 
-    /// Reads the contents of `file`. A row with too few fields is filled up with missing values, as pandas
-    /// does.
+    /// Reads the contents of `file`. What a row with too few fields lacks is missing, as pandas has it.
     ///
     /// # Errors
     ///
@@ -103,6 +111,7 @@ impl Table {
         let mut lines = Lines { bytes, at: 0, line: 1 };
         loop {
             let line = lines.of_record(reader.position().byte());
+            let start = lines.at;
             let more =
                 reader.read_record(&mut record).map_err(|error| refuse(Some(line), error_text(&error)))?;
             if !more {
@@ -112,12 +121,17 @@ impl Table {
                 columns = Some(record.iter().map(Into::into).collect());
                 continue;
             };
+            // pandas takes a line of nothing but spaces for an empty one.
+            let is_blank = record.len() == 1 && record[0].bytes().all(|byte| byte == b' ');
+            if is_blank && !bytes[start..].starts_with(b"\"") {
+                continue;
+            }
             if record.len() > columns.len() {
                 let problem = format!("{} fields, but the header has {}", record.len(), columns.len());
                 return Err(refuse(Some(line), problem));
             }
             let cell = |at| record.get(at).filter(|field| !is_missing(field)).map(Into::into);
-            records.push(Record { line, cells: (0..columns.len()).map(cell).collect() });
+            records.push(Record { line, cells: (0..record.len()).map(cell).collect() });
         }
         let columns = columns.ok_or_else(|| refuse(None, "the file is empty".into()))?;
         Ok((Self { file: file.into(), columns, records }, unclosed_quote(bytes)))
@@ -135,7 +149,7 @@ impl Table {
             |cells: Vec<&str>| writer.write_record(cells).map_err(std::io::Error::from).map_err(io);
         write(self.columns.iter().map(String::as_str).collect())?;
         for record in &self.records {
-            write(record.cells.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect())?;
+            write((0..self.columns.len()).map(|at| record.cell(at).unwrap_or_default()).collect())?;
         }
         let bytes = writer.into_inner().map_err(|error| io(error.into_error()))?;
         std::fs::write(&self.file, bytes).map_err(io)?;
@@ -170,11 +184,13 @@ impl Lines<'_> {
     }
 }
 
-/// All of a file.
+/// All of a file, which is one: a named pipe would be waited for, a device never ends.
 pub(crate) fn read_bytes(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file)
-        .map_err(|source| parrot_model::Error::Io { action: "read", path: file.into(), source }.into())
+    Ok(untrusted::read(file, MOST_BYTES)?)
 }
+
+/// What a table may hold: 4 GiB. The largest published one has 78 MB.
+const MOST_BYTES: u64 = 4 << 30;
 
 fn error_text(error: &csv::Error) -> String {
     match error.kind() {
@@ -240,7 +256,15 @@ mod tests {
         for word in ["none", "Nan", "NONE", " ", "NA ", "0", "nil", "-", "n.a.", "Null"] {
             assert_eq!(cells(&format!("a\tb\n{word}\tx"))[0][0].as_deref(), Some(word));
         }
-        assert_eq!(cells("a\tb\tc\n1\n\t2\t")[0], some(&["1", "", ""]), "short rows are filled up");
+        assert_eq!(cells("a\tb\tc\n1\n\t2\t"), [some(&["1"]), some(&["", "2", ""])], "short rows stay short");
+        let table = parse("a\tb\tc\n1\n\t2\t").unwrap();
+        assert_eq!((table.records[0].cell(0), table.records[0].cell(2)), (Some("1"), None));
+        // pandas 3.1.1: two rows, and those of blanks that hold a tab.
+        let blanks = cells("a\tb\n1\t2\n   \n3\t4\n \t \n\t\n\"  \"\n");
+        assert_eq!(
+            blanks,
+            [some(&["1", "2"]), some(&["3", "4"]), some(&[" ", " "]), some(&["", ""]), some(&["  "])]
+        );
     }
 
     #[test]

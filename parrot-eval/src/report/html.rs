@@ -53,12 +53,13 @@ struct System {
 #[derive(Debug, Clone, Serialize)]
 struct HeatMap {
     name: String,
-    protocol: Protocol,
+    /// Those that give these numbers.
+    protocols: Vec<Protocol>,
     columns: Vec<String>,
     lines: Vec<HeatLine>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct HeatLine {
     name: String,
     is_group: bool,
@@ -174,13 +175,13 @@ fn published_systems(collection: &str) -> Vec<System> {
     published(collection).iter().map(system).collect()
 }
 
-/// One per collection and protocol: categories down, languages across.
+/// One per collection and protocol: categories down, languages across. Protocols that give the same numbers share one.
 fn heat_maps(results: &[DatasetResult]) -> Vec<HeatMap> {
     let mut groups: BTreeMap<(String, Protocol), Vec<&DatasetResult>> = BTreeMap::new();
     for result in results {
         groups.entry((collection_name(result), result.protocol)).or_default().push(result);
     }
-    let mut maps = Vec::new();
+    let mut maps: Vec<HeatMap> = Vec::new();
     for ((name, protocol), mut results) in groups {
         results.sort_by_key(|result| result.language);
         let mut lines: BTreeMap<(Level, String), Vec<Option<HeatCell>>> = BTreeMap::new();
@@ -195,12 +196,15 @@ fn heat_maps(results: &[DatasetResult]) -> Vec<HeatMap> {
                 cells[column] = Some(heat_cell(score));
             }
         }
-        let columns =
+        let columns: Vec<String> =
             results.iter().map(|result| result.language.map_or("value", Language::code).into()).collect();
         let line = |((level, name), cells)| HeatLine { name, is_group: level == Level::L2Category, cells };
         let lines: Vec<HeatLine> = lines.into_iter().map(line).collect();
-        if !lines.is_empty() {
-            maps.push(HeatMap { name, protocol, columns, lines });
+        let same = |map: &&mut HeatMap| map.name == name && map.columns == columns && map.lines == lines;
+        if let Some(map) = maps.iter_mut().find(same) {
+            map.protocols.push(protocol);
+        } else if !lines.is_empty() {
+            maps.push(HeatMap { name, protocols: vec![protocol], columns, lines });
         }
     }
     maps
@@ -322,6 +326,28 @@ mod tests {
     }
 
     #[test]
+    fn protocols_that_agree_share_a_map() {
+        let (data, answers) = mmmb();
+        let page = page(Protocol::ALL.map(|protocol| score(&data, &answers, protocol).result).into(), &[]);
+        assert!(
+            page.contains("<h2>MMMB by category, paper-2024-06, kit-2024-08, kit-2026-08</h2>"),
+            "{page}"
+        );
+        assert_eq!(page.matches(" by category, ").count(), 1);
+    }
+
+    #[test]
+    fn a_long_question_is_clipped() {
+        let question = "word ".repeat(120_000);
+        let cells = format!("{question}\ta\tb\tA\tocr");
+        let (data, answers) =
+            dataset("mmmb_tr.tsv", "question\tA\tB\tanswer\tcategory", &[(&cells, &question)]);
+        let scored = score(&data, &answers, Protocol::Kit2024_08);
+        let wrong = wrong_answers(&scored, &answers, 1);
+        assert!(page(vec![scored.result.clone()], &wrong).len() < 30_000);
+    }
+
+    #[test]
     fn mme_shows_its_points_and_both_sums() {
         let rows = [
             ("q\tYes\tOCR\t1.jpg", "Yes"),
@@ -340,7 +366,7 @@ mod tests {
                 "<td>OCR</td>\n<td class=\"heat\" style=\"--part:0.77\">200.00</td>",
                 "<td>text_translation</td>\n<td class=\"heat\" style=\"--part:0.19\">50.00</td>",
                 "<td>total points 250.00</td>",
-                "<td>unknown: its rating of MME needs all fourteen categories</td>",
+                "<td class=\"text\">unknown: its rating of MME needs all fourteen categories</td>",
             ],
         );
     }

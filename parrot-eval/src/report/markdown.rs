@@ -264,7 +264,8 @@ mod tests {
             jpeg_roundtrip: false,
             batch_size: 1,
             questions: 2,
-            seconds: 1.0,
+            questions_now: 2,
+            seconds_now: 1.0,
         };
         let text = report("mmmb_tr.tsv", "x", Some(asked));
         for line in [

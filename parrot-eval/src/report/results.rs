@@ -54,10 +54,12 @@ pub struct Asked {
     pub jpeg_roundtrip: bool,
     /// Questions computed at the same time.
     pub batch_size: usize,
-    /// Questions that were asked by this run, the others having been answered before.
+    /// Questions that the scores are made of, in all runs into this folder.
     pub questions: usize,
-    /// How long that took.
-    pub seconds: f64,
+    /// Those of them that this run asked, the others having been answered before.
+    pub questions_now: usize,
+    /// How long those took.
+    pub seconds_now: f64,
 }
 
 /// Versions of what computed.

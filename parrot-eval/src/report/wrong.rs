@@ -52,7 +52,7 @@ fn wrong_answer(scored: &Scored<'_>, judged: &Judged<'_>, texts: &[String]) -> W
     let names = |word: &str, letter: char| word.chars().eq([letter]);
     let option = |(letter, text): (char, &str)| ShownOption {
         letter,
-        text: text.into(),
+        text: clipped(text),
         is_right: names(row.answer(), letter),
         is_said: said.as_ref().is_some_and(|said| names(said, letter)),
     };
@@ -62,11 +62,22 @@ fn wrong_answer(scored: &Scored<'_>, judged: &Judged<'_>, texts: &[String]) -> W
         protocol: scored.result.protocol,
         language: scored.result.language.map_or("en", Language::code),
         image: row.image.as_ref().map(|image| image.data_url()),
-        hint: row.get("hint").map(Into::into),
-        question: row.question().into(),
+        hint: row.get("hint").map(clipped),
+        question: clipped(row.question()),
         options: row.options().into_iter().map(option).collect(),
-        expected: row.answer().into(),
-        prediction: texts.last().cloned(),
+        expected: clipped(row.answer()),
+        prediction: texts.last().map(|text| clipped(text)),
         said: said.clone(),
+    }
+}
+
+/// Characters of a text that a page shows.
+const SHOWN: usize = 2000;
+
+/// The beginning of what is long.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
     }
 }

@@ -1,55 +1,90 @@
-//! Panics of drivers as errors.
+//! Panics of drivers as errors, and a program's panics in one line.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Does `work`; a panic in it, or meanwhile on a thread that a device runs on, is returned in one line
-/// instead of printed.
+use crate::untrusted::{first_line, is_contained, message};
+
+/// What the program's hook knows about panics.
+static PANICS: Panics =
+    Panics { failed: AtomicBool::new(false), listener: Mutex::new(Listener { waiting: 0, heard: None }) };
+
+struct Panics {
+    /// Whether one has been printed.
+    failed: AtomicBool,
+    listener: Mutex<Listener>,
+}
+
+/// What [`quietly`] waits to hear from other threads.
+struct Listener {
+    /// Calls of [`quietly`] in progress.
+    waiting: usize,
+    /// What the first panic meanwhile said: it is the cause, others follow from it.
+    heard: Option<String>,
+}
+
+/// Does `work`; a panic in it is returned in one line.
 ///
-/// Burn and CubeCL panic where a driver refuses, and print from whichever thread that was. The hook that
-/// catches this is the process's, so `work` should be short; calls must not be nested.
+/// Burn and CubeCL panic where a driver refuses, often on a thread that a device runs on, and what fails here then says
+/// less than what failed there. A program that has [`panics_in_one_line`] gets the first panic's words; in others
+/// the process's own hook prints both, and the error is the calling thread's.
 ///
 /// # Errors
 ///
 /// What the panic said.
 pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let said = Arc::new(Mutex::new(None));
-    let hook = panic::take_hook();
-    let listener = Arc::clone(&said);
-    panic::set_hook(Box::new(move |panic| {
-        let message = panic.payload_as_str().unwrap_or("for an unknown reason").lines().next();
-        // The first is the cause, others follow from it.
-        let mut said = listener.lock().unwrap_or_else(PoisonError::into_inner);
-        said.get_or_insert_with(|| message.unwrap_or_default().to_string());
-    }));
-    let done = panic::catch_unwind(AssertUnwindSafe(work));
-    panic::set_hook(hook);
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
-    done.map_err(|_| said.unwrap_or_else(|| "the driver failed".into()))
+    PANICS.catch(work)
 }
 
-/// Has a panic printed as one line, as an error is, for a program's `main`: where a driver gives up in the midst of a
-/// computation, Burn and CubeCL panic, on several threads one after the other. Only the first, which is the cause, is
-/// printed. With `RUST_BACKTRACE` set everything stays as it was.
+/// Has a panic printed as one line, as an error is: for a program's `main`, never for a library.
+///
+/// Where a driver gives up in the midst of a computation, Burn and CubeCL panic, on several threads one after the other; each
+/// gets its line. A panic that becomes an error ([`contained`](crate::untrusted::contained)) is not printed. With
+/// `RUST_BACKTRACE` set everything stays as it was.
 pub fn panics_in_one_line() {
-    static FAILED: AtomicBool = AtomicBool::new(false);
     if std::env::var_os("RUST_BACKTRACE").is_some() {
         return;
     }
     panic::set_hook(Box::new(|panic| {
-        if !FAILED.swap(true, Ordering::Relaxed) {
-            eprintln!("error: {}", in_one_line(panic.payload_as_str().unwrap_or_default()));
+        if let Some(line) = PANICS.line(panic.payload_as_str().unwrap_or_default()) {
+            eprintln!("error: {line}");
         }
     }));
 }
 
+impl Panics {
+    fn listener(&self) -> MutexGuard<'_, Listener> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn catch<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
+        self.listener().waiting += 1;
+        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        let mut listener = self.listener();
+        listener.waiting -= 1;
+        let heard = if listener.waiting == 0 { listener.heard.take() } else { listener.heard.clone() };
+        done.map_err(|payload| heard.unwrap_or_else(|| message(&*payload).to_owned()))
+    }
+
+    /// What to print about a panic on this thread, unless somebody waits for it.
+    fn line(&self, message: &str) -> Option<String> {
+        if is_contained() {
+            return None;
+        }
+        let mut listener = self.listener();
+        if listener.waiting > 0 {
+            listener.heard.get_or_insert_with(|| first_line(message).to_owned());
+            return None;
+        }
+        let follows = self.failed.swap(true, Ordering::Relaxed);
+        Some(if follows { format!("and then: {}", first_line(message)) } else { in_one_line(message) })
+    }
+}
+
 /// What a panic said, and what helps.
 fn in_one_line(message: &str) -> String {
-    let said =
-        message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("for an unknown reason");
+    let said = first_line(message);
     let lower = message.to_lowercase();
     let is_memory =
         ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| lower.contains(words));
@@ -66,6 +101,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::untrusted::contained;
 
     #[test]
     fn a_panic_is_its_first_line() {
@@ -84,11 +120,20 @@ mod tests {
         assert_eq!(in_one_line(""), expected);
     }
 
+    /// The hook itself is the process's, so the test calls what it calls.
     #[test]
-    fn the_first_panic_is_the_cause_whichever_thread_it_was_on() {
-        let failed: Result<(), _> = quietly(|| {
-            thread::spawn(|| panic!("out of memory")).join().expect("the device's thread is gone");
+    fn only_what_nobody_waits_for_is_printed() {
+        let listener = Mutex::new(Listener { waiting: 0, heard: None });
+        let panics = Panics { failed: AtomicBool::new(false), listener };
+        let failed: Result<(), _> = panics.catch(|| {
+            thread::scope(|scope| {
+                scope.spawn(|| assert_eq!(panics.line("out of memory\nsomewhere"), None));
+            });
+            panic!("the device's thread is gone");
         });
         assert_eq!(failed, Err("out of memory".into()));
+        assert_eq!(contained(|| panics.line("index out of bounds")), Ok(None));
+        assert!(panics.line("one").unwrap().contains("one"));
+        assert_eq!(panics.line("two").unwrap(), "and then: two");
     }
 }

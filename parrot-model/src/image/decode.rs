@@ -1,57 +1,57 @@
-//! The bytes of a picture file → 8-bit RGB, as Pillow's `Image.open(…).convert("RGB")` gives it.
+//! The bytes of a picture file → 8-bit RGB, as Pillow's `Image.open(…).convert("RGB")` gives it, to the last bit.
 //!
 //! PNG, JPEG, WebP, GIF (its first frame) and BMP, told apart by content, not by name. Palettes are looked
 //! up, grey is repeated, alpha and transparent palette entries are dropped without blending, 16-bit colour
-//! keeps its high byte, ICC profiles are ignored: all as Pillow does.
+//! keeps its high byte, ICC profiles are ignored: all as Pillow does. What Pillow invents for damaged files is refused.
+//! `docs/pictures.md` has a table of formats and oddities with Pillow beside it.
 //!
-//! Where this differs from the reference on purpose ([`DecodeOptions::reference`] takes the first two back):
+//! Where this differs from the reference on purpose ([`DecodeOptions::reference`] takes both back):
 //! * The EXIF orientation is applied, so that a photo stands as its viewer sees it. The reference ignores it.
 //! * 16-bit grey keeps its high byte. Pillow clips it at 255, which turns nearly everything white.
-//! * A first GIF frame smaller than its canvas stands on black; Pillow fills with a colour of the palette.
-//!
-//! JPEG leaves room for rounding in its inverse transform and in enlarging the colour planes, and libjpeg,
-//! which Pillow uses, rounds otherwise than the decoder used here. Measured on the pictures of
-//! `tests/golden-pre`, in levels of 255:
-//!
-//! | picture | largest difference | mean difference |
-//! |---|---|---|
-//! | grey, 66×50 | 1 | 0.015 |
-//! | CMYK without black, 70×46 | 1 | 0.014 |
-//! | full-resolution colour (4:4:4), 61×83 | 2 | 0.019 |
-//! | quarter-resolution colour (4:2:0), progressive, 100×75 | 4 | 0.371 |
-//! | quarter-resolution colour with an EXIF orientation, 90×60 | 4 | 0.390 |
-//! | quarter-resolution colour, 510×700 (not in the repository) | 10 | 0.196 |
 
-use std::{fs::File, io::Cursor, io::Read, path::Path};
+use std::{io::Cursor, io::Read, path::Path};
 
-use ::image::{
-    DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage,
-    metadata::Orientation,
-};
+use ::image::codecs::webp::WebPDecoder;
+use ::image::{ColorType, ImageDecoder, ImageError, Limits, Rgb, RgbImage};
 
+use super::bmp::Bmp;
+use super::gif::Gif;
+use super::jpeg;
+use super::orientation::{Metadata, turn};
+use super::png::Png;
 use crate::error::{Error, Result};
+use crate::untrusted::{self, contained};
 
-/// Working memory of a decoder beyond the pixels themselves, e.g. for a compressed colour profile.
-const SCRATCH_BYTES: u64 = 64 << 20;
+/// Working memory of a decoder beyond the pixels themselves, e.g. for a compressed text.
+pub(super) const SCRATCH_BYTES: usize = 16 << 20;
+
+/// Memory that any picture may take.
+const FREE_MEMORY: u64 = 256 << 20;
+
+/// What one byte of a file may take beyond that. Compression by more is a bomb's: blank pages in PNG reach 1,000.
+const MEMORY_PER_BYTE: u64 = 1024;
 
 /// How large a picture may be before it is refused, which happens before memory is set aside for it.
+///
+/// Whatever these say, a picture that takes more than 256 MiB must have a byte in its file for every 1,024 that it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Width times height. The default, 178 956 970, is where Pillow and thus the reference refuse a picture
-    /// as a decompression bomb; it lets the 108-megapixel photos of telephones through. Decoding takes up to 11
-    /// bytes per pixel (16-bit RGBA, and its 8-bit copy), so a server that decodes many pictures at once does
-    /// well to lower it.
+    /// as a decompression bomb; it lets the 108-megapixel photos of telephones through.
     pub max_pixels: u64,
     /// The longer side. The default, 65 535, is the most that JPEG and GIF can express. The reference has no
     /// such limit, but pads the picture to a square of that side in memory.
     pub max_side: u32,
     /// Size of the file. Default 256 MiB.
     pub max_bytes: u64,
+    /// Memory that decoding may take, the result included. Default 1 GiB. A pixel takes 3 bytes in PNG and BMP (up to 11 if
+    /// interlaced), 4 in GIF, 4.5 to 7 in JPEG, 11 in WebP.
+    pub max_memory: u64,
 }
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { max_pixels: 178_956_970, max_side: 65_535, max_bytes: 256 << 20 }
+        Self { max_pixels: 178_956_970, max_side: 65_535, max_bytes: 256 << 20, max_memory: 1 << 30 }
     }
 }
 
@@ -84,7 +84,7 @@ impl DecodeOptions {
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, otherwise as [`decode_rgb`].
 pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = untrusted::open(path)?;
     let mut bytes = Vec::new();
     // One byte over the limit is enough to be refused, whatever the file's length claims to be.
     file.take(options.limits.max_bytes.saturating_add(1))
@@ -99,7 +99,9 @@ pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
 /// [`Error::Image`] if the bytes are of no known format, damaged or cut short, or the picture is empty or
 /// larger than the limits.
 pub fn decode_rgb(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<RgbImage> {
-    decode(bytes, options).map_err(|reason| Error::Image { name: name.to_owned(), reason })
+    contained(|| decode(bytes, options))
+        .flatten()
+        .map_err(|reason| Error::Image { name: name.to_owned(), reason })
 }
 
 fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, String> {
@@ -107,94 +109,120 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, String> {
     if bytes.len() as u64 > limits.max_bytes {
         return Err(format!("the file is larger than {} bytes", limits.max_bytes));
     }
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let Some(format) = reader.format() else {
-        return Err("the bytes are not of a known picture format (PNG, JPEG, WebP, GIF, BMP)".to_owned());
-    };
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err("the JPEG data are cut short".to_owned());
-    }
-    let mut memory = Limits::default();
-    memory.max_alloc = Some(SCRATCH_BYTES);
-    reader.limits(memory.clone());
-    let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
-
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err(format!("the picture is empty ({width}×{height})"));
-    }
-    if pixels > limits.max_pixels || width.max(height) > limits.max_side {
-        return Err(format!(
-            "{width}×{height} is too large: the limits are {} pixels and a side of {}",
-            limits.max_pixels, limits.max_side
-        ));
-    }
-    memory.max_alloc = Some(SCRATCH_BYTES.saturating_add(decoder.total_bytes().saturating_mul(2)));
-    decoder.set_limits(memory).map_err(|error| error.to_string())?;
-
-    let orientation = if options.apply_exif_orientation {
-        // Damaged EXIF data are no reason to refuse the picture.
-        decoder.orientation().unwrap_or(Orientation::NoTransforms)
-    } else {
-        Orientation::NoTransforms
-    };
-    let decoded = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
-    let rgb = to_rgb(decoded, options.quirks)?;
-    if orientation == Orientation::NoTransforms {
-        return Ok(rgb);
-    }
-    let mut turned = DynamicImage::ImageRgb8(rgb);
-    turned.apply_orientation(orientation);
-    Ok(turned.into_rgb8())
-}
-
-/// Pillow's `convert("RGB")`.
-fn to_rgb(image: DynamicImage, quirks: bool) -> Result<RgbImage, String> {
-    let high_byte = |value: u16| (value >> 8) as u8;
-    let grey16 = |value: u16| if quirks { value.min(255) as u8 } else { high_byte(value) };
-    Ok(match image {
-        DynamicImage::ImageRgb8(image) => image,
-        DynamicImage::ImageRgba8(image) => map_pixels(&image, |p| [p[0], p[1], p[2]]),
-        DynamicImage::ImageLuma8(image) => map_pixels(&image, |p| [p[0]; 3]),
-        DynamicImage::ImageLumaA8(image) => map_pixels(&image, |p| [p[0]; 3]),
-        DynamicImage::ImageLuma16(image) => map_pixels(&image, |p| [grey16(p[0]); 3]),
-        DynamicImage::ImageLumaA16(image) => map_pixels(&image, |p| [high_byte(p[0]); 3]),
-        DynamicImage::ImageRgb16(image) => map_pixels(&image, |p| [p[0], p[1], p[2]].map(high_byte)),
-        DynamicImage::ImageRgba16(image) => map_pixels(&image, |p| [p[0], p[1], p[2]].map(high_byte)),
-        other => return Err(format!("pixels of type {:?} are not supported", other.color())),
-    })
-}
-
-fn map_pixels<P: Pixel>(
-    image: &ImageBuffer<P, Vec<P::Subpixel>>,
-    rgb: impl Fn(&[P::Subpixel]) -> [u8; 3],
-) -> RgbImage {
-    let mut out = RgbImage::new(image.width(), image.height());
-    for (to, from) in out.pixels_mut().zip(image.pixels()) {
-        to.0 = rgb(from.channels());
-    }
-    out
-}
-
-/// Whether the marker that ends a JPEG is there. The decoder fills what is missing with grey, where Pillow
-/// refuses the file, and a half-grey picture would be answered as if it were whole.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
-        rest = &rest[at + 1..];
-        match rest {
-            [0xd9, ..] => return true,
-            // A stuffed zero or a restart marker within compressed data, fill bytes, a start of image.
-            [0x00 | 0x01 | 0xd0..=0xd8 | 0xff, ..] => {}
-            // A segment may hold a whole thumbnail with an end marker of its own: step over it.
-            [_, high, low, ..] => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                rest = rest.get(1 + length..).unwrap_or_default();
-            }
-            _ => return false,
+    let check = |size: Size, memory: u64| limits.check(size, memory, bytes.len() as u64);
+    let (image, metadata) = match bytes {
+        [0xff, 0xd8, 0xff, ..] => {
+            let header = jpeg::header(bytes)?;
+            check(Size { width: header.width, height: header.height }, header.memory)?;
+            (jpeg::decode(bytes)?, Metadata::of_jpeg(bytes))
         }
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {
+            let png = Png::open(bytes, options.quirks)?;
+            check(png.size, png.memory())?;
+            png.decode()?
+        }
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => {
+            let gif = Gif::open(bytes)?;
+            check(gif.size, gif.memory())?;
+            (gif.decode()?, Metadata::default())
+        }
+        [b'B', b'M', ..] => {
+            let bmp = Bmp::open(bytes)?;
+            check(bmp.size, bmp.memory())?;
+            (bmp.decode()?, Metadata::default())
+        }
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => decode_webp(bytes, check)?,
+        [] => return Err("the file is empty".to_owned()),
+        _ => {
+            return Err(format!(
+                "the bytes are not of a known picture format (PNG, JPEG, WebP, GIF, BMP){}",
+                known_format(bytes)
+            ));
+        }
+    };
+    Ok(if options.apply_exif_orientation { turn(image, metadata.orientation()) } else { image })
+}
+
+/// Width and height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl Size {
+    pub(super) fn pixels(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
     }
-    false
+}
+
+impl DecodeLimits {
+    /// Refuses a picture of this size whose decoding takes `memory` and whose file has `bytes`.
+    fn check(&self, size: Size, memory: u64, bytes: u64) -> Result<(), String> {
+        let Size { width, height } = size;
+        if size.pixels() == 0 {
+            return Err(format!("the picture is empty ({width}×{height})"));
+        }
+        if size.pixels() > self.max_pixels || width.max(height) > self.max_side {
+            return Err(format!(
+                "{width}×{height} is too large: the limits are {} pixels and a side of {}",
+                self.max_pixels, self.max_side
+            ));
+        }
+        if memory > self.max_memory {
+            return Err(format!(
+                "{width}×{height} is too large: it would take {memory} bytes of memory, the limit is {}",
+                self.max_memory
+            ));
+        }
+        if memory > FREE_MEMORY && memory / MEMORY_PER_BYTE > bytes {
+            return Err(format!(
+                "{width}×{height} from a file of {bytes} bytes: a decompression bomb, which would take {memory} bytes"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn decode_webp(
+    bytes: &[u8],
+    check: impl Fn(Size, u64) -> Result<(), String>,
+) -> Result<(RgbImage, Metadata), String> {
+    let words = |error: ImageError| error.to_string();
+    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(words)?;
+    let (width, height) = decoder.dimensions();
+    let size = Size { width, height };
+    check(size, size.pixels() * 11)?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(SCRATCH_BYTES as u64 + size.pixels() * 11);
+    decoder.set_limits(limits).map_err(words)?;
+    // Damaged metadata are no reason to refuse the picture.
+    let metadata =
+        Metadata { exif: decoder.exif_metadata().ok().flatten(), xmp: decoder.xmp_metadata().ok().flatten() };
+    let samples = match decoder.color_type() {
+        ColorType::Rgb8 => 3,
+        ColorType::Rgba8 => 4,
+        other => return Err(format!("WebP pixels of type {other:?} are not supported")),
+    };
+    let mut pixels = vec![0; decoder.total_bytes() as usize];
+    decoder.read_image(&mut pixels).map_err(words)?;
+    let mut out = RgbImage::new(width, height);
+    for (to, from) in out.pixels_mut().zip(pixels.chunks_exact(samples)) {
+        *to = Rgb([from[0], from[1], from[2]]);
+    }
+    Ok((out, metadata))
+}
+
+/// What people try all the same.
+fn known_format(bytes: &[u8]) -> &'static str {
+    let is_iso = bytes.get(4..8) == Some(b"ftyp");
+    match bytes {
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => "; it looks like TIFF",
+        _ if is_iso && bytes.get(8..11) == Some(b"avi") => "; it looks like AVIF",
+        _ if is_iso => "; it looks like HEIC or a film",
+        [b'%', b'P', b'D', b'F', ..] => "; it looks like PDF",
+        _ if bytes.starts_with(b"version https://git-lfs") => "; it is a Git LFS pointer: run `git lfs pull`",
+        [b'<', ..] => "; it looks like SVG or a web page",
+        _ => "",
+    }
 }

@@ -9,7 +9,12 @@
 
 use burn::prelude::*;
 
+mod bmp;
 mod decode;
+mod gif;
+mod jpeg;
+mod orientation;
+mod png;
 mod preprocessor_config;
 mod processor;
 mod resize;

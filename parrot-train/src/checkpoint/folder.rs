@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::refuse_link;
 use crate::{Error, Result};
 
 /// What a checkpoint's folder is called while it is written or removed.
@@ -31,6 +32,7 @@ impl RunFolder {
         let path = path.into();
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         let lock_path = path.join(LOCK);
+        refuse_link(&lock_path)?;
         let lock = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -64,7 +66,19 @@ impl RunFolder {
     ///
     /// What `write` returns, or [`Error::Io`]. Other checkpoints are then as they were.
     pub(super) fn publish(&self, step: usize, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let place = self.checkpoint(step);
+        self.publish_at(self.checkpoint(step), write)
+    }
+
+    /// [`publish`](Self::publish) for the finished model, in `name`.
+    ///
+    /// # Errors
+    ///
+    /// As there; a model that stood there is then as it was.
+    pub fn publish_model(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.publish_at(self.path.join(name), write)
+    }
+
+    fn publish_at(&self, place: PathBuf, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let aside = self.path.join(format!("{PARTIAL}{}", name(&place)));
         fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
         if let Err(error) = write(&aside).and_then(|()| sync(&aside)) {
@@ -72,7 +86,8 @@ impl RunFolder {
             let _ = fs::remove_dir_all(&aside);
             return Err(error);
         }
-        if place.exists() {
+        // A link as well, even one that leads nowhere.
+        if place.symlink_metadata().is_ok() {
             self.discard(&place)?;
         }
         fs::rename(&aside, &place).map_err(Error::io("publish", &place))?;
@@ -132,7 +147,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let is_folder = path.is_dir() && !path.is_symlink();
+    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     removed.map_err(Error::io("remove", path))
 }
 

@@ -8,6 +8,7 @@
 //!                           `.master`
 //!   adapters.safetensors    of a stage that trains low-rank adapters; `model/` has them merged
 //!   state.json              TrainState
+//!   checksums.json          CRC-32C of every other file: a bit that has flipped makes it one that cannot be read
 //! ```
 //!
 //! That of a module that is no Parrot ([`save_module`]) has its weights in `module.safetensors`, beside
@@ -17,6 +18,7 @@
 //! name never stands for half of one. [`newest_first`] lists them; a run that cannot read the newest goes on
 //! from the one before.
 
+mod checksums;
 mod folder;
 mod optimizer;
 
@@ -31,6 +33,7 @@ use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights, load_module as read_part, names};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
+use parrot_model::untrusted;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
@@ -40,9 +43,12 @@ use crate::optim::{Optimizer, OptimizerConfig};
 use crate::part::Part;
 use crate::{Error, Result};
 
+pub(crate) use checksums::verify;
 pub use folder::{RunFolder, newest_first};
 pub(crate) use optimizer::Spread;
 
+/// What `state.json` holds at most; the ids of left out samples make it long.
+const MOST_STATE_BYTES: u64 = 64 << 20;
 /// The optimizer's state.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 /// The weights of a module that is no Parrot.
@@ -109,33 +115,42 @@ pub struct TrainState {
     /// held in. What an older version's checkpoint does not tell is not compared.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, String>,
+    /// The schedule that it was trained by, by the recipe's keys: learning rate, warm-up, steps. Another one is applied to
+    /// the steps that are left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedule: BTreeMap<String, String>,
 }
 
 impl TrainState {
     /// Why a run in this state cannot go on from `saved`; `None` when it can, whatever the steps are.
     ///
     /// What is compared is which samples come next, which weights have a state, and what a step does with them. Free to
-    /// change are the schedule (learning rate, warm-up, number of steps), when checkpoints are written, threads,
-    /// workers, processes, activation checkpointing and how many samples may be skipped.
+    /// change are the schedule (learning rate, warm-up, number of steps) as long as steps are left, when checkpoints are
+    /// written, threads, workers, processes, activation checkpointing and how many samples may be skipped.
     #[must_use]
     pub fn difference(&self, saved: &Self) -> Option<String> {
-        let parts = |state: &Self| format!("{:?}", state.trainable);
+        let parts = |state: &Self| serde_json::to_string(&state.trainable).unwrap_or_default();
+        let lora = |state: &Self| match &state.lora {
+            Some(lora) => serde_json::to_string(lora).unwrap_or_default(),
+            None => "none".into(),
+        };
+        let batch_size = |state: &Self| state.micro_batch_size.saturating_mul(state.accumulation).to_string();
         let fields = [
-            ("stage", self.stage.clone(), saved.stage.clone()),
-            ("trainable", parts(self), parts(saved)),
+            ("name", self.stage.clone(), saved.stage.clone()),
+            ("train.parts", parts(self), parts(saved)),
             ("seed", self.seed.to_string(), saved.seed.to_string()),
-            ("micro_batch_size", self.micro_batch_size.to_string(), saved.micro_batch_size.to_string()),
-            ("accumulation", self.accumulation.to_string(), saved.accumulation.to_string()),
-            ("dataset_len", self.dataset_len.to_string(), saved.dataset_len.to_string()),
+            ("train.micro_batch_size", self.micro_batch_size.to_string(), saved.micro_batch_size.to_string()),
+            ("train.batch_size", batch_size(self), batch_size(saved)),
+            ("number of samples", self.dataset_len.to_string(), saved.dataset_len.to_string()),
             ("data", self.data.clone(), saved.data.clone()),
-            ("grouping", format!("{:?}", self.grouping), format!("{:?}", saved.grouping)),
-            ("optimizer", self.optimizer.clone(), saved.optimizer.clone()),
-            ("lora", format!("{:?}", self.lora), format!("{:?}", saved.lora)),
+            ("data.grouping", self.grouping.name().into(), saved.grouping.name().into()),
+            ("optimizer.name", self.optimizer.clone(), saved.optimizer.clone()),
+            ("lora", lora(self), lora(saved)),
         ];
         let rules = self
             .rules
             .iter()
-            .filter_map(|(name, ours)| Some((name.as_str(), ours.clone(), saved.rules.get(name)?.clone())));
+            .filter_map(|(name, ours)| Some((key_of(name), ours.clone(), saved.rules.get(name)?.clone())));
         let differing: Vec<String> = fields
             .into_iter()
             .chain(rules)
@@ -143,6 +158,25 @@ impl TrainState {
             .map(|(name, ours, theirs)| format!("its {name} is {theirs}, this run's is {ours}"))
             .collect();
         (!differing.is_empty()).then(|| differing.join("; "))
+    }
+}
+
+/// A rule's key in a recipe; checkpoints have the names that they always had.
+fn key_of(rule: &str) -> &str {
+    match rule {
+        "loss_normalisation" => "train.loss_normalisation",
+        "max_length" => "data.max_length",
+        "max_grad_norm" => "train.max_grad_norm",
+        "moe" => "train.moe",
+        "dtype" => "model.dtype",
+        "shape" => "model",
+        "beta1" => "optimizer.beta1",
+        "beta2" => "optimizer.beta2",
+        "epsilon" => "optimizer.epsilon",
+        "weight_decay" => "optimizer.weight_decay",
+        "decay" => "optimizer.decay",
+        "clip_threshold" => "optimizer.clip_threshold",
+        other => other,
     }
 }
 
@@ -183,7 +217,8 @@ pub(crate) fn save_spread(
         optimizer::write(&folder.join(OPTIMIZER_FILE), optimizer)?;
         let path = folder.join("state.json");
         let text = serde_json::to_string_pretty(state).map_err(|source| broken(&path, &source))?;
-        fs::write(&path, text + "\n").map_err(Error::io("write", &path))
+        fs::write(&path, text + "\n").map_err(Error::io("write", &path))?;
+        checksums::write(folder)
     })?;
     run.prune(state.step, keep.max(1))?;
     Ok(place)
@@ -203,6 +238,7 @@ pub fn load(
     device: &Device,
 ) -> Result<(ParrotModel, Optimizer, TrainState)> {
     let state = read_state(path)?;
+    verify(path)?;
     let model = load_model(path, adapted, device)?;
     let optimizer = load_optimizer(path, &model, optimizer, &state, None)?;
     Ok((model, optimizer, state))
@@ -274,7 +310,8 @@ pub fn save_module(
     let step = optimizer.steps();
     let place = run.publish(step, |folder| {
         parrot_model::checkpoint::save_module(module, dotted, folder.join(MODULE_FILE), None)?;
-        optimizer::write(&folder.join(OPTIMIZER_FILE), &Spread::list(&World::default(), optimizer))
+        optimizer::write(&folder.join(OPTIMIZER_FILE), &Spread::list(&World::default(), optimizer))?;
+        checksums::write(folder)
     })?;
     run.prune(step, keep.max(1))?;
     Ok(place)
@@ -289,6 +326,7 @@ pub fn save_module(
 pub fn load_module<M: Module>(run: &RunFolder, module: M, config: OptimizerConfig) -> Result<(M, Optimizer)> {
     let read = |path: &Path| -> Result<(M, Optimizer)> {
         let steps = folder::step_of(path).unwrap_or(0);
+        checksums::verify(path)?;
         let weights = Weights::from_file(path.join(MODULE_FILE))?;
         let module = read_part(module.clone(), &weights, dotted, FloatDType::F32)?;
         let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), &module, &config, None)?;
@@ -315,7 +353,7 @@ fn dotted(path: &[String]) -> String {
 /// [`Error::Io`] or [`Error::Checkpoint`].
 pub fn read_state(path: &Path) -> Result<TrainState> {
     let file = path.join("state.json");
-    let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    let text = untrusted::read_text(&file, MOST_STATE_BYTES)?;
     serde_json::from_str(&text).map_err(|error| broken(&file, &error))
 }
 

@@ -144,6 +144,11 @@ pub(super) fn read(
             let found = format!("found {:?} {:?}", stored.dtype, stored.shape);
             return Err(broken(path, &format!("`{tensor}` should be F32 [{elements}], {found}")));
         }
+        let is_number =
+            |bytes: &[u8]| bytes.try_into().is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite());
+        if !stored.bytes.chunks(4).all(is_number) {
+            return Err(broken(path, &format!("`{tensor}` holds what is no finite number")));
+        }
         Ok(Some(stored.bytes))
     };
     let mut known = BTreeSet::new();

@@ -19,7 +19,7 @@ use parrot_train::step::{Learner, MicroBatch};
 use parrot_train::trainer::Stage;
 use serde::Serialize;
 
-use super::write_out;
+use super::{say, write_out};
 
 /// What `parrot-train bench` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -85,7 +85,7 @@ struct Measured {
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let choice = device::choose(&arguments.device)?;
     if let Some(notice) = &choice.notice {
-        eprintln!("note: {notice}");
+        say(&format!("note: {notice}"));
     }
     let dtype = device::float_dtype(&choice.device, Some(arguments.dtype))?;
     let device = choice.device.clone().autodiff();

@@ -8,7 +8,7 @@ use parrot_train::data::mix::write_bad_records;
 use parrot_train::data::survey::survey;
 use parrot_train::recipe::Start;
 
-use super::{RecipeArguments, hub_progress, write_out};
+use super::{RecipeArguments, hub_progress, say, write_out};
 
 /// What `parrot-train check-data` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,9 +30,8 @@ pub(crate) struct Arguments {
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
     let start = Start::describe(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
-    let mix = recipe.mix(&start, usize::MAX)?;
-    let max_length = recipe.data.max_length.or(start.description.config.tokenizer_model_max_length);
-    let survey = survey(&mix, arguments.samples, start.tokens_per_image(), max_length);
+    let preparation = start.preparation(recipe.max_length(&start.description.config))?;
+    let survey = survey(&recipe.sources(), &preparation, arguments.samples)?;
     if arguments.json {
         write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?;
     } else {
@@ -40,11 +39,17 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     let unusable = || survey.sources.iter().flat_map(|source| &source.unusable);
     if let Some(file) = &arguments.bad_records {
-        write_bad_records(mix.bad_records().chain(unusable()), file)?;
+        write_bad_records(survey.bad_records.iter().chain(unusable()), file)?;
     }
-    let found = mix.bad_records().count() + unusable().count();
-    if found > recipe.data.max_bad_records {
-        eprintln!("{found} records cannot be used; the recipe allows {}", recipe.data.max_bad_records);
+    let found = survey.bad_records.len() + unusable().count();
+    let allowed = recipe.data.max_bad_records;
+    if found > allowed {
+        say(&format!("{found} records cannot be used; data.max_bad_records allows {allowed}"));
+        return Ok(ExitCode::FAILURE);
+    }
+    let usable: usize = survey.sources.iter().map(|source| source.records - source.unusable.len()).sum();
+    if usable == 0 {
+        say("no record can be used");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::checkpoint::DownloadProgress;
+use parrot_model::untrusted::printable;
 use parrot_train::recipe::Recipe;
 
 /// A recipe and changes of it.
@@ -33,9 +34,14 @@ impl RecipeArguments {
     }
 }
 
-/// Prints to standard output; a reader that has left (`… | head`) had what it wanted.
+/// Prints a line to standard error. What comes from files, names too, gives a terminal no commands.
+pub(crate) fn say(line: &str) {
+    eprintln!("{}", printable(line));
+}
+
+/// Prints to standard output, as [`say`] does; a reader that has left (`… | head`) had what it wanted.
 fn write_out(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::stdout().lock().write_all(printable(text).as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
@@ -69,5 +75,19 @@ fn loading_progress() -> impl FnMut(u64, u64) {
         if done >= total {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A stream of log lines, each written in one piece, without what would be a terminal's commands.
+pub(crate) struct Printable<W>(pub(crate) W);
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.0.write_all(printable(&text).as_bytes()).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }

@@ -19,7 +19,7 @@ use parrot_train::trainer;
 
 use super::device::choose;
 use super::display::{Display, RunSummary};
-use super::{RecipeArguments, hub_progress, loading_progress};
+use super::{RecipeArguments, hub_progress, loading_progress, say};
 
 /// What `parrot-train run` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let world = World::join()?;
     train(arguments, &world).inspect_err(|error| {
         if world.size() > 1 {
-            eprintln!("error: {}: {error:#}", world.name());
+            say(&format!("error: {}: {error:#}", world.name()));
             world.abort();
         }
     })
@@ -55,7 +55,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let quiet = arguments.quiet || !world.is_first();
     let choice = choose(&arguments.device, world)?;
     if let Some(notice) = choice.notice.as_ref().filter(|_| world.is_first()) {
-        eprintln!("note: {notice}");
+        say(&format!("note: {notice}"));
     }
     let dtype = float_dtype(&choice.device, Some(recipe.model.dtype.float()))?;
     let device = choice.device.autodiff();
@@ -67,10 +67,10 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let checkpoints = newest_first(&recipe.out)?;
     let mix = open_mix(&recipe, &start, world, checkpoints.is_empty())?;
     if !quiet {
-        eprint!("{mix}");
+        say(mix.to_string().trim_end());
     }
     let bad: Vec<BadRecord> = mix.bad_records().cloned().collect();
-    let stage = recipe.stage(mix.len());
+    let stage = recipe.stage(mix.len(), &start.description.config);
     let data: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(mix);
 
     let goes_on = checkpoints.iter().any(|path| read_state(path).is_ok());
@@ -139,20 +139,24 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let out = recipe.out.join("model");
-    description.save(&outcome.model, &out, recipe.save_dtype.map(SaveDtype::float))?;
+    let Some(folder) = held.as_ref() else { return Ok(ExitCode::SUCCESS) };
+    let dtype = recipe.save_dtype.map(SaveDtype::float);
+    let out = folder.publish_model("model", |aside| description.save(&outcome.model, aside, dtype))?;
     report::write(&recipe.out, &stage.name, &recipe.out.join("report.html"))?;
     if !quiet {
-        eprintln!("{} and {}", out.display(), recipe.out.join("report.html").display());
+        say(&format!("{} and {}", out.display(), recipe.out.join("report.html").display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the data. Where more records cannot be used than may, a folder without checkpoints gets the list of them.
+/// Reads the data. Where more records cannot be used than may, or none can, a folder without checkpoints gets the list of
+/// them.
 fn open_mix(recipe: &Recipe, start: &Start, world: &World, is_new: bool) -> Result<Mix> {
     let mix = recipe.mix(start, recipe.data.max_bad_records);
-    if let Err(Error::BadRecords { .. }) = &mix {
-        if world.is_first() && is_new {
+    if let Err(error) = &mix {
+        let is_about_records =
+            matches!(error, Error::BadRecords { .. } | Error::Setting { key: "data.source", .. });
+        if is_about_records && world.is_first() && is_new {
             write_bad_records(&bad_records(&recipe.sources())?, &recipe.out.join(BAD_RECORDS))?;
         }
         // The first to fail ends all.

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::error_chain;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::text::{ChatTemplate, Tokenizer};
 
@@ -24,32 +26,75 @@ pub struct Preparation {
     pub processor: ImageProcessorConfig,
     /// How pictures become square.
     pub aspect_ratio: AspectRatio,
+    /// What its samples have to fit; nothing where somebody else asks that.
+    pub limits: Option<SampleLimits>,
+}
+
+/// The model that samples are for, as far as it decides which of them it can learn from.
+#[derive(Debug, Clone)]
+pub struct SampleLimits {
+    /// Its configuration.
+    pub config: ParrotConfig,
+    /// Its vision tower's.
+    pub vision: VisionConfig,
+    /// Longest sequence, pictures counted: what is longer loses its end.
+    pub max_length: Option<usize>,
+}
+
+impl SampleLimits {
+    /// Positions that a picture takes in a sequence.
+    #[must_use]
+    pub fn tokens_per_image(&self) -> usize {
+        self.vision.tokens_per_image(self.config.mm_vision_select_feature)
+    }
 }
 
 impl Preparation {
-    /// The sample of a record; `open` decodes its pictures.
+    /// The sample of a record; `open` decodes its pictures, once it is known that the record's text can be used.
+    ///
+    /// This is the one place that decides about a record: what `check-data` looks at, `plan` counts and a run learns
+    /// from goes through here.
     ///
     /// # Errors
     ///
-    /// [`Error::Sample`] for a record without an answer, for a picture that cannot be read and for other
-    /// placeholders than pictures.
+    /// [`Error::Sample`] for a record without an answer, for a picture that cannot be read, for other
+    /// placeholders than pictures, and for one of which the model's [limits](Self::limits) leave nothing to learn.
     pub fn sample(
         &self,
         record: &Record,
         open: impl Fn(&str) -> parrot_model::Result<RgbImage>,
     ) -> Result<TrainingSample> {
+        let mut sample = self.text(record)?;
         let refuse = |reason: String| Error::Sample { id: record.id.clone(), reason };
-        let encoded = self.template.encode(&self.tokenizer, &record.conversation(), None);
-        let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
+        let pixels = record.images.iter().map(|image| {
+            let image = open(image).map_err(|source| refuse(error_chain(&source)))?;
+            Ok(self.processor.preprocess(&image, self.aspect_ratio))
+        });
+        sample.pixels = pixels.collect::<Result<_>>()?;
+        if let Some(limits) = &self.limits {
+            sample.check(&limits.config, &limits.vision)?;
+        }
+        Ok(sample)
+    }
+
+    /// The sample of a record without its pictures: all that can be known of it without opening one.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample), but for the pictures.
+    pub fn text(&self, record: &Record) -> Result<TrainingSample> {
+        let refuse = |reason: String| Error::Sample { id: record.id.clone(), reason };
         if let Some(problem) = record.problem() {
             return Err(refuse(problem));
         }
-        let pixels = record.images.iter().map(|image| {
-            let image = open(image).map_err(|source| refuse(source.to_string()))?;
-            Ok(self.processor.preprocess(&image, self.aspect_ratio))
-        });
-        let pixels = pixels.collect::<Result<_>>()?;
-        Ok(TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, pixels))
+        let encoded = self.template.encode(&self.tokenizer, &record.conversation(), None);
+        let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
+        let sample =
+            TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, Vec::new());
+        if let Some(limits) = &self.limits {
+            sample.check_length(limits.tokens_per_image(), limits.max_length)?;
+        }
+        Ok(sample)
     }
 }
 
@@ -72,6 +117,7 @@ mod tests {
             tokenizer: Arc::new(tokenizer),
             processor: ImageProcessorConfig::clip(56),
             aspect_ratio: AspectRatio::Pad,
+            limits: None,
         }
     }
 
@@ -124,6 +170,28 @@ mod tests {
         }
         let empty = json!({"id": "none", "conversations": []});
         assert!(sample(&empty).unwrap_err().to_string().contains("sample none"));
+    }
+
+    /// train/longq.json: a question of 6,000 tokens, its answer behind the end of what the model takes.
+    #[test]
+    fn a_record_of_which_the_limit_leaves_nothing_is_refused_before_its_picture_is_opened() {
+        let mut preparation = preparation();
+        let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
+        preparation.limits = Some(SampleLimits { config, vision, max_length: Some(100) });
+        for (question, images, reason) in [
+            ("what ".repeat(3000), 1, "no labelled token is left to learn from"),
+            ("<image>".repeat(100), 100, "truncating to 100 tokens"),
+        ] {
+            let mut record = record(None, &format!("<image>{question}"), "rocket");
+            record["image"] = vec!["wide.png"; images].into();
+            if images > 1 {
+                record["conversations"][0]["value"] = question.into();
+            }
+            let record: Record = serde_json::from_value(record).unwrap();
+            let error =
+                preparation.sample(&record, |_| panic!("a picture is decoded")).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
     }
 
     #[test]

@@ -15,8 +15,17 @@ use serde::{Deserialize, Serialize};
 use super::{Dataset, LengthHint};
 use crate::{Error, Result};
 
-/// Micro-batches that each worker may have ready.
+/// Micro-batches that each worker may have ready, where there is room for them.
 const QUEUE: usize = 4;
+
+/// Micro-batches that each of so many workers may have ready so that all that are made ahead stay below 1 GiB, or one.
+///
+/// - bytes: of a micro-batch, about
+#[must_use]
+pub fn queue(workers: usize, bytes: usize) -> usize {
+    const ROOM: usize = 1 << 30;
+    (ROOM / workers.saturating_mul(bytes).max(1)).clamp(1, QUEUE)
+}
 
 /// Micro-batches' worth of samples that are sorted by length together, as LLaVA does: enough for alike
 /// neighbours, few enough that long samples do not all come at once.
@@ -39,6 +48,18 @@ pub enum Grouping {
     Epoch,
 }
 
+impl Grouping {
+    /// As recipes have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Step => "step",
+            Self::Epoch => "epoch",
+        }
+    }
+}
+
 /// How samples become micro-batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderOptions {
@@ -52,6 +73,8 @@ pub struct LoaderOptions {
     pub first_batch: usize,
     /// Threads that make samples.
     pub workers: usize,
+    /// Micro-batches that each of them may have ready: [`queue`].
+    pub ready: usize,
     /// Which process this is.
     pub rank: usize,
     /// Of how many.
@@ -102,7 +125,11 @@ impl<S: Send + 'static> BatchLoader<S> {
         let order = Order::new(dataset.as_ref(), options);
         if batch_size == 0 || order.batches_per_epoch == 0 {
             let expected = format!("between 1 and the dataset's {} samples", dataset.len());
-            return Err(Error::Setting { key: "micro_batch_size", expected, found: batch_size.to_string() });
+            return Err(Error::Setting {
+                key: "train.micro_batch_size",
+                expected,
+                found: batch_size.to_string(),
+            });
         }
         let order = Arc::new(order);
         let workers = options.workers.max(1);
@@ -111,7 +138,7 @@ impl<S: Send + 'static> BatchLoader<S> {
         let first = options.first_batch + behind;
         let receivers = (0..workers)
             .map(|worker| {
-                let (sender, receiver) = sync_channel(QUEUE);
+                let (sender, receiver) = sync_channel(options.ready);
                 let (dataset, order) = (Arc::clone(dataset), Arc::clone(&order));
                 let batches = (first + worker * options.ranks..).step_by(workers * options.ranks);
                 std::thread::spawn(move || produce(dataset.as_ref(), &order, batches, &sender));
@@ -246,7 +273,16 @@ mod tests {
 
     fn options(micro_batch_size: usize) -> LoaderOptions {
         let grouping = Grouping::None;
-        LoaderOptions { micro_batch_size, seed: 7, grouping, first_batch: 0, workers: 1, rank: 0, ranks: 1 }
+        LoaderOptions {
+            micro_batch_size,
+            seed: 7,
+            grouping,
+            first_batch: 0,
+            workers: 1,
+            ready: 4,
+            rank: 0,
+            ranks: 1,
+        }
     }
 
     fn batches(count: usize, options: &LoaderOptions, batches: usize) -> Vec<Vec<String>> {
@@ -366,6 +402,13 @@ mod tests {
             assert!(matches!(first(true), Error::InUse { .. }));
             assert!(matches!(first(false), Error::DatasetPanicked));
         }
+    }
+
+    #[test]
+    fn what_is_made_ahead_has_a_limit() {
+        let bytes = 8 * 3 * 336 * 336 * 4;
+        assert_eq!([1, 4, 16, 64, 1024].map(|workers| queue(workers, bytes)), [4, 4, 4, 1, 1]);
+        assert_eq!((queue(4, 0), queue(usize::MAX, usize::MAX)), (4, 1));
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use parrot_model::untrusted::printable;
 use sha2::{Digest, Sha256};
 
 use super::language::language_of;
 use super::llava::Preparation;
 use super::record::BadRecord;
-use super::source::{Part, Source};
+use super::source::{self, MOST_VISITS, Part, Source};
 use super::{Dataset, LengthHint, TrainingSample};
+use crate::files::replace_file;
 use crate::{Error, Result};
 
 /// Bytes of text to a token, roughly, over six languages.
@@ -46,7 +48,7 @@ impl Mix {
         max_bad_records: usize,
         seed: u64,
     ) -> Result<Self> {
-        let parts: Vec<Part> = sources.iter().map(Part::read).collect::<Result<_>>()?;
+        let parts = read_all(sources)?;
         let bad: Vec<&BadRecord> = parts.iter().flat_map(|part| &part.bad).collect();
         if bad.len() > max_bad_records {
             return Err(Error::BadRecords {
@@ -55,24 +57,27 @@ impl Mix {
                 examples: bad.iter().take(5).map(ToString::to_string).collect(),
             });
         }
-        let names: BTreeSet<&str> = parts.iter().map(|part| part.source.name.as_str()).collect();
-        if names.len() < parts.len() {
-            let found = parts.iter().map(|part| part.source.name.clone()).collect::<Vec<_>>().join(", ");
-            return Err(Error::Setting {
-                key: "data.source.name",
-                expected: "different names".into(),
-                found,
-            });
-        }
         let mut visits = Vec::new();
         let mut hash = Sha256::new();
         for (number, part) in (0..).zip(&parts) {
             part.check()?;
+            let wanted = source::visits(part.records.len(), part.source.weight);
+            if visits.len().saturating_add(wanted) > MOST_VISITS {
+                let expected = "so that an epoch has at most 50 million visits".into();
+                let found = format!("{} for {}", part.source.weight, part.source.name);
+                return Err(Error::Setting { key: "data.source.weight", expected, found });
+            }
             visits.extend(part.visits(seed.wrapping_add(u64::from(number))).map(|record| (number, record)));
             part.fingerprint(&mut hash);
         }
         if visits.is_empty() {
-            let found = "none that can be used".into();
+            let reasons: BTreeSet<&str> =
+                parts.iter().flat_map(|part| &part.bad).map(|bad| &*bad.reason).collect();
+            let mut found = "none that can be used".to_string();
+            for (number, reason) in reasons.iter().take(3).enumerate() {
+                found += if number == 0 { ": " } else { "; " };
+                found += &printable(reason);
+            }
             return Err(Error::Setting {
                 key: "data.source",
                 expected: "records to learn from".into(),
@@ -93,14 +98,6 @@ impl Mix {
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&str, usize> {
         self.parts.iter().map(|part| (part.source.name.as_str(), part.records.len())).collect()
-    }
-
-    pub(super) fn parts(&self) -> &[Part] {
-        &self.parts
-    }
-
-    pub(super) fn preparation(&self) -> &Preparation {
-        &self.preparation
     }
 }
 
@@ -148,9 +145,33 @@ impl fmt::Display for Mix {
                 0 => writeln!(f)?,
                 bad => writeln!(f, ", {bad} left out")?,
             }
+            if let Some(keys) = not_read(&part.not_read) {
+                writeln!(f, "  not read: {keys}")?;
+            }
         }
         Ok(())
     }
+}
+
+/// Keys that are not known, the most frequent first; `None` where there is none.
+pub(super) fn not_read(keys: &BTreeMap<String, usize>) -> Option<String> {
+    let mut keys: Vec<(&String, &usize)> = keys.iter().collect();
+    keys.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let shown: Vec<String> =
+        keys.iter().take(5).map(|(key, count)| format!("{} of {count} records", printable(key))).collect();
+    let more = keys.len().saturating_sub(5);
+    let more = if more > 0 { format!(", and {more} more keys") } else { String::new() };
+    (!keys.is_empty()).then(|| shown.join(", ") + &more)
+}
+
+/// Reads the sources, whose names tell them apart.
+pub(super) fn read_all(sources: &[Source]) -> Result<Vec<Part>> {
+    let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    if names.len() < sources.len() {
+        let found = sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>().join(", ");
+        return Err(Error::Setting { key: "data.source.name", expected: "different names".into(), found });
+    }
+    sources.iter().map(Part::read).collect()
 }
 
 /// Every record of the sources that cannot be used: what [`Mix::open`] has counted when it refuses them.
@@ -159,8 +180,7 @@ impl fmt::Display for Mix {
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub fn bad_records(sources: &[Source]) -> Result<Vec<BadRecord>> {
-    let parts: Vec<Part> = sources.iter().map(Part::read).collect::<Result<_>>()?;
-    Ok(parts.into_iter().flat_map(|part| part.bad).collect())
+    Ok(read_all(sources)?.into_iter().flat_map(|part| part.bad).collect())
 }
 
 /// Writes bad records, one JSON object a line; when there are none, no file is there afterwards.
@@ -179,7 +199,7 @@ pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file:
             _ => Ok(()),
         };
     }
-    std::fs::write(file, lines.concat()).map_err(Error::io("write", file))
+    replace_file(file, lines.concat().as_bytes())
 }
 
 #[cfg(test)]
@@ -190,7 +210,7 @@ mod tests {
     use parrot_model::text::{ChatTemplate, Tokenizer};
     use serde_json::json;
 
-    use super::super::source::{usable, visits};
+    use super::super::source::{count, visits};
     use super::*;
 
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
@@ -202,6 +222,7 @@ mod tests {
             tokenizer: Arc::new(tokenizer),
             processor: ImageProcessorConfig::clip(56),
             aspect_ratio: AspectRatio::Pad,
+            limits: None,
         }
     }
 
@@ -266,7 +287,7 @@ mod tests {
         let refused = |sources: &[Source]| Mix::open(sources, preparation(), 0, 1).unwrap_err().to_string();
         for (weight, expected) in [
             (0.1, "at least one visit an epoch, found 0.1 for the 2 records of a"),
-            (1e12, "at most four billion visits"),
+            (1e12, "at most 1000"),
             (-1.0, "a number above 0"),
             (f64::NAN, "a number above 0"),
         ] {
@@ -285,9 +306,13 @@ mod tests {
         let mix = Mix::open(&sources, preparation(), 3, 0).unwrap();
         assert_eq!((mix.len(), mix.bad_records().count()), (2, 3));
         assert_eq!(mix.bad_records().cloned().collect::<Vec<_>>(), bad_records(&sources).unwrap());
-        assert_eq!((usable(&sources[0]).unwrap(), usable(&sources[1]).unwrap()), (2, 0));
+        let counted = |source: &Source| {
+            let count = count(source, Some(&preparation())).unwrap();
+            (count.usable, count.bad, count.looked_at, count.unusable)
+        };
+        assert_eq!((counted(&sources[0]), counted(&sources[1])), ((2, 0, 2, 0), (0, 3, 0, 0)));
         let elsewhere = Source { images: "no such folder".into(), ..sources[1].clone() };
-        assert_eq!(usable(&elsewhere).unwrap(), 3);
+        assert_eq!(counted(&elsewhere), (3, 0, 3, 0));
         let list = folder.path().join("bad-records.jsonl");
         write_bad_records(mix.bad_records(), &list).unwrap();
         let text = std::fs::read_to_string(&list).unwrap();
@@ -302,6 +327,29 @@ mod tests {
             "{error}"
         );
         let error = Mix::open(&sources[1..], preparation(), 3, 0).unwrap_err().to_string();
-        assert!(error.contains("none that can be used"), "{error}");
+        assert!(error.contains("none that can be used: no picture "), "{error}");
+        let error = Mix::open(&[elsewhere], preparation(), 3, 0).unwrap_err().to_string();
+        assert_eq!(error, "no such folder: no such folder, in which bad has its pictures");
+    }
+
+    #[test]
+    fn images_outside_their_folder_are_read_where_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = format!("{GOLDEN}/images/wide.png");
+        for (number, image) in
+            [whole.as_str(), "../images/wide.png", "a/../../images/wide.png"].into_iter().enumerate()
+        {
+            let closed = source(folder.path(), &format!("s{number}"), 1, image);
+            let error =
+                Mix::open(std::slice::from_ref(&closed), preparation(), 0, 0).unwrap_err().to_string();
+            assert!(error.contains("picture outside ") && error.contains("pictures_anywhere"), "{error}");
+            let mix = Mix::open(&[Source { images_anywhere: true, ..closed }], preparation(), 1, 0);
+            assert_eq!(mix.is_ok(), !image.starts_with('a'), "{image}");
+        }
+        let inside = source(folder.path(), "inside", 1, "../images/wide.png");
+        let inside = Source { images: GOLDEN.into(), ..inside };
+        assert!(Mix::open(&[inside], preparation(), 0, 0).is_err());
+        let inside = source(folder.path(), "here", 1, "images/../images/wide.png");
+        Mix::open(&[Source { images: GOLDEN.into(), ..inside }], preparation(), 0, 0).unwrap();
     }
 }

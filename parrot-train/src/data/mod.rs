@@ -1,5 +1,6 @@
 //! What training reads: a [`Dataset`] of tokenised samples, and the [loader] that turns it into batches.
 
+mod json;
 mod language;
 pub mod llava;
 pub mod loader;
@@ -77,7 +78,7 @@ impl TrainingSample {
         let sample = Sample {
             input_ids: self.input_ids.clone(),
             labels: Some(self.labels.clone()),
-            images: (0..self.pixels.len()).collect(),
+            images: (0..self.input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count()).collect(),
             routing_text: None,
         };
         match sample.learnt_tokens(tokens_per_image, max_length) {

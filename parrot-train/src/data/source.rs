@@ -1,7 +1,7 @@
 //! One LLaVA file of a mix: its records, and how often an epoch visits them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use parrot_model::image::{DecodeOptions, open_rgb};
 use parrot_model::text::Role;
@@ -15,8 +15,10 @@ use super::llava::Preparation;
 use super::record::{self, BadRecord, Record, Records};
 use crate::{Error, Result};
 
-/// Visits of an epoch that a number has room for.
-const MOST_VISITS: f64 = u32::MAX as f64;
+/// How often an epoch may visit a record: a weight beyond that is a slip.
+const MOST_WEIGHT: f64 = 1000.0;
+/// Visits of an epoch at most, of all sources: their order takes a hundred bytes each.
+pub(super) const MOST_VISITS: usize = 50_000_000;
 
 /// A LLaVA file, `.json` or `.jsonl`, with its folder of pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Source {
     pub weight: f64,
     /// Language of its answers, for reports; told from the answers themselves where it is missing.
     pub language: Option<String>,
+    /// Whether its records may name pictures outside that folder, by whole paths or by `..`.
+    pub images_anywhere: bool,
 }
 
 impl Source {
@@ -39,7 +43,7 @@ impl Source {
     pub fn new(file: impl Into<PathBuf>, images: impl Into<PathBuf>) -> Self {
         let file = file.into();
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, file, images: images.into(), weight: 1.0, language: None }
+        Self { name, file, images: images.into(), weight: 1.0, language: None, images_anywhere: false }
     }
 }
 
@@ -49,24 +53,41 @@ pub(super) struct Part {
     pub(super) source: Source,
     pub(super) records: Vec<(usize, Record)>,
     pub(super) bad: Vec<BadRecord>,
+    /// Keys of records that are not known, and how many have them.
+    pub(super) not_read: BTreeMap<String, usize>,
 }
 
 impl Part {
     pub(super) fn read(source: &Source) -> Result<Self> {
-        Self::read_with(source, true)
+        let part = Self::read_with(source, true)?;
+        let shows = part.bad.iter().any(|bad| bad.reason.starts_with(NO_IMAGE));
+        if shows && !source.images.is_dir() {
+            let reason = format!("no such folder, in which {} has its pictures", source.name);
+            return Err(Error::Data { path: source.images.clone(), reason });
+        }
+        Ok(part)
     }
 
     /// - looks: whether a picture that is not there makes its record unusable
     fn read_with(source: &Source, looks: bool) -> Result<Self> {
-        let Records { good: records, mut bad } = record::read(&source.file, &source.name)?;
+        let Records { good: records, mut bad, not_read } = record::read(&source.file, &source.name)?;
         let mut seen: BTreeMap<String, bool> = BTreeMap::new();
         let mut problem = |record: &Record| {
-            let missing = record.images.iter().find(|image| {
-                let exists = || !looks || source.images.join(image).is_file();
-                !*seen.entry((*image).clone()).or_insert_with(exists)
+            let outside = || record.images.iter().find(|image| !source.images_anywhere && leaves(image));
+            let outside = outside().map(|image| {
+                format!(
+                    "{OUTSIDE} {}: {image}; `pictures_anywhere = true` allows it",
+                    source.images.display()
+                )
             });
-            let missing = missing.map(|image| format!("no picture {}", source.images.join(image).display()));
-            record.problem().or(missing)
+            let mut missing = || {
+                let missing = record.images.iter().find(|image| {
+                    let exists = || !looks || source.images.join(image).is_file();
+                    !*seen.entry((*image).clone()).or_insert_with(exists)
+                });
+                missing.map(|image| format!("{NO_IMAGE} {}", source.images.join(image).display()))
+            };
+            record.problem().or(outside).or_else(&mut missing)
         };
         let mut good = Vec::with_capacity(records.len());
         for (number, record) in records {
@@ -78,7 +99,7 @@ impl Part {
             }
         }
         bad.sort_by_key(|bad| bad.number);
-        Ok(Self { source: source.clone(), records: good, bad })
+        Ok(Self { source: source.clone(), records: good, bad, not_read })
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -90,7 +111,7 @@ impl Part {
         };
         match () {
             () if !weight.is_finite() || *weight <= 0.0 => refuse("a number above 0"),
-            () if visits > MOST_VISITS => refuse("at most four billion visits an epoch"),
+            () if *weight > MOST_WEIGHT => refuse("at most 1000"),
             () if visits < 1.0 && !self.records.is_empty() => refuse("at least one visit an epoch"),
             () => Ok(()),
         }
@@ -152,6 +173,24 @@ impl Part {
     }
 }
 
+/// How the reasons of records begin whose picture is not there, or not where it may be.
+pub(super) const NO_IMAGE: &str = "no picture";
+pub(super) const OUTSIDE: &str = "picture outside";
+
+/// Whether a picture's name leads out of its folder.
+fn leaves(image: &str) -> bool {
+    let mut depth = 0_i32;
+    Path::new(image).components().any(|component| {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::CurDir => 0,
+            Component::ParentDir => -1,
+            Component::RootDir | Component::Prefix(_) => return true,
+        };
+        depth < 0
+    })
+}
+
 /// How often an epoch visits each of so many records: all of them, and how many once more.
 fn whole_and_share(records: usize, weight: f64) -> (usize, usize) {
     (weight.floor() as usize, ((weight - weight.floor()) * records as f64).round() as usize)
@@ -163,12 +202,32 @@ pub(crate) fn visits(records: usize, weight: f64) -> usize {
     whole.saturating_mul(records).saturating_add(share)
 }
 
-/// Records of a source that a mix would use. Where its pictures are not on this machine at all they are taken to be
-/// there.
+/// What a plan says of a source.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Records that a mix would use.
+    pub(crate) usable: usize,
+    /// Those that it would not.
+    pub(crate) bad: usize,
+    /// Those of the usable that were tokenised, and how many of them nothing can be learnt from.
+    pub(crate) looked_at: usize,
+    pub(crate) unusable: usize,
+}
+
+/// Counts a source's records. Where its pictures are not on this machine at all they are taken to be there.
+///
+/// - preparation: where the model's tokenizer is at hand, up to `MOST_LOOKED_AT` records are tokenised, evenly spread
 ///
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
-pub(crate) fn usable(source: &Source) -> Result<usize> {
-    Ok(Part::read_with(source, source.images.is_dir())?.records.len())
+pub(crate) fn count(source: &Source, preparation: Option<&Preparation>) -> Result<Count> {
+    const MOST_LOOKED_AT: usize = 1000;
+    let part = Part::read_with(source, source.images.is_dir())?;
+    let mut count = Count { usable: part.records.len(), bad: part.bad.len(), ..Count::default() };
+    let Some(preparation) = preparation else { return Ok(count) };
+    count.looked_at = count.usable.min(MOST_LOOKED_AT);
+    let looked_at = (0..count.looked_at).map(|at| &part.records[at * count.usable / count.looked_at].1);
+    count.unusable = looked_at.filter(|record| preparation.text(record).is_err()).count();
+    Ok(count)
 }

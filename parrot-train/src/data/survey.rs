@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use parrot_model::untrusted::printable;
 use serde::Serialize;
 
 use super::language::{answers, language_of};
-use super::mix::Mix;
+use super::llava::{Preparation, SampleLimits};
+use super::mix::{not_read, read_all};
 use super::record::BadRecord;
-use super::source::Part;
-use crate::Error;
+use super::source::{NO_IMAGE, OUTSIDE, Part, Source};
+use crate::{Error, Result};
 
-/// A mix, source by source.
+/// The data of a stage, source by source.
 #[derive(Debug, Clone, Serialize)]
 pub struct Survey {
-    /// One per source, in the mix's order.
+    /// One per source, in their order.
     pub sources: Vec<SourceSurvey>,
+    /// The records that cannot be used, as far as their text tells.
+    #[serde(skip)]
+    pub bad_records: Vec<BadRecord>,
 }
 
 /// What a source is made of.
@@ -31,6 +36,10 @@ pub struct SourceSurvey {
     pub answers: usize,
     /// Records that cannot be used, by reason.
     pub bad: BTreeMap<String, usize>,
+    /// The first record of each of these reasons.
+    pub first_bad: BTreeMap<String, BadRecord>,
+    /// Keys of records that are not known, and how many records have them.
+    pub not_read: BTreeMap<String, usize>,
     /// What the recipe says of its language.
     pub language: Option<String>,
     /// Records by the language of their answers, as script and frequent words suggest it.
@@ -58,57 +67,65 @@ pub struct Lengths {
     pub max: usize,
 }
 
-/// Looks at every record, and tokenises and decodes `samples` of each source, evenly spread.
+/// Looks at every record, and makes samples of up to `samples` of each source, evenly spread, as a run does.
 ///
-/// - tokens_per_picture: what a picture takes of a sequence
-/// - max_length: where a stage cuts samples off
-#[must_use]
-pub fn survey(mix: &Mix, samples: usize, tokens_per_image: usize, max_length: Option<usize>) -> Survey {
-    let look = |part: &Part| {
-        let records = part.records.iter().map(|(_, record)| record);
-        let mut survey = SourceSurvey {
-            name: part.source.name.clone(),
-            records: part.records.len(),
-            with_image: records.clone().filter(|record| !record.images.is_empty()).count(),
-            language: part.source.language.clone(),
-            ..SourceSurvey::default()
-        };
-        for bad in &part.bad {
-            // Names and places would make each a reason of its own.
-            let reason = match bad.reason.as_str() {
-                reason if reason.starts_with("no picture ") => "missing picture",
-                reason if reason.starts_with("no JSON") => "no JSON",
-                reason => reason,
-            };
-            *survey.bad.entry(reason.into()).or_default() += 1;
-        }
-        for record in records {
-            survey.answers += answers(record).count();
-            *survey.languages.entry(language_of(record)).or_default() += 1;
-        }
-        let count = samples.min(part.records.len());
-        let mut lengths = Vec::with_capacity(count);
-        for index in (0..count).map(|i| i * part.records.len() / count) {
-            survey.sampled += 1;
-            match part.sample(index, mix.preparation()) {
-                Ok(sample) => {
-                    let images = sample.pixels.len();
-                    lengths.push(sample.input_ids.len() - images + images * tokens_per_image);
-                }
-                Err(Error::Sample { reason, .. }) => {
-                    let (number, record) = &part.records[index];
-                    let (source, id) = (part.source.name.clone(), record.id.clone());
-                    survey.unusable.push(BadRecord { source, number: *number, id, reason });
-                }
-                Err(error) => tracing::warn!("{}: {error}", part.source.name),
-            }
-        }
-        survey.too_long =
-            lengths.iter().filter(|length| max_length.is_some_and(|max| **length > max)).count();
-        survey.tokens = Lengths::of(lengths);
-        survey
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
+pub fn survey(sources: &[Source], preparation: &Preparation, samples: usize) -> Result<Survey> {
+    let parts = read_all(sources)?;
+    let bad_records = parts.iter().flat_map(|part| part.bad.clone()).collect();
+    Ok(Survey { sources: parts.iter().map(|part| look(part, preparation, samples)).collect(), bad_records })
+}
+
+fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey {
+    let limits = preparation.limits.as_ref();
+    let tokens_per_image = limits.map_or(1, SampleLimits::tokens_per_image);
+    let max_length = limits.and_then(|limits| limits.max_length);
+    let records = part.records.iter().map(|(_, record)| record);
+    let mut survey = SourceSurvey {
+        name: part.source.name.clone(),
+        records: part.records.len(),
+        with_image: records.clone().filter(|record| !record.images.is_empty()).count(),
+        not_read: part.not_read.clone(),
+        language: part.source.language.clone(),
+        ..SourceSurvey::default()
     };
-    Survey { sources: mix.parts().iter().map(look).collect() }
+    for bad in &part.bad {
+        // Names and places would make each a reason of its own.
+        let reason = match bad.reason.as_str() {
+            reason if reason.starts_with(NO_IMAGE) => "missing picture",
+            reason if reason.starts_with(OUTSIDE) => "picture outside its folder",
+            reason if reason.starts_with("no JSON") => "no JSON",
+            reason => reason,
+        };
+        *survey.bad.entry(reason.into()).or_default() += 1;
+        survey.first_bad.entry(reason.into()).or_insert_with(|| bad.clone());
+    }
+    for record in records {
+        survey.answers += answers(record).count();
+        *survey.languages.entry(language_of(record)).or_default() += 1;
+    }
+    let count = samples.min(part.records.len());
+    let mut lengths = Vec::with_capacity(count);
+    for index in (0..count).map(|i| i * part.records.len() / count) {
+        survey.sampled += 1;
+        match part.sample(index, preparation) {
+            Ok(sample) => {
+                let images = sample.pixels.len();
+                lengths.push(sample.input_ids.len() - images + images * tokens_per_image);
+            }
+            Err(Error::Sample { reason, .. }) => {
+                let (number, record) = &part.records[index];
+                let (source, id) = (part.source.name.clone(), record.id.clone());
+                survey.unusable.push(BadRecord { source, number: *number, id, reason });
+            }
+            Err(error) => tracing::warn!("{}: {error}", part.source.name),
+        }
+    }
+    survey.too_long = lengths.iter().filter(|length| max_length.is_some_and(|max| **length > max)).count();
+    survey.tokens = Lengths::of(lengths);
+    survey
 }
 
 impl Lengths {
@@ -129,20 +146,29 @@ impl fmt::Display for Survey {
             writeln!(f, "{name}")?;
             writeln!(f, "  records    {records}, {with_image} with a picture, {answers} answers")?;
             for (reason, count) in &source.bad {
-                writeln!(f, "  left out   {count}: {reason}")?;
+                write!(f, "  left out   {count}: {}", printable(reason))?;
+                match source.first_bad.get(reason) {
+                    Some(first) => writeln!(f, "; the first: {first}")?,
+                    None => writeln!(f)?,
+                }
             }
-            let languages: Vec<String> = source
-                .languages
-                .iter()
-                .map(|(language, count)| {
-                    format!("{language} {:.1} %", 100.0 * *count as f64 / (*records).max(1) as f64)
-                })
-                .collect();
-            let said = source
-                .language
-                .as_ref()
-                .map_or_else(String::new, |said| format!(" (the recipe says {said})"));
-            writeln!(f, "  languages  about {}{said}", languages.join(", "))?;
+            if let Some(keys) = not_read(&source.not_read) {
+                writeln!(f, "  not read   {keys}")?;
+            }
+            if *records > 0 {
+                let languages: Vec<String> = source
+                    .languages
+                    .iter()
+                    .map(|(language, count)| {
+                        format!("{language} {:.1} %", 100.0 * *count as f64 / (*records).max(1) as f64)
+                    })
+                    .collect();
+                let said = source
+                    .language
+                    .as_ref()
+                    .map_or_else(String::new, |said| format!(" (the recipe says {said})"));
+                writeln!(f, "  languages  about {}{said}", languages.join(", "))?;
+            }
             if let Some(Lengths { min, median, p95, max }) = source.tokens {
                 write!(f, "  tokens     {min} to {max}, median {median}, 95 % up to {p95}")?;
                 match source.too_long {

@@ -10,8 +10,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use parrot_model::untrusted;
 use serde::{Deserialize, Serialize};
 
+use crate::files::replace_file;
 use crate::flops::Cost;
 use crate::step::{ExpertUse, StepReport, mean_weights};
 use crate::{Error, Result};
@@ -60,11 +62,15 @@ impl Metrics {
     pub fn open(folder: &Path, cost: Cost, done: usize) -> Result<(Self, Vec<StepRecord>)> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let path = folder.join(METRICS_FILE);
-        let kept: Vec<StepRecord> = read(&path)?.into_iter().filter(|record| record.step <= done).collect();
-        let lines: Vec<String> = kept.iter().map(line).collect();
-        let aside = folder.join(".metrics.jsonl");
-        fs::write(&aside, lines.concat()).map_err(Error::io("write", &aside))?;
-        fs::rename(&aside, &path).map_err(Error::io("write", &path))?;
+        let mut kept = Vec::new();
+        let mut lines = Vec::new();
+        // As they stand: a number that is read and written again may lose its last digit.
+        for (record, line) in read_lines(&path)?.into_iter().filter(|(record, _)| record.step <= done) {
+            kept.push(record);
+            lines.extend(line);
+            lines.push(b'\n');
+        }
+        replace_file(&path, &lines)?;
         let lines = OpenOptions::new().append(true).open(&path).map_err(Error::io("write", &path))?;
         let events = EventFile::create(&folder.join("tensorboard"), done)?;
         Ok((Self { cost, lines, path, events, last: Instant::now() }, kept))
@@ -109,13 +115,30 @@ fn line(record: &StepRecord) -> String {
 ///
 /// [`Error::Io`].
 pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file.map_err(Error::io("read", path))?,
-    };
-    let lines =
-        BufReader::new(file).lines().collect::<std::io::Result<Vec<_>>>().map_err(Error::io("read", path))?;
-    Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(read_lines(path)?.into_iter().map(|(record, _)| record).collect())
+}
+
+/// The records with their lines; one that is no record is passed over, and said.
+fn read_lines(path: &Path) -> Result<Vec<(StepRecord, Vec<u8>)>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let file = untrusted::open(path)?;
+    let lines = BufReader::new(file).split(b'\n').collect::<std::io::Result<Vec<_>>>();
+    let mut records = Vec::new();
+    let mut damaged = 0;
+    for line in
+        lines.map_err(Error::io("read", path))?.into_iter().filter(|line| !line.trim_ascii().is_empty())
+    {
+        match serde_json::from_slice(&line) {
+            Ok(record) => records.push((record, line)),
+            Err(_) => damaged += 1,
+        }
+    }
+    if damaged > 0 {
+        tracing::warn!("{}: {damaged} damaged lines are passed over", path.display());
+    }
+    Ok(records)
 }
 
 /// Looks at the router that a language's weights are the mean of: one is of a single micro-batch.
@@ -259,6 +282,43 @@ mod tests {
         assert_eq!(records.iter().map(|record| record.step).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
         assert_eq!(records[1].report, report(2));
         assert!(records.iter().all(|record| record.flops > 0.0));
+    }
+
+    /// A disk's damage in the middle, bytes that are no text; and numbers of seventeen digits.
+    #[test]
+    fn a_damaged_line_is_passed_over_and_the_others_stay_to_the_digit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(METRICS_FILE);
+        let line = |step: usize, loss: &str| {
+            let text =
+                line(&StepRecord { report: StepReport { loss: 0.25, ..report(step) }, ..record(step) });
+            text.replace("0.25,", &format!("{loss},"))
+        };
+        let [first, last] = [line(1, "0.30000000000000004"), line(3, "3.0e-1")];
+        let damaged = [b"{\"step\": 2, \xFF\xFE\0".as_slice(), b"\n"].concat();
+        fs::write(&path, [first.as_bytes(), &damaged, last.as_bytes()].concat()).unwrap();
+        let (_, kept) = Metrics::open(folder.path(), cost(), 3).unwrap();
+        assert_eq!(kept.iter().map(|record| record.step).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), first + &last);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_folder_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        for name in [METRICS_FILE, ".new-metrics.jsonl", ".metrics.jsonl"] {
+            std::os::unix::fs::symlink(&victim, run.join(name)).unwrap();
+        }
+        let (mut metrics, _) = Metrics::open(&run, cost(), 0).unwrap();
+        metrics.record(1, &report(1)).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        fs::remove_dir_all(run.join("tensorboard")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), run.join("tensorboard")).unwrap();
+        assert!(Metrics::open(&run, cost(), 0).is_err());
     }
 
     #[test]

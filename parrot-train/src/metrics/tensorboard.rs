@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::Message;
 
 use super::{Rates, StepRecord, called};
+use crate::files::refuse_link;
 use crate::{Error, Result};
 
 /// `tensorflow.Event`, as far as scalars need it.
@@ -52,8 +53,10 @@ pub(super) struct EventFile {
 impl EventFile {
     /// A new file for the steps after `done`; TensorBoard puts the files of a folder together.
     pub(super) fn create(folder: &Path, done: usize) -> Result<Self> {
+        refuse_link(folder)?;
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let path = folder.join(format!("events.out.tfevents.{:.0}.step-{done:06}", now()));
+        refuse_link(&path)?;
         let file = File::create(&path).map_err(Error::io("create", &path))?;
         let mut events = Self { file, path };
         let version = Some("brain.Event:2".into());

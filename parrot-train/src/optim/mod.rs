@@ -75,16 +75,16 @@ impl OptimizerConfig {
         let amount = |key, value: f64| (key, value, "a number from 0 up", value >= 0.0);
         match *self {
             Self::AdamW(AdamWConfig { beta1, beta2, epsilon, weight_decay }) => vec![
-                share("beta1", beta1),
-                share("beta2", beta2),
-                amount("epsilon", epsilon),
-                amount("weight_decay", weight_decay),
+                share("optimizer.beta1", beta1),
+                share("optimizer.beta2", beta2),
+                amount("optimizer.epsilon", epsilon),
+                amount("optimizer.weight_decay", weight_decay),
             ],
             Self::Adafactor(AdafactorConfig { decay, epsilon, clip_threshold, weight_decay }) => vec![
-                ("decay", decay, "from -1 to below 0", (-1.0..0.0).contains(&decay)),
-                amount("epsilon", epsilon),
-                ("clip_threshold", clip_threshold, "a number above 0", clip_threshold > 0.0),
-                amount("weight_decay", weight_decay),
+                ("optimizer.decay", decay, "from -1 to below 0", (-1.0..0.0).contains(&decay)),
+                amount("optimizer.epsilon", epsilon),
+                ("optimizer.clip_threshold", clip_threshold, "a number above 0", clip_threshold > 0.0),
+                amount("optimizer.weight_decay", weight_decay),
             ],
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! [[data.source]]
 //! file = "blip_laion_cc_sbu_558k.json"
-//! images = "images"
+//! pictures = "images"
 //!
 //! [train]
 //! parts = ["projector"]
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! [`Recipe`] documents every key. A key that does not exist is refused with the one that was probably meant,
-//! and `--set train.learning_rate=2e-5` changes one without another file.
+//! and `--set train.learning_rate=2e-5` changes one without another file; `--set train.epochs=` takes one away.
 
 mod parse;
 mod plan;
@@ -30,7 +30,8 @@ mod start;
 
 use std::path::{Path, PathBuf};
 
-use parrot_model::config::Size;
+use parrot_model::config::{ParrotConfig, Size};
+use parrot_model::untrusted::{self, MAX_CONFIG_BYTES};
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Grouping;
@@ -168,6 +169,10 @@ pub struct SourceRecipe {
     /// Language of its answers, for reports; told from each answer's script and words where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// Whether its records may name pictures outside that folder, by whole paths or by `..`: they are files of this
+    /// machine that the data's author chooses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pictures_anywhere: bool,
     /// How many records it has as published, for plans on a machine without the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<usize>,
@@ -218,6 +223,11 @@ pub struct TrainRecipe {
     pub keep: usize,
 }
 
+/// Times that data is seen at most.
+const MOST_EPOCHS: f64 = 1e6;
+/// Records that a source is said to have at most.
+const MOST_RECORDS: usize = 1_000_000_000_000;
+
 /// The values of keys that are missing.
 mod defaults {
     pub(super) fn seed() -> u64 {
@@ -257,7 +267,7 @@ impl Recipe {
     /// [`Error::Io`], or [`Error::Recipe`] with the place and, for an unknown key, the one that was probably
     /// meant.
     pub fn from_file(path: &Path, changes: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = untrusted::read_text(path, MAX_CONFIG_BYTES)?;
         Self::parse(&text, changes, path)
     }
 
@@ -290,12 +300,17 @@ impl Recipe {
         if steps.is_some() && epochs.is_some() {
             return Err("train: `steps` and `epochs` exclude each other".into());
         }
-        if epochs.is_some_and(|epochs| !epochs.is_finite() || epochs <= 0.0) {
-            return Err(format!("train.epochs: should be above 0, found {}", epochs.unwrap_or_default()));
+        if epochs.is_some_and(|epochs| !epochs.is_finite() || epochs <= 0.0 || epochs > MOST_EPOCHS) {
+            let found = epochs.unwrap_or_default();
+            return Err(format!("train.epochs: should be above 0 and at most {MOST_EPOCHS}, found {found}"));
+        }
+        let records = self.data.sources.iter().filter_map(|source| source.records).max();
+        if records.is_some_and(|records| records > MOST_RECORDS) {
+            return Err(format!("data.source.records: should be at most {MOST_RECORDS}"));
         }
         if micro_batch_size == 0 || batch_size == 0 || batch_size % micro_batch_size != 0 {
             return Err(format!(
-                "train.batch_size: should be a multiple of micro_batch_size = {micro_batch_size}, found {batch_size}"
+                "train.batch_size: should be a multiple of train.micro_batch_size = {micro_batch_size}, found {batch_size}"
             ));
         }
         if self.data.sources.is_empty() {
@@ -315,6 +330,7 @@ impl Recipe {
             images: resolve(&source.images),
             weight: source.weight,
             language: source.language.clone(),
+            images_anywhere: source.pictures_anywhere,
         };
         self.data.sources.iter().map(source).collect()
     }
@@ -327,12 +343,19 @@ impl Recipe {
     ///
     /// As [`Mix::open`], and the model's own error for its tokenizer.
     pub fn mix(&self, start: &Start, max_bad_records: usize) -> Result<Mix> {
-        Mix::open(&self.sources(), start.preparation()?, max_bad_records, self.seed)
+        let preparation = start.preparation(self.max_length(&start.description.config))?;
+        Mix::open(&self.sources(), preparation, max_bad_records, self.seed)
     }
 
-    /// The stage over data of which an epoch visits `samples`.
+    /// The longest sequence: the recipe's, or else the model's own limit.
     #[must_use]
-    pub fn stage(&self, samples: usize) -> Stage {
+    pub fn max_length(&self, model: &ParrotConfig) -> Option<usize> {
+        self.data.max_length.or(model.tokenizer_model_max_length)
+    }
+
+    /// The stage for a model, over data of which an epoch visits `samples`.
+    #[must_use]
+    pub fn stage(&self, samples: usize, model: &ParrotConfig) -> Stage {
         let train = &self.train;
         let steps = train.steps.unwrap_or_else(|| {
             let samples = samples as f64 * train.epochs.unwrap_or(1.0);
@@ -348,7 +371,7 @@ impl Recipe {
             warmup_ratio: train.warmup_ratio,
             optimizer: self.optimizer,
             max_grad_norm: (train.max_grad_norm > 0.0).then_some(train.max_grad_norm),
-            max_length: self.data.max_length,
+            max_length: self.max_length(model),
             trainable: train.parts.iter().copied().collect(),
             lora: self.lora.clone(),
             seed: self.seed,

@@ -16,18 +16,23 @@ pub(super) fn recipe<T: DeserializeOwned>(text: &str, changes: &[String]) -> Res
     table.try_into().map_err(|error: toml::de::Error| with_suggestion(&error))
 }
 
-/// Applies `a.b.c=value`; the value is TOML, or else a string.
+/// Applies `a.b.c=value`; the value is TOML, or else a string. Without a value the key goes.
 fn set(table: &mut Table, change: &str) -> Result<(), String> {
     let Some((key, value)) = change.split_once('=') else {
         return Err(format!("--set {change}: should be key=value"));
     };
     let (key, value) = (key.trim(), value.trim());
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    if value.is_empty() {
+        let table = parts.iter().try_fold(table, |table, part| table.get_mut(*part)?.as_table_mut());
+        table.map(|table| table.remove(last));
+        return Ok(());
+    }
     // One value, not what would smuggle further keys in.
     let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
     let value =
         parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()));
-    let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().unwrap_or_default();
     let mut here = table;
     for part in parts {
         here = here

@@ -1,12 +1,13 @@
 //! What a recipe would do: parameters, steps, operations, memory. Nothing is loaded.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parrot_model::config::ParrotConfig;
 
 use super::{ModelRecipe, Recipe, Start, WeightDtype};
-use crate::data::source;
+use crate::data::source::{self, Count};
+use crate::distributed::World;
 use crate::flops::{Cost, Load};
 use crate::optim::OptimizerConfig;
 use crate::part::Part;
@@ -29,6 +30,13 @@ pub struct Plan {
     /// Samples of an epoch, and whether they were counted in the files rather than taken from the recipe.
     samples: usize,
     counted: bool,
+    /// Records that cannot be used.
+    left_out: usize,
+    /// Records that were tokenised, and those of them that there is nothing to learn from.
+    looked_at: usize,
+    unusable: usize,
+    /// Folders of pictures that are not here.
+    unseen: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -42,6 +50,7 @@ impl Plan {
     pub fn new(recipe: &Recipe) -> Result<Self> {
         let ModelRecipe { from, size, .. } = &recipe.model;
         let is_here = from.as_ref().is_some_and(|from| Path::new(from).exists());
+        let mut preparation = None;
         let (config, vision) = match (size, from) {
             // Known by name.
             (Some(size), _) if !is_here => size.configs(),
@@ -55,24 +64,46 @@ impl Plan {
                     },
                     _ => error,
                 })?;
+                let max_length = recipe.max_length(&start.description.config);
+                preparation = start.preparation(max_length).ok();
                 (start.description.config, start.description.vision)
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
-        let mut samples = 0;
+        let mut samples: usize = 0;
         let mut counted = true;
+        let (mut left_out, mut looked_at, mut unusable) = (0, 0, 0);
+        let mut unseen = Vec::new();
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             let records = if source.file.is_file() {
-                source::usable(source)?
+                let Count { usable, bad, looked_at: looked, unusable: found } =
+                    source::count(source, preparation.as_ref())?;
+                left_out += bad;
+                looked_at += looked;
+                unusable += found;
+                unseen.extend((!source.images.is_dir()).then(|| source.images.clone()));
+                usable
             } else {
                 counted = false;
                 described.records.unwrap_or(0)
             };
-            samples += source::visits(records, source.weight);
+            samples = samples.saturating_add(source::visits(records, source.weight));
         }
-        let stage = recipe.stage(samples);
+        let stage = recipe.stage(samples, &config);
+        stage.check(&World::default(), &config)?;
         let cost = stage.cost(&config, &vision)?;
-        Ok(Self { recipe: recipe.clone(), config, cost, stage, samples, counted })
+        Ok(Self {
+            recipe: recipe.clone(),
+            config,
+            cost,
+            stage,
+            samples,
+            counted,
+            left_out,
+            looked_at,
+            unusable,
+            unseen,
+        })
     }
 
     /// Parameters of the low-rank adapters.
@@ -105,8 +136,7 @@ impl Plan {
     #[must_use]
     pub fn load(&self) -> Load {
         let samples = self.recipe.train.batch_size;
-        let longest =
-            self.recipe.data.max_length.or(self.config.tokenizer_model_max_length).unwrap_or(usize::MAX);
+        let longest = self.stage.max_length.unwrap_or(usize::MAX);
         let tokens = (self.cost.tokens_per_image() + TOKENS_OF_TEXT).min(longest);
         Load {
             samples,
@@ -142,13 +172,27 @@ impl fmt::Display for Plan {
         let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
         let load = self.load();
         let step = self.cost.step(load);
-        writeln!(f, "\nsamples         {} an epoch, {origin}", grouped(self.samples))?;
+        let left_out = match self.left_out {
+            0 => String::new(),
+            bad => format!("; {bad} records cannot be used"),
+        };
+        writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
+        if self.unusable > 0 {
+            let (unusable, looked_at) = (self.unusable, self.looked_at);
+            writeln!(
+                f,
+                "                {unusable} of {looked_at} looked at leave nothing to learn: see check-data"
+            )?;
+        }
+        for folder in &self.unseen {
+            writeln!(f, "pictures        {} is not here, and taken to have them all", folder.display())?;
+        }
         writeln!(f, "steps           {} of {accumulation} × {micro_batch_size} samples", grouped(*steps))?;
         writeln!(
             f,
             "tokens          about {} a step, {} in all",
             grouped(load.tokens),
-            grouped(load.tokens * steps)
+            grouped(load.tokens.saturating_mul(*steps))
         )?;
         writeln!(f, "operations      {step:.2e} a step, {:.2e} in all", step * *steps as f64)?;
         writeln!(

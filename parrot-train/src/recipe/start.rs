@@ -17,7 +17,7 @@ use parrot_model::text::{ChatTemplate, Tokenizer};
 
 use super::{ModelRecipe, SaveDtype, WeightDtype};
 use crate::checkpoint::ModelDescription;
-use crate::data::llava::Preparation;
+use crate::data::llava::{Preparation, SampleLimits};
 use crate::{Error, Result};
 
 /// A model's description and where its weights come from; nothing of them is loaded yet.
@@ -164,10 +164,12 @@ impl Start {
 
     /// How records become samples for the model.
     ///
+    /// - max_length: the longest sequence, pictures counted
+    ///
     /// # Errors
     ///
     /// The model's own error for a tokenizer that cannot be read or an `image_aspect_ratio` that is not known.
-    pub fn preparation(&self) -> Result<Preparation> {
+    pub fn preparation(&self, max_length: Option<usize>) -> Result<Preparation> {
         let ModelDescription { config, vision, source } = &self.description;
         let tokenizer = Tokenizer::from_file(&source.join(TOKENIZER_FILE))?;
         Ok(Preparation {
@@ -175,14 +177,8 @@ impl Start {
             tokenizer: Arc::new(tokenizer),
             processor: self.image_processor.clone(),
             aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
+            limits: Some(SampleLimits { config: config.clone(), vision: vision.clone(), max_length }),
         })
-    }
-
-    /// Positions that a picture takes in a sequence.
-    #[must_use]
-    pub fn tokens_per_image(&self) -> usize {
-        let ModelDescription { config, vision, .. } = &self.description;
-        vision.tokens_per_image(config.mm_vision_select_feature)
     }
 
     /// A model of the right shape whose weights are not made before they are used: what a run that goes on

@@ -7,6 +7,8 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use parrot_model::parrot::ParrotModel;
 
+use crate::Result;
+use crate::error::read_back;
 use crate::lora;
 use crate::part::Part;
 
@@ -56,4 +58,45 @@ pub(crate) fn freeze_others(mut model: ParrotModel, trainable: &BTreeSet<Part>) 
 
 fn set_trainable<M: Module>(module: M, trainable: bool) -> M {
     if trainable { module.unfreeze() } else { module.freeze() }
+}
+
+/// The first weight that learns and holds what is no finite number, by its path; `None` where all are sound.
+///
+/// # Errors
+///
+/// [`Error::Device`](crate::Error::Device) when the device fails.
+pub(crate) fn not_finite<M: Module>(module: &M) -> Result<Option<String>> {
+    let mut sums = Zeros::default();
+    module.visit(&mut sums);
+    if sums.found.is_empty() {
+        return Ok(None);
+    }
+    let (names, zeros): (Vec<String>, Vec<Tensor<1>>) = sums.found.into_iter().unzip();
+    let zeros = read_back(Tensor::cat(zeros, 0))?;
+    let broken = zeros.iter::<f32>().position(|zero| !zero.is_finite());
+    Ok(broken.map(|at| names[at].clone()))
+}
+
+/// Of each weight that learns the sum of its values times 0, which is a number only if all of them are.
+#[derive(Default)]
+struct Zeros {
+    path: Vec<String>,
+    found: Vec<(String, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Zeros {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            let zero = param.val().inner().mul_scalar(0.0).sum().cast(DType::F32);
+            self.found.push((self.path.join("."), zero));
+        }
+    }
 }

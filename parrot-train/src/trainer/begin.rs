@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
+use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::error_chain;
 use parrot_model::parrot::ParrotModel;
 
@@ -72,7 +73,7 @@ impl Stage {
     ) -> Result<Begun<'a>> {
         let alone = World::default();
         let world = run.world.unwrap_or(&alone);
-        self.check(world)?;
+        self.check(world, &run.description.config)?;
         // The first process writes; the others read once it has cleaned up.
         let holds = world.is_first() && run.held.is_none();
         let folder = if holds { Some(RunFolder::open(run.folder)?) } else { None };
@@ -82,7 +83,7 @@ impl Stage {
         let loader = match state.step {
             done if done == self.steps => None,
             done => {
-                let options = self.loader_options(done * self.accumulation, world);
+                let options = self.loader_options(done * self.accumulation, world, &run.description.vision);
                 Some(BatchLoader::start(dataset, &options)?)
             }
         };
@@ -112,7 +113,29 @@ impl Stage {
             skipped: 0,
             skipped_ids: BTreeSet::new(),
             rules: self.rules(model, run),
+            schedule: self.schedule(),
         }
+    }
+
+    /// What decides how fast the steps that are left are, and how many there are.
+    fn schedule(&self) -> BTreeMap<String, String> {
+        [
+            ("train.learning_rate", self.learning_rate.to_string()),
+            ("train.warmup_ratio", self.warmup_ratio.to_string()),
+            ("train.steps", self.steps.to_string()),
+        ]
+        .map(|(key, value)| (key.into(), value))
+        .into()
+    }
+
+    /// What of the schedule is another than that of a checkpoint.
+    fn rescheduled(&self, saved: &TrainState) -> Vec<String> {
+        let ours = self.schedule();
+        let differing = saved.schedule.iter().filter_map(|(key, theirs)| {
+            let ours = ours.get(key).filter(|ours| *ours != theirs)?;
+            Some(format!("its {key} is {theirs}, this run's is {ours}"))
+        });
+        differing.collect()
     }
 
     /// What decides what is trained, besides what the state has fields for.
@@ -125,9 +148,12 @@ impl Stage {
             ("max_grad_norm", or_none(self.max_grad_norm.map(|norm| norm.to_string()))),
             ("moe", model.use_moe.to_string()),
             ("dtype", format!("{dtype:?}").to_lowercase()),
+            ("shape", shape(&run.description.config, &run.description.vision)),
         ];
-        let constants =
-            self.optimizer.constants().into_iter().map(|(key, value, ..)| (key, value.to_string()));
+        let constants = self.optimizer.constants().into_iter().map(|(key, value, ..)| {
+            // As checkpoints have always had them.
+            (key.trim_start_matches("optimizer."), value.to_string())
+        });
         rules.into_iter().chain(constants).map(|(key, value)| (key.into(), value)).collect()
     }
 
@@ -170,7 +196,17 @@ impl Stage {
                 }
                 Ok(Ok(mut resumed)) if all_can => {
                     tracing::info!("resuming from {}", path.display());
+                    let rescheduled = self.rescheduled(&resumed.state);
+                    if !rescheduled.is_empty() {
+                        tracing::warn!(
+                            "{}: {}; the new schedule holds from step {} on",
+                            path.display(),
+                            rescheduled.join("; "),
+                            resumed.state.step + 1
+                        );
+                    }
                     resumed.state.rules = start.rules;
+                    resumed.state.schedule = start.schedule;
                     return Ok((Some(path.clone()), resumed));
                 }
                 Ok(Ok(_)) => "another process cannot read it".into(),
@@ -196,6 +232,7 @@ impl Stage {
         device: &Device,
         state: TrainState,
     ) -> Result<Resumed> {
+        checkpoint::verify(path)?;
         let model = freeze_others(checkpoint::load_model(path, adapted, device)?, &self.trainable);
         let own = (world.size() > 1).then(|| Owners::new(&model, world.size()).of(world.rank()));
         let optimizer = checkpoint::load_optimizer(path, &model, self.optimizer, &state, own.as_ref())?;
@@ -205,6 +242,28 @@ impl Stage {
     /// Why the run cannot go on from a state.
     fn difference(&self, start: &TrainState, saved: &TrainState) -> Option<String> {
         let too_far = || format!("its step is {}, the stage ends at {}", saved.step, self.steps);
-        start.difference(saved).or_else(|| (saved.step > self.steps).then(too_far))
+        // With no step left, another schedule would be of no effect, and nobody would be told.
+        let rescheduled = || {
+            let rescheduled = self.rescheduled(saved);
+            let is_done = saved.step == self.steps && !rescheduled.is_empty();
+            is_done.then(|| format!("it is done, and {}", rescheduled.join("; ")))
+        };
+        let too_far = || (saved.step > self.steps).then(too_far);
+        start.difference(saved).or_else(too_far).or_else(rescheduled)
     }
+}
+
+/// The shape of a model in a line: another one's checkpoint is another run's.
+fn shape(config: &ParrotConfig, vision: &VisionConfig) -> String {
+    let decoder = &config.decoder;
+    format!(
+        "{} of {} layers, {} wide, {} words; tower of {} layers, {} wide, {} pixels",
+        config.model_type,
+        decoder.num_hidden_layers,
+        decoder.hidden_size,
+        decoder.vocab_size,
+        vision.num_hidden_layers,
+        vision.hidden_size,
+        vision.image_size
+    )
 }

@@ -13,7 +13,7 @@ use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
-use crate::data::loader::{Grouping, LoaderOptions};
+use crate::data::loader::{self, Grouping, LoaderOptions};
 use crate::data::{Dataset, TrainingSample};
 use crate::distributed::World;
 use crate::flops::Cost;
@@ -25,7 +25,8 @@ use crate::{Error, Result};
 
 pub use begin::Begun;
 
-/// One stage: what learns, from how much data, how fast.
+/// One stage: what learns, from how much data, how fast. Errors call its settings as a [recipe](crate::recipe) has them:
+/// `train.learning_rate`, and `train.batch_size` for `micro_batch_size` × `accumulation`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// Names the stage in checkpoints and reports.
@@ -203,61 +204,83 @@ impl Stage {
         step.is_multiple_of(ROUTING_EVERY) || step == self.steps
     }
 
-    fn loader_options(&self, first_batch: usize, world: &World) -> LoaderOptions {
+    fn loader_options(&self, first_batch: usize, world: &World, vision: &VisionConfig) -> LoaderOptions {
+        let pixels = vision.image_size.saturating_mul(vision.image_size).saturating_mul(3 * size_of::<f32>());
         LoaderOptions {
             micro_batch_size: self.micro_batch_size,
             seed: self.seed,
             grouping: self.grouping,
             first_batch,
             workers: self.workers,
+            ready: loader::queue(self.workers, pixels.saturating_mul(self.micro_batch_size)),
             rank: world.rank(),
             ranks: world.size(),
         }
     }
 
-    /// Refuses what would otherwise panic or quietly do something else.
-    fn check(&self, world: &World) -> Result<()> {
+    /// Refuses what would otherwise panic, run out of memory or threads, or quietly do something else. Settings are
+    /// called as a recipe has them.
+    pub(crate) fn check(&self, world: &World, config: &ParrotConfig) -> Result<()> {
+        let batch_size = self.accumulation.saturating_mul(self.micro_batch_size);
         let counts = [
-            ("micro_batch_size", self.micro_batch_size),
-            ("accumulation", self.accumulation),
-            ("save_every", self.save_every),
-            ("keep", self.keep),
+            ("train.micro_batch_size", self.micro_batch_size, 65_536),
+            ("train.batch_size", batch_size, 16_777_216),
+            ("train.steps", self.steps, 1_000_000_000),
+            ("train.save_every", self.save_every, usize::MAX),
+            ("train.keep", self.keep, usize::MAX),
+            ("train.threads", self.threads, MOST_THREADS),
+            ("data.workers", self.workers, MOST_THREADS),
+            ("data.max_length", self.max_length.unwrap_or(1), 16_777_216),
         ];
         let refuse =
             |key, expected: &str, found: String| Error::Setting { key, expected: expected.into(), found };
-        if let Some((key, count)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(refuse(key, "at least 1", count.to_string()));
+        for (key, count, most) in counts {
+            if count == 0 {
+                return Err(refuse(key, "at least 1", "0".into()));
+            }
+            if count > most {
+                return Err(refuse(key, &format!("at most {most}"), count.to_string()));
+            }
         }
         if !self.accumulation.is_multiple_of(world.size()) {
-            let expected = format!("a multiple of the {} processes", world.size());
-            return Err(refuse("accumulation", &expected, self.accumulation.to_string()));
+            let expected = format!(
+                "a multiple of {}, train.micro_batch_size for each of the {} processes",
+                self.micro_batch_size.saturating_mul(world.size()),
+                world.size()
+            );
+            return Err(refuse("train.batch_size", &expected, batch_size.to_string()));
         }
         if let Some(lora) = &self.lora {
-            lora.check()?;
+            lora.check(&config.decoder)?;
             if self.trainable.contains(&Part::LanguageModel) {
                 let expected = "without language_model, which the adapters learn for";
-                return Err(refuse("trainable", expected, "language_model".into()));
+                return Err(refuse("train.parts", expected, "language_model".into()));
             }
         } else if self.trainable.is_empty() {
-            return Err(refuse("trainable", "at least one part", "none".into()));
+            return Err(refuse("train.parts", "at least one part", "none".into()));
         }
         let norm = self.max_grad_norm.unwrap_or(1.0);
         let rates = [
-            ("learning_rate", self.learning_rate, "a number from 0 up", self.learning_rate >= 0.0),
-            ("warmup_ratio", self.warmup_ratio, "from 0 to 1", (0.0..=1.0).contains(&self.warmup_ratio)),
-            ("max_grad_norm", norm, "a number above 0", norm > 0.0),
+            ("train.learning_rate", self.learning_rate, "a number from 0 up", self.learning_rate >= 0.0),
+            (
+                "train.warmup_ratio",
+                self.warmup_ratio,
+                "from 0 to 1",
+                (0.0..=1.0).contains(&self.warmup_ratio),
+            ),
+            ("train.max_grad_norm", norm, "a number above 0", norm > 0.0),
         ];
         for (key, value, expected, is_sound) in rates.into_iter().chain(self.optimizer.constants()) {
             if !is_sound || !value.is_finite() {
                 return Err(refuse(key, expected, value.to_string()));
             }
         }
-        if self.max_length == Some(0) {
-            return Err(refuse("max_length", "at least 1", "0".into()));
-        }
         Ok(())
     }
 }
+
+/// Threads of a kind at most: a thousand are more than any machine this runs on has a use for.
+const MOST_THREADS: usize = 1024;
 
 /// Steps between looks at the router, each of which costs a pass through tower and experts.
 const ROUTING_EVERY: usize = 20;

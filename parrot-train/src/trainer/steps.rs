@@ -12,7 +12,7 @@ use crate::data::TrainingSample;
 use crate::data::loader::{Batch, BatchLoader, Grouping, Skipped};
 use crate::distributed::World;
 use crate::optim::CosineSchedule;
-use crate::step::{Learner, MicroBatch, StepReport};
+use crate::step::{Learner, MicroBatch, StepReport, not_finite};
 use crate::{Error, Result};
 
 /// One process's share of a step.
@@ -84,6 +84,10 @@ impl Begun<'_> {
             }
             let interrupted = world.any(run.stop.load(Ordering::Relaxed)) && state.step < stage.steps;
             if interrupted || state.step.is_multiple_of(stage.save_every) || state.step == stage.steps {
+                if let Some(weight) = not_finite(learner.model())? {
+                    let checkpoint = saved.clone();
+                    return Err(Error::WeightNotFinite { step: state.step, weight, checkpoint });
+                }
                 saved = stage.save(world, folder, &mut learner, run.description, &state)?.or(saved);
             }
             if interrupted {

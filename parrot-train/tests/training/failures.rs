@@ -46,8 +46,15 @@ fn truncate(file: &Path) {
     fs::write(file, &bytes[..bytes.len() - 10]).unwrap();
 }
 
+fn flip(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.len() - 100;
+    bytes[at] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
 /// Ways to break a checkpoint.
-const DAMAGES: [fn(&Path); 9] = [
+const DAMAGES: [fn(&Path); 12] = [
     |step| truncate(&step.join("model/model.safetensors")),
     |step| truncate(&step.join("optimizer.safetensors")),
     |step| truncate(&step.join("state.json")),
@@ -59,6 +66,18 @@ const DAMAGES: [fn(&Path); 9] = [
         fs::copy(step.join("model/model.safetensors"), step.join("optimizer.safetensors")).unwrap();
     },
     |step| fs::remove_file(step.join("state.json")).unwrap(),
+    // One bit of a weight, which breaks no format.
+    |step| flip(&step.join("model/model.safetensors")),
+    |step| flip(&step.join("optimizer.safetensors")),
+    // Of a version that took no checksums: a run would go on from it and fail at each next step.
+    |step| {
+        fs::remove_file(step.join("checksums.json")).unwrap();
+        let file = step.join("optimizer.safetensors");
+        let mut bytes = fs::read(&file).unwrap();
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(file, bytes).unwrap();
+    },
     |step| {
         fs::remove_dir_all(step).unwrap();
         fs::write(step, "a file").unwrap();
@@ -166,6 +185,16 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints() {
         "{said}"
     );
     assert!(said.ends_with("step-000004"), "{said}");
+}
+
+/// The loss of the last step is taken before its update: what that leaves is nobody's to see any more.
+#[test]
+fn a_weight_that_is_no_number_after_the_last_step_is_not_saved() {
+    let wild = Stage { steps: 1, learning_rate: 1e300, max_grad_norm: None, warmup_ratio: 0.0, ..stage() };
+    let run = TestRun::new();
+    let error = run.train(&wild).unwrap_err().to_string();
+    assert!(error.starts_with("after step 1 the weight ") && error.contains("no finite number"), "{error}");
+    assert!(run.names().is_empty(), "{:?}", run.names());
 }
 
 #[test]
@@ -302,34 +331,43 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
 fn a_stage_that_cannot_be_trained_is_refused() {
     let refused = |stage: Stage| TestRun::new().train(&stage).unwrap_err().to_string();
     let cases = [
-        (Stage { accumulation: 0, ..stage() }, "setting `accumulation` should be at least 1, found 0"),
-        (Stage { save_every: 0, ..stage() }, "setting `save_every` should be at least 1, found 0"),
-        (Stage { keep: 0, ..stage() }, "setting `keep` should be at least 1, found 0"),
+        (Stage { accumulation: 0, ..stage() }, "setting `train.batch_size` should be at least 1, found 0"),
+        (Stage { save_every: 0, ..stage() }, "setting `train.save_every` should be at least 1, found 0"),
+        (Stage { keep: 0, ..stage() }, "setting `train.keep` should be at least 1, found 0"),
         (
             Stage { micro_batch_size: 0, ..stage() },
-            "setting `micro_batch_size` should be at least 1, found 0",
+            "setting `train.micro_batch_size` should be at least 1, found 0",
         ),
         (
             Stage { trainable: [].into(), ..stage() },
-            "setting `trainable` should be at least one part, found none",
+            "setting `train.parts` should be at least one part, found none",
         ),
         (
             Stage { learning_rate: f64::NAN, ..stage() },
-            "setting `learning_rate` should be a number from 0 up, found NaN",
+            "setting `train.learning_rate` should be a number from 0 up, found NaN",
         ),
         (
             Stage { max_grad_norm: Some(-1.0), ..stage() },
-            "setting `max_grad_norm` should be a number above 0, found -1",
+            "setting `train.max_grad_norm` should be a number above 0, found -1",
         ),
-        (Stage { warmup_ratio: 1.5, ..stage() }, "setting `warmup_ratio` should be from 0 to 1, found 1.5"),
+        (
+            Stage { warmup_ratio: 1.5, ..stage() },
+            "setting `train.warmup_ratio` should be from 0 to 1, found 1.5",
+        ),
         (
             Stage { optimizer: AdamWConfig { beta2: 1.0, ..AdamWConfig::default() }.into(), ..stage() },
-            "setting `beta2` should be from 0 to below 1, found 1",
+            "setting `optimizer.beta2` should be from 0 to below 1, found 1",
         ),
-        (Stage { max_length: Some(0), ..stage() }, "setting `max_length` should be at least 1, found 0"),
+        (Stage { max_length: Some(0), ..stage() }, "setting `data.max_length` should be at least 1, found 0"),
+        (Stage { steps: 0, ..stage() }, "setting `train.steps` should be at least 1, found 0"),
+        (
+            Stage { workers: 1 << 40, ..stage() },
+            "setting `data.workers` should be at most 1024, found 1099511627776",
+        ),
+        (Stage { threads: 0, ..stage() }, "setting `train.threads` should be at least 1, found 0"),
         (
             Stage { micro_batch_size: 8, ..stage() },
-            "setting `micro_batch_size` should be between 1 and the dataset's 7 samples, found 8",
+            "setting `train.micro_batch_size` should be between 1 and the dataset's 7 samples, found 8",
         ),
     ];
     for (stage, expected) in cases {

@@ -82,7 +82,7 @@ fn adapters_that_make_no_sense_are_refused() {
     let run = TestRun::new();
     let refused = |stage: Stage| run.train(&stage).unwrap_err().to_string();
     let with = |lora: LoraConfig| Stage { lora: Some(lora), ..adapted_stage() };
-    assert!(refused(with(LoraConfig { rank: 0, ..lora() })).contains("`lora.rank` should be at least 1"));
+    assert!(refused(with(LoraConfig { rank: 0, ..lora() })).contains("`lora.rank` should be from 1 to"));
     assert!(refused(with(LoraConfig { alpha: f64::NAN, ..lora() })).contains("`lora.alpha`"));
     assert!(refused(with(LoraConfig { targets: Vec::new(), ..lora() })).contains("`lora.targets`"));
     assert!(refused(Stage { lora: Some(lora()), ..stage() }).contains("without language_model"));

@@ -11,7 +11,7 @@ use parrot_model::parrot::ParrotModel;
 use parrot_train::Error;
 use parrot_train::Part;
 use parrot_train::checkpoint::{self, RunFolder};
-use parrot_train::optim::{AdamWConfig, Optimizer, OptimizerConfig};
+use parrot_train::optim::{AdamWConfig, CosineSchedule, Optimizer, OptimizerConfig};
 use parrot_train::step::LossNormalisation;
 use parrot_train::trainer::Stage;
 
@@ -69,10 +69,28 @@ fn a_finished_stage_is_read_back_and_not_trained_again() {
     assert_eq!(weights(&first.model), weights(&again.model));
 }
 
+/// Never ignored: applied to the steps that are left, and refused where there is none.
 #[test]
-fn no_steps_leave_the_model_as_it_is() {
-    let outcome = TestRun::new().train(&Stage { steps: 0, ..stage() }).unwrap();
-    assert_eq!(weights(&outcome.model), weights(&model()));
+fn another_schedule_is_applied_or_refused() {
+    let run = interrupted(&stage(), 3);
+    let faster = Stage { learning_rate: 2e-2, steps: 6, ..stage() };
+    let mut rates = Vec::new();
+    run.train_with(&faster, samples(), |_, report| rates.push(report.learning_rate)).unwrap();
+    let schedule = CosineSchedule::new(2e-2, 6, stage().warmup_ratio);
+    assert_eq!(rates, [3, 4, 5].map(|step| schedule.learning_rate(step)));
+    for (stage, expected) in [
+        (
+            Stage { learning_rate: 1e-3, ..faster.clone() },
+            "its train.learning_rate is 0.02, this run's is 0.001",
+        ),
+        (Stage { warmup_ratio: 0.5, ..faster.clone() }, "its train.warmup_ratio is 0.1, this run's is 0.5"),
+    ] {
+        let error = run.train(&stage).unwrap_err().to_string();
+        assert!(error.contains("it is done, and ") && error.contains(expected), "{error}");
+    }
+    run.train(&faster).unwrap();
+    // More steps go on.
+    assert_eq!(run.train(&Stage { steps: 7, ..faster }).unwrap().steps, 7);
 }
 
 struct Half(FloatDType);
@@ -136,21 +154,21 @@ fn a_checkpoint_of_another_run_is_refused() {
         error => panic!("{error}"),
     };
     let cases = [
-        (Stage { name: "stage1".into(), ..stage() }, "its stage is stage2, this run's is stage1"),
+        (Stage { name: "stage1".into(), ..stage() }, "its name is stage2, this run's is stage1"),
         (Stage { seed: 4, ..stage() }, "its seed is 3, this run's is 4"),
-        (Stage { micro_batch_size: 1, ..stage() }, "its micro_batch_size is 2, this run's is 1"),
-        (Stage { accumulation: 1, ..stage() }, "its accumulation is 2, this run's is 1"),
-        (Stage { trainable: [Part::Projector].into(), ..stage() }, "its trainable is"),
+        (Stage { micro_batch_size: 1, ..stage() }, "its train.micro_batch_size is 2, this run's is 1"),
+        (Stage { accumulation: 1, ..stage() }, "its train.batch_size is 4, this run's is 2"),
+        (Stage { trainable: [Part::Projector].into(), ..stage() }, "its train.parts is"),
         (Stage { steps: 2, ..stage() }, "its step is 3, the stage ends at 2"),
-        (Stage { max_length: None, ..stage() }, "its max_length is 64, this run's is none"),
-        (Stage { max_grad_norm: Some(2.0), ..stage() }, "its max_grad_norm is 1, this run's is 2"),
+        (Stage { max_length: None, ..stage() }, "its data.max_length is 64, this run's is none"),
+        (Stage { max_grad_norm: Some(2.0), ..stage() }, "its train.max_grad_norm is 1, this run's is 2"),
         (
             Stage { loss_normalisation: LossNormalisation::Tokens, ..stage() },
-            "its loss_normalisation is MicroBatch, this run's is Tokens",
+            "its train.loss_normalisation is MicroBatch, this run's is Tokens",
         ),
         (
             Stage { optimizer: AdamWConfig::default().into(), ..stage() },
-            "its weight_decay is 0.01, this run's is 0",
+            "its optimizer.weight_decay is 0.01, this run's is 0",
         ),
     ];
     for (stage, expected) in cases {
@@ -158,12 +176,12 @@ fn a_checkpoint_of_another_run_is_refused() {
         assert!(reason.contains("belongs to another run") && reason.contains(expected), "{reason}");
     }
     let error = run.train_with(&stage(), samples()[1..].to_vec(), |_, _| {}).unwrap_err().to_string();
-    assert!(error.contains("its dataset_len is 7, this run's is 6"), "{error}");
+    assert!(error.contains("its number of samples is 7, this run's is 6"), "{error}");
     let refused = |model| run.train_model(model, &stage(), samples(), |_, _| {}).unwrap_err().to_string();
     let bypassed = refused(ParrotModel { use_moe: false, ..model() });
-    assert!(bypassed.contains("its moe is true, this run's is false"), "{bypassed}");
+    assert!(bypassed.contains("its train.moe is true, this run's is false"), "{bypassed}");
     let half = refused(model().map(&mut Half(FloatDType::BF16)));
-    assert!(half.contains("its dtype is f32, this run's is bf16"), "{half}");
+    assert!(half.contains("its model.dtype is f32, this run's is bf16"), "{half}");
     assert_eq!(run.names(), ["step-000002", "step-000003"]);
 }
 

@@ -1,11 +1,10 @@
 //! Running cases, counting how they turned out, and printing it.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 
 use parrot_model::error_chain;
+use parrot_model::untrusted::contained;
 use serde::Serialize;
 
 use super::{Case, CaseVerdict, Difference, Directory, Quantity};
@@ -89,16 +88,10 @@ pub fn run(
     for (done, case) in cases.iter().enumerate() {
         progress(done, cases.len());
         // A panic is a defect of this build or a case that no check foresaw; either way it is this case's.
-        let verdict = std::panic::catch_unwind(AssertUnwindSafe(|| verify(case)))
-            .unwrap_or_else(|panic| Err(directory.error(format!("panicked: {}", panic_message(&*panic)))));
+        let verdict = contained(|| verify(case)).unwrap_or_else(|panic| Err(directory.error(panic)));
         report.count(case, verdict);
     }
     report
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 impl VerifyReport {

@@ -270,6 +270,7 @@ impl Fit<'_> {
             grouping: Grouping::None,
             first_batch: optimizer.steps() * ACCUMULATION,
             workers: 1,
+            ready: 4,
             rank: 0,
             ranks: 1,
         };

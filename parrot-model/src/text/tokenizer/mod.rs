@@ -20,6 +20,7 @@ use tokenizers::{AddedVocabulary, PostProcessorWrapper, PreTokenizerWrapper};
 
 pub use decode::DecodeStream;
 
+use crate::untrusted::{self, contained};
 use crate::{Error, Result};
 use layout::{AddedToken, Family, Prefix, SPACE_MARK, TokenizerFile};
 
@@ -84,8 +85,10 @@ impl Tokenizer {
     /// [`Error::Io`] when the file cannot be read; [`Error::Tokenizer`] when it describes neither byte-level BPE
     /// nor SentencePiece's BPE with bytes, or when plain text could give one of its special tokens.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        Self::from_bytes(&bytes, path).map_err(|reason| Error::Tokenizer { path: path.to_path_buf(), reason })
+        let bytes = untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?;
+        contained(|| Self::from_bytes(&bytes, path))
+            .flatten()
+            .map_err(|reason| Error::Tokenizer { path: path.to_path_buf(), reason })
     }
 
     /// [`from_file`](Self::from_file) after the reading; the error is the reason in words.
@@ -138,12 +141,15 @@ impl Tokenizer {
             let reason = format!("a text of {} bytes, at most {MAX_TEXT_BYTES} are taken", text.len());
             return Err(Error::Conversation { reason });
         }
-        let encoding = if self.wants_space(text, before) {
-            self.text.encode_fast(format!("{SPACE_MARK}{text}"), false)
-        } else {
-            self.text.encode_fast(text, false)
+        let encode = || {
+            let encoding = if self.wants_space(text, before) {
+                self.text.encode_fast(format!("{SPACE_MARK}{text}"), false)
+            } else {
+                self.text.encode_fast(text, false)
+            };
+            encoding.map_err(|error| error.to_string())
         };
-        let encoding = encoding.map_err(|e| Error::Conversation { reason: e.to_string() })?;
+        let encoding = contained(encode).flatten().map_err(|reason| Error::Conversation { reason })?;
         Ok(encoding.get_ids().to_vec())
     }
 

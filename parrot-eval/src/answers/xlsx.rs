@@ -1,0 +1,154 @@
+//! The first sheet of a spreadsheet, cell by cell: memory grows with the cells that are there, not with the rectangle
+//! around them. Two cells at opposite corners of a sheet span seventeen billion.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::Path;
+
+use calamine::{Data, DataRef, Reader, Xlsx};
+use parrot_model::untrusted::contained;
+
+use crate::data::table::{Record, Table, read_bytes};
+use crate::{Error, Result};
+
+/// What the parts of a spreadsheet may hold together once they are unpacked: 1 GiB. A kit's file of all of MMMB has a
+/// hundredth of it.
+const MOST_UNPACKED: u64 = 1 << 30;
+
+/// Reads the first sheet; its first row that has cells is the header.
+///
+/// # Errors
+///
+/// [`Error::Table`] when the file is no spreadsheet or too large once it is unpacked; as for any file that cannot be read.
+pub(super) fn read(file: &Path) -> Result<Table> {
+    let refuse = |problem: String| Error::Table { file: file.into(), line: None, problem };
+    let bytes = read_bytes(file)?;
+    let unpacked = unpacked_size(&bytes);
+    if unpacked > MOST_UNPACKED {
+        return Err(refuse(format!(
+            "it unpacks to {unpacked} bytes, more than the {MOST_UNPACKED} that are read"
+        )));
+    }
+    let (columns, records) = contained(|| cells(bytes)).flatten().map_err(refuse)?;
+    Ok(Table { file: file.into(), columns, records })
+}
+
+fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<Record>), String> {
+    let broken = |error: calamine::XlsxError| format!("no XLSX file: {error}");
+    let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(Cursor::new(bytes)).map_err(broken)?;
+    let name = workbook.sheet_names().first().cloned().ok_or("it has no sheet")?;
+    let mut reader = workbook.worksheet_cells_reader(&name).map_err(broken)?;
+    // The header's titles by the sheet's columns, and the places that these have in the table.
+    let mut places: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut columns = Vec::new();
+    let mut header: Option<u32> = None;
+    let mut records: Vec<Record> = Vec::new();
+    while let Some(cell) = reader.next_cell().map_err(broken)? {
+        let (row, column) = cell.get_position();
+        let Some(text) = text(cell.get_value()) else { continue };
+        if *header.get_or_insert(row) == row {
+            places.insert(column, columns.len());
+            columns.push(text);
+            continue;
+        }
+        // A cell below no title is nobody's.
+        let Some(place) = places.get(&column) else { continue };
+        let line = u64::from(row) + 1;
+        if records.last().is_none_or(|record| record.line != line) {
+            records.push(Record { line, cells: Vec::new() });
+        }
+        if let Some(record) = records.last_mut() {
+            record.cells.resize(record.cells.len().max(place + 1), None);
+            record.cells[*place] = Some(text);
+        }
+    }
+    if columns.is_empty() {
+        return Err("its first sheet is empty".into());
+    }
+    Ok((columns, records))
+}
+
+fn text(cell: &DataRef<'_>) -> Option<String> {
+    let text = match cell {
+        DataRef::Empty | DataRef::Error(_) => return None,
+        cell => Data::from(cell.clone()).to_string(),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// The sizes that a ZIP archive's directory gives for its parts, together; 0 where there is no directory, which reading
+/// it finds out.
+fn unpacked_size(bytes: &[u8]) -> u64 {
+    let number = |at: usize, size: usize| -> Option<u64> {
+        let bytes = bytes.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    // The end record is at the end, but for a comment of up to 65,535 bytes.
+    let from = bytes.len().saturating_sub(22 + 65_535);
+    let Some(end) = bytes[from..].windows(4).rposition(|bytes| bytes == b"PK\x05\x06") else { return 0 };
+    let Some(mut at) = number(from + end + 16, 4).and_then(|at| usize::try_from(at).ok()) else { return 0 };
+    let mut total: u64 = 0;
+    while bytes.get(at..at.saturating_add(4)) == Some(b"PK\x01\x02") {
+        let (Some(size), Some(name), Some(extra), Some(comment)) =
+            (number(at + 24, 4), number(at + 28, 2), number(at + 30, 2), number(at + 32, 2))
+        else {
+            break;
+        };
+        total = total.saturating_add(size);
+        at += 46 + (name + extra + comment) as usize;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_xlsxwriter::Workbook;
+
+    use super::*;
+
+    fn sheet(cells: &[(u32, u16, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.xlsx");
+        let mut workbook = Workbook::new();
+        let sheet = workbook.add_worksheet();
+        for (row, column, text) in cells {
+            sheet.write(*row, *column, *text).unwrap();
+        }
+        workbook.save(&file).unwrap();
+        (folder, file)
+    }
+
+    /// eval/xlsx-sparse.xlsx: cells at both ends of a sheet asked for 550 GB.
+    #[test]
+    fn a_sheet_of_a_few_cells_costs_a_few_cells() {
+        let (_folder, file) = sheet(&[
+            (1, 2, "index"),
+            (1, 16_383, "prediction"),
+            (1_048_575, 2, "1"),
+            (1_048_575, 16_383, "A"),
+            (5, 9, "x"),
+        ]);
+        let table = read(&file).unwrap();
+        assert_eq!(table.columns, ["index", "prediction"]);
+        let last = table.records.last().unwrap();
+        assert_eq!((last.line, last.cell(0), last.cell(1)), (1_048_576, Some("1"), Some("A")));
+        assert_eq!(table.records.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_spreadsheet_or_too_large_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.xlsx");
+        std::fs::write(&file, "no ZIP").unwrap();
+        assert!(read(&file).unwrap_err().to_string().contains("x.xlsx: no XLSX file"));
+        let (_folder, file) = sheet(&[]);
+        assert!(read(&file).unwrap_err().to_string().ends_with("its first sheet is empty"));
+        let mut bytes = std::fs::read(&file).unwrap();
+        assert!((1000..1 << 20).contains(&unpacked_size(&bytes)));
+        // A directory that says that a part unpacks to four gigabytes.
+        let entry = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+        bytes[entry + 24..entry + 28].fill(0xFF);
+        std::fs::write(&file, bytes).unwrap();
+        assert!(read(&file).unwrap_err().to_string().contains("unpacks to 4"));
+    }
+}

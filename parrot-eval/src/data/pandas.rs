@@ -1,0 +1,297 @@
+//! What pandas makes of a column of cells, and what comes back from the spreadsheet that the kits write and read again.
+//!
+//! A column all of whose cells are numbers becomes numbers, one of `True` and `False` truth values, in `read_csv` as in
+//! `read_excel`; as text they are written anew: `007` is 7, and 7.0 where a cell of the column is missing or has a
+//! fraction. In between stands an `.xlsx`, which knows no 7.0, takes what begins with `=` for a formula, and cuts long
+//! cells. Recorded with pandas 3.1.1, openpyxl 3.1.5 and XlsxWriter 3.3.1.
+
+use crate::ask::protocol::Protocol;
+use crate::data::table::is_missing;
+
+/// Characters of a spreadsheet's cell at most.
+pub(crate) const LONGEST_CELL: usize = 32_767;
+
+/// A column as pandas has it.
+#[derive(Debug, PartialEq)]
+enum Column {
+    /// All whole numbers, none missing.
+    Whole(Vec<i64>),
+    /// Numbers; `None` for what is missing.
+    Real(Vec<Option<f64>>),
+    /// Truth values; `None` for what is missing.
+    Truth(Vec<Option<bool>>),
+    /// Anything else.
+    Text,
+}
+
+impl Column {
+    fn of<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+        let present = || cells.clone().flatten();
+        if present().next().is_none() {
+            return Self::Text;
+        }
+        let is_whole_column = cells.clone().all(|cell| cell.is_some());
+        if present().all(|cell| truth(cell).is_some()) {
+            return Self::Truth(cells.map(|cell| cell.and_then(truth)).collect());
+        }
+        let whole = |cell: &str| -> Option<i64> {
+            let digits = trimmed(cell);
+            let digits = digits.strip_prefix('+').filter(|rest| !rest.starts_with('-')).unwrap_or(digits);
+            digits.parse().ok()
+        };
+        if is_whole_column && present().all(|cell| whole(cell).is_some()) {
+            return Self::Whole(cells.flatten().filter_map(whole).collect());
+        }
+        // Beyond what an integer holds the column stays text.
+        let is_huge = |cell: &str| whole(cell).is_none() && is_integer(trimmed(cell));
+        if present().all(|cell| real(cell).is_some() && !is_huge(cell)) {
+            return Self::Real(cells.map(|cell| cell.and_then(real)).collect());
+        }
+        Self::Text
+    }
+
+    /// The cells as Python writes them; `None` where they are to stay as they are.
+    fn written(self) -> Option<Vec<Option<String>>> {
+        match self {
+            Self::Whole(numbers) => Some(numbers.iter().map(|number| Some(number.to_string())).collect()),
+            Self::Real(numbers) => Some(numbers.iter().map(|number| number.map(python_float)).collect()),
+            Self::Truth(values) => Some(values.iter().map(|value| value.map(python_bool)).collect()),
+            Self::Text => None,
+        }
+    }
+}
+
+/// A column of a TSV file as its cells go into prompts; `None` where they are those of the file.
+pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
+    Column::of(cells.iter().copied()).written()
+}
+
+/// Some of a column's cells, as [`read_csv`] has them, once they have been through a protocol's spreadsheet: as they are
+/// scored, where only the rows that have an answer stand in it. `None` where they stay as they are.
+///
+/// - rewritten: whether [`read_csv`] took the whole column for numbers or truth values
+pub(crate) fn through_xlsx_again(
+    cells: &[Option<&str>],
+    rewritten: bool,
+    protocol: Protocol,
+) -> Option<Vec<Option<String>>> {
+    let typed = if rewritten { Column::of(cells.iter().copied()) } else { Column::Text };
+    let column = match typed {
+        Column::Real(numbers) => {
+            let is_whole = |number: &Option<f64>| {
+                number.is_some_and(|number| number.fract() == 0.0 && number.abs() < i64::MAX as f64)
+            };
+            if numbers.iter().all(is_whole) {
+                Column::Whole(numbers.into_iter().flatten().map(|number| number as i64).collect())
+            } else {
+                Column::Real(numbers)
+            }
+        }
+        // With a gap a spreadsheet's truth values come back as numbers.
+        Column::Truth(values) if values.contains(&None) => {
+            Column::Real(values.into_iter().map(|value| value.map(f64::from)).collect())
+        }
+        Column::Text => {
+            let back: Vec<Option<String>> = cells
+                .iter()
+                .map(|cell| cell.and_then(|text| xlsx_cell(text, writes_formulas(protocol))))
+                .collect();
+            let read = Column::of(back.iter().map(Option::as_deref)).written().unwrap_or(back);
+            let is_as_it_was = read.iter().map(Option::as_deref).eq(cells.iter().copied());
+            return (!is_as_it_was).then_some(read);
+        }
+        column => column,
+    };
+    column.written()
+}
+
+/// The kit of 2024 writes what begins with `=` as a formula, whose value nobody computes.
+fn writes_formulas(protocol: Protocol) -> bool {
+    protocol != Protocol::Kit2026_08
+}
+
+/// The column of predictions, texts all of them, as a kit reads it from the spreadsheet that it wrote.
+pub(crate) fn through_xlsx(predictions: &[&str], protocol: Protocol) -> Vec<String> {
+    let formulas = writes_formulas(protocol);
+    let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text, formulas)).collect();
+    let written = Column::of(cells.iter().map(Option::as_deref)).written().unwrap_or(cells);
+    written.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
+}
+
+/// A text that is written into a spreadsheet's cell and read again; `None` for what is missing then.
+fn xlsx_cell(text: &str, formulas: bool) -> Option<String> {
+    let is_formula =
+        text.len() > 1 && (text.starts_with('=') || (text.starts_with("{=") && text.ends_with('}')));
+    if formulas && is_formula {
+        return Some("0".into());
+    }
+    let mut cell = String::with_capacity(text.len());
+    for c in text.chars().take(LONGEST_CELL) {
+        if c < ' ' && c != '\t' && c != '\n' {
+            cell += &format!("_x{:04X}_", u32::from(c));
+        } else {
+            cell.push(c);
+        }
+    }
+    (!is_missing(&cell)).then_some(cell)
+}
+
+fn trimmed(cell: &str) -> &str {
+    cell.trim_matches([' ', '\t'])
+}
+
+fn is_integer(cell: &str) -> bool {
+    let digits = cell.strip_prefix(['+', '-']).unwrap_or(cell);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Like Python's `float`, but for `nan`, which is missing, and underscores.
+fn real(cell: &str) -> Option<f64> {
+    let cell = trimmed(cell);
+    let word = cell.trim_start_matches(['+', '-']).to_ascii_lowercase();
+    let is_number =
+        matches!(word.as_str(), "inf" | "infinity") || cell.bytes().any(|byte| byte.is_ascii_digit());
+    cell.parse().ok().filter(|_| is_number)
+}
+
+fn truth(cell: &str) -> Option<bool> {
+    if cell.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else {
+        cell.eq_ignore_ascii_case("false").then_some(false)
+    }
+}
+
+fn python_bool(value: bool) -> String {
+    if value { "True".into() } else { "False".into() }
+}
+
+/// Python's `repr` of a float: the shortest digits that give it back, with an exponent from 1e16 up and below 1e-4.
+fn python_float(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "inf".into() } else { "-inf".into() };
+    }
+    let size = number.abs();
+    if number != 0.0 && !(1e-4..1e16).contains(&size) {
+        let text = format!("{number:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+        return format!("{digits}e{sign}{exponent:0>2}");
+    }
+    format!("{number:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(cells: &[&'static str]) -> Vec<Option<&'static str>> {
+        cells.iter().map(|cell| (!cell.is_empty()).then_some(*cell)).collect()
+    }
+
+    fn shown(column: Option<Vec<Option<String>>>, cells: &[&str]) -> Vec<String> {
+        let as_they_are = || cells.iter().map(|cell| Some((*cell).to_string())).collect();
+        let cells: Vec<Option<String>> = column.unwrap_or_else(as_they_are);
+        cells.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
+    }
+
+    /// What pandas 3.1.1 printed for these columns after `read_csv`, and after `to_excel` and `read_excel`.
+    #[test]
+    fn columns_are_rewritten_as_pandas_does() {
+        for (cells, csv, xlsx) in [
+            (&["7", "007", "7.0"][..], &["7.0", "7.0", "7.0"][..], &["7", "7", "7"][..]),
+            (&["7", "8", ""], &["7.0", "8.0", "nan"], &["7.0", "8.0", "nan"]),
+            (&["7", "007"], &["7", "7"], &["7", "7"]),
+            (&["True", "False"], &["True", "False"], &["True", "False"]),
+            (&["true", "FALSE"], &["True", "False"], &["True", "False"]),
+            (&["TrUe", "False"], &["True", "False"], &["True", "False"]),
+            (&["True", ""], &["True", "nan"], &["1.0", "nan"]),
+            (&["1e5", "2"], &["100000.0", "2.0"], &["100000", "2"]),
+            (&["0.10", ".5"], &["0.1", "0.5"], &["0.1", "0.5"]),
+            (&["1,000", "2"], &["1,000", "2"], &["1,000", "2"]),
+            (&[" 7", "8 "], &["7", "8"], &["7", "8"]),
+            (&["inf", "1"], &["inf", "1.0"], &["inf", "1.0"]),
+            (&["1_0", "2"], &["1_0", "2"], &["1_0", "2"]),
+            (&["-0", "1"], &["0", "1"], &["0", "1"]),
+            (&["+7", "1"], &["7", "1"], &["7", "1"]),
+            (&["0x1", "2"], &["0x1", "2"], &["0x1", "2"]),
+            (&["1e400", "1"], &["inf", "1.0"], &["inf", "1.0"]),
+            (&["1", "True"], &["1", "True"], &["1", "True"]),
+            (&["99999999999999999999", "1"], &["99999999999999999999", "1"], &["99999999999999999999", "1"]),
+            (&["cat", "7"], &["cat", "7"], &["cat", "7"]),
+        ] {
+            assert_eq!(shown(read_csv(&some(cells)), cells), csv, "{cells:?}");
+            let read = read_csv(&some(cells));
+            let rewritten = read.is_some();
+            let read = read.unwrap_or_else(|| some(cells).iter().map(|cell| cell.map(Into::into)).collect());
+            let read: Vec<Option<&str>> = read.iter().map(Option::as_deref).collect();
+            let back = through_xlsx_again(&read, rewritten, Protocol::Kit2024_08);
+            let read: Vec<&str> = read.iter().map(|cell| cell.unwrap_or("nan")).collect();
+            assert_eq!(shown(back, &read), xlsx, "{cells:?}");
+        }
+    }
+
+    /// Found by `tests/kits.py` (seeds 1320 and 1445): an option that is a formula to the kit of 2024.
+    #[test]
+    fn options_of_text_go_through_the_spreadsheet_too() {
+        let cells = some(&["=A", "dog", "", "a\rb"]);
+        let back = |protocol| shown(through_xlsx_again(&cells, false, protocol), &["=A", "dog", "", "a\rb"]);
+        assert_eq!(read_csv(&cells), None);
+        assert_eq!(back(Protocol::Kit2024_08), ["0", "dog", "nan", "a_x000D_b"]);
+        assert_eq!(back(Protocol::Kit2026_08), ["=A", "dog", "nan", "a_x000D_b"]);
+        assert_eq!(through_xlsx_again(&some(&["cat", "dog", ""]), false, Protocol::Kit2024_08), None);
+        // Seed 1697: numbers with a gap, at whose row there is no answer.
+        let read = |cells: &[&'static str], rewritten| {
+            shown(through_xlsx_again(&some(cells), rewritten, Protocol::Kit2026_08), cells)
+        };
+        assert_eq!(read(&["1.0", "1.0"], true), ["1", "1"]);
+        // And texts of which those are left that are numbers.
+        assert_eq!(read(&["007", "7.0"], false), ["7.0", "7.0"]);
+    }
+
+    /// Recorded in the same way, from a column of texts.
+    #[test]
+    fn predictions_come_back_from_a_spreadsheet_as_the_kits_read_them() {
+        for (texts, read) in [
+            (["7", "007"], ["7", "7"]),
+            (["7", "A"], ["7", "A"]),
+            (["7.0", "3"], ["7.0", "3.0"]),
+            (["TRUE", "false"], ["True", "False"]),
+            (["True", "A"], ["True", "A"]),
+            (["=A", "B"], ["0", "B"]),
+            (["=A", "=B"], ["0", "0"]),
+            (["{=A}", "B"], ["0", "B"]),
+            (["A\r\nx", "B"], ["A_x000D_\nx", "B"]),
+            (["a_x0041_b", "B"], ["a_x0041_b", "B"]),
+            (["a\u{1}b", "c"], ["a_x0001_b", "c"]),
+            (["\tA", " A "], ["\tA", " A "]),
+            (["1e5", "2"], ["100000.0", "2.0"]),
+            ([" 7", "8"], ["7", "8"]),
+            (["7", "None"], ["7.0", "nan"]),
+            (["", "A"], ["nan", "A"]),
+            (["+A", "'A"], ["+A", "'A"]),
+            (["٣", "1"], ["٣", "1"]),
+        ] {
+            assert_eq!(through_xlsx(&texts, Protocol::Kit2024_08), read, "{texts:?}");
+        }
+        assert_eq!(through_xlsx(&["=A", "{=B}"], Protocol::Kit2026_08), ["=A", "{=B}"]);
+        let long = "x".repeat(LONGEST_CELL + 1);
+        assert_eq!(through_xlsx(&[&long, "A"], Protocol::Kit2026_08)[0].len(), LONGEST_CELL);
+    }
+
+    #[test]
+    fn floats_are_written_as_python_does() {
+        for (number, text) in [
+            (7.0, "7.0"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e-5, "1.5e-05"),
+            (0.0001, "0.0001"),
+            (-0.0, "-0.0"),
+            (1e300, "1e+300"),
+        ] {
+            assert_eq!(python_float(number), text);
+        }
+    }
+}

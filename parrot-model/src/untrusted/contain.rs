@@ -1,0 +1,76 @@
+//! The boundary behind which dependencies read what comes from outside.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+
+thread_local! {
+    /// How many calls of [`contained`] this thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Does `work`, in which a decoder, parser or driver meets what comes from outside: a panic in it is an error.
+///
+/// What `work` changes should be of no use to anybody once it has failed. The process's panic hook is left alone and
+/// still called: the standard one prints where the panic was; one's own may ask [`is_contained`] first.
+/// Running out of memory and of stack end the process here as anywhere; only limits that are checked before help.
+///
+/// # Errors
+///
+/// `panicked: ` and what the panic said, in one line, for the caller to put the file's name in front.
+pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            DEPTH.with(|depth| depth.set(depth.get() - 1));
+        }
+    }
+    DEPTH.with(|depth| depth.set(depth.get() + 1));
+    let inside = Inside;
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    drop(inside);
+    done.map_err(|payload| format!("panicked: {}", message(&*payload)))
+}
+
+/// Whether this thread is within [`contained`], so that a panic on it will be an error: for a program's panic hook, which
+/// then has nothing to print.
+#[must_use]
+pub fn is_contained() -> bool {
+    // A thread that is ending has no locals any more.
+    DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(false)
+}
+
+/// A panic's first line that says anything.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    first_line(text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default())
+}
+
+/// The first line of a panic's text that is not empty.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("for an unknown reason")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_and_no_more() {
+        assert_eq!(contained(|| 7), Ok(7));
+        let failed = contained(|| -> u8 { panic!("\n  index out of bounds: {}\nmore", 4) });
+        assert_eq!(failed, Err("panicked: index out of bounds: 4".into()));
+        assert_eq!(contained(|| panic::panic_any(4)), Err::<(), _>("panicked: for an unknown reason".into()));
+    }
+
+    #[test]
+    fn a_hook_can_tell_what_is_contained() {
+        assert!(!is_contained());
+        let nested = contained(|| {
+            assert!(contained(|| panic!("inner")) == Err::<(), _>("panicked: inner".into()));
+            is_contained() && !std::thread::spawn(is_contained).join().unwrap()
+        });
+        assert_eq!(nested, Ok(true));
+        assert!(!is_contained());
+    }
+}

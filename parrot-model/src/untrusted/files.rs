@@ -1,0 +1,129 @@
+//! Files from outside: only regular ones, and no larger than what they are for.
+
+use std::fs::{self, File, FileType};
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// The most that a JSON or TOML file of settings may hold, a chat template too: 4 MiB. The largest known `config.json`,
+/// with thousands of class names, has a tenth of it.
+pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
+
+/// The most that a tokenizer's file or the index of a checkpoint's weight files may hold: 64 MiB. The largest
+/// `tokenizer.json` in use, with 262,144 words and their merges, has half of it.
+pub const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
+
+/// Refuses what is no regular file, following links: reading from a named pipe would wait for a writer, reading from
+/// a device may never end.
+///
+/// # Errors
+///
+/// [`Error::Io`] when there is nothing of that name, or something else.
+pub fn require_file(path: &Path) -> Result<()> {
+    let kind = fs::metadata(path).map_err(Error::io("read", path))?.file_type();
+    if kind.is_file() {
+        return Ok(());
+    }
+    let reason = format!("it is {}, not a file", name_of(kind));
+    Err(Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidInput, reason)))
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+///
+/// As [`require_file`].
+pub fn open(path: &Path) -> Result<File> {
+    // First, as opening a named pipe waits already.
+    require_file(path)?;
+    File::open(path).map_err(Error::io("read", path))
+}
+
+/// The bytes of a regular file that has at most `max_bytes`.
+///
+/// # Errors
+///
+/// [`Error::Io`], also when the file is larger, of which no more than that has been read then.
+pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    // One byte over the limit is enough to be refused, whatever the file's length claims to be.
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > max_bytes {
+        let reason = format!("it is larger than {max_bytes} bytes, the most that is read of such a file");
+        return Err(Error::io("read", path)(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(bytes)
+}
+
+/// [`read`] for text in UTF-8.
+///
+/// # Errors
+///
+/// As [`read`], and [`Error::Io`] for bytes that are no UTF-8.
+pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
+    String::from_utf8(read(path, max_bytes)?).map_err(|error| {
+        let reason = format!("it is no text in UTF-8: {}", error.utf8_error());
+        Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
+    })
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    if kind.is_dir() { "a folder" } else { "something else" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error_chain;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        assert!(matches!(read(&path, 3), Err(Error::Io { .. })));
+        fs::write(&path, b"\xff{}").unwrap();
+        assert_eq!(read(&path, 3).unwrap(), b"\xff{}");
+        let error = error_chain(&read(&path, 2).unwrap_err());
+        assert!(
+            error.ends_with("config.json: it is larger than 2 bytes, the most that is read of such a file"),
+            "{error}"
+        );
+        let error = error_chain(&read_text(&path, 3).unwrap_err());
+        assert!(error.contains("no text in UTF-8"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_before_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for (path, found) in [
+            (pipe.as_path(), "a named pipe"),
+            (&link, "a named pipe"),
+            (Path::new("/dev/zero"), "a device"),
+            (folder.path(), "a folder"),
+        ] {
+            let error = error_chain(&read(path, 10).unwrap_err());
+            assert!(error.ends_with(&format!(": it is {found}, not a file")), "{error}");
+        }
+    }
+}

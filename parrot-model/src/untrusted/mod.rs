@@ -1,0 +1,26 @@
+//! What comes from outside (files, their names, what they hold) and how it is met: read with a limit, decoded
+//! where a dependency's panic is an error, printed without its control characters.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use parrot_model::untrusted::{self, contained, printable};
+//!
+//! let path = Path::new("answers.xlsx");
+//! let bytes = untrusted::read(path, 64 << 20)?;
+//! # fn parse(bytes: &[u8]) -> Result<(), String> { Ok(()) }
+//! // `flatten`: the parser's own error and a panic in it are handled alike.
+//! if let Err(reason) = contained(|| parse(&bytes)).flatten() {
+//!     eprintln!("error: {}: {}", printable(&path.display().to_string()), printable(&reason));
+//! }
+//! # Ok::<(), parrot_model::Error>(())
+//! ```
+
+mod contain;
+mod files;
+mod text;
+
+pub use contain::{contained, is_contained};
+pub(crate) use contain::{first_line, message};
+pub use files::{MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES, open, read, read_text, require_file};
+pub use text::{decode_text, printable};
