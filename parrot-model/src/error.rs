@@ -34,8 +34,8 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A file does not hold the JSON that was expected.
-    #[error("{path} does not hold valid JSON")]
+    /// A file does not hold JSON, or not the JSON that was expected.
+    #[error("{path} does not hold {}", if source.is_data() { "what it should" } else { "valid JSON" })]
     Json {
         /// The file.
         path: PathBuf,

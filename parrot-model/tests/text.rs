@@ -259,3 +259,44 @@ fn a_template_says_which_token_it_misses() {
     let template = ChatTemplate::open(folder.path(), &Tokenizer::from_file(&path).unwrap()).unwrap();
     assert_eq!((template.name(), template.end_of_turn()), ("plain", None));
 }
+
+/// tokenizer-text-is-im_end.json: the word `xy`, which `x` and `y` become, has the id of <|im_end|>.
+#[test]
+fn a_control_token_that_text_can_become_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut vocab: serde_json::Map<String, serde_json::Value> = serde_json::Map::new();
+    for (id, letter) in "abcdefghijklmnopqrstuvwxyz".chars().enumerate() {
+        vocab.insert(letter.to_string(), id.into());
+    }
+    let write = |merged: u32| {
+        let mut vocab = vocab.clone();
+        vocab.insert("xy".into(), merged.into());
+        let byte_level = serde_json::json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false,
+        });
+        let token = serde_json::json!({
+            "id": 26, "content": "<|im_end|>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true,
+        });
+        let json = serde_json::json!({
+            "version": "1.0", "added_tokens": [token], "normalizer": null, "pre_tokenizer": byte_level,
+            "decoder": byte_level, "model": { "type": "BPE", "vocab": vocab, "merges": ["x y"] },
+        });
+        std::fs::write(&path, json.to_string()).unwrap();
+        Tokenizer::from_file(&path).map_err(|error| error.to_string())
+    };
+    let error = write(26).unwrap_err();
+    assert!(error.contains("<|im_end|>"), "{error}");
+}
+
+/// A folder as old versions of transformers wrote it.
+#[test]
+fn a_vocabulary_without_a_tokenizer_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["vocab.json", "merges.txt"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let error = Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap_err().to_string();
+    assert!(error.contains("it is missing") && error.contains("AutoTokenizer"), "{error}");
+}

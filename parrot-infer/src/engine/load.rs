@@ -10,6 +10,7 @@ use parrot_model::checkpoint::layout::{GENERATION_CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::resolve;
 use parrot_model::config::TokenIds;
 use parrot_model::text::{ChatTemplate, Tokenizer};
+use parrot_model::untrusted::read_json;
 use serde::Deserialize;
 
 use super::image::FeatureCache;
@@ -134,13 +135,7 @@ fn generation_eos(file: &Path) -> Result<Option<TokenIds>> {
     if !file.is_file() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(file).map_err(|source| parrot_model::Error::Io {
-        action: "read",
-        path: file.into(),
-        source,
-    })?;
-    let config: GenerationConfig = serde_json::from_str(&text)
-        .map_err(|source| parrot_model::Error::Json { path: file.into(), source })?;
+    let config: GenerationConfig = read_json(file)?;
     Ok(config.eos_token_id)
 }
 

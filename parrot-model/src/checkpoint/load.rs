@@ -100,6 +100,7 @@ impl Stored<'_, '_> {
             }
         }
         if !problems.is_empty() {
+            problems.splice(0..0, names::wrapped(self.weights.names()));
             return Err(error(problems));
         }
         device::require_memory(&model, dtype, device)?;

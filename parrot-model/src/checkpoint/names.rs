@@ -120,6 +120,19 @@ pub(super) fn in_tower_folder(name: &str) -> Option<&str> {
     name.strip_prefix(TOWER_PREFIX)
 }
 
+/// What wraps a model whose names all begin so, and how to take it off; nothing where they do not.
+pub(super) fn wrapped<'n>(mut names: impl Iterator<Item = &'n str>) -> Option<String> {
+    const WRAPPERS: [(&str, &str); 4] = [
+        ("base_model.model.", "a PEFT adapter's model: save what `merge_and_unload` returns"),
+        ("_orig_mod.", "a compiled module: save the model's `_orig_mod`"),
+        ("module.", "DataParallel or DeepSpeed: save the model's `module`"),
+        ("model._orig_mod.", "a compiled module: save the model's `_orig_mod`"),
+    ];
+    let wrapper_of = |name: &str| WRAPPERS.into_iter().find(|(prefix, _)| name.starts_with(prefix));
+    let (prefix, wrapper) = names.find_map(wrapper_of)?;
+    Some(format!("its names begin with `{prefix}`, of {wrapper}"))
+}
+
 /// Buffers that transformers stored until 4.31.
 pub(super) fn is_buffer(name: &str) -> bool {
     name.ends_with(".position_ids") || name.ends_with(".inv_freq")
@@ -145,6 +158,19 @@ mod tests {
     use super::super::load;
     use super::super::testing::Tiny;
     use super::*;
+
+    #[test]
+    fn a_wrapped_model_is_named() {
+        assert_eq!(wrapped(["model.norm.weight", "lm_head.weight"].into_iter()), None);
+        for (name, wrapper) in [
+            ("module.model.norm.weight", "DataParallel"),
+            ("_orig_mod.model.norm.weight", "compiled"),
+            ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "PEFT"),
+        ] {
+            let found = wrapped([name].into_iter()).unwrap();
+            assert!(found.contains(wrapper), "{found}");
+        }
+    }
 
     /// The layout that the reference writes.
     #[test]

@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
-use crate::{Error, Result};
+use crate::{Error, Result, untrusted};
 
 /// Length of the number in front of a header.
 const PREFIX: usize = size_of::<u64>();
@@ -74,13 +74,7 @@ impl Weights {
         if folder.join(INDEX_FILE).is_file() {
             return Self::from_index(folder);
         }
-        let hint = if folder.join("pytorch_model.bin").is_file()
-            || folder.join("pytorch_model.bin.index.json").is_file()
-        {
-            " (pytorch_model.bin has to be converted to safetensors first)"
-        } else {
-            ""
-        };
+        let hint = other_weights(folder).map_or(String::new(), |hint| format!(" ({hint})"));
         Err(Error::checkpoint(folder, format!("neither {WEIGHTS_FILE} nor {INDEX_FILE} is there{hint}")))
     }
 
@@ -150,6 +144,27 @@ impl Weights {
     }
 }
 
+/// What to do about weights in another form, if such files are there.
+fn other_weights(folder: &Path) -> Option<&'static str> {
+    let endings: BTreeSet<String> = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| Some(Path::new(&entry.file_name()).extension()?.to_str()?.to_lowercase()))
+        .collect();
+    let is_there = |name: &str| folder.join(name).exists();
+    if is_there("adapter_model.safetensors") || is_there("adapter_model.bin") {
+        Some("it holds an adapter: merge it into its model first, `merge_and_unload` does")
+    } else if is_there("pytorch_model.bin") || is_there("pytorch_model.bin.index.json") {
+        Some("pytorch_model.bin has to be converted to safetensors first")
+    } else if ["bin", "pt", "pth", "ckpt"].iter().any(|ending| endings.contains(*ending)) {
+        Some("its weights in PyTorch's pickle format have to be converted to safetensors first")
+    } else if endings.contains("safetensors") {
+        Some("its .safetensors files are called otherwise")
+    } else {
+        None
+    }
+}
+
 /// The files that an index names, for whoever has to fetch them first.
 #[cfg(feature = "hub")]
 pub(super) fn shard_names(index_path: &Path) -> Result<Vec<String>> {
@@ -159,8 +174,7 @@ pub(super) fn shard_names(index_path: &Path) -> Result<Vec<String>> {
 
 impl Index {
     fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+        untrusted::parse_json(path, &untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?)
     }
 
     /// The files that it names, each once; an error if one lies outside the index's folder.
@@ -179,7 +193,7 @@ impl Index {
 
 impl WeightFile {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = untrusted::open(path)?;
         let bytes = map(&file).map_err(Error::io("read", path))?;
         let (data_start, header) = read_header(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
         Ok(Self { bytes, header, data_start })
@@ -204,6 +218,9 @@ fn map(file: &File) -> std::io::Result<Mmap> {
 ///
 /// Not `SafeTensors::deserialize`, whose sum of offsets can overflow on a hostile header.
 fn read_header(bytes: &[u8]) -> Result<(usize, Metadata), String> {
+    if untrusted::is_lfs_pointer(bytes) {
+        return Err(untrusted::LFS_POINTER.into());
+    }
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Err(format!("is no safetensors file: {} bytes long", bytes.len()));
     };
@@ -329,7 +346,7 @@ mod tests {
             (r#"{"weight_map":{"a":"..\\1.safetensors"}}"#, &both, "which is no file of this folder"),
             (r#"{"weight_map":{"a":".."}}"#, &both, "which is no file of this folder"),
             (r#"{"weight_map":{"a":""}}"#, &both, "which is no file of this folder"),
-            ("{}", &both, "does not hold valid JSON"),
+            ("{}", &both, "does not hold what it should"),
         ] {
             let found = open_index(index, shards);
             assert!(found.contains(expected), "{index}: {found}");

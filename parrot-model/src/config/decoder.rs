@@ -274,10 +274,10 @@ impl DecoderConfig {
             let expected = format!("a divisor of num_attention_heads = {}", self.num_attention_heads);
             return Err(Error::config("num_key_value_heads", expected, self.num_key_value_heads()));
         }
-        for (key, value) in [("rope_theta", self.rope_theta), ("rms_norm_eps", self.rms_norm_eps)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::config(key, "a number above 0", value));
-            }
+        limits::check_positive("rope_theta", self.rope_theta)?;
+        limits::check_positive("rms_norm_eps", self.rms_norm_eps)?;
+        if !(0.0..=1e3).contains(&self.initializer_range) {
+            return Err(Error::config("initializer_range", "0 to 1000", self.initializer_range));
         }
         if let Some(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, .. }) = self.rope_scaling
             && !(factor >= 1.0 && low_freq_factor > 0.0 && high_freq_factor > low_freq_factor)
@@ -349,8 +349,31 @@ impl DecoderConfig {
 ///
 /// [`Error::Io`] and [`Error::Json`].
 pub(crate) fn read_keys(path: &Path) -> Result<Keys> {
-    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    crate::untrusted::read_json(path)
+}
+
+/// What some of a file's keys say, for files that need none of the others.
+///
+/// # Errors
+///
+/// [`Error::Config`] naming the key that cannot be used, which serde's own error does not.
+pub(crate) fn from_fields<T: DeserializeOwned>(keys: Keys) -> Result<T> {
+    let read = |keys: Keys| serde_json::from_value::<T>(Value::Object(keys));
+    read(keys.clone()).map_err(|error| {
+        let alone = |(key, value): (&String, &Value)| {
+            let error = read(Keys::from_iter([(key.clone(), value.clone())])).err()?.to_string();
+            (!error.starts_with("missing field")).then(|| Error::config(key, expected_by(&error), value))
+        };
+        keys.iter().find_map(alone).unwrap_or_else(|| Error::config("config", "complete", error))
+    })
+}
+
+/// What a type error of serde's expected.
+fn expected_by(error: &str) -> String {
+    match error.split_once("expected ") {
+        Some((_, expected)) => expected.to_string(),
+        None => format!("something else ({error})"),
+    }
 }
 
 /// A configuration from a file's keys, those that are missing as in `defaults`.
@@ -360,9 +383,7 @@ pub(crate) fn read_keys(path: &Path) -> Result<Keys> {
 /// [`Error::Config`] naming the key that cannot be used.
 pub(super) fn over_defaults<T: Serialize + DeserializeOwned>(defaults: &T, mut keys: Keys) -> Result<T> {
     settle_rope(&mut keys)?;
-    if let Some(found) = keys.get("mlp_bias").filter(|bias| **bias != Value::Bool(false)) {
-        return Err(Error::config("mlp_bias", "false (a biased SwiGLU is not supported)", found));
-    }
+    refuse_other_networks(&keys)?;
     let invalid = |error: serde_json::Error| Error::config("config.json", "a configuration", error);
     let defaults = match serde_json::to_value(defaults).map_err(invalid)? {
         Value::Object(defaults) => defaults,
@@ -377,14 +398,41 @@ pub(super) fn over_defaults<T: Serialize + DeserializeOwned>(defaults: &T, mut k
         // serde does not say which key it was: the one that cannot be read by itself.
         let alone = |(key, value): (&String, &Value)| {
             let error = read(Keys::from_iter([(key.clone(), value.clone())])).err()?.to_string();
-            let expected = match error.split_once("expected ") {
-                Some((_, expected)) => expected.to_string(),
-                None => format!("something else ({error})"),
-            };
-            Some(Error::config(key, expected, value))
+            Some(Error::config(key, expected_by(&error), value))
         };
         keys.iter().find_map(alone).unwrap_or_else(|| invalid(error))
     })
+}
+
+/// Keys of other families' networks, each with the value at which it changes nothing: at another, the weights would load and
+/// the numbers be wrong.
+fn refuse_other_networks(keys: &Keys) -> Result<()> {
+    let one = [
+        "partial_rotary_factor",
+        "logit_scale",
+        "logits_scaling",
+        "embedding_multiplier",
+        "residual_multiplier",
+    ];
+    let none = [
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "clip_qkv",
+        "no_rope_layers",
+        "query_pre_attn_scalar",
+    ];
+    for (key, found) in keys.iter().filter(|(_, value)| !value.is_null()) {
+        if key == "mlp_bias" && *found != Value::Bool(false) {
+            return Err(Error::config(key, "false (a biased SwiGLU is not supported)", found));
+        }
+        if one.contains(&key.as_str()) && found.as_f64() != Some(1.0) {
+            return Err(Error::config(key, "1 (no other is supported)", found));
+        }
+        if none.contains(&key.as_str()) {
+            return Err(Error::config(key, "null (it is not supported)", found));
+        }
+    }
+    Ok(())
 }
 
 /// Rotary positions as `rope_theta` and `rope_scaling` say them, which every version of transformers reads: version 5
@@ -408,7 +456,27 @@ fn settle_rope(keys: &mut Keys) -> Result<()> {
     if let Some(name) = fields.remove("type") {
         fields.entry("rope_type").or_insert(name);
     }
-    match fields.get("rope_type").and_then(Value::as_str).unwrap_or("default") {
+    if fields.get("partial_rotary_factor").is_some_and(|factor| factor.as_f64() == Some(1.0)) {
+        fields.remove("partial_rotary_factor");
+    }
+    let rope_type = fields.get("rope_type").and_then(Value::as_str).unwrap_or("default");
+    let known: &[&str] = match rope_type {
+        "llama3" => &[
+            "rope_type",
+            "factor",
+            "low_freq_factor",
+            "high_freq_factor",
+            "original_max_position_embeddings",
+        ],
+        _ => &["rope_type", "original_max_position_embeddings"],
+    };
+    // One set of parameters per kind of layer, say, or a base in an unexpected place.
+    let unknown = fields.keys().find(|key| !known.contains(&key.as_str()));
+    if let Some(key) = unknown.filter(|_| matches!(rope_type, "default" | "llama3")) {
+        let expected = format!("without `{key}`, which is not supported");
+        return Err(Error::config("rope_scaling", expected, &*scaling));
+    }
+    match rope_type {
         "default" => *scaling = Value::Null,
         "llama3" => {}
         other => {
@@ -499,6 +567,30 @@ mod tests {
             (json!({ "model_type": "llama", "hidden_size": -4 }), "`hidden_size` should be usize, found -4"),
             (json!({ "model_type": "llama", "head_dim": 3 }), "`head_dim` should be an even number, found 3"),
             (json!({ "model_type": "llama", "mlp_bias": true }), "`mlp_bias` should be false"),
+            (
+                json!({ "model_type": "llama", "partial_rotary_factor": 0.5 }),
+                "`partial_rotary_factor` should be 1",
+            ),
+            (
+                json!({ "model_type": "qwen2", "final_logit_softcapping": 30 }),
+                "`final_logit_softcapping` should be null",
+            ),
+            (
+                json!({ "model_type": "qwen2", "rope_parameters": { "rope_theta": 1e6, "partial_rotary_factor": 0.5 } }),
+                "`rope_scaling` should be without `partial_rotary_factor`",
+            ),
+            (
+                json!({ "model_type": "qwen3", "rope_parameters": { "full_attention": { "rope_theta": 1e6 } } }),
+                "`rope_scaling` should be without `full_attention`",
+            ),
+            (
+                json!({ "model_type": "qwen2", "rms_norm_eps": 1e60 }),
+                "`rms_norm_eps` should be a number above 0",
+            ),
+            (
+                json!({ "model_type": "qwen2", "initializer_range": -1 }),
+                "`initializer_range` should be 0 to 1000",
+            ),
             (
                 json!({ "model_type": "qwen2", "rope_scaling": { "type": "yarn", "factor": 4.0 } }),
                 "`rope_scaling` should be null, or of the rope_type default or llama3",

@@ -14,6 +14,15 @@ pub(super) const ROWS: usize = 1 << 26;
 /// Edges of pictures and patches, in pixels.
 pub(super) const EDGE: usize = 1 << 14;
 
+/// Refuses what is no number above 0 in single precision.
+pub(super) fn check_positive(key: &str, value: f64) -> Result<()> {
+    let single = value as f32;
+    if single > 0.0 && single.is_finite() {
+        return Ok(());
+    }
+    Err(Error::config(key, "a number above 0 in single precision", value))
+}
+
 /// Refuses 0 and what exceeds `most`.
 pub(super) fn check(key: &str, value: usize, most: usize) -> Result<()> {
     if value == 0 {

@@ -5,6 +5,7 @@
 //! the reference keeps in a folder of its own (`mm_vision_tower`).
 
 pub(crate) mod decoder;
+mod extra;
 mod limits;
 mod size;
 mod vision;
@@ -156,7 +157,11 @@ impl ParrotConfig {
     /// # Errors
     ///
     /// [`Error::Config`] naming the key that cannot be used.
-    pub fn from_keys(keys: Keys) -> Result<Self> {
+    pub fn from_keys(mut keys: Keys) -> Result<Self> {
+        // Since version 5 transformers calls `torch_dtype` so, and writes no other; kept apart, it would go stale.
+        if let Some(dtype) = keys.remove("dtype").filter(|dtype| !dtype.is_null()) {
+            keys.insert("torch_dtype".into(), dtype);
+        }
         let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or("parrot_qwen2");
         let family = model_type.strip_prefix(PREFIX).and_then(DecoderFamily::from_model_type);
         let Some(family) = family else {
@@ -207,8 +212,20 @@ impl ParrotConfig {
         if self.tokenizer_model_max_length == Some(0) {
             return Err(Error::config("tokenizer_model_max_length", "at least 1", 0));
         }
+        if !(self.moe_weight as f32).is_finite() {
+            return Err(Error::config("moe_weight", "a number in single precision", self.moe_weight));
+        }
         crate::projector::ProjectorKind::parse(&self.mm_projector_type)?;
         self.validate_moe()
+    }
+
+    /// Keys of the file that this crate neither uses nor knows to be without effect on the numbers: for a notice to the user.
+    pub fn unknown_keys(&self) -> impl Iterator<Item = &str> {
+        let matters = |(key, value): &(&String, &Value)| {
+            let is_off = value.is_null() || **value == Value::Bool(false);
+            !is_off && !extra::is_without_effect(key)
+        };
+        self.extra.iter().filter(matters).map(|(key, _)| key.as_str())
     }
 
     fn validate_moe(&self) -> Result<()> {
@@ -298,7 +315,7 @@ mod tests {
                 r#"{"num_hidden_layers": 1000000000000}"#,
                 "`num_hidden_layers` should be at most 4096, found 1000000000000",
             ),
-            (r#"{"rope_theta": 0}"#, "`rope_theta` should be a number above 0, found 0"),
+            (r#"{"rope_theta": 0}"#, "`rope_theta` should be a number above 0 in single precision, found 0"),
             (r#"{"rope_scaling": {"type": "yarn"}}"#, "`rope_scaling` should be null"),
             (
                 r#"{"mm_vision_select_feature": "cls"}"#,
@@ -310,6 +327,30 @@ mod tests {
             let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
+    }
+
+    /// transformers 5 writes `rope_parameters` and `dtype`: parrot_config_rope_parameters.json, and with a list of ids
+    /// parrot_config_eos_list.json.
+    #[test]
+    fn what_transformers_5_writes_is_read_and_written_once() {
+        let json = r#"{"rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}, "dtype": "bfloat16",
+            "eos_token_id": [4095, 4093], "torch_dtype": "float16", "transformers_version": "5.2.0"}"#;
+        let config = parse(json).unwrap();
+        assert_eq!((config.decoder.rope_theta, config.torch_dtype.as_deref()), (1e6, Some("bfloat16")));
+        assert_eq!(config.eos_token_id, Some(TokenIds::Several(vec![4095, 4093])));
+        let written = serde_json::to_value(&config).unwrap();
+        for key in ["rope_parameters", "dtype", "rope_scaling"] {
+            assert!(written.get(key).is_none(), "{key}");
+        }
+        assert_eq!(config.unknown_keys().count(), 0);
+    }
+
+    #[test]
+    fn keys_that_could_matter_are_told_from_those_that_cannot() {
+        let json = r#"{"architectures": ["ParrotQwen2ForCausalLM"], "attention_dropout": 0.0, "use_new_thing": false,
+            "mm_use_im_start_end": true, "scale_everything": 3, "pad_token_id": 0}"#;
+        let config = parse(json).unwrap();
+        assert_eq!(config.unknown_keys().collect::<Vec<_>>(), ["mm_use_im_start_end", "scale_everything"]);
     }
 
     /// The keys that are written, in the order in which they have always been written.

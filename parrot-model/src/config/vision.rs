@@ -66,6 +66,8 @@ struct File {
     patch_size: Option<usize>,
     hidden_act: Option<HiddenAct>,
     layer_norm_eps: Option<f64>,
+    num_channels: Option<usize>,
+    attention_bias: Option<bool>,
 }
 
 impl VisionConfig {
@@ -152,14 +154,18 @@ impl VisionConfig {
     /// follows each picture (NaFlex), or shapes that cannot be.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let file: File =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        let file: File = super::decoder::from_fields(crate::untrusted::read_json(path)?)?;
         let model_type = file.model_type.clone().unwrap_or_default();
         let file = match file.vision_config {
             Some(nested) => *nested,
             None => file,
         };
+        if let Some(found) = file.num_channels.filter(|channels| *channels != 3) {
+            return Err(Error::config("vision num_channels", 3, found));
+        }
+        if file.attention_bias == Some(false) {
+            return Err(Error::config("vision attention_bias", true, false));
+        }
         let defaults = match model_type.as_str() {
             "clip" | "clip_vision_model" => Self::clip_vit_base_32(),
             "chinese_clip" | "chinese_clip_vision_model" => {
@@ -240,6 +246,7 @@ impl VisionConfig {
         ] {
             limits::check(key, value, most)?;
         }
+        limits::check_positive("vision layer_norm_eps", self.layer_norm_eps)?;
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let expected = format!("a multiple of num_attention_heads = {}", self.num_attention_heads);
             return Err(Error::config("vision hidden_size", expected, self.hidden_size));

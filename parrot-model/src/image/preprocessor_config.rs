@@ -29,6 +29,9 @@ pub(super) struct PreprocessorConfig {
     do_normalize: bool,
     image_mean: [f64; 3],
     image_std: [f64; 3],
+    /// Pads after resizing: not what these towers do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    do_pad: Option<bool>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -67,6 +70,9 @@ impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
             if !value {
                 return Err(Error::config(key, true, value));
             }
+        }
+        if file.do_pad == Some(true) {
+            return Err(Error::config("do_pad", false, true));
         }
         let resample = match file.resample {
             BILINEAR => Resample::Bilinear,
@@ -142,6 +148,7 @@ impl From<ImageProcessorConfig> for PreprocessorConfig {
             do_normalize: true,
             image_mean: config.image_mean,
             image_std: config.image_std,
+            do_pad: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::preprocessor_config::PreprocessorConfig;
 use super::resize::{Canvas, Resample, resize_window};
 use super::{AspectRatio, Pixels};
+use crate::config::decoder::from_fields;
 use crate::config::{TowerKind, VisionConfig};
 use crate::error::{Error, Result};
 
@@ -107,9 +108,7 @@ impl ImageProcessorConfig {
     /// [`Error::Io`] and [`Error::Json`] if there is no such file, [`Error::Config`] if it asks for a
     /// processing that CLIP's and SigLIP's towers do not use.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let raw: PreprocessorConfig =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        let raw: PreprocessorConfig = from_fields(crate::untrusted::read_json(path)?)?;
         raw.try_into()
     }
 

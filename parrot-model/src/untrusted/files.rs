@@ -4,6 +4,8 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::{Error, Result};
 
 /// The most that a JSON or TOML file of settings may hold, a chat template too: 4 MiB. The largest known `config.json`,
@@ -54,7 +56,34 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
         let reason = format!("it is larger than {max_bytes} bytes, the most that is read of such a file");
         return Err(Error::io("read", path)(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
     }
+    if is_lfs_pointer(&bytes) {
+        return Err(Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, LFS_POINTER)));
+    }
     Ok(bytes)
+}
+
+/// Said of the few lines that stand in a file's place until Git LFS has fetched it.
+pub(crate) const LFS_POINTER: &str =
+    "it is a Git LFS pointer, not the file itself: `git lfs pull` fetches that";
+
+/// Whether these bytes are such lines.
+pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/")
+}
+
+/// What a file of settings in JSON holds, at most [`MAX_CONFIG_BYTES`] of it. A byte order mark in front is passed over.
+///
+/// # Errors
+///
+/// As [`read`], and [`Error::Json`] for what is no JSON or not that.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    parse_json(path, &read(path, MAX_CONFIG_BYTES)?)
+}
+
+/// [`read_json`] of bytes that were read from `path`.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    serde_json::from_slice(bytes).map_err(|source| Error::Json { path: path.to_path_buf(), source })
 }
 
 /// [`read`] for text in UTF-8.
@@ -105,6 +134,16 @@ mod tests {
         );
         let error = error_chain(&read_text(&path, 3).unwrap_err());
         assert!(error.contains("no text in UTF-8"), "{error}");
+    }
+
+    /// From a clone without Git LFS: lfs_pointer.safetensors.
+    #[test]
+    fn a_git_lfs_pointer_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n").unwrap();
+        let error = error_chain(&read_json::<serde_json::Value>(&path).unwrap_err());
+        assert!(error.contains("Git LFS pointer"), "{error}");
     }
 
     #[cfg(unix)]

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chatml::{IM_END, IM_START};
 use crate::checkpoint::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
+use crate::untrusted;
 use crate::{Error, Result};
 
 /// The template that a checkpoint brings along.
@@ -74,7 +75,7 @@ impl TokenizerConfig {
         }
         let path = folder.join(CHAT_TEMPLATE_FILE);
         if path.is_file() {
-            let source = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+            let source = untrusted::read_text(&path, untrusted::MAX_CONFIG_BYTES)?;
             config.own_template = Some(OwnTemplate { path, source });
         }
         Ok(config)
@@ -120,6 +121,7 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Json { path: path.into(), source })
+    // Files of many added tokens are larger than settings are.
+    let bytes = untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?;
+    untrusted::parse_json(path, &bytes).map(Some)
 }

@@ -85,6 +85,17 @@ impl Tokenizer {
     /// [`Error::Io`] when the file cannot be read; [`Error::Tokenizer`] when it describes neither byte-level BPE
     /// nor SentencePiece's BPE with bytes, or when plain text could give one of its special tokens.
     pub fn from_file(path: &Path) -> Result<Self> {
+        let beside = |name| path.with_file_name(name).is_file();
+        if !path.exists() && (beside("vocab.json") && beside("merges.txt") || beside("tokenizer.model")) {
+            let folder = path.parent().unwrap_or(path).display();
+            return Err(Error::Tokenizer {
+                path: path.to_path_buf(),
+                reason: format!(
+                    "it is missing; transformers makes it of the files that are there: python -c \"from transformers import \
+                     AutoTokenizer; AutoTokenizer.from_pretrained('{folder}').save_pretrained('{folder}')\""
+                ),
+            });
+        }
         let bytes = untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?;
         contained(|| Self::from_bytes(&bytes, path))
             .flatten()
