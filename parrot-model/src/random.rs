@@ -9,7 +9,7 @@ use crate::parrot::ParrotModel;
 use crate::{Result, device};
 
 impl ParrotModel {
-    /// A network whose weights are small random numbers, in `dtype` from the start: in f32 they may be more than the
+    /// A network whose weights are small random numbers, in `dtype` from the start, as a loaded one's: in f32 they may be more than the
     /// device holds. To train one, use [`init`](Self::init), whose numbers are those to begin with.
     ///
     /// # Errors
@@ -25,17 +25,22 @@ impl ParrotModel {
         // Parameters get memory when they are first used.
         let network = Self::init(config, vision, device)?;
         device::require_memory(&network, dtype, device)?;
-        Ok(network.map(&mut Random(dtype)))
+        let activation_dtype = device::activation_dtype(device, dtype);
+        Ok(network.map(&mut Random { dtype, activation_dtype }))
     }
 }
 
-struct Random(FloatDType);
+struct Random {
+    dtype: FloatDType,
+    activation_dtype: FloatDType,
+}
 
 impl ModuleMapper for Random {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, device) = (param.id, param.lazy_device());
+        let dtype = device::parameter_dtype(D, self.dtype, self.activation_dtype);
         let values = Distribution::Normal(0.0, 0.02);
-        let tensor = Tensor::random(param.lazy_shape(), values, (&device, DType::from(self.0)));
+        let tensor = Tensor::random(param.lazy_shape(), values, (&device, DType::from(dtype)));
         param.transform_for_load(tensor, id)
     }
 }
@@ -47,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_weight_is_held_in_the_dtype_and_in_its_own_shape() {
+    fn every_weight_of_a_product_is_held_in_the_dtype_and_all_in_their_own_shape() {
         let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
         let device = Device::default();
         let shapes = |network: &ParrotModel| {
@@ -66,7 +71,9 @@ mod tests {
         let fresh = shapes(&ParrotModel::init(&config, &vision, &device).unwrap());
         assert_eq!(random.len(), fresh.len());
         for ((random, dtype), (fresh, _)) in random.into_iter().zip(fresh) {
-            assert_eq!((random, dtype), (fresh, DType::F16));
+            // The tests' device is the CPU.
+            let expected = if matches!(fresh.len(), 2 | 3) { DType::F16 } else { DType::F32 };
+            assert_eq!((random, dtype), (fresh, expected));
         }
     }
 }

@@ -214,7 +214,7 @@ pub(crate) fn bench(
     phases.push(("preprocess", seconds, Work::Other));
 
     let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
-    let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+    let pixel_values = Pixels::to_tensor(&[pixels], device);
     let seconds = run("vision", &mut progress, &mut || {
         let _ = network.vision_tower.forward(pixel_values.clone());
         Ok(())
@@ -250,7 +250,7 @@ pub(crate) fn bench(
 
     let seconds = run("first token", &mut progress, &mut || {
         let pixels = image_processor.preprocess(&picture, AspectRatio::Pad);
-        let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+        let pixel_values = Pixels::to_tensor(&[pixels], device);
         let encoded = network.project(network.vision_tower.forward(pixel_values));
         answer(subject, &sample, &encoded, 1).map(|_| ())
     })?;
