@@ -34,7 +34,7 @@ pub fn keep_freed_memory() {
 /// 2 MiB.
 ///
 /// Does nothing where the system is not Linux, or gives no huge pages to who asks for them.
-pub(crate) fn use_huge_pages<T>(memory: &[T]) {
+pub fn use_huge_pages<T>(memory: &[T]) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const HUGE: usize = 2 << 20;
@@ -44,7 +44,7 @@ pub(crate) fn use_huge_pages<T>(memory: &[T]) {
             return;
         }
         // SAFETY: the advice changes in what pages memory comes, never what is in it, so it may reach over the vector's
-        // ends, which share pages with what lies beside. Where part of it is not the process's the call fails.
+        // ends, which share pages with what lies beside. What is not the process's it passes over.
         #[allow(unsafe_code)]
         unsafe {
             libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_HUGEPAGE);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
 use super::weights::StoredTensor;
-use crate::allocator::use_huge_pages;
+use crate::weight_memory::{WeightElement, allocate};
 
 /// Elements converted at once; the two buffers stay in the first-level cache.
 const CHUNK: usize = 2048;
@@ -79,14 +79,13 @@ fn narrow(
 }
 
 /// Makes a vector of what `fill` makes of each chunk's bytes.
-fn convert<T: Send + Zeroed>(
+fn convert<T: WeightElement>(
     tensor: StoredTensor<'_>,
     element: usize,
     fill: impl Fn(&[u8], &mut [T]) -> Result<(), String> + Sync,
 ) -> Result<Bytes, String> {
     let count = tensor.shape.iter().product();
-    let mut values = T::zeroed(count);
-    use_huge_pages(&values);
+    let mut values = allocate::<T>(count);
     let share = |(from, to): (&[u8], &mut [T])| {
         let chunks = from.chunks(CHUNK * element).zip(to.chunks_mut(CHUNK));
         chunks.map(|(from, to)| fill(from, to)).find_map(Result::err)
@@ -95,32 +94,6 @@ fn convert<T: Send + Zeroed>(
     match shares.map(share).find_map_first(|problem| problem) {
         Some(problem) => Err(problem),
         None => Ok(T::into_bytes(values)),
-    }
-}
-
-/// What vectors of the system's zeroed memory, which nobody has to write first, can be made of.
-trait Zeroed: Sized {
-    fn zeroed(count: usize) -> Vec<Self>;
-    fn into_bytes(values: Vec<Self>) -> Bytes;
-}
-
-impl Zeroed for f32 {
-    fn zeroed(count: usize) -> Vec<Self> {
-        vec![0.0; count]
-    }
-
-    fn into_bytes(values: Vec<Self>) -> Bytes {
-        Bytes::from_elems(values)
-    }
-}
-
-impl Zeroed for u16 {
-    fn zeroed(count: usize) -> Vec<Self> {
-        vec![0; count]
-    }
-
-    fn into_bytes(values: Vec<Self>) -> Bytes {
-        Bytes::from_elems(values)
     }
 }
 

@@ -165,8 +165,7 @@ pub(super) fn fill<'w, M: Module>(
     dtype: FloatDType,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
-    let mut filling =
-        Filling {
+    let mut filling = Filling {
         name_of,
         find: &find,
         dtype,

@@ -71,10 +71,13 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
 /// read. Everywhere else it is `dtype`.
 #[must_use]
 pub fn activation_dtype(device: &Device, dtype: FloatDType) -> FloatDType {
-    match found(device) {
-        Some(found) if found.backend == Backend::Cpu => FloatDType::F32,
-        _ => dtype,
-    }
+    if is_cpu(device) { FloatDType::F32 } else { dtype }
+}
+
+/// Whether the processor computes.
+#[must_use]
+pub fn is_cpu(device: &Device) -> bool {
+    found(device).is_some_and(|found| found.backend == Backend::Cpu)
 }
 
 /// The dtype of a parameter of so many dimensions: weights of products and tables have two or three, and `dtype`; norms,

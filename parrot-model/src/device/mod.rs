@@ -32,7 +32,7 @@ use crate::{Error, Result};
 
 pub use backend::Backend;
 pub(crate) use dtype::parameter_dtype;
-pub use dtype::{Precision, activation_dtype, dtype_name, float_dtype, parse_dtype, training_dtype};
+pub use dtype::{Precision, activation_dtype, dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
 pub use memory::require_memory;
 pub use name::SYNTAX;
 pub use quiet::panics_in_one_line;

@@ -276,7 +276,7 @@ fn add_tile<V: Lanes, const S: usize, const N: usize, const PAIRS: bool>(
     for (column, tile) in tile.iter().enumerate() {
         let sums = &mut sums[column * stride..][..S * LANES];
         for (sums, tile) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(tile) {
-            tile.add_product(V::load(sums), V::splat(1.0)).store(sums);
+            tile.add(V::load(sums)).store(sums);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod attention;
 mod columns;
+mod decode_attention;
 mod elementwise;
 mod few_rows;
 mod many_rows;

@@ -124,6 +124,8 @@ pub(super) trait Lanes: Copy {
     fn store(self, to: &mut [f32; LANES]);
     /// Writes the bits of f32.
     fn store_bits(self, to: &mut [u32; LANES]);
+    /// `self + x`
+    fn add(self, x: Self) -> Self;
     /// `self + a ⊙ b`; rounded once where that costs nothing.
     fn add_product(self, a: Self, b: Self) -> Self;
     /// Their sum.
@@ -196,6 +198,11 @@ impl Lanes for Portable {
         for (to, x) in to.iter_mut().zip(self.0) {
             *to = x.to_bits();
         }
+    }
+
+    #[inline(always)]
+    fn add(self, x: Self) -> Self {
+        Self::from_fn(|i| self.0[i] + x.0[i])
     }
 
     #[inline(always)]
@@ -305,6 +312,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add(self, x: Self) -> Self {
+            // SAFETY: see the module.
+            Self(unsafe { _mm512_add_ps(self.0, x.0) })
+        }
+
+        #[inline(always)]
         fn add_product(self, a: Self, b: Self) -> Self {
             // SAFETY: see the module.
             Self(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
@@ -393,6 +406,12 @@ mod x86 {
                 _mm256_storeu_ps(to, self.0);
                 _mm256_storeu_ps(to.add(8), self.1);
             }
+        }
+
+        #[inline(always)]
+        fn add(self, x: Self) -> Self {
+            // SAFETY: see the module.
+            unsafe { Self(_mm256_add_ps(self.0, x.0), _mm256_add_ps(self.1, x.1)) }
         }
 
         #[inline(always)]
