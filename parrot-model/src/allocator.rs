@@ -1,4 +1,4 @@
-//! What the process does with the memory of tensors that are gone.
+//! What the process does with memory: that of tensors that are gone, and that of weights.
 
 /// Lets the process keep freed memory for its next tensors instead of giving it back to the kernel. Programs that
 /// compute on the processor call it once, before they start.
@@ -27,4 +27,29 @@ pub fn keep_freed_memory() {
             }
         }
     }
+}
+
+/// Asks for huge pages under a long-lived vector that has not been written yet. A weight is read from end to end for every
+/// token, and with pages of 4 KiB the processor waits for their addresses: two threads read 1.6 times as fast with those of
+/// 2 MiB.
+///
+/// Does nothing where the system is not Linux, or gives no huge pages to who asks for them.
+pub fn use_huge_pages<T>(memory: &[T]) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const HUGE: usize = 2 << 20;
+        let begin = memory.as_ptr() as usize / HUGE * HUGE;
+        let end = (memory.as_ptr() as usize + size_of_val(memory)).next_multiple_of(HUGE);
+        if size_of_val(memory) < HUGE / 2 {
+            return;
+        }
+        // SAFETY: the advice changes in what pages memory comes, never what is in it, so it may reach over the vector's
+        // ends, which share pages with what lies beside. What is not the process's it passes over.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_HUGEPAGE);
+        }
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = memory;
 }

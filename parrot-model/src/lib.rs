@@ -71,6 +71,7 @@ mod linear;
 mod norm;
 mod ops;
 mod random;
+mod weight_memory;
 
 pub mod allocator;
 pub mod batch;

@@ -57,6 +57,11 @@ impl RmsNorm {
         Self { weight: Initializer::Ones.init([features], device), eps }
     }
 
+    /// What it is held in, and with it the activations that it reads.
+    pub(crate) fn dtype(&self) -> DType {
+        self.weight.val().dtype()
+    }
+
     /// Each row of the last axis normalized on its own.
     ///
     /// # Shapes

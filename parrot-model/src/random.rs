@@ -3,13 +3,16 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::{DType, Distribution, FloatDType};
+use half::{bf16, f16};
+use rayon::prelude::*;
 
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::parrot::ParrotModel;
+use crate::weight_memory::{WeightElement, allocate};
 use crate::{Result, device};
 
 impl ParrotModel {
-    /// A network whose weights are small random numbers, in `dtype` from the start: in f32 they may be more than the
+    /// A network whose weights are small random numbers, in `dtype` from the start, as a loaded one's: in f32 they may be more than the
     /// device holds. To train one, use [`init`](Self::init), whose numbers are those to begin with.
     ///
     /// # Errors
@@ -25,19 +28,55 @@ impl ParrotModel {
         // Parameters get memory when they are first used.
         let network = Self::init(config, vision, device)?;
         device::require_memory(&network, dtype, device)?;
-        Ok(network.map(&mut Random(dtype)))
+        let activation_dtype = device::activation_dtype(device, dtype);
+        Ok(network.map(&mut Random { dtype, activation_dtype, is_cpu: device::is_cpu(device) }))
     }
 }
 
-struct Random(FloatDType);
+struct Random {
+    dtype: FloatDType,
+    activation_dtype: FloatDType,
+    is_cpu: bool,
+}
 
 impl ModuleMapper for Random {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, device) = (param.id, param.lazy_device());
-        let values = Distribution::Normal(0.0, 0.02);
-        let tensor = Tensor::random(param.lazy_shape(), values, (&device, DType::from(self.0)));
+        let dtype = device::parameter_dtype(D, self.dtype, self.activation_dtype);
+        let shape = param.lazy_shape();
+        let tensor = if self.is_cpu && shape.num_elements() > PATTERN {
+            Tensor::from_data(repeated(&random(PATTERN, &device), shape, dtype), (&device, dtype.into()))
+        } else {
+            Tensor::random(shape, NUMBERS, (&device, DType::from(dtype)))
+        };
         param.transform_for_load(tensor, id)
     }
+}
+
+const NUMBERS: Distribution = Distribution::Normal(0.0, 0.02);
+/// On the CPU, so many numbers are drawn of a tensor and repeated: drawing billions takes minutes.
+const PATTERN: usize = 99_991;
+
+fn random(count: usize, device: &Device) -> Vec<f32> {
+    Tensor::<1>::random([count], NUMBERS, (device, DType::F32)).into_data().iter::<f32>().collect()
+}
+
+/// A tensor in the memory that loaded ones have.
+fn repeated(pattern: &[f32], shape: Shape, dtype: FloatDType) -> TensorData {
+    fn fill<T: WeightElement + Sync>(pattern: Vec<T>, count: usize) -> burn::tensor::Bytes {
+        let mut values = allocate::<T>(count);
+        values.par_chunks_mut(pattern.len()).for_each(|to| to.copy_from_slice(&pattern[..to.len()]));
+        T::into_bytes(values)
+    }
+    let narrow = |bits: fn(f32) -> u16| pattern.iter().map(|x| bits(*x)).collect();
+    let count = shape.num_elements();
+    let bytes = match dtype {
+        FloatDType::BF16 => fill::<u16>(narrow(|x| bf16::from_f32(x).to_bits()), count),
+        FloatDType::F16 => fill::<u16>(narrow(|x| f16::from_f32(x).to_bits()), count),
+        _ => fill(pattern.to_vec(), count),
+    };
+    let dtype = if matches!(dtype, FloatDType::BF16 | FloatDType::F16) { dtype } else { FloatDType::F32 };
+    TensorData::from_bytes(bytes, shape, dtype.into())
 }
 
 #[cfg(test)]
@@ -47,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_weight_is_held_in_the_dtype_and_in_its_own_shape() {
+    fn every_weight_of_a_product_is_held_in_the_dtype_and_all_in_their_own_shape() {
         let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
         let device = Device::default();
         let shapes = |network: &ParrotModel| {
@@ -66,7 +105,9 @@ mod tests {
         let fresh = shapes(&ParrotModel::init(&config, &vision, &device).unwrap());
         assert_eq!(random.len(), fresh.len());
         for ((random, dtype), (fresh, _)) in random.into_iter().zip(fresh) {
-            assert_eq!((random, dtype), (fresh, DType::F16));
+            // The tests' device is the CPU.
+            let expected = if matches!(fresh.len(), 2 | 3) { DType::F16 } else { DType::F32 };
+            assert_eq!((random, dtype), (fresh, expected));
         }
     }
 }

@@ -190,7 +190,7 @@ pub(crate) fn bench(
         return Err(parrot_model::Error::TooLong { found, limit }.into());
     }
 
-    let size = if *dtype == FloatDType::F32 { 4.0 } else { 2.0 };
+    let size = bytes_of(*dtype);
     let mut phases: Vec<(&'static str, Vec<f64>, Work)> = Vec::new();
     let run = |name: &'static str, progress: &mut dyn FnMut(&str), work: &mut dyn FnMut() -> Result<()>| {
         progress(name);
@@ -215,7 +215,7 @@ pub(crate) fn bench(
     phases.push(("preprocess", seconds, Work::Other));
 
     let pixels = image_processor.preprocess(&image, AspectRatio::Pad);
-    let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+    let pixel_values = Pixels::to_tensor(&[pixels], device);
     let seconds = run("vision", &mut progress, &mut || {
         let _ = network.vision_tower.forward(pixel_values.clone());
         Ok(())
@@ -255,7 +255,7 @@ pub(crate) fn bench(
 
     let seconds = run("first token", &mut progress, &mut || {
         let pixels = image_processor.preprocess(&image, AspectRatio::Pad);
-        let pixel_values = Pixels::to_tensor(&[pixels], device).cast(*dtype);
+        let pixel_values = Pixels::to_tensor(&[pixels], device);
         let encoded = network.project(network.vision_tower.forward(pixel_values));
         answer(subject, &sample, &encoded, 1).map(|_| ())
     })?;
@@ -264,9 +264,10 @@ pub(crate) fn bench(
         let context = seq + options.new_tokens / 2;
         let cache =
             2 * decoder.num_hidden_layers * decoder.num_key_value_heads() * decoder.head_dim() * context;
-        let read = layer_parameters(decoder, of_decoder) + head_parameters(decoder) + cache;
+        let weights = layer_parameters(decoder, of_decoder) + head_parameters(decoder);
+        let read = weights as f64 * size + cache as f64 * bytes_of(device::activation_dtype(device, *dtype));
         let flops = decoder_step(decoder, of_decoder, context);
-        phases.push(("decode", decode, Work::Reading(read as f64 * size, flops)));
+        phases.push(("decode", decode, Work::Reading(read, flops)));
     }
 
     let (peak_memory_bytes, device_memory_bytes) = (peak_memory(), device.memory_pool_usage());
@@ -288,6 +289,11 @@ pub(crate) fn bench(
         peak_memory_bytes,
         device_memory_bytes: device_memory_bytes.map(|usage| usage.bytes_reserved),
     })
+}
+
+/// Of a number.
+fn bytes_of(dtype: FloatDType) -> f64 {
+    if dtype == FloatDType::F32 { 4.0 } else { 2.0 }
 }
 
 /// Seconds to the first token, and seconds for each further one.
@@ -357,7 +363,8 @@ mod tests {
 
     #[test]
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        let peak = Peak { matmul_flops: 100.0, matmul_size: 1, memory_bytes_per_s: 1.0 };
+        let peak =
+            Peak { matmul_flops: 100.0, matmul_size: 1, memory_bytes_per_s: 1.0, memory_reading: None };
         let phase = Phase::new("prefill", vec![4.0, 1.0, 2.0, 3.0], Work::Products(125.0), &peak);
         assert_eq!((phase.median_s, phase.fastest_s, phase.slowest_s), (2.5, 1.0, 4.0));
         assert_eq!(phase.share_of_peak, Some(0.5));

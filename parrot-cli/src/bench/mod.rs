@@ -131,6 +131,9 @@ fn markdown(report: &BenchReport) -> String {
         peak.matmul_size,
         peak.memory_bytes_per_s / 1e9
     );
+    if let Some(reading) = &peak.memory_reading {
+        let _ = writeln!(text, "memory was read by {reading}; matrices were multiplied in f32");
+    }
     if let Some(bytes) = report.peak_memory_bytes {
         let _ = writeln!(text, "the process held {} at most", readable_bytes(bytes));
     }

@@ -115,7 +115,7 @@ impl Parrot {
             let started = Instant::now();
             let (parrot, images) = self.network.parrot()?;
             let pixels = images.processor.preprocess(image.pixels(), images.aspect_ratio);
-            let pixel_values = Pixels::to_tensor(&[pixels], &self.device).cast(self.dtype);
+            let pixel_values = Pixels::to_tensor(&[pixels], &self.device);
             timings.preprocess += started.elapsed();
             let started = Instant::now();
             let features = parrot.encode_images(pixel_values);

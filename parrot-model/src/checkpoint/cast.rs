@@ -1,100 +1,139 @@
-//! Stored elements → the dtype that is asked for, one chunk at a time.
+//! Stored elements → the dtype that is asked for, on all threads.
 //!
-//! Every element passes through f32, which holds each value of f16 and bf16 exactly, so a cast to the
-//! stored dtype changes no bit. NaN and infinities are refused: a network with one of them answers nonsense
-//! without saying so.
+//! What is stored in that dtype is copied; every other element passes through f32, which holds each value of f16 and bf16
+//! exactly. NaN and infinities are refused: a network with one of them answers nonsense without saying so.
 
-use burn::tensor::{DType, Element, FloatDType, TensorData};
+use burn::tensor::{Bytes, DType, FloatDType, TensorData};
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
 use super::weights::StoredTensor;
+use crate::weight_memory::{WeightElement, allocate};
 
 /// Elements converted at once; the two buffers stay in the first-level cache.
 const CHUNK: usize = 2048;
+/// Chunks that a thread takes at a time.
+const SHARE: usize = 64 * CHUNK;
 
 /// Reads a tensor as `dtype`.
 ///
 /// # Errors
 ///
-/// In words, what is wrong with the elements: not floats, NaN, infinite, or too large for `dtype`.
+/// In words, what is wrong with the first elements that are: not floats, NaN, infinite, or too large for `dtype`.
 pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<TensorData, String> {
-    let count: usize = tensor.shape.iter().product();
-    match dtype {
-        FloatDType::F32 => {
-            let mut values = Vec::with_capacity(count);
-            for_each_chunk(tensor, |chunk| {
-                values.extend_from_slice(chunk);
-                Ok(())
-            })?;
-            Ok(TensorData::new(values, tensor.shape.to_vec()))
-        }
-        FloatDType::F16 => {
-            narrow(tensor, count, f16::ZERO, |from, to| to.convert_from_f32_slice(from), f16::is_finite)
-        }
-        FloatDType::BF16 => {
-            narrow(tensor, count, bf16::ZERO, |from, to| to.convert_from_f32_slice(from), bf16::is_finite)
-        }
-        FloatDType::F64 | FloatDType::Flex32 => Err(format!("cannot be read as {dtype:?}")),
-    }
-}
-
-fn narrow<T: Element>(
-    tensor: StoredTensor<'_>,
-    count: usize,
-    zero: T,
-    convert: impl Fn(&[f32], &mut [T]),
-    is_finite: impl Fn(T) -> bool,
-) -> Result<TensorData, String> {
-    let mut values = vec![zero; count];
-    let mut rest = values.as_mut_slice();
-    for_each_chunk(tensor, |chunk| {
-        let (part, after) = std::mem::take(&mut rest).split_at_mut(chunk.len());
-        rest = after;
-        convert(chunk, part);
-        match part.iter().position(|value| !is_finite(*value)) {
-            Some(i) => Err(format!("holds {}, which {:?} cannot hold", chunk[i], T::dtype())),
-            None => Ok(()),
-        }
-    })?;
-    Ok(TensorData::new(values, tensor.shape.to_vec()))
-}
-
-/// Hands out the elements as f32, all of them finite.
-fn for_each_chunk(
-    tensor: StoredTensor<'_>,
-    mut f: impl FnMut(&[f32]) -> Result<(), String>,
-) -> Result<(), String> {
-    let element = match tensor.dtype {
+    let stored = tensor.dtype;
+    let element = match stored {
         Dtype::F32 => 4,
         Dtype::F16 | Dtype::BF16 => 2,
         other => return Err(format!("is stored as {other:?}; f32, f16 and bf16 are supported")),
     };
-    let mut floats = [0.0_f32; CHUNK];
-    let mut bits = [0_u16; CHUNK];
-    for bytes in tensor.bytes.chunks(CHUNK * element) {
-        let count = bytes.len() / element;
-        let (floats, bits) = (&mut floats[..count], &mut bits[..count]);
-        if element == 4 {
-            for (float, bytes) in floats.iter_mut().zip(bytes.as_chunks().0) {
-                *float = f32::from_le_bytes(*bytes);
-            }
-        } else {
-            for (bits, bytes) in bits.iter_mut().zip(bytes.as_chunks().0) {
-                *bits = u16::from_le_bytes(*bytes);
-            }
-            match tensor.dtype {
-                Dtype::F16 => bits.reinterpret_cast::<f16>().convert_to_f32_slice(floats),
-                _ => bits.reinterpret_cast::<bf16>().convert_to_f32_slice(floats),
+    let bytes = match dtype {
+        FloatDType::F32 => convert(tensor, element, |from, to| {
+            read(stored, from, to);
+            check_finite(to)
+        }),
+        FloatDType::F16 => narrow(tensor, element, Dtype::F16, |from, to| {
+            to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from);
+            to.iter().position(|bits| !f16::from_bits(*bits).is_finite())
+        }),
+        FloatDType::BF16 => narrow(tensor, element, Dtype::BF16, |from, to| {
+            to.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(from);
+            to.iter().position(|bits| !bf16::from_bits(*bits).is_finite())
+        }),
+        FloatDType::F64 | FloatDType::Flex32 => Err(format!("cannot be read as {dtype:?}")),
+    };
+    Ok(TensorData::from_bytes(bytes?, tensor.shape.to_vec(), DType::from(dtype)))
+}
+
+/// In 16 bits.
+///
+/// - round: converts floats, and says which of them does not fit
+fn narrow(
+    tensor: StoredTensor<'_>,
+    element: usize,
+    dtype: Dtype,
+    round: impl Fn(&[f32], &mut [u16]) -> Option<usize> + Sync,
+) -> Result<Bytes, String> {
+    let stored = tensor.dtype;
+    convert(tensor, element, |from, to: &mut [u16]| {
+        if stored == dtype {
+            read_bits(from, to);
+            // All exponent bits are set in what is not finite.
+            let exponent = if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 };
+            let is_finite = to.iter().fold(true, |all, bits| all & (bits & exponent != exponent));
+            if is_finite {
+                return Ok(());
             }
         }
-        if let Some(value) = floats.iter().find(|value| !value.is_finite()) {
-            return Err(format!("holds {value}"));
+        let mut floats = [0.0; CHUNK];
+        let floats = &mut floats[..to.len()];
+        read(stored, from, floats);
+        check_finite(floats)?;
+        match round(floats, to) {
+            Some(i) => Err(format!("holds {}, which {dtype:?} cannot hold", floats[i])),
+            None => Ok(()),
         }
-        f(floats)?;
+    })
+}
+
+/// Makes a vector of what `fill` makes of each chunk's bytes.
+fn convert<T: WeightElement>(
+    tensor: StoredTensor<'_>,
+    element: usize,
+    fill: impl Fn(&[u8], &mut [T]) -> Result<(), String> + Sync,
+) -> Result<Bytes, String> {
+    let count = tensor.shape.iter().product();
+    let mut values = allocate::<T>(count);
+    let share = |(from, to): (&[u8], &mut [T])| {
+        let chunks = from.chunks(CHUNK * element).zip(to.chunks_mut(CHUNK));
+        chunks.map(|(from, to)| fill(from, to)).find_map(Result::err)
+    };
+    let shares = tensor.bytes.par_chunks(SHARE * element).zip(values.par_chunks_mut(SHARE));
+    match shares.map(share).find_map_first(|problem| problem) {
+        Some(problem) => Err(problem),
+        None => Ok(T::into_bytes(values)),
     }
-    Ok(())
+}
+
+/// At most [`CHUNK`] elements, in f32.
+fn read(stored: Dtype, from: &[u8], to: &mut [f32]) {
+    match stored {
+        Dtype::F32 => {
+            for (to, bytes) in to.iter_mut().zip(from.as_chunks().0) {
+                *to = f32::from_le_bytes(*bytes);
+            }
+        }
+        Dtype::F16 => {
+            let mut bits = [0; CHUNK];
+            let bits = &mut bits[..to.len()];
+            read_bits(from, bits);
+            bits.reinterpret_cast::<f16>().convert_to_f32_slice(to);
+        }
+        _ => {
+            for (to, bytes) in to.iter_mut().zip(from.as_chunks().0) {
+                *to = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+            }
+        }
+    }
+}
+
+fn read_bits(from: &[u8], to: &mut [u16]) {
+    for (to, bytes) in to.iter_mut().zip(from.as_chunks().0) {
+        *to = u16::from_le_bytes(*bytes);
+    }
+}
+
+fn check_finite(values: &[f32]) -> Result<(), String> {
+    // Without a branch for each: the compiler looks at several at a time.
+    if values.iter().fold(true, |all, value| all & value.is_finite()) {
+        return Ok(());
+    }
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(format!("holds {value}")),
+        None => Ok(()),
+    }
 }
 
 /// The safetensors name of a dtype that [`cast`] produces.
@@ -150,8 +189,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_held_is_refused() {
-        let mut many = vec![1.0; 3 * CHUNK + 5];
-        many[2 * CHUNK + 7] = f32::NAN;
+        let mut many = vec![1.0; 3 * SHARE + 5];
+        many[2 * SHARE + CHUNK + 7] = f32::NAN;
+        many[3 * SHARE + 1] = f32::INFINITY;
         let large = bf16::from_f32(1e5).to_le_bytes();
         for (dtype, bytes, target, expected) in [
             (Dtype::F32, floats(&many), FloatDType::F32, "holds NaN"),

@@ -23,7 +23,8 @@ pub(super) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 ///
 /// - `name_of` maps a parameter's path to its name in `weights`; [`names`](super::names) has those of a
 ///   checkpoint. In paths, enums add nothing.
-/// - `dtype` is f32, f16 or bf16, whatever the file holds.
+/// - `dtype` is f32, f16 or bf16, whatever the file holds; what is no weight of a product is held in the device's
+///   [`activation_dtype`](device::activation_dtype).
 ///
 /// Parameters stay on their device and keep their id and whether they are trained. Tensors that the module
 /// does not ask for are ignored.
@@ -165,8 +166,15 @@ pub(super) fn fill<'w, M: Module>(
     dtype: FloatDType,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
-    let mut filling =
-        Filling { name_of, find: &find, dtype, progress, path: ModulePath::default(), problems: Vec::new() };
+    let mut filling = Filling {
+        name_of,
+        find: &find,
+        dtype,
+        activation_dtype: None,
+        progress,
+        path: ModulePath::default(),
+        problems: Vec::new(),
+    };
     let module = module.map(&mut filling);
     if filling.problems.is_empty() { Ok(module) } else { Err(filling.problems) }
 }
@@ -212,6 +220,8 @@ struct Filling<'a, 'w> {
     name_of: &'a dyn Fn(&[String]) -> String,
     find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
     dtype: FloatDType,
+    /// Once the device is known.
+    activation_dtype: Option<FloatDType>,
     progress: &'a mut dyn FnMut(u64),
     path: ModulePath,
     problems: Vec<String>,
@@ -229,11 +239,15 @@ impl ModuleMapper for Filling<'_, '_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = (self.name_of)(self.path.segments());
         let shape = stored_shape(&param);
+        let activation_dtype = *self
+            .activation_dtype
+            .get_or_insert_with(|| device::activation_dtype(&param.lazy_device(), self.dtype));
+        let dtype = device::parameter_dtype(D, self.dtype, activation_dtype);
         let mut parts = Vec::new();
         for (name, _) in names::tensors(&name, &shape) {
             let Some(stored) = (self.find)(&name) else { return param };
             (self.progress)(stored.bytes.len() as u64);
-            match cast(stored, self.dtype) {
+            match cast(stored, dtype) {
                 Ok(data) => parts.push(data),
                 Err(reason) => {
                     self.problems.push(format!("`{name}` {reason}"));
@@ -241,7 +255,7 @@ impl ModuleMapper for Filling<'_, '_> {
                 }
             }
         }
-        set(param, join(parts, shape), self.dtype)
+        set(param, join(parts, shape), dtype)
     }
 }
 

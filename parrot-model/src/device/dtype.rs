@@ -41,12 +41,12 @@ impl Precision {
 ///
 /// | device | default | why |
 /// |---|---|---|
-/// | CPU | f32 | its processor is fastest in it; f16 halves the memory |
+/// | CPU | f32 | the most precise, and what has always been computed; bf16 and f16 halve the memory and decode faster |
 /// | CUDA | bf16, else as below | what the released weights are stored in, and nothing overflows |
 /// | any other | f16, else f32 | half the memory, and no tensor outgrows what a shader may bind |
 ///
-/// A CPU never computes in bf16: it would convert each operand of each product, which made decoding 45 times
-/// slower than it need be. ROCm is not given bf16 unasked, for its drivers have failed in it.
+/// On the CPU this is the dtype of weights alone: see [`activation_dtype`]. ROCm is not given bf16 unasked, for its drivers
+/// have failed in it.
 ///
 /// # Errors
 ///
@@ -62,7 +62,46 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
     if supported.contains(&dtype) {
         return Ok(dtype);
     }
-    Err(device_error(&name_of(device), refusal(backend, dtype, &supported)))
+    Err(device_error(&name_of(device), refusal(dtype, &supported)))
+}
+
+/// The dtype of all that is no weight of a product in a network that `device` holds in `dtype`: activations, norms, biases.
+///
+/// On the CPU that is f32: its kernels multiply f32 with weights of any width, which are what takes memory and time to
+/// read. Everywhere else it is `dtype`.
+#[must_use]
+pub fn activation_dtype(device: &Device, dtype: FloatDType) -> FloatDType {
+    if is_cpu(device) { FloatDType::F32 } else { dtype }
+}
+
+/// Whether the processor computes.
+#[must_use]
+pub fn is_cpu(device: &Device) -> bool {
+    found(device).is_some_and(|found| found.backend == Backend::Cpu)
+}
+
+/// The dtype of a parameter of so many dimensions: weights of products and tables have two or three, and `dtype`; norms,
+/// biases and convolutions have that of [activations](activation_dtype).
+pub(crate) fn parameter_dtype(
+    dimensions: usize,
+    dtype: FloatDType,
+    activation_dtype: FloatDType,
+) -> FloatDType {
+    if matches!(dimensions, 2 | 3) { dtype } else { activation_dtype }
+}
+
+/// The dtype in which `device` trains: `requested`.
+///
+/// # Errors
+///
+/// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`, and on the CPU for all but f32:
+/// gradients of narrower weights would widen each of them for every product.
+pub fn training_dtype(device: &Device, requested: FloatDType) -> Result<FloatDType> {
+    let dtype = float_dtype(device, Some(requested))?;
+    if activation_dtype(device, dtype) == dtype {
+        return Ok(dtype);
+    }
+    Err(device_error(&name_of(device), format!("it trains in f32, not in {}", dtype_name(dtype))))
 }
 
 /// Reads `f32`, `f16` or `bf16`.
@@ -84,8 +123,7 @@ pub fn dtype_name(dtype: FloatDType) -> String {
 /// The dtypes that `device` computes in, the most precise first.
 pub(super) fn supported(backend: Option<Backend>, device: &Device) -> Vec<FloatDType> {
     match backend {
-        // Burn's CPU backend claims bf16 as well.
-        Some(Backend::Cpu) => DTYPES.into_iter().filter(|dtype| *dtype != FloatDType::BF16).collect(),
+        Some(Backend::Cpu) => DTYPES.to_vec(),
         _ => {
             let can = || DTYPES.into_iter().filter(|dtype| device.supports_dtype(*dtype)).collect();
             quietly(can).unwrap_or_default()
@@ -102,16 +140,8 @@ pub(super) fn default_of(backend: Option<Backend>, supported: &[FloatDType]) -> 
     }
 }
 
-fn refusal(backend: Option<Backend>, dtype: FloatDType, supported: &[FloatDType]) -> String {
-    let (dtype, supported) = (dtype_name(dtype), names(supported));
-    match backend {
-        Some(Backend::Cpu) => {
-            format!(
-                "it computes in {supported}; {dtype} would be converted for every product, 45 times slower"
-            )
-        }
-        _ => format!("it computes in {supported}, not in {dtype}"),
-    }
+fn refusal(dtype: FloatDType, supported: &[FloatDType]) -> String {
+    format!("it computes in {}, not in {}", names(supported), dtype_name(dtype))
 }
 
 /// `f32, f16 or bf16`
@@ -135,7 +165,7 @@ mod tests {
     #[test]
     fn the_default_is_what_suits_the_device() {
         for (backend, supported, expected) in [
-            (Some(Backend::Cpu), NO_BF16, FloatDType::F32),
+            (Some(Backend::Cpu), ALL, FloatDType::F32),
             (Some(Backend::Cuda), ALL, FloatDType::BF16),
             (Some(Backend::Cuda), NO_BF16, FloatDType::F16),
             (Some(Backend::Rocm), ALL, FloatDType::F16),
@@ -152,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_refusal_names_what_there_is() {
-        let refusal = |backend, supported| refusal(Some(backend), FloatDType::BF16, supported);
-        assert_eq!(refusal(Backend::Wgpu, NO_BF16), "it computes in f32 or f16, not in bf16");
-        assert_eq!(refusal(Backend::Wgpu, F32), "it computes in f32, not in bf16");
+        let refusal = |supported| refusal(FloatDType::BF16, supported);
+        assert_eq!(refusal(NO_BF16), "it computes in f32 or f16, not in bf16");
+        assert_eq!(refusal(F32), "it computes in f32, not in bf16");
         assert_eq!(names(ALL), "f32, f16 or bf16");
     }
 
@@ -170,14 +200,17 @@ mod tests {
 
     #[cfg(feature = "flex")]
     #[test]
-    fn a_cpu_holds_f32_or_f16_but_never_bf16() {
+    fn a_cpu_holds_weights_of_any_width_and_computes_in_f32() {
         let cpu = Device::flex();
-        assert_eq!(float_dtype(&cpu, None).unwrap(), FloatDType::F32);
-        assert_eq!(float_dtype(&cpu.clone().autodiff(), None).unwrap(), FloatDType::F32);
-        assert_eq!(float_dtype(&cpu, Some(FloatDType::F16)).unwrap(), FloatDType::F16);
-        let error = float_dtype(&cpu, Some(FloatDType::BF16)).unwrap_err().to_string();
-        let expected = "device cpu: it computes in f32 or f16; bf16 would be converted for every product, \
-                        45 times slower";
-        assert_eq!(error, expected);
+        for device in [cpu.clone(), cpu.autodiff()] {
+            assert_eq!(float_dtype(&device, None).unwrap(), FloatDType::F32);
+            for dtype in DTYPES {
+                assert_eq!(float_dtype(&device, Some(dtype)).unwrap(), dtype);
+                assert_eq!(activation_dtype(&device, dtype), FloatDType::F32);
+            }
+            assert_eq!(training_dtype(&device, FloatDType::F32).unwrap(), FloatDType::F32);
+            let error = training_dtype(&device, FloatDType::BF16).unwrap_err().to_string();
+            assert_eq!(error, "device cpu: it trains in f32, not in bf16");
+        }
     }
 }

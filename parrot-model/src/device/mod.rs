@@ -31,7 +31,8 @@ use self::quiet::quietly;
 use crate::{Error, Result};
 
 pub use backend::Backend;
-pub use dtype::{Precision, dtype_name, float_dtype, parse_dtype};
+pub(crate) use dtype::parameter_dtype;
+pub use dtype::{Precision, activation_dtype, dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
 pub use memory::require_memory;
 pub use name::SYNTAX;
 pub use quiet::panics_in_one_line;

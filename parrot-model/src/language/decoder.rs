@@ -91,7 +91,8 @@ impl Decoder {
     /// - output: `[tokens, hidden]`
     #[must_use]
     pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        self.embed_tokens.embed(ids)
+        // The table may be held in less.
+        self.embed_tokens.embed(ids).cast(self.norm.dtype())
     }
 
     /// Runs the layers and the final norm. A cache gets the keys and values of what is read, and has those of what was

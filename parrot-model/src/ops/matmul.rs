@@ -16,6 +16,9 @@ use super::autodiff::record;
 
 /// `lhs · rhs`, of two matrices, or of as many on the left as on the right; nothing is broadcast.
 ///
+/// On the CPU the right side may be held in another width than the left one: f32, bf16 or f16. That is how every linear layer
+/// meets its weight, which lies in memory transposed; the output is as the left side.
+///
 /// # Shapes
 ///
 /// - lhs: `[rows, inner]` or `[matrices, rows, inner]`

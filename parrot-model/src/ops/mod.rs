@@ -9,7 +9,8 @@
 //! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
 //! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |
 //!
-//! *Composed* means: made of the backend's elementary operations. On the CPU that is also what serves half precision.
+//! *Composed* means: made of the backend's elementary operations. On the CPU activations are f32, and weights may be held in
+//! less: the matrix product reads them as they are.
 //!
 //! Why derivatives of our own? Burn differentiates step by step: its attention keeps three tensors of the scores' size
 //! for the backward pass and goes over the scores some twenty times, and its softmax computes every exponential twice. The

@@ -103,7 +103,9 @@ impl TextGuidedMoe {
         }
         let gating_embeds =
             attn_weights.clone().unsqueeze_dim::<3>(1).matmul(text_embeds).reshape([images, hidden]);
-        let router_logits = self.gate.forward(gating_embeds.clone());
+        // So small that its activations need not be rounded, whatever it is held in.
+        let gate = self.gate.weight.val().cast(gating_embeds.dtype());
+        let router_logits = matmul(gating_embeds.clone(), gate);
         let routing_weights = softmax(router_logits.clone(), 1);
         Routing { attn_scores, attn_weights, gating_embeds, router_logits, routing_weights }
     }

@@ -41,7 +41,7 @@ impl VisionEmbeddings {
 
     /// # Shapes
     ///
-    /// - pixel_values: `[images, 3, image_size, image_size]`
+    /// - pixel_values: `[images, 3, image_size, image_size]`, of any float type
     /// - output: `[images, positions, vision_hidden]`
     ///
     /// # Panics
@@ -55,6 +55,8 @@ impl VisionEmbeddings {
             "pixel_values should be [images, 3, image_size, image_size] = [{images}, 3, {size}, {size}], \
              found [{images}, {channels}, {height}, {width}]"
         );
+        let dtype = self.patch_embedding.weight.val().dtype();
+        let pixel_values = pixel_values.cast(dtype);
         // [images, hidden, rows, columns] -> [images, patches, hidden]
         let patches = self.patch_embedding.forward(pixel_values).flatten::<3>(2, 3).swap_dims(1, 2);
         let [images, _, hidden] = patches.dims();
@@ -65,6 +67,6 @@ impl VisionEmbeddings {
             }
             None => patches,
         };
-        embedded + self.position_embedding.weight.val().unsqueeze()
+        embedded + self.position_embedding.weight.val().cast(dtype).unsqueeze()
     }
 }

@@ -87,7 +87,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(notice) = &choice.notice {
         say(&format!("note: {notice}"));
     }
-    let dtype = device::float_dtype(&choice.device, Some(arguments.dtype))?;
+    let dtype = device::training_dtype(&choice.device, arguments.dtype)?;
     let device = choice.device.clone().autodiff();
     let (config, vision) = arguments.model.configs();
     let mut stage = if arguments.stage == 1 { Stage::stage1(1) } else { Stage::stage2(1) };

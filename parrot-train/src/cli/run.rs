@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use parrot_model::device::float_dtype;
+use parrot_model::device::training_dtype;
 use parrot_train::Error;
 use parrot_train::checkpoint::{RunFolder, newest_first, read_state};
 use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
@@ -57,7 +57,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     if let Some(notice) = choice.notice.as_ref().filter(|_| world.is_first()) {
         say(&format!("note: {notice}"));
     }
-    let dtype = float_dtype(&choice.device, Some(recipe.model.dtype.float()))?;
+    let dtype = training_dtype(&choice.device, recipe.model.dtype.float())?;
     let device = choice.device.autodiff();
 
     let start = Start::open(&recipe.model, recipe.train.moe, Some(hub_progress()))?;

@@ -1,6 +1,6 @@
 //! Parts of the network by themselves: projector, mixture of experts, vision tower.
 
-use burn::tensor::{DType, Tensor, s};
+use burn::tensor::{Tensor, s};
 use parrot_model::checkpoint::names;
 use parrot_model::config::{DecoderConfig, ParrotConfig, SelectFeature};
 use parrot_model::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
@@ -74,7 +74,7 @@ pub(super) fn moe_unit(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     // A question without tokens: one masked position, because a tensor cannot have none.
     let (text_embeds, mask) = if text_embeds.values.is_empty() {
         let mask = Tensor::<2>::zeros([1, 1], &fixture.device).bool();
-        (Tensor::zeros([1, 1, hidden], (&fixture.device, DType::from(fixture.dtype))), Some(mask))
+        (Tensor::zeros([1, 1, hidden], (&fixture.device, image_features.dtype())), Some(mask))
     } else {
         (fixture.tensor(case, &text_embeds)?, None)
     };

@@ -60,7 +60,7 @@ impl Batch {
         samples: &[String],
     ) -> Result<Prepared> {
         let pixel_values: Option<Tensor<4>> = match &self.images {
-            Some(images) => Some(fixture.tensor::<4>(case, images)?.cast(loaded.dtype)),
+            Some(images) => Some(fixture.tensor::<4>(case, images)?),
             None if samples.is_empty() => None,
             None => Some(fixture.record_images(loaded, samples)?),
         };

@@ -13,7 +13,7 @@ use parrot_model::batch::PrepareOptions;
 use parrot_model::checkpoint::layout::{CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::{Checkpoint, Weights, load_found};
 use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::device::Precision;
+use parrot_model::device::{self, Precision};
 use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
@@ -148,7 +148,7 @@ impl Fixture {
         let pixels = images.iter().map(|image| {
             reference_image::preprocess(&loaded.processor, &self.image(image.as_ref())?, aspect)
         });
-        Ok(Pixels::to_tensor(&pixels.collect::<Result<Vec<_>>>()?, &self.device).cast(loaded.dtype))
+        Ok(Pixels::to_tensor(&pixels.collect::<Result<Vec<_>>>()?, &self.device))
     }
 
     /// A golden tensor of `case` on the device; missing leading dimensions are 1.
@@ -159,7 +159,7 @@ impl Fixture {
     pub fn tensor<const D: usize>(&self, case: &Case, array: &Array) -> Result<Tensor<D>> {
         let broken = |reason| self.directory.error(format!("case {}: {reason}", case.id));
         let tensor: Tensor<D> = array.to_tensor(&self.device).map_err(broken)?;
-        Ok(tensor.cast(self.dtype))
+        Ok(tensor.cast(device::activation_dtype(&self.device, self.dtype)))
     }
 
     /// Checks of a case whose network is held in the fixture's dtype.
@@ -264,7 +264,7 @@ impl Fixture {
         if pixels.is_empty() {
             return Err(self.directory.error("a case lists no records"));
         }
-        Ok(Pixels::to_tensor(&pixels, &self.device).cast(loaded.dtype))
+        Ok(Pixels::to_tensor(&pixels, &self.device))
     }
 }
 

@@ -12,7 +12,8 @@ use rayon::prelude::*;
 
 use super::elementwise::{softmax, softmax_backward};
 use super::matrix::{Matrix, multiply, multiply_add};
-use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
+use super::simd::Isa;
+use super::{PARALLEL_FROM, decode_attention, elements, matrix_at, readable, tensor};
 use crate::ops::attention::{self, AttentionOps, AttentionState};
 
 /// Queries of a block: enough for large products, few enough that few masked scores are computed.
@@ -104,6 +105,13 @@ fn forward(
     let bias = Flex::float_expand(bias, Shape::new([biases, 1, seq, keys])).to_contiguous();
     let bias = elements(&bias);
     let bias_rows = |batch: usize| &bias[if biases == 1 { 0 } else { batch * seq * keys }..];
+    if seq == 1 && !keep && batch * heads * keys > 0 {
+        let context =
+            decode_attention::attend(Isa::best(), &query, &key, &value, |batch| &bias_rows(batch)[..keys]);
+        let context = tensor(context, [batch, heads, 1, head_dim]);
+        let probabilities = tensor(Vec::new(), [0]);
+        return AttentionState { query, key, value, probabilities, context, visible: Vec::new() };
+    }
     let visible = visible_keys(bias, seq, keys);
     let blocks = Block::all(&visible, seq);
     // How many probabilities are kept of a head.

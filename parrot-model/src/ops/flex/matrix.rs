@@ -1,37 +1,71 @@
-//! Products of matrices, by the `gemm` crate, which Burn's CPU backend multiplies with as well.
+//! Products of matrices. With a weight as it is stored: [`weight_product`]. All others by the `gemm` crate, which Burn's CPU
+//! backend multiplies with as well.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::DType;
+use burn::tensor::{DType, FloatDType};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::simd::Isa;
+use super::weight::Weight;
+use super::weight_product::{self, stored_weight};
 use super::{PARALLEL_FROM, matrix_at, readable, tensor};
 use crate::ops::matmul::MatMul;
 
 impl MatMul for Flex {
     fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
-        if lhs.dtype() != DType::F32 {
+        let dtype = lhs.dtype();
+        if !is_float(dtype) || !is_float(rhs.dtype()) {
             return Self::float_matmul(lhs, rhs);
         }
-        let (lhs, rhs) = (readable(lhs), readable(rhs));
-        if lhs.layout().num_dims() > 2 {
-            return products(&lhs, &rhs);
-        }
-        let (lhs, rhs) = (matrix_at(&lhs, []), matrix_at(&rhs, []));
-        tensor(product(lhs, rhs), [lhs.rows, rhs.columns])
+        let lhs = wide(lhs);
+        let output = match stored_weight(&rhs) {
+            Some(weight) => weight_products(lhs, weight, &rhs),
+            None => products(&readable(lhs), &readable(wide(rhs))),
+        };
+        if dtype == DType::F32 { output } else { Self::float_cast(output, FloatDType::from(dtype)) }
     }
+}
+
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+}
+
+/// In f32.
+fn wide(x: FlexTensor) -> FlexTensor {
+    if x.dtype() == DType::F32 { x } else { Flex::float_cast(x, FloatDType::F32) }
+}
+
+/// [`products`] with weights as they are stored.
+fn weight_products(lhs: FlexTensor, weight: Weight<'_>, rhs: &FlexTensor) -> FlexTensor {
+    let mut shape = lhs.layout().shape().clone();
+    let last = shape.num_dims() - 1;
+    let columns = rhs.layout().shape()[last];
+    let lhs = readable(lhs);
+    let lhs = if lhs.layout().strides()[last] == 1 { lhs } else { lhs.to_contiguous() };
+    let matrices: Vec<_> = match last {
+        1 => vec![matrix_at(&lhs, [])],
+        _ => (0..shape[0]).map(|at| matrix_at(&lhs, [at])).collect(),
+    };
+    shape[last] = columns;
+    tensor(weight_product::product(Isa::best(), &matrices, weight, columns), shape)
 }
 
 /// # Shapes
 ///
-/// - lhs: `[matrices, rows, inner]`
+/// - lhs: `[matrices, rows, inner]`, or one matrix
 /// - rhs: `[matrices, inner, columns]`
 /// - output: `[matrices, rows, columns]`
 fn products(lhs: &FlexTensor, rhs: &FlexTensor) -> FlexTensor {
+    if lhs.layout().num_dims() == 2 {
+        let (lhs, rhs) = (matrix_at(lhs, []), matrix_at(rhs, []));
+        return tensor(product(lhs, rhs), [lhs.rows, rhs.columns]);
+    }
     let [matrices, rows, inner] = lhs.layout().shape().dims();
     let [_, _, columns] = rhs.layout().shape().dims();
     let mut output = vec![0.0; matrices * rows * columns];
@@ -95,6 +129,33 @@ impl<'a> Matrix<'a> {
     pub(super) fn some_rows(self, range: Range<usize>) -> Self {
         let data = self.data.get(range.start * self.row_stride..).unwrap_or_default();
         Self::new(data, [range.len(), self.columns], [self.row_stride, self.column_stride])
+    }
+
+    /// `[rows, columns]`
+    pub(super) fn dims(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// One row, whose elements lie side by side.
+    ///
+    /// # Panics
+    ///
+    /// If they do not, or there is no such row.
+    pub(super) fn contiguous_row(&self, row: usize) -> &'a [f32] {
+        assert!(self.column_stride == 1 || self.columns <= 1, "a row's elements lie side by side");
+        &self.data[row * self.row_stride..][..self.columns]
+    }
+
+    /// The elements row by row.
+    ///
+    /// # Panics
+    ///
+    /// If those of a row do not lie side by side.
+    pub(super) fn to_contiguous(&self) -> Cow<'a, [f32]> {
+        if self.row_stride == self.columns || self.rows <= 1 {
+            return Cow::Borrowed(&self.data[..self.rows * self.columns]);
+        }
+        Cow::Owned((0..self.rows).flat_map(|row| self.contiguous_row(row)).copied().collect())
     }
 
     /// One row's elements.

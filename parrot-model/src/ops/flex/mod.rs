@@ -5,8 +5,15 @@
 //! library: together, a fifth of a half-billion model's training step.
 
 mod attention;
+mod columns;
+mod decode_attention;
 mod elementwise;
+mod few_rows;
+mod many_rows;
 mod matrix;
+mod simd;
+mod weight;
+mod weight_product;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;

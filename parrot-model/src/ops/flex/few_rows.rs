@@ -1,0 +1,146 @@
+//! Products of few rows with a weight: a step of decoding. The weight is read once, from memory to registers, and how fast
+//! that goes is how fast the product is.
+
+use half::{bf16, f16};
+
+use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::weight::{Number, Weight};
+
+/// `output[column, row] = x[row] · weight[column]`, on this thread.
+///
+/// # Shapes
+///
+/// - x: `[rows, inner]`
+/// - weight: `[columns, inner]`
+/// - output: `[columns, rows]`
+///
+/// # Panics
+///
+/// If the lengths do not go together.
+pub(super) fn multiply(isa: Isa, x: &[f32], rows: usize, weight: Weight<'_>, output: &mut [f32]) {
+    let inner = x.len() / rows;
+    assert_eq!(x.len(), rows * inner, "x is [rows, inner]");
+    assert_eq!(
+        weight.len() * rows,
+        output.len() * inner,
+        "weight is [columns, inner], output [columns, rows]"
+    );
+    match weight {
+        Weight::F32(weight) => isa.run(FewRows { x, rows, inner, weight, output }),
+        Weight::Bf16(weight) => isa.run(FewRows::<bf16> { x, rows, inner, weight, output }),
+        Weight::F16(weight) => isa.run(FewRows::<f16> { x, rows, inner, weight, output }),
+    }
+}
+
+struct FewRows<'a, T> {
+    x: &'a [f32],
+    rows: usize,
+    inner: usize,
+    weight: &'a [T],
+    output: &'a mut [f32],
+}
+
+/// From so many rows on, four columns are multiplied at a time: then it is no longer memory that everything waits for, and each
+/// number of the left side is loaded once for four.
+const FOUR_COLUMNS_FROM: usize = 8;
+
+impl<T: Number> Kernel for FewRows<'_, T> {
+    #[inline(always)]
+    fn run<V: Lanes>(mut self) {
+        let columns = self.output.len() / self.rows;
+        let mut column = 0;
+        if V::MANY && self.rows >= FOUR_COLUMNS_FROM {
+            while column + 4 <= columns {
+                self.columns::<V, 4, 1>(column);
+                column += 4;
+            }
+        }
+        while column < columns {
+            if V::MANY {
+                self.columns::<V, 1, 4>(column);
+            } else {
+                self.columns::<V, 1, 2>(column);
+            }
+            column += 1;
+        }
+    }
+}
+
+impl<T: Number> FewRows<'_, T> {
+    /// `C` columns of all rows.
+    #[inline(always)]
+    fn columns<V: Lanes, const C: usize, const U: usize>(&mut self, column: usize) {
+        let mut row = 0;
+        if V::MANY {
+            while row + 4 <= self.rows {
+                self.tile::<V, 4, C, U>(row, column);
+                row += 4;
+            }
+        }
+        while row + 2 <= self.rows {
+            self.tile::<V, 2, C, U>(row, column);
+            row += 2;
+        }
+        if row < self.rows {
+            self.tile::<V, 1, C, U>(row, column);
+        }
+    }
+
+    /// `C` columns of `R` rows, with `U` sums for each. Where memory is what is waited for, `C` should be 1: a single stream
+    /// the processor fetches ahead, twice as fast as it reads four side by side.
+    #[inline(always)]
+    fn tile<V: Lanes, const R: usize, const C: usize, const U: usize>(&mut self, row: usize, column: usize) {
+        let inner = self.inner;
+        let steps = inner / LANES;
+        // Loops instead of `map`: see `Kernel::run`.
+        let mut w_lanes: [&[[T; LANES]]; C] = [&[]; C];
+        for c in 0..C {
+            w_lanes[c] = &self.weight[(column + c) * inner..][..inner].as_chunks().0[..steps];
+        }
+        let mut x_lanes: [&[[f32; LANES]]; R] = [&[]; R];
+        for r in 0..R {
+            x_lanes[r] = &self.x[(row + r) * inner..][..inner].as_chunks().0[..steps];
+        }
+        let mut sums = [[[V::splat(0.0); U]; R]; C];
+        let mut step = 0;
+        while step + U <= steps {
+            for u in 0..U {
+                let mut w = [V::splat(0.0); C];
+                for c in 0..C {
+                    w[c] = T::widen(&w_lanes[c][step + u]);
+                }
+                for r in 0..R {
+                    let x = V::load(&x_lanes[r][step + u]);
+                    for c in 0..C {
+                        sums[c][r][u] = sums[c][r][u].add_product(x, w[c]);
+                    }
+                }
+            }
+            step += U;
+        }
+        while step < steps {
+            for c in 0..C {
+                let w = T::widen(&w_lanes[c][step]);
+                for r in 0..R {
+                    sums[c][r][0] = sums[c][r][0].add_product(V::load(&x_lanes[r][step]), w);
+                }
+            }
+            step += 1;
+        }
+        for c in 0..C {
+            for r in 0..R {
+                let mut all = sums[c][r][0];
+                for u in 1..U {
+                    all = all.add(sums[c][r][u]);
+                }
+                let mut sum = all.sum();
+                let x = &self.x[(row + r) * inner..][steps * LANES..inner];
+                let w = &self.weight[(column + c) * inner..][steps * LANES..inner];
+                for (x, w) in x.iter().zip(w) {
+                    sum += x * w.wide();
+                }
+                self.output[(column + c) * self.rows + row + r] = sum;
+            }
+        }
+    }
+}

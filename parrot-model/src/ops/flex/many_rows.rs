@@ -1,0 +1,282 @@
+//! Products of many rows with a weight: a prompt, the patches of a picture.
+//!
+//! The left side is packed once, 16 rows side by side, so that one load has a column of 16 rows. The weight needs no
+//! packing: a tile multiplies such columns with single numbers of some of its rows. They are widened into a small
+//! panel first, or, where the processor [multiplies bf16](Isa::multiplies_bf16), copied as pairs; a quantised weight
+//! would be dequantised there.
+//!
+//! ```text
+//! left    [strips of 16 or 32 rows][inner, or pairs of it][rows of the strip]     all of it, once
+//! panel   [columns of the weight: BLOCK][DEPTH]                                   of each thread
+//! sums    [columns of the weight: BLOCK][rows]                                    of each thread
+//! ```
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::matrix::Matrix;
+use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::weight::{Number, Weight};
+
+/// How deep a panel is, in numbers or pairs: a tile's share of it and of the left side are in the first-level cache.
+const DEPTH: usize = 256;
+/// Columns of a panel.
+pub(super) const BLOCK: usize = 48;
+/// Columns of a tile in registers, where there are many of them, and where there are few.
+const WIDE_TILE: usize = 12;
+const NARROW_TILE: usize = 4;
+
+/// A left side, packed for an instruction set and one kind of weight.
+pub(super) struct Packed {
+    /// Whether an element is a pair of bf16, else one f32.
+    is_pairs: bool,
+    isa: Isa,
+    rows: usize,
+    inner: usize,
+    /// `[strips][depth][LANES]`
+    strips: Vec<[u32; LANES]>,
+}
+
+impl Packed {
+    /// Packs `[rows, inner]`.
+    ///
+    /// - is_shared: whether all threads take part
+    ///
+    /// # Panics
+    ///
+    /// If the elements of a row do not lie side by side.
+    pub(super) fn new(isa: Isa, x: Matrix<'_>, is_pairs: bool, is_shared: bool) -> Self {
+        let [rows, inner] = x.dims();
+        let depth = if is_pairs { inner.div_ceil(2) } else { inner };
+        let mut strips = vec![[0; LANES]; rows.div_ceil(LANES) * depth];
+        let pack = |(at, strip): (usize, &mut [[u32; LANES]])| {
+            for lane in 0..LANES.min(rows - at * LANES) {
+                let row = x.contiguous_row(at * LANES + lane);
+                if is_pairs {
+                    let (pairs, rest) = row.as_chunks();
+                    for (to, [low, high]) in strip.iter_mut().zip(pairs) {
+                        to[lane] = pair(bf16::from_f32(*low), bf16::from_f32(*high));
+                    }
+                    if let [last] = rest {
+                        strip[depth - 1][lane] = pair(bf16::from_f32(*last), bf16::ZERO);
+                    }
+                } else {
+                    for (to, x) in strip.iter_mut().zip(row) {
+                        to[lane] = x.to_bits();
+                    }
+                }
+            }
+        };
+        if depth > 0 {
+            if is_shared {
+                strips.par_chunks_exact_mut(depth).enumerate().for_each(pack);
+            } else {
+                strips.chunks_exact_mut(depth).enumerate().for_each(pack);
+            }
+        }
+        Self { is_pairs, isa, rows, inner, strips }
+    }
+}
+
+/// Two numbers in one element, the first in the low half.
+#[inline(always)]
+fn pair(low: bf16, high: bf16) -> u32 {
+    u32::from(low.to_bits()) | u32::from(high.to_bits()) << 16
+}
+
+/// `sums[column, row] = left[row] · weight[column]`, on this thread.
+///
+/// # Shapes
+///
+/// - weight: `[columns, inner]`
+/// - sums: `[columns, stride]`, see [`stride`]
+///
+/// # Panics
+///
+/// If the lengths do not go together, or there are more than [`BLOCK`] columns.
+pub(super) fn multiply(left: &Packed, weight: Weight<'_>, sums: &mut [f32]) {
+    let columns = sums.len() / stride(left.rows);
+    assert_eq!(sums.len(), columns * stride(left.rows), "sums are [columns, stride]");
+    assert_eq!(weight.len(), columns * left.inner, "the weight is [columns, inner]");
+    match weight {
+        Weight::F32(weight) => left.isa.run(Block { left, weight, sums }),
+        Weight::Bf16(weight) => left.isa.run(Block { left, weight, sums }),
+        Weight::F16(weight) => left.isa.run(Block { left, weight, sums }),
+    }
+}
+
+/// The distance between two columns of sums: their rows, and those that fill the last strip.
+pub(super) fn stride(rows: usize) -> usize {
+    rows.next_multiple_of(LANES)
+}
+
+/// Some columns of a product, on one thread.
+struct Block<'a, T> {
+    left: &'a Packed,
+    /// `[columns, inner]`
+    weight: &'a [T],
+    /// `[columns, rows and those that fill the last strip]`
+    sums: &'a mut [f32],
+}
+
+impl<T: PanelNumber> Kernel for Block<'_, T> {
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { left, weight, sums } = self;
+        if left.is_pairs {
+            fill::<V, T, true>(left, weight, sums);
+        } else {
+            fill::<V, T, false>(left, weight, sums);
+        }
+    }
+}
+
+/// A number of a weight that can be laid out in a panel.
+trait PanelNumber: Number {
+    /// Lays out some of a row in pairs, the last filled up with 0.
+    ///
+    /// # Panics
+    ///
+    /// Unless they are bf16.
+    fn copy_pairs(from: &[Self], to: &mut [u32]);
+}
+
+impl PanelNumber for bf16 {
+    #[inline(always)]
+    fn copy_pairs(from: &[Self], to: &mut [u32]) {
+        let (pairs, rest) = from.as_chunks();
+        for (to, [low, high]) in to.iter_mut().zip(pairs) {
+            *to = pair(*low, *high);
+        }
+        if let [last] = rest {
+            to[pairs.len()] = pair(*last, bf16::ZERO);
+        }
+    }
+}
+
+impl PanelNumber for f32 {
+    fn copy_pairs(_: &[Self], _: &mut [u32]) {
+        unreachable!("pairs are of bf16")
+    }
+}
+
+impl PanelNumber for f16 {
+    fn copy_pairs(_: &[Self], _: &mut [u32]) {
+        unreachable!("pairs are of bf16")
+    }
+}
+
+/// A row of a panel.
+type PanelRow = [u32; DEPTH];
+
+#[inline(always)]
+fn fill<V: Lanes, T: PanelNumber, const PAIRS: bool>(left: &Packed, weight: &[T], sums: &mut [f32]) {
+    let inner = left.inner;
+    let stride = stride(left.rows);
+    let columns = sums.len() / stride;
+    let per_element = if PAIRS { 2 } else { 1 };
+    let mut panel = [[0; DEPTH]; BLOCK];
+    let strip_len = inner.div_ceil(per_element);
+    sums.fill(0.0);
+    for begin in (0..inner).step_by(DEPTH * per_element) {
+        let end = (begin + DEPTH * per_element).min(inner);
+        for (row, to) in panel[..columns].iter_mut().enumerate() {
+            let from = &weight[row * inner..][begin..end];
+            if PAIRS {
+                T::copy_pairs(from, to);
+            } else {
+                widen::<V, T>(from, to);
+            }
+        }
+        let depth = begin / per_element..end.div_ceil(per_element);
+        let strips = left.strips.chunks_exact(strip_len);
+        // So that every tile of a strip finds it in the cache.
+        let tile = if V::MANY { WIDE_TILE } else { NARROW_TILE };
+        for first in (0..columns).step_by(tile) {
+            let sums = &mut sums[first * stride..];
+            let panel = &panel[first..];
+            let mut strips = strips.clone();
+            let mut at = 0;
+            while let Some(strip) = strips.next() {
+                let strip = &strip[depth.clone()];
+                let sums = &mut sums[at * LANES..];
+                at += 1;
+                let count = (columns - first).min(tile);
+                if V::MANY && count == WIDE_TILE {
+                    if let Some(second) = strips.next() {
+                        at += 1;
+                        let strips = [strip, &second[depth.clone()]];
+                        add_tile::<V, 2, WIDE_TILE, PAIRS>(strips, panel, sums, stride);
+                    } else {
+                        add_tile::<V, 1, WIDE_TILE, PAIRS>([strip], panel, sums, stride);
+                    }
+                } else if !V::MANY && count == NARROW_TILE {
+                    add_tile::<V, 1, NARROW_TILE, PAIRS>([strip], panel, sums, stride);
+                } else {
+                    for column in 0..count {
+                        let sums = &mut sums[column * stride..];
+                        add_tile::<V, 1, 1, PAIRS>([strip], &panel[column..], sums, stride);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lays out some of a row in f32.
+#[inline(always)]
+fn widen<V: Lanes, T: Number>(from: &[T], to: &mut PanelRow) {
+    let (lanes, rest) = from.as_chunks();
+    for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(lanes) {
+        T::widen::<V>(from).store_bits(to);
+    }
+    for (to, from) in to[lanes.len() * LANES..].iter_mut().zip(rest) {
+        *to = from.wide().to_bits();
+    }
+}
+
+/// Adds the products of `S` strips with `N` rows of a panel.
+///
+/// - sums: of the first strip's first row and the panel's first row, and on
+#[inline(always)]
+fn add_tile<V: Lanes, const S: usize, const N: usize, const PAIRS: bool>(
+    strips: [&[[u32; LANES]]; S],
+    panel: &[PanelRow],
+    sums: &mut [f32],
+    stride: usize,
+) {
+    let depth = strips[0].len().min(DEPTH);
+    let mut cut: [&[[u32; LANES]]; S] = [&[]; S];
+    for s in 0..S {
+        cut[s] = &strips[s][..depth];
+    }
+    let strips = cut;
+    let Some((panel, _)) = panel.split_first_chunk::<N>() else { unreachable!("the panel has N rows") };
+    let mut tile = [[V::splat(0.0); S]; N];
+    for i in 0..depth {
+        if PAIRS {
+            for (column, row) in tile.iter_mut().zip(panel) {
+                for s in 0..S {
+                    column[s] = column[s].add_pair_products(&strips[s][i], row[i]);
+                }
+            }
+        } else {
+            let mut left = [V::splat(0.0); S];
+            for s in 0..S {
+                left[s] = V::load_bits(&strips[s][i]);
+            }
+            for (column, row) in tile.iter_mut().zip(panel) {
+                let weight = V::splat(f32::from_bits(row[i]));
+                for s in 0..S {
+                    column[s] = column[s].add_product(left[s], weight);
+                }
+            }
+        }
+    }
+    for (column, tile) in tile.iter().enumerate() {
+        let sums = &mut sums[column * stride..][..S * LANES];
+        for (sums, tile) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(tile) {
+            tile.add(V::load(sums)).store(sums);
+        }
+    }
+}
