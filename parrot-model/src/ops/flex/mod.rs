@@ -10,6 +10,7 @@ mod elementwise;
 mod few_rows;
 mod many_rows;
 mod matrix;
+mod quantized;
 mod simd;
 mod weight;
 mod weight_product;
