@@ -38,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   parrot verify assets/golden
   parrot verify assets/golden --device vulkan --dtype f16
+  parrot verify assets/golden --device cpu --dtype q8
   parrot verify assets/golden --kind generate --json";
 
 /// Prints the report; failure when a case did not pass, or none was run.
@@ -48,7 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut spinner = Spinner::start("comparing");
     // A case that panics has failed, and the report has what it said.
     std::panic::set_hook(Box::new(|_| {}));
-    let report = verify(directory, &filter, &device, dtype.unwrap_or(FloatDType::F32), |done, total| {
+    let dtype = dtype.unwrap_or(FloatDType::F32.into());
+    let report = verify(directory, &filter, &device, dtype, |done, total| {
         spinner.say(format!("case {} of {total}", done + 1));
     });
     let _ = std::panic::take_hook();

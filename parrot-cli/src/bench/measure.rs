@@ -11,12 +11,12 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_infer::device;
 use parrot_infer::generate::{Sequence, generate};
 use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::device::WeightDtype;
 use parrot_model::flops::{
     attention, decoder_forward, decoder_step, head_parameters, layer_parameters, products,
 };
@@ -41,7 +41,7 @@ pub(crate) struct Subject {
     /// Where it computes.
     pub(crate) device: Device,
     /// What its weights are held in.
-    pub(crate) dtype: FloatDType,
+    pub(crate) dtype: WeightDtype,
 }
 
 impl Subject {
@@ -54,7 +54,7 @@ impl Subject {
         config: ParrotConfig,
         vision: VisionConfig,
         device: Device,
-        dtype: FloatDType,
+        dtype: WeightDtype,
     ) -> Result<Self> {
         let network = ParrotModel::random(&config, &vision, dtype, &device)?;
         let image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
@@ -189,7 +189,7 @@ pub(crate) fn bench(
         return Err(parrot_model::Error::TooLong { found, limit }.into());
     }
 
-    let size = if *dtype == FloatDType::F32 { 4.0 } else { 2.0 };
+    let size = dtype.bits() / 8.0;
     let mut phases: Vec<(&'static str, Vec<f64>, Work)> = Vec::new();
     let run = |name: &'static str, progress: &mut dyn FnMut(&str), work: &mut dyn FnMut() -> Result<()>| {
         progress(name);
@@ -266,13 +266,13 @@ pub(crate) fn bench(
 
     let (peak_memory_bytes, device_memory_bytes) = (peak_memory(), device.memory_pool_usage());
     progress("the device's best");
-    let peak = Peak::measure(device, *dtype)?;
+    let peak = Peak::measure(device, dtype.float())?;
     let phases =
         phases.into_iter().map(|(name, seconds, work)| Phase::new(name, seconds, work, &peak)).collect();
     let parameters = network.num_params();
     Ok(Report {
         device: device::name_of(device),
-        dtype: device::dtype_name(*dtype),
+        dtype: dtype.to_string(),
         parameters,
         weight_bytes: (parameters as f64 * size) as usize,
         picture_tokens,
@@ -336,7 +336,7 @@ mod tests {
     fn mini() -> Subject {
         let device = device::open("cpu").unwrap();
         let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
-        Subject::random(config, vision, device, FloatDType::F32).unwrap()
+        Subject::random(config, vision, device, burn::tensor::FloatDType::F32.into()).unwrap()
     }
 
     fn quick() -> BenchOptions {

@@ -29,6 +29,8 @@ mod block;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use rayon::prelude::*;
+
 pub use block::Block;
 
 /// Weights of a block.
@@ -116,6 +118,32 @@ impl BlockFormat {
             }
         }
         Ok(())
+    }
+}
+
+impl BlockFormat {
+    /// Packs a whole matrix, on all threads.
+    ///
+    /// # Shapes
+    ///
+    /// - values: `[rows, columns]`
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_panel`](Self::encode_panel).
+    ///
+    /// # Panics
+    ///
+    /// If there are more or fewer values.
+    pub fn encode(self, values: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, String> {
+        assert_eq!(values.len(), rows * columns, "the values of a matrix of [{rows}, {columns}]");
+        let mut bytes = vec![0; self.matrix_bytes([rows, columns])];
+        let panels = bytes.par_chunks_exact_mut(self.panel_bytes(columns).max(1));
+        let rows_of_panels = values.par_chunks((PANEL * columns).max(1));
+        let problem = rows_of_panels
+            .zip(panels)
+            .find_map_first(|(rows, panel)| self.encode_panel(rows, columns, panel).err());
+        problem.map_or(Ok(bytes), Err)
     }
 }
 

@@ -1,15 +1,10 @@
 //! What tests of quantised matrices share.
 
-use super::{BlockFormat, PANEL};
+use super::BlockFormat;
 
 /// A whole matrix in blocks.
 pub(crate) fn encode(format: BlockFormat, values: &[f32], columns: usize) -> Vec<u8> {
-    let mut bytes = vec![0; format.matrix_bytes([values.len() / columns, columns])];
-    let panels = bytes.chunks_exact_mut(format.panel_bytes(columns));
-    for (rows, panel) in values.chunks(PANEL * columns).zip(panels) {
-        format.encode_panel(rows, columns, panel).unwrap();
-    }
-    bytes
+    format.encode(values, [values.len() / columns, columns]).unwrap()
 }
 
 /// Numbers that are nearly normal, always the same.

@@ -20,7 +20,11 @@ use super::weight::{Number, Weight};
 pub(super) fn multiply(isa: Isa, x: &[f32], rows: usize, weight: Weight<'_>, output: &mut [f32]) {
     let inner = x.len() / rows;
     assert_eq!(x.len(), rows * inner, "x is [rows, inner]");
-    assert_eq!(weight.len() * rows, output.len() * inner, "weight is [columns, inner], output [columns, rows]");
+    assert_eq!(
+        weight.len() * rows,
+        output.len() * inner,
+        "weight is [columns, inner], output [columns, rows]"
+    );
     match weight {
         Weight::F32(weight) => isa.run(FewRows { x, rows, inner, weight, output }),
         Weight::Bf16(weight) => isa.run(FewRows::<bf16> { x, rows, inner, weight, output }),

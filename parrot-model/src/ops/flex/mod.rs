@@ -5,6 +5,7 @@
 //! library: together, a fifth of a half-billion model's training step.
 
 mod attention;
+mod blocks;
 mod columns;
 mod elementwise;
 mod few_rows;

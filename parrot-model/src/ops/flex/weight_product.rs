@@ -85,8 +85,7 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
     }
     let is_shared = lhs.len() * rows * inner * columns >= PARALLEL_FROM;
     let is_pairs = matches!(weight, Weight::Bf16(_)) && isa.multiplies_bf16();
-    let lhs: Vec<_> =
-        lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, is_pairs, is_shared)).collect();
+    let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, is_pairs, is_shared)).collect();
     let width = many_rows::BLOCK;
     by_columns(shape, width, many_rows::stride(rows), is_shared, |matrix, range, sums| {
         many_rows::multiply(&lhs[matrix], some_columns(matrix, range), sums);
