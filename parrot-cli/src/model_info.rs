@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub(super) fn model_info(parrot: &Parrot, folder: &Path) -> Result<ModelInfo> {
     let name = folder.canonicalize().unwrap_or_else(|_| folder.into());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (device, dtype) = (device::name_of(parrot.device()), device::dtype_name(parrot.dtype()));
+    let (device, dtype) = (device::name_of(parrot.device()), parrot.dtype().to_string());
     Ok(ModelInfo { name, sha256: Some(hash_model(folder)?), dtype: Some(dtype), device: Some(device) })
 }
 

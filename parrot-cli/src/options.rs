@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{DownloadProgress, resolve_description, resolve_with};
 use parrot_model::config::Size;
+use parrot_model::device::WeightDtype;
 
 use crate::progress::Bar;
 use crate::terminal::print_notice;
@@ -34,20 +35,20 @@ pub(crate) struct DeviceOptions {
     /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// What to hold weights in: f32, f16 or bf16 [default: what suits the device]
-    #[arg(long, value_name = "DTYPE", value_parser = device::parse_dtype)]
-    dtype: Option<FloatDType>,
+    /// What to hold weights in: f32, f16, bf16 or, on the CPU, q8 or q4 [default: what suits the device]
+    #[arg(long, value_name = "DTYPE", value_parser = device::parse_weight_dtype)]
+    dtype: Option<WeightDtype>,
 }
 
 impl DeviceOptions {
     /// The device, and the dtype if one was asked for that it computes in; says so on stderr if the choice is
     /// not what the build is for.
-    pub(crate) fn open(&self) -> Result<(Device, Option<FloatDType>)> {
+    pub(crate) fn open(&self) -> Result<(Device, Option<WeightDtype>)> {
         let choice = device::choose(&self.device)?;
         if let Some(notice) = &choice.notice {
             print_notice(notice);
         }
-        let dtype = self.dtype.map(|dtype| device::float_dtype(&choice.device, Some(dtype))).transpose()?;
+        let dtype = self.dtype.map(|dtype| device::weight_dtype(&choice.device, Some(dtype))).transpose()?;
         Ok((choice.device, dtype))
     }
 }
@@ -63,7 +64,10 @@ impl ModelOptions {
         let (device, dtype) = self.device.open()?;
         let folder = find_model(self.model.as_deref())?;
         let bar = Bar::new("loading");
-        let loader = Parrot::loader().dtype(dtype).on_progress(|done, total| bar.show(done, total));
+        let mut loader = Parrot::loader().on_progress(|done, total| bar.show(done, total));
+        if let Some(dtype) = dtype {
+            loader = loader.dtype(dtype);
+        }
         let parrot = loader.load(&folder, &device);
         drop(bar);
         let parrot = parrot.with_context(|| format!("cannot load the model {}", folder.display()))?;

@@ -38,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   parrot verify assets/golden
   parrot verify assets/golden --device vulkan --dtype f16
+  parrot verify assets/golden --device cpu --dtype q8
   parrot verify assets/golden --kind generate --json";
 
 /// Prints the report; failure when a case did not pass, or none was run.
@@ -46,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
     let mut spinner = Spinner::start("comparing");
-    let report = verify(directory, &filter, &device, dtype.unwrap_or(FloatDType::F32), |done, total| {
+    let dtype = dtype.unwrap_or(FloatDType::F32.into());
+    let report = verify(directory, &filter, &device, dtype, |done, total| {
         spinner.say(format!("case {} of {total}", done + 1));
     });
     spinner.stop();

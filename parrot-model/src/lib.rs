@@ -83,6 +83,7 @@ pub mod image;
 pub mod language;
 pub mod parrot;
 pub mod projector;
+pub mod quantization;
 pub mod text;
 pub mod untrusted;
 pub mod vision;

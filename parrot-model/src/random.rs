@@ -6,7 +6,10 @@ use burn::tensor::{DType, Distribution, FloatDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::checkpoint::names::{ModulePath, is_product_weight};
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::device::WeightDtype;
+use crate::ops::blocks;
 use crate::parrot::ParrotModel;
 use crate::weight_memory::{WeightElement, allocate};
 use crate::{Result, device};
@@ -22,32 +25,56 @@ impl ParrotModel {
     pub fn random(
         config: &ParrotConfig,
         vision: &VisionConfig,
-        dtype: FloatDType,
+        dtype: impl Into<WeightDtype>,
         device: &Device,
     ) -> Result<Self> {
         // Parameters get memory when they are first used.
+        let dtype = dtype.into();
         let network = Self::init(config, vision, device)?;
         device::require_memory(&network, dtype, device)?;
         let activation_dtype = device::activation_dtype(device, dtype);
-        Ok(network.map(&mut Random { dtype, activation_dtype, is_cpu: device::is_cpu(device) }))
+        let is_cpu = device::is_cpu(device);
+        Ok(network.map(&mut Random { dtype, activation_dtype, is_cpu, path: ModulePath::default() }))
     }
 }
 
 struct Random {
-    dtype: FloatDType,
+    dtype: WeightDtype,
     activation_dtype: FloatDType,
     is_cpu: bool,
+    path: ModulePath,
 }
 
 impl ModuleMapper for Random {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, device) = (param.id, param.lazy_device());
-        let dtype = device::parameter_dtype(D, self.dtype, self.activation_dtype);
         let shape = param.lazy_shape();
-        let tensor = if self.is_cpu && shape.num_elements() > PATTERN {
-            Tensor::from_data(repeated(&random(PATTERN, &device), shape, dtype), (&device, dtype.into()))
-        } else {
-            Tensor::random(shape, NUMBERS, (&device, DType::from(dtype)))
+        let dims = shape.dims::<D>();
+        let tensor = match self.dtype {
+            WeightDtype::Blocks(format) if is_product_weight(self.path.segments(), &dims) => {
+                let values = Tensor::<D>::random(dims, NUMBERS, (&device, DType::F32)).into_data();
+                let values = values.as_slice().expect("made as f32");
+                // Several matrices are whole panels, and so lie as one that is higher.
+                let columns = dims[D - 1];
+                let bytes = format.encode(values, [values.len() / columns, columns]);
+                blocks(bytes.expect("small numbers"), format, dims, &device)
+            }
+            dtype => {
+                let dtype = device::parameter_dtype(D, dtype.float(), self.activation_dtype);
+                if self.is_cpu && shape.num_elements() > PATTERN {
+                    Tensor::from_data(repeated(&random(PATTERN, &device), shape, dtype), (&device, dtype.into()))
+                } else {
+                    Tensor::random(shape, NUMBERS, (&device, DType::from(dtype)))
+                }
+            }
         };
         param.transform_for_load(tensor, id)
     }

@@ -31,6 +31,8 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, FloatDType};
 
+use parrot_model::device::WeightDtype;
+
 use golden::{Case, CaseVerdict, Directory, Filter, Fixture, VerifyReport, run};
 
 pub use error::{Error, Result};
@@ -47,16 +49,17 @@ pub fn verify(
     directory: Directory,
     filter: &Filter,
     device: &Device,
-    dtype: FloatDType,
+    dtype: impl Into<WeightDtype>,
     progress: impl FnMut(usize, usize),
 ) -> VerifyReport {
+    let dtype = dtype.into();
     let directory = Rc::new(directory);
     let answers = Fixture::new(directory.clone(), device.clone(), dtype);
     let training = Fixture::new(directory.clone(), device.clone().autodiff(), FloatDType::F32);
     run(&directory, filter, progress, |case| {
         if !is_training_kind(&case.kind) {
             answer::verify_case(&answers, case)
-        } else if dtype == FloatDType::F32 {
+        } else if dtype == FloatDType::F32.into() {
             training::verify_case(&training, case)
         } else {
             Ok(CaseVerdict::Skipped("training is compared in f32 alone".into()))

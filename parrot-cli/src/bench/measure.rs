@@ -11,12 +11,12 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_infer::device;
 use parrot_infer::generate::{Sequence, generate};
 use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::device::WeightDtype;
 use parrot_model::flops::{
     decoder_forward, decoder_step, head_parameters, layer_parameters, products, vision_forward,
 };
@@ -41,7 +41,7 @@ pub(crate) struct BenchModel {
     /// Where it computes.
     pub(crate) device: Device,
     /// What its weights are held in.
-    pub(crate) dtype: FloatDType,
+    pub(crate) dtype: WeightDtype,
 }
 
 impl BenchModel {
@@ -54,7 +54,7 @@ impl BenchModel {
         config: ParrotConfig,
         vision: VisionConfig,
         device: Device,
-        dtype: FloatDType,
+        dtype: WeightDtype,
     ) -> Result<Self> {
         let network = ParrotModel::random(&config, &vision, dtype, &device)?;
         let image_processor = ImageProcessorConfig::clip(vision.image_size as u32);
@@ -190,7 +190,7 @@ pub(crate) fn bench(
         return Err(parrot_model::Error::TooLong { found, limit }.into());
     }
 
-    let size = bytes_of(*dtype);
+    let size = dtype.bits() / 8.0;
     let mut phases: Vec<(&'static str, Vec<f64>, Work)> = Vec::new();
     let run = |name: &'static str, progress: &mut dyn FnMut(&str), work: &mut dyn FnMut() -> Result<()>| {
         progress(name);
@@ -272,13 +272,13 @@ pub(crate) fn bench(
 
     let (peak_memory_bytes, device_memory_bytes) = (peak_memory(), device.memory_pool_usage());
     progress("the device's best");
-    let peak = Peak::measure(device, *dtype)?;
+    let peak = Peak::measure(device, dtype.float())?;
     let phases =
         phases.into_iter().map(|(name, seconds, work)| Phase::new(name, seconds, work, &peak)).collect();
     let parameters = network.num_params();
     Ok(BenchReport {
         device: device::name_of(device),
-        dtype: device::dtype_name(*dtype),
+        dtype: dtype.to_string(),
         parameters,
         weight_bytes: (parameters as f64 * size) as usize,
         image_tokens,
@@ -339,7 +339,7 @@ mod tests {
     fn mini() -> BenchModel {
         let device = device::open("cpu").unwrap();
         let (config, vision) = (ParrotConfig::parrot_mini(), VisionConfig::clip_vit_mini());
-        BenchModel::random(config, vision, device, FloatDType::F32).unwrap()
+        BenchModel::random(config, vision, device, burn::tensor::FloatDType::F32.into()).unwrap()
     }
 
     fn quick() -> BenchOptions {

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 impl Args {
     fn subject(&self) -> Result<BenchModel> {
         let (device, dtype) = self.model.device.open()?;
-        let dtype = device::float_dtype(&device, dtype)?;
+        let dtype = device::weight_dtype(&device, dtype)?;
         if let Some(size) = named_size(self.model.model.as_deref()) {
             let (config, vision) = size.configs();
             return BenchModel::random(config, vision, device, dtype);

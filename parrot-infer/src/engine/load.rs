@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use parrot_model::checkpoint::layout::{GENERATION_CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::resolve;
 use parrot_model::config::TokenIds;
@@ -16,6 +15,7 @@ use serde::Deserialize;
 use super::image::FeatureCache;
 use super::network::Opened;
 use super::{Parrot, REMEMBERED_IMAGES};
+use crate::device::WeightDtype;
 use crate::{Error, Result, device};
 
 /// How a model is to be loaded; from [`Parrot::loader`].
@@ -33,7 +33,7 @@ use crate::{Error, Result, device};
 /// ```
 #[must_use]
 pub struct Loader<'a> {
-    dtype: Option<FloatDType>,
+    dtype: Option<WeightDtype>,
     progress: Box<dyn FnMut(u64, u64) + 'a>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Loader<'_> {
 }
 
 impl Parrot {
-    /// Loads a model, weights in the dtype that suits the device (see [`device::float_dtype`]).
+    /// Loads a model, weights in the dtype that suits the device (see [`device::weight_dtype`]).
     ///
     /// # Errors
     ///
@@ -60,9 +60,10 @@ impl Parrot {
 }
 
 impl<'a> Loader<'a> {
-    /// Weights in this dtype; `None`: in the one that suits the device.
-    pub fn dtype(mut self, dtype: impl Into<Option<FloatDType>>) -> Self {
-        self.dtype = dtype.into();
+    /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what suits the
+    /// device.
+    pub fn dtype(mut self, dtype: impl Into<WeightDtype>) -> Self {
+        self.dtype = Some(dtype.into());
         self
     }
 
@@ -81,7 +82,7 @@ impl<'a> Loader<'a> {
     /// configuration that cannot be used.
     pub fn load(self, model: impl AsRef<Path>, device: &Device) -> Result<Parrot> {
         let started = Instant::now();
-        let dtype = device::float_dtype(device, self.dtype)?;
+        let dtype = device::weight_dtype(device, self.dtype)?;
         let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;

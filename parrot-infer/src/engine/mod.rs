@@ -14,8 +14,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use parrot_model::config::DecoderConfig;
+use parrot_model::device::WeightDtype;
 use parrot_model::language::Decoder;
 use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 
@@ -50,7 +50,7 @@ pub struct Parrot {
     template: ChatTemplate,
     eos: Vec<u32>,
     device: Device,
-    dtype: FloatDType,
+    dtype: WeightDtype,
     remembered: FeatureCache,
     /// What the router reads in the place of the question.
     routing_text: Option<Vec<i64>>,
@@ -174,7 +174,7 @@ impl Parrot {
 
     /// What its weights are held in.
     #[must_use]
-    pub fn dtype(&self) -> FloatDType {
+    pub fn dtype(&self) -> WeightDtype {
         self.dtype
     }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription};
 use parrot_model::config::{DecoderConfig, TokenIds};
+use parrot_model::device::WeightDtype;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::language::Decoder;
 use parrot_model::parrot::{ImageFeatures, ParrotModel, prepare_text};
@@ -62,7 +62,7 @@ impl Opened {
 
     pub(super) fn load(
         &self,
-        dtype: FloatDType,
+        dtype: WeightDtype,
         device: &Device,
         progress: impl FnMut(u64, u64),
     ) -> Result<Network> {

@@ -8,7 +8,9 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::batch::{PrepareOptions, Sample};
 use parrot_model::checkpoint::{names, save_module};
+use parrot_model::device::WeightDtype;
 use parrot_model::language::DecoderInput;
+use parrot_model::quantization::BlockFormat;
 
 use super::*;
 use crate::tiny;
@@ -224,19 +226,28 @@ fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
 }
 
 #[test]
-fn half_precision_answers_too() {
+fn weights_of_fewer_bits_answer_too() {
     let folder = tempfile::tempdir().unwrap();
     tiny::write(folder.path(), 2).unwrap();
-    let load = |dtype| Parrot::loader().dtype(dtype).load(folder.path(), &Device::default()).unwrap();
+    let load = |dtype: WeightDtype| {
+        let parrot = Parrot::loader().dtype(dtype).load(folder.path(), &Device::default()).unwrap();
+        assert_eq!(parrot.dtype(), dtype);
+        parrot
+    };
     let weights = |parrot: &Parrot| {
         let answer = ask(parrot, &[image(1)], "What is this?", &options(4));
         assert_eq!(answer.token_ids.len(), 4);
         answer.routing_weights[0].clone()
     };
-    let (half, single) = (weights(&load(Some(FloatDType::F16))), weights(&load(None)));
-    assert_ne!(half, single);
-    for (half, single) in half.iter().zip(single) {
-        assert!((half - single).abs() < 0.02, "{half} {single}");
+    let single = weights(&load(FloatDType::F32.into()));
+    for (dtype, limit) in
+        [(FloatDType::F16.into(), 0.02), (BlockFormat::Q8.into(), 0.04), (BlockFormat::Q4.into(), 0.2)]
+    {
+        let narrow = weights(&load(dtype));
+        assert_ne!(narrow, single);
+        for (narrow, single) in narrow.iter().zip(&single) {
+            assert!((narrow - single).abs() < limit, "{dtype}: {narrow} {single}");
+        }
     }
 }
 

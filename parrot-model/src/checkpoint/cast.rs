@@ -13,7 +13,7 @@ use super::weights::StoredTensor;
 use crate::weight_memory::{WeightElement, allocate};
 
 /// Elements converted at once; the two buffers stay in the first-level cache.
-const CHUNK: usize = 2048;
+pub(super) const CHUNK: usize = 2048;
 /// Chunks that a thread takes at a time.
 const SHARE: usize = 64 * CHUNK;
 
@@ -24,11 +24,7 @@ const SHARE: usize = 64 * CHUNK;
 /// In words, what is wrong with the first elements that are: not floats, NaN, infinite, or too large for `dtype`.
 pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<TensorData, String> {
     let stored = tensor.dtype;
-    let element = match stored {
-        Dtype::F32 => 4,
-        Dtype::F16 | Dtype::BF16 => 2,
-        other => return Err(format!("is stored as {other:?}; f32, f16 and bf16 are supported")),
-    };
+    let element = element_size(stored)?;
     let bytes = match dtype {
         FloatDType::F32 => convert(tensor, element, |from, to| {
             read(stored, from, to);
@@ -45,6 +41,19 @@ pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<Tensor
         FloatDType::F64 | FloatDType::Flex32 => Err(format!("cannot be read as {dtype:?}")),
     };
     Ok(TensorData::from_bytes(bytes?, tensor.shape.to_vec(), DType::from(dtype)))
+}
+
+/// Bytes of a stored element.
+///
+/// # Errors
+///
+/// In words, a dtype that cannot be read.
+pub(super) fn element_size(stored: Dtype) -> Result<usize, String> {
+    match stored {
+        Dtype::F32 => Ok(4),
+        Dtype::F16 | Dtype::BF16 => Ok(2),
+        other => Err(format!("is stored as {other:?}; f32, f16 and bf16 are supported")),
+    }
 }
 
 /// In 16 bits.
@@ -98,7 +107,7 @@ fn convert<T: WeightElement>(
 }
 
 /// At most [`CHUNK`] elements, in f32.
-fn read(stored: Dtype, from: &[u8], to: &mut [f32]) {
+pub(super) fn read(stored: Dtype, from: &[u8], to: &mut [f32]) {
     match stored {
         Dtype::F32 => {
             for (to, bytes) in to.iter_mut().zip(from.as_chunks().0) {

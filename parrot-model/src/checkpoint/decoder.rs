@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,6 +12,7 @@ use super::weights::Weights;
 use super::{load, names};
 use crate::config::decoder::read_keys;
 use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
+use crate::device::WeightDtype;
 use crate::language::Decoder;
 use crate::{Error, Result};
 
@@ -81,7 +81,7 @@ impl DecoderCheckpoint {
     /// # Errors
     ///
     /// As [`Checkpoint::load`](super::Checkpoint::load).
-    pub fn load(&self, dtype: FloatDType, device: &Device) -> Result<Decoder> {
+    pub fn load(&self, dtype: impl Into<WeightDtype>, device: &Device) -> Result<Decoder> {
         self.load_with(dtype, device, |_, _| ())
     }
 
@@ -92,7 +92,7 @@ impl DecoderCheckpoint {
     /// As [`load`](Self::load).
     pub fn load_with(
         &self,
-        dtype: FloatDType,
+        dtype: impl Into<WeightDtype>,
         device: &Device,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Decoder> {
@@ -104,7 +104,7 @@ impl DecoderCheckpoint {
             is_tied: config.tie_word_embeddings,
             is_surplus: &names::is_buffer,
         };
-        stored.load(Decoder::init(config, device), &names::decoder, dtype, device, &mut progress)
+        stored.load(Decoder::init(config, device), &names::decoder, dtype.into(), device, &mut progress)
     }
 }
 

@@ -12,8 +12,12 @@ use burn::tensor::{FloatDType, Tensor, TensorData};
 
 use super::cast::cast;
 use super::names::{self, ModulePath};
+use super::quantize::quantize;
 use super::tensors::join;
 use super::weights::{StoredTensor, Weights};
+use crate::device::WeightDtype;
+use crate::ops::blocks;
+use crate::quantization::BlockFormat;
 use crate::{Error, Result, device};
 
 pub(super) const LM_HEAD: &str = "lm_head.weight";
@@ -23,7 +27,7 @@ pub(super) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 ///
 /// - `name_of` maps a parameter's path to its name in `weights`; [`names`](super::names) has those of a
 ///   checkpoint. In paths, enums add nothing.
-/// - `dtype` is f32, f16 or bf16, whatever the file holds; what is no weight of a product is held in the device's
+/// - `dtype` is f32, f16, bf16 or, on the CPU, blocks of 8 or 4 bits, whatever the file holds; what is no weight of a product is held in the device's
 ///   [`activation_dtype`](device::activation_dtype).
 ///
 /// Parameters stay on their device and keep their id and whether they are trained. Tensors that the module
@@ -37,7 +41,7 @@ pub fn load_module<M: Module>(
     module: M,
     weights: &Weights,
     name_of: impl Fn(&[String]) -> String,
-    dtype: FloatDType,
+    dtype: impl Into<WeightDtype>,
 ) -> Result<M> {
     load_found(module, weights.path(), |name| weights.get(name), name_of, dtype)
 }
@@ -52,14 +56,14 @@ pub fn load_found<'w, M: Module>(
     path: &Path,
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
     name_of: impl Fn(&[String]) -> String,
-    dtype: FloatDType,
+    dtype: impl Into<WeightDtype>,
 ) -> Result<M> {
     let error = |problems| Error::Checkpoint { path: path.to_path_buf(), problems };
     let problems = mismatches(&parameters(&module, &name_of), &find);
     if !problems.is_empty() {
         return Err(error(problems));
     }
-    fill(module, &name_of, find, dtype, &mut |_| ()).map_err(error)
+    fill(module, &name_of, find, dtype.into(), &mut |_| ()).map_err(error)
 }
 
 /// Whole weights of a model that has a decoder, of which nothing may be left over.
@@ -86,7 +90,7 @@ impl Stored<'_, '_> {
         &self,
         model: M,
         name_of: &dyn Fn(&[String]) -> String,
-        dtype: FloatDType,
+        dtype: WeightDtype,
         device: &burn::tensor::Device,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<M> {
@@ -163,7 +167,7 @@ pub(super) fn fill<'w, M: Module>(
     module: M,
     name_of: &dyn Fn(&[String]) -> String,
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
-    dtype: FloatDType,
+    dtype: WeightDtype,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
     let mut filling = Filling {
@@ -219,7 +223,7 @@ fn stored_shape<const D: usize>(param: &Param<Tensor<D>>) -> Vec<usize> {
 struct Filling<'a, 'w> {
     name_of: &'a dyn Fn(&[String]) -> String,
     find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
-    dtype: FloatDType,
+    dtype: WeightDtype,
     /// Once the device is known.
     activation_dtype: Option<FloatDType>,
     progress: &'a mut dyn FnMut(u64),
@@ -242,7 +246,12 @@ impl ModuleMapper for Filling<'_, '_> {
         let activation_dtype = *self
             .activation_dtype
             .get_or_insert_with(|| device::activation_dtype(&param.lazy_device(), self.dtype));
-        let dtype = device::parameter_dtype(D, self.dtype, activation_dtype);
+        if let WeightDtype::Blocks(format) = self.dtype
+            && names::is_product_weight(self.path.segments(), &shape)
+        {
+            return self.quantize(param, &name, &shape, format);
+        }
+        let dtype = device::parameter_dtype(D, self.dtype.float(), activation_dtype);
         let mut parts = Vec::new();
         for (name, _) in names::tensors(&name, &shape) {
             let Some(stored) = (self.find)(&name) else { return param };
@@ -256,6 +265,34 @@ impl ModuleMapper for Filling<'_, '_> {
             }
         }
         set(param, join(parts, shape), dtype)
+    }
+}
+
+impl Filling<'_, '_> {
+    /// Sets a parameter that is held in blocks.
+    fn quantize<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D>>,
+        name: &str,
+        shape: &[usize],
+        format: BlockFormat,
+    ) -> Param<Tensor<D>> {
+        let mut bytes = Vec::new();
+        for (name, _) in names::tensors(name, shape) {
+            let Some(stored) = (self.find)(&name) else { return param };
+            (self.progress)(stored.bytes.len() as u64);
+            match quantize(stored, format) {
+                Ok(matrix) if bytes.is_empty() => bytes = matrix,
+                Ok(matrix) => bytes.extend_from_slice(&matrix),
+                Err(reason) => {
+                    self.problems.push(format!("`{name}` {reason}"));
+                    return param;
+                }
+            }
+        }
+        let dims = std::array::from_fn(|dim| shape[dim]);
+        let (id, device) = (param.id, param.lazy_device());
+        param.transform_for_load(blocks(bytes, format, dims, &device), id)
     }
 }
 

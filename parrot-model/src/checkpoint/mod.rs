@@ -18,6 +18,7 @@ mod hub;
 pub mod layout;
 mod load;
 pub mod names;
+mod quantize;
 mod save;
 mod staging;
 mod tensors;
@@ -29,9 +30,9 @@ mod weights;
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::device::WeightDtype;
 use crate::image::ImageProcessorConfig;
 use crate::parrot::ParrotModel;
 use crate::{Error, Result};
@@ -141,7 +142,7 @@ impl Checkpoint {
     /// [`Error::Config`] when the configuration describes no possible model; [`Error::Checkpoint`] listing
     /// every missing, unexpected or mis-shaped tensor, or else every one whose elements cannot be used
     /// (NaN, infinite, too large for `dtype`); [`Error::Device`] when the device has too little memory.
-    pub fn load(&self, dtype: FloatDType, device: &Device) -> Result<ParrotModel> {
+    pub fn load(&self, dtype: impl Into<WeightDtype>, device: &Device) -> Result<ParrotModel> {
         self.load_with(dtype, device, |_, _| ())
     }
 
@@ -152,7 +153,7 @@ impl Checkpoint {
     /// As [`load`](Self::load).
     pub fn load_with(
         &self,
-        dtype: FloatDType,
+        dtype: impl Into<WeightDtype>,
         device: &Device,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ParrotModel> {
@@ -165,7 +166,7 @@ impl Checkpoint {
             is_tied: self.config.decoder.tie_word_embeddings,
             is_surplus: &|name| names::is_surplus(name, &self.config, &self.vision),
         };
-        stored.load(model, &name_of, dtype, device, &mut progress)
+        stored.load(model, &name_of, dtype.into(), device, &mut progress)
     }
 
     /// A tensor of the checkpoint, or of the tower's own folder where that holds the tower.
@@ -179,8 +180,11 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::FloatDType;
+
     use super::testing::{Tiny, contents, edit};
     use super::*;
+    use crate::quantization::BlockFormat;
 
     fn saved(tiny: &Tiny) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -224,6 +228,46 @@ mod tests {
         let features =
             |model: &ParrotModel| model.encode_images(pixels.clone()).experts_output.unwrap().into_data();
         features(&load(folder.path()).unwrap()).assert_eq(&features(&tiny.model), true);
+    }
+
+    #[test]
+    fn a_model_in_blocks_computes_nearly_what_it_did_and_is_not_saved() {
+        for tiny in [Tiny::clip(), Tiny::siglip()] {
+            let folder = saved(&tiny);
+            let checkpoint = Checkpoint::open(folder.path()).unwrap();
+            let device = Device::default();
+            let pixels = Tensor::<4>::random([1, 3, 8, 8], Default::default(), &device);
+            let compute = |model: &ParrotModel| {
+                let features = model.encode_images(pixels.clone()).experts_output.unwrap();
+                let ids = Tensor::<1, Int>::from_data([3, 1, 2], &device);
+                let embeds = model.language_model.embed(ids).unsqueeze::<3>();
+                let hidden_states =
+                    model.language_model.forward(crate::language::DecoderInput::unpadded(embeds), None);
+                [features.flatten::<1>(0, 3), model.language_model.logits(hidden_states).flatten(0, 2)]
+            };
+            let expected = compute(&tiny.model);
+            for (format, limit) in [(BlockFormat::Q8, 0.05), (BlockFormat::Q4, 0.4)] {
+                let model = checkpoint.load(format, &device).unwrap();
+                for (found, expected) in compute(&model).into_iter().zip(expected.clone()) {
+                    let error = (found - expected.clone()).abs().max() / expected.abs().max();
+                    let error = error.into_scalar::<f32>();
+                    assert!(error < limit, "{format:?}: {error}");
+                }
+                for dtype in [None, Some(FloatDType::F32)] {
+                    let out = tempfile::tempdir().unwrap();
+                    let options = SaveOptions { dtype, ..SaveOptions::default() };
+                    let saved = save(
+                        &model,
+                        &checkpoint.config,
+                        &checkpoint.vision,
+                        out.path().join("out"),
+                        &options,
+                    );
+                    let error = saved.unwrap_err().to_string();
+                    assert!(error.contains(&format!("is held in {}", format.name())), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::Result;
 use crate::config::{ParrotConfig, TowerKind, VisionConfig};
 use crate::projector::ProjectorKind;
+use crate::quantization::PANEL;
 
 /// What stands before the names of a vision tower inside a Parrot checkpoint. Its own folder lacks it.
 const TOWER_PREFIX: &str = "model.vision_tower.vision_tower.";
@@ -108,6 +109,19 @@ pub fn tensors<'s>(name: &str, shape: &'s [usize]) -> Vec<(String, &'s [usize])>
         }
         _ => vec![(name.to_string(), shape)],
     }
+}
+
+/// Whether a parameter is the weight of products, or a table that tokens have rows of, and large enough to be held in
+/// [blocks](crate::quantization): the router and the positions of patches are small, and stay numbers. Several matrices in one
+/// parameter have to be whole panels.
+pub(crate) fn is_product_weight(path: &[String], shape: &[usize]) -> bool {
+    let is_product = !path.iter().any(|name| name == "gate" || name == "position_embedding");
+    is_product
+        && match shape {
+            [_, _] => true,
+            [_, rows, _] => rows % PANEL == 0,
+            _ => false,
+        }
 }
 
 /// The name inside a Parrot checkpoint of what the tower's own folder calls `name`.

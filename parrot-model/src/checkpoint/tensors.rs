@@ -11,6 +11,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::cast::{cast, stored_dtype};
 use super::names::{self, ModulePath};
 use super::weights::StoredTensor;
+use crate::ops::block_format;
 use crate::{Error, Result};
 
 /// Stands for a path in errors about weights that are in memory.
@@ -87,6 +88,11 @@ impl ModuleTensor {
 
     /// What it is stored as when `dtype` is asked for, or nothing in particular.
     fn target(&self, dtype: Option<FloatDType>) -> Result<FloatDType> {
+        if let Some(format) = block_format(self.dtype) {
+            return Err(
+                self.error(format!("is held in {}, which loses too much to be stored again", format.name()))
+            );
+        }
         match (dtype, self.dtype) {
             (Some(dtype), _) => Ok(dtype),
             (None, DType::F32) => Ok(FloatDType::F32),

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::FloatDType;
-
 use super::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use super::load::load_found;
 use super::names;
 use super::weights::{StoredTensor, Weights};
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::device::WeightDtype;
 use crate::image::ImageProcessorConfig;
 use crate::vision::VisionTower;
 use crate::{Error, Result};
@@ -45,7 +44,11 @@ impl Tower {
 /// # Errors
 ///
 /// As [`load_module`](super::load_module).
-pub fn load_vision_tower(tower: VisionTower, weights: &Weights, dtype: FloatDType) -> Result<VisionTower> {
+pub fn load_vision_tower(
+    tower: VisionTower,
+    weights: &Weights,
+    dtype: impl Into<WeightDtype>,
+) -> Result<VisionTower> {
     load_found(tower, weights.path(), |name| find_tensor(weights, name), names::vision_tower, dtype)
 }
 

@@ -3,8 +3,10 @@
 use burn::tensor::{Device, FloatDType};
 
 use super::quiet::quietly;
+use super::weights::WeightDtype;
 use super::{Backend, device_error, found, name_of};
 use crate::Result;
+use crate::quantization::BlockFormat;
 
 /// What weights may be held in, the most precise first.
 const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::BF16];
@@ -22,15 +24,21 @@ pub enum Precision {
     F16,
     /// 8 digits.
     Bf16,
+    /// Blocks of 8 bits, on both sides.
+    Q8,
+    /// Weights in blocks of 4 bits, activations in blocks of 8.
+    Q4,
 }
 
 impl Precision {
     /// Of a network on `device` whose weights are held in `dtype`.
     #[must_use]
-    pub fn of(device: &Device, dtype: FloatDType) -> Self {
-        match dtype {
-            FloatDType::F16 => Self::F16,
-            FloatDType::BF16 => Self::Bf16,
+    pub fn of(device: &Device, dtype: impl Into<WeightDtype>) -> Self {
+        match dtype.into() {
+            WeightDtype::Blocks(BlockFormat::Q8) => Self::Q8,
+            WeightDtype::Blocks(BlockFormat::Q4) => Self::Q4,
+            WeightDtype::Float(FloatDType::F16) => Self::F16,
+            WeightDtype::Float(FloatDType::BF16) => Self::Bf16,
             _ if found(device).is_some_and(|found| found.rounds_to_tf32()) => Self::Tf32,
             _ => Self::F32,
         }
@@ -70,8 +78,8 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
 /// On the CPU that is f32: its kernels multiply f32 with weights of any width, which are what takes memory and time to
 /// read. Everywhere else it is `dtype`.
 #[must_use]
-pub fn activation_dtype(device: &Device, dtype: FloatDType) -> FloatDType {
-    if is_cpu(device) { FloatDType::F32 } else { dtype }
+pub fn activation_dtype(device: &Device, dtype: impl Into<WeightDtype>) -> FloatDType {
+    if is_cpu(device) { FloatDType::F32 } else { dtype.into().float() }
 }
 
 /// Whether the processor computes.

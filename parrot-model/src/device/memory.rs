@@ -1,12 +1,15 @@
 //! Whether a model's weights fit into a device.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use super::dtype::{dtype_name, supported};
+use super::Backend;
+use super::dtype::supported;
 use super::quiet::quietly;
+use super::weights::WeightDtype;
 use super::{device_error, found};
 use crate::Result;
+use crate::quantization::BlockFormat;
 
 /// What a device holds, in bytes, where it tells.
 #[derive(Debug, Default, Clone, Copy)]
@@ -24,13 +27,16 @@ pub(super) struct Memory {
 ///
 /// [`Error::Device`](crate::Error::Device), saying how much is needed, how much there is, and which of the dtypes that the
 /// device computes in would fit.
-pub fn require_memory<M: Module>(network: &M, dtype: FloatDType, device: &Device) -> Result<()> {
+pub fn require_memory<M: Module>(network: &M, dtype: impl Into<WeightDtype>, device: &Device) -> Result<()> {
     let Some(found) = found(device) else { return Ok(()) };
     let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
-    let supported = supported(Some(found.backend), device);
+    let floats = supported(Some(found.backend), device).into_iter().map(WeightDtype::from);
+    let blocks =
+        BlockFormat::ALL.into_iter().filter(|_| found.backend == Backend::Cpu).map(WeightDtype::from);
+    let supported: Vec<WeightDtype> = floats.chain(blocks).collect();
     let mut sizes = Sizes::default();
     network.visit(&mut sizes);
-    match too_large(&sizes, dtype, memory, &supported) {
+    match too_large(&sizes, dtype.into(), memory, &supported) {
         Some(reason) => Err(device_error(&found.name(), reason)),
         None => Ok(()),
     }
@@ -53,31 +59,30 @@ impl ModuleVisitor for Sizes {
 }
 
 /// Why the parameters are too many, if they are.
-fn too_large(sizes: &Sizes, dtype: FloatDType, memory: Memory, supported: &[FloatDType]) -> Option<String> {
+fn too_large(sizes: &Sizes, dtype: WeightDtype, memory: Memory, supported: &[WeightDtype]) -> Option<String> {
     let Sizes { total, largest } = *sizes;
-    let bytes = |dtype: FloatDType| DType::from(dtype).size() as u64;
-    let exceeds = |parameters: u64, dtype: FloatDType, limit: Option<u64>| {
-        limit.is_some_and(|limit| parameters.saturating_mul(bytes(dtype)) > limit)
+    let bytes = |parameters: u64, dtype: WeightDtype| (parameters as f64 * dtype.bits() / 8.0) as u64;
+    let exceeds = |parameters: u64, dtype: WeightDtype, limit: Option<u64>| {
+        limit.is_some_and(|limit| bytes(parameters, dtype) > limit)
     };
     let fits = |dtype| !exceeds(total, dtype, memory.total) && !exceeds(largest, dtype, memory.largest);
     if fits(dtype) {
         return None;
     }
-    let smaller = supported.iter().find(|other| bytes(**other) < bytes(dtype) && fits(**other));
-    let advice = smaller.map_or(String::new(), |smaller| format!("; {} would fit", dtype_name(*smaller)));
+    let smaller = supported.iter().find(|other| other.bits() < dtype.bits() && fits(**other));
+    let advice = smaller.map_or(String::new(), |smaller| format!("; {smaller} would fit"));
     let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-    let needed = |parameters: u64| gigabytes(parameters.saturating_mul(bytes(dtype)));
-    let name = dtype_name(dtype);
+    let needed = |parameters: u64| gigabytes(bytes(parameters, dtype));
     Some(match (exceeds(total, dtype, memory.total), memory) {
         (true, Memory { total: Some(memory), .. }) => {
             format!(
-                "the weights need {} in {name}, of {} that it has{advice}",
+                "the weights need {} in {dtype}, of {} that it has{advice}",
                 needed(total),
                 gigabytes(memory)
             )
         }
         (_, memory) => format!(
-            "one tensor needs {} in {name}, and it holds at most {} at once{advice}",
+            "one tensor needs {} in {dtype}, and it holds at most {} at once{advice}",
             needed(largest),
             gigabytes(memory.largest.unwrap_or_default())
         ),
@@ -87,6 +92,7 @@ fn too_large(sizes: &Sizes, dtype: FloatDType, memory: Memory, supported: &[Floa
 #[cfg(test)]
 mod tests {
     use burn::nn::LinearConfig;
+    use burn::tensor::FloatDType;
 
     use super::*;
 
@@ -94,11 +100,11 @@ mod tests {
     fn what_does_not_fit_is_told_with_what_would() {
         // Parrot-7B and its embeddings.
         let sizes = Sizes { total: 7_721_324_544, largest: 622_329_856 };
-        let refused = |dtype, total_memory, largest_tensor, supported: &[FloatDType]| {
+        let refused = |dtype: FloatDType, total_memory, largest_tensor, supported: &[WeightDtype]| {
             let memory = Memory { total: total_memory, largest: largest_tensor };
-            too_large(&sizes, dtype, memory, supported)
+            too_large(&sizes, dtype.into(), memory, supported)
         };
-        let both = [FloatDType::F32, FloatDType::F16];
+        let both = [FloatDType::F32, FloatDType::F16].map(WeightDtype::from);
         assert_eq!(refused(FloatDType::F32, None, None, &both), None);
         assert_eq!(refused(FloatDType::F32, Some(31_000_000_000), Some(2_500_000_000), &both), None);
         let of_16 = "the weights need 30.9 GB in f32, of 16.0 GB that it has";
@@ -108,6 +114,12 @@ mod tests {
         assert_eq!(
             refused(FloatDType::F16, Some(8_000_000_000), None, &both).unwrap(),
             "the weights need 15.4 GB in f16, of 8.0 GB that it has"
+        );
+        let with_blocks: Vec<WeightDtype> =
+            both.into_iter().chain(BlockFormat::ALL.map(WeightDtype::from)).collect();
+        assert_eq!(
+            refused(FloatDType::F16, Some(8_000_000_000), None, &with_blocks).unwrap(),
+            "the weights need 15.4 GB in f16, of 8.0 GB that it has; q4 would fit"
         );
         assert_eq!(
             refused(FloatDType::F32, Some(48_000_000_000), Some(2_147_483_648), &both).unwrap(),

@@ -22,6 +22,7 @@ mod dtype;
 mod memory;
 mod name;
 mod quiet;
+mod weights;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
@@ -36,6 +37,7 @@ pub use dtype::{Precision, activation_dtype, dtype_name, float_dtype, is_cpu, pa
 pub use memory::require_memory;
 pub use name::SYNTAX;
 pub use quiet::panics_in_one_line;
+pub use weights::{WeightDtype, parse_weight_dtype, weight_dtype};
 
 /// A device that is ready, and how it came to be chosen.
 #[derive(Debug, Clone)]
@@ -340,6 +342,6 @@ mod tests {
         assert_eq!(auto.name, choose("auto").unwrap().name);
         let cpu = devices.last().unwrap();
         assert_eq!((cpu.name.as_str(), &cpu.problem), ("cpu", &None));
-        assert_eq!(cpu.dtypes, [FloatDType::F32, FloatDType::F16]);
+        assert_eq!(cpu.dtypes, [FloatDType::F32, FloatDType::F16, FloatDType::BF16]);
     }
 }

@@ -5,7 +5,7 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::module::embedding;
 
-use crate::ops::matmul;
+use crate::ops::{block_format, matmul, table_rows};
 
 /// A matrix with a row for every token. It is stored as it is used, unlike the weight of a linear layer.
 #[derive(Module, Debug)]
@@ -37,7 +37,12 @@ impl VocabularyTable {
     /// - ids: `[tokens]`
     /// - output: `[tokens, hidden]`
     pub(crate) fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        embedding(self.weight.val(), ids.unsqueeze()).squeeze_dim(0)
+        let table = self.weight.val();
+        if block_format(table.dtype()).is_some() {
+            table_rows(table, ids)
+        } else {
+            embedding(table, ids.unsqueeze()).squeeze_dim(0)
+        }
     }
 
     /// Products with every row.

@@ -13,10 +13,12 @@ use burn::prelude::*;
 use burn::tensor::assert_shape;
 
 use super::autodiff::record;
+use super::blocks::{block_format, matmul_blocks};
 
 /// `lhs · rhs`, of two matrices, or of as many on the left as on the right; nothing is broadcast.
 ///
-/// On the CPU the right side may be held in another width than the left one: f32, bf16 or f16. That is how every linear layer
+/// On the CPU the right side may be held in another width than the left one: f32, bf16, f16, or
+/// [blocks](super::blocks()) of 8 or 4 bits. That is how every linear layer
 /// meets its weight, which lies in memory transposed; the output is as the left side.
 ///
 /// # Shapes
@@ -34,6 +36,9 @@ pub(crate) fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D
     assert_shape!(rhs, [.., inner, _]);
     if D == 3 {
         assert_shape!(rhs, [matrices, ..]);
+    }
+    if block_format(rhs.dtype()).is_some() {
+        return matmul_blocks(lhs, rhs);
     }
     Tensor::from_dispatch(<Dispatch as MatMul>::matmul(lhs.into_dispatch(), rhs.into_dispatch()))
 }

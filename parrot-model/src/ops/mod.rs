@@ -8,6 +8,7 @@
 //! | SwiGLU | [`silu_product`] | own kernel | composed | closed form |
 //! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
 //! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |
+//! | weights in 8 and 4 bits | [`blocks()`], [`table_rows`] | own kernels | none | none |
 //!
 //! *Composed* means: made of the backend's elementary operations. On the CPU activations are f32, and weights may be held in
 //! less: the matrix product reads them as they are.
@@ -34,6 +35,7 @@
 
 mod attention;
 mod autodiff;
+mod blocks;
 mod cross_entropy;
 mod gelu;
 mod matmul;
@@ -47,6 +49,7 @@ mod flex;
 mod testing;
 
 pub(crate) use attention::{attention, flash_attention, unmasked_bias};
+pub(crate) use blocks::{block_format, blocks, table_rows};
 pub(crate) use cross_entropy::negative_log_likelihood;
 pub(crate) use gelu::{gelu, quick_gelu};
 pub(crate) use matmul::matmul;

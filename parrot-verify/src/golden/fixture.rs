@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use burn::prelude::*;
-use burn::tensor::FloatDType;
 use image::RgbImage;
 use parrot_model::batch::PrepareOptions;
 use parrot_model::checkpoint::layout::{CONFIG_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::{Checkpoint, Weights, load_found};
 use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::device::{self, Precision};
+use parrot_model::device::{self, Precision, WeightDtype};
 use parrot_model::image::{AspectRatio, DecodeOptions, ImageProcessorConfig, Pixels, open_rgb};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
@@ -50,7 +49,7 @@ pub struct Loaded {
     /// How pictures become square.
     pub aspect_ratio: AspectRatio,
     /// In which its weights are held.
-    pub dtype: FloatDType,
+    pub dtype: WeightDtype,
     /// Where it was loaded to.
     pub device: Device,
 }
@@ -63,7 +62,7 @@ pub struct Fixture {
     /// Where networks are loaded to.
     pub device: Device,
     /// In which their weights are held, unless a case chooses.
-    pub dtype: FloatDType,
+    pub dtype: WeightDtype,
     /// The checkpoint used last: cases of one checkpoint follow each other.
     last: RefCell<Option<(Key, Rc<Loaded>)>>,
     /// By the name that cases use.
@@ -72,7 +71,7 @@ pub struct Fixture {
     decoded: HashMap<String, String>,
 }
 
-type Key = (String, ConfigEdits, FloatDType);
+type Key = (String, ConfigEdits, WeightDtype);
 
 #[derive(Deserialize)]
 struct Decoded {
@@ -83,12 +82,12 @@ struct Decoded {
 impl Fixture {
     /// Nothing is loaded before a case asks for it.
     #[must_use]
-    pub fn new(directory: Rc<Directory>, device: Device, dtype: FloatDType) -> Self {
+    pub fn new(directory: Rc<Directory>, device: Device, dtype: impl Into<WeightDtype>) -> Self {
         let decoded = directory.cases().iter().filter_map(|case| {
             let Decoded { image, decoded_rgb } = directory.fields(case).ok()?;
             image.zip(decoded_rgb)
         });
-        let decoded = decoded.collect();
+        let (decoded, dtype) = (decoded.collect(), dtype.into());
         Self { directory, device, dtype, last: RefCell::default(), tokenizers: RefCell::default(), decoded }
     }
 
@@ -97,7 +96,13 @@ impl Fixture {
     /// # Errors
     ///
     /// Those of loading, when the edits describe no possible model or the files are broken.
-    pub fn load(&self, checkpoint: &str, edits: &ConfigEdits, dtype: FloatDType) -> Result<Rc<Loaded>> {
+    pub fn load(
+        &self,
+        checkpoint: &str,
+        edits: &ConfigEdits,
+        dtype: impl Into<WeightDtype>,
+    ) -> Result<Rc<Loaded>> {
+        let dtype = dtype.into();
         let key = (checkpoint.to_string(), edits.clone(), dtype);
         if let Some((last, loaded)) = &*self.last.borrow()
             && *last == key

@@ -75,7 +75,11 @@ impl Quantity {
     pub fn limit(self, precision: Precision) -> Option<f64> {
         match self {
             Self::TrainedWeights if self.is_rounded(precision) => Some(0.03),
-            _ if self.is_rounded(precision) => Some(if precision == Precision::Bf16 { 0.1 } else { 0.01 }),
+            _ if self.is_rounded(precision) => Some(match precision {
+                Precision::Q4 => 0.5,
+                Precision::Bf16 | Precision::Q8 => 0.1,
+                _ => 0.01,
+            }),
             Self::ResizedImage | Self::PixelValues => Some(0.0),
             Self::DecodedImage => None,
             Self::Module | Self::Embeddings => Some(5e-5),

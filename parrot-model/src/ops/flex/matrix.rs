@@ -37,7 +37,7 @@ fn is_float(dtype: DType) -> bool {
 }
 
 /// In f32.
-fn wide(x: FlexTensor) -> FlexTensor {
+pub(super) fn wide(x: FlexTensor) -> FlexTensor {
     if x.dtype() == DType::F32 { x } else { Flex::float_cast(x, FloatDType::F32) }
 }
 

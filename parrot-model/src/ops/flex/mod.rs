@@ -5,12 +5,14 @@
 //! library: together, a fifth of a half-billion model's training step.
 
 mod attention;
+mod blocks;
 mod columns;
 mod decode_attention;
 mod elementwise;
 mod few_rows;
 mod many_rows;
 mod matrix;
+mod quantized;
 mod simd;
 mod weight;
 mod weight_product;
