@@ -70,7 +70,10 @@ impl ModuleMapper for Random {
             dtype => {
                 let dtype = device::parameter_dtype(D, dtype.float(), self.activation_dtype);
                 if self.is_cpu && shape.num_elements() > PATTERN {
-                    Tensor::from_data(repeated(&random(PATTERN, &device), shape, dtype), (&device, dtype.into()))
+                    Tensor::from_data(
+                        repeated(&random(PATTERN, &device), shape, dtype),
+                        (&device, dtype.into()),
+                    )
                 } else {
                     Tensor::random(shape, NUMBERS, (&device, DType::from(dtype)))
                 }

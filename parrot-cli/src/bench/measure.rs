@@ -265,7 +265,8 @@ pub(crate) fn bench(
         let cache =
             2 * decoder.num_hidden_layers * decoder.num_key_value_heads() * decoder.head_dim() * context;
         let weights = layer_parameters(decoder, of_decoder) + head_parameters(decoder);
-        let read = weights as f64 * size + cache as f64 * bytes_of(device::activation_dtype(device, *dtype));
+        let activations = WeightDtype::from(device::activation_dtype(device, *dtype));
+        let read = weights as f64 * size + cache as f64 * activations.bits() / 8.0;
         let flops = decoder_step(decoder, of_decoder, context);
         phases.push(("decode", decode, Work::Reading(read, flops)));
     }
@@ -289,11 +290,6 @@ pub(crate) fn bench(
         peak_memory_bytes,
         device_memory_bytes: device_memory_bytes.map(|usage| usage.bytes_reserved),
     })
-}
-
-/// Of a number.
-fn bytes_of(dtype: FloatDType) -> f64 {
-    if dtype == FloatDType::F32 { 4.0 } else { 2.0 }
 }
 
 /// Seconds to the first token, and seconds for each further one.

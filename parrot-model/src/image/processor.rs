@@ -10,7 +10,7 @@ use super::resize::{Canvas, Resample, resize_window};
 use super::{AspectRatio, Pixels};
 use crate::config::decoder::from_fields;
 use crate::config::{TowerKind, VisionConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Which resize, crop and normalisation a vision tower was trained with.
 ///

@@ -187,7 +187,6 @@ impl<'a> BlockMatrix<'a> {
     }
 
     /// Its panels, of 16 rows each, the first first.
-    #[must_use]
     pub fn panels(&self) -> std::slice::ChunksExact<'a, u8> {
         // A matrix without columns has no bytes, and a chunk has to have some.
         self.bytes.chunks_exact(self.format.panel_bytes(self.columns).max(1))

@@ -89,8 +89,7 @@ impl Preparation {
         }
         let encoded = self.template.encode(&self.tokenizer, &record.conversation(), None);
         let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
-        let sample =
-            TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, Vec::new());
+        let sample = TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, Vec::new());
         if let Some(limits) = &self.limits {
             sample.check_length(limits.tokens_per_image(), limits.max_length)?;
         }

@@ -88,11 +88,12 @@ impl<T: Number> FewRows<'_, T> {
 
     /// `C` columns of `R` rows, with `U` sums for each. Where memory is what is waited for, `C` should be 1: a single stream
     /// the processor fetches ahead, twice as fast as it reads four side by side.
+    // Indices, as iterators over arrays of registers are not inlined: see `Kernel::run`.
+    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn tile<V: Lanes, const R: usize, const C: usize, const U: usize>(&mut self, row: usize, column: usize) {
         let inner = self.inner;
         let steps = inner / LANES;
-        // Loops instead of `map`: see `Kernel::run`.
         let mut w_lanes: [&[[T; LANES]]; C] = [&[]; C];
         for c in 0..C {
             w_lanes[c] = &self.weight[(column + c) * inner..][..inner].as_chunks().0[..steps];

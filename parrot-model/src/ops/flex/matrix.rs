@@ -151,7 +151,7 @@ impl<'a> Matrix<'a> {
     /// # Panics
     ///
     /// If those of a row do not lie side by side.
-    pub(super) fn to_contiguous(&self) -> Cow<'a, [f32]> {
+    pub(super) fn to_contiguous(self) -> Cow<'a, [f32]> {
         if self.row_stride == self.columns || self.rows <= 1 {
             return Cow::Borrowed(&self.data[..self.rows * self.columns]);
         }

@@ -76,7 +76,7 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
         weight.slice((begin + range.start) * inner..(begin + range.end) * inner)
     };
     if rows <= FEW {
-        let lhs: Vec<_> = lhs.iter().map(Matrix::to_contiguous).collect();
+        let lhs: Vec<_> = lhs.iter().copied().map(Matrix::to_contiguous).collect();
         let width = (SHARE / (weight.bytes() / (lhs.len() * columns)).max(1)).clamp(1, columns);
         let is_shared = weight.bytes() >= SHARED_FROM;
         return by_columns(shape, width, rows, is_shared, |matrix, range, output| {

@@ -115,10 +115,10 @@ pub(super) fn product(x: &[f32], weight: BlockMatrix<'_>) -> Vec<f32> {
 
 fn product_by(kernel: Kernel, x: &[f32], weight: BlockMatrix<'_>) -> Vec<f32> {
     let [outputs, columns] = weight.dims();
-    if outputs == 0 || columns == 0 || x.is_empty() {
-        return vec![0.0; if columns == 0 { 0 } else { x.len() / columns * outputs }];
+    let rows = x.len().checked_div(columns).unwrap_or(0);
+    if outputs == 0 || rows == 0 {
+        return Vec::new();
     }
-    let rows = x.len() / columns;
     assert_eq!(x.len(), rows * columns, "rows of {columns}");
     if rows < SHARE_ROWS_FROM {
         return few_rows(kernel, x, rows, weight);
