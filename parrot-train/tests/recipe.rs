@@ -575,6 +575,27 @@ fn bench_measures_a_step() {
 }
 
 #[test]
+fn numbers_of_bench_have_bounds() {
+    for (option, number) in [
+        ("--threads", "1000000"),
+        ("--threads", "0"),
+        ("--micro-batches", "100000000000"),
+        ("--micro-batch-size", "5000"),
+        ("--tokens", "18446744073709551615"),
+        ("--steps", "18446744073709551615"),
+        ("--lora", "1000000"),
+    ] {
+        let output =
+            Command::cargo_bin("parrot-train").unwrap().args(["bench", option, number]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            matches!(output.status.code(), Some(1 | 2)) && said.contains(option),
+            "{option} {number}: {said}"
+        );
+    }
+}
+
+#[test]
 fn every_recipe_is_planned_without_the_models_and_data_that_it_needs() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     // Nothing that earlier stages left is here. The recipe to try goes on with the default model.
