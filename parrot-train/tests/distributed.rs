@@ -222,7 +222,7 @@ fn micro_batches_that_cannot_be_shared_are_refused() {
     let output = place.command(3, "run", &[]).output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("`accumulation` should be a multiple of the 3 processes, found 4"), "{said}");
+    assert!(said.contains("`train.batch_size` should be a multiple of 6, train.micro_batch_size for each of the 3 processes, found 8"), "{said}");
     assert!(said.contains("of 3 ("), "it says which process: {said}");
 }
 

@@ -17,6 +17,7 @@ use clap::ValueEnum;
 use parrot_eval::{
     Benchmark, GenerateOptions, MmBench, Mme, Mmmb, Pope, Problem, Protocol, ReportPage, RunAs, Way,
 };
+use parrot_model::untrusted::printable;
 
 use crate::options::ModelOptions;
 use crate::terminal::print_notice;
@@ -144,7 +145,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         print_notice(&format!("results are in {}", out.display()));
     }
-    writeln!(stdout, "{}", if args.json { json } else { markdown }.trim_end())?;
+    // Names of categories and the like come from files; a terminal is to take no commands from them.
+    writeln!(stdout, "{}", printable(if args.json { &json } else { &markdown }.trim_end()))?;
     Ok(())
 }
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 
 use crate::ask::prompt::{Asker, PromptStyle};
-use crate::ask::protocol::{Protocol, RunAs};
+use crate::ask::protocol::RunAs;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::known::{KnownFile, Language, known_file};
+use crate::data::columns::lower_names;
 use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
-use crate::data::pandas;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Record, Table, read_bytes};
@@ -39,7 +39,7 @@ pub struct Dataset {
     /// What is wrong with them.
     pub problems: Vec<Problem>,
     /// The columns that pandas takes for numbers or truth values.
-    rewritten: BTreeSet<String>,
+    pub(super) rewritten: BTreeSet<String>,
 }
 
 impl Dataset {
@@ -175,53 +175,6 @@ impl Dataset {
         }
     }
 
-    /// Options and hints as pandas reads them (§1.2).
-    fn rewrite_columns(&mut self, columns: &[String]) {
-        for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
-            let cells: Vec<Option<&str>> =
-                self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
-            let Some(read) = pandas::read_csv(&cells) else { continue };
-            self.rewritten.insert(name.clone());
-            for (row, text) in self.rows.iter_mut().zip(read) {
-                if let (Some(cell), Some(text)) = (row.cells.get_mut(at), text) {
-                    *cell = Some(text);
-                }
-            }
-        }
-    }
-
-    /// The options of rows as a protocol's kit scores them: through a spreadsheet in which only those rows stand that have
-    /// an answer (§1.2). `None` for a row whose options stay as they are.
-    ///
-    /// - answered: numbers of rows, as often as they have answers
-    pub(crate) fn scored_options(
-        &self,
-        answered: &[usize],
-        protocol: Protocol,
-    ) -> Vec<Option<Vec<(char, String)>>> {
-        let mut scored: Vec<Option<Vec<(char, String)>>> = vec![None; self.rows.len()];
-        let Some(columns) = self.rows.first().map(|row| Arc::clone(&row.columns)) else { return scored };
-        for name in columns.iter().filter(|name| is_option(name)) {
-            let Some(letter) = name.chars().next() else { continue };
-            let cells: Vec<Option<&str>> = answered.iter().map(|at| self.rows[*at].get(name)).collect();
-            let rewritten = self.rewritten.contains(name);
-            let Some(read) = pandas::through_xlsx_again(&cells, rewritten, protocol) else { continue };
-            for (at, text) in answered.iter().zip(read) {
-                let own = || {
-                    let options = self.rows[*at].options();
-                    options.into_iter().map(|(letter, text)| (letter, text.to_string())).collect()
-                };
-                let options: &mut Vec<(char, String)> = scored[*at].get_or_insert_with(own);
-                if let (Some(option), Some(text)) =
-                    (options.iter_mut().find(|(other, _)| *other == letter), text)
-                {
-                    option.1 = text;
-                }
-            }
-        }
-        scored
-    }
-
     /// Looks for what is wrong besides pictures.
     fn check(&mut self) {
         let mut problems = Vec::new();
@@ -280,22 +233,6 @@ pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
     })
 }
 
-fn is_option(column: &str) -> bool {
-    column.len() == 1 && column.as_bytes()[0].is_ascii_uppercase()
-}
-
-/// The kits read the columns that they score by in any letter case. Options are capitals, and a hint is read as it is.
-fn lower_names(columns: &mut [String]) {
-    const ANY_CASE: [&str; 9] =
-        ["index", "image", "question", "answer", "category", "l2-category", "split", "g_index", "image_path"];
-    for at in 0..columns.len() {
-        let lower = columns[at].to_lowercase();
-        if ANY_CASE.contains(&lower.as_str()) && !columns.contains(&lower) {
-            columns[at] = lower;
-        }
-    }
-}
-
 /// The field itself or, where it is a list of pictures as Python writes one, the only one in it.
 fn one_of_list(field: &str) -> Result<&str, (ProblemKind, String)> {
     let Some(list) = field.strip_prefix('[').and_then(|field| field.strip_suffix(']')) else {
@@ -346,7 +283,7 @@ fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::protocol::Grouping;
+    use crate::ask::protocol::{Grouping, Protocol};
 
     /// Longer than a reference.
     const IMAGE: &str =

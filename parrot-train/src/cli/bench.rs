@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = at_least_one)]
     tokens: usize,
     /// Micro-batches computed at the same time
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_one)]
     threads: usize,
     /// Steps to time, after two to warm up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
@@ -90,6 +90,23 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let dtype = device::training_dtype(&choice.device, arguments.dtype)?;
     let device = choice.device.clone().autodiff();
     let (config, vision) = arguments.model.configs();
+    let samples = arguments.micro_batches.saturating_mul(arguments.micro_batch_size);
+    // They are made beforehand, pictures and all.
+    ensure!(
+        samples <= 4096,
+        "--micro-batches times --micro-batch-size should be at most 4096, found {samples}"
+    );
+    let tokens = samples.saturating_mul(arguments.tokens);
+    ensure!(tokens <= 1 << 24, "--tokens of all samples should be at most {}, found {tokens}", 1 << 24);
+    for (option, count, most) in
+        [("--threads", arguments.threads, 1024), ("--steps", arguments.steps, 1_000_000)]
+    {
+        ensure!(count <= most, "{option} should be at most {most}, found {count}");
+    }
+    if let Some(rank) = arguments.lora {
+        let most = config.decoder.hidden_size;
+        ensure!(rank <= most, "--lora should be at most the decoder's hidden size of {most}, found {rank}");
+    }
     let mut stage = if arguments.stage == 1 { Stage::stage1(1) } else { Stage::stage2(1) };
     stage.activation_checkpointing = arguments.activation_checkpointing;
 

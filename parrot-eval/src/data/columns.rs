@@ -1,0 +1,72 @@
+//! The columns of a benchmark's file as pandas and the kits' spreadsheets have them (evaluation protocol §1.2).
+
+use std::sync::Arc;
+
+use crate::ask::protocol::Protocol;
+use crate::data::dataset::Dataset;
+use crate::data::pandas;
+
+impl Dataset {
+    /// Options and hints as pandas reads them (§1.2).
+    pub(super) fn rewrite_columns(&mut self, columns: &[String]) {
+        for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
+            let cells: Vec<Option<&str>> =
+                self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
+            let Some(read) = pandas::read_csv(&cells) else { continue };
+            self.rewritten.insert(name.clone());
+            for (row, text) in self.rows.iter_mut().zip(read) {
+                if let (Some(cell), Some(text)) = (row.cells.get_mut(at), text) {
+                    *cell = Some(text);
+                }
+            }
+        }
+    }
+
+    /// The options of rows as a protocol's kit scores them: through a spreadsheet in which only those rows stand that have
+    /// an answer (§1.2). `None` for a row whose options stay as they are.
+    ///
+    /// - answered: numbers of rows, as often as they have answers
+    pub(crate) fn scored_options(
+        &self,
+        answered: &[usize],
+        protocol: Protocol,
+    ) -> Vec<Option<Vec<(char, String)>>> {
+        let mut scored: Vec<Option<Vec<(char, String)>>> = vec![None; self.rows.len()];
+        let Some(columns) = self.rows.first().map(|row| Arc::clone(&row.columns)) else { return scored };
+        for name in columns.iter().filter(|name| is_option(name)) {
+            let Some(letter) = name.chars().next() else { continue };
+            let cells: Vec<Option<&str>> = answered.iter().map(|at| self.rows[*at].get(name)).collect();
+            let rewritten = self.rewritten.contains(name);
+            let Some(read) = pandas::through_xlsx_again(&cells, rewritten, protocol) else { continue };
+            for (at, text) in answered.iter().zip(read) {
+                let own = || {
+                    let options = self.rows[*at].options();
+                    options.into_iter().map(|(letter, text)| (letter, text.to_string())).collect()
+                };
+                let options: &mut Vec<(char, String)> = scored[*at].get_or_insert_with(own);
+                if let (Some(option), Some(text)) =
+                    (options.iter_mut().find(|(other, _)| *other == letter), text)
+                {
+                    option.1 = text;
+                }
+            }
+        }
+        scored
+    }
+}
+
+fn is_option(column: &str) -> bool {
+    column.len() == 1 && column.as_bytes()[0].is_ascii_uppercase()
+}
+
+/// The kits read the columns that they score by in any letter case. Options are capitals, and a hint is read as it is.
+pub(super) fn lower_names(columns: &mut [String]) {
+    const ANY_CASE: [&str; 9] =
+        ["index", "image", "question", "answer", "category", "l2-category", "split", "g_index", "image_path"];
+    for at in 0..columns.len() {
+        let lower = columns[at].to_lowercase();
+        if ANY_CASE.contains(&lower.as_str()) && !columns.contains(&lower) {
+            columns[at] = lower;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What comes from outside: records, names, links, numbers.
+
+use std::fs;
+
+use assert_cmd::Command;
+use parrot_model::checkpoint::Checkpoint;
+use serde_json::{Value, json};
+
+use crate::{ASSETS, Workplace, record};
+
+/// The cases of others' files: what is wrong with each record is told, whatever all of them are.
+#[test]
+fn every_record_gets_one_verdict_from_all_commands() {
+    let place = Workplace::new();
+    let answer = json!({"from": "gpt", "value": "rocket"});
+    let human = |words: &str| json!({"from": "human", "value": words});
+    let long = format!("<image>\n{}", "what ".repeat(3000));
+    let one = |name: &str, file: &str, text: &str, reason: &str| {
+        place.write(file, text);
+        let settings = format!("data.source=[{{file={:?}, pictures='{ASSETS}/pictures'}}]", place.path(file));
+        let out = format!("out={}", place.path(name).display());
+        let single = ["--set", "train.batch_size=1", "--set", "train.micro_batch_size=1"];
+        let settings = [&["--set", &settings, "--set", &out][..], &single].concat();
+        let (status, _, said) = place.call("run", &settings);
+        assert!(status == 1 && said.contains(reason), "{name}: {said}");
+        let (status, printed, _) = place.call("check-data", &settings);
+        assert!(status == 1 && printed.contains(reason), "{name}: {printed}");
+        let (status, planned, _) = place.call("plan", &settings);
+        let counts = ["1 records cannot be used", "1 of 1 looked at leave nothing to learn"];
+        assert!(status == 0 && counts.iter().any(|count| planned.contains(count)), "{name}: {planned}");
+        assert!(!place.path(name).join("model").exists());
+    };
+    let records = |image: Option<&str>, words: &str| {
+        let mut record = json!({"id": "n", "conversations": [human(words), answer]});
+        if let Some(image) = image {
+            record["image"] = image.into();
+        }
+        record
+    };
+    let list = |record: Value| Value::from(vec![record; 1]).to_string();
+    // train/longq.json: the model takes 512 tokens, of which the picture and the question leave none.
+    one("longq", "longq.json", &list(records(Some("rocket.png"), &long)), "no labelled token is left");
+    // train/video.json
+    let mut video = records(None, "<video>\nWhat?");
+    video["video"] = "a.mp4".into();
+    one("video", "video.json", &list(video), "something else than pictures: key `video`");
+    // train/all_bad.json
+    let mut all_bad = records(None, "<image>\nWhat?");
+    all_bad["images"] = json!(["rocket.png"]);
+    one("all_bad", "all_bad.json", &list(all_bad), "pictures stand under the key `image`, not `images`");
+    // train/f_json_oneline_as_jsonl.jsonl
+    let line = list(records(Some("rocket.png"), "<image>\nWhat?"));
+    one("lines", "oneline.jsonl", &line, "name it .json");
+    // train/nan.json
+    let nan = line.replace("\"n\"", "NaN");
+    one("nan", "nan.json", &nan, "no JSON");
+    // Whatever may be left out: there is nothing to learn from, and the list says why.
+    let settings =
+        format!("data.source=[{{file={:?}, pictures='{ASSETS}/pictures'}}]", place.path("all_bad.json"));
+    let (status, _, said) = place.call("run", &["--set", &settings, "--set", "data.max_bad_records=9"]);
+    assert!(status == 1 && said.contains("none that can be used: pictures stand under"), "{said}");
+    let listed = fs::read_to_string(place.path("run/bad-records.jsonl")).unwrap();
+    assert!(listed.contains("not `images`"), "{listed}");
+}
+
+/// train/esc.json: ids, picture names and roles with a terminal's commands.
+#[test]
+fn what_files_say_gives_a_terminal_no_commands() {
+    let place = Workplace::new();
+    let mut records: Vec<Value> = (0..3).map(record).collect();
+    records[0]["id"] = "x\u{1b}[31mRED\u{1b}]2;pwned\u{7}".into();
+    records[0]["image"] = "none\u{1b}[31mRED\u{9b}2J.png".into();
+    records[1]["conversations"][0]["from"] = "robot\u{1b}[31mRED".into();
+    records[2]["k\u{1b}[2J"] = 1.into();
+    place.write("data.json", &Value::from(records).to_string());
+    for (command, arguments) in
+        [("run", &[][..]), ("check-data", &[]), ("check-data", &["--json"]), ("plan", &[])]
+    {
+        let (_, printed, said) = place.call(command, arguments);
+        let all = printed + &said;
+        assert!(all.chars().all(|c| !c.is_control() || c == '\n'), "{command}: {all:?}");
+        assert!(command == "plan" || all.contains("RED"), "{all}");
+    }
+}
+
+/// Written through, they would have lost somebody a file.
+#[cfg(unix)]
+#[test]
+fn a_run_writes_through_no_link() {
+    use std::os::unix::fs::symlink;
+
+    let place = Workplace::new();
+    let victims = place.path("victims");
+    fs::create_dir_all(place.path("run")).unwrap();
+    fs::create_dir(&victims).unwrap();
+    for name in ["metrics.jsonl", "report.html", "bad-records.jsonl", ".new-report.html", ".metrics.jsonl"] {
+        fs::write(victims.join(name), "precious").unwrap();
+        symlink(victims.join(name), place.path("run").join(name)).unwrap();
+    }
+    fs::create_dir(victims.join("model")).unwrap();
+    fs::write(victims.join("model/config.json"), "precious").unwrap();
+    symlink(victims.join("model"), place.path("run/model")).unwrap();
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert_eq!(status, 0, "{said}");
+    for name in ["metrics.jsonl", "report.html", "bad-records.jsonl", ".new-report.html", "model/config.json"]
+    {
+        assert_eq!(fs::read_to_string(victims.join(name)).unwrap(), "precious", "{name}");
+    }
+    Checkpoint::open(place.path("run/model")).unwrap();
+    fs::remove_file(place.path("run/.lock")).unwrap();
+    fs::write(victims.join("lock"), "precious").unwrap();
+    symlink(victims.join("lock"), place.path("run/.lock")).unwrap();
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert!(status == 1 && said.contains("symbolic link"), "{said}");
+    assert_eq!(fs::read_to_string(victims.join("lock")).unwrap(), "precious");
+}
+
+#[test]
+fn numbers_of_bench_have_bounds() {
+    for (option, number) in [
+        ("--threads", "1000000"),
+        ("--threads", "0"),
+        ("--micro-batches", "100000000000"),
+        ("--micro-batch-size", "5000"),
+        ("--tokens", "18446744073709551615"),
+        ("--steps", "18446744073709551615"),
+        ("--lora", "1000000"),
+    ] {
+        let output =
+            Command::cargo_bin("parrot-train").unwrap().args(["bench", option, number]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            matches!(output.status.code(), Some(1 | 2)) && said.contains(option),
+            "{option} {number}: {said}"
+        );
+    }
+}
