@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelOptions,
     /// Width and height of the picture before it is prepared
-    #[arg(long, value_names = ["W", "H"], num_args = 2, default_values_t = [1024, 768])]
+    #[arg(long = "picture", value_names = ["W", "H"], num_args = 2, default_values_t = [1024, 768])]
     image: Vec<u32>,
     /// Tokens of the prompt besides the picture's
     #[arg(long, value_name = "N", default_value_t = BenchOptions::default().prompt_tokens)]

@@ -355,7 +355,7 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
         ),
         (
             &["--set", "model.dtype=bf16", "--device", "cpu"],
-            "device cpu: it computes in f32 or f16; bf16 would be",
+            "device cpu: it trains in f32, not in bf16",
         ),
         (&["--set", "train.learning_rate=fast"], "invalid type: string \"fast\", expected f64"),
         (&["--set", "steps"], "should be key=value"),

@@ -259,6 +259,17 @@ mod x86 {
         kernel.run::<Avx2>();
     }
 
+    /// Which number comes to each half of a lane.
+    const UPPER_HALVES: [u16; 2 * LANES] = {
+        let mut order = [0; 2 * LANES];
+        let mut half = 0;
+        while half < order.len() {
+            order[half] = half as u16 / 2;
+            half += 1;
+        }
+        order
+    };
+
     /// One register; `BF16`: with products of bf16.
     #[derive(Clone, Copy)]
     struct Avx512<const BF16: bool>(__m512);
@@ -282,8 +293,11 @@ mod x86 {
         fn widen_bf16(from: &[bf16; LANES]) -> Self {
             // SAFETY: see the module.
             unsafe {
-                let bits = _mm256_loadu_si256(from.as_ptr().cast());
-                Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits))))
+                // Each to the upper half of its lane, in one step; the lower halves are zero.
+                let bits = _mm512_castsi256_si512(_mm256_loadu_si256(from.as_ptr().cast()));
+                let order = _mm512_loadu_si512(UPPER_HALVES.as_ptr().cast());
+                let wide = _mm512_maskz_permutexvar_epi16(0xaaaa_aaaa, order, bits);
+                Self(_mm512_castsi512_ps(wide))
             }
         }
 

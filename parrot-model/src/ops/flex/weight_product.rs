@@ -27,8 +27,9 @@ use super::{PARALLEL_FROM, few_rows, many_rows};
 const FEW: usize = 12;
 /// From so many bytes on a weight is read by all threads.
 const SHARED_FROM: usize = 1 << 18;
-/// Bytes of a weight that a thread takes at a time.
-const SHARE: usize = 1 << 16;
+/// Bytes of a weight that a thread takes at a time, at least and at most: the longer it reads on the faster, and the shorter
+/// the less the last one is waited for.
+const SHARE: [usize; 2] = [1 << 16, 1 << 18];
 
 /// What is stored behind a right side, if it is one or several weights `[out, in]` that are contiguous and were
 /// transposed.
@@ -77,7 +78,8 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
     };
     if rows <= FEW {
         let lhs: Vec<_> = lhs.iter().copied().map(Matrix::to_contiguous).collect();
-        let width = (SHARE / (weight.bytes() / (lhs.len() * columns)).max(1)).clamp(1, columns);
+        let share = (weight.bytes() / (4 * rayon::current_num_threads())).clamp(SHARE[0], SHARE[1]);
+        let width = (share / (weight.bytes() / (lhs.len() * columns)).max(1)).clamp(1, columns);
         let is_shared = weight.bytes() >= SHARED_FROM;
         return by_columns(shape, width, rows, is_shared, |matrix, range, output| {
             few_rows::multiply(isa, &lhs[matrix], rows, some_columns(matrix, range), output);
