@@ -1,37 +1,41 @@
-//! `parrot ask`: questions about one picture.
+//! `parrot ask`: questions about pictures.
 
-use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use parrot_infer::{Answer, AskOptions, Error, Image, Parrot, Question};
+use anyhow::Result;
+use parrot_infer::{Answer, AskOptions, Image, Parrot, Question};
 
+use crate::input::{Inputs, Picture};
 use crate::options::{AnswerOptions, ModelOptions};
 use crate::progress::Spinner;
 use crate::report::{self, ChoiceRecord, Record};
 use crate::terminal::{isolate, printable};
 
-/// Ask one or more questions about a picture
+/// Ask one or more questions about a picture, or about several
 ///
-/// The picture is looked at once, however many questions there are. Answers go to stdout, each after its
-/// question if there are several; everything else goes to stderr.
+/// Each picture is looked at once, however many questions there are. Several pictures are asked about one after the other;
+/// --together shows them all with each question. Answers go to stdout, each after its picture's name and its question if
+/// there are several; everything else goes to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A PNG, JPEG, WebP, GIF or BMP file
+    /// A PNG, JPEG, WebP, GIF or BMP file, `-` for stdin; more of them may follow
     image: PathBuf,
-    /// What to ask
+    /// What to ask; the names of further pictures come first
     #[arg(required_unless_present = "questions")]
     question: Vec<String>,
     /// Ask the lines of this file, `-` for stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "question")]
+    #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
+    /// Show all pictures with each question
+    #[arg(long)]
+    together: bool,
     /// Answer with the likeliest of these instead of the model's own words; give it once per possible answer
     ///
     /// The model is not shown what there is to choose from. --verbose says how likely each is.
-    #[arg(long = "choice", value_name = "ANSWER", conflicts_with_all = FREE_ANSWERS)]
+    #[arg(long = "choice", value_name = "ANSWER", allow_negative_numbers = true, conflicts_with_all = FREE_ANSWERS)]
     choices: Vec<String>,
     /// Print one JSON object per answer
     #[arg(long)]
@@ -64,71 +68,97 @@ const FREE_ANSWERS: [&str; 9] = [
 const EXAMPLES: &str = "\
 Examples:
   parrot ask photo.jpg \"What is this?\"
+  parrot ask *.jpg \"What is this?\"
   parrot ask photo.jpg --questions questions.txt --json > answers.jsonl
   parrot ask photo.jpg \"Which animal is this?\" --choice cat --choice dog --choice parrot --verbose
   parrot ask photo.jpg \"Que é isto?\" --temperature 0.7 --top-p 0.9 --seed 1
   parrot ask photo.jpg \"Bu nedir?\" --show-routing --verbose";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let questions = args.questions()?;
+    let Inputs { pictures, questions } =
+        Inputs::read(&args.image, &args.question, args.questions.as_deref())?;
     let options = args.answer.to_library()?;
-    let image = Image::open(&args.image)?;
+    // One after the other, so that no more than one is in memory; the first before a large model is loaded.
+    let groups: Vec<&[Picture]> =
+        if args.together { vec![&pictures] } else { pictures.iter().map(std::slice::from_ref).collect() };
+    let mut first = Some(open(groups[0])?);
     let parrot = args.model.load()?;
     let several = questions.len() > 1;
-    for (number, question) in questions.iter().enumerate() {
-        if several && !args.json {
-            let space = if number > 0 { "\n" } else { "" };
-            writeln!(io::stdout(), "{space}{question}")?;
-        }
-        if !args.choices.is_empty() {
-            args.choose(&parrot, &image, question, several)?;
-            continue;
-        }
-        let answer = if args.json {
-            let answer = ask_silently(&parrot, &image, question, &options)?;
-            let image = args.image.to_string_lossy();
-            let record = serde_json::to_string(&Record::new(&image, question, &answer))?;
-            writeln!(io::stdout(), "{record}")?;
-            answer
-        } else {
-            ask_aloud(&parrot, &image, question, &options)?
+    let terminal = io::stdout().is_terminal();
+    let mut space = "";
+    for group in &groups {
+        let images = match first.take() {
+            Some(images) => images,
+            None => open(group)?,
         };
-        args.explain(&answer, several.then_some(question.as_str()));
+        let name = group.iter().map(Picture::name).collect::<Vec<_>>().join(" ");
+        for question in &questions {
+            let shown = |text| isolate(&printable(text, terminal), terminal).into_owned();
+            if !args.json && (several || groups.len() > 1) {
+                write!(io::stdout(), "{space}")?;
+                space = "\n";
+                if groups.len() > 1 {
+                    writeln!(io::stdout(), "{}", printable(&name, terminal))?;
+                }
+                if several {
+                    writeln!(io::stdout(), "{}", printable(question, terminal))?;
+                }
+            }
+            let subject = match (groups.len() > 1, several) {
+                (true, true) => Some(format!("{} {}", shown(&name), shown(question))),
+                (true, false) => Some(shown(&name)),
+                (false, true) => Some(shown(question)),
+                (false, false) => None,
+            };
+            args.answer(&parrot, &images, &name, question, &options, subject.as_deref())?;
+        }
     }
     Ok(())
 }
 
+fn open(pictures: &[Picture]) -> Result<Vec<Image>> {
+    pictures.iter().map(Picture::open).collect()
+}
+
 impl Args {
-    /// What to ask, from the command line or from a file; empty lines of a file are no questions.
-    fn questions(&self) -> Result<Vec<String>> {
-        let Some(file) = &self.questions else {
-            // Before anything is loaded.
-            ensure!(self.question.iter().all(|question| !question.trim().is_empty()), Error::EmptyQuestion);
-            return Ok(self.question.clone());
-        };
-        let mut text = String::new();
-        if file == Path::new("-") {
-            io::stdin().read_to_string(&mut text).context("cannot read questions from stdin")?;
-        } else {
-            text = fs::read_to_string(file)
-                .with_context(|| format!("cannot read questions from {}", file.display()))?;
+    /// One question about the pictures of this name, and what there is to say about the answer.
+    fn answer(
+        &self,
+        parrot: &Parrot,
+        images: &[Image],
+        name: &str,
+        question: &str,
+        options: &AskOptions,
+        subject: Option<&str>,
+    ) -> Result<()> {
+        if !self.choices.is_empty() {
+            return self.choose(parrot, images, name, question, subject);
         }
-        // Editors on Windows begin a file with a byte order mark.
-        let lines =
-            text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());
-        let questions: Vec<String> = lines.map(Into::into).collect();
-        ensure!(!questions.is_empty(), "there are no questions in {}", file.display());
-        Ok(questions)
+        let answer = if self.json {
+            let answer = ask_silently(parrot, images, question, options)?;
+            writeln!(io::stdout(), "{}", serde_json::to_string(&Record::new(name, question, &answer))?)?;
+            answer
+        } else {
+            ask_aloud(parrot, images, question, options)?
+        };
+        self.explain(&answer, subject);
+        Ok(())
     }
 
     /// Prints the likeliest of the choices.
-    fn choose(&self, parrot: &Parrot, image: &Image, question: &str, several: bool) -> Result<()> {
+    fn choose(
+        &self,
+        parrot: &Parrot,
+        images: &[Image],
+        name: &str,
+        question: &str,
+        subject: Option<&str>,
+    ) -> Result<()> {
         let spinner = Spinner::start("choosing");
-        let choice = parrot.choose(Question::new(std::slice::from_ref(image), question), &self.choices)?;
+        let choice = parrot.choose(Question::new(images, question), &self.choices)?;
         drop(spinner);
         if self.json {
-            let image = self.image.to_string_lossy();
-            let record = ChoiceRecord::new(&image, question, &self.choices, &choice);
+            let record = ChoiceRecord::new(name, question, &self.choices, &choice);
             writeln!(io::stdout(), "{}", serde_json::to_string(&record)?)?;
         } else {
             writeln!(io::stdout(), "{}", self.choices[choice.index])?;
@@ -136,17 +166,17 @@ impl Args {
         if self.verbose {
             let mut stderr = io::stderr();
             let terminal = stderr.is_terminal();
-            let subject = subject(several.then_some(question), terminal);
+            let subject = about(subject);
             let _ = write!(stderr, "{subject}choices\n{}", report::choice(&self.choices, &choice, terminal));
         }
         Ok(())
     }
 
-    /// Timings and routing, if they were asked for; named by the question if there are several.
-    fn explain(&self, answer: &Answer, question: Option<&str>) {
+    /// Timings and routing, if they were asked for; named by what they are about if there are several.
+    fn explain(&self, answer: &Answer, subject: Option<&str>) {
         let mut stderr = io::stderr();
         let terminal = stderr.is_terminal();
-        let subject = subject(question, terminal);
+        let subject = about(subject);
         // Comments on an answer that has been given: not worth failing for.
         if self.verbose {
             let _ = writeln!(stderr, "{subject}{}", report::timings(answer));
@@ -157,21 +187,19 @@ impl Args {
     }
 }
 
-/// Which question a remark is about, if there are several.
-fn subject(question: Option<&str>, terminal: bool) -> String {
-    question.map(|question| format!("“{}” ", isolate(question, terminal))).unwrap_or_default()
+/// Which picture and question a remark is about, if there are several.
+fn about(subject: Option<&str>) -> String {
+    subject.map(|subject| format!("“{subject}” ")).unwrap_or_default()
 }
 
-fn ask_silently(parrot: &Parrot, image: &Image, question: &str, options: &AskOptions) -> Result<Answer> {
+fn ask_silently(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) -> Result<Answer> {
     let _spinner = Spinner::start("answering");
-    let images = std::slice::from_ref(image);
     Ok(parrot.ask_streaming(images, question, options, |_| ControlFlow::Continue(()))?)
 }
 
 /// Prints the answer while it is made.
-fn ask_aloud(parrot: &Parrot, image: &Image, question: &str, options: &AskOptions) -> Result<Answer> {
+fn ask_aloud(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) -> Result<Answer> {
     let mut printer = Printer::start();
-    let images = std::slice::from_ref(image);
     let answer = parrot.ask_streaming(images, question, options, |text| printer.print(text))?;
     printer.finish()?;
     Ok(answer)

@@ -1,7 +1,7 @@
 //! `parrot chat`: a conversation about a picture.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use parrot_infer::{Chat, Image};
@@ -54,15 +54,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let line = line.trim();
         let done = match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
             ("", _) => Ok(()),
-            ("/quit" | "/exit", _) => break,
-            ("/help", _) => Ok(writeln!(io::stderr(), "{HELP}")?),
+            ("/quit" | "/exit", _) | ("quit" | "exit", "") => break,
+            ("/help", _) | ("help", "") => Ok(writeln!(io::stderr(), "{HELP}")?),
             ("/clear", _) => {
                 chat.clear();
                 image.iter().for_each(|image| chat.show(image.clone()));
                 Ok(())
             }
             ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
-            ("/image", path) => Image::open(path.trim()).map_err(Into::into).map(|shown| {
+            ("/image", path) => Image::open(path_of(path.trim())).map_err(Into::into).map(|shown| {
                 chat.show(shown.clone());
                 image = Some(shown);
             }),
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 impl Args {
     fn turn(&self, chat: &mut Chat<'_>, question: &str) -> Result<()> {
         let mut printer = Printer::start();
-        let answer = chat.ask(question, |text| printer.print(text))?;
+        let answer = chat.ask(question, |text| printer.print(text)).map_err(with_advice)?;
         printer.finish()?;
         let mut stderr = io::stderr();
         if self.verbose {
@@ -95,6 +95,36 @@ impl Args {
             write!(stderr, "{}", report::routing(&answer, stderr.is_terminal()))?;
         }
         Ok(())
+    }
+}
+
+/// What to do when the conversation has become too long.
+fn with_advice(error: parrot_infer::Error) -> anyhow::Error {
+    match error {
+        parrot_infer::Error::Model(parrot_model::Error::TooLong { .. }) => {
+            anyhow::anyhow!("{error}; /clear begins a new conversation with the picture shown last")
+        }
+        error => error.into(),
+    }
+}
+
+/// A path as it was typed or dropped on the terminal: as it is if there is such a file, else without quotes, or without the
+/// backslashes before its spaces.
+fn path_of(typed: &str) -> PathBuf {
+    let is_quoted = |quote: char| typed.len() > 1 && typed.starts_with(quote) && typed.ends_with(quote);
+    if Path::new(typed).exists() {
+        typed.into()
+    } else if is_quoted('"') || is_quoted('\'') {
+        typed[1..typed.len() - 1].into()
+    } else if cfg!(unix) {
+        let mut escaped = false;
+        let mut keep = |c: &char| {
+            escaped = *c == '\\' && !escaped;
+            !escaped
+        };
+        typed.chars().filter(|c| keep(c)).collect::<String>().into()
+    } else {
+        typed.into()
     }
 }
 
@@ -134,6 +164,22 @@ impl Input {
             Err(ReadlineError::Interrupted) => Ok(Some(String::new())),
             Err(ReadlineError::Eof) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_as_people_type_them() {
+        let path = |typed| path_of(typed).to_str().unwrap().to_string();
+        assert_eq!(path("my photo.png"), "my photo.png");
+        assert_eq!(path("\"my photo.png\""), "my photo.png");
+        assert_eq!(path("'it is.png'"), "it is.png");
+        if cfg!(unix) {
+            assert_eq!(path("my\\ photo\\\\1.png"), "my photo\\1.png");
         }
     }
 }

@@ -11,6 +11,7 @@ use parrot_model::checkpoint::layout::TOKENIZER_FILE;
 use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
+use parrot_model::untrusted::printable;
 use serde::{Serialize, Serializer};
 
 use crate::options::{find_description, named_size};
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.json {
         writeln!(stdout, "{}", serde_json::to_string(&model)?)?;
     } else {
-        write!(stdout, "{}", model.to_text())?;
+        write!(stdout, "{}", printable(&model.to_text()))?;
     }
     Ok(())
 }

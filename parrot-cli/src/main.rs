@@ -7,6 +7,7 @@ mod bench;
 mod chat;
 mod devices;
 mod eval;
+mod input;
 mod inspect;
 mod model_info;
 mod options;

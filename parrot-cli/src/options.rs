@@ -9,8 +9,9 @@ use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{DownloadProgress, resolve_description, resolve_with};
-use parrot_model::config::Size;
+use parrot_model::config::{ParrotConfig, Size};
 use parrot_model::device::WeightDtype;
+use parrot_model::untrusted::printable;
 
 use crate::progress::Bar;
 use crate::terminal::print_notice;
@@ -71,7 +72,21 @@ impl ModelOptions {
         let parrot = loader.load(&folder, &device);
         drop(bar);
         let parrot = parrot.with_context(|| format!("cannot load the model {}", folder.display()))?;
+        note_unknown_keys(&folder);
         Ok((folder, parrot))
+    }
+}
+
+/// Says which keys of a Parrot's configuration nobody here knows: one of them could change the numbers.
+fn note_unknown_keys(folder: &Path) {
+    // A text model's configuration is another, and one that cannot be read has been refused.
+    let Ok(config) = ParrotConfig::from_file(folder.join(CONFIG_FILE)) else { return };
+    let keys: Vec<&str> = config.unknown_keys().collect();
+    if !keys.is_empty() {
+        print_notice(&format!(
+            "{CONFIG_FILE} has keys that are not known here and not used: {}",
+            keys.join(", ")
+        ));
     }
 }
 
@@ -95,9 +110,16 @@ fn find(
     resolve: impl Fn(&str, Option<DownloadProgress>) -> parrot_model::Result<PathBuf>,
 ) -> Result<PathBuf> {
     let model = locate(model)?;
+    if let Some(size) = named_size(Some(&model)) {
+        bail!(
+            "{} is the name of a size, which `parrot inspect` and `parrot bench` take, and no model: give the folder of one, or an \
+             id of the hub such as AIDC-AI/Parrot-7B",
+            size.name()
+        );
+    }
     let bar = Bar::new("downloading");
     let progress: DownloadProgress = Arc::new(move |file, done, total| {
-        bar.say(format!("downloading {file}"));
+        bar.say(format!("downloading {}", printable(file)));
         bar.show(done, total);
     });
     resolve(&model, Some(progress)).with_context(|| format!("cannot find the model {model}"))
@@ -127,25 +149,25 @@ fn locate(model: Option<&str>) -> Result<String> {
 #[command(next_help_heading = "Answer")]
 pub(crate) struct AnswerOptions {
     /// Longest answer, in tokens
-    #[arg(long, value_name = "N", default_value_t = AskOptions::default().max_new_tokens)]
+    #[arg(long, value_name = "N", default_value_t = AskOptions::default().max_new_tokens, allow_negative_numbers = true)]
     max_new_tokens: usize,
     /// Draw tokens instead of taking the best: below 1 careful, above 1 adventurous
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Draw from the K best tokens only
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     top_k: Option<usize>,
     /// Draw from the best tokens that together have probability P
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f32>,
     /// Above 1: make tokens less likely that the answer already has
-    #[arg(long, value_name = "R", default_value_t = Sampling::default().repetition_penalty)]
+    #[arg(long, value_name = "R", default_value_t = Sampling::default().repetition_penalty, allow_negative_numbers = true)]
     repetition_penalty: f32,
     /// The same seed draws the same tokens
-    #[arg(long, value_name = "N", default_value_t = Sampling::default().seed)]
+    #[arg(long, value_name = "N", default_value_t = Sampling::default().seed, allow_negative_numbers = true)]
     seed: u64,
     /// End the answer before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_negative_numbers = true)]
     stop: Vec<String>,
     /// Instructions above the conversation
     #[arg(long, value_name = "TEXT")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parrot_infer::{Answer, Choice, FinishReason, Timings};
 use serde::Serialize;
 
-use crate::terminal::isolate;
+use crate::terminal::{isolate, printable};
 
 /// Cells of the longest bar.
 const WIDTH: f32 = 24.0;
@@ -34,7 +34,8 @@ pub(crate) fn choice(answers: &[String], choice: &Choice, terminal: bool) -> Str
     let mut chart = String::new();
     for (answer, probability) in answers.iter().zip(choice.probabilities()) {
         let bar = bar(probability, terminal);
-        let _ = writeln!(chart, "  {probability:.3}  {}  {bar}", isolate(answer, terminal));
+        let _ =
+            writeln!(chart, "  {probability:.3}  {}  {bar}", isolate(&printable(answer, terminal), terminal));
     }
     chart
 }

@@ -1,19 +1,22 @@
 //! What differs between a terminal and a file.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+
+use parrot_model::untrusted;
 
 /// One line, causes after colons. What it quotes (the name of a tensor, say) may come from anywhere.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let line = format!("{error:#}").replace('\n', " ");
-    let line = printable(&line, io::stderr().is_terminal());
+    // Whoever looks at a log looks at it on a terminal.
+    let line = untrusted::printable(&line);
     // If stderr is gone there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {line}");
 }
 
 /// One line that is no error.
 pub(crate) fn print_notice(notice: &str) {
-    let _ = writeln!(io::stderr(), "note: {notice}");
+    let _ = writeln!(io::stderr(), "note: {}", untrusted::printable(notice));
 }
 
 /// Text within a line of another direction: on a terminal between U+2068 and U+2069, so that an Arabic
@@ -25,11 +28,7 @@ pub(crate) fn isolate(text: &str, terminal: bool) -> Cow<'_, str> {
 /// Generated text on its way to the screen: a picture that talks the model into writing escape sequences
 /// must not reach the terminal with them. Files get the text as it is.
 pub(crate) fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if !terminal || text.chars().all(harmless) {
-        return text.into();
-    }
-    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect::<String>().into()
+    if terminal { untrusted::printable(text) } else { text.into() }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use burn::tensor::FloatDType;
+use parrot_model::untrusted::printable;
 use parrot_verify::golden::{Directory, Filter};
 use parrot_verify::verify;
 
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.json {
         writeln!(out, "{}", report.to_json())?;
     } else {
-        write!(out, "{report}")?;
+        write!(out, "{}", printable(&report.to_string()))?;
     }
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,7 +8,7 @@ mod scores;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,10 +17,9 @@ use clap::ValueEnum;
 use parrot_eval::{
     Benchmark, GenerateOptions, MmBench, Mme, Mmmb, Pope, Problem, Protocol, ReportPage, RunAs, Way,
 };
-use parrot_model::untrusted::printable;
 
 use crate::options::ModelOptions;
-use crate::terminal::print_notice;
+use crate::terminal::{print_notice, printable};
 
 /// Measure a model on MMMB, MMBench, POPE and MME, or score answers that another program gave
 ///
@@ -146,7 +145,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         print_notice(&format!("results are in {}", out.display()));
     }
     // Names of categories and the like come from files; a terminal is to take no commands from them.
-    writeln!(stdout, "{}", printable(if args.json { &json } else { &markdown }.trim_end()))?;
+    let text = if args.json { &json } else { &markdown };
+    writeln!(stdout, "{}", printable(text.trim_end(), io::stdout().is_terminal()))?;
     Ok(())
 }
 

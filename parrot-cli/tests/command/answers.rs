@@ -154,6 +154,37 @@ fn questions_that_cannot_be_answered_say_why() {
     assert!(missing.starts_with("cannot read questions from no/such/file: "), "{missing}");
 }
 
+/// `ask *.png "What?"`: file names were once taken for questions.
+#[test]
+fn several_images_are_asked_about_one_by_one_or_together() {
+    let other = file("other.png");
+    let (one, _) = output(ask(&["What?"]));
+    let (both, _) = output(ask(&[text_of(&other), "What?"]));
+    let photo = file("photo.png");
+    let photo = text_of(&photo);
+    assert!(both.starts_with(&format!("{photo}\n{one}\n{}\n", text_of(&other))), "{both}");
+    let (lines, _) = output(ask(&[text_of(&other), "What?", "Why?", "--json"]));
+    assert_eq!(lines.lines().count(), 4);
+    let (together, _) = output(ask(&[text_of(&other), "What?", "--together", "--json"]));
+    assert_eq!(together.lines().count(), 1);
+    assert!(together.contains("\"routing_weights\":[[") && together.contains("],["), "{together}");
+    let missing = error(ask(&["missing.png", "What?"]));
+    assert!(missing.starts_with("cannot read missing.png: "), "{missing}");
+
+    let model = file("model");
+    let mut piped = parrot(&["ask", "-", "What?", "--model", text_of(&model), "--max-new-tokens", "8"]);
+    piped.write_stdin(std::fs::read(file("photo.png")).unwrap());
+    assert_eq!(output(piped).0, one);
+}
+
+#[test]
+fn numbers_below_zero_are_values() {
+    let (chosen, _) = output(ask(&["Which?", "--choice", "-1", "--choice", "-2.5"]));
+    assert!(["-1", "-2.5"].contains(&chosen.trim_end()), "{chosen}");
+    let error = error(ask(&["What?", "--temperature", "-1"]));
+    assert!(error.starts_with("temperature should be"), "{error}");
+}
+
 #[test]
 fn models_devices_and_dtypes_that_do_not_exist_are_named() {
     let photo = file("photo.png");
@@ -243,6 +274,7 @@ fn wrong_usage_is_exit_code_2() {
         &["ask", "photo.png"],
         &["ask", "photo.png", "What?", "--loudly"],
         &["ask", "photo.png", "What?", "--questions", "file"],
+        &["ask", "photo.png", "other.png"],
         &["ask", "photo.png", "What?", "--top-k", "many"],
         &["ask", "photo.png", "What?", "--dtype", "f64"],
         &["sing"],
@@ -328,6 +360,8 @@ fn chat_remembers_until_it_is_told_to_forget() {
     let (_, prompts) = answers(&format!("What?\n/image {}\nWhat?\n/clear\nWhat?\n", text_of(&other)));
     assert!(prompts[1] > prompts[0]);
     assert_eq!(prompts[2], prompts[0], "one picture after /clear");
+    let (_, prompts) = answers(&format!("What?\n/image \"{}\"\nWhat?\nexit\nWhat?\n", text_of(&other)));
+    assert_eq!(prompts.len(), 2);
 }
 
 #[test]
@@ -343,7 +377,8 @@ fn chat_fails_in_a_script_as_soon_as_something_is_wrong() {
     assert!(error(chat("/dance\n")).starts_with("there is no command /dance"));
     assert!(error(chat("/image no.png\n")).starts_with("cannot read no.png"));
     assert_eq!(error(chat("/image\n")), "/image needs a file's path");
-    assert!(error(chat(&format!("{}\n", "x".repeat(400)))).contains("more than the context"));
+    let too_long = error(chat(&format!("{}\n", "x".repeat(400))));
+    assert!(too_long.contains("more than the context") && too_long.contains("/clear"), "{too_long}");
 }
 
 #[test]

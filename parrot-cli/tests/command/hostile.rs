@@ -170,3 +170,41 @@ fn files_that_are_no_json_are_named() {
     fs::write(files.path("model/config.json"), "not json").unwrap();
     files.error_about("photo.png", "config.json");
 }
+
+/// png-palette-of-4-bytes.png: the `png` crate panics on it. The panic must be an error, and print nothing of its own.
+#[test]
+fn a_panic_in_a_decoder_is_one_line() {
+    let files = Files::new();
+    let png = "../parrot-model/tests/golden-pillow/png-palette-of-4-bytes.png";
+    fs::copy(png, files.path("palette.png")).unwrap();
+    files.error_about("palette.png", "palette.png");
+}
+
+/// A pipe that nobody writes to, a device that never ends.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused() {
+    let files = Files::new();
+    let pipe = files.path("pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(files.error_about("pipe.png", "pipe.png").ends_with("it is a named pipe, not a file"));
+    std::os::unix::fs::symlink("/dev/zero", files.path("zero.png")).unwrap();
+    assert!(files.error_about("zero.png", "zero.png").ends_with("it is a device, not a file"));
+}
+
+/// lfs_pointer.safetensors
+#[test]
+fn a_git_lfs_pointer_is_called_one() {
+    let files = Files::new();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n";
+    fs::write(files.path("model/model.safetensors"), pointer).unwrap();
+    assert!(files.error_about("photo.png", "model.safetensors").contains("git lfs pull"));
+}
+
+/// Escape sequences in a name reach neither a terminal nor a log.
+#[test]
+fn names_are_printed_without_escape_sequences() {
+    let files = Files::new();
+    let message = error(files.ask("no\u{1b}[2Jsuch.png"));
+    assert!(message.contains("no\u{fffd}[2Jsuch.png"), "{message}");
+}

@@ -7,6 +7,9 @@ use parrot_model::text::{Content, Conversation, Message, Role};
 use super::{Answer, AskOptions, Image, Parrot, opening};
 use crate::{Error, Result};
 
+/// The most that the pixels of a conversation's images may take: 1 GiB, five photos of 64 megapixels. Every turn needs them all.
+const MAX_IMAGE_BYTES: usize = 1 << 30;
+
 /// Remembers what was said. Made by [`Parrot::chat`].
 ///
 /// Every turn runs the decoder over the whole conversation again. Other models keep the keys and values of
@@ -51,7 +54,7 @@ impl<'p> Chat<'p> {
     ///
     /// # Errors
     ///
-    /// As [`Parrot::answer`], and [`Error::EmptyQuestion`].
+    /// As [`Parrot::answer`], [`Error::EmptyQuestion`], and the model's error for images whose pixels take more than 1 GiB together.
     pub fn ask(&mut self, question: &str, on_text: impl FnMut(&str) -> ControlFlow<()>) -> Result<Answer> {
         if question.trim().is_empty() {
             return Err(Error::EmptyQuestion);
@@ -59,6 +62,7 @@ impl<'p> Chat<'p> {
         let mut conversation = self.conversation.clone();
         conversation.0.push(Message::question(question, self.pending.len()));
         let images: Vec<Image> = self.images.iter().chain(&self.pending).cloned().collect();
+        check_size(&images)?;
         let answer = self.parrot.answer(&conversation, &images, &self.options, on_text)?;
         let said = Content::Text(answer.text.clone());
         conversation.0.push(Message { role: Role::Assistant, content: vec![said] });
@@ -66,4 +70,13 @@ impl<'p> Chat<'p> {
         self.pending.clear();
         Ok(answer)
     }
+}
+
+fn check_size(images: &[Image]) -> Result<()> {
+    let bytes: usize = images.iter().map(|image| image.pixels().as_raw().len()).sum();
+    if bytes <= MAX_IMAGE_BYTES {
+        return Ok(());
+    }
+    let reason = format!("its images take {bytes} bytes, at most {MAX_IMAGE_BYTES} are held");
+    Err(parrot_model::Error::Conversation { reason }.into())
 }
