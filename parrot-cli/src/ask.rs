@@ -52,7 +52,7 @@ pub(crate) struct Args {
     answer: AnswerOptions,
 }
 
-/// What has no meaning where nothing is generated.
+/// Options that have no effect when nothing is generated.
 const FREE_ANSWERS: [&str; 9] = [
     "max_new_tokens",
     "temperature",
@@ -177,7 +177,7 @@ impl Args {
         let mut stderr = io::stderr();
         let terminal = stderr.is_terminal();
         let subject = about(subject);
-        // Comments on an answer that has been given: not worth failing for.
+        // The answer has been printed already: failing to print these is no error.
         if self.verbose {
             let _ = writeln!(stderr, "{subject}{}", report::timings(answer));
         }
@@ -197,7 +197,7 @@ fn ask_silently(parrot: &Parrot, images: &[Image], question: &str, options: &Ask
     Ok(parrot.ask_streaming(images, question, options, |_| ControlFlow::Continue(()))?)
 }
 
-/// Prints the answer while it is made.
+/// Prints the answer as it is generated.
 fn ask_aloud(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) -> Result<Answer> {
     let mut printer = Printer::start();
     let answer = parrot.ask_streaming(images, question, options, |text| printer.print(text))?;

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             _ => args.turn(&mut chat, line),
         };
         match done {
-            // A person can try again; a script should learn of it.
+            // A person can try again; a script should fail.
             Err(error) if input.is_terminal() && !crate::is_broken_pipe(&error) => {
                 terminal::print_error(&error);
             }

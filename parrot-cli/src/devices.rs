@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What there is and what there is not.
+/// The devices of this machine, and what this build lacks.
 #[derive(Debug, Serialize)]
 struct Offer {
     devices: Vec<Device>,

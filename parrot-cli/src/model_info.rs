@@ -9,7 +9,7 @@ use parrot_eval::ModelInfo;
 use parrot_infer::{Parrot, device};
 use sha2::{Digest, Sha256};
 
-/// What tells this model's results from another's.
+/// What distinguishes this model's results from those of another.
 pub(super) fn model_info(parrot: &Parrot, folder: &Path) -> Result<ModelInfo> {
     let name = folder.canonicalize().unwrap_or_else(|_| folder.into());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -90,7 +90,7 @@ fn note_unknown_keys(folder: &Path) {
     }
 }
 
-/// The size that is meant, for commands that need no weights. A folder may be called like one.
+/// The size of this name, for commands that need no weights. A folder of the same name takes precedence.
 pub(crate) fn named_size(model: Option<&str>) -> Option<Size> {
     model.filter(|name| !Path::new(name).exists())?.parse().ok()
 }
@@ -100,7 +100,7 @@ pub(crate) fn find_model(model: Option<&str>) -> Result<PathBuf> {
     find(model, resolve_with)
 }
 
-/// The same without its weights.
+/// As [`find_model`], but without downloading weights.
 pub(crate) fn find_description(model: Option<&str>) -> Result<PathBuf> {
     find(model, resolve_description)
 }

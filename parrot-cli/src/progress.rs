@@ -43,7 +43,7 @@ impl Drop for Bar {
     }
 }
 
-/// Something that turns until it is dropped.
+/// A spinner that turns until it is dropped.
 pub(crate) struct Spinner {
     bar: ProgressBar,
     running: Option<(Sender<()>, JoinHandle<()>)>,

@@ -1,4 +1,4 @@
-//! What is said about an answer besides the answer.
+//! What is printed about an answer besides its text.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn readable(duration: Duration) -> String {
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
 }
 
-/// Bytes as people say them.
+/// A number of bytes, for people to read.
 pub(crate) fn readable_bytes(bytes: u64) -> String {
     let units = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     let fitting = units.iter().find(|(_, size)| bytes as f64 >= *size);

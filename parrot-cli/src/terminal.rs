@@ -14,7 +14,7 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "error: {line}");
 }
 
-/// One line that is no error.
+/// Prints one line that is not an error.
 pub(crate) fn print_notice(notice: &str) {
     let _ = writeln!(io::stderr(), "note: {}", untrusted::printable(notice));
 }

@@ -1,10 +1,10 @@
-//! Ending an answer from outside.
+//! Cancelling an answer from another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Ends the answers that were asked for with it ([`AskOptions::cancel`](crate::AskOptions::cancel)): at the next token, from
-/// any thread. Clones cancel together; once cancelled it stays so.
+/// Cancels every answer that was asked with it ([`AskOptions::cancel`](crate::AskOptions::cancel)), from any thread; an
+/// answer ends at its next token. Clones share one state, and cancelling is final.
 ///
 /// ```
 /// use parrot_infer::{AskOptions, CancelToken};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct CancelToken(Arc<AtomicBool>);
 
 impl CancelToken {
-    /// Ends the answers.
+    /// Cancels every answer that was asked with this token or a clone of it.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -31,7 +31,7 @@ impl CancelToken {
     }
 }
 
-/// Whether they cancel together.
+/// Whether both are clones of one token.
 impl PartialEq for CancelToken {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -15,7 +15,7 @@ pub enum Error {
     /// Nothing was asked.
     #[error("the question is empty")]
     EmptyQuestion,
-    /// An image was shown to a decoder by itself.
+    /// A picture was shown to a model that reads text only.
     #[error("this model reads text only, it cannot be shown an image")]
     TextOnly,
     /// An option outside its range.

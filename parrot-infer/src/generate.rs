@@ -4,8 +4,8 @@
 //! against the [`KvCache`]. Ids leave the device as they are chosen: one integer per sequence and step when
 //! decoding greedily, a row of scores when sampling.
 //!
-//! [`Parrot`](crate::Parrot) calls this with prompts made of conversations; whoever has a prompt of another making, in token
-//! ids or embeddings, calls it directly.
+//! [`Parrot`](crate::Parrot) calls this with prompts made of conversations. Callers with prompts of their own, as token
+//! ids or embeddings, call it directly.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -28,14 +28,14 @@ const NOT_FINITE: i64 = -1;
 #[derive(Debug)]
 pub struct Sequence<'t> {
     sampler: Sampler,
-    /// Turns ids into text; `None` where nobody reads it, and once the sequence is finished.
+    /// Turns ids into text; `None` if no text is wanted, and once the sequence is finished.
     decode: Option<DecodeStream<'t>>,
     stop: StopStrings,
     cancel: Option<CancelToken>,
     deadline: Option<Instant>,
-    /// Ids at most.
+    /// The most ids it may have.
     limit: usize,
-    /// Ids so far, the one that ended the sequence included.
+    /// Ids so far, including the one that ended the sequence.
     pub token_ids: Vec<u32>,
     /// Text so far, stop string and special tokens excluded.
     pub text: String,
@@ -71,7 +71,7 @@ impl<'t> Sequence<'t> {
         })
     }
 
-    /// An empty answer of exactly `limit` tokens, the likeliest, of which nobody wants to read the text.
+    /// An empty answer of at most `limit` greedy tokens and without text: for measurements.
     #[must_use]
     pub fn without_text(limit: usize) -> Self {
         Self::ids_only(Sampler::argmax(), limit)
@@ -168,7 +168,7 @@ pub fn generate(
     let [batch, seq, _] = prompt.input.inputs_embeds.dims();
     let device = prompt.input.inputs_embeds.device();
     let longest_answer = sequences.iter().map(|sequence| sequence.limit).max().unwrap_or(1);
-    // The last token of an answer is never read back in.
+    // The last token of an answer is never fed back.
     let mut kv_cache = KvCache::new(config, seq + longest_answer - 1);
     // Padding stands on the left, so a new token's position is not its column.
     let mut attention_mask = prompt.input.attention_mask.clone();
@@ -195,7 +195,7 @@ pub fn generate(
         }
         let new_column = || Tensor::full([batch, 1], true, &device);
         attention_mask = attention_mask.map(|mask| Tensor::cat(vec![mask, new_column()], 1));
-        // A finished sequence of a batch goes on being computed; nobody reads it.
+        // A finished sequence stays in the batch; what it generates from here on is ignored.
         let next = DecoderInput {
             inputs_embeds: decoder.embed(on_device).unsqueeze_dim(1),
             attention_mask: attention_mask.clone(),
@@ -215,7 +215,7 @@ fn choose(
 ) -> Result<(Vec<Option<u32>>, Tensor<1, Int>)> {
     if sequences.iter().all(|sequence| sequence.sampler.is_argmax()) {
         let on_device = logits.clone().argmax(1).squeeze_dim::<1>(1);
-        // One read tells both: the sum of scores is finite exactly where they all are.
+        // One read gives the ids and tells whether the scores are finite: where one is not, their sum is not either.
         let broken = logits.sum_dim(1).squeeze_dim::<1>(1).is_finite().bool_not();
         let ids = on_device.clone().mask_fill(broken, NOT_FINITE).try_into_vec_as::<i64>()?;
         let ids = ids.into_iter().zip(sequences);
@@ -239,7 +239,7 @@ fn choose(
     Ok((ids, Tensor::from_data(TensorData::new(widened, [batch]), device)))
 }
 
-/// Where each sequence's next token stands. `[batch, 1]`
+/// The position of each sequence's next token. `[batch, 1]`
 fn positions(lengths: &[usize], step: usize, device: &Device) -> Tensor<2, Int> {
     let positions: Vec<i64> = lengths.iter().map(|length| (length + step) as i64).collect();
     Tensor::from_data(TensorData::new(positions, [lengths.len(), 1]), device)

@@ -20,7 +20,7 @@
 //! tiny::write(folder, 0)?;
 //! let parrot = Parrot::load(folder, &device::open("auto")?)?;
 //!
-//! // Usually Picture::open("photo.jpg")?
+//! // Usually Image::open("photo.jpg")?
 //! let image = Image::from_rgb(image::RgbImage::new(48, 32));
 //! let answer = parrot.ask(&image, "What is this?")?;
 //! println!("{}", answer.text);

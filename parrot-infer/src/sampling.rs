@@ -63,7 +63,7 @@ impl Sampling {
         {
             return Err(Error::option("top_p", "above 0 and at most 1", top_p));
         }
-        // Beyond, a score times the penalty may be infinite.
+        // Outside this range, a score times the penalty could overflow.
         if !(0.01..=100.0).contains(&self.repetition_penalty) {
             return Err(Error::option("repetition_penalty", "between 0.01 and 100", self.repetition_penalty));
         }
@@ -109,7 +109,7 @@ impl Sampler {
             return Some(argmax(&logits) as u32);
         }
         let temperature = self.sampling.temperature.unwrap_or(1.0);
-        // From the highest score down, so that the smallest temperature makes no score too large.
+        // Relative to the highest score, so that dividing by a tiny temperature cannot overflow.
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         logits.iter_mut().for_each(|logit| *logit = (*logit - highest) / temperature);
         let mut candidates: Vec<usize> = (0..logits.len()).collect();
@@ -119,7 +119,7 @@ impl Sampler {
         if let Some(top_p) = self.sampling.top_p {
             keep_nucleus(&mut candidates, &logits, top_p);
         }
-        // In the order of the vocabulary, a score that differs by a rounding moves no other token's share.
+        // In the order of the vocabulary, so that a score that differs by a rounding does not reorder the others.
         candidates.sort_unstable();
         Some(self.draw(&candidates, &logits))
     }
@@ -134,7 +134,7 @@ impl Sampler {
                 return *token as u32;
             }
         }
-        // Rounding can leave a hair's breadth after the last weight.
+        // Rounding can leave a tiny remainder after the last weight.
         candidates[candidates.len() - 1] as u32
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-/// Lets text through up to the first stop string, of which it lets nothing through.
+/// Passes text on up to the first stop string, and nothing of the stop string itself.
 ///
 /// Text that may turn out to be the beginning of a stop string is held back until that is decided. What
 /// comes out does not depend on how the text was cut into pieces.
@@ -40,7 +40,7 @@ impl StopStrings {
         std::mem::take(&mut self.held)
     }
 
-    /// Where the stop string begins that is complete first; the longest, if several end together.
+    /// Where the first complete stop string begins; of several that end together, the longest.
     fn first_match(&self) -> Option<usize> {
         let found = self.stops.iter().filter_map(|stop| Some((self.held.find(stop)?, stop.len())));
         found.min_by_key(|(start, len)| (start + len, *start)).map(|(start, _)| start)

@@ -130,7 +130,7 @@ struct Random(StdRng);
 impl ModuleMapper for Random {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Self(rng) = self;
-        // Vectors are norms' factors and biases: a norm should not turn its input's sign.
+        // Vectors are norms' factors and biases; a norm's factor should not flip the sign of its input.
         let range = if D == 1 { 0.4..1.0 } else { -0.6..0.6f32 };
         param.map(|tensor| {
             let shape = tensor.shape();

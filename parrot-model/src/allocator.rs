@@ -11,7 +11,7 @@
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // In bytes. Nothing is mapped by itself, and nothing returned, below a gigabyte.
+        // In bytes: below a gigabyte, no block gets a mapping of its own and no memory is returned to the kernel.
         const THRESHOLD: libc::c_int = 1 << 30;
         const HEAP_GROWTH: libc::c_int = 64 << 20;
         for (option, value) in [

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub struct Sample {
     /// Token ids; [`IMAGE_TOKEN_INDEX`] stands for an image.
     pub input_ids: Vec<i64>,
-    /// What the decoder should say at each position, [`IGNORE_INDEX`] where nothing is asked; `None` when
+    /// The token to learn at each position, [`IGNORE_INDEX`] where there is none; `None` when
     /// answering. Only text that is *not* an answer guides the routing.
     #[new(default)]
     pub labels: Option<Vec<i64>>,
@@ -29,8 +29,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// How many tokens training learns from once images are expanded and what is too long is cut off: those with a label,
-    /// but not the first, which nothing predicts.
+    /// How many tokens training learns from, once images are expanded and an overlong end is cut: those with a label,
+    /// except the first token of the sequence, which no position predicts.
     ///
     /// - image_tokens: what an image takes of a sequence
     /// - max_length: the longest sequence, images counted
@@ -66,17 +66,17 @@ impl Default for PrepareOptions {
 /// A batch, ready for the decoder.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// Embeddings; with a mask, and positions that count each sample's own tokens from 0, where something is padded.
+    /// Embeddings; if anything is padded, also a mask, and positions that count each sample's own tokens from 0.
     pub input: DecoderInput,
     /// Labels with [`IGNORE_INDEX`] at images and padding, `batch` rows of `seq`; `None` when answering.
     pub labels: Option<Vec<Vec<i64>>>,
-    /// Tokens of each sample, images counted, padding not.
+    /// Tokens of each sample, including images and excluding padding.
     pub lengths: Vec<usize>,
     /// What the router decided; one row per routed image, in the order of the samples.
     pub routing: Option<Routing>,
 }
 
-/// What there is to learn in a batch; from [`Prepared::targets`].
+/// What a batch has to learn from, made by [`Prepared::targets`].
 #[derive(Debug, Clone)]
 pub struct Targets {
     /// The positions that predict, each `sample · seq + position`. `[rows]`
@@ -108,7 +108,7 @@ impl Prepared {
         Ok(Targets { rows: self.index(rows), ids: self.index(ids) })
     }
 
-    /// The last position of every sample, whose prediction begins the answer; padding has to stand on the left.
+    /// The last position of every sample, which predicts the first token of the answer; padding must be on the left.
     /// `[batch]`
     #[must_use]
     pub fn last_rows(&self) -> Tensor<1, Int> {
@@ -158,7 +158,7 @@ enum Source {
 impl BatchLayout {
     /// Lays the samples out.
     ///
-    /// - image_tokens: what an image takes of a sequence; 0 where there are no images
+    /// - image_tokens: positions that an image takes in a sequence; 0 if there are no images
     ///
     /// # Errors
     ///
@@ -294,7 +294,7 @@ fn expand(
     Ok(sequence)
 }
 
-/// The rows of all text tokens, if there are any and the embedding table has a row for each. `[text, hidden]`
+/// The embeddings of all text tokens; an error if there are none or one is outside the vocabulary. `[text, hidden]`
 pub(crate) fn embed_text(decoder: &Decoder, layout: &BatchLayout) -> Result<Tensor<2>> {
     let vocab = decoder.vocab_size() as i64;
     let reason = match layout.text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
@@ -305,7 +305,7 @@ pub(crate) fn embed_text(decoder: &Decoder, layout: &BatchLayout) -> Result<Tens
     Err(Error::Conversation { reason })
 }
 
-/// Numbers → a tensor of indices, off the tape.
+/// Turns numbers into a tensor of indices on the device, without autodiff.
 pub(crate) fn index_on(device: &Device) -> impl Fn(&[i64]) -> Tensor<1, Int> + use<> {
     let device = device.clone().inner();
     move |ids| Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &device)

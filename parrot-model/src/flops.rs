@@ -16,7 +16,7 @@ pub fn attention(layers: usize, width: usize, queries: usize, keys: f64) -> f64 
     4.0 * (layers * width * queries) as f64 * keys
 }
 
-/// Of a decoder's `parameters` those of its layers and norms: without embedding table and head.
+/// How many of a decoder's `parameters` belong to its layers and norms rather than the embedding table and head.
 #[must_use]
 pub fn layer_parameters(config: &DecoderConfig, parameters: usize) -> usize {
     let tables = if config.tie_word_embeddings { 1 } else { 2 };
@@ -29,7 +29,7 @@ pub fn head_parameters(config: &DecoderConfig) -> usize {
     config.vocab_size * config.hidden_size
 }
 
-/// Operations of the scores of sequences that are read whole, which are taken to be of equal length. Causal: half of the
+/// Operations of causal attention over whole sequences, which are assumed to be of equal length: half of the
 /// scores are never needed.
 #[must_use]
 pub fn causal_attention(config: &DecoderConfig, sequences: usize, tokens: usize) -> f64 {
@@ -57,7 +57,7 @@ pub fn decoder_forward(
         + causal_attention(config, sequences, tokens)
 }
 
-/// Operations of one more token behind `context` others, and of the scores of the next.
+/// Operations of reading one more token after `context` others and scoring the vocabulary for the next.
 #[must_use]
 pub fn decoder_step(config: &DecoderConfig, parameters: usize, context: usize) -> f64 {
     let read = layer_parameters(config, parameters) + head_parameters(config);

@@ -1,4 +1,4 @@
-//! The one way in which this crate makes a linear layer.
+//! How this crate makes and applies linear layers.
 
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
@@ -12,7 +12,7 @@ pub(crate) const INITIALIZER_RANGE: f64 = 0.02;
 /// A linear layer stored as `[out, in]`, the checkpoint's own layout: loading and saving transpose nothing,
 /// and the rows that a single token's product reads are contiguous.
 ///
-/// Burn's `LinearLayout::Col` is the same but for waiting on the device twice per weight, which in training
+/// Burn's `LinearLayout::Col` does the same, but waits for the device twice per weight, which in training
 /// would be twice per weight and step.
 ///
 /// Fresh weights are normal with this standard deviation, fresh biases zero.

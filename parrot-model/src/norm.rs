@@ -1,7 +1,7 @@
 //! Norms whose statistics are f32 whatever the weights are held in, as in PyTorch and the reference.
 //!
-//! Burn's own widen less: a layer norm in bf16 has its mean and variance in bf16, and an RMS norm divides by a root that
-//! was rounded to the input's dtype. In f32 all of them are the same.
+//! Burn's norms are less precise: its layer norm in bf16 has mean and variance in bf16, and its RMS norm divides by a root that
+//! was rounded to the input's dtype. In f32 there is no difference.
 
 use burn::module::Param;
 use burn::nn::Initializer;

@@ -157,8 +157,8 @@ impl ParrotModel {
 
     /// Mean cross-entropy of the labelled tokens, over the whole batch as the reference averages it.
     ///
-    /// Each position predicts the next one's label. Only positions that do pass the last layer's feed-forward and meet
-    /// the vocabulary.
+    /// Each position predicts the next one's label. Only positions with a label to predict pass the last layer's feed-forward and
+    /// the head.
     ///
     /// # Shapes
     ///
@@ -173,7 +173,7 @@ impl ParrotModel {
         Ok(self.cross_entropy(hidden_states, targets))
     }
 
-    /// [`loss`](Self::loss) from what the decoder makes of the positions that predict.
+    /// [`loss`](Self::loss) from the hidden states of the positions that predict.
     ///
     /// # Shapes
     ///
@@ -186,11 +186,11 @@ impl ParrotModel {
     }
 }
 
-/// A batch of text, for a decoder by itself: [`ParrotModel::prepare`] where there are no images.
+/// [`ParrotModel::prepare`] for a decoder alone, without images.
 ///
 /// # Errors
 ///
-/// As [`ParrotModel::prepare`]; a placeholder for an image is one too many.
+/// As [`ParrotModel::prepare`]; any placeholder for an image is an [`Error::ImageCount`].
 ///
 /// # Panics
 ///

@@ -16,7 +16,7 @@ use crate::{Result, device};
 
 impl ParrotModel {
     /// A network whose weights are small random numbers, in `dtype` from the start, as a loaded one's: in f32 they may be more than the
-    /// device holds. To train one, use [`init`](Self::init), whose numbers are those to begin with.
+    /// device holds. To train a network, use [`init`](Self::init), whose random weights are meant for that.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@
 //! images and embeddings   Σ x₀ · ∂L/∂x₀                         → gradients of projector, experts, embeddings
 //! ```
 //!
-//! Memory is that of one layer's activations and one `[batch, seq, hidden]` per layer, for one more forward pass of the
-//! decoder but for its last layer. Burn 0.22 has checkpointing of single operations only; the chain rule over pieces needs nothing of it.
+//! This takes the memory of one layer's activations and one `[batch, seq, hidden]` per layer, at the cost of one more forward
+//! pass of all layers but the last. Burn 0.22 checkpoints single operations only; the chain rule over pieces needs none of it.
 //! Every piece has a tape of its own, and so a replica of the parameters where two pieces share one: the embedding
 //! table, when it is also the head.
 
@@ -46,7 +46,7 @@ pub(crate) fn backward(
 
     let replica = model.valid().train();
     let mut gradients = GradientsAccumulator::<ParrotModel>::new();
-    // The piece's input is a leaf, whose gradient is the piece before's.
+    // The input of a piece is a leaf; its gradient is passed on to the piece before.
     let leaf = |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x).require_grad());
     let x = leaf(&mut inputs).expect("each layer has an input");
     let context =

@@ -81,7 +81,7 @@ pub enum Error {
         /// What is wrong, with the line where that is known.
         reason: String,
     },
-    /// A file of training data that is none.
+    /// A file that holds no training data.
     #[error("{path}: {reason}")]
     Data {
         /// The file.
@@ -137,7 +137,7 @@ pub(crate) fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<TensorData>
     tensor.try_into_data().map_err(|error| Error::Device { reason: error.to_string() })
 }
 
-/// Where a run that broke can go on from.
+/// Which checkpoint a failed run can go on from.
 fn last_good(checkpoint: Option<&Path>) -> String {
     checkpoint.map_or_else(String::new, |path| format!("; the last good checkpoint is {}", path.display()))
 }

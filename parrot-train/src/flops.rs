@@ -65,13 +65,13 @@ impl Parameters {
         Ok(Self { parts: parts.into() })
     }
 
-    /// Those of a part.
+    /// The parameters of a part.
     #[must_use]
     pub fn of(&self, part: Part) -> usize {
         self.parts.get(&part).copied().unwrap_or(0)
     }
 
-    /// All of them.
+    /// The parameters of all parts.
     #[must_use]
     pub fn total(&self) -> usize {
         self.parts.values().sum()

@@ -40,8 +40,8 @@ pub use error::{Error, Result};
 /// Runs the cases of `directory` that `filter` takes, networks on `device` and in `dtype`, with the tolerances that
 /// [`Quantity`](golden::Quantity) gives for it.
 ///
-/// Training is compared in f32 alone: in half precision a few optimizer steps differ from the reference by as much as from no
-/// step at all. In another dtype its cases are skipped.
+/// Training is compared in f32 alone: in half precision the result of a few optimizer steps is as far from the reference as no
+/// step at all would be. In another dtype its cases are skipped.
 ///
 /// - progress: told how many cases are done, of how many
 #[must_use]

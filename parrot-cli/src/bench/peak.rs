@@ -26,7 +26,7 @@ pub(crate) struct Peak {
 /// A product that takes this long keeps every core and every SM busy.
 const LONG_ENOUGH: Duration = Duration::from_millis(20);
 const LARGEST: usize = 8192;
-/// The best of so many counts: what disturbs a measurement only ever makes it slower.
+/// Runs, of which the fastest counts: disturbances only ever make a run slower.
 const RUNS: usize = 5;
 
 impl Peak {

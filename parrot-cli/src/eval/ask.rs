@@ -1,4 +1,4 @@
-//! Asking a model, or going on asking it.
+//! Asking a model, from the beginning or from where a run was interrupted.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -17,7 +17,7 @@ use crate::model_info::model_info;
 use crate::terminal::print_notice;
 
 impl Args {
-    /// Asks a model, or goes on asking it, and scores what it says.
+    /// Asks a model, resuming an interrupted run if there is one, and scores its answers.
     pub(super) fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
         let (folder, parrot) = self.model.find_and_load()?;
         let parrot = parrot.remember_images(self.images);

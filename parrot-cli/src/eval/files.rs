@@ -66,7 +66,7 @@ fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(tables)
 }
 
-/// A file that means to be a benchmark has to be read.
+/// Whether a file is named like a benchmark: failing to read it is then an error.
 fn is_named_as_benchmark(file: &Path) -> bool {
     parrot_eval::benchmark_of_name(&file.file_stem().unwrap_or_default().to_string_lossy()).is_some()
 }

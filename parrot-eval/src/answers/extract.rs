@@ -47,7 +47,7 @@ const REFUSALS: [&str; 4] = [
     "I'm sorry, but without the image provided",
     "Cannot determine the answer",
 ];
-/// Become spaces. Only these: a full-width stop or a quote stays part of its word.
+/// The characters that become spaces. Others, like a full-width stop or a quote, stay part of their word.
 const SEPARATORS: [char; 13] = ['.', '(', ')', '[', ']', ',', ':', ';', '!', '*', '#', '{', '}'];
 
 /// Finds the option that `prediction` means among `options`, letters with their texts.

@@ -74,7 +74,7 @@ impl PredictionFile {
     }
 }
 
-/// A name and what is left of it behind each `_` or `-`.
+/// A name, and what remains of it after each `_` or `-`.
 fn endings(stem: &str) -> impl Iterator<Item = &str> {
     let behind = stem.match_indices(['_', '-']).map(|(at, _)| &stem[at + 1..]);
     std::iter::once(stem).chain(behind)

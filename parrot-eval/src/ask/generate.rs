@@ -240,7 +240,7 @@ fn ask_part(
         Ok(answers) => {
             records.extend(asked.iter().zip(answers).map(|((job, _), answer)| record(job, outcome(answer))));
         }
-        // One of them is at fault; alone it is found.
+        // One of them is at fault; asking each alone tells which.
         Err(error) if is_the_questions(&error) => {
             for (question, (job, _)) in questions.iter().zip(&asked) {
                 let outcome = match parrot.ask_batch(std::slice::from_ref(question), &ask_options) {

@@ -20,7 +20,7 @@ pub struct Conditions {
     /// Where it computes, e.g. `cpu`.
     pub device: String,
     /// Questions computed at the same time when the file was begun. A run that goes on may choose another, for want
-    /// of memory say; rounding may then differ, and with it an answer that hung by a hair.
+    /// of memory say; rounding may then differ, and with it an answer that was close to a tie.
     pub batch_size: usize,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
@@ -42,7 +42,7 @@ pub struct Answered {
     pub outcome: Outcome,
 }
 
-/// What came of a question.
+/// The outcome of a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -114,7 +114,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// One without a file, which is forgotten with the value.
+    /// A journal without a file, kept in memory only.
     #[must_use]
     pub fn in_memory() -> Self {
         Self { file: None, records: HashMap::new() }
@@ -162,7 +162,7 @@ impl Journal {
     }
 }
 
-/// The operating system lets go of it however the process ends.
+/// The operating system releases it however the process ends.
 fn lock(path: &Path, file: &File) -> Result<()> {
     let problem = match file.try_lock() {
         Ok(()) => return Ok(()),

@@ -85,7 +85,7 @@ impl Serialize for Protocol {
     }
 }
 
-/// What counts as one.
+/// What is counted as one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grouping {

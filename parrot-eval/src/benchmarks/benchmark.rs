@@ -10,7 +10,7 @@ use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
 
 /// A benchmark. Each stands in a file of its own: [`Mmmb`](crate::Mmmb), [`MmBench`](crate::MmBench),
-/// [`Pope`](crate::Pope), [`Mme`](crate::Mme). What one leaves out is that of questions with options `A`, `B`, …
+/// [`Pope`](crate::Pope), [`Mme`](crate::Mme). The provided methods are for questions with options `A`, `B`, …
 pub trait Benchmark: fmt::Debug + Send + Sync {
     /// Its name, e.g. `MMMB`.
     fn name(&self) -> &'static str;
@@ -20,7 +20,7 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         &["A", "B"]
     }
 
-    /// What one point of [`scores`](Self::scores)' first entry is counted over.
+    /// The unit that the first of the [`scores`](Self::scores) counts.
     fn grouping(&self, _protocol: Protocol) -> Grouping {
         Grouping::PerRow
     }
@@ -35,7 +35,7 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Why the kits cannot score these rows with so many answers each, if they cannot.
+    /// Why the kits cannot score these rows with these numbers of answers, if they cannot.
     fn kits_fail(&self, _rows: &[Row], _answers: &[usize]) -> Option<&'static str> {
         None
     }
@@ -63,7 +63,7 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         choice::judge(row, prediction, protocol)
     }
 
-    /// Everything that is reported, the number that is quoted first.
+    /// All reported numbers; the one that is usually quoted comes first.
     fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
         choice::scores(judged, self.grouping(protocol), protocol)
     }

@@ -1,11 +1,11 @@
-//! What becomes of an answer, and the numbers that are made of many.
+//! The verdict on an answer, and the scores that verdicts add up to.
 
 use serde::Serialize;
 
 use crate::answers::extract::Extracted;
 use crate::data::row::Row;
 
-/// What an answer was taken for.
+/// How an answer was judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// How that was found.
@@ -59,7 +59,7 @@ impl Verdict {
     }
 }
 
-/// A row and what became of it.
+/// A row and the verdicts on its predictions.
 #[derive(Debug, Clone)]
 pub struct Judged<'a> {
     /// The row.
@@ -111,7 +111,7 @@ impl Score {
     }
 }
 
-/// 0 of nothing.
+/// 0 if there is nothing to count.
 #[must_use]
 pub fn percent(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }

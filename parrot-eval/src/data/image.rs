@@ -61,7 +61,7 @@ impl EncodedImage {
         Ok(Image::from_rgb(pixels))
     }
 
-    /// As a benchmark's file holds it.
+    /// The base64 that a benchmark's file holds.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.bytes)
@@ -77,7 +77,7 @@ impl EncodedImage {
 
 impl std::fmt::Debug for EncodedImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EncodedPicture({} bytes)", self.bytes.len())
+        write!(f, "EncodedImage({} bytes)", self.bytes.len())
     }
 }
 

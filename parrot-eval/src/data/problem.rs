@@ -60,7 +60,7 @@ pub enum ProblemKind {
     OtherDataset,
     /// A cell of a spreadsheet holds less than its text.
     CutCell,
-    /// A file in a folder of benchmarks is none.
+    /// A file in a folder of benchmarks is not a benchmark.
     SkippedFile,
 }
 

@@ -108,7 +108,7 @@ pub(crate) fn whole_number(index: &str) -> Option<i64> {
     whole.parse().ok()
 }
 
-/// An index as predictions are matched by it: the number where it is one, the text otherwise.
+/// An index in the form by which predictions are matched: the number if it is one, else the text.
 pub(crate) fn index_key(index: &str) -> Cow<'_, str> {
     whole_number(index).map_or(Cow::Borrowed(index), |number| number.to_string().into())
 }

@@ -23,7 +23,7 @@ pub struct ReportPage<'a> {
     report: &'a Report,
     languages: Vec<&'static str>,
     standings: Vec<Standing>,
-    /// Of datasets without a language.
+    /// The scores of datasets without a language.
     overall: Vec<OverallScore<'a>>,
     heat_maps: Vec<HeatMap>,
     experts: Vec<Experts>,
@@ -69,7 +69,7 @@ struct HeatLine {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct HeatCell {
     value: f64,
-    /// Of the most that there is, from 0 to 1.
+    /// The value as a share of the largest possible one, from 0 to 1.
     part: f64,
 }
 

@@ -179,7 +179,7 @@ fn other_groups(result: &DatasetResult) -> Option<usize> {
 pub(crate) struct OverallScore<'a> {
     pub(crate) dataset: &'a str,
     pub(crate) protocol: Protocol,
-    /// With what tells it apart.
+    /// The score's name, with what distinguishes it from others.
     pub(crate) name: String,
     pub(crate) value: f64,
     pub(crate) of: usize,

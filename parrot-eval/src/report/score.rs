@@ -79,7 +79,7 @@ pub struct Extraction {
 }
 
 impl DatasetResult {
-    /// The number that is quoted first; 0 for a benchmark that reports none.
+    /// The number that is usually quoted; 0 for a benchmark that reports none.
     #[must_use]
     pub fn headline(&self) -> f64 {
         self.scores.first().map_or(0.0, |score| score.value)

@@ -8,16 +8,16 @@ use std::time::Duration;
 pub struct Answer {
     /// The text, exactly as generated; special tokens and the stop string are not part of it.
     pub text: String,
-    /// Every generated id, the one that ended the answer included.
+    /// Every generated id, including the one that ended the answer.
     pub token_ids: Vec<u32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
-    /// Tokens of the prompt, pictures counted.
+    /// Tokens of the prompt, including those of its pictures.
     pub prompt_tokens: usize,
     /// For each picture in turn, the weight that the question gave each expert (Eq. 3); they sum to 1.
     /// Empty where the model has no mixture of experts.
     pub routing_weights: Vec<Vec<f32>>,
-    /// Pictures that had to go through the vision tower; the others were remembered from before.
+    /// Pictures that had to go through the vision tower, in the whole batch; the others were remembered.
     pub encoded_images: usize,
     /// How long each part took.
     pub timings: Timings,
@@ -28,16 +28,16 @@ pub struct Answer {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// The model said so: the token that ends a turn, `<|im_end|>` say, or another id that
+    /// The model ended it, with the token that ends a turn (`<|im_end|>`, say) or another id that
     /// `generation_config.json` names.
     Eos,
     /// It reached `max_new_tokens` or the end of the context.
     Length,
-    /// It came upon a stop string.
+    /// A stop string appeared.
     Stop,
-    /// The receiver of the text wanted no more, or a [`CancelToken`](crate::CancelToken) said so.
+    /// The callback returned `Break`, or the [`CancelToken`](crate::CancelToken) was cancelled.
     Cancelled,
-    /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) was over.
+    /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) ran out.
     TimeLimit,
 }
 

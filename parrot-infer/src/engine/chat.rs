@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// The most that the pixels of a conversation's images may take: 1 GiB, five photos of 64 megapixels. Every turn needs them all.
 const MAX_IMAGE_BYTES: usize = 1 << 30;
 
-/// Remembers what was said. Made by [`Parrot::chat`].
+/// A conversation that remembers what was said. Made by [`Parrot::chat`].
 ///
 /// Every turn runs the decoder over the whole conversation again. Other models keep the keys and values of
 /// the turns before; here that would be wrong, because a picture's tokens stand at the beginning and depend

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Choice {
-    /// The number of the likeliest answer, from 0; of equals the first.
+    /// Index of the likeliest answer; the first one if several are equally likely.
     pub index: usize,
     /// For each answer, ln P(the answer, and nothing after it | the pictures and the question).
     pub log_probs: Vec<f32>,
@@ -27,10 +27,10 @@ impl Choice {
         Self { index: (0..log_probs.len()).fold(0, better), log_probs }
     }
 
-    /// How likely each answer is if one of them it has to be; they sum to 1.
+    /// How likely each answer is, given that it is one of these; they sum to 1.
     #[must_use]
     pub fn probabilities(&self) -> Vec<f32> {
-        // From the likeliest on, so that very unlikely answers do not all become 0.
+        // Relative to the likeliest, so that very unlikely answers do not all become 0.
         let relative = self.log_probs.iter().map(|log_prob| (log_prob - self.log_probs[self.index]).exp());
         let relative: Vec<f32> = relative.collect();
         let sum: f32 = relative.iter().sum();
@@ -39,8 +39,8 @@ impl Choice {
 }
 
 impl Parrot {
-    /// Which of the `answers` is the likeliest: what benchmarks that rank options by their likelihood ask, and a way
-    /// to get one of a few words and nothing else out of a model. The answers are not shown to the model.
+    /// Which of the `answers` the model finds likeliest. Benchmarks that rank options by likelihood ask this way, and
+    /// it makes a model answer with one of a few words and nothing else. The model is not shown the answers.
     ///
     /// The prompt is read once, however many answers there are. Memory: the KV cache of the prompt once more per
     /// answer, and scores over the vocabulary for every token of the answers.
@@ -105,7 +105,7 @@ impl Parrot {
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
         };
         let [batch, seq, _] = prompt.input.inputs_embeds.dims();
-        // The end of an answer is predicted and never read.
+        // The token that ends an answer is predicted but never read.
         let [count, longest] = [answers.ids.len(), answers.longest() - 1];
         let mut kv_cache = KvCache::new(&self.config, seq + longest);
         let last = prompt.last_rows();
@@ -117,7 +117,7 @@ impl Parrot {
         let mut kv_cache = kv_cache.select(prompts.clone());
         let read = read.select(0, prompts.clone());
 
-        // Padding stands on the right, where what comes before does not see it.
+        // Padding is on the right, where the tokens before it do not see it.
         let grid = |value: &dyn Fn(usize, usize) -> i64| {
             let cells = (0..count).flat_map(|row| (0..longest).map(move |column| (row, column)));
             index(cells.map(|(row, column)| value(row, column)).collect()).reshape([count, longest])
@@ -125,7 +125,7 @@ impl Parrot {
         let is_read = |row: usize, column: usize| column + 1 < answers.ids[row].len();
         let ids = grid(&|row, column| if is_read(row, column) { answers.ids[row][column].into() } else { 0 });
         let answer_mask = grid(&|row, column| is_read(row, column).into());
-        // Through integers: a selection of booleans has another kind of boolean on the CPU, which nothing joins.
+        // Through integers: on the CPU, `select` changes how booleans are stored, and `cat` cannot join the two kinds.
         let prompt_mask = prompt_mask.int().select(0, prompts);
         let attention_mask = Tensor::cat(vec![prompt_mask, answer_mask], 1).bool();
         let position_ids = grid(&|row, column| (lengths[answers.prompts[row]] + column) as i64);
@@ -157,9 +157,9 @@ impl Parrot {
 
 /// The answers to all questions of a batch, one after the other.
 struct Answers {
-    /// Which prompt each answers.
+    /// The index of the prompt that each belongs to.
     prompts: Vec<usize>,
-    /// The ids of each, the one that ends it included.
+    /// The ids of each, including the one that ends it.
     ids: Vec<Vec<u32>>,
 }
 

@@ -65,11 +65,11 @@ impl Image {
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Picture({}×{})", self.pixels.width(), self.pixels.height())
+        write!(f, "Image({}×{})", self.pixels.width(), self.pixels.height())
     }
 }
 
-/// Features of the pictures seen last, the oldest forgotten first.
+/// Features of the pictures used last; the least recently used one is forgotten first.
 ///
 /// Only what does not depend on a question is kept, so an answer is the same with and without it.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl FeatureCache {
     }
 
     pub(super) fn get(&self, content: &ContentHash) -> Option<ImageFeatures> {
-        // A panic elsewhere cannot leave the list half changed: each use below is a single push or removal.
+        // After a panic elsewhere the list is still sound: at worst an entry is missing, and is computed again.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let found = entries.iter().position(|(known, _)| known == content)?;
         let entry = entries.remove(found);

@@ -53,7 +53,7 @@ impl Parrot {
         Self::loader().load(model, device)
     }
 
-    /// Loads a model in another way than [`load`](Self::load) does.
+    /// Loads a model with options that [`load`](Self::load) does not have.
     pub fn loader<'a>() -> Loader<'a> {
         Loader { dtype: None, progress: Box::new(|_, _| ()) }
     }
@@ -116,7 +116,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The folder itself, whatever characters its path is made of; anything else may be an id.
+/// The folder, if there is one at this path; anything else may be an id on the hub.
 fn folder_of(model: &Path) -> Result<PathBuf> {
     Ok(if model.is_dir() { model.to_path_buf() } else { resolve(&model.to_string_lossy())? })
 }
@@ -125,7 +125,7 @@ fn config_error(key: &str, expected: String, found: impl ToString) -> Error {
     parrot_model::Error::Config { key: key.into(), expected, found: found.to_string() }.into()
 }
 
-/// The part of `generation_config.json` that is heeded.
+/// The part of `generation_config.json` that is used.
 #[derive(Deserialize)]
 struct GenerationConfig {
     eos_token_id: Option<TokenIds>,

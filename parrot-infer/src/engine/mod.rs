@@ -1,4 +1,4 @@
-//! The model together with everything that an answer needs besides it.
+//! [`Parrot`]: a model together with everything else that an answer needs.
 
 mod answer;
 mod chat;
@@ -37,11 +37,11 @@ use network::Network;
 /// One picture of Parrot-7B takes 66 MB in f32: 577 tokens × 4096 × (projected + 6 experts).
 pub const REMEMBERED_IMAGES: usize = 8;
 
-/// A loaded model: ask it about pictures. A text model by itself answers what is asked without one.
+/// A loaded model, to be asked about pictures. A text model takes questions without pictures.
 ///
-/// It is `Send` and `Sync`, and is asked through `&self`: one in an `Arc` serves all threads. Asking computes until the answer
-/// is there and never awaits; in an asynchronous program it belongs on a blocking thread (`examples/async-service`).
-/// Questions asked at the same time share the processor's cores, so more than one or two at once only slow each other.
+/// It is `Send` and `Sync` and is asked through `&self`, so one in an `Arc` serves all threads. A call blocks until its answer
+/// is complete; asynchronous programs should make it on a blocking thread (`examples/async-service`).
+/// Concurrent questions share the processor's cores, so more than one or two at a time only slow each other down.
 #[derive(Debug)]
 pub struct Parrot {
     network: Network,
@@ -60,17 +60,17 @@ pub struct Parrot {
 /// Everything that shapes an answer besides the question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AskOptions {
-    /// Instructions above the conversation; `None` takes the ones that the model was trained with.
+    /// The system message; `None` takes the one that the model was trained with.
     pub system: Option<String>,
-    /// Tokens of an answer at most.
+    /// The most tokens that an answer may have; at least 1.
     pub max_new_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// An answer ends before the first of these strings.
     pub stop: Vec<String>,
-    /// Ends the answer from outside, at its next token.
+    /// Cancels the answer at its next token.
     pub cancel: Option<CancelToken>,
-    /// An answer ends at the first token after so long, counted from the question.
+    /// How long an answer may take, counted from the question; it ends at the first token after that.
     pub time_limit: Option<Duration>,
 }
 
@@ -88,7 +88,7 @@ impl Default for AskOptions {
 }
 
 impl AskOptions {
-    /// Checks the values without a model; asking does it as well.
+    /// Checks the values without a model. Asking checks them, too.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Parrot {
         self
     }
 
-    /// Lets the router read this text in the place of every question, to see what routing by the question is worth
+    /// Makes the router read this text instead of every question, to measure what routing by the question is worth
     /// ([`routing_text`](parrot_model::batch::Sample::routing_text)).
     ///
     /// # Errors
@@ -166,13 +166,13 @@ impl Parrot {
         self.network.decoder()
     }
 
-    /// Where it computes.
+    /// The device that it computes on.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What its weights are held in.
+    /// The dtype of its weights.
     #[must_use]
     pub fn dtype(&self) -> WeightDtype {
         self.dtype
@@ -233,7 +233,7 @@ impl Parrot {
     }
 
     /// Continues a conversation, whose [`Content::Image`](parrot_model::text::Content::Image)s stand
-    /// for `images` in turn; of the options, `system` does not apply.
+    /// for `images` in order. [`AskOptions::system`] does not apply.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ fn ask(question: Question<'_>, options: &AskOptions) -> Result<Conversation> {
     Ok(Conversation(messages))
 }
 
-/// What stands before the first question.
+/// The messages before the first question: the system message, if the options have one.
 fn opening(options: &AskOptions) -> Vec<Message> {
     options.system.iter().map(|system| Message::text(Role::System, system)).collect()
 }

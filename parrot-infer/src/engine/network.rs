@@ -1,4 +1,4 @@
-//! What computes: a whole ParrotModel, or a decoder that reads text alone.
+//! The loaded network: a whole Parrot, or a decoder that reads text alone.
 
 use std::path::Path;
 
@@ -13,21 +13,21 @@ use parrot_model::parrot::{ImageFeatures, ParrotModel, prepare_text};
 
 use crate::{Error, Result};
 
-/// A folder's checkpoint, opened, no weight loaded yet.
+/// An opened checkpoint, no weight loaded yet.
 #[derive(Debug)]
 pub(super) enum Opened {
     Parrot(Box<Checkpoint>),
     Text(Box<DecoderCheckpoint>),
 }
 
-/// The network, weights loaded.
+/// The network with its weights.
 #[derive(Debug)]
 pub(super) enum Network {
     Parrot(Box<ParrotModel>, ImageInput),
     Text(Box<Decoder>),
 }
 
-/// How images reach a Parrot.
+/// How images are prepared for a Parrot.
 #[derive(Debug)]
 pub(super) struct ImageInput {
     pub(super) processor: ImageProcessorConfig,
@@ -52,7 +52,7 @@ impl Opened {
         }
     }
 
-    /// What ends an answer, as `config.json` says.
+    /// The ids that end an answer, according to `config.json`.
     pub(super) fn eos_token_id(&self) -> Option<&TokenIds> {
         match self {
             Self::Parrot(checkpoint) => checkpoint.config.eos_token_id.as_ref(),
@@ -91,11 +91,11 @@ impl Network {
         }
     }
 
-    /// What reads images.
+    /// The Parrot, and how images are prepared for it.
     ///
     /// # Errors
     ///
-    /// [`Error::TextOnly`] when nothing does.
+    /// [`Error::TextOnly`] for a text model.
     pub(super) fn parrot(&self) -> Result<(&ParrotModel, &ImageInput)> {
         match self {
             Self::Parrot(parrot, images) => Ok((parrot, images)),

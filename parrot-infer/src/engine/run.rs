@@ -44,7 +44,7 @@ impl Parrot {
         let Phases { prefill, decode, decode_steps } =
             generate(decoder, &self.config, prepared, &mut sequences, &self.eos, on_text)?;
         timings = Timings { prefill: preparing + prefill, decode, decode_steps, ..timings };
-        // Read last: the device does not have to wait for it before the prompt.
+        // Read last, so that the prompt does not wait for it.
         let mut routing = routing_weights(routing)?.into_iter();
 
         let answers =
@@ -60,7 +60,7 @@ impl Parrot {
         Ok(answers.collect())
     }
 
-    /// Prompts as the network takes them, with the header of the answer behind each.
+    /// Encodes the prompts, each followed by the header of its answer.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Parrot {
         Ok(encoded)
     }
 
-    /// Tokens that an answer to this prompt may have.
+    /// How many tokens of an answer fit behind this prompt.
     fn room(&self, input_ids: &[i64], images: usize) -> Result<usize> {
         let placeholders = input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count();
         if placeholders != images {
@@ -92,7 +92,7 @@ impl Parrot {
         if found > limit {
             return Err(parrot_model::Error::TooLong { found, limit }.into());
         }
-        // The last token of an answer takes no position.
+        // The last token of an answer is never read back, so it takes no position.
         Ok(limit - found + 1)
     }
 
@@ -132,9 +132,9 @@ impl Parrot {
 /// A batch of prompts.
 pub(super) struct Prompts<'p> {
     pub(super) samples: Vec<Sample>,
-    /// Each that is shown, once; the samples refer to them.
+    /// Every picture that is shown, once; the samples refer to these by index.
     pub(super) images: Vec<&'p Image>,
-    /// Per prompt, tokens that its answer may have.
+    /// How many tokens the answer to each prompt may have.
     pub(super) room: Vec<usize>,
 }
 

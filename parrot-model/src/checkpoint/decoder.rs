@@ -16,19 +16,19 @@ use crate::device::WeightDtype;
 use crate::language::Decoder;
 use crate::{Error, Result};
 
-/// What a text model's folder says of its decoder, without its weights, which need not be there.
+/// What a text model's folder says about its decoder. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderDescription {
     /// The decoder's shape.
     pub config: DecoderConfig,
-    /// What begins a text, as `config.json` says.
+    /// The ids that begin a text, according to `config.json`.
     pub bos_token_id: Option<u32>,
-    /// What ends a text, as `config.json` says.
+    /// The ids that end a text, according to `config.json`.
     pub eos_token_id: Option<TokenIds>,
 }
 
 impl DecoderDescription {
-    /// Whether a folder's `config.json` describes a decoder by itself, and no Parrot.
+    /// Whether a folder's `config.json` describes a decoder alone rather than a Parrot.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl DecoderDescription {
     ///
     /// # Errors
     ///
-    /// As [`DecoderCheckpoint::open`], but for those of the weights.
+    /// As [`DecoderCheckpoint::open`], except for those about weights.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let keys = folder_keys(path.as_ref())?;
         let bos_token_id = token_ids(&keys, "bos_token_id")?;

@@ -3,7 +3,7 @@
 /// The network's configuration, and that of a tower in its own folder.
 pub const CONFIG_FILE: &str = "config.json";
 
-/// What ends an answer, and how tokens are chosen.
+/// Which tokens end an answer, and how tokens are sampled.
 pub const GENERATION_CONFIG_FILE: &str = "generation_config.json";
 
 /// How images become pixels.
@@ -21,7 +21,7 @@ pub const CHAT_TEMPLATE_FILE: &str = "chat_template.jinja";
 /// The weights, if they are in one file.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// Which of several files has which weight.
+/// Which of several weight files holds which tensor.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Files that a model may have beside configuration and weights: a download fetches them, and

@@ -66,7 +66,7 @@ pub fn load_found<'w, M: Module>(
     fill(module, &name_of, find, dtype.into(), &mut |_| ()).map_err(error)
 }
 
-/// Whole weights of a model that has a decoder, of which nothing may be left over.
+/// All weights of a model that has a decoder; none of them may be left over.
 pub(super) struct Stored<'a, 'w> {
     /// The folder, for errors.
     pub(super) path: &'a Path,
@@ -75,7 +75,7 @@ pub(super) struct Stored<'a, 'w> {
     pub(super) find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
     /// Whether the decoder's head is its embedding table.
     pub(super) is_tied: bool,
-    /// Whether a tensor may be there that the model has no place for.
+    /// Whether a tensor may be stored although the model has no place for it.
     pub(super) is_surplus: &'a dyn Fn(&str) -> bool,
 }
 
@@ -298,7 +298,7 @@ impl Filling<'_, '_> {
 
 fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData, dtype: FloatDType) -> Param<Tensor<D>> {
     let (id, device) = (param.id, param.lazy_device());
-    // Weights outlive everything else on the device; they should not share its pages.
+    // Weights outlive everything else on the device, so they should not share memory pages with it.
     let tensor =
         device.memory_persistent_allocations(data, |data| Tensor::from_data(data, (&device, dtype.into())));
     param.transform_for_load(tensor, id)

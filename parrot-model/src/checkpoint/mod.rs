@@ -45,7 +45,7 @@ pub use tensors::{ModuleTensor, module_tensors, save_module};
 pub use tower::load_vision_tower;
 pub use weights::{StoredTensor, Weights};
 
-/// What a model's folder says of the network, without its weights, which need not be there.
+/// What a model's folder says about the network. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// `config.json`.
@@ -61,7 +61,7 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// As [`Checkpoint::open`], but for those of the weights.
+    /// As [`Checkpoint::open`], except for those about weights.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let config = read_config(path)?;

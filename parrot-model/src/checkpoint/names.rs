@@ -9,10 +9,10 @@ use crate::config::{ParrotConfig, TowerKind, VisionConfig};
 use crate::projector::ProjectorKind;
 use crate::quantization::PANEL;
 
-/// What stands before the names of a vision tower inside a Parrot checkpoint. Its own folder lacks it.
+/// The prefix of a vision tower's names in a Parrot checkpoint; the tower's own folder does not have it.
 const TOWER_PREFIX: &str = "model.vision_tower.vision_tower.";
 
-/// The path of the parameter that a module traversal has come to.
+/// The path of the parameter that a traversal of a module has reached.
 #[derive(Debug, Default)]
 pub struct ModulePath {
     segments: Vec<String>,
@@ -101,7 +101,7 @@ pub fn moe(path: &[String]) -> String {
     }
 }
 
-/// The tensors that a parameter holds: itself, or where its name has a `*`, one for each index of its first dimension.
+/// The tensors that a parameter is stored as: itself or, if its name has a `*`, one for each index of its first dimension.
 pub fn tensors<'s>(name: &str, shape: &'s [usize]) -> Vec<(String, &'s [usize])> {
     match (name.split_once('*'), shape) {
         (Some((before, after)), [count, shape @ ..]) => {

@@ -43,8 +43,8 @@ impl Default for SaveOptions {
 
 /// Writes a model's folder: weights, `config.json` and the vision tower's description.
 ///
-/// An existing checkpoint at `out` is replaced; files of it that are not written anew stay, old weight
-/// files do not. Missing parent folders are created.
+/// An existing checkpoint at `out` is replaced. Files in it that are not written anew are kept; old weight
+/// files are not. Missing parent folders are created.
 ///
 /// The folder can be opened wherever it is moved: a tower that was found outside the checkpoint gets a
 /// folder inside it.
@@ -162,7 +162,7 @@ fn write_tower(
             copy_if_present(&entry.path(), &tower.join(entry.file_name()))?;
         }
     }
-    // A copied description says more than ours; only a wrong one is replaced.
+    // A copied description may say more than ours, so it is replaced only if it is wrong.
     let path = tower.join(CONFIG_FILE);
     if VisionConfig::from_file(&path).ok().as_ref() != Some(vision) {
         vision.save(&path)?;

@@ -34,7 +34,7 @@ impl Staging {
             destination.with_file_name(hidden)
         };
         let (path, old) = (beside(".partial"), beside(".old"));
-        // Where a process has died between two steps of `publish`, the rest of them is made up for.
+        // If a process died between two steps of `publish`, finish or undo what it began.
         match (old.exists(), destination.exists()) {
             (true, false) => fs::rename(&old, destination).map_err(Error::io("restore", destination))?,
             (true, true) => keep_other_files(&old, destination)?,
@@ -51,7 +51,7 @@ impl Staging {
         &self.path
     }
 
-    /// Takes the destination's place. What stood there and is neither replaced nor a weight file is kept.
+    /// Takes the destination's place. Files there that are neither replaced nor weights are kept.
     pub(super) fn publish(self) -> Result<()> {
         let Self { path, destination, old } = &self;
         let replaces = destination.exists();

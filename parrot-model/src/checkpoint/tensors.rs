@@ -86,7 +86,7 @@ impl ModuleTensor {
         Ok(TensorData::from_bytes(values.into_bytes(), self.shape.clone(), dtype))
     }
 
-    /// What it is stored as when `dtype` is asked for, or nothing in particular.
+    /// The dtype that it is stored in: `dtype`, or its own if that is `None`.
     fn target(&self, dtype: Option<FloatDType>) -> Result<FloatDType> {
         if let Some(format) = block_format(self.dtype) {
             return Err(

@@ -1,4 +1,4 @@
-//! Where a checkpoint's vision tower is described, and where its weights lie when they lie apart.
+//! Finds a checkpoint's vision tower, its image processor and, if they are stored apart, its weights.
 
 use std::path::{Path, PathBuf};
 

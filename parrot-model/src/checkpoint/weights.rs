@@ -1,7 +1,7 @@
 //! Weights as they lie on disk: one safetensors file, or several and an index.
 //!
 //! Files are mapped into memory, so opening reads the headers alone and a tensor's bytes are fetched when
-//! they are first touched. Nothing that a header says is believed before it was checked against the file's
+//! they are first touched. Nothing in a header is trusted before it has been checked against the file's
 //! length.
 
 use std::collections::{BTreeMap, BTreeSet};

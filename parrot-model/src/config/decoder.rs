@@ -84,8 +84,8 @@ pub struct DecoderConfig {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key/value heads; `None`, and a missing key, mean as many as query heads. (`Qwen2Config` takes `null` so,
-    /// and 32 for a missing key, which fits no model but one with a multiple of 32 query heads.)
+    /// Key/value heads; `None` and a missing key mean as many as query heads. (`Qwen2Config` also reads `null` so,
+    /// but takes a missing key for 32, which only suits models with a multiple of 32 query heads.)
     pub num_key_value_heads: Option<usize>,
     /// Width of one head, where it is not `hidden_size / num_attention_heads`: [`head_dim()`](Self::head_dim).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ pub struct DecoderConfig {
     /// The first layer that sees a window only; `None`: Qwen's 28, Mistral's 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_window_layers: Option<usize>,
-    /// What each layer sees, where a file lists it; it goes before `max_window_layers`.
+    /// What each layer sees, if the file lists it; takes precedence over `max_window_layers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_types: Option<Vec<LayerType>>,
 }
@@ -153,7 +153,7 @@ pub enum RopeScaling {
 pub enum TokenIds {
     /// One.
     One(u32),
-    /// Several, each as good as the others.
+    /// Several, each of which ends a text.
     Several(Vec<u32>),
 }
 
@@ -376,7 +376,7 @@ fn expected_by(error: &str) -> String {
     }
 }
 
-/// A configuration from a file's keys, those that are missing as in `defaults`.
+/// A configuration from a file's keys; missing ones are taken from `defaults`.
 ///
 /// # Errors
 ///

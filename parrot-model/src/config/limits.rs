@@ -1,6 +1,6 @@
 //! How large the numbers of a configuration may be.
 //!
-//! A file from outside may claim anything; what is beyond every network there is would overflow a product or
+//! A file may claim anything; numbers far beyond those of any real network would overflow a product or
 //! fill the memory with empty layers long before a missing weight is noticed.
 
 use crate::{Error, Result};

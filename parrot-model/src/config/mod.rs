@@ -21,7 +21,7 @@ pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
 use crate::{Error, Result};
 
-/// What stands before a decoder's `model_type` in that of a Parrot around it.
+/// The prefix that makes a decoder's `model_type` that of a Parrot with this decoder.
 const PREFIX: &str = "parrot_";
 
 /// The `config.json` of a Parrot checkpoint.
@@ -175,7 +175,7 @@ impl ParrotConfig {
         Ok(config)
     }
 
-    /// The same Parrot around another decoder, whose width the experts take.
+    /// The same Parrot with another decoder; the experts take its width.
     #[must_use]
     pub fn with_decoder(self, decoder: DecoderConfig) -> Self {
         Self {

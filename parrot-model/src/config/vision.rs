@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub enum TowerKind {
     /// A class token, a norm before the encoder, patches embedded without a bias.
     Clip,
-    /// CLIP's network, trained with pictures that are distorted to a square: the tower of the paper's table 7.
+    /// CLIP's network, trained on pictures squeezed into a square; the tower of the paper's table 7.
     ChineseClip,
     /// No class token, patches embedded with a bias. SigLIP 2 of one resolution is the same network.
     Siglip,

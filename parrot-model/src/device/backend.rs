@@ -115,7 +115,7 @@ impl Backend {
 }
 
 impl fmt::Display for Backend {
-    /// As its makers write it.
+    /// Its name as its makers write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cuda => "CUDA",
@@ -149,7 +149,7 @@ impl Found {
         matches!(self.which, Which::Adapter(Kind::Cpu | Kind::Other, _))
     }
 
-    /// The adapter's name, where it is known, and what it holds. Opens the device, and panics as drivers do.
+    /// The adapter's name, if known, and its memory. Opens the device; panics if the driver does.
     pub(super) fn describe(&self) -> (Option<String>, Memory) {
         match self.backend {
             Backend::Cpu => (processor(), Memory { total: main_memory(), largest: None }),
@@ -163,7 +163,7 @@ impl Found {
     }
 }
 
-/// Says so where a GPU's `backend` cannot use the kernels that it has kept.
+/// A message if the kernels that a GPU's `backend` has cached cannot be used.
 pub(super) fn damaged_cache(backend: Backend) -> Option<String> {
     let path = gpu::cache().filter(|_| backend != Backend::Cpu)?;
     let damage = super::cache::damage(&path)?;
@@ -220,7 +220,7 @@ mod gpu {
         cube(backend, which).is_some_and(|device| device.client().properties().supports_type(tf32))
     }
 
-    /// The file of kernels and measurements that are kept from one start to the next.
+    /// The file that caches kernels and measurements from one start to the next.
     pub(super) fn cache() -> Option<PathBuf> {
         Some(cubecl::environment::path())
     }

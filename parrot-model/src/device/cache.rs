@@ -1,4 +1,4 @@
-//! Whether what a GPU backend has kept of earlier starts can be read.
+//! Whether the kernels that a GPU backend cached at earlier starts can be read.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -7,11 +7,11 @@ use std::path::Path;
 /// What every SQLite database begins with; CubeCL keeps measurements and compiled kernels in one.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What is wrong with the database at `path`, so that it will not be used; `None` for one that is sound as far as its
-/// header tells, or is not there yet.
+/// Why the database at `path` cannot be used; `None` for one that does not exist yet, or is sound as far as its
+/// header tells.
 ///
-/// CubeCL goes without a file that it cannot open, which costs every start what the first one did, and says so to the
-/// log alone.
+/// CubeCL ignores a file that it cannot open, so every start takes as long as the first, and reports it only in the
+/// log.
 pub(super) fn damage(path: &Path) -> Option<String> {
     let mut header = [0; 100];
     let read = File::open(path).and_then(|mut file| {

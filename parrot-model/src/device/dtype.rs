@@ -15,7 +15,7 @@ const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::B
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
-    /// Nothing: 24 binary digits.
+    /// No rounding: 24 binary digits.
     F32,
     /// 11 digits, of numbers held in f32: NVIDIA's matrix units since Ampere, whose kernels Burn measures along with
     /// others and takes where they are the fastest.
@@ -31,7 +31,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Of a network on `device` whose weights are held in `dtype`.
+    /// The precision of a network on `device` whose weights are held in `dtype`.
     #[must_use]
     pub fn of(device: &Device, dtype: impl Into<WeightDtype>) -> Self {
         match dtype.into() {

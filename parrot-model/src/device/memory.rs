@@ -11,11 +11,11 @@ use super::{device_error, found};
 use crate::Result;
 use crate::quantization::BlockFormat;
 
-/// What a device holds, in bytes, where it tells.
+/// A device's memory in bytes, where it reports it.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Memory {
     pub(super) total: Option<u64>,
-    /// Of one tensor: CubeCL allocates none that is larger, as shaders could not bind it.
+    /// The largest tensor: CubeCL allocates none that shaders could not bind.
     pub(super) largest: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ pub fn require_memory<M: Module>(network: &M, dtype: impl Into<WeightDtype>, dev
 #[derive(Default)]
 struct Sizes {
     total: u64,
-    /// In one tensor.
+    /// Parameters in the largest tensor.
     largest: u64,
 }
 

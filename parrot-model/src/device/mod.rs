@@ -166,7 +166,7 @@ fn auto(
     let built: Vec<Backend> = Backend::ALL.into_iter().filter(|backend| backend.is_built()).collect();
     let mut failures = Vec::new();
     for backend in Backend::ALL {
-        // All of a backend's: where one GPU of two fails, the other may do.
+        // All devices of the backend are tried: if one GPU of two fails, the other may work.
         for found in find(backend).iter().filter(|found| !found.is_software()) {
             match works(found) {
                 Ok(()) => return Ok(ready(found, notice(found, &built, &failures))),
@@ -180,7 +180,7 @@ fn auto(
     Err(device_error("auto", reasons.join("; ")))
 }
 
-/// The device that was chosen, and all that there is to say about it.
+/// The chosen device, with what there is to tell the user about it.
 fn ready(chosen: &Found, notice: Option<String>) -> ChosenDevice {
     let notices: Vec<String> = notice.into_iter().chain(damaged_cache(chosen.backend)).collect();
     let notice = (!notices.is_empty()).then(|| notices.join("; "));
@@ -220,8 +220,8 @@ fn absent(backend: Backend, found: &[Found]) -> String {
     }
 }
 
-/// Lets a device add two numbers: the first operation is what fails where a driver is missing or too old.
-/// Nothing larger: kernels of reductions and products are chosen by measuring, which takes seconds.
+/// Makes a device add two numbers: with a missing or outdated driver, the first operation fails.
+/// Nothing larger, because kernels of reductions and products are chosen by measuring, which takes seconds.
 fn try_out(found: &Found) -> Result<(), String> {
     if found.backend == Backend::Cpu {
         return Ok(());
@@ -231,7 +231,7 @@ fn try_out(found: &Found) -> Result<(), String> {
     match quietly(sum)? {
         Ok(3.0) => Ok(()),
         Ok(sum) => Err(format!("it says that 1 + 2 is {sum}")),
-        // In one line, whatever a driver has to say.
+        // A driver's message may have several lines; errors have one.
         Err(error) => Err(error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Kind {
     Discrete,
     /// A GPU that shares the processor's memory.
     Integrated,
-    /// A GPU that a virtual machine is lent.
+    /// A GPU that is lent to a virtual machine.
     Virtual,
     /// The driver does not say, so it may be the processor in disguise.
     Other,

@@ -86,7 +86,7 @@ impl DecodeOptions {
 pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
     let file = untrusted::open(path)?;
     let mut bytes = Vec::new();
-    // One byte over the limit is enough to be refused, whatever the file's length claims to be.
+    // One byte over the limit is enough to refuse the file, whatever length it claims to have.
     file.take(options.limits.max_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(Error::io("read", path))?;

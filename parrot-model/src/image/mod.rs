@@ -32,7 +32,7 @@ pub enum AspectRatio {
     /// `"pad"`: in the middle of a square of the mean colour, so that all of it is seen.
     #[default]
     Pad,
-    /// Unset: as the processor's own resize and centre crop leave it. CLIP's cut off the ends of a long
+    /// Unset: the processor's own resize and centre crop. Those of CLIP cut off the ends of a long
     /// picture, those of Chinese-CLIP and SigLIP distort it.
     None,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ImageProcessorConfig, Resample, Resize};
 use crate::error::{Error, Result};
 
-/// Larger inputs than this are no vision tower's, but a damaged file's.
+/// No vision tower has a larger input; a larger number means a damaged file.
 const MAX_SIDE: u32 = 16_384;
 
 /// The file as it stands.

@@ -41,7 +41,7 @@ pub enum Resize {
 }
 
 impl Resize {
-    /// The number of pixels it names.
+    /// The edge in pixels.
     pub fn edge(self) -> u32 {
         let (Self::ShortestEdge(edge) | Self::Square(edge)) = self;
         edge
@@ -90,7 +90,7 @@ impl ImageProcessorConfig {
         }
     }
 
-    /// What a tower without a `preprocessor_config.json` is taken to want: its family's processor.
+    /// The processor for a tower without a `preprocessor_config.json`: that of its family.
     ///
     /// SigLIP 2 describes itself as SigLIP does but was trained with a bilinear resize, which only that file says.
     pub fn for_tower(vision: &VisionConfig) -> Self {

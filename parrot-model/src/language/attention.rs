@@ -25,12 +25,12 @@ pub(crate) struct Attention {
     num_heads: usize,
     num_kv_heads: usize,
     head_dim: usize,
-    /// Whether it sees a window only.
+    /// Whether its queries see only a sliding window.
     slides: bool,
 }
 
 impl Attention {
-    /// That of the layer with this number.
+    /// The attention of this layer.
     pub(crate) fn init(config: &DecoderConfig, layer: usize, device: &Device) -> Self {
         let (hidden, head_dim, std) = (config.hidden_size, config.head_dim(), config.initializer_range);
         let queries = config.num_attention_heads * head_dim;
@@ -50,7 +50,7 @@ impl Attention {
         }
     }
 
-    /// What the heads gather, side by side, before [`output`](Self::output).
+    /// The heads' outputs side by side, before [`output`](Self::output).
     ///
     /// - cache: the keys and values of the positions before, and this layer's number
     ///

@@ -4,8 +4,8 @@ use burn::prelude::*;
 
 use crate::config::DecoderConfig;
 
-/// Keys and values of every layer for the positions seen so far. Which of them are padding is known to whoever reads on:
-/// [`DecoderInput::attention_mask`](super::DecoderInput::attention_mask) is about all of them.
+/// Keys and values of every layer for the positions seen so far. The cache does not know which of them are padding:
+/// [`DecoderInput::attention_mask`](super::DecoderInput::attention_mask) covers all of them.
 ///
 /// Memory: `2 · layers · batch · kv_heads · capacity · head_dim` elements.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Positions that fit.
+    /// The most positions that it can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity

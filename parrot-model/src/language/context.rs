@@ -13,27 +13,27 @@ pub struct ForwardContext {
     pub(crate) rotation: Rotation,
     /// What a query sees.
     pub(crate) mask: AttentionMask,
-    /// What it sees in the layers with a sliding window, where that is less.
+    /// The same in layers with a sliding window, if the window hides anything.
     pub(crate) window_mask: Option<AttentionMask>,
 }
 
-/// Which keys a query looks at.
+/// Which keys each query attends to.
 #[derive(Debug, Clone)]
 pub struct AttentionMask {
     /// `[batch or 1, 1, seq or 1, keys or 1]`, f32, added to the scores: −∞ where a query must not look.
     pub(crate) bias: Tensor<4>,
-    /// Whether what is hidden is what comes after the query and nothing else, in a sequence of which nothing has been
+    /// Whether this is the plain causal mask: only the keys after a query are hidden, and nothing has been
     /// read before.
     pub(crate) is_causal: bool,
 }
 
 impl AttentionMask {
-    /// Nothing is hidden: what a single new token sees of a sequence without padding.
+    /// Hides nothing, as for a single new token of a sequence without padding.
     pub(crate) fn open(device: &Device) -> Self {
         Self { bias: unmasked_bias(device), is_causal: false }
     }
 
-    /// Of each query what comes after it is hidden, and padding.
+    /// Hides from each query what comes after it, and padding.
     ///
     /// - attention_mask: `[batch, past + seq]`, true where there is a token; `None`: everywhere
     /// - seq: queries, the last of the `past + seq` positions

@@ -26,16 +26,16 @@ pub struct Decoder {
     /// `None` when tied: logits are then products with the embedding table.
     lm_head: Option<VocabularyTable>,
     rotary: RotaryEmbedding,
-    /// Of the layers that see a window only, if there are any.
+    /// The sliding window of the layers that have one.
     window: Option<usize>,
 }
 
-/// What a decoder reads in one forward pass: a batch of sequences, or what follows those that a cache holds.
+/// The input of one forward pass: a batch of sequences, or the continuation of those in a cache.
 #[derive(Debug, Clone)]
 pub struct DecoderInput {
     /// `[batch, seq, hidden]`
     pub inputs_embeds: Tensor<3>,
-    /// Over all positions, those that the cache holds first: `[batch, past + seq]`, true where there is a token;
+    /// Covers all positions, those in the cache first: `[batch, past + seq]`, true where there is a token;
     /// `None`: everywhere.
     pub attention_mask: Option<Tensor<2, Bool>>,
     /// `[batch, seq]`; `None`: counting on from what the cache holds.
@@ -77,7 +77,7 @@ impl Decoder {
         self.embed_tokens.vocab()
     }
 
-    /// Where it computes, with a tape if it has one.
+    /// The device that it computes on, with autodiff if the weights have it.
     #[must_use]
     pub fn device(&self) -> Device {
         self.embed_tokens.device()
@@ -95,7 +95,7 @@ impl Decoder {
         self.embed_tokens.embed(ids).cast(self.norm.dtype())
     }
 
-    /// Runs the layers and the final norm. A cache gets the keys and values of what is read, and has those of what was
+    /// Runs the layers and the final norm. A cache receives the keys and values of this input, and provides those of what was
     /// read before.
     ///
     /// # Shapes
@@ -110,8 +110,8 @@ impl Decoder {
         self.run(input, None, kv_cache)
     }
 
-    /// [`forward`](Self::forward) where only some positions are asked for: a prompt's last, or those that have something
-    /// to learn. The last layer feeds forward no others.
+    /// [`forward`](Self::forward) for some positions only: a prompt's last, or those that have something
+    /// to learn. The last layer's feed-forward computes no others.
     ///
     /// # Shapes
     ///
@@ -205,7 +205,7 @@ impl Decoder {
         self.layers[layer].forward(hidden_states, context, None, None)
     }
 
-    /// The last layer and the final norm, where only some positions are asked for.
+    /// The last layer and the final norm, for some positions only.
     ///
     /// # Shapes
     ///

@@ -1,4 +1,4 @@
-//! The decoder: token and picture embeddings → logits. It knows nothing of pictures.
+//! The decoder: embeddings → logits. It does not know which embeddings come from pictures.
 
 pub mod attention;
 pub mod cache;

@@ -2,7 +2,7 @@
 //!
 //! `x ← x ⊙ cos(pθ) + rotate_half(x) ⊙ sin(pθ)`, `θᵢ = base^(−2i/d)`, `rotate_half([a, b]) = [−b, a]`
 //!
-//! Llama 3.1 slows down what turns rarely in the context of its pretraining. With `w = context · θ / 2π` turns there:
+//! Llama 3.1 slows down low frequencies. With `w = context · θ / 2π`, the turns within the context of pretraining:
 //! `θ ← θ / factor` where `w < low`, `θ` where `w > high`, and between them `(1 − s) θ / factor + s θ` with
 //! `s = (w − low) / (high − low)`.
 

@@ -25,7 +25,7 @@ impl VocabularyTable {
         self.weight.lazy_shape()[0]
     }
 
-    /// Where it is, with a tape if it has one.
+    /// The device that it is on, with autodiff if the weights have it.
     pub(crate) fn device(&self) -> Device {
         self.weight.val().device()
     }

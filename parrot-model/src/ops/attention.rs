@@ -36,8 +36,8 @@ pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias
 
 /// [`attention`] under one of two masks: the causal one, where the last query sees every key, or none.
 ///
-/// A backend that has a kernel for these neither reads the bias nor ever holds all scores in memory. The others add the
-/// bias, which therefore has to be that mask.
+/// A backend with a kernel for these masks neither reads the bias nor holds all scores in memory. Others add the
+/// bias, which must therefore be the same mask.
 ///
 /// - is_causal: whether the mask is the causal one
 ///
@@ -153,7 +153,7 @@ pub(super) struct AttentionState<B: Backend> {
     pub(super) probabilities: FloatTensor<B>,
     /// `P V`. `[batch, heads, seq, head_dim]`
     pub(super) context: FloatTensor<B>,
-    /// How many keys each block of queries sees, where P has only those; empty where it has all.
+    /// How many keys each block of queries sees, if P holds only those; empty if it holds all.
     pub(super) visible: Vec<usize>,
 }
 

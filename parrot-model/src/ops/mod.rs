@@ -29,7 +29,7 @@
 //! A [`Tensor`](burn::Tensor)'s type does not say which backend computes it. `#[backend_extension]` on a trait leads from the
 //! one to the other: it writes `impl … for Dispatch` and, with Burn's fusion, `impl … for Fusion<B>`. There a method marked
 //! `#[fusion(default)]` is composed, so that its steps are fused with their neighbours; one marked with the dtype and shape
-//! of its output goes on to the backend's own kernel. The attribute lists the backends, and at every trait anew, as a macro
+//! of its output goes on to the backend's own kernel. Every trait repeats the attribute's list of backends, because a macro
 //! that held the list would hide the traits from rustfmt. Tensors go in and out of a method alone, in tuples, or in structs
 //! that derive `ExtensionType`.
 

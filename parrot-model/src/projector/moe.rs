@@ -7,7 +7,7 @@
 //! G_v  = MoE(H_v) + α · H_v                          Eq. 5   residual
 //! ```
 //!
-//! `H_v^cls` is row 0 of the *projected* features, `H_t` the raw embeddings of the question's tokens.
+//! `H_v^cls` is row 0 of the *projected* features, `H_t` the raw embeddings of the prompt's text, without learnt answers.
 //! Where the released code departs from the paper, this file follows the code, which the released
 //! weights were trained with: all experts are summed whatever `moe_top_k` says (the paper sums k); an
 //! expert is a SwiGLU of three matrices (the paper: two linear layers with SiLU); and α stands on the

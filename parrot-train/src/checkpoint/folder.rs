@@ -1,4 +1,4 @@
-//! The folder that a run keeps its checkpoints in: nothing in it is ever half of a checkpoint.
+//! The folder that a run keeps its checkpoints in, none of which is ever half written.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ const LOCK: &str = ".lock";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// The operating system lets go of it however the process ends.
+    /// The operating system releases it however the process ends.
     _lock: File,
 }
 
@@ -59,7 +59,7 @@ impl RunFolder {
         self.path.join(format!("step-{step:06}"))
     }
 
-    /// Puts a checkpoint in its place: `write` fills a folder aside, which is renamed once all of it has
+    /// Publishes a checkpoint: `write` fills a temporary folder, which is renamed once all of it has
     /// reached the disk.
     ///
     /// # Errors

@@ -11,7 +11,7 @@
 //!   checksums.json          CRC-32C of every other file: a bit that has flipped makes it one that cannot be read
 //! ```
 //!
-//! That of a module that is no Parrot ([`save_module`]) has its weights in `module.safetensors`, beside
+//! The checkpoint of any other module ([`save_module`]) has its weights in `module.safetensors`, beside
 //! `optimizer.safetensors`.
 //!
 //! A checkpoint is written beside its place, waits until it is on the disk and is then renamed, so that a
@@ -51,7 +51,7 @@ pub(crate) use optimizer::Spread;
 const MOST_STATE_BYTES: u64 = 64 << 20;
 /// The optimizer's state.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
-/// The weights of a module that is no Parrot.
+/// The weights of a module other than a Parrot.
 const MODULE_FILE: &str = "module.safetensors";
 
 /// What describes a model besides its weights.
@@ -295,7 +295,7 @@ fn held_in(config: &ParrotConfig) -> FloatDType {
     }
 }
 
-/// Writes a checkpoint of a module that is no ParrotModel, a vision tower with heads of its own for one, into its run's
+/// Writes a checkpoint of a module other than a Parrot, such as a vision tower with heads of its own, into its run's
 /// folder, and removes all but the newest `keep`, which is at least 1.
 ///
 /// # Errors
@@ -346,7 +346,7 @@ fn dotted(path: &[String]) -> String {
     path.join(".")
 }
 
-/// Where the run stood that wrote a checkpoint.
+/// The state of the run that wrote a checkpoint.
 ///
 /// # Errors
 ///

@@ -24,11 +24,11 @@ use crate::{Error, Result};
 pub(crate) struct Spread<'a> {
     world: &'a World,
     own: BTreeMap<String, Value<'a>>,
-    /// Everybody's, in the order of the file; the same in all processes.
+    /// The entries of all processes, in the order of the file; the same in every process.
     all: Vec<Entry>,
 }
 
-/// What a file has under a name.
+/// What the file holds under a name.
 #[derive(Debug)]
 enum Value<'a> {
     /// Flat and f32.
@@ -68,7 +68,7 @@ impl<'a> Spread<'a> {
         Self { world, own, all }
     }
 
-    /// Every tensor in its turn: of the first process `take` gets the bytes, the others hand theirs over.
+    /// Visits every tensor in turn: `take` gets its bytes in the first process, to which the others send theirs.
     pub(crate) fn stream(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         for Entry { name, elements, owner } in &self.all {
             let own = self.own.get(name).filter(|_| *owner == self.world.rank());
@@ -124,7 +124,7 @@ pub(super) fn write(path: &Path, state: &Spread<'_>) -> Result<()> {
 
 /// Reads it back for `model` and the optimizer that wrote it.
 ///
-/// - only: the parameters whose state is wanted; the others' is looked at and left in the file
+/// - only: the parameters whose state is wanted; that of others is checked and left in the file
 ///
 /// # Errors
 ///

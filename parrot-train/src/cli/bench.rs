@@ -140,7 +140,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut load = Load { samples: 0, tokens: 0, images: 0, learnt: 0 };
     for step in 0..arguments.steps + 2 {
         let started = Instant::now();
-        // Small enough to train nothing away; a step waits for the device, which has its loss to tell.
+        // The learning rate is too small to change anything. A step reads its loss, so it waits for the device.
         let report = learner.step(&micro_batches, 1e-6, step + 1)?;
         load = report.load();
         if step >= 2 {

@@ -1,4 +1,4 @@
-//! Which device a process trains on: of several on a host, each takes another one.
+//! Which device a process trains on: several processes on one host take different ones.
 
 use anyhow::Result;
 use parrot_model::device::{self, ChosenDevice};

@@ -159,7 +159,7 @@ fn open_mix(recipe: &Recipe, start: &Start, world: &World, is_new: bool) -> Resu
         if is_about_records && world.is_first() && is_new {
             write_bad_records(&bad_records(&recipe.sources())?, &recipe.out.join(BAD_RECORDS))?;
         }
-        // The first to fail ends all.
+        // Wait until the list is written: the first process to fail ends all of them.
         world.barrier();
     }
     Ok(mix?)

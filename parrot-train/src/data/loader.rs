@@ -35,12 +35,12 @@ const SORTED_TOGETHER: usize = 50;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grouping {
-    /// Whichever come next.
+    /// Whichever samples come next.
     #[default]
     None,
     /// The samples of a step are dealt to its micro-batches by length. The step learns from the same samples
     /// as without, with less padding. Done by the trainer, within one process's share of the step: where
-    /// micro-batches count alike, the number of processes has a part in what a sample weighs.
+    /// micro-batches count alike, the weight of a sample then depends on the number of processes.
     Step,
     /// Samples of alike length from all over the epoch, those with pictures apart from those without, as
     /// LLaVA's `group_by_modality_length`: still less padding, but no longer a random batch. What does not
@@ -77,14 +77,14 @@ pub struct LoaderOptions {
     pub ready: usize,
     /// Which process this is.
     pub rank: usize,
-    /// Of how many.
+    /// How many processes there are.
     pub ranks: usize,
 }
 
 /// A micro-batch as it comes from the data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<S> {
-    /// What can be learnt from.
+    /// The samples that could be made.
     pub samples: Vec<S>,
     /// The samples' numbers in the data set.
     pub numbers: Vec<usize>,
@@ -133,7 +133,7 @@ impl<S: Send + 'static> BatchLoader<S> {
         }
         let order = Arc::new(order);
         let workers = options.workers.max(1);
-        // The first from there on that is this rank's.
+        // The first micro-batch from there on that belongs to this rank.
         let behind = (options.rank + options.ranks - options.first_batch % options.ranks) % options.ranks;
         let first = options.first_batch + behind;
         let receivers = (0..workers)

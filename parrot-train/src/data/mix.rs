@@ -35,7 +35,7 @@ pub struct Mix {
 impl Mix {
     /// Reads the sources.
     ///
-    /// - max_bad_records: how many records may be unusable before the mix is
+    /// - max_bad_records: how many unusable records are tolerated
     ///
     /// # Errors
     ///

@@ -65,7 +65,7 @@ impl TrainingSample {
         }
     }
 
-    /// Whether there is something to learn once the sequence is laid out and what is too long cut off.
+    /// Whether anything is left to learn once images are expanded and an overlong end is cut.
     ///
     /// - tokens_per_picture: positions that a picture takes
     /// - max_length: the longest sequence
@@ -128,12 +128,12 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// How long a sample is, about.
+/// Roughly how long a sample is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LengthHint {
     /// Its pictures.
     pub images: usize,
-    /// Tokens of its text, about.
+    /// Roughly how many tokens its text has.
     pub tokens: usize,
 }
 

@@ -1,4 +1,4 @@
-//! LLaVA's JSON: records of a conversation and mostly a picture.
+//! LLaVA's JSON: records of a conversation, usually about a picture.
 //!
 //! ```json
 //! [{"id": "17", "image": "coco/17.jpg",
@@ -161,9 +161,9 @@ impl Turn {
 /// A file's records.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Those that are some, with their numbers in the file.
+    /// The usable ones, with their numbers in the file.
     pub good: Vec<(usize, Record)>,
-    /// What is none.
+    /// The elements that are no records.
     pub bad: Vec<BadRecord>,
     /// Keys that are not known and how many of the good records have them: what they say is left out.
     pub not_read: BTreeMap<String, usize>,

@@ -68,7 +68,7 @@ impl Part {
         Ok(part)
     }
 
-    /// - looks: whether a picture that is not there makes its record unusable
+    /// - looks: whether to look for the pictures; a missing one then makes its record unusable
     fn read_with(source: &Source, looks: bool) -> Result<Self> {
         let Records { good: records, mut bad, not_read } = record::read(&source.file, &source.name)?;
         let mut seen: BTreeMap<String, bool> = BTreeMap::new();
@@ -142,7 +142,7 @@ impl Part {
             text(&record.id);
             record.images.iter().for_each(|image| text(image));
             for turn in &record.conversations {
-                // The names that fingerprints in the checkpoints of earlier versions were made with.
+                // The role names of earlier versions, so that the fingerprints in their checkpoints still match.
                 text(match turn.from {
                     Role::System => "System",
                     Role::User => "Human",
@@ -191,12 +191,12 @@ fn leaves(image: &str) -> bool {
     })
 }
 
-/// How often an epoch visits each of so many records: all of them, and how many once more.
+/// How often an epoch visits every record, and how many of them it visits once more.
 fn whole_and_share(records: usize, weight: f64) -> (usize, usize) {
     (weight.floor() as usize, ((weight - weight.floor()) * records as f64).round() as usize)
 }
 
-/// Samples of an epoch over so many records of a weight.
+/// Samples of an epoch over `records` records of this weight.
 pub(crate) fn visits(records: usize, weight: f64) -> usize {
     let (whole, share) = whole_and_share(records, weight);
     whole.saturating_mul(records).saturating_add(share)

@@ -59,9 +59,9 @@ pub struct SourceSurvey {
 pub struct Lengths {
     /// The shortest.
     pub min: usize,
-    /// Half are no longer.
+    /// The median.
     pub median: usize,
-    /// 95 of 100 are no longer.
+    /// The 95th percentile.
     pub p95: usize,
     /// The longest.
     pub max: usize,
@@ -92,7 +92,7 @@ fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey 
         ..SourceSurvey::default()
     };
     for bad in &part.bad {
-        // Names and places would make each a reason of its own.
+        // Without names and places, so that equal problems are counted together.
         let reason = match bad.reason.as_str() {
             reason if reason.starts_with(NO_IMAGE) => "missing picture",
             reason if reason.starts_with(OUTSIDE) => "picture outside its folder",

@@ -84,7 +84,7 @@ impl World {
         if self.size() > 1 { local_rank(environment) } else { None }
     }
 
-    /// Whether this is the process that writes and speaks.
+    /// Whether this is the process that writes files and prints.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.rank() == 0
@@ -100,7 +100,7 @@ impl World {
         "the only process".into()
     }
 
-    /// Replaces the values by their sums over all processes. As many everywhere.
+    /// Replaces the values by their sums over all processes, each of which passes equally many.
     pub fn sum(&self, values: &mut [f32]) {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = &self.mpi {
@@ -134,7 +134,7 @@ impl World {
         let _ = (values, owner);
     }
 
-    /// What all processes bring, in their order; the same everywhere.
+    /// The values of all processes in order of rank; the same in every process.
     #[must_use]
     pub fn gather<T: Serialize + DeserializeOwned>(&self, own: Vec<T>) -> Vec<T> {
         #[cfg(feature = "mpi")]

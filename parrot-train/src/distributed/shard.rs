@@ -1,4 +1,4 @@
-//! Which process keeps the optimizer's state of which parameter, and how what it has moved reaches the others.
+//! Which process keeps the optimizer's state of which parameter, and how its updates reach the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,7 +102,7 @@ impl ModuleMapper for Exchange<'_> {
             vec![0.0; shape.iter().product()]
         };
         self.world.broadcast(&mut values, *owner);
-        // Exact for what is held in less as well: f32 holds all of its values.
+        // Exact for f16 and bf16 as well: f32 holds all of their values.
         let tensor =
             Tensor::<D>::from_data(TensorData::new(values, shape), (&device, DType::F32)).cast(dtype);
         let tensor = Tensor::from_inner(mapper.on_load(tensor)).require_grad();

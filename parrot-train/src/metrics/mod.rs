@@ -76,7 +76,7 @@ impl Metrics {
         Ok((Self { cost, lines, path, events, last: Instant::now() }, kept))
     }
 
-    /// Takes a step down; returns what was written.
+    /// Records a step; returns what was written.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ fn read_lines(path: &Path) -> Result<Vec<(StepRecord, Vec<u8>)>> {
     Ok(records)
 }
 
-/// Looks at the router that a language's weights are the mean of: one is of a single micro-batch.
+/// How many looks at the router are averaged for a language: each is of a single micro-batch.
 const LOOKS: usize = 10;
 
 /// The experts' weights by language, each the mean over the last looks that had the language.

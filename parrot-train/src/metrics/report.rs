@@ -151,7 +151,7 @@ impl Chart {
         let values = || curves.iter().flat_map(|(.., points)| points.iter().map(|(_, value)| *value));
         let highest = values().fold(f64::MIN_POSITIVE, f64::max);
         let lowest = values().fold(highest, f64::min);
-        // From zero where that does not flatten what there is to see.
+        // From zero, unless that would flatten the curve.
         let base = if lowest < highest * 0.5 { 0.0 } else { lowest };
         let span = (highest - base).max(f64::MIN_POSITIVE);
         let steps = || curves.iter().flat_map(|(.., points)| points.iter().map(|(step, _)| *step));

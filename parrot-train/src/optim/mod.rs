@@ -69,7 +69,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The constants by name, what each has to be, and whether it is.
+    /// The constants: name, value, what is allowed, and whether the value is.
     pub(crate) fn constants(&self) -> Vec<(&'static str, f64, &'static str, bool)> {
         let share = |key, value: f64| (key, value, "from 0 to below 1", (0.0..1.0).contains(&value));
         let amount = |key, value: f64| (key, value, "a number from 0 up", value >= 0.0);

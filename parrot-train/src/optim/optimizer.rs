@@ -1,8 +1,8 @@
 //! What all rules share: state by parameter, f32 masters, the walk through a module.
 //!
 //! State is kept under the parameters' names rather than Burn's parameter ids, so that a run resumes in another
-//! process, from plain safetensors. A parameter's own updates are counted, as torch does: one whose first gradient
-//! comes late starts as gently.
+//! process, from plain safetensors. Updates are counted per parameter, as in torch, so that one whose first gradient
+//! comes late starts just as gently.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,7 +119,7 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// One parameter: flat in and out, `shape` says what it is.
+    /// Updates one parameter, taken and returned flat; `shape` is that of its stored layout.
     fn apply(
         &self,
         parameter: Tensor<1>,

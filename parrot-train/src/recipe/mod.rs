@@ -178,7 +178,7 @@ pub struct SourceRecipe {
     pub records: Option<usize>,
 }
 
-/// How a stage learns. What has no default decides too much to be left out.
+/// How a stage learns. Keys without a default matter too much to be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainRecipe {
@@ -195,7 +195,7 @@ pub struct TrainRecipe {
     pub steps: Option<usize>,
     /// Samples of an optimizer step, over all processes.
     pub batch_size: usize,
-    /// Samples that meet the network together; `batch_size` is a multiple of it.
+    /// Samples that go through the network together; `batch_size` is a multiple of it.
     pub micro_batch_size: usize,
     /// The peak, reached after the warm-up and left along a cosine that ends at 0.
     pub learning_rate: f64,
@@ -283,7 +283,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// What serde cannot see. Numbers that a stage refuses are left to it.
+    /// Checks what serde cannot. Numbers that a stage refuses are left for it to check.
     fn check(&self) -> Result<(), String> {
         let ModelRecipe { from, size, language_model, vision_tower, .. } = &self.model;
         match (from, size) {

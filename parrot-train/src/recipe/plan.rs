@@ -40,7 +40,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Works it out. Data files are counted where they are there, else the recipe's `records` are taken; of a model on
+    /// Computes the plan. Data files are counted if they exist, else the recipe's `records` are taken; of a model on
     /// the hub only the description is downloaded.
     ///
     /// # Errors

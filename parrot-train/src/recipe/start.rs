@@ -33,7 +33,7 @@ pub struct Start {
 
 #[derive(Debug)]
 enum Origin {
-    /// The folder of one.
+    /// The folder of a whole Parrot.
     Parrot(PathBuf),
     /// Folders of a decoder and a tower; what has none starts at random.
     Parts { language_model: Option<PathBuf>, vision_tower: Option<PathBuf> },
@@ -135,7 +135,7 @@ impl Start {
     }
 
     /// Makes the model on a device and loads what there is. New parts are drawn from the device's seed, before the
-    /// function returns: whatever draws afterwards has no part in them.
+    /// function returns, so that they do not depend on what is drawn afterwards.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
     })
 }
 
-/// Every weight as `dtype`: what was to be drawn when it is first used is drawn now, in f32.
+/// Every weight as `dtype`. Weights that would be drawn when first used are drawn now, in f32.
 fn made(model: ParrotModel, dtype: FloatDType) -> ParrotModel {
     struct Make(FloatDType);
 

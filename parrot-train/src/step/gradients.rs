@@ -9,7 +9,7 @@ use crate::Result;
 
 /// A loss off its tape, and `share` times its gradients.
 pub fn backward<M: Module>(module: &M, loss: Tensor<1>, share: f64) -> (Tensor<1>, GradientsParams) {
-    // Samples may reach nothing that learns: text alone while only the projector does.
+    // The loss may depend on nothing that learns: that of text alone, say, while only the projector learns.
     let gradients = if loss.is_tracked() {
         GradientsParams::from_grads((loss.clone() * share).backward(), module)
     } else {

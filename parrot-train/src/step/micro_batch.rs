@@ -1,4 +1,4 @@
-//! Samples that meet the network together.
+//! Samples that go through the network together.
 
 use burn::prelude::*;
 use parrot_model::batch::Sample;
@@ -6,7 +6,7 @@ use parrot_model::image::Pixels;
 
 use crate::data::TrainingSample;
 
-/// Samples that meet the network together.
+/// Samples that go through the network together.
 #[derive(Debug, Clone)]
 pub struct MicroBatch {
     /// Ids and labels; `images` are rows of `pixel_values`.

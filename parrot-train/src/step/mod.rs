@@ -70,7 +70,7 @@ pub struct StepReport {
     #[serde(default)]
     pub learnt: usize,
     /// Samples that could not be made or learnt from and were left out: those of the step, of all processes, and those
-    /// of steps right before it that had no others.
+    /// of the steps right before it that had no usable sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
     /// How the router weighted the experts, where the trainer looked.
@@ -100,7 +100,7 @@ pub struct Learner {
     tokens_per_image: usize,
     /// Its optimizer; of several processes, this one's share of it.
     pub optimizer: Optimizer,
-    /// Empty before the first step.
+    /// Which process keeps the optimizer's state of which parameter; empty before the first step.
     owners: Owners,
     /// How batches are put together.
     pub prepare: PrepareOptions,
@@ -160,7 +160,7 @@ impl Learner {
         self.model.expect("the model is back after every step")
     }
 
-    /// Who keeps the optimizer's state of what, among these processes.
+    /// Which of these processes keeps the optimizer's state of which parameter.
     pub(crate) fn owners(&mut self, world: &World) -> &Owners {
         if self.owners.is_empty() {
             self.owners = Owners::new(self.model(), world.size());
@@ -257,7 +257,7 @@ impl Learner {
 
     /// One optimizer step over one or more micro-batches.
     ///
-    /// The host waits for the device once, to learn loss and norm.
+    /// The host waits for the device once, to read loss and norm.
     ///
     /// # Errors
     ///

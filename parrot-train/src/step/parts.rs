@@ -1,4 +1,4 @@
-//! A model's parts as a step wants them: laid out as they are stored, those frozen that do not learn.
+//! Prepares a model's parts for training: weights in their stored layout, parts that do not learn frozen.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::error::read_back;
 use crate::lora;
 use crate::part::Part;
 
-/// Lays every weight out as a checkpoint's loaded one lies: a matrix product rounds differently on a
-/// transposed matrix, and a run that was resumed is to equal one that was not.
+/// Gives every weight the layout that it has when loaded from a checkpoint: a product rounds differently on a
+/// transposed matrix, and a run that was resumed must equal one that was not.
 pub(super) struct StoredLayout;
 
 impl ModuleMapper for StoredLayout {

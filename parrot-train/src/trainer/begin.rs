@@ -26,7 +26,7 @@ pub struct Begun<'a> {
     pub(super) stage: &'a Stage,
     pub(super) dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
     pub(super) run: Run<'a>,
-    /// Where the caller does not hold it.
+    /// `None` if the caller holds it.
     pub(super) folder: Option<RunFolder>,
     pub(super) model: ParrotModel,
     pub(super) optimizer: Optimizer,
@@ -59,8 +59,8 @@ impl Begun<'_> {
 }
 
 impl Stage {
-    /// The first half of [`train`](Self::train), all of it that can be refused before anything is written:
-    /// [`Begun::finish`] is the other. In between, [`Begun::done`] tells which step comes next.
+    /// The first half of [`train`](Self::train), with everything that can be refused before anything is written;
+    /// [`Begun::finish`] is the second half. In between, [`Begun::done`] tells how many steps are done.
     ///
     /// # Errors
     ///
@@ -177,17 +177,17 @@ impl Stage {
         if checkpoints.is_empty() {
             return Ok((None, Resumed { model, optimizer: Optimizer::new(self.optimizer), state: start }));
         }
-        // Memory need not hold two models: only adapters go on what the stage started from.
+        // So that memory need not hold two models: only adapters build on the model that the stage started from.
         let adapted = self.lora.as_ref().map(|_| model);
         let mut reason = None;
         for path in &checkpoints {
-            // Before the weights: another run's may not even fit the optimizer.
+            // Checked before the weights are read: those of another run may not even fit the optimizer.
             let found =
                 checkpoint::read_state(path).and_then(|saved| match self.difference(&start, &saved) {
                     Some(difference) => Ok(Err(difference)),
                     None => self.load(world, path, adapted.clone(), &device, saved).map(Ok),
                 });
-            // All go on from the same one.
+            // All processes go on from the same checkpoint.
             let all_can = !world.any(found.is_err());
             let error = match found {
                 Ok(Err(difference)) => {

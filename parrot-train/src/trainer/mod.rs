@@ -86,11 +86,11 @@ pub struct Run<'a> {
     /// The processes that train together; `None` for one alone.
     #[new(default)]
     pub world: Option<&'a World>,
-    /// The folder, where the caller holds it already; of several processes the first one does.
+    /// The locked folder, if the caller holds it already; of several processes, only the first one does.
     #[new(default)]
     pub held: Option<&'a RunFolder>,
-    /// What the weights are trained in, where the model that is given does not tell: one whose weights are not made,
-    /// as a checkpoint's take their place.
+    /// The dtype of the weights, if the given model does not tell, because its weights have not been made
+    /// and those of a checkpoint will take their place.
     #[new(default)]
     pub dtype: Option<FloatDType>,
 }

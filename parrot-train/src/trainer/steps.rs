@@ -1,4 +1,4 @@
-//! From the first step that is left to the last, or until it is asked to stop.
+//! The remaining steps of a stage, to the last one or until it is asked to stop.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -182,7 +182,7 @@ fn too_many(skipped: &[Skipped], found: usize, allowed: usize) -> Error {
     }
 }
 
-/// A loss that is no number ends a run, which can go on from here.
+/// Adds the checkpoint to go on from to the error about a loss that is no number.
 fn with_checkpoint(error: Error, saved: Option<&Path>) -> Error {
     match error {
         Error::NotFinite { step, what, value, samples, .. } => {

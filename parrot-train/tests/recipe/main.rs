@@ -353,10 +353,7 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
             &["--set", "train.moe=false"],
             "train.parts: `moe` cannot learn with `moe = false`, which bypasses it",
         ),
-        (
-            &["--set", "model.dtype=bf16", "--device", "cpu"],
-            "device cpu: it trains in f32, not in bf16",
-        ),
+        (&["--set", "model.dtype=bf16", "--device", "cpu"], "device cpu: it trains in f32, not in bf16"),
         (&["--set", "train.learning_rate=fast"], "invalid type: string \"fast\", expected f64"),
         (&["--set", "steps"], "should be key=value"),
         (&["--set", "name.x=1"], "`name` is no table"),

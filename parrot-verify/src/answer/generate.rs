@@ -65,12 +65,12 @@ pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let Generated { ids, logits } = greedy(&loaded, &decoding, &fields.input_ids, fields.max_new_tokens)?;
     let mut checks = fixture.checks();
     checks.chosen("new_ids", &ids, &fields.new_ids);
-    // The loop that answers questions, wherever the reference's prompt is one that it can be given.
+    // The engine's own loop, unless the reference's prompt is one that it cannot be given.
     if !fields.input_ids.contains(&i64::from(loaded.tokenizer.control_token(PADDING)?)) {
         let ids = engine(fixture, &loaded, &decoding, &fields.input_ids, fields.max_new_tokens)?;
         checks.chosen("new_ids of the engine", &ids, &fields.new_ids);
     }
-    // Once another id was chosen the reference answers something else.
+    // After the first id that differs, the logits are about different texts.
     let same = ids.iter().zip(&fields.new_ids).take_while(|(found, expected)| found == expected).count();
     let comparable = logits.len().min(same + 1);
     if let Some(expected) = fields.text.filter(|_| ids == fields.new_ids) {
@@ -99,7 +99,7 @@ pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     Ok(checks.into())
 }
 
-/// The same prompt through [`crate::generate`].
+/// The same prompt through [`parrot_infer::generate`].
 fn engine(
     fixture: &Fixture,
     loaded: &Loaded,
@@ -187,7 +187,7 @@ pub(super) fn greedy(
             break;
         }
         let embedded = decoder.embed(Tensor::<1, Int>::from_data([id], &loaded.device));
-        // Without a mask, so that what was hidden before is seen.
+        // Without a mask: from here on the reference sees what was masked in the prompt.
         hidden_states = decoder.forward(DecoderInput::unpadded(embedded.unsqueeze()), Some(&mut cache));
     }
     Ok(generated)

@@ -42,7 +42,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Takes another difference in.
+    /// Includes another difference.
     pub(super) fn merge(&mut self, other: Self) {
         self.largest = self.largest.max(other.largest);
     }
@@ -156,7 +156,7 @@ impl Checks {
         self.problems.is_empty()
     }
 
-    /// Says something that does not decide whether the case passes.
+    /// Adds a note, which does not decide whether the case passes.
     pub fn remark(&mut self, remark: impl Into<String>) {
         self.remarks.push(remark.into());
     }

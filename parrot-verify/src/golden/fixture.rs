@@ -48,9 +48,9 @@ pub struct Loaded {
     pub processor: ImageProcessorConfig,
     /// How pictures become square.
     pub aspect_ratio: AspectRatio,
-    /// In which its weights are held.
+    /// The dtype of its weights.
     pub dtype: WeightDtype,
-    /// Where it was loaded to.
+    /// The device that it was loaded to.
     pub device: Device,
 }
 
@@ -61,7 +61,7 @@ pub struct Fixture {
     pub directory: Rc<Directory>,
     /// Where networks are loaded to.
     pub device: Device,
-    /// In which their weights are held, unless a case chooses.
+    /// The dtype of their weights, unless a case chooses another.
     pub dtype: WeightDtype,
     /// The checkpoint used last: cases of one checkpoint follow each other.
     last: RefCell<Option<(Key, Rc<Loaded>)>>,

@@ -33,7 +33,7 @@ pub struct VerifyReport {
     pub kinds: BTreeMap<String, KindReport>,
     /// Every failed case, in the order of the manifest.
     pub failures: Vec<Failure>,
-    /// What a case had to say that does not decide whether it passes.
+    /// Notes of the cases, which do not decide whether they pass.
     pub remarks: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ pub struct KindReport {
     pub run: usize,
     /// Cases in which everything agreed, or whose error was reproduced or answered.
     pub passed: usize,
-    /// Cases in which something did not.
+    /// Cases in which something did not agree.
     pub failed: usize,
     /// Of those passed: failures or oddities of the reference that this build reproduces.
     pub reproduced: usize,

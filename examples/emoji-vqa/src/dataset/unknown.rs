@@ -1,4 +1,4 @@
-//! What the model is to say that it does not know: things without a name here, textures, empty pictures.
+//! Pictures about which the model should say that it does not know: things without a name here, textures, empty pictures.
 
 use super::Dataset;
 use crate::{

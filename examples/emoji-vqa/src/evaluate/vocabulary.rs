@@ -1,4 +1,4 @@
-//! In which language an answer is.
+//! Which language an answer is in.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -30,7 +30,7 @@ use crate::train::lessons::{Lessons, Subject};
 use crate::train::{Common, Run, alignment, progress_bar};
 use measure::Measured;
 
-/// What the control's router reads in the place of every question.
+/// What the control's router reads instead of every question.
 const CONSTANT_TEXT: &str = "Picture.";
 
 /// Of every picture that is learnt from.
@@ -96,7 +96,7 @@ impl Arm {
         matches!(self, Self::ImbalancedMoe | Self::ImbalancedControl)
     }
 
-    /// What the router reads in the place of the question, in the control.
+    /// What the router reads instead of the question, in the control.
     #[must_use]
     pub fn routing_text(self) -> Option<&'static str> {
         (self == Self::ImbalancedControl).then_some(CONSTANT_TEXT)

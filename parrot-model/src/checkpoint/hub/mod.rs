@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// Told about a download as it goes: the file, its bytes so far and in all.
+/// Called as a download proceeds, with the file, its bytes so far and its total size.
 pub type DownloadProgress = std::sync::Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
 /// A model's folder: the one that was named, or the cached files of the model with this id on the hub,

@@ -1,7 +1,7 @@
-//! Attention on Burn's GPU backends: the fastest kernel of those that are exact.
+//! Attention on Burn's GPU backends: the fastest of the exact kernels.
 //!
-//! Burn's own attention chooses among more than those. In half precision some form the scores unscaled, which Qwen2 drives
-//! beyond what f16 holds, and take the softmax in half precision; those for matrix units round to f16 whatever they are
+//! Burn's own attention also chooses among others. In half precision some of them compute unscaled scores, which with Qwen2
+//! overflow f16, and take the softmax in half precision; those for matrix units round to f16 whatever they are
 //! given; and with grouped queries its flash attention computes something else, silently.
 
 use burn::backend::cubecl::dtype_to_elem_type;
@@ -22,7 +22,7 @@ use crate::ops::attention::{self, AttentionOps};
 /// Rows that a matrix unit takes at a time.
 const TILE: usize = 16;
 
-/// Bytes of scores from which on those kernels are preferred that keep none.
+/// Bytes of scores from which on kernels are preferred that do not store them.
 const LARGE: usize = 1 << 28;
 
 /// Query, key, value, bias, and whether the bias is the causal one.
@@ -44,7 +44,7 @@ impl AttentionOps for CubeBackend {
     }
 }
 
-/// What a device is to measure, once for every size that it meets.
+/// The kernels that a device measures, once for every size that it meets.
 fn candidates(device: &CubeDevice) -> TunableSet<AttentionAutotuneKey, Inputs, CubeTensor> {
     // Those that come later are measured only if none of the first works.
     const FIRST: i8 = 2;
@@ -81,7 +81,7 @@ fn candidates(device: &CubeDevice) -> TunableSet<AttentionAutotuneKey, Inputs, C
 fn is_exact(kernel: impl Fn(Inputs) -> Result<CubeTensor, String>, device: &CubeDevice) -> bool {
     // More queries than a tile has rows, and no multiple of them.
     const SEQ: usize = 72;
-    // Some roundings of numbers up to 1; what is wrong is off by as much as they are large.
+    // A few roundings of numbers up to 1; a wrong kernel is off by as much as the numbers themselves.
     const LIMIT: f32 = 0.03;
     let tensor = |data: Vec<f32>, shape: [usize; 4]| {
         CubeBackend::float_from_data(TensorData::new(data, shape), device)
@@ -135,7 +135,7 @@ fn composed((query, key, value, bias, _): Inputs) -> CubeTensor {
 ///
 /// # Errors
 ///
-/// Where that would round what is given.
+/// If that would round the inputs.
 fn on_matrix_units(inputs: Inputs, num_planes: u8) -> Result<CubeTensor, String> {
     if inputs.0.dtype == DType::F32 {
         return Err("f32 would be rounded to f16".into());
@@ -165,7 +165,7 @@ fn flash(inputs: Inputs, rows: usize, strategy: Strategy) -> CubeTensor {
     let options = AttentionModuleOptions { is_causal, ..Default::default() };
     match flash_attention(query, key, value, None, None, options, strategy) {
         Ok(context) => CubeBackend::float_slice(context, &s![.., .., missing.., ..]),
-        // A size that rounds to that of another, for which this was the fastest, yet has the wrong divisors.
+        // The kernel was chosen for another size that rounds to the same; it does not take this one.
         Err(_) => composed(inputs),
     }
 }

@@ -1,4 +1,4 @@
-//! What Burn's GPU backends, one for all that CubeCL compiles for, do in their own way.
+//! The operations on Burn's GPU backends, which are all compiled by CubeCL.
 //!
 //! Elementwise operations are composed above this backend, by its fusion, which makes a few kernels of their steps.
 

@@ -80,7 +80,7 @@ fn products(lhs: &FlexTensor, rhs: &FlexTensor) -> FlexTensor {
     tensor(output, [matrices, rows, columns])
 }
 
-/// A matrix that lies somewhere in `data`, its first element first.
+/// A matrix within `data`, which begins with its first element.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matrix<'a> {
     data: &'a [f32],
@@ -110,7 +110,7 @@ impl<'a> Matrix<'a> {
         Self::new(data, [data.len() / columns.max(1), columns], [columns, 1])
     }
 
-    /// The same elements, columns for rows.
+    /// The transpose; nothing is copied.
     pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,

@@ -27,7 +27,7 @@ use matrix::Matrix;
 // Each operation's `impl` is beside its kernel. This one is composed.
 impl CrossEntropy for Flex {}
 
-/// From how many multiplications on products are shared among threads; Burn's threshold.
+/// The number of multiplications from which a product is split among threads; Burn's threshold.
 const PARALLEL_FROM: usize = 192 * 192 * 192;
 
 /// A contiguous tensor of these elements.
@@ -35,7 +35,7 @@ fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(data, shape.into()))
 }
 
-/// The same tensor, copied if one of its strides is negative: a [`Matrix`] has none such.
+/// The same tensor, copied if one of its strides is negative, which a [`Matrix`] does not allow.
 fn readable(x: FlexTensor) -> FlexTensor {
     if x.layout().strides().iter().all(|stride| *stride >= 0) { x } else { x.to_contiguous() }
 }

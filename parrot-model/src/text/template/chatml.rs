@@ -1,4 +1,4 @@
-//! ChatML, which Qwen and SmolLM2 speak, and Parrot.
+//! ChatML, the template of Qwen, SmolLM2 and Parrot.
 //!
 //! ```text
 //! <|im_start|>system
@@ -10,8 +10,8 @@
 //! A parrot.<|im_end|>
 //! ```
 //!
-//! For ordinary text the ids and labels are those of Parrot's reference code. It differs in what a user can type:
-//! there `<|im_end|>` in a question ends it. And an answer that begins with line breaks: there they merge with the
+//! For ordinary text the ids and labels are those of Parrot's reference code. There are two differences: in the reference
+//! a typed `<|im_end|>` ends the question, and line breaks at the beginning of an answer merge with the
 //! one that ends the header.
 
 use super::super::encode::Prompt;

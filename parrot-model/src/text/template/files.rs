@@ -29,7 +29,7 @@ pub(super) struct TokenizerConfig {
     pub(super) own_template: Option<OwnTemplate>,
 }
 
-/// A token by its spelling, alone or with how it is found.
+/// A token: its spelling alone, or an object that also says how it is matched.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Token {

@@ -41,7 +41,7 @@ type Reason = String;
 pub(super) struct Jinja {
     environment: Environment<'static>,
     special_tokens: BTreeMap<String, String>,
-    /// Begins every mark; nobody can know it before.
+    /// Begins every mark; it cannot be known in advance.
     secret: String,
     /// Closes an answer.
     end_of_turn: u32,
@@ -54,13 +54,13 @@ pub(super) struct Jinja {
 /// A rendered conversation, cut at the contents.
 #[derive(Debug, PartialEq, Eq)]
 struct Rendered {
-    /// Which message each content in reading order is of.
+    /// The message that each content belongs to, in reading order.
     order: Vec<usize>,
-    /// The template's own text before, between and behind the contents: one more than these.
+    /// The template's own text before, between and after the contents: one piece more than there are contents.
     own: Vec<String>,
 }
 
-/// What a template takes away at one end of a content.
+/// What a template trims from one end of a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trim {
     Nothing,

@@ -119,7 +119,7 @@ impl ChatTemplate {
         Ok(Self { kind: Kind::Plain(Plain::new(tokenizer, end_of_text)) })
     }
 
-    /// The checkpoint's own template, even where the tokens tell another one.
+    /// The checkpoint's own template, even if its tokens suggest a built-in one.
     ///
     /// # Errors
     ///

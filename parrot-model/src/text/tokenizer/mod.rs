@@ -26,7 +26,7 @@ use layout::{AddedToken, Family, Prefix, SPACE_MARK, TokenizerFile};
 
 /// The longest text that is encoded in one piece.
 ///
-/// Far more than any context holds. The regular expression engine gives up in silence, and the ids come out
+/// Far more than any context holds. The regular expression engine silently gives up, and the ids come out
 /// wrong, behind a run of a million spaces.
 pub const MAX_TEXT_BYTES: usize = 512 * 1024;
 

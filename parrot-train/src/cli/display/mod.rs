@@ -12,7 +12,7 @@ use parrot_train::metrics::StepRecord;
 use bar::Bar;
 use dashboard::Dashboard;
 
-/// What a run is, for its displays.
+/// What a display has to know about a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunSummary {
     /// The stage's name.
