@@ -17,9 +17,10 @@ use parrot_model::language::{Decoder, DecoderInput, KvCache};
 use parrot_model::text::{DecodeStream, Tokenizer};
 
 use crate::cancel::CancelToken;
+use crate::options::AskOptions;
 use crate::sampling::Sampler;
 use crate::stop::StopStrings;
-use crate::{AskOptions, Error, FinishReason, Result};
+use crate::{Error, Result};
 
 /// Stands for an id that could not be chosen.
 const NOT_FINITE: i64 = -1;
@@ -41,6 +42,24 @@ pub struct Sequence<'t> {
     pub text: String,
     /// Why it ended, if it did.
     pub finish_reason: Option<FinishReason>,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model ended it, with the token that ends a turn (`<|im_end|>`, say) or another id that
+    /// `generation_config.json` names.
+    Eos,
+    /// It reached `max_new_tokens` or the end of the context.
+    Length,
+    /// A stop string appeared.
+    Stop,
+    /// The callback returned `Break`, or the [`CancelToken`](crate::CancelToken) was cancelled.
+    Cancelled,
+    /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) ran out.
+    TimeLimit,
 }
 
 /// How long the two phases took.

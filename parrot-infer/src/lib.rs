@@ -44,16 +44,16 @@ mod cancel;
 mod engine;
 mod error;
 pub mod generate;
+mod options;
 mod sampling;
 mod stop;
 pub mod tiny;
 
 pub use burn;
 pub use cancel::CancelToken;
-pub use engine::{
-    Answer, AskOptions, Chat, Choice, FinishReason, Image, Loader, Parrot, Question, REMEMBERED_IMAGES,
-    Timings,
-};
+pub use engine::{Answer, Chat, Choice, Image, Loader, Parrot, Question, REMEMBERED_IMAGES, Timings};
 pub use error::{Error, Result};
+pub use generate::FinishReason;
+pub use options::AskOptions;
 pub use parrot_model::device;
 pub use sampling::Sampling;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::generate::FinishReason;
+
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -21,24 +23,6 @@ pub struct Answer {
     pub encoded_images: usize,
     /// How long each part took.
     pub timings: Timings,
-}
-
-/// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FinishReason {
-    /// The model ended it, with the token that ends a turn (`<|im_end|>`, say) or another id that
-    /// `generation_config.json` names.
-    Eos,
-    /// It reached `max_new_tokens` or the end of the context.
-    Length,
-    /// A stop string appeared.
-    Stop,
-    /// The callback returned `Break`, or the [`CancelToken`](crate::CancelToken) was cancelled.
-    Cancelled,
-    /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) ran out.
-    TimeLimit,
 }
 
 /// How long each part of an answer took. In a batch, all answers share one clock.

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use parrot_model::text::{Content, Conversation, Message, Role};
 
-use super::{Answer, AskOptions, Image, Parrot, opening};
+use super::{Answer, Image, Parrot, opening};
+use crate::options::AskOptions;
 use crate::{Error, Result};
 
 /// The most that the pixels of a conversation's images may take: 1 GiB, five photos of 64 megapixels. Every turn needs them all.

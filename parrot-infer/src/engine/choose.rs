@@ -7,7 +7,8 @@ use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::text::Conversation;
 
 use super::run::{Prompts, left_padded};
-use super::{AskOptions, Parrot, Question, Timings, ask};
+use super::{Parrot, Question, Timings, ask};
+use crate::options::AskOptions;
 use crate::{Error, Result};
 
 /// How likely the model finds each of several answers.

@@ -11,8 +11,9 @@ use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
-use super::{Answer, AskOptions, FinishReason, Image, Parrot, Timings};
-use crate::generate::{Phases, Sequence, generate};
+use super::{Answer, Image, Parrot, Timings};
+use crate::generate::{FinishReason, Phases, Sequence, generate};
+use crate::options::AskOptions;
 use crate::{Error, Result};
 
 impl Parrot {

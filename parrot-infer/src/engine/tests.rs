@@ -13,6 +13,7 @@ use parrot_model::language::DecoderInput;
 use parrot_model::quantization::BlockFormat;
 
 use super::*;
+use crate::generate::FinishReason;
 use crate::tiny;
 
 /// The model; `remembered` pictures.
