@@ -13,7 +13,9 @@ use parrot_model::language::DecoderInput;
 use parrot_model::quantization::BlockFormat;
 
 use super::*;
+use crate::cancel::CancelToken;
 use crate::generate::FinishReason;
+use crate::sampling::Sampling;
 use crate::tiny;
 
 /// The model; `remembered` pictures.
