@@ -225,21 +225,22 @@ fn a_model_in_one_file_needs_no_hub_once_it_is_here() {
 
 #[test]
 fn a_broken_download_resumes_where_it_was() {
-    let server = Server::start(Behaviour { cut_after: Some(5_000), ..model() });
+    let model = model();
+    let server = Server::start(Behaviour { cut_after: Some(5_000), ..model.clone() });
     let cache = tempfile::tempdir().unwrap();
     let folder = download(&server.endpoint, cache.path(), None, false, None).unwrap();
-    for (name, bytes) in model().files {
+    for (name, bytes) in &model.files {
         if name.ends_with(".safetensors") {
-            assert_eq!(std::fs::read(folder.join(&name)).unwrap(), bytes, "{name}");
+            assert_eq!(std::fs::read(folder.join(name)).unwrap(), *bytes, "{name}");
         }
     }
     // What an earlier attempt left in the cache, of this program or another one, is gone on with.
     let cache = tempfile::tempdir().unwrap();
-    let server = Server::start(model());
+    let server = Server::start(model.clone());
     let blobs = cache.path().join("models--owner--model/blobs");
     std::fs::create_dir_all(&blobs).unwrap();
     let shard = "model-00001-of-00002.safetensors";
-    std::fs::write(blobs.join(format!("{shard}.incomplete")), &model().files[shard][..7_000]).unwrap();
+    std::fs::write(blobs.join(format!("{shard}.incomplete")), &model.files[shard][..7_000]).unwrap();
     let least = Arc::new(Mutex::new(u64::MAX));
     let seen = Arc::clone(&least);
     let progress: DownloadProgress = Arc::new(move |file: &str, done, _| {
@@ -249,7 +250,7 @@ fn a_broken_download_resumes_where_it_was() {
         }
     });
     let folder = download(&server.endpoint, cache.path(), None, false, Some(progress)).unwrap();
-    assert_eq!(std::fs::read(folder.join(shard)).unwrap(), model().files[shard]);
+    assert_eq!(std::fs::read(folder.join(shard)).unwrap(), model.files[shard]);
     assert!(*least.lock().unwrap() > 7_000);
 }
 
