@@ -179,7 +179,10 @@ fn several_images_are_asked_about_one_by_one_or_together() {
 
 #[test]
 fn numbers_below_zero_are_values() {
-    let (chosen, _) = output(ask(&["Which?", "--choice", "-1", "--choice", "-2.5"]));
+    let (photo, model) = (file("photo.png"), file("model"));
+    let mut choose = parrot(&["ask", text_of(&photo), "--model", text_of(&model), "Which?"]);
+    choose.args(["--choice", "-1", "--choice", "-2.5"]);
+    let (chosen, _) = output(choose);
     assert!(["-1", "-2.5"].contains(&chosen.trim_end()), "{chosen}");
     let error = error(ask(&["What?", "--temperature", "-1"]));
     assert!(error.starts_with("temperature should be"), "{error}");

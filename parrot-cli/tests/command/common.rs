@@ -5,6 +5,8 @@ use assert_cmd::Command;
 pub(crate) fn parrot(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parrot"));
     command.args(args).env_remove("PARROT_MODEL").env_remove("RUST_LOG");
+    // It has panics printed whole.
+    command.env_remove("RUST_BACKTRACE");
     command
 }
 

@@ -76,10 +76,11 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
 /// The dtype of all that is no weight of a product in a network that `device` holds in `dtype`: activations, norms, biases.
 ///
 /// On the CPU that is f32: its kernels multiply f32 with weights of any width, which are what takes memory and time to
-/// read. Everywhere else it is `dtype`.
+/// read. Everywhere else it is `dtype`, and on the CPU with autodiff too: the gradients of a table that is looked up and
+/// multiplied with have to have one dtype.
 #[must_use]
 pub fn activation_dtype(device: &Device, dtype: impl Into<WeightDtype>) -> FloatDType {
-    if is_cpu(device) { FloatDType::F32 } else { dtype.into().float() }
+    if is_cpu(device) && !device.is_autodiff() { FloatDType::F32 } else { dtype.into().float() }
 }
 
 /// Whether the processor computes.
@@ -106,7 +107,7 @@ pub(crate) fn parameter_dtype(
 /// gradients of narrower weights would widen each of them for every product.
 pub fn training_dtype(device: &Device, requested: FloatDType) -> Result<FloatDType> {
     let dtype = float_dtype(device, Some(requested))?;
-    if activation_dtype(device, dtype) == dtype {
+    if dtype == FloatDType::F32 || !is_cpu(device) {
         return Ok(dtype);
     }
     Err(device_error(&name_of(device), format!("it trains in f32, not in {}", dtype_name(dtype))))
@@ -214,7 +215,8 @@ mod tests {
             assert_eq!(float_dtype(&device, None).unwrap(), FloatDType::F32);
             for dtype in DTYPES {
                 assert_eq!(float_dtype(&device, Some(dtype)).unwrap(), dtype);
-                assert_eq!(activation_dtype(&device, dtype), FloatDType::F32);
+                let expected = if device.is_autodiff() { dtype } else { FloatDType::F32 };
+                assert_eq!(activation_dtype(&device, dtype), expected);
             }
             assert_eq!(training_dtype(&device, FloatDType::F32).unwrap(), FloatDType::F32);
             let error = training_dtype(&device, FloatDType::BF16).unwrap_err().to_string();

@@ -6,6 +6,7 @@ mod attention;
 
 use burn_cubecl::CubeBackend;
 
+use super::blocks::Blocks;
 use super::cross_entropy::CrossEntropy;
 use super::gelu::QuickGelu;
 use super::matmul::MatMul;
@@ -13,6 +14,9 @@ use super::swiglu::SwiGluOps;
 
 // Burn's own product, chosen by measuring.
 impl MatMul for CubeBackend {}
+
+// Only the CPU holds weights in blocks.
+impl Blocks for CubeBackend {}
 
 // Composed.
 impl CrossEntropy for CubeBackend {}
