@@ -43,7 +43,7 @@ use serde::Serialize;
 ///
 /// | quantity | TF32 | f16 | bf16, q8 | q4 |
 /// |---|---|---|---|---|
-/// | module, embeddings, logits, loss | 0.01 | 0.01 | 0.1 | 0.5 |
+/// | module, embeddings, logits, loss | 0.01 | 0.01 | 0.1 | 0.6 |
 /// | gradients | 0.01 | | | |
 /// | trained weights | 0.03 | | | |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -79,7 +79,7 @@ impl Quantity {
         match self {
             Self::TrainedWeights if self.is_rounded(precision) => Some(0.03),
             _ if self.is_rounded(precision) => Some(match precision {
-                Precision::Q4 => 0.5,
+                Precision::Q4 => 0.6,
                 Precision::Bf16 | Precision::Q8 => 0.1,
                 _ => 0.01,
             }),
