@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use parrot_infer::{Answer, AskOptions, Image, Parrot, Question};
 
-use crate::input::{Inputs, Picture};
+use crate::input::{ImageSource, Inputs};
 use crate::options::{AnswerOptions, ModelOptions};
 use crate::progress::Spinner;
 use crate::report::{self, ChoiceRecord, Record};
@@ -75,12 +75,12 @@ Examples:
   parrot ask photo.jpg \"Bu nedir?\" --show-routing --verbose";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let Inputs { pictures, questions } =
+    let Inputs { images: sources, questions } =
         Inputs::read(&args.image, &args.question, args.questions.as_deref())?;
     let options = args.answer.to_library()?;
     // One after the other, so that no more than one is in memory; the first before a large model is loaded.
-    let groups: Vec<&[Picture]> =
-        if args.together { vec![&pictures] } else { pictures.iter().map(std::slice::from_ref).collect() };
+    let groups: Vec<&[ImageSource]> =
+        if args.together { vec![&sources] } else { sources.iter().map(std::slice::from_ref).collect() };
     let mut first = Some(open(groups[0])?);
     let parrot = args.model.load()?;
     let several = questions.len() > 1;
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Some(images) => images,
             None => open(group)?,
         };
-        let name = group.iter().map(Picture::name).collect::<Vec<_>>().join(" ");
+        let name = group.iter().map(ImageSource::name).collect::<Vec<_>>().join(" ");
         for question in &questions {
             let shown = |text| isolate(&printable(text, terminal), terminal).into_owned();
             if !args.json && (several || groups.len() > 1) {
@@ -116,8 +116,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn open(pictures: &[Picture]) -> Result<Vec<Image>> {
-    pictures.iter().map(Picture::open).collect()
+fn open(images: &[ImageSource]) -> Result<Vec<Image>> {
+    images.iter().map(ImageSource::open).collect()
 }
 
 impl Args {

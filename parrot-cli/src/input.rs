@@ -16,13 +16,13 @@ const MAX_QUESTIONS: u64 = 64 << 20;
 /// What to ask about what.
 #[derive(Debug)]
 pub(crate) struct Inputs {
-    pub(crate) pictures: Vec<Picture>,
+    pub(crate) images: Vec<ImageSource>,
     pub(crate) questions: Vec<String>,
 }
 
 /// A picture that has not been read yet.
 #[derive(Debug)]
-pub(crate) enum Picture {
+pub(crate) enum ImageSource {
     File(PathBuf),
     Stdin,
 }
@@ -31,7 +31,7 @@ impl Inputs {
     /// The first picture, and words of which some name further pictures: those at the beginning that are files, or are
     /// called as pictures are. The rest are questions, or else the lines of a file are.
     pub(crate) fn read(first: &Path, words: &[String], file: Option<&Path>) -> Result<Self> {
-        let count = words.iter().take_while(|word| is_picture(word)).count();
+        let count = words.iter().take_while(|word| is_image(word)).count();
         let (more, questions) = words.split_at(count);
         match (questions, file) {
             ([], None) => wrong_usage(ErrorKind::MissingRequiredArgument, "there is no question"),
@@ -41,9 +41,9 @@ impl Inputs {
             ),
             _ => {}
         }
-        let pictures = std::iter::once(first).chain(more.iter().map(Path::new)).map(Picture::new);
-        let pictures = pictures.collect::<Result<Vec<_>>>()?;
-        let from_stdin = pictures.iter().filter(|picture| matches!(picture, Picture::Stdin)).count();
+        let images = std::iter::once(first).chain(more.iter().map(Path::new)).map(ImageSource::new);
+        let images = images.collect::<Result<Vec<_>>>()?;
+        let from_stdin = images.iter().filter(|image| matches!(image, ImageSource::Stdin)).count();
         let from_stdin = from_stdin + usize::from(file == Some(Path::new("-")));
         ensure!(from_stdin <= 1, "stdin (`-`) can be read once only");
         let questions = match file {
@@ -51,11 +51,11 @@ impl Inputs {
             None => questions.to_vec(),
         };
         ensure!(questions.iter().all(|question| !question.trim().is_empty()), Error::EmptyQuestion);
-        Ok(Self { pictures, questions })
+        Ok(Self { images, questions })
     }
 }
 
-impl Picture {
+impl ImageSource {
     fn new(path: &Path) -> Result<Self> {
         let name = path.to_string_lossy();
         if name.starts_with("http://") || name.starts_with("https://") {
@@ -86,7 +86,7 @@ impl Picture {
 }
 
 /// Whether a word names a picture rather than asking something.
-fn is_picture(word: &str) -> bool {
+fn is_image(word: &str) -> bool {
     const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "gif", "bmp"];
     let path = Path::new(word);
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_lowercase();
@@ -97,10 +97,12 @@ fn is_picture(word: &str) -> bool {
 fn from_file(file: &Path) -> Result<Vec<String>> {
     let bytes = if file == Path::new("-") {
         let mut bytes = Vec::new();
-        io::stdin()
-            .take(MAX_QUESTIONS)
-            .read_to_end(&mut bytes)
-            .context("cannot read questions from stdin")?;
+        let mut stdin = io::stdin().take(MAX_QUESTIONS + 1);
+        stdin.read_to_end(&mut bytes).context("cannot read questions from stdin")?;
+        ensure!(
+            bytes.len() as u64 <= MAX_QUESTIONS,
+            "stdin has more than {MAX_QUESTIONS} bytes of questions"
+        );
         bytes
     } else {
         untrusted::read(file, MAX_QUESTIONS)
@@ -124,13 +126,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_come_first() {
+    fn images_come_first() {
         let folder = tempfile::tempdir().unwrap();
         let odd = folder.path().join("no ending");
         std::fs::write(&odd, "").unwrap();
         let words = ["b.PNG", odd.to_str().unwrap(), "-", "What is in a.png?", "c.png"].map(String::from);
-        let Inputs { pictures, questions } = Inputs::read(Path::new("a.jpg"), &words, None).unwrap();
-        let names: Vec<String> = pictures.iter().map(Picture::name).collect();
+        let Inputs { images, questions } = Inputs::read(Path::new("a.jpg"), &words, None).unwrap();
+        let names: Vec<String> = images.iter().map(ImageSource::name).collect();
         assert_eq!(names, ["a.jpg", "b.PNG", odd.to_str().unwrap(), "-"]);
         assert_eq!(questions, ["What is in a.png?", "c.png"]);
         let twice = Inputs::read(Path::new("-"), &words, None).unwrap_err().to_string();

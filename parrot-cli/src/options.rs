@@ -112,8 +112,8 @@ fn find(
     let model = locate(model)?;
     if let Some(size) = named_size(Some(&model)) {
         bail!(
-            "{} is the name of a size, which `parrot inspect` and `parrot bench` take, and no model: give the folder of one, or an \
-             id of the hub such as AIDC-AI/Parrot-7B",
+            "{} is a size, for `parrot inspect` and `parrot bench`, and no model: name a model's folder, or an id of the hub \
+             such as AIDC-AI/Parrot-7B",
             size.name()
         );
     }

@@ -71,7 +71,6 @@ mod linear;
 mod norm;
 mod ops;
 mod random;
-mod weight_memory;
 
 pub mod allocator;
 pub mod batch;

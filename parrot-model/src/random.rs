@@ -2,16 +2,16 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
-use burn::tensor::{DType, Distribution, FloatDType};
+use burn::tensor::{Bytes, DType, Distribution, Element, FloatDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::allocator::zeroed_weights;
 use crate::checkpoint::names::{ModulePath, is_product_weight};
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::ops::blocks;
 use crate::parrot::ParrotModel;
-use crate::weight_memory::{WeightElement, allocate};
 use crate::{Result, device};
 
 impl ParrotModel {
@@ -93,10 +93,10 @@ fn random(count: usize, device: &Device) -> Vec<f32> {
 
 /// A tensor in the memory that loaded ones have.
 fn repeated(pattern: &[f32], shape: Shape, dtype: FloatDType) -> TensorData {
-    fn fill<T: WeightElement + Sync>(pattern: Vec<T>, count: usize) -> burn::tensor::Bytes {
-        let mut values = allocate::<T>(count);
+    fn fill<T: Element>(pattern: Vec<T>, count: usize) -> Bytes {
+        let mut values = zeroed_weights::<T>(count);
         values.par_chunks_mut(pattern.len()).for_each(|to| to.copy_from_slice(&pattern[..to.len()]));
-        T::into_bytes(values)
+        TensorData::new(values, [count]).into_bytes()
     }
     let narrow = |bits: fn(f32) -> u16| pattern.iter().map(|x| bits(*x)).collect();
     let count = shape.num_elements();

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use calamine::{Data, DataRef, Reader, Xlsx};
 use parrot_model::untrusted::contained;
+use zip::ZipArchive;
+use zip::result::ZipError;
 
 use crate::data::table::{Record, Table, read_bytes};
 use crate::{Error, Result};
@@ -23,7 +25,7 @@ const MOST_UNPACKED: u64 = 1 << 30;
 pub(super) fn read(file: &Path) -> Result<Table> {
     let refuse = |problem: String| Error::Table { file: file.into(), line: None, problem };
     let bytes = read_bytes(file)?;
-    let unpacked = unpacked_size(&bytes);
+    let unpacked = contained(|| unpacked_size(&bytes)).flatten().map_err(refuse)?;
     if unpacked > MOST_UNPACKED {
         return Err(refuse(format!(
             "it unpacks to {unpacked} bytes, more than the {MOST_UNPACKED} that are read"
@@ -76,28 +78,13 @@ fn text(cell: &DataRef<'_>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The sizes that a ZIP archive's directory gives for its parts, together; 0 where there is no directory, which reading
-/// it finds out.
-fn unpacked_size(bytes: &[u8]) -> u64 {
-    let number = |at: usize, size: usize| -> Option<u64> {
-        let bytes = bytes.get(at..at.checked_add(size)?)?;
-        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    };
-    // The end record is at the end, but for a comment of up to 65,535 bytes.
-    let from = bytes.len().saturating_sub(22 + 65_535);
-    let Some(end) = bytes[from..].windows(4).rposition(|bytes| bytes == b"PK\x05\x06") else { return 0 };
-    let Some(mut at) = number(from + end + 16, 4).and_then(|at| usize::try_from(at).ok()) else { return 0 };
-    let mut total: u64 = 0;
-    while bytes.get(at..at.saturating_add(4)) == Some(b"PK\x01\x02") {
-        let (Some(size), Some(name), Some(extra), Some(comment)) =
-            (number(at + 24, 4), number(at + 28, 2), number(at + 30, 2), number(at + 32, 2))
-        else {
-            break;
-        };
-        total = total.saturating_add(size);
-        at += 46 + (name + extra + comment) as usize;
-    }
-    total
+/// The sizes that a ZIP archive's directory gives for its parts, together.
+fn unpacked_size(bytes: &[u8]) -> Result<u64, String> {
+    let broken = |error: ZipError| format!("no XLSX file: {error}");
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+    (0..archive.len()).try_fold(0_u64, |total, part| {
+        Ok(total.saturating_add(archive.by_index_raw(part).map_err(broken)?.size()))
+    })
 }
 
 #[cfg(test)]
@@ -144,7 +131,7 @@ mod tests {
         let (_folder, file) = sheet(&[]);
         assert!(read(&file).unwrap_err().to_string().ends_with("its first sheet is empty"));
         let mut bytes = std::fs::read(&file).unwrap();
-        assert!((1000..1 << 20).contains(&unpacked_size(&bytes)));
+        assert!((1000..1 << 20).contains(&unpacked_size(&bytes).unwrap()));
         // A directory that says that a part unpacks to four gigabytes.
         let entry = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
         bytes[entry + 24..entry + 28].fill(0xFF);

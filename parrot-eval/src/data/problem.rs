@@ -39,10 +39,13 @@ pub enum ProblemKind {
     /// A row has no question.
     NoQuestion,
     /// A row has no picture; the kits drop such rows.
+    #[serde(rename = "no_picture")]
     NoImage,
     /// A picture is no base64, no picture, or refers to a row without one.
+    #[serde(rename = "broken_picture")]
     BrokenImage,
     /// A row shows several pictures at once, which is not asked here.
+    #[serde(rename = "many_pictures")]
     ManyImages,
     /// The expected answer is missing or is none of the options.
     BadAnswer,

@@ -3,14 +3,14 @@
 //! What is stored in that dtype is copied; every other element passes through f32, which holds each value of f16 and bf16
 //! exactly. NaN and infinities are refused: a network with one of them answers nonsense without saying so.
 
-use burn::tensor::{Bytes, DType, FloatDType, TensorData};
+use burn::tensor::{Bytes, DType, Element, FloatDType, TensorData};
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
 use super::weights::StoredTensor;
-use crate::weight_memory::{WeightElement, allocate};
+use crate::allocator::zeroed_weights;
 
 /// Elements converted at once; the two buffers stay in the first-level cache.
 pub(super) const CHUNK: usize = 2048;
@@ -88,13 +88,13 @@ fn narrow(
 }
 
 /// Makes a vector of what `fill` makes of each chunk's bytes.
-fn convert<T: WeightElement>(
+fn convert<T: Element>(
     tensor: StoredTensor<'_>,
     element: usize,
     fill: impl Fn(&[u8], &mut [T]) -> Result<(), String> + Sync,
 ) -> Result<Bytes, String> {
     let count = tensor.shape.iter().product();
-    let mut values = allocate::<T>(count);
+    let mut values = zeroed_weights::<T>(count);
     let share = |(from, to): (&[u8], &mut [T])| {
         let chunks = from.chunks(CHUNK * element).zip(to.chunks_mut(CHUNK));
         chunks.map(|(from, to)| fill(from, to)).find_map(Result::err)
@@ -102,7 +102,7 @@ fn convert<T: WeightElement>(
     let shares = tensor.bytes.par_chunks(SHARE * element).zip(values.par_chunks_mut(SHARE));
     match shares.map(share).find_map_first(|problem| problem) {
         Some(problem) => Err(problem),
-        None => Ok(T::into_bytes(values)),
+        None => Ok(TensorData::new(values, [count]).into_bytes()),
     }
 }
 

@@ -27,8 +27,8 @@ pub(super) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 ///
 /// - `name_of` maps a parameter's path to its name in `weights`; [`names`](super::names) has those of a
 ///   checkpoint. In paths, enums add nothing.
-/// - `dtype` is f32, f16, bf16 or, on the CPU, blocks of 8 or 4 bits, whatever the file holds; what is no weight of a product is held in the device's
-///   [`activation_dtype`](device::activation_dtype).
+/// - `dtype` is f32, f16, bf16 or, on the CPU, blocks of 8 or 4 bits, whatever the file holds; what is no weight of a product is
+///   held in the device's [`activation_dtype`](device::activation_dtype).
 ///
 /// Parameters stay on their device and keep their id and whether they are trained. Tensors that the module
 /// does not ask for are ignored.

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, FloatDType};
 use super::dtype::{dtype_name, float_dtype, parse_dtype};
 use super::{Backend, device_error, found, name_of};
 use crate::Result;
-use crate::quantization::BlockFormat;
+use crate::quantization::{BLOCK, BlockFormat, PANEL};
 
 /// What the weights of products and the tables are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,8 +46,7 @@ impl WeightDtype {
     pub fn bits(self) -> f64 {
         match self {
             Self::Float(dtype) => DType::from(dtype).size() as f64 * 8.0,
-            Self::Blocks(BlockFormat::Q8) => 8.5,
-            Self::Blocks(BlockFormat::Q4) => 5.0,
+            Self::Blocks(format) => format.block_bytes() as f64 * 8.0 / (PANEL * BLOCK) as f64,
         }
     }
 
@@ -71,9 +70,8 @@ pub fn weight_dtype(device: &Device, requested: Option<WeightDtype>) -> Result<W
         Some(WeightDtype::Blocks(format)) => match found(device) {
             Some(found) if found.backend == Backend::Cpu => Ok(format.into()),
             _ => {
-                let reason = format!("{} is for the CPU; what suits it is {}", format.name(), {
-                    dtype_name(float_dtype(device, None)?)
-                });
+                let suits = dtype_name(float_dtype(device, None)?);
+                let reason = format!("{} is for the CPU; what suits it is {suits}", format.name());
                 Err(device_error(&name_of(device), reason))
             }
         },

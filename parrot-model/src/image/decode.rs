@@ -221,7 +221,7 @@ fn known_format(bytes: &[u8]) -> &'static str {
         _ if is_iso && bytes.get(8..11) == Some(b"avi") => "; it looks like AVIF",
         _ if is_iso => "; it looks like HEIC or a film",
         [b'%', b'P', b'D', b'F', ..] => "; it looks like PDF",
-        _ if bytes.starts_with(b"version https://git-lfs") => "; it is a Git LFS pointer: run `git lfs pull`",
+        _ if untrusted::is_lfs_pointer(bytes) => "; it is a Git LFS pointer: run `git lfs pull`",
         [b'<', ..] => "; it looks like SVG or a web page",
         _ => "",
     }

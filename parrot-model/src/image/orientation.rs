@@ -149,12 +149,12 @@ impl Tiff<'_> {
 fn xmp_orientation(xmp: &[u8]) -> Option<u8> {
     const NAME: &[u8] = b"tiff:Orientation";
     let places = xmp.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME);
-    let digits = places.filter_map(|(at, _)| {
+    let mut digits = places.filter_map(|(at, _)| {
         let rest = &xmp[at + NAME.len()..];
         let digit = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?.first()?;
         digit.is_ascii_digit().then(|| digit - b'0')
     });
-    { digits }.next()
+    digits.next()
 }
 
 #[cfg(test)]
@@ -177,12 +177,12 @@ mod tests {
         for (kind, count, value, tail, expected) in [
             (3, 1, [0, 6, 0, 0], &[][..], Some(6)),
             (8, 1, [0, 6, 0, 0], &[], Some(6)),
-            // shared/cases: four_long.jpg, e_long6.jpg
+            // As in four_long.jpg and e_long6.jpg.
             (4, 1, [0, 0, 0, 6], &[], Some(6)),
             (9, 1, [0, 0, 0, 6], &[], Some(6)),
             (13, 1, [0, 0, 0, 6], &[], Some(6)),
             (6, 1, [6, 0, 0, 0], &[], Some(6)),
-            // four_count2.jpg
+            // As in four_count2.jpg.
             (3, 2, [0, 6, 0, 1], &[], Some(6)),
             (4, 2, [0, 0, 0, 26], &[0, 0, 0, 6, 0, 0, 0, 1], Some(6)),
             (5, 1, [0, 0, 0, 26], &[0, 0, 0, 12, 0, 0, 0, 2], Some(6)),

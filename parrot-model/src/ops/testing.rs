@@ -10,8 +10,8 @@ pub(super) fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tens
 
 /// Asserts that two tensors agree but for the order of their sums.
 pub(super) fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
-    // Sums of some hundred normal numbers, in another order.
-    found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-6, 1e-5));
+    // Sums of some hundred products of normal numbers: in another order they differ by some 1e-5.
+    found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-4));
 }
 
 /// Asserts that output and gradients of every input are those that Burn derives from the same formula.

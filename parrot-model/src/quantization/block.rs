@@ -6,13 +6,13 @@ use super::{BLOCK, BlockFormat, PANEL};
 
 /// 32 weights of one row, unpacked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Block {
+pub(super) struct Block {
     /// What a code is multiplied with.
-    pub scale: f16,
+    pub(super) scale: f16,
     /// What is added in [`Q4`](BlockFormat::Q4); without a meaning in [`Q8`](BlockFormat::Q8).
-    pub minimum: f16,
+    pub(super) minimum: f16,
     /// One for each weight, below 16 in `Q4`.
-    pub codes: [u8; BLOCK],
+    pub(super) codes: [u8; BLOCK],
 }
 
 impl Block {
@@ -21,7 +21,7 @@ impl Block {
     /// # Errors
     ///
     /// In words, a weight that the format cannot hold.
-    pub fn quantize(format: BlockFormat, values: &[f32; BLOCK]) -> Result<Self, String> {
+    pub(super) fn quantize(format: BlockFormat, values: &[f32; BLOCK]) -> Result<Self, String> {
         let finite = values.iter().find(|value| !value.is_finite());
         if let Some(value) = finite {
             return Err(format!("holds {value}"));
@@ -93,7 +93,7 @@ impl Block {
 
     /// The weights that it stands for.
     #[must_use]
-    pub fn values(&self, format: BlockFormat) -> [f32; BLOCK] {
+    pub(super) fn values(&self, format: BlockFormat) -> [f32; BLOCK] {
         let (scale, minimum) = (self.scale.to_f32(), self.minimum.to_f32());
         match format {
             BlockFormat::Q8 => self.codes.map(|code| scale * (f32::from(code) - 128.0)),
@@ -106,7 +106,7 @@ impl Block {
     /// # Panics
     ///
     /// If there is no such row, or `bytes` are not a block's; in `Q4`, if a code has more than four bits.
-    pub fn write(&self, format: BlockFormat, row: usize, bytes: &mut [u8]) {
+    pub(super) fn write(&self, format: BlockFormat, row: usize, bytes: &mut [u8]) {
         assert_eq!(bytes.len(), format.block_bytes(), "the bytes of a block");
         let (scales, rest) = bytes.split_at_mut(2 * PANEL);
         scales[2 * row..][..2].copy_from_slice(&self.scale.to_le_bytes());
@@ -138,7 +138,7 @@ impl Block {
     ///
     /// If there is no such row, or `bytes` are not a block's.
     #[must_use]
-    pub fn read(format: BlockFormat, row: usize, bytes: &[u8]) -> Self {
+    pub(super) fn read(format: BlockFormat, row: usize, bytes: &[u8]) -> Self {
         assert_eq!(bytes.len(), format.block_bytes(), "the bytes of a block");
         let half = |at: usize| f16::from_le_bytes([bytes[at + 2 * row], bytes[at + 2 * row + 1]]);
         let byte = |codes: usize, k: usize| bytes[codes + 64 * (k / 4) + 4 * row + k % 4];

@@ -31,6 +31,7 @@ pub struct SourceSurvey {
     /// Records that can be used.
     pub records: usize,
     /// Those of them that have a picture.
+    #[serde(rename = "with_picture")]
     pub with_image: usize,
     /// Answers to learn from.
     pub answers: usize,

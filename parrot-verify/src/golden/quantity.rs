@@ -50,10 +50,12 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
     /// The 8-bit picture after padding, resizing and cropping, from the same decoded picture.
+    #[serde(rename = "resized_picture")]
     ResizedImage,
     /// Normalised pixels, from the same decoded picture.
     PixelValues,
     /// Our own decoder against the reference's: two JPEG decoders may differ by a few steps.
+    #[serde(rename = "decoded_picture")]
     DecodedImage,
     /// What a part of the network computes: vision tower, projector, mixture of experts.
     Module,

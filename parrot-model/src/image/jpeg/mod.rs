@@ -86,12 +86,12 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     let mut decoder = Decoder::new(bytes)?;
     decoder.read_until_frame()?;
     let frame = decoder.frame.as_ref().ok_or(NO_FRAME)?;
-    let samples: usize = frame.components.iter().map(|c| c.blocks_across * c.blocks_down * 64).sum();
-    let largest = frame.components.iter().map(|c| c.blocks_across * c.blocks_down * 64).max().unwrap_or(0);
-    let output = 3 * frame.width * frame.height;
+    let planes = || frame.components.iter().map(|c| c.blocks_across as u64 * c.blocks_down as u64 * 64);
+    let (samples, largest) = (planes().sum::<u64>(), planes().max().unwrap_or(0));
+    let output = 3 * frame.width as u64 * frame.height as u64;
     // First all coefficients, of two bytes each, and one plane; then all planes and the picture.
     let memory = (2 * samples + largest).max(samples + output);
-    Ok(Header { width: frame.width as u32, height: frame.height as u32, memory: memory as u64 })
+    Ok(Header { width: frame.width as u32, height: frame.height as u32, memory })
 }
 
 /// The whole picture.

@@ -2,8 +2,7 @@
 //!
 //! The left side is packed once, 16 rows side by side, so that one load has a column of 16 rows. The weight needs no
 //! packing: a tile multiplies such columns with single numbers of some of its rows. They are widened into a small
-//! panel first, or, where the processor [multiplies bf16](Isa::multiplies_bf16), copied as pairs; a quantised weight
-//! would be dequantised there.
+//! panel first, or, where the processor [multiplies bf16](Isa::multiplies_bf16), copied as pairs.
 //!
 //! ```text
 //! left    [strips of 16 or 32 rows][inner, or pairs of it][rows of the strip]     all of it, once

@@ -1,7 +1,8 @@
-//! Products with a weight, in whatever width it is held: the one place where a linear layer's activations meet it.
+//! Products with a weight that is held in f32, bf16 or f16: the one place where a linear layer's activations meet it. Those with
+//! weights in blocks are in [`quantized`](super::quantized).
 //!
-//! Activations are f32. A weight is what lies in memory as a linear layer stores it, `[out, in]`, and is handed over
-//! transposed; of f32, bf16 or f16. It is read where it lies.
+//! Activations are f32. A weight lies in memory as a linear layer stores it, `[out, in]`, and is handed over transposed. It is
+//! read where it lies.
 //!
 //! | rows | kernel | bf16 weights |
 //! |---|---|---|
@@ -171,8 +172,8 @@ mod tests {
 
     #[test]
     fn every_number_of_f16_and_bf16_is_widened_exactly() {
-        let finite = |bits: &u16| f16::from_bits(*bits).is_finite() && bf16::from_bits(*bits).is_finite();
-        let bits: Vec<u16> = (0..=u16::MAX).filter(finite).collect();
+        let bits: Vec<u16> = (0..=u16::MAX).collect();
+        let same = |found: f32, expected: f32| found == expected || found.is_nan() && expected.is_nan();
         let as_f16: Vec<_> = bits.iter().map(|bits| f16::from_bits(*bits)).collect();
         let as_bf16: Vec<_> = bits.iter().map(|bits| bf16::from_bits(*bits)).collect();
         // Times 1, alone in its sum: as one of many columns, and in registers.
@@ -193,7 +194,7 @@ mod tests {
                 let f16s: Vec<_> = held.iter().map(|bits| f16::from_bits(*bits)).collect();
                 let found = product(isa, &lhs, Weight::F16(&f16s), bits.len());
                 for (found, expected) in found.iter().zip(&as_f16) {
-                    assert_eq!(*found, expected.to_f32(), "{isa:?}");
+                    assert!(same(*found, expected.to_f32()), "{isa:?}: {found} {expected}");
                 }
                 let bf16s: Vec<_> = held.iter().map(|bits| bf16::from_bits(*bits)).collect();
                 let found = product(isa, &lhs, Weight::Bf16(&bf16s), bits.len());
@@ -201,7 +202,8 @@ mod tests {
                     // Products of pairs take subnormals for zero.
                     let expected = expected.to_f32();
                     let is_flushed = isa.multiplies_bf16() && rows > FEW && expected.is_subnormal();
-                    assert_eq!(*found, if is_flushed { 0.0 } else { expected }, "{isa:?}");
+                    let expected = if is_flushed { 0.0 } else { expected };
+                    assert!(same(*found, expected), "{isa:?}: {found} {expected}");
                 }
             }
         }

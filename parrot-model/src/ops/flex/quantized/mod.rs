@@ -2,8 +2,7 @@
 //!
 //! The activations become blocks as well, of 8 bits, so that a product is one of bytes with a multiplication by both scales
 //! for every 32 of them, as in llama.cpp; all else stays in f32. A panel of 16 weight rows against up to eight rows of activations
-//! is what a [`Kernel`] computes. Nothing is unpacked in memory, for many rows of activations no more than for one: on
-//! processors with VNNI such a product is three times as fast as one in f32.
+//! is what a [`Kernel`] computes. Nothing is unpacked in memory, for many rows of activations no more than for one.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -1,0 +1,145 @@
+//! Sixteen numbers at a time, in the widest instructions that the processor has.
+//!
+//! A [`Kernel`] is written once, on any [`Lanes`]; [`Isa::run`] compiles it for each set of instructions and enters the
+//! one that was asked for. Lanes are loaded from arrays, so that no address needs checking.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod x86;
+
+use half::{bf16, f16};
+
+use portable::Portable;
+
+/// Numbers in one [`Lanes`].
+pub(super) const LANES: usize = 16;
+
+/// A set of instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isa {
+    /// AVX-512 with its sums of two products of bf16: Intel since Cooper Lake, AMD since Zen 4.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    /// AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AVX2, FMA and F16C: every x86 processor since 2015 or so.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// What the compiler makes of plain arrays, for the target that it compiles for.
+    Portable,
+}
+
+impl Isa {
+    /// The best that this processor has.
+    pub(super) fn best() -> Self {
+        Self::all().next().unwrap_or(Self::Portable)
+    }
+
+    /// All that this processor has, best first.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let known = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
+        #[cfg(not(target_arch = "x86_64"))]
+        let known = [Self::Portable];
+        known.into_iter().filter(|isa| isa.is_present())
+    }
+
+    fn is_present(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = || {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            };
+            let avx512 = || {
+                avx2()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+            };
+            match self {
+                Self::Avx512Bf16 => avx512() && is_x86_feature_detected!("avx512bf16"),
+                Self::Avx512 => avx512(),
+                Self::Avx2 => avx2(),
+                Self::Portable => true,
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        true
+    }
+
+    /// Whether it multiplies pairs of bf16: [`Lanes::add_pair_products`].
+    pub(super) fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Self::Avx512Bf16;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Runs a kernel in these instructions.
+    ///
+    /// # Panics
+    ///
+    /// If the processor does not have them.
+    pub(super) fn run<K: Kernel>(self, kernel: K) {
+        assert!(self.is_present(), "this processor has no {self:?}");
+        match self {
+            // SAFETY: the processor has what the functions are compiled for.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Self::Avx512Bf16 => unsafe { x86::run_avx512_bf16(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Self::Avx512 => unsafe { x86::run_avx512(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Self::Avx2 => unsafe { x86::run_avx2(kernel) },
+            Self::Portable => kernel.run::<Portable>(),
+        }
+    }
+}
+
+/// Work that is the same in all instructions.
+pub(super) trait Kernel {
+    /// Does it. Has to be `#[inline(always)]`, as all that it calls and that names `V`: what is not inlined is compiled
+    /// for the oldest processor.
+    fn run<V: Lanes>(self);
+}
+
+/// Sixteen numbers in f32.
+pub(super) trait Lanes: Copy {
+    /// Whether there are registers for 24 sums beside what they are made of; else for 6.
+    const MANY: bool;
+
+    /// The same number in each.
+    fn splat(x: f32) -> Self;
+    /// Reads f32.
+    fn load(from: &[f32; LANES]) -> Self;
+    /// Reads bf16.
+    fn widen_bf16(from: &[bf16; LANES]) -> Self;
+    /// Reads f16.
+    fn widen_f16(from: &[f16; LANES]) -> Self;
+    /// Reads the bits of f32.
+    fn load_bits(from: &[u32; LANES]) -> Self;
+    /// Writes f32.
+    fn store(self, to: &mut [f32; LANES]);
+    /// Writes the bits of f32.
+    fn store_bits(self, to: &mut [u32; LANES]);
+    /// `self + x`
+    fn add(self, x: Self) -> Self;
+    /// `self + a ⊙ b`; rounded once where that costs nothing.
+    fn add_product(self, a: Self, b: Self) -> Self;
+    /// Their sum.
+    fn sum(self) -> f32;
+    /// `self + a₀ b₀ + a₁ b₁`, where each lane of `a`, and `b`, hold two bf16, the first in the low half.
+    ///
+    /// # Panics
+    ///
+    /// Unless the instructions [multiply bf16](Isa::multiplies_bf16).
+    fn add_pair_products(self, a: &[u32; LANES], b: u32) -> Self;
+}

@@ -1,0 +1,218 @@
+//! Lanes in AVX-512 and in AVX2.
+//!
+//! In each `impl`, what every `unsafe` rests on: its methods are called by kernels alone, and those are entered by
+//! [`Isa::run`](super::Isa::run), once the processor was found to have the instructions. Arrays are as long as what
+//! is read or written.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::{Kernel, LANES, Lanes};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
+pub(super) fn run_avx512_bf16<K: Kernel>(kernel: K) {
+    kernel.run::<Avx512<true>>();
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
+pub(super) fn run_avx512<K: Kernel>(kernel: K) {
+    kernel.run::<Avx512<false>>();
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn run_avx2<K: Kernel>(kernel: K) {
+    kernel.run::<Avx2>();
+}
+
+/// Which number comes to each half of a lane.
+const UPPER_HALVES: [u16; 2 * LANES] = {
+    let mut order = [0; 2 * LANES];
+    let mut half = 0;
+    while half < order.len() {
+        order[half] = half as u16 / 2;
+        half += 1;
+    }
+    order
+};
+
+/// One register; `BF16`: with products of bf16.
+#[derive(Clone, Copy)]
+struct Avx512<const BF16: bool>(__m512);
+
+impl<const BF16: bool> Lanes for Avx512<BF16> {
+    const MANY: bool = true;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: see the module.
+        Self(unsafe { _mm512_set1_ps(x) })
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: see the module.
+        Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn widen_bf16(from: &[bf16; LANES]) -> Self {
+        // SAFETY: see the module.
+        unsafe {
+            // Each to the upper half of its lane, in one step; the lower halves are zero.
+            let bits = _mm512_castsi256_si512(_mm256_loadu_si256(from.as_ptr().cast()));
+            let order = _mm512_loadu_si512(UPPER_HALVES.as_ptr().cast());
+            let wide = _mm512_maskz_permutexvar_epi16(0xaaaa_aaaa, order, bits);
+            Self(_mm512_castsi512_ps(wide))
+        }
+    }
+
+    #[inline(always)]
+    fn widen_f16(from: &[f16; LANES]) -> Self {
+        // SAFETY: see the module.
+        unsafe { Self(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
+    fn load_bits(from: &[u32; LANES]) -> Self {
+        // SAFETY: see the module.
+        Self(unsafe { _mm512_loadu_ps(from.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: see the module.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn store_bits(self, to: &mut [u32; LANES]) {
+        // SAFETY: see the module.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr().cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, x: Self) -> Self {
+        // SAFETY: see the module.
+        Self(unsafe { _mm512_add_ps(self.0, x.0) })
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        // SAFETY: see the module.
+        Self(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see the module.
+        unsafe { _mm512_reduce_add_ps(self.0) }
+    }
+
+    #[inline(always)]
+    fn add_pair_products(self, a: &[u32; LANES], b: u32) -> Self {
+        assert!(BF16, "asked of instructions that multiply bf16");
+        // SAFETY: see the module. The type that the instruction wants has the same bits.
+        unsafe {
+            let a = _mm512_loadu_si512(a.as_ptr().cast());
+            let b = _mm512_set1_epi32(b.cast_signed());
+            Self(_mm512_dpbf16_ps(
+                self.0,
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            ))
+        }
+    }
+}
+
+/// Two registers, the first eight numbers in the first.
+#[derive(Clone, Copy)]
+struct Avx2(__m256, __m256);
+
+impl Lanes for Avx2 {
+    const MANY: bool = false;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: see the module.
+        let x = unsafe { _mm256_set1_ps(x) };
+        Self(x, x)
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: see the module.
+        unsafe { Self(_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))) }
+    }
+
+    #[inline(always)]
+    fn widen_bf16(from: &[bf16; LANES]) -> Self {
+        // SAFETY: see the module.
+        let widen = |at: usize| unsafe {
+            let bits = _mm_loadu_si128(from.as_ptr().add(at).cast());
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
+        };
+        Self(widen(0), widen(8))
+    }
+
+    #[inline(always)]
+    fn widen_f16(from: &[f16; LANES]) -> Self {
+        // SAFETY: see the module.
+        let widen = |at: usize| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(at).cast())) };
+        Self(widen(0), widen(8))
+    }
+
+    #[inline(always)]
+    fn load_bits(from: &[u32; LANES]) -> Self {
+        let from = from.as_ptr().cast::<f32>();
+        // SAFETY: see the module.
+        unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: see the module.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), self.0);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn store_bits(self, to: &mut [u32; LANES]) {
+        let to = to.as_mut_ptr().cast::<f32>();
+        // SAFETY: see the module.
+        unsafe {
+            _mm256_storeu_ps(to, self.0);
+            _mm256_storeu_ps(to.add(8), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, x: Self) -> Self {
+        // SAFETY: see the module.
+        unsafe { Self(_mm256_add_ps(self.0, x.0), _mm256_add_ps(self.1, x.1)) }
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        // SAFETY: see the module.
+        unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see the module.
+        unsafe {
+            let eight = _mm256_add_ps(self.0, self.1);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    fn add_pair_products(self, _: &[u32; LANES], _: u32) -> Self {
+        unreachable!("asked of instructions that multiply bf16")
+    }
+}
