@@ -105,7 +105,8 @@ impl ImageProcessorConfig {
     /// Reads a `preprocessor_config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Json`] if there is no such file, [`Error::Config`] if it asks for a
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json) if there is no such file,
+    /// [`Error::Config`](crate::Error::Config) if it asks for a
     /// processing that CLIP's and SigLIP's towers do not use.
     pub fn from_file(path: &Path) -> Result<Self> {
         let raw: PreprocessorConfig = from_fields(crate::untrusted::read_json(path)?)?;

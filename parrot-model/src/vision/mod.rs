@@ -2,7 +2,7 @@
 //!
 //! [`image`](crate::image) turns picture files into pixel tensors; [`VisionTower`] turns those into the features that the
 //! [projector](crate::projector) maps into the decoder's space. One struct serves all families; they differ in what
-//! [`TowerKind`] says:
+//! [`TowerKind`](crate::config::TowerKind) says:
 //!
 //! ```text
 //! CLIP, Chinese-CLIP   [class token; conv(pixels)] + positions  →  norm  →  encoder
@@ -21,7 +21,7 @@ use crate::norm::LayerNorm;
 use embeddings::VisionEmbeddings;
 use encoder::Encoder;
 
-/// A vision transformer of any [family](TowerKind) that stops at the hidden state that Parrot uses.
+/// A vision transformer of any [family](crate::config::TowerKind) that stops at the hidden state that Parrot uses.
 #[derive(Module, Debug)]
 pub struct VisionTower {
     embeddings: VisionEmbeddings,
@@ -43,7 +43,7 @@ impl VisionTower {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when `mm_vision_select_layer` names a hidden state that the tower does not have.
+    /// [`Error::Config`](crate::Error::Config) when `mm_vision_select_layer` names a hidden state that the tower does not have.
     pub fn init(config: &ParrotConfig, vision: &VisionConfig, device: &Device) -> Result<Self> {
         vision.validate()?;
         let norm = || LayerNorm::init(vision.hidden_size, vision.layer_norm_eps, device);

@@ -69,7 +69,7 @@ impl RunFolder {
         self.publish_at(self.checkpoint(step), write)
     }
 
-    /// [`publish`](Self::publish) for the finished model, in `name`.
+    /// `publish` for the finished model, in `name`.
     ///
     /// # Errors
     ///
