@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use burn::tensor::FloatDType;
 use parrot_model::untrusted::printable;
-use parrot_verify::golden::{Directory, Filter};
-use parrot_verify::verify;
+use parrot_verify::{Directory, Filter, verify};
 
 use crate::options::DeviceOptions;
 use crate::progress::Spinner;

@@ -42,7 +42,7 @@ impl Default for Sampling {
 impl Sampling {
     /// Whether the best token is taken instead of drawing one.
     #[must_use]
-    pub fn is_greedy(&self) -> bool {
+    pub(crate) fn is_greedy(&self) -> bool {
         match self.temperature {
             Some(temperature) => temperature == 0.0,
             None => self.top_k.is_none() && self.top_p.is_none(),

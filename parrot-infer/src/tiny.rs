@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{Result, device};
 
 /// Tokens of the longest prompt and its answer together.
-pub const CONTEXT: usize = 256;
+pub(crate) const CONTEXT: usize = 256;
 
 /// Bytes, then `<|endoftext|>`, `<|im_start|>`, `<|im_end|>`.
 const VOCAB: usize = 256 + 3;

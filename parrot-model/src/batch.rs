@@ -29,10 +29,9 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// How many tokens training learns from, once images are expanded and an overlong end is cut: those with a label,
-    /// except the first token of the sequence, which no position predicts.
+    /// Its length once images are expanded and an overlong end is cut.
     ///
-    /// - image_tokens: what an image takes of a sequence
+    /// - tokens_per_image: positions that an image takes in a sequence
     /// - max_length: the longest sequence, images counted
     ///
     /// # Errors
@@ -42,10 +41,21 @@ impl Sample {
     /// # Panics
     ///
     /// If the labels are not as long as the ids.
-    pub fn learnt_tokens(&self, image_tokens: usize, max_length: Option<usize>) -> Result<usize> {
-        let sequence = expand(self, image_tokens, max_length, &mut Vec::new(), &mut Vec::new())?;
-        Ok(sequence.iter().skip(1).filter(|(_, label)| *label != IGNORE_INDEX).count())
+    pub fn length(&self, tokens_per_image: usize, max_length: Option<usize>) -> Result<SampleLength> {
+        let sequence = expand(self, tokens_per_image, max_length, &mut Vec::new(), &mut Vec::new())?;
+        let learnt = sequence.iter().skip(1).filter(|(_, label)| *label != IGNORE_INDEX).count();
+        Ok(SampleLength { tokens: sequence.len(), learnt })
     }
+}
+
+/// How long a [`Sample`] is as the decoder sees it, from [`Sample::length`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SampleLength {
+    /// All its tokens, images counted.
+    pub tokens: usize,
+    /// Tokens that training learns from: those with a label, except the first of the sequence, which no position predicts.
+    pub learnt: usize,
 }
 
 /// How [`ParrotModel::prepare`](crate::parrot::ParrotModel::prepare) shapes a batch.

@@ -8,13 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
-use burn::tensor::{Distribution, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::flops::{self, products};
 use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
-use crate::error::read_back;
 use crate::part::Part;
 
 /// Parameters of a model, part by part.
@@ -36,7 +34,7 @@ pub struct Cost {
 }
 
 /// What a step works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     /// Sequences.
     pub samples: usize,
@@ -157,34 +155,6 @@ impl Cost {
             + flops::causal_attention(&config.decoder, samples, tokens);
         total + if self.recomputes { again * layers } else { 0.0 }
     }
-}
-
-/// The rate of large matrix products on a device, the best of a few: what is achieved is measured against it.
-/// Takes about a second. In operations per second.
-///
-/// # Errors
-///
-/// [`Error::Device`](crate::Error::Device) for a device that does not compute.
-pub fn measured_matmul_rate(device: &Device, dtype: FloatDType) -> Result<f64> {
-    let device = device.clone().inner();
-    let mut best: f64 = 0.0;
-    let started = std::time::Instant::now();
-    for size in [512, 1024, 2048, 4096, 8192] {
-        let random = || Tensor::<2>::random([size, size], Distribution::Default, &device).cast(dtype);
-        let (left, right) = (random(), random());
-        let product = || read_back(left.clone().matmul(right.clone()).slice([0..1, 0..1]));
-        // The first call may compile.
-        product()?;
-        for _ in 0..3 {
-            let start = std::time::Instant::now();
-            product()?;
-            best = best.max(2.0 * (size as f64).powi(3) / start.elapsed().as_secs_f64());
-        }
-        if started.elapsed().as_secs_f64() > 0.5 {
-            break;
-        }
-    }
-    Ok(best)
 }
 
 #[cfg(test)]

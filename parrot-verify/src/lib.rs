@@ -11,8 +11,7 @@
 //!
 //! ```
 //! use burn::tensor::FloatDType;
-//! use parrot_verify::golden::{Directory, Filter};
-//! use parrot_verify::verify;
+//! use parrot_verify::{Directory, Filter, verify};
 //!
 //! let directory = Directory::open("../assets/golden")?;
 //! let filter = Filter { kinds: vec!["moe_unit".into()], ids: vec![] };
@@ -24,7 +23,7 @@
 
 mod answer;
 mod error;
-pub mod golden;
+mod golden;
 mod training;
 
 use std::rc::Rc;
@@ -33,12 +32,13 @@ use burn::tensor::{Device, FloatDType};
 
 use parrot_model::device::WeightDtype;
 
-use golden::{Case, CaseVerdict, Directory, Filter, Fixture, VerifyReport, run};
+use golden::{Case, CaseVerdict, Fixture, run};
 
 pub use error::{Error, Result};
+pub use golden::{Directory, Failure, Filter, KindReport, Quantity, VerifyReport};
 
 /// Runs the cases of `directory` that `filter` takes, networks on `device` and in `dtype`, with the tolerances that
-/// [`Quantity`](golden::Quantity) gives for it.
+/// [`Quantity`] gives for it.
 ///
 /// Training is compared in f32 alone: in half precision the result of a few optimizer steps is as far from the reference as no
 /// step at all would be. In another dtype its cases are skipped.

@@ -1,6 +1,6 @@
 //! The best that a device does at the two things that an answer consists of.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use burn::prelude::*;
@@ -23,9 +23,6 @@ pub(crate) struct Peak {
     pub(crate) memory_reading: Option<String>,
 }
 
-/// A product that takes this long keeps every core and every SM busy.
-const LONG_ENOUGH: Duration = Duration::from_millis(20);
-const LARGEST: usize = 8192;
 /// Runs, of which the fastest counts: disturbances only ever make a run slower.
 const RUNS: usize = 5;
 
@@ -41,15 +38,7 @@ impl Peak {
         let random = |rows: usize, columns: usize| {
             Tensor::<2>::random([rows, columns], Distribution::Uniform(-1.0, 1.0), device).cast(dtype)
         };
-        let mut size = 512;
-        let matmul_flops = loop {
-            let (left, right) = (random(size, size), random(size, size));
-            let seconds = fastest(device, || left.clone().matmul(right.clone()))?;
-            if seconds >= LONG_ENOUGH.as_secs_f64() || size == LARGEST {
-                break 2.0 * (size as f64).powi(3) / seconds;
-            }
-            size *= 2;
-        };
+        let product = device::matmul_rate(device, dtype)?;
         let (memory_bytes_per_s, memory_reading) = if is_cpu {
             let (rate, how) = main_memory();
             (rate, Some(how))
@@ -59,11 +48,16 @@ impl Peak {
             let bytes = (rows * columns * if dtype == FloatDType::F32 { 4 } else { 2 }) as f64;
             let matrix = random(rows, columns);
             let vector = random(1, columns);
-            let product = fastest(device, || vector.clone().matmul(matrix.clone().transpose()))?;
+            let vector_product = fastest(device, || vector.clone().matmul(matrix.clone().transpose()))?;
             let doubling = fastest(device, || matrix.clone() * 2.0)?;
-            ((bytes / product).max(2.0 * bytes / doubling), None)
+            ((bytes / vector_product).max(2.0 * bytes / doubling), None)
         };
-        Ok(Self { matmul_flops, matmul_size: size, memory_bytes_per_s, memory_reading })
+        Ok(Self {
+            matmul_flops: product.flops,
+            matmul_size: product.size,
+            memory_bytes_per_s,
+            memory_reading,
+        })
     }
 }
 

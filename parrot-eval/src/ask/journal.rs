@@ -63,7 +63,7 @@ pub enum Outcome {
 /// What tells questions apart: the same words about the same picture need no second answer, whichever protocol
 /// or dataset asks.
 #[must_use]
-pub fn question_id(prompt: &str, image: &[u8; 32]) -> String {
+pub(crate) fn question_id(prompt: &str, image: &[u8; 32]) -> String {
     use sha2::{Digest, Sha256};
     let mut hasher = Sha256::new();
     hasher.update(image);

@@ -44,7 +44,7 @@ impl Protocol {
 
     /// How MMMB's rows are counted; MMBench is circular in every protocol (§3).
     #[must_use]
-    pub fn mmmb_grouping(self) -> Grouping {
+    pub(crate) fn mmmb_grouping(self) -> Grouping {
         match self {
             Self::Paper2024_06 => Grouping::Circular,
             Self::Kit2024_08 | Self::Kit2026_08 => Grouping::PerRow,

@@ -34,7 +34,7 @@ impl Language {
 
     /// The language that a file's name ends with: `mmmb_tr`, and `_cn` as well as `_zh` for Chinese.
     #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
         let (_, code) = name.rsplit_once('_')?;
         let code = code.to_ascii_lowercase();
         let code = if code == "cn" { "zh" } else { &code };
@@ -46,7 +46,7 @@ impl Language {
     /// The language whose words a kit's prompts end in when a dataset is run by this name: the last three characters,
     /// in lower case only (§2.1). `MMMB_TR` ends in English.
     #[must_use]
-    pub fn of_prompts(name: &str) -> Option<Self> {
+    pub(crate) fn of_prompts(name: &str) -> Option<Self> {
         let is_lower =
             name.rsplit('_').next().is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_lowercase()));
         Self::of_name(name).filter(|_| is_lower)
@@ -75,7 +75,7 @@ const fn known(id: &'static str, md5: &'static str) -> KnownFile {
 }
 
 /// All of them; the file of `MMMB_ar` is `mmmb_ar.tsv`.
-pub const KNOWN_FILES: [KnownFile; 14] = [
+pub(crate) const KNOWN_FILES: [KnownFile; 14] = [
     known("MMMB_ar", "f3a18b6385f1d9701840aa42de27aead"),
     known("MMMB_cn", "13ed82fa89730037292fcaa27f08f430"),
     known("MMMB_en", "1cd781a71ec5a2983c090b84105d6a01"),
@@ -96,7 +96,7 @@ pub const KNOWN_FILES: [KnownFile; 14] = [
 ///
 /// Letter case counts: `MMBench_DEV_EN.tsv` is VLMEvalKit's own file, `mmbench_dev_en.tsv` Parrot's.
 #[must_use]
-pub fn known_file(stem: &str) -> Option<&'static KnownFile> {
+pub(crate) fn known_file(stem: &str) -> Option<&'static KnownFile> {
     KNOWN_FILES.iter().find(|known| known.id == stem || known.stem() == stem)
 }
 

@@ -15,7 +15,7 @@ use crate::data::base64::decode;
 use crate::{Error, Result};
 
 /// A field of at most this many characters is the index of the row whose picture is meant.
-pub const LONGEST_REFERENCE: usize = 64;
+pub(crate) const LONGEST_REFERENCE: usize = 64;
 
 /// A picture file's bytes, known by their content.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl EncodedImage {
 
     /// As a `data:` address for a web page.
     #[must_use]
-    pub fn data_url(&self) -> String {
+    pub(crate) fn data_url(&self) -> String {
         let kind = image::guess_format(&self.bytes).map_or("image/png", |format| format.to_mime_type());
         format!("data:{kind};base64,{}", self.to_base64())
     }

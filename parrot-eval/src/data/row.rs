@@ -54,7 +54,7 @@ impl Row {
 
     /// The options as they are scored: columns of numbers come back from the kits' spreadsheet as others (§1.2).
     #[must_use]
-    pub fn scored_options(&self) -> Vec<(char, &str)> {
+    pub(crate) fn scored_options(&self) -> Vec<(char, &str)> {
         match &self.scored {
             Some(options) => options.iter().map(|(letter, text)| (*letter, text.as_str())).collect(),
             None => self.options(),
@@ -80,7 +80,7 @@ impl Row {
 
     /// As [`group`](Self::group), or what a column `g_index` says, which upstream puts first (§5.2).
     #[must_use]
-    pub fn group_in(&self, protocol: Protocol) -> Option<i64> {
+    pub(crate) fn group_in(&self, protocol: Protocol) -> Option<i64> {
         let own = match protocol {
             Protocol::Paper2024_06 | Protocol::Kit2024_08 => None,
             Protocol::Kit2026_08 => self.get("g_index").and_then(whole_number),
@@ -90,7 +90,7 @@ impl Row {
 
     /// Whether it can be asked: it has a question and a picture.
     #[must_use]
-    pub fn can_be_asked(&self) -> bool {
+    pub(crate) fn can_be_asked(&self) -> bool {
         self.image.is_some() && self.get("question").is_some()
     }
 

@@ -41,7 +41,7 @@ pub use decoder::{DecoderCheckpoint, DecoderDescription};
 pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, resolve_with};
 pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
-pub use tensors::{ModuleTensor, module_tensors, save_module};
+pub use tensors::save_module;
 pub use tower::load_vision_tower;
 pub use weights::{StoredTensor, Weights};
 

@@ -43,7 +43,7 @@ pub fn save_module<M: Module>(
 
 /// One parameter of a module, named as in a checkpoint; its values stay on their device until
 /// [`read`](Self::read).
-pub struct ModuleTensor {
+pub(crate) struct ModuleTensor {
     name: String,
     shape: Vec<usize>,
     dtype: DType,
@@ -59,28 +59,22 @@ impl std::fmt::Debug for ModuleTensor {
 impl ModuleTensor {
     /// Its name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Its shape as stored: a linear layer's weight is `[out, in]`.
-    #[must_use]
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
     }
 
     /// The dtype that it is held in.
     #[must_use]
-    pub fn dtype(&self) -> DType {
+    pub(super) fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Its values, row-major in [`shape`](Self::shape).
+    /// Its values, row-major in its shape.
     ///
     /// # Errors
     ///
     /// [`Error::Checkpoint`] naming the tensor when the device fails.
-    pub fn read(&self) -> Result<TensorData> {
+    pub(super) fn read(&self) -> Result<TensorData> {
         let values = (self.values)().map_err(|reason| self.error(reason))?;
         let dtype = values.dtype();
         Ok(TensorData::from_bytes(values.into_bytes(), self.shape.clone(), dtype))
@@ -120,7 +114,7 @@ impl ModuleTensor {
 ///
 /// [`Error::Checkpoint`] when the module has adapters, which have to be merged first
 /// (`module.materialize()`).
-pub fn module_tensors<M: Module>(
+pub(crate) fn module_tensors<M: Module>(
     module: &M,
     name_of: impl Fn(&[String]) -> String,
 ) -> Result<Vec<ModuleTensor>> {

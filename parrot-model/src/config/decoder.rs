@@ -54,7 +54,7 @@ impl DecoderFamily {
 
     /// The family of this `model_type`; `None` for any other.
     #[must_use]
-    pub fn from_model_type(model_type: &str) -> Option<Self> {
+    pub(crate) fn from_model_type(model_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.model_type() == model_type)
     }
 
@@ -198,7 +198,7 @@ impl Default for DecoderConfig {
 impl DecoderConfig {
     /// What missing keys mean in a family, as transformers has it (4.39, and 4.51 for Qwen 3).
     #[must_use]
-    pub fn of_family(family: DecoderFamily) -> Self {
+    pub(crate) fn of_family(family: DecoderFamily) -> Self {
         let qwen = Self { family, ..Self::default() };
         let mistral_and_llama = Self { vocab_size: 32_000, ..qwen.clone() };
         match family {
@@ -310,7 +310,7 @@ impl DecoderConfig {
 
     /// Whether the projections of queries, keys and values have biases.
     #[must_use]
-    pub fn qkv_bias(&self) -> bool {
+    pub(crate) fn qkv_bias(&self) -> bool {
         self.family == DecoderFamily::Qwen2 || self.output_bias()
     }
 
@@ -323,7 +323,7 @@ impl DecoderConfig {
 
     /// Whether each head's queries and keys are normalised before they are rotated.
     #[must_use]
-    pub fn qk_norm(&self) -> bool {
+    pub(crate) fn qk_norm(&self) -> bool {
         self.family == DecoderFamily::Qwen3
     }
 

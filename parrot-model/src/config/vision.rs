@@ -266,7 +266,7 @@ impl VisionConfig {
     /// Whether the class token is the first row of a hidden state. A norm before the encoder comes with it, and
     /// patches embedded without a bias.
     #[must_use]
-    pub fn has_class_token(&self) -> bool {
+    pub(crate) fn has_class_token(&self) -> bool {
         self.kind != TowerKind::Siglip
     }
 
@@ -278,7 +278,7 @@ impl VisionConfig {
 
     /// Rows of a hidden state: the patches, and the class token where there is one.
     #[must_use]
-    pub fn num_positions(&self) -> usize {
+    pub(crate) fn num_positions(&self) -> usize {
         self.num_patches() + usize::from(self.has_class_token())
     }
 

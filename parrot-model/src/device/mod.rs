@@ -19,6 +19,7 @@
 mod backend;
 mod cache;
 mod dtype;
+mod matmul_rate;
 mod memory;
 mod name;
 mod quiet;
@@ -34,7 +35,8 @@ use crate::{Error, Result};
 pub use backend::Backend;
 pub(crate) use dtype::parameter_dtype;
 pub use dtype::{Precision, activation_dtype, dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
-pub use memory::require_memory;
+pub use matmul_rate::{MatmulRate, matmul_rate};
+pub(crate) use memory::require_memory;
 pub use name::SYNTAX;
 pub use quiet::panics_in_one_line;
 pub use weights::{WeightDtype, parse_weight_dtype, weight_dtype};

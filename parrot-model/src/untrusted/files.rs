@@ -14,7 +14,7 @@ pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// The most that a tokenizer's file or the index of a checkpoint's weight files may hold: 64 MiB. The largest
 /// `tokenizer.json` in use, with 262,144 words and their merges, has half of it.
-pub const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
 
 /// Refuses what is no regular file, following links: reading from a named pipe would wait for a writer, reading from
 /// a device may never end.

@@ -12,7 +12,7 @@ use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::data::TrainingSample;
-use parrot_train::flops::{Load, measured_matmul_rate};
+use parrot_train::flops::Load;
 use parrot_train::lora::LoraConfig;
 use parrot_train::optim::Optimizer;
 use parrot_train::step::{Learner, MicroBatch};
@@ -161,7 +161,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         samples_per_second: load.samples as f64 / median,
         tokens_per_second: load.tokens as f64 / median,
         flop_per_second: cost.step(load) / median,
-        matmul_flop_per_second: measured_matmul_rate(&device, dtype)?,
+        matmul_flop_per_second: device::matmul_rate(&device, dtype)?.flops,
         device_memory_bytes,
     };
     if arguments.json {

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use parrot_model::device::training_dtype;
+use parrot_model::device::{matmul_rate, training_dtype};
 use parrot_train::Error;
 use parrot_train::checkpoint::{RunFolder, newest_first, read_state};
 use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
 use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
-use parrot_train::flops::measured_matmul_rate;
 use parrot_train::metrics::{Metrics, report};
 use parrot_train::recipe::{Recipe, SaveDtype, Start};
 use parrot_train::trainer;
@@ -97,7 +96,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     if world.is_first() {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
         let cost = stage.cost(&description.config, &description.vision)?;
-        let peak = if quiet { None } else { Some(measured_matmul_rate(&device, dtype)?) };
+        let peak = if quiet { None } else { Some(matmul_rate(&device, dtype)?.flops) };
         let subject = RunSummary { stage: stage.name.clone(), steps: stage.steps, peak };
         let (files, earlier) = Metrics::open(&recipe.out, cost, begun.done())?;
         let display = match (quiet, arguments.tui) {

@@ -22,7 +22,7 @@ const QUEUE: usize = 4;
 ///
 /// - bytes: of a micro-batch, about
 #[must_use]
-pub fn queue(workers: usize, bytes: usize) -> usize {
+pub(crate) fn queue(workers: usize, bytes: usize) -> usize {
     const ROOM: usize = 1 << 30;
     (ROOM / workers.saturating_mul(bytes).max(1)).clamp(1, QUEUE)
 }

@@ -67,13 +67,13 @@ impl TrainingSample {
 
     /// Whether anything is left to learn once images are expanded and an overlong end is cut.
     ///
-    /// - tokens_per_picture: positions that a picture takes
+    /// - tokens_per_image: positions that a picture takes
     /// - max_length: the longest sequence
     ///
     /// # Errors
     ///
     /// [`Error::Sample`] when a picture would be cut in two, or no token with a label is left.
-    pub fn check_length(&self, tokens_per_image: usize, max_length: Option<usize>) -> Result<()> {
+    pub(crate) fn check_length(&self, tokens_per_image: usize, max_length: Option<usize>) -> Result<()> {
         let refuse = |reason: String| Err(Error::Sample { id: self.id.clone(), reason });
         let sample = Sample {
             input_ids: self.input_ids.clone(),
@@ -81,9 +81,9 @@ impl TrainingSample {
             images: (0..self.input_ids.iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count()).collect(),
             routing_text: None,
         };
-        match sample.learnt_tokens(tokens_per_image, max_length) {
+        match sample.length(tokens_per_image, max_length) {
             Err(error) => refuse(error.to_string()),
-            Ok(0) => refuse("no labelled token is left to learn from".into()),
+            Ok(length) if length.learnt == 0 => refuse("no labelled token is left to learn from".into()),
             Ok(_) => Ok(()),
         }
     }

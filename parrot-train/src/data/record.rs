@@ -26,7 +26,7 @@ use super::json::{self, Elements, End};
 use crate::{Error, Result};
 
 /// Pictures of one record at most: no model's sequence has room for more, and each is decoded before that shows.
-pub const MOST_IMAGES: usize = 128;
+pub(crate) const MOST_IMAGES: usize = 128;
 
 /// Keys of records that show something else than pictures.
 const OTHER_KINDS: [&str; 12] = [

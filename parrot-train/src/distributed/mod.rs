@@ -160,7 +160,7 @@ impl World {
     }
 
     /// Waits for the values that the process `owner` [sends](Self::send): as many as there is room for.
-    pub fn receive(&self, values: &mut [f32], owner: usize) {
+    pub(crate) fn receive(&self, values: &mut [f32], owner: usize) {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = &self.mpi {
             mpi.receive(values, owner);

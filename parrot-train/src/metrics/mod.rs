@@ -21,7 +21,7 @@ use crate::{Error, Result};
 use tensorboard::EventFile;
 
 /// The file in a run's folder that has one [`StepRecord`] a line.
-pub const METRICS_FILE: &str = "metrics.jsonl";
+pub(crate) const METRICS_FILE: &str = "metrics.jsonl";
 
 /// A step as `metrics.jsonl` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

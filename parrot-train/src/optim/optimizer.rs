@@ -85,7 +85,7 @@ impl Optimizer {
 
     /// [`step`](Self::step) for some of the parameters: the others, whoever moves them, stay as they are.
     #[must_use]
-    pub fn step_only<M: Module>(
+    pub(crate) fn step_only<M: Module>(
         &mut self,
         module: M,
         gradients: GradientsParams,

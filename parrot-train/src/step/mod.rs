@@ -10,10 +10,9 @@ use std::collections::BTreeSet;
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::DType;
-use parrot_model::batch::{PrepareOptions, Prepared, Sample};
+use parrot_model::batch::{PrepareOptions, Prepared};
 use parrot_model::config::PaddingSide;
 use parrot_model::parrot::ParrotModel;
-use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_model::vision::VisionTower;
 use serde::{Deserialize, Serialize};
 
@@ -224,35 +223,29 @@ impl Learner {
         Ok(mean_weights(images.zip(weights.chunks(experts))))
     }
 
+    /// What the samples of a micro-batch come to as the network sees them.
+    fn load(&self, batch: &MicroBatch) -> Result<Load> {
+        let mut load = Load::default();
+        for sample in &batch.samples {
+            let length = sample.length(self.tokens_per_image, self.prepare.max_length);
+            let length = length.map_err(|error| refused(batch, &error))?;
+            load.samples += 1;
+            load.tokens += length.tokens;
+            load.images += sample.images.len();
+            load.learnt += length.learnt;
+        }
+        Ok(load)
+    }
+
     /// How much each micro-batch counts; over all processes they sum to one.
-    fn shares(&self, micro_batches: &[MicroBatch], world: &World) -> Vec<f64> {
-        let count = |batch: &MicroBatch| match self.loss_normalisation {
+    fn shares(&self, loads: &[Load], world: &World) -> Vec<f64> {
+        let counts = loads.iter().map(|load| match self.loss_normalisation {
             LossNormalisation::MicroBatch => 1,
-            LossNormalisation::Tokens => batch.samples.iter().map(|sample| self.learnt_tokens(sample)).sum(),
-        };
-        let counts: Vec<usize> = micro_batches.iter().map(count).collect();
+            LossNormalisation::Tokens => load.learnt,
+        });
+        let counts: Vec<usize> = counts.collect();
         let total = world.total(counts.iter().sum::<usize>() as f64).max(1.0);
         counts.into_iter().map(|count| count as f64 / total).collect()
-    }
-
-    /// The labels of a sample as the network sees it: pictures laid out, what is too long cut off.
-    fn layout<'a>(&self, sample: &'a Sample) -> impl Iterator<Item = i64> + use<'a> {
-        let positions = self.tokens_per_image;
-        let labels = sample.labels.as_deref().unwrap_or_default();
-        let positions = sample.input_ids.iter().enumerate().flat_map(move |(at, id)| {
-            let (count, label) = if *id == IMAGE_TOKEN_INDEX {
-                (positions, IGNORE_INDEX)
-            } else {
-                (1, labels.get(at).copied().unwrap_or(IGNORE_INDEX))
-            };
-            std::iter::repeat_n(label, count)
-        });
-        positions.take(self.prepare.max_length.unwrap_or(usize::MAX))
-    }
-
-    /// Tokens that a loss is taken of; nothing predicts the first.
-    fn learnt_tokens(&self, sample: &Sample) -> usize {
-        self.layout(sample).skip(1).filter(|label| *label != IGNORE_INDEX).count()
     }
 
     /// One optimizer step over one or more micro-batches.
@@ -283,14 +276,15 @@ impl Learner {
     /// # Errors
     ///
     /// As [`step`](Self::step), in all processes alike but for what one of them refuses by itself.
-    pub fn step_with(
+    pub(crate) fn step_with(
         &mut self,
         world: &World,
         micro_batches: &[MicroBatch],
         learning_rate: f64,
         step: usize,
     ) -> Result<StepReport> {
-        let shares = self.shares(micro_batches, world);
+        let loads = micro_batches.iter().map(|batch| self.load(batch)).collect::<Result<Vec<Load>>>()?;
+        let shares = self.shares(&loads, world);
         let backward = |model: &ParrotModel, batch: &MicroBatch, share: f64| {
             if self.activation_checkpointing {
                 let prepare = |model: &ParrotModel| {
@@ -314,16 +308,16 @@ impl Learner {
         let losses = losses.into_iter().zip(&shares).map(|(loss, share)| loss * *share);
         let measured = Tensor::cat([norm.norm.clone()].into_iter().chain(losses).collect(), 0);
         let measured: Vec<f64> = read_back(measured)?.iter::<f64>().collect();
-        let samples = || micro_batches.iter().flat_map(|batch| &batch.samples);
-        let count = |own: usize| world.total(own as f64) as usize;
+        let total =
+            |count: fn(&Load) -> usize| world.total(loads.iter().map(count).sum::<usize>() as f64) as usize;
         let report = StepReport {
             loss: world.total(measured[1..].iter().sum()),
             grad_norm: measured[0],
             learning_rate,
-            samples: count(samples().count()),
-            tokens: count(samples().map(|sample| self.layout(sample).count()).sum()),
-            images: count(samples().map(|sample| sample.images.len()).sum()),
-            learnt: count(samples().map(|sample| self.learnt_tokens(sample)).sum()),
+            samples: total(|load| load.samples),
+            tokens: total(|load| load.tokens),
+            images: total(|load| load.images),
+            learnt: total(|load| load.learnt),
             skipped: Vec::new(),
             routing: Vec::new(),
         };

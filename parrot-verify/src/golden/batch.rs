@@ -9,7 +9,7 @@ use crate::Result;
 
 /// The inputs that a case gives as `in_…` tensors.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Token ids, one row per sample, padding included.
     pub input_ids: Vec<Vec<i64>>,
     /// Labels of the same shape; `None` when answering.
@@ -27,7 +27,7 @@ impl Batch {
     /// # Errors
     ///
     /// [`Error::Golden`](crate::Error::Golden) when a tensor cannot be read or the shapes differ.
-    pub fn read(directory: &Directory, case: &Case, prefix: &str) -> Result<Option<Self>> {
+    pub(crate) fn read(directory: &Directory, case: &Case, prefix: &str) -> Result<Option<Self>> {
         let tensor = |name: &str| directory.tensor(case, &format!("{prefix}{name}"));
         let Some(input_ids) = tensor("input_ids")? else { return Ok(None) };
         let (labels, attention_mask) = (tensor("labels")?, tensor("attention_mask")?);
@@ -52,7 +52,7 @@ impl Batch {
     /// # Errors
     ///
     /// As [`samples`](Self::samples), and [`Error::Golden`](crate::Error::Golden) when a picture cannot be made.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &self,
         fixture: &Fixture,
         case: &Case,
@@ -75,7 +75,7 @@ impl Batch {
     /// # Errors
     ///
     /// As [`reference_samples`].
-    pub fn samples(&self, images: usize) -> Result<Vec<Sample>> {
+    pub(crate) fn samples(&self, images: usize) -> Result<Vec<Sample>> {
         let rows = self.input_ids.iter().enumerate().map(|(row, ids)| {
             let mask = self.attention_mask.as_ref().map(|mask| &mask[row]);
             let kept = |values: &[i64]| -> Vec<i64> {
@@ -95,7 +95,7 @@ impl Batch {
 /// # Errors
 ///
 /// [`ImageCount`](parrot_model::Error::ImageCount) when the pictures run out, where the reference fails with an `IndexError`.
-pub fn reference_samples(
+pub(crate) fn reference_samples(
     rows: impl IntoIterator<Item = (Vec<i64>, Option<Vec<i64>>)>,
     images: usize,
 ) -> Result<Vec<Sample>> {

@@ -12,7 +12,7 @@ use super::{Array, Quantity};
 
 /// How a case that ran to its end turned out.
 #[derive(Debug)]
-pub enum CaseVerdict {
+pub(crate) enum CaseVerdict {
     /// Everything was compared; the case passes if no check failed.
     Compared(Checks),
     /// A failure or oddity of the reference that this build reproduces.
@@ -25,7 +25,7 @@ pub enum CaseVerdict {
 
 /// Collects differences; a failed check does not stop the ones after it.
 #[derive(Debug)]
-pub struct Checks {
+pub(crate) struct Checks {
     precision: Precision,
     pub(super) differences: BTreeMap<Quantity, Difference>,
     pub(super) problems: Vec<String>,
@@ -51,12 +51,12 @@ impl Difference {
 impl Checks {
     /// Nothing compared yet; networks are computed in `precision`.
     #[must_use]
-    pub fn new(precision: Precision) -> Self {
+    pub(crate) fn new(precision: Precision) -> Self {
         Self { precision, differences: BTreeMap::new(), problems: Vec::new(), remarks: Vec::new() }
     }
 
     /// Compares a tensor with a golden one. The golden shape may lack leading dimensions of length 1.
-    pub fn tensor<const D: usize>(
+    pub(crate) fn tensor<const D: usize>(
         &mut self,
         quantity: Quantity,
         name: &str,
@@ -74,7 +74,7 @@ impl Checks {
     }
 
     /// Compares numbers one by one. NaN equals NaN.
-    pub fn values(&mut self, quantity: Quantity, name: &str, found: &[f32], expected: &[f64]) {
+    pub(crate) fn values(&mut self, quantity: Quantity, name: &str, found: &[f32], expected: &[f64]) {
         if found.len() != expected.len() {
             self.problems.push(format!("{name}: {} values, expected {}", found.len(), expected.len()));
             return;
@@ -104,17 +104,17 @@ impl Checks {
 
     /// How far the numbers of a tensor may be off, absolutely; `None`: any distance.
     #[must_use]
-    pub fn tolerance(&self, quantity: Quantity, expected: &[f64]) -> Option<f64> {
+    pub(crate) fn tolerance(&self, quantity: Quantity, expected: &[f64]) -> Option<f64> {
         quantity.limit(self.precision).map(|limit| limit * quantity.scale(self.precision, expected))
     }
 
     /// [`values`](Self::values) for a single number.
-    pub fn value(&mut self, quantity: Quantity, name: &str, found: f32, expected: f64) {
+    pub(crate) fn value(&mut self, quantity: Quantity, name: &str, found: f32, expected: f64) {
         self.values(quantity, name, &[found], &[expected]);
     }
 
     /// Compares what must be identical; lists are reported at their first difference.
-    pub fn equal<T: PartialEq + Debug>(&mut self, name: &str, found: &[T], expected: &[T]) {
+    pub(crate) fn equal<T: PartialEq + Debug>(&mut self, name: &str, found: &[T], expected: &[T]) {
         if found == expected {
             return;
         }
@@ -131,7 +131,7 @@ impl Checks {
 
     /// Compares ids that the network chose. Where it rounds, the best two may be less than a rounding
     /// apart, so that they are compared and only reported.
-    pub fn chosen(&mut self, name: &str, found: &[i64], expected: &[i64]) {
+    pub(crate) fn chosen(&mut self, name: &str, found: &[i64], expected: &[i64]) {
         if self.precision == Precision::F32 {
             return self.equal(name, found, expected);
         }
@@ -144,7 +144,7 @@ impl Checks {
     }
 
     /// Fails the case with a reason in words, unless `holds`.
-    pub fn require(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+    pub(crate) fn require(&mut self, holds: bool, problem: impl FnOnce() -> String) {
         if !holds {
             self.problems.push(problem());
         }
@@ -152,12 +152,12 @@ impl Checks {
 
     /// Whether nothing has failed so far.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
 
     /// Adds a note, which does not decide whether the case passes.
-    pub fn remark(&mut self, remark: impl Into<String>) {
+    pub(crate) fn remark(&mut self, remark: impl Into<String>) {
         self.remarks.push(remark.into());
     }
 }

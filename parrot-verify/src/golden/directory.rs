@@ -40,7 +40,7 @@ pub struct Case {
 /// A number of the manifest, in which NaN is written `"nan"`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(from = "NumberOrName")]
-pub struct Number(pub f64);
+pub(crate) struct Number(pub f64);
 
 #[derive(Deserialize)]
 #[serde(untagged)]

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 
 /// Edits of a checkpoint's `config.json` that a case asks for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct ConfigEdits {
+pub(crate) struct ConfigEdits {
     /// Keys to set.
     #[serde(default)]
     pub config_overrides: Map<String, Value>,
@@ -35,7 +35,7 @@ pub struct ConfigEdits {
 
 /// A checkpoint of the directory, ready to run.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// Its configuration, edits applied.
     pub config: ParrotConfig,
     /// Its vision tower's.
@@ -56,7 +56,7 @@ pub struct Loaded {
 
 /// A golden directory and the device on which its cases run.
 #[derive(Debug)]
-pub struct Fixture {
+pub(crate) struct Fixture {
     /// The cases.
     pub directory: Rc<Directory>,
     /// Where networks are loaded to.
@@ -82,7 +82,7 @@ struct Decoded {
 impl Fixture {
     /// Nothing is loaded before a case asks for it.
     #[must_use]
-    pub fn new(directory: Rc<Directory>, device: Device, dtype: impl Into<WeightDtype>) -> Self {
+    pub(crate) fn new(directory: Rc<Directory>, device: Device, dtype: impl Into<WeightDtype>) -> Self {
         let decoded = directory.cases().iter().filter_map(|case| {
             let Decoded { image, decoded_rgb } = directory.fields(case).ok()?;
             image.zip(decoded_rgb)
@@ -96,7 +96,7 @@ impl Fixture {
     /// # Errors
     ///
     /// Those of loading, when the edits describe no possible model or the files are broken.
-    pub fn load(
+    pub(crate) fn load(
         &self,
         checkpoint: &str,
         edits: &ConfigEdits,
@@ -135,7 +135,7 @@ impl Fixture {
     /// # Errors
     ///
     /// [`Io`](parrot_model::Error::Io) or [`Image`](parrot_model::Error::Image) when the file cannot be read.
-    pub fn image(&self, image: &str) -> Result<RgbImage> {
+    pub(crate) fn image(&self, image: &str) -> Result<RgbImage> {
         let file = self.decoded.get(image).map_or(image, String::as_str);
         Ok(open_rgb(&self.directory.path(file)?, &DecodeOptions::reference())?)
     }
@@ -145,7 +145,7 @@ impl Fixture {
     /// # Errors
     ///
     /// As [`image`](Self::image), and [`Error::Golden`] when there is no picture.
-    pub fn pixel_values<S: AsRef<str>>(&self, loaded: &Loaded, images: &[S]) -> Result<Tensor<4>> {
+    pub(crate) fn pixel_values<S: AsRef<str>>(&self, loaded: &Loaded, images: &[S]) -> Result<Tensor<4>> {
         if images.is_empty() {
             return Err(self.directory.error("a case gives an empty list of pictures"));
         }
@@ -161,7 +161,7 @@ impl Fixture {
     /// # Errors
     ///
     /// [`Error::Golden`] when its rank is higher than `D`.
-    pub fn tensor<const D: usize>(&self, case: &Case, array: &Array) -> Result<Tensor<D>> {
+    pub(crate) fn tensor<const D: usize>(&self, case: &Case, array: &Array) -> Result<Tensor<D>> {
         let broken = |reason| self.directory.error(format!("case {}: {reason}", case.id));
         let tensor: Tensor<D> = array.to_tensor(&self.device).map_err(broken)?;
         Ok(tensor.cast(device::activation_dtype(&self.device, self.dtype)))
@@ -169,13 +169,13 @@ impl Fixture {
 
     /// Checks of a case whose network is held in the fixture's dtype.
     #[must_use]
-    pub fn checks(&self) -> Checks {
+    pub(crate) fn checks(&self) -> Checks {
         Checks::new(Precision::of(&self.device, self.dtype))
     }
 
     /// Token ids, or indices, on the device.
     #[must_use]
-    pub fn ids(&self, ids: &[i64]) -> Tensor<1, Int> {
+    pub(crate) fn ids(&self, ids: &[i64]) -> Tensor<1, Int> {
         Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &self.device)
     }
 
@@ -186,7 +186,7 @@ impl Fixture {
     ///
     /// [`Io`](parrot_model::Error::Io) or [`Tokenizer`](parrot_model::Error::Tokenizer) when it cannot be read, [`Error::Golden`] when no case names a
     /// checkpoint.
-    pub fn tokenizer(&self, name: &str) -> Result<Rc<Tokenizer>> {
+    pub(crate) fn tokenizer(&self, name: &str) -> Result<Rc<Tokenizer>> {
         if let Some(tokenizer) = self.tokenizers.borrow().get(name) {
             return Ok(tokenizer.clone());
         }
@@ -213,7 +213,7 @@ impl Fixture {
     ///
     /// [`Error::Golden`] for a weight that the case does not have, or what
     /// [`load_module`](parrot_model::checkpoint::load_module) refuses.
-    pub fn fill<M: Module>(
+    pub(crate) fn fill<M: Module>(
         &self,
         module: M,
         case: &Case,
@@ -237,7 +237,7 @@ impl Fixture {
     /// # Errors
     ///
     /// [`Error::Golden`] when no case has it.
-    pub fn record(&self, id: &str) -> Result<&Value> {
+    pub(crate) fn record(&self, id: &str) -> Result<&Value> {
         let records = self.directory.cases().iter().filter_map(|case| case.fields.get("record"));
         let has_id = |record: &&Value| record.get("id").and_then(Value::as_str) == Some(id);
         records
@@ -252,7 +252,7 @@ impl Fixture {
     /// # Errors
     ///
     /// [`Error::Golden`] for a record that no case has.
-    pub fn record_images(&self, loaded: &Loaded, records: &[String]) -> Result<Tensor<4>> {
+    pub(crate) fn record_images(&self, loaded: &Loaded, records: &[String]) -> Result<Tensor<4>> {
         let mut pixels = Vec::with_capacity(records.len());
         for id in records {
             let image = self.record(id)?.get("image").and_then(Value::as_str);
@@ -276,7 +276,7 @@ impl Fixture {
 impl Loaded {
     /// How the reference shapes a batch for this checkpoint.
     #[must_use]
-    pub fn prepare_options(&self) -> PrepareOptions {
+    pub(crate) fn prepare_options(&self) -> PrepareOptions {
         PrepareOptions {
             max_length: self.config.tokenizer_model_max_length,
             padding_side: self.config.tokenizer_padding_side,
@@ -285,7 +285,7 @@ impl Loaded {
 
     /// What the reference's data set puts in the picture slot of a record without one: zeros.
     #[must_use]
-    pub fn blank_image(&self) -> Pixels {
+    pub(crate) fn blank_image(&self) -> Pixels {
         let size = self.vision.image_size;
         Pixels { data: vec![0.0; 3 * size * size], size }
     }

@@ -21,7 +21,7 @@ use crate::Result;
 /// # Panics
 ///
 /// As [`ParrotModel::prepare`].
-pub fn prepare(
+pub(crate) fn prepare(
     model: &ParrotModel,
     samples: &[Sample],
     images: Option<&ImageFeatures>,

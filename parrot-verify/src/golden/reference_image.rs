@@ -16,7 +16,7 @@ use crate::Result;
 /// # Panics
 ///
 /// If the picture is empty.
-pub fn preprocess(processor: &ImageProcessorConfig, image: &RgbImage, aspect: AspectRatio) -> Result<Pixels> {
+pub(crate) fn preprocess(processor: &ImageProcessorConfig, image: &RgbImage, aspect: AspectRatio) -> Result<Pixels> {
     let side = image.width().max(image.height());
     let padded_height = if aspect == AspectRatio::Pad { side } else { image.height() };
     match padded_height {
@@ -47,7 +47,7 @@ fn square(image: &RgbImage, side: u32, processor: &ImageProcessorConfig) -> RgbI
 
 /// A picture of the padding's colour, which the reference trains on in the place of an unreadable one.
 #[must_use]
-pub fn mean_image(processor: &ImageProcessorConfig) -> RgbImage {
+pub(crate) fn mean_image(processor: &ImageProcessorConfig) -> RgbImage {
     RgbImage::from_pixel(processor.image_size, processor.image_size, Rgb(processor.pad_color()))
 }
 

@@ -70,7 +70,7 @@ pub struct Failure {
 /// Runs `verify` on every case that `filter` takes, and tells `progress` how many are done, of how many. A case
 /// whose inputs cannot be read, or on which this build gives an unexpected error or panics, has failed; so
 /// has a filter that names what the directory does not have.
-pub fn run(
+pub(crate) fn run(
     directory: &Directory,
     filter: &Filter,
     mut progress: impl FnMut(usize, usize),

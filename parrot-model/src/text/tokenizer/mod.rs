@@ -223,7 +223,7 @@ impl Tokenizer {
 
     /// Whether the vocabulary has `token`, special or not.
     #[must_use]
-    pub fn has_token(&self, token: &str) -> bool {
+    pub(crate) fn has_token(&self, token: &str) -> bool {
         self.full.token_to_id(token).is_some()
     }
 

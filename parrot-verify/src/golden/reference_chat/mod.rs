@@ -17,6 +17,9 @@ use serde_json::Value;
 
 use crate::Result;
 
+#[cfg(test)]
+mod tests;
+
 /// A message as LLaVA's JSON has it, with the roles that the reference knows.
 #[derive(Deserialize)]
 struct Turn {
@@ -37,7 +40,7 @@ enum Speaker {
 /// # Errors
 ///
 /// [`Conversation`](parrot_model::Error::Conversation) for what the reference cannot read either.
-pub fn read(conversations: &Value) -> Result<Conversation> {
+pub(crate) fn read(conversations: &Value) -> Result<Conversation> {
     let turns = Vec::<Turn>::deserialize(conversations)
         .map_err(|source| Error::Conversation { reason: source.to_string() })?;
     let message = |turn: Turn| {
@@ -58,7 +61,7 @@ pub fn read(conversations: &Value) -> Result<Conversation> {
 /// # Errors
 ///
 /// [`Conversation`](parrot_model::Error::Conversation) when there is no message.
-pub fn prompt(conversation: &Conversation, generation_preface: Option<&str>) -> Result<String> {
+pub(crate) fn prompt(conversation: &Conversation, generation_preface: Option<&str>) -> Result<String> {
     let turns = turns(conversation, generation_preface)?;
     let turns: Vec<_> = turns.iter().map(|turn| format!("<|im_start|>{}{turn}", header(turn.role))).collect();
     let end = if generation_preface.is_some() { "" } else { "<|im_end|>" };
@@ -71,7 +74,7 @@ pub fn prompt(conversation: &Conversation, generation_preface: Option<&str>) -> 
 ///
 /// [`Conversation`](parrot_model::Error::Conversation) when there is no message or the text cannot be tokenised, [`Tokenizer`](parrot_model::Error::Tokenizer) when the
 /// tokenizer does not have ChatML's tokens.
-pub fn encode(
+pub(crate) fn encode(
     tokenizer: &Tokenizer,
     conversation: &Conversation,
     generation_preface: Option<&str>,
@@ -112,7 +115,7 @@ pub fn encode(
 /// # Errors
 ///
 /// As [`Tokenizer::fragments`].
-pub fn reads_alike(
+pub(crate) fn reads_alike(
     tokenizer: &Tokenizer,
     conversation: &Conversation,
     generation_preface: Option<&str>,

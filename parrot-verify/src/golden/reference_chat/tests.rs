@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use parrot_model::Error;
 use parrot_model::text::{ChatTemplate, Conversation, Encoded, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer};
-use parrot_verify::golden::reference_chat;
+use super as reference_chat;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

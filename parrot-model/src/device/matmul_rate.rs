@@ -1,0 +1,56 @@
+//! How fast a device multiplies large matrices: what a model reaches is measured against it.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
+
+use super::{device_error, name_of};
+use crate::Result;
+
+/// The best rate of a product of square matrices, measured rather than taken from a data sheet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct MatmulRate {
+    /// Operations per second; a multiply-add counts as two.
+    pub flops: f64,
+    /// Rows and columns of the matrices.
+    pub size: usize,
+}
+
+/// A product that takes this long keeps every core of a processor, and of a GPU, busy.
+const LONG_ENOUGH: Duration = Duration::from_millis(20);
+const LARGEST: usize = 8192;
+/// Runs of which the fastest counts: disturbances only ever make a run slower.
+const RUNS: usize = 5;
+
+/// Measures [`MatmulRate`] with Burn's own product, in about a second. Blocks until the device is done.
+///
+/// # Errors
+///
+/// [`Error::Device`](crate::Error::Device) when the device fails.
+pub fn matmul_rate(device: &Device, dtype: FloatDType) -> Result<MatmulRate> {
+    let device = device.clone().inner();
+    let failed = |error: &dyn std::fmt::Display| device_error(&name_of(&device), error.to_string());
+    let mut size = 512;
+    loop {
+        let random =
+            || Tensor::<2>::random([size, size], Distribution::Uniform(-1.0, 1.0), &device).cast(dtype);
+        let (left, right) = (random(), random());
+        let mut fastest = Duration::MAX;
+        // The first run may compile a kernel.
+        for run in 0..=RUNS {
+            device.sync().map_err(|error| failed(&error))?;
+            let started = Instant::now();
+            let product = left.clone().matmul(right.clone());
+            device.sync().map_err(|error| failed(&error))?;
+            if run > 0 {
+                fastest = fastest.min(started.elapsed());
+            }
+            drop(product);
+        }
+        if fastest >= LONG_ENOUGH || size == LARGEST {
+            return Ok(MatmulRate { flops: 2.0 * (size as f64).powi(3) / fastest.as_secs_f64(), size });
+        }
+        size *= 2;
+    }
+}
