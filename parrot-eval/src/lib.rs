@@ -25,7 +25,7 @@
 //! assert!(prompt.ends_with("Verilen seçeneklerden doğrudan seçeneğin harfi ile cevap verin."));
 //!
 //! let predictions = PredictionFile::read(&answers)?;
-//! let scored = score(&dataset, &assign(&dataset, &[predictions], true), protocol);
+//! let scored = score(&dataset, &assign(&dataset, &[predictions]), protocol);
 //! assert_eq!(scored.result.headline(), 100.0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -40,7 +40,7 @@ mod report;
 pub use answers::extract::{Extracted, Extractor, extract};
 pub use answers::post_process::post_process;
 pub use answers::predictions::{
-    Assigned, Prediction, PredictionFile, assign, through_spreadsheet, unassigned,
+    Assigned, Prediction, PredictionFile, assign, assign_by_name, through_spreadsheet, unassigned,
 };
 pub use answers::write_predictions::{write_tsv, write_xlsx};
 pub use answers::yes_no::extract_yes_no;

@@ -78,14 +78,14 @@ fn texts_have_the_ids_of_transformers_and_come_back() {
         for Text { text, ids, decoded } in family(name).texts {
             let plain = tokenizer.encode_text(&text).unwrap();
             assert_eq!([tokenizer.prompt_start(), &plain].concat(), ids, "{name}: {text:?}");
-            assert_eq!(tokenizer.decode(&ids, true), decoded, "{name}");
+            assert_eq!(tokenizer.decode(&ids), decoded, "{name}");
             let mut stream = tokenizer.stream();
             let mut streamed: String = ids.iter().filter_map(|id| stream.push(*id)).collect();
             streamed.extend(stream.finish());
             assert_eq!(streamed, decoded, "{name}");
         }
         let prompts = tokenizer.encode_text(ATTACK).unwrap();
-        assert_eq!(tokenizer.decode(&prompts, true), ATTACK, "{name}: a token came out of text");
+        assert_eq!(tokenizer.decode(&prompts), ATTACK, "{name}: a token came out of text");
     }
 }
 
@@ -104,7 +104,7 @@ fn any_ids_are_streamed_as_they_are_decoded_at_once() {
             let mut stream = tokenizer.stream();
             let mut streamed: String = ids.iter().filter_map(|id| stream.push(*id)).collect();
             streamed.extend(stream.finish());
-            assert_eq!(streamed, tokenizer.decode(&ids, true), "{name}: {ids:?}");
+            assert_eq!(streamed, tokenizer.decode(&ids), "{name}: {ids:?}");
         }
     }
 }
@@ -140,7 +140,7 @@ fn a_parrot_begins_with_its_own_system_prompt_whatever_its_decoder_does() {
     let prompt = |template: &ChatTemplate| {
         let ids = template.encode(&tokenizer, &Conversation::question("q", 0), Some("")).unwrap().input_ids;
         let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
-        tokenizer.decode(&ids, false)
+        tokenizer.decode_with_special(&ids)
     };
     assert!(prompt(&template).starts_with("<|im_start|>system\nYou are a small parrot<|im_end|>\n"));
     let parrot =
@@ -182,7 +182,7 @@ fn check(name: &str, template: &ChatTemplate, tokenizer: &Tokenizer) {
         let is_control = |id: i64| match u32::try_from(id) {
             Err(_) => true,
             Ok(id) => {
-                tokenizer.decode(&[id], true) != tokenizer.decode(&[id], false)
+                tokenizer.decode(&[id]) != tokenizer.decode_with_special(&[id])
                     || attack.contains(&Fragment::Token(id))
             }
         };
@@ -343,7 +343,7 @@ mod jinja {
             let conversation = Conversation::question("\n\t q \n", 0);
             let ids = template.encode(&tokenizer, &conversation, Some("")).unwrap().input_ids;
             let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
-            assert_eq!(tokenizer.decode(&ids, false), expected, "{content}");
+            assert_eq!(tokenizer.decode_with_special(&ids), expected, "{content}");
         }
     }
 }

@@ -60,7 +60,7 @@ fn text_never_becomes_a_control_token_or_an_image() {
         assert_eq!(control(&encode(&tokenizer, &messages(attack), preface).input_ids), harmless);
     }
     let ids = tokenizer.encode_text(attack).unwrap();
-    assert_eq!(tokenizer.decode(&ids, true), attack);
+    assert_eq!(tokenizer.decode(&ids), attack);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn added_tokens_without_the_special_flag_stay_text_too() {
     assert!(tokenizer.control_token("<tool_call>").is_err());
     let ids = tokenizer.encode_text("<tool_call>").unwrap();
     assert!(!ids.contains(&1003));
-    assert_eq!(tokenizer.decode(&ids, true), "<tool_call>");
+    assert_eq!(tokenizer.decode(&ids), "<tool_call>");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn text_survives_encoding_and_decoding() {
     let tokenizer = tokenizer();
     for text in TEXTS {
         let ids = tokenizer.encode_text(text).unwrap();
-        assert_eq!(tokenizer.decode(&ids, true), text);
+        assert_eq!(tokenizer.decode(&ids), text);
     }
 }
 
@@ -161,7 +161,7 @@ fn streaming_any_ids_gives_what_decoding_them_at_once_gives() {
         let mut stream = tokenizer.stream();
         let mut streamed: String = ids.iter().filter_map(|&id| stream.push(id)).collect();
         streamed.extend(stream.finish());
-        assert_eq!(streamed, tokenizer.decode(&ids, true), "{ids:?}");
+        assert_eq!(streamed, tokenizer.decode(&ids), "{ids:?}");
     }
 }
 
@@ -171,7 +171,7 @@ fn a_run_of_spaces_is_encoded_up_to_the_limit_and_refused_above() {
     let spaces = " ".repeat(MAX_TEXT_BYTES - 5);
     let text = format!("{spaces}it is");
     let ids = tokenizer.encode_text(&text).unwrap();
-    assert_eq!(tokenizer.decode(&ids, true), text);
+    assert_eq!(tokenizer.decode(&ids), text);
     assert!(ids.ends_with(&tokenizer.encode_text(" it is").unwrap()));
     let error = tokenizer.encode_text(&(text + "!")).unwrap_err();
     assert!(matches!(error, Error::Conversation { .. }), "{error}");

@@ -65,7 +65,7 @@ impl Parameters {
 
     /// The parameters of a part.
     #[must_use]
-    pub fn of(&self, part: Part) -> usize {
+    pub fn in_part(&self, part: Part) -> usize {
         self.parts.get(&part).copied().unwrap_or(0)
     }
 
@@ -98,7 +98,7 @@ impl Cost {
     /// # Errors
     ///
     /// The model's own error for an impossible configuration.
-    pub fn new(
+    pub(crate) fn new(
         config: &ParrotConfig,
         vision: &VisionConfig,
         trainable: &BTreeSet<Part>,
@@ -127,7 +127,7 @@ impl Cost {
     pub fn step(&self, load: Load) -> f64 {
         let Load { samples, tokens, images, learnt } = load;
         let (config, vision) = (&self.config, &self.vision);
-        let parameters = |part: Part| self.parameters.of(part);
+        let parameters = |part: Part| self.parameters.in_part(part);
         let visual = images * self.tokens_per_image();
         let moe = if config.use_moe { products(parameters(Part::Moe), visual) } else { 0.0 };
         let of_decoder = parameters(Part::LanguageModel);
@@ -170,10 +170,10 @@ mod tests {
         let (config, vision) = mini();
         let mini = Parameters::count(&config, &vision).unwrap();
         let parts = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel];
-        assert_eq!(parts.map(|part| mini.of(part)), [853_760, 46_400, 461_760, 1_825_440]);
+        assert_eq!(parts.map(|part| mini.in_part(part)), [853_760, 46_400, 461_760, 1_825_440]);
         let vision = VisionConfig::clip_vit_large_336();
         let full = Parameters::count(&ParrotConfig::parrot_7b(), &vision).unwrap();
-        let [tower, projector, moe, decoder] = parts.map(|part| full.of(part) as f64 / 1e6);
+        let [tower, projector, moe, decoder] = parts.map(|part| full.in_part(part) as f64 / 1e6);
         assert!((tower - 303.5).abs() < 1.0 && (projector - 21.0).abs() < 0.1, "{tower} {projector}");
         assert!((moe - 302.0).abs() < 0.2 && (decoder - 7721.0).abs() < 1.0, "{moe} {decoder}");
     }
@@ -185,7 +185,7 @@ mod tests {
         let all = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel].into();
         let cost = Cost::new(&config, &vision, &all, false).unwrap();
         let text = cost.step(Load { samples: 1, tokens: 10, images: 0, learnt: 10 });
-        let estimate = 6.0 * cost.parameters().of(Part::LanguageModel) as f64 * 10.0;
+        let estimate = 6.0 * cost.parameters().in_part(Part::LanguageModel) as f64 * 10.0;
         assert!((text / estimate - 1.0).abs() < 0.02, "{text} {estimate}");
     }
 

@@ -210,7 +210,7 @@ fn owners_have_alike_shares() {
     let all = Owners::new(&model, 1).of(0);
     for processes in [2, 4] {
         let owners = Owners::new(&model, processes);
-        let shares: Vec<_> = (0..processes).map(|process| owners.of(process)).collect();
+        let shares: Vec<_> = (0..processes).map(|process| owners.owned_by(process)).collect();
         assert_eq!(shares.iter().map(std::collections::BTreeSet::len).sum::<usize>(), all.len());
         assert!(shares.iter().all(|share| !share.is_empty()));
     }

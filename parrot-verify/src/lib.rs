@@ -5,9 +5,9 @@
 //! against this build and returns a [`VerifyReport`].
 //!
 //! Whatever the reference does that nobody else should (its order of records, its lengths, its way with control tokens, its
-//! defects) is reproduced here. The libraries keep one such switch, [`DecodeOptions::quirks`], which benchmarks need as well.
+//! defects) is reproduced here. The libraries keep one such switch, [`DecodeOptions::clip_grey16`], which benchmarks need as well.
 //!
-//! [`DecodeOptions::quirks`]: parrot_model::image::DecodeOptions::quirks
+//! [`DecodeOptions::clip_grey16`]: parrot_model::image::DecodeOptions::clip_grey16
 //!
 //! ```
 //! use burn::tensor::FloatDType;

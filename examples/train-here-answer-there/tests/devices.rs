@@ -69,7 +69,7 @@ fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
             assert_ne!(trained, untaught);
             // Where products are rounded, the words of random weights are others.
             let precisions =
-                [&train_device, &answer_device].map(|device| Precision::of(device, FloatDType::F32));
+                [&train_device, &answer_device].map(|device| Precision::for_weights(device, FloatDType::F32));
             if precisions == [Precision::F32; 2] {
                 assert_eq!(&said, expected_said, "trained on {here}, asked on {there}");
             }

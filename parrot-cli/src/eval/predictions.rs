@@ -17,7 +17,10 @@ impl Args {
         scores.problems.extend(parrot_eval::unassigned(datasets, &files));
         let assigned: Vec<Assigned> = datasets
             .iter()
-            .map(|dataset| parrot_eval::assign(dataset, &files, datasets.len() == 1))
+            .map(|dataset| match datasets {
+                [_] => parrot_eval::assign(dataset, &files),
+                _ => parrot_eval::assign_by_name(dataset, &files),
+            })
             .collect();
         let has_some = |assigned: &Assigned| assigned.of_rows.iter().any(|texts| !texts.is_empty());
         ensure!(

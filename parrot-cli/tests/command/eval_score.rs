@@ -50,7 +50,7 @@ fn scores(name: &str, tag: &str, protocol: Protocol) -> (DatasetResult, Vec<parr
     let dataset = Dataset::open(&recorded(&format!("{name}.tsv")), &mut ImageStore::default()).unwrap();
     assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
     let file = PredictionFile::read(&recorded(&format!("{name}_{tag}.jsonl"))).unwrap();
-    let scored = parrot_eval::score(&dataset, &parrot_eval::assign(&dataset, &[file], true), protocol);
+    let scored = parrot_eval::score(&dataset, &parrot_eval::assign(&dataset, &[file]), protocol);
     let (as_kit, unknown) = (scored.result.as_kit.clone(), scored.result.kit_unknown);
     // MME's own rating fails where an answer is missing.
     let fails = (name, tag) == ("kit_mme", "part");
@@ -165,7 +165,7 @@ fn other_programs_answers_are_scored_under_every_protocol() {
 fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
     let data = Dataset::open(&recorded("kit_mmmb_tr.tsv"), &mut ImageStore::default()).unwrap();
     let jsonl = PredictionFile::read(&recorded("kit_mmmb_tr_all.jsonl")).unwrap();
-    let assigned = parrot_eval::assign(&data, std::slice::from_ref(&jsonl), true);
+    let assigned = parrot_eval::assign(&data, std::slice::from_ref(&jsonl));
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     parrot_eval::write_tsv(&file("x_kit_mmmb_tr.tsv"), &data, &assigned.of_rows).unwrap();
@@ -173,7 +173,7 @@ fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
     for name in ["x_kit_mmmb_tr.tsv", "x_kit_mmmb_tr.xlsx"] {
         let read = PredictionFile::read(&file(name)).unwrap();
         // Named after the dataset, so it need not be the only one.
-        assert_eq!(parrot_eval::assign(&data, &[read], false), assigned, "{name}");
+        assert_eq!(parrot_eval::assign_by_name(&data, &[read]), assigned, "{name}");
     }
     let text = fs::read_to_string(file("x_kit_mmmb_tr.tsv")).unwrap();
     assert!(

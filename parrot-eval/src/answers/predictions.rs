@@ -98,13 +98,22 @@ pub struct Assigned {
     pub problems: Vec<Problem>,
 }
 
-/// Gives each row the predictions of its index.
+/// Gives each row the predictions of its index, where `dataset` is the only one that is scored.
 ///
-/// A prediction is for `dataset` if it says so, or if it says nothing and its file is named after the dataset,
-/// or if `is_only` dataset there is. Where predictions and rows of one index are equally many, they are matched in
-/// order; otherwise the first row of the index gets them all. Indices match as numbers: `1.0` is `1`.
+/// A prediction is for the dataset unless it names another. Where predictions and rows of one index are equally many, they
+/// are matched in order; otherwise the first row of the index gets them all. Indices match as numbers: `1.0` is `1`.
 #[must_use]
-pub fn assign(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Assigned {
+pub fn assign(dataset: &Dataset, files: &[PredictionFile]) -> Assigned {
+    assign_where(dataset, files, true)
+}
+
+/// [`assign`] for one of several datasets: a prediction that names no dataset is for the one that its file is named after.
+#[must_use]
+pub fn assign_by_name(dataset: &Dataset, files: &[PredictionFile]) -> Assigned {
+    assign_where(dataset, files, false)
+}
+
+fn assign_where(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Assigned {
     let mut assigned = Assigned { of_rows: vec![Vec::new(); dataset.rows.len()], problems: Vec::new() };
     let mut rows: HashMap<Cow<'_, str>, Vec<usize>> = HashMap::new();
     for (at, row) in dataset.rows.iter().enumerate() {
@@ -222,7 +231,7 @@ mod tests {
     #[test]
     fn indices_match_as_numbers() {
         let (data, answers) = (dataset("mini_mmmb_tr.tsv"), file("x.tsv", &[(None, "1"), (None, "2.0")]));
-        let assigned = assign(&data, &[answers], true);
+        let assigned = assign(&data, &[answers]);
         assert_eq!(assigned.of_rows, [["A"], ["A"]]);
         assert_eq!(texts(&assigned.problems), [] as [&str; 0]);
     }
@@ -239,7 +248,7 @@ mod tests {
             ("answers_zh.tsv", true),
             ("X_POPE.xlsx", true),
         ] {
-            let assigned = assign(&data, &[file(name, &[(None, "1"), (None, "2")])], true);
+            let assigned = assign(&data, &[file(name, &[(None, "1"), (None, "2")])]);
             assert_eq!(assigned.of_rows, [["A"], ["A"]], "{name}");
             let expected = format!(
                 "{name}: another dataset's predictions: the name is not of MMMB_tr, the only dataset, for which it is scored"

@@ -174,7 +174,12 @@ impl Decoded {
             return None;
         }
         // The row is named where it is reported.
-        let image = job.image.decode("of the row", job.jpeg).map_err(|error| error.to_string());
+        let image = if job.jpeg {
+            job.image.decode_through_jpeg("of the row")
+        } else {
+            job.image.decode("of the row")
+        };
+        let image = image.map_err(|error| error.to_string());
         self.bytes += image.as_ref().map_or(0, |image| image.pixels().as_raw().len());
         self.images.insert(key, image.clone());
         Some(image)
@@ -332,7 +337,7 @@ mod tests {
     /// Upstream's `dump_image` names a single file's picture `INDEX.png`, or by its `image_path`.
     #[test]
     fn todays_kit_saves_single_pictures_as_png() {
-        let row = |path: &str| Row::of(&[("index", "1"), ("question", "q"), ("image_path", path)]);
+        let row = |path: &str| Row::from_cells(&[("index", "1"), ("question", "q"), ("image_path", path)]);
         for (protocol, run_as, path, jpeg) in [
             (Protocol::Kit2024_08, RunAs::Dataset, "", true),
             (Protocol::Kit2024_08, RunAs::Collection, "", true),

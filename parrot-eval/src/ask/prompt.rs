@@ -163,14 +163,14 @@ mod tests {
                 english,
             ),
         ] {
-            let row = Row::of(&[("question", question), ("A", options[0]), ("B", options[1])]);
+            let row = Row::from_cells(&[("question", question), ("A", options[0]), ("B", options[1])]);
             let body = format!("{question}\nA. {}\nB. {}", options[0], options[1]);
             let prompt_as = |run_as| multiple_choice(&row, style(Some(language), run_as));
             assert_eq!(prompt_as(AS_DATASET), format!("{body}{own}"));
             assert_eq!(prompt_as(RunAs::Collection), format!("{body}{collection}"));
         }
         // No Chinese character, but the Chinese file.
-        let row = Row::of(&[("question", "2 + 2?"), ("A", "3"), ("B", "4")]);
+        let row = Row::from_cells(&[("question", "2 + 2?"), ("A", "3"), ("B", "4")]);
         let prompt = multiple_choice(&row, style(Some(Language::Zh), AS_DATASET));
         assert_eq!(prompt, format!("2 + 2?\nA. 3\nB. 4{chinese}"));
         let prompt = multiple_choice(&row, style(Some(Language::Zh), RunAs::Collection));
@@ -183,18 +183,18 @@ mod tests {
             let mut cells = vec![("hint", ""), ("question", "Hm?"), ("A", "x"), ("B", "y")];
             cells.iter_mut().find(|cell| cell.0 == column).unwrap().1 = value;
             for language in Language::ALL {
-                let prompt = multiple_choice(&Row::of(&cells), style(Some(language), AS_DATASET));
+                let prompt = multiple_choice(&Row::from_cells(&cells), style(Some(language), AS_DATASET));
                 assert!(prompt.ends_with("\n请直接用给定选项中的选项字母回答。"), "{prompt}");
             }
         }
         // Kana and fullwidth marks are outside the range.
-        let row = Row::of(&[("question", "これは？"), ("A", "x")]);
+        let row = Row::from_cells(&[("question", "これは？"), ("A", "x")]);
         assert!(multiple_choice(&row, style(None, AS_DATASET)).ends_with(ENGLISH_ENDING));
     }
 
     #[test]
     fn missing_options_and_hints_leave_no_trace() {
-        let row = Row::of(&[
+        let row = Row::from_cells(&[
             ("hint", "Look left."),
             ("question", "Which?"),
             ("A", "one"),
@@ -204,16 +204,17 @@ mod tests {
         ]);
         let prompt = multiple_choice(&row, style(None, AS_DATASET));
         assert_eq!(prompt, format!("Look left.\nWhich?\nA. one\nD. four\n{ENGLISH_ENDING}"));
-        let row = Row::of(&[("hint", "nan"), ("question", "Which?")]);
+        let row = Row::from_cells(&[("hint", "nan"), ("question", "Which?")]);
         let prompt = multiple_choice(&row, style(Some(Language::Tr), AS_DATASET));
         assert_eq!(prompt, "Which?\nAnswer the question using a single word or phrase.");
-        let row = Row::of(&[("question", "哪个？")]);
+        let row = Row::from_cells(&[("question", "哪个？")]);
         assert_eq!(multiple_choice(&row, style(None, AS_DATASET)), "哪个？\n请用单个词或短语回答问题。");
     }
 
     #[test]
     fn yes_or_no_is_asked_for_once() {
-        let prompt = |question| yes_or_no(&Row::of(&[("question", question)]), style(None, AS_DATASET));
+        let prompt =
+            |question| yes_or_no(&Row::from_cells(&[("question", question)]), style(None, AS_DATASET));
         let ending = "\nPlease strictly answer Yes or No. Answer the question using a single word or phrase.";
         assert_eq!(prompt("Is it red? Please answer yes or no."), format!("Is it red?{ending}"));
         assert_eq!(prompt("Is it red? Yes or No"), format!("Is it red?{ending}"));
@@ -227,13 +228,13 @@ mod tests {
 
     #[test]
     fn other_models_get_the_kits_words() {
-        let row = Row::of(&[("hint", "Look."), ("question", "Which?"), ("A", "one"), ("B", "two")]);
+        let row = Row::from_cells(&[("hint", "Look."), ("question", "Which?"), ("A", "one"), ("B", "two")]);
         let other = PromptStyle { asker: Asker::Other, ..style(Some(Language::Tr), AS_DATASET) };
         assert_eq!(
             multiple_choice(&row, other),
             "Hint: Look.\nQuestion: Which?\nOptions:\nA. one\nB. two\n\
              Please select the correct answer from the options above. \n"
         );
-        assert_eq!(yes_or_no(&Row::of(&[("question", "Red? Yes or No")]), other), "Red? Yes or No");
+        assert_eq!(yes_or_no(&Row::from_cells(&[("question", "Red? Yes or No")]), other), "Red? Yes or No");
     }
 }

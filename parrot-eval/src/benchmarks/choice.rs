@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn row(index: i64, answer: &str, l2: &str, category: &str) -> Row {
-        Row::of(&[
+        Row::from_cells(&[
             ("index", &index.to_string()),
             ("question", "?"),
             ("A", "cat"),
@@ -302,7 +302,14 @@ mod tests {
     fn splits_are_scored_apart_and_dimensions_abbreviated() {
         let cells = |index, split| {
             let l2 = ("l2-category", "logic_reasoning");
-            Row::of(&[("index", index), ("A", "cat"), ("B", "dog"), ("answer", "A"), ("split", split), l2])
+            Row::from_cells(&[
+                ("index", index),
+                ("A", "cat"),
+                ("B", "dog"),
+                ("answer", "A"),
+                ("split", split),
+                l2,
+            ])
         };
         let rows = [cells("1", "dev"), cells("2", "dev"), cells("3", "test")];
         let scores = scores(&judged(&rows, &["A", "B", "A"]), Grouping::PerRow);
@@ -351,7 +358,13 @@ mod tests {
     #[test]
     fn upstream_groups_by_g_index() {
         let row = |index, g_index| {
-            Row::of(&[("index", index), ("g_index", g_index), ("A", "cat"), ("B", "dog"), ("answer", "A")])
+            Row::from_cells(&[
+                ("index", index),
+                ("g_index", g_index),
+                ("A", "cat"),
+                ("B", "dog"),
+                ("answer", "A"),
+            ])
         };
         let rows = [row("1", "2"), row("2", "2"), row("3", "3")];
         let judged = judged(&rows, &["B", "A", "A"]);

@@ -153,7 +153,7 @@ mod tests {
         let rows: Vec<Row> = cells
             .iter()
             .map(|(category, path, answer, _)| {
-                Row::of(&[
+                Row::from_cells(&[
                     ("category", category),
                     ("image_path", path),
                     ("answer", answer),

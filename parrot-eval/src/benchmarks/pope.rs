@@ -104,8 +104,9 @@ mod tests {
     /// Worked out by hand. Exploded: random (1: Yes✓, 2: No→Yes✗), popular (1, 3: Yes→?✗), adversarial (4: No→?✗).
     #[test]
     fn rows_count_once_per_category() {
-        let row =
-            |answer, category| Row::of(&[("question", "?"), ("answer", answer), ("category", category)]);
+        let row = |answer, category| {
+            Row::from_cells(&[("question", "?"), ("answer", answer), ("category", category)])
+        };
         let rows = [
             row("Yes", "random,popular"),
             row("No", "random"),

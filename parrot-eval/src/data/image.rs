@@ -47,18 +47,23 @@ impl EncodedImage {
     /// Decodes it as the reference and the kits do, which leave a photo as it was taken whatever its EXIF data say;
     /// errors call it `name`.
     ///
-    /// With `jpeg_roundtrip` it is saved and read again as the kits do before showing it to the model: JPEG of
+    /// # Errors
+    ///
+    /// When the bytes are no picture.
+    pub fn decode(&self, name: &str) -> Result<Image> {
+        Ok(Image::from_rgb(decode_rgb(&self.bytes, name, &DecodeOptions::reference())?))
+    }
+
+    /// [`decode`](Self::decode), then saved and read again as the kits do before they show it to the model: JPEG of
     /// quality 75 with halved colour, as the Python library does by default.
     ///
     /// # Errors
     ///
-    /// When the bytes are no picture.
-    pub fn decode(&self, name: &str, jpeg_roundtrip: bool) -> Result<Image> {
-        let mut pixels = decode_rgb(&self.bytes, name, &DecodeOptions::reference())?;
-        if jpeg_roundtrip {
-            pixels = decode_rgb(&encode_jpeg(&pixels, name)?, name, &DecodeOptions::reference())?;
-        }
-        Ok(Image::from_rgb(pixels))
+    /// As [`decode`](Self::decode).
+    pub fn decode_through_jpeg(&self, name: &str) -> Result<Image> {
+        let pixels = decode_rgb(&self.bytes, name, &DecodeOptions::reference())?;
+        let jpeg = encode_jpeg(&pixels, name)?;
+        Ok(Image::from_rgb(decode_rgb(&jpeg, name, &DecodeOptions::reference())?))
     }
 
     /// The base64 that a benchmark's file holds.
@@ -146,7 +151,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &store.decode("aGVs\nbG8=").unwrap()));
         assert_eq!(store.len(), 1);
         assert!(store.decode("no base6!").unwrap_err().starts_with("not base64: "));
-        assert!(first.decode("x.tsv line 2", false).unwrap_err().to_string().contains("x.tsv line 2"));
+        assert!(first.decode("x.tsv line 2").unwrap_err().to_string().contains("x.tsv line 2"));
         assert_eq!(first.data_url(), "data:image/png;base64,aGVsbG8=");
     }
 
@@ -161,8 +166,8 @@ mod tests {
         let turned = Image::from_bytes(&bytes, "x").unwrap();
         assert_eq!(turned.pixels().dimensions(), (16, 24), "the test's own EXIF data are understood");
         let image = EncodedImage::new(bytes);
-        for jpeg_roundtrip in [false, true] {
-            assert_eq!(image.decode("x", jpeg_roundtrip).unwrap().pixels().dimensions(), (24, 16));
+        for decoded in [image.decode("x"), image.decode_through_jpeg("x")] {
+            assert_eq!(decoded.unwrap().pixels().dimensions(), (24, 16));
         }
     }
 
@@ -172,8 +177,8 @@ mod tests {
         let mut png = std::io::Cursor::new(Vec::new());
         noise.write_to(&mut png, image::ImageFormat::Png).unwrap();
         let image = EncodedImage::new(png.into_inner());
-        let exact = image.decode("x", false).unwrap();
-        let lossy = image.decode("x", true).unwrap();
+        let exact = image.decode("x").unwrap();
+        let lossy = image.decode_through_jpeg("x").unwrap();
         assert_eq!(*exact.pixels(), noise);
         assert_eq!(lossy.pixels().dimensions(), noise.dimensions());
         assert_ne!(lossy.pixels(), exact.pixels());

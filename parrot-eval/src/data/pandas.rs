@@ -25,7 +25,7 @@ enum Column {
 }
 
 impl Column {
-    fn of<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+    fn from_cells<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
         let present = || cells.clone().flatten();
         if present().next().is_none() {
             return Self::Text;
@@ -63,7 +63,7 @@ impl Column {
 
 /// A column of a TSV file as its cells go into prompts; `None` where they are those of the file.
 pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
-    Column::of(cells.iter().copied()).written()
+    Column::from_cells(cells.iter().copied()).written()
 }
 
 /// Some of a column's cells, as [`read_csv`] has them, once they have been through a protocol's spreadsheet: as they are
@@ -75,7 +75,7 @@ pub(crate) fn through_xlsx_again(
     rewritten: bool,
     protocol: Protocol,
 ) -> Option<Vec<Option<String>>> {
-    let typed = if rewritten { Column::of(cells.iter().copied()) } else { Column::Text };
+    let typed = if rewritten { Column::from_cells(cells.iter().copied()) } else { Column::Text };
     let column = match typed {
         Column::Real(numbers) => {
             let is_whole = |number: &Option<f64>| {
@@ -96,7 +96,7 @@ pub(crate) fn through_xlsx_again(
                 .iter()
                 .map(|cell| cell.and_then(|text| xlsx_cell(text, writes_formulas(protocol))))
                 .collect();
-            let read = Column::of(back.iter().map(Option::as_deref)).written().unwrap_or(back);
+            let read = Column::from_cells(back.iter().map(Option::as_deref)).written().unwrap_or(back);
             let is_as_it_was = read.iter().map(Option::as_deref).eq(cells.iter().copied());
             return (!is_as_it_was).then_some(read);
         }
@@ -114,7 +114,7 @@ fn writes_formulas(protocol: Protocol) -> bool {
 pub(crate) fn through_xlsx(predictions: &[&str], protocol: Protocol) -> Vec<String> {
     let formulas = writes_formulas(protocol);
     let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text, formulas)).collect();
-    let written = Column::of(cells.iter().map(Option::as_deref)).written().unwrap_or(cells);
+    let written = Column::from_cells(cells.iter().map(Option::as_deref)).written().unwrap_or(cells);
     written.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
 }
 

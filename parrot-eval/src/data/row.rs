@@ -116,7 +116,7 @@ pub(crate) fn index_key(index: &str) -> Cow<'_, str> {
 #[cfg(test)]
 impl Row {
     /// A row of these columns and values, with a picture.
-    pub(crate) fn of(cells: &[(&str, &str)]) -> Self {
+    pub(crate) fn from_cells(cells: &[(&str, &str)]) -> Self {
         let some = |value: &str| (!crate::data::table::is_missing(value)).then(|| value.to_string());
         let mut row = Self {
             line: 2,
@@ -140,19 +140,19 @@ mod tests {
         for (index, number) in
             [("7", Some(7)), ("7.0", Some(7)), ("007", Some(7)), ("1000007.0", Some(1_000_007))]
         {
-            assert_eq!(Row::of(&[("index", index)]).number(), number, "{index}");
+            assert_eq!(Row::from_cells(&[("index", index)]).number(), number, "{index}");
         }
         for index in ["7.5", "seven", "", ".0"] {
-            assert_eq!(Row::of(&[("index", index)]).number(), None, "{index}");
+            assert_eq!(Row::from_cells(&[("index", index)]).number(), None, "{index}");
         }
         assert_eq!((index_key("1.0"), index_key("a1")), ("1".into(), "a1".into()));
     }
 
     #[test]
     fn a_group_of_its_own_is_upstreams() {
-        let row = Row::of(&[("index", "1000005"), ("g_index", "3.0")]);
+        let row = Row::from_cells(&[("index", "1000005"), ("g_index", "3.0")]);
         assert_eq!(Protocol::ALL.map(|protocol| row.group_in(protocol)), [Some(5), Some(5), Some(3)]);
-        let row = Row::of(&[("index", "1000005"), ("g_index", "")]);
+        let row = Row::from_cells(&[("index", "1000005"), ("g_index", "")]);
         assert_eq!(row.group_in(Protocol::Kit2026_08), Some(5));
     }
 }

@@ -157,7 +157,7 @@ fn pieces_are_whole_characters_and_make_up_the_text() {
     });
     let answer = answer.unwrap();
     assert_eq!(pieces, answer.text);
-    assert_eq!(answer.text, parrot.tokenizer.decode(&answer.token_ids, true));
+    assert_eq!(answer.text, parrot.tokenizer.decode(&answer.token_ids));
 }
 
 #[test]

@@ -109,7 +109,8 @@ impl Stored<'_, '_> {
             return Err(error(problems));
         }
         device::require_memory(&model, dtype, device)?;
-        let bytes = |wanted: &Wanted| (self.find)(&wanted.name).map_or(0, |stored| stored.bytes.len());
+        let bytes =
+            |wanted: &ExpectedTensor| (self.find)(&wanted.name).map_or(0, |stored| stored.bytes.len());
         let total = wanted.iter().map(bytes).sum::<usize>() as u64;
         let mut done = 0;
         let mut advance = |bytes| {
@@ -131,13 +132,16 @@ impl Stored<'_, '_> {
 
 /// A parameter that a module wants: its name and its shape, both as stored.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct ExpectedTensor {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
 }
 
 /// Everything that a module wants.
-pub(super) fn parameters<M: Module>(module: &M, name_of: &dyn Fn(&[String]) -> String) -> Vec<Wanted> {
+pub(super) fn parameters<M: Module>(
+    module: &M,
+    name_of: &dyn Fn(&[String]) -> String,
+) -> Vec<ExpectedTensor> {
     let mut listing = Listing { name_of, path: ModulePath::default(), wanted: Vec::new() };
     module.visit(&mut listing);
     listing.wanted
@@ -145,10 +149,10 @@ pub(super) fn parameters<M: Module>(module: &M, name_of: &dyn Fn(&[String]) -> S
 
 /// One sentence for each parameter that is missing or has another shape.
 pub(super) fn mismatches<'w>(
-    wanted: &[Wanted],
+    wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
 ) -> Vec<String> {
-    let problem = |Wanted { name, shape }: &Wanted| match find(name) {
+    let problem = |ExpectedTensor { name, shape }: &ExpectedTensor| match find(name) {
         None => Some(format!("`{name}` {shape:?} is missing")),
         Some(stored) if stored.shape != shape => {
             Some(format!("`{name}` should be {shape:?}, found {:?}", stored.shape))
@@ -184,7 +188,7 @@ pub(super) fn fill<'w, M: Module>(
 }
 
 /// Names in `weights` that nobody wants.
-pub(super) fn unwanted<'w>(wanted: &[Wanted], weights: &'w Weights) -> impl Iterator<Item = &'w str> {
+pub(super) fn unwanted<'w>(wanted: &[ExpectedTensor], weights: &'w Weights) -> impl Iterator<Item = &'w str> {
     let wanted: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
     weights.names().filter(move |name| !wanted.contains(*name))
 }
@@ -192,7 +196,7 @@ pub(super) fn unwanted<'w>(wanted: &[Wanted], weights: &'w Weights) -> impl Iter
 struct Listing<'a> {
     name_of: &'a dyn Fn(&[String]) -> String,
     path: ModulePath,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ExpectedTensor>,
 }
 
 impl ModuleVisitor for Listing<'_> {
@@ -208,7 +212,7 @@ impl ModuleVisitor for Listing<'_> {
         let name = (self.name_of)(self.path.segments());
         let shape = stored_shape(param);
         let tensors = names::tensors(&name, &shape).into_iter();
-        self.wanted.extend(tensors.map(|(name, shape)| Wanted { name, shape: shape.to_vec() }));
+        self.wanted.extend(tensors.map(|(name, shape)| ExpectedTensor { name, shape: shape.to_vec() }));
     }
 }
 

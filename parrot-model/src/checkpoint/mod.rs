@@ -38,7 +38,9 @@ use crate::parrot::ParrotModel;
 use crate::{Error, Result};
 
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
-pub use hub::{DownloadProgress, resolve, resolve_description, resolve_part, resolve_with};
+pub use hub::{
+    DownloadProgress, resolve, resolve_description, resolve_part, resolve_part_description, resolve_with,
+};
 pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
 pub use tensors::save_module;

@@ -33,7 +33,7 @@ pub enum Precision {
 impl Precision {
     /// The precision of a network on `device` whose weights are held in `dtype`.
     #[must_use]
-    pub fn of(device: &Device, dtype: impl Into<WeightDtype>) -> Self {
+    pub fn for_weights(device: &Device, dtype: impl Into<WeightDtype>) -> Self {
         match dtype.into() {
             WeightDtype::Blocks(BlockFormat::Q8) => Self::Q8,
             WeightDtype::Blocks(BlockFormat::Q4) => Self::Q4,

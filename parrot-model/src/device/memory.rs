@@ -27,7 +27,11 @@ pub(super) struct Memory {
 ///
 /// [`Error::Device`](crate::Error::Device), saying how much is needed, how much there is, and which of the dtypes that the
 /// device computes in would fit.
-pub(crate) fn require_memory<M: Module>(network: &M, dtype: impl Into<WeightDtype>, device: &Device) -> Result<()> {
+pub(crate) fn require_memory<M: Module>(
+    network: &M,
+    dtype: impl Into<WeightDtype>,
+    device: &Device,
+) -> Result<()> {
     let Some(found) = found(device) else { return Ok(()) };
     let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
     let floats = supported(Some(found.backend), device).into_iter().map(WeightDtype::from);

@@ -63,19 +63,19 @@ pub struct DecodeOptions {
     /// Turns the picture upright as its EXIF data say. Default true; the reference ignores them.
     pub apply_exif_orientation: bool,
     /// Clips 16-bit grey at 255 as Pillow does instead of keeping its high byte. Default false.
-    pub quirks: bool,
+    pub clip_grey16: bool,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { limits: DecodeLimits::default(), apply_exif_orientation: true, quirks: false }
+        Self { limits: DecodeLimits::default(), apply_exif_orientation: true, clip_grey16: false }
     }
 }
 
 impl DecodeOptions {
     /// Reads pictures as the reference does, its defects included.
     pub fn reference() -> Self {
-        Self { apply_exif_orientation: false, quirks: true, ..Self::default() }
+        Self { apply_exif_orientation: false, clip_grey16: true, ..Self::default() }
     }
 }
 
@@ -117,7 +117,7 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, String> {
             (jpeg::decode(bytes)?, Metadata::of_jpeg(bytes))
         }
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {
-            let png = Png::open(bytes, options.quirks)?;
+            let png = Png::open(bytes, options.clip_grey16)?;
             check(png.size, png.memory())?;
             png.decode()?
         }

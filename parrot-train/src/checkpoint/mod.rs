@@ -45,7 +45,7 @@ use crate::{Error, Result};
 
 pub(crate) use checksums::verify;
 pub use folder::{RunFolder, newest_first};
-pub(crate) use optimizer::Spread;
+pub(crate) use optimizer::ShardedState;
 
 /// What `state.json` holds at most; the ids of left out samples make it long.
 const MOST_STATE_BYTES: u64 = 64 << 20;
@@ -195,14 +195,14 @@ pub fn save(
     keep: usize,
 ) -> Result<PathBuf> {
     let alone = World::default();
-    save_spread(run, model, &Spread::list(&alone, optimizer), description, state, keep)
+    save_sharded(run, model, &ShardedState::list(&alone, optimizer), description, state, keep)
 }
 
 /// [`save`] of an optimizer that is spread over processes, which hand their shares over meanwhile.
-pub(crate) fn save_spread(
+pub(crate) fn save_sharded(
     run: &RunFolder,
     model: &ParrotModel,
-    optimizer: &Spread<'_>,
+    optimizer: &ShardedState<'_>,
     description: &ModelDescription,
     state: &TrainState,
     keep: usize,
@@ -310,7 +310,7 @@ pub fn save_module(
     let step = optimizer.steps();
     let place = run.publish(step, |folder| {
         parrot_model::checkpoint::save_module(module, dotted, folder.join(MODULE_FILE), None)?;
-        optimizer::write(&folder.join(OPTIMIZER_FILE), &Spread::list(&World::default(), optimizer))?;
+        optimizer::write(&folder.join(OPTIMIZER_FILE), &ShardedState::list(&World::default(), optimizer))?;
         checksums::write(folder)
     })?;
     run.prune(step, keep.max(1))?;

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 /// The state of all processes' optimizers, each tensor's values still with the process that has them.
 #[derive(Debug)]
-pub(crate) struct Spread<'a> {
+pub(crate) struct ShardedState<'a> {
     world: &'a World,
     own: BTreeMap<String, Value<'a>>,
     /// The entries of all processes, in the order of the file; the same in every process.
@@ -44,7 +44,7 @@ struct Entry {
     owner: usize,
 }
 
-impl<'a> Spread<'a> {
+impl<'a> ShardedState<'a> {
     /// Lists what there is; all processes call it.
     pub(crate) fn list(world: &'a World, optimizer: &'a Optimizer) -> Self {
         let mut own = BTreeMap::new();
@@ -113,7 +113,7 @@ impl Value<'_> {
 
 /// Writes `<parameter>.<part>`, for AdamW `.m` and `.v`, where there is one `.master`, all flat and f32, and `.t`,
 /// the one number of the parameter's updates. Memory holds one tensor at a time.
-pub(super) fn write(path: &Path, state: &Spread<'_>) -> Result<()> {
+pub(super) fn write(path: &Path, state: &ShardedState<'_>) -> Result<()> {
     let file = File::create(path).map_err(Error::io("create", path))?;
     let mut out = BufWriter::new(file);
     let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io("write", path));

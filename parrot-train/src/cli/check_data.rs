@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 /// Prints the survey; the exit status is 1 if more records are unusable than the recipe allows.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
-    let start = Start::describe(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
+    let start = Start::describe(&recipe, Some(hub_progress()))?;
     let preparation = start.preparation(recipe.max_length(&start.description.config))?;
     let survey = survey(&recipe.sources(), &preparation, arguments.samples)?;
     if arguments.json {

@@ -59,7 +59,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let dtype = training_dtype(&choice.device, recipe.model.dtype.float())?;
     let device = choice.device.autodiff();
 
-    let start = Start::open(&recipe.model, recipe.train.moe, Some(hub_progress()))?;
+    let start = Start::open(&recipe, Some(hub_progress()))?;
     // From here on no other run can be at work in the folder.
     let held = if world.is_first() { Some(RunFolder::open(&recipe.out)?) } else { None };
     world.barrier();

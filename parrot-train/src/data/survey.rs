@@ -125,12 +125,12 @@ fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey 
         }
     }
     survey.too_long = lengths.iter().filter(|length| max_length.is_some_and(|max| **length > max)).count();
-    survey.tokens = Lengths::of(lengths);
+    survey.tokens = Lengths::from_unsorted(lengths);
     survey
 }
 
 impl Lengths {
-    fn of(mut lengths: Vec<usize>) -> Option<Self> {
+    fn from_unsorted(mut lengths: Vec<usize>) -> Option<Self> {
         lengths.sort_unstable();
         let at = |share: f64| lengths.get(((lengths.len() - 1) as f64 * share).round() as usize).copied();
         if lengths.is_empty() {
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn lengths_have_quantiles() {
-        let lengths = Lengths::of((1..=101).rev().collect()).unwrap();
+        let lengths = Lengths::from_unsorted((1..=101).rev().collect()).unwrap();
         assert_eq!(lengths, Lengths { min: 1, median: 51, p95: 96, max: 101 });
-        assert_eq!(Lengths::of(Vec::new()), None);
+        assert_eq!(Lengths::from_unsorted(Vec::new()), None);
     }
 }

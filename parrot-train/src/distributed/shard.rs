@@ -39,7 +39,7 @@ impl Owners {
 
     /// The parameters of one process.
     #[must_use]
-    pub fn of(&self, process: usize) -> BTreeSet<String> {
+    pub fn owned_by(&self, process: usize) -> BTreeSet<String> {
         self.0.iter().filter(|(_, owner)| **owner == process).map(|(name, _)| name.clone()).collect()
     }
 }

@@ -55,7 +55,7 @@ impl Plan {
             // Known by name.
             (Some(size), _) if !is_here => size.configs(),
             _ => {
-                let described = Start::describe(&recipe.model, recipe.train.moe, None);
+                let described = Start::describe(recipe, None);
                 let start = described.map_err(|error| match from {
                     Some(from) if !is_here => Error::Setting {
                         key: "model.from",
@@ -114,7 +114,7 @@ impl Plan {
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
     #[must_use]
     pub fn memory(&self, part: Part) -> f64 {
-        self.bytes(self.cost.parameters().of(part), self.stage.trainable.contains(&part))
+        self.bytes(self.cost.parameters().in_part(part), self.stage.trainable.contains(&part))
     }
 
     fn bytes(&self, parameters: usize, learns: bool) -> f64 {
@@ -154,7 +154,7 @@ impl fmt::Display for Plan {
         writeln!(f, "\n{:<15} {:>15} {:>8} {:>12}", "part", "parameters", "learns", "memory")?;
         for (part, name) in PARTS {
             let learns = if self.stage.trainable.contains(&part) { "yes" } else { "" };
-            let count = grouped(parameters.of(part));
+            let count = grouped(parameters.in_part(part));
             writeln!(f, "{name:<15} {count:>15} {learns:>8} {:>12}", bytes(self.memory(part)))?;
         }
         let (adapters, adapter_bytes) = (self.adapters(), self.bytes(self.adapters(), true));
@@ -162,7 +162,8 @@ impl fmt::Display for Plan {
             let (count, memory) = (grouped(adapters), bytes(adapter_bytes));
             writeln!(f, "{:<15} {count:>15} {:>8} {memory:>12}", "adapters", "yes")?;
         }
-        let learning = adapters + self.stage.trainable.iter().map(|part| parameters.of(*part)).sum::<usize>();
+        let learning =
+            adapters + self.stage.trainable.iter().map(|part| parameters.in_part(*part)).sum::<usize>();
         let memory = adapter_bytes + PARTS.iter().map(|(part, _)| self.memory(*part)).sum::<f64>();
         let total = grouped(parameters.total() + adapters);
         writeln!(f, "{:<15} {total:>15} {:>8} {:>12}", "all", "", bytes(memory))?;

@@ -8,14 +8,14 @@ use burn::tensor::FloatDType;
 use parrot_model::checkpoint::layout::{CONFIG_FILE, PROCESSOR_FILE, TOKENIZER_FILE};
 use parrot_model::checkpoint::{
     Checkpoint, DecoderDescription, Description, DownloadProgress, Weights, load_module, load_vision_tower,
-    names, resolve_description, resolve_part, resolve_with,
+    names, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
 use parrot_model::config::{ParrotConfig, Size, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 
-use super::{ModelRecipe, SaveDtype, WeightDtype};
+use super::{ModelRecipe, Recipe, SaveDtype, WeightDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::llava::{Preparation, SampleLimits};
 use crate::{Error, Result};
@@ -65,15 +65,13 @@ impl SaveDtype {
 impl Start {
     /// Finds the folders, downloading from the hub what is named by an id, and reads their configurations.
     ///
-    /// - moe: whether visual tokens go through the mixture of experts
-    ///
     /// # Errors
     ///
     /// The model's own error for a folder or configuration that cannot be used, and [`Error::Setting`] for a
     /// new model without a tokenizer.
-    pub fn open(recipe: &ModelRecipe, moe: bool, progress: Option<DownloadProgress>) -> Result<Self> {
-        let part = |id: &str| resolve_part(id, true, progress.clone());
-        Self::find(recipe, moe, |id| resolve_with(id, progress.clone()), part)
+    pub fn open(recipe: &Recipe, progress: Option<DownloadProgress>) -> Result<Self> {
+        let part = |id: &str| resolve_part(id, progress.clone());
+        Self::find(&recipe.model, recipe.train.moe, |id| resolve_with(id, progress.clone()), part)
     }
 
     /// [`open`](Self::open) for a look at model or data: no weights are downloaded, nor need there be any.
@@ -81,9 +79,9 @@ impl Start {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn describe(recipe: &ModelRecipe, moe: bool, progress: Option<DownloadProgress>) -> Result<Self> {
-        let part = |id: &str| resolve_part(id, false, progress.clone());
-        Self::find(recipe, moe, |id| resolve_description(id, progress.clone()), part)
+    pub fn describe(recipe: &Recipe, progress: Option<DownloadProgress>) -> Result<Self> {
+        let part = |id: &str| resolve_part_description(id, progress.clone());
+        Self::find(&recipe.model, recipe.train.moe, |id| resolve_description(id, progress.clone()), part)
     }
 
     fn find(

@@ -164,7 +164,7 @@ impl Learner {
         if self.owners.is_empty() {
             self.owners = Owners::new(self.model(), world.size());
             if world.size() > 1 {
-                self.optimizer.retain(&self.owners.of(world.rank()));
+                self.optimizer.retain(&self.owners.owned_by(world.rank()));
             }
         }
         &self.owners
@@ -328,7 +328,7 @@ impl Learner {
             }
         }
         let scale = self.max_grad_norm.map(|max_norm| norm.clip_factor(max_norm));
-        let own = (world.size() > 1).then(|| self.owners(world).of(world.rank()));
+        let own = (world.size() > 1).then(|| self.owners(world).owned_by(world.rank()));
         let (optimizer, owners) = (&mut self.optimizer, &self.owners);
         self.model = self.model.take().map(|model| {
             let moved = optimizer.step_only(model, gradients, learning_rate, scale, own.as_ref());

@@ -22,7 +22,7 @@ use crate::step::{dtype_of, freeze_others};
 use crate::{Error, Result};
 
 /// A stage that knows where it goes on from, and holds its folder until it ends.
-pub struct Begun<'a> {
+pub struct StartedStage<'a> {
     pub(super) stage: &'a Stage,
     pub(super) dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
     pub(super) run: Run<'a>,
@@ -37,9 +37,12 @@ pub struct Begun<'a> {
     pub(super) loader: Option<BatchLoader<TrainingSample>>,
 }
 
-impl fmt::Debug for Begun<'_> {
+impl fmt::Debug for StartedStage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Begun").field("run", &self.run).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("StartedStage")
+            .field("run", &self.run)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +53,7 @@ struct Resumed {
     state: TrainState,
 }
 
-impl Begun<'_> {
+impl StartedStage<'_> {
     /// Steps that have been done.
     #[must_use]
     pub fn done(&self) -> usize {
@@ -60,7 +63,7 @@ impl Begun<'_> {
 
 impl Stage {
     /// The first half of [`train`](Self::train), with everything that can be refused before anything is written;
-    /// [`Begun::finish`] is the second half. In between, [`Begun::done`] tells how many steps are done.
+    /// [`StartedStage::finish`] is the second half. In between, [`StartedStage::done`] tells how many steps are done.
     ///
     /// # Errors
     ///
@@ -70,7 +73,7 @@ impl Stage {
         model: ParrotModel,
         dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
         run: &Run<'a>,
-    ) -> Result<Begun<'a>> {
+    ) -> Result<StartedStage<'a>> {
         let alone = World::default();
         let world = run.world.unwrap_or(&alone);
         self.check(world, &run.description.config)?;
@@ -87,7 +90,7 @@ impl Stage {
                 Some(BatchLoader::start(dataset, &options)?)
             }
         };
-        Ok(Begun { stage: self, dataset, run: *run, folder, model, optimizer, state, resumed, loader })
+        Ok(StartedStage { stage: self, dataset, run: *run, folder, model, optimizer, state, resumed, loader })
     }
 
     /// The state before the first step.
@@ -234,7 +237,7 @@ impl Stage {
     ) -> Result<Resumed> {
         checkpoint::verify(path)?;
         let model = freeze_others(checkpoint::load_model(path, adapted, device)?, &self.trainable);
-        let own = (world.size() > 1).then(|| Owners::new(&model, world.size()).of(world.rank()));
+        let own = (world.size() > 1).then(|| Owners::new(&model, world.size()).owned_by(world.rank()));
         let optimizer = checkpoint::load_optimizer(path, &model, self.optimizer, &state, own.as_ref())?;
         Ok(Resumed { model, optimizer, state })
     }

@@ -23,7 +23,7 @@ use crate::part::Part;
 use crate::step::{LossNormalisation, StepReport};
 use crate::{Error, Result};
 
-pub use begin::Begun;
+pub use begin::StartedStage;
 
 /// One stage: what learns, from how much data, how fast. Errors call its settings as a [recipe](crate::recipe) has them:
 /// `train.learning_rate`, and `train.batch_size` for `micro_batch_size` × `accumulation`.

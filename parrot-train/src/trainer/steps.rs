@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::{Begun, Outcome, Stage};
-use crate::checkpoint::{self, ModelDescription, RunFolder, Spread, TrainState};
+use super::{Outcome, Stage, StartedStage};
+use crate::checkpoint::{self, ModelDescription, RunFolder, ShardedState, TrainState};
 use crate::data::TrainingSample;
 use crate::data::loader::{Batch, BatchLoader, Grouping, Skipped};
 use crate::distributed::World;
@@ -23,7 +23,7 @@ struct Share {
     skipped: Vec<Skipped>,
 }
 
-impl Begun<'_> {
+impl StartedStage<'_> {
     /// The second half of [`Stage::train`].
     ///
     /// # Errors
@@ -111,11 +111,11 @@ impl Stage {
         state: &TrainState,
     ) -> Result<Option<PathBuf>> {
         learner.owners(world);
-        let optimizer = Spread::list(world, &learner.optimizer);
+        let optimizer = ShardedState::list(world, &learner.optimizer);
         let saved = match folder {
             Some(folder) => {
                 let model = learner.model();
-                Some(checkpoint::save_spread(folder, model, &optimizer, description, state, self.keep)?)
+                Some(checkpoint::save_sharded(folder, model, &optimizer, description, state, self.keep)?)
             }
             None => {
                 optimizer.stream(|_| Ok(()))?;

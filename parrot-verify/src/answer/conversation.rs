@@ -127,5 +127,5 @@ fn expected(fixture: &Fixture, case: &Case, name: &str) -> Result<Option<Expecte
 fn decode(tokenizer: &Tokenizer, ids: &[i64], skip_special: bool) -> String {
     let ids: Vec<u32> =
         ids.iter().filter(|id| **id != IMAGE_TOKEN_INDEX).filter_map(|id| u32::try_from(*id).ok()).collect();
-    tokenizer.decode(&ids, skip_special)
+    if skip_special { tokenizer.decode(&ids) } else { tokenizer.decode_with_special(&ids) }
 }

@@ -75,7 +75,7 @@ pub(super) fn generate(fixture: &Fixture, case: &Case) -> Result<CaseVerdict> {
     let comparable = logits.len().min(same + 1);
     if let Some(expected) = fields.text.filter(|_| ids == fields.new_ids) {
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-        checks.equal("text", &[loaded.tokenizer.decode(&ids, true).trim().to_string()], &[expected]);
+        checks.equal("text", &[loaded.tokenizer.decode(&ids).trim().to_string()], &[expected]);
     }
     if let Some(expected) = directory.tensor(case, "step_logits")? {
         let steps = fields.step_logits_steps.iter().filter(|step| **step < comparable);

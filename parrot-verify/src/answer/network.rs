@@ -51,7 +51,7 @@ pub(super) fn forward_bf16(fixture: &Fixture, case: &Case) -> Result<CaseVerdict
     let NetworkCase { checkpoint, edits } = fixture.directory.fields(case)?;
     let loaded = fixture.load(&checkpoint, &edits, FloatDType::BF16)?;
     let fields: ForwardCase = fixture.directory.fields(case)?;
-    let mut checks = Checks::new(Precision::of(&loaded.device, loaded.dtype));
+    let mut checks = Checks::new(Precision::for_weights(&loaded.device, loaded.dtype));
     compare_forward(fixture, case, &loaded, &fields, &mut checks)?;
     let images = images(fixture, case)?;
     let pixel_values = fixture.pixel_values(&loaded, &images)?;

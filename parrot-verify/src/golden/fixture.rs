@@ -170,7 +170,7 @@ impl Fixture {
     /// Checks of a case whose network is held in the fixture's dtype.
     #[must_use]
     pub(crate) fn checks(&self) -> Checks {
-        Checks::new(Precision::of(&self.device, self.dtype))
+        Checks::new(Precision::for_weights(&self.device, self.dtype))
     }
 
     /// Token ids, or indices, on the device.

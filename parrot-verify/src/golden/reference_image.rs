@@ -16,7 +16,11 @@ use crate::Result;
 /// # Panics
 ///
 /// If the picture is empty.
-pub(crate) fn preprocess(processor: &ImageProcessorConfig, image: &RgbImage, aspect: AspectRatio) -> Result<Pixels> {
+pub(crate) fn preprocess(
+    processor: &ImageProcessorConfig,
+    image: &RgbImage,
+    aspect: AspectRatio,
+) -> Result<Pixels> {
     let side = image.width().max(image.height());
     let padded_height = if aspect == AspectRatio::Pad { side } else { image.height() };
     match padded_height {

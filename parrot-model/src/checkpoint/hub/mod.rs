@@ -58,13 +58,20 @@ pub fn resolve_description(id_or_path: &str, progress: Option<DownloadProgress>)
 /// [`resolve_with`] for a part that a new model begins with, whose folder describes no Parrot: a decoder with its
 /// tokenizer, `Qwen/Qwen1.5-7B-Chat`, or a vision tower.
 ///
-/// - weights: whether they are needed; of a model on the hub they are otherwise not downloaded
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_part(id_or_path: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    folder_or(id_or_path, || remote::download_part(id_or_path, true, progress))
+}
+
+/// [`resolve_part`] without its weights: of a part on the hub they are not downloaded.
 ///
 /// # Errors
 ///
 /// As [`resolve`].
-pub fn resolve_part(id_or_path: &str, weights: bool, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    folder_or(id_or_path, || remote::download_part(id_or_path, weights, progress))
+pub fn resolve_part_description(id_or_path: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    folder_or(id_or_path, || remote::download_part(id_or_path, false, progress))
 }
 
 /// The folder of this name, or what `download` gives if the name is an id.

@@ -4,12 +4,22 @@ use super::Tokenizer;
 use super::layout::{Family, SPACE_MARK, byte_of, byte_word};
 
 impl Tokenizer {
-    /// The text of `ids`, without the special tokens if `skip_special`.
+    /// The text of `ids`, special tokens left out.
     ///
     /// Ids outside the vocabulary (a model's embedding table is usually padded) stand for nothing, and
     /// bytes that are not UTF-8 become U+FFFD.
     #[must_use]
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.text_of(ids, true)
+    }
+
+    /// [`decode`](Self::decode) with the special tokens, each spelt as the vocabulary has it.
+    #[must_use]
+    pub fn decode_with_special(&self, ids: &[u32]) -> String {
+        self.text_of(ids, false)
+    }
+
+    fn text_of(&self, ids: &[u32], skip_special: bool) -> String {
         let mut bytes = Vec::new();
         for id in ids {
             self.push_bytes(*id, skip_special, &mut bytes);
