@@ -8,7 +8,7 @@ use burn::module::Module;
 use parrot_infer::device;
 use parrot_model::checkpoint::Description;
 use parrot_model::checkpoint::layout::TOKENIZER_FILE;
-use parrot_model::config::{ParrotConfig, TowerKind, VisionConfig};
+use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
 use parrot_model::untrusted::printable;
@@ -127,11 +127,7 @@ impl Inspection {
             weight_bytes: in_each_dtype(total_parameters),
             kv_cache_bytes: in_each_dtype(kv_elements),
             vision_tower: Tower {
-                kind: match vision.kind {
-                    TowerKind::Clip => "CLIP",
-                    TowerKind::ChineseClip => "Chinese-CLIP",
-                    TowerKind::Siglip => "SigLIP",
-                },
+                kind: vision.kind.name(),
                 name: config.mm_vision_tower.clone(),
                 image_size: vision.image_size,
                 patch_size: vision.patch_size,

@@ -64,6 +64,7 @@ pub enum FinishReason {
 
 /// How long the two phases took.
 #[derive(Debug, Default, Clone, Copy)]
+#[non_exhaustive]
 pub struct Phases {
     /// From the prompt to the first token.
     pub prefill: Duration,

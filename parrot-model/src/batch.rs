@@ -88,6 +88,7 @@ pub struct Prepared {
 
 /// What a batch has to learn from, made by [`Prepared::targets`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Targets {
     /// The positions that predict, each `sample · seq + position`. `[rows]`
     pub rows: Tensor<1, Int>,

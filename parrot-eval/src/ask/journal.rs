@@ -30,6 +30,7 @@ pub struct Conditions {
 
 /// An answer, as a line of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Answered {
     /// SHA-256 of prompt and picture: [`question_id`].
     pub id: String,

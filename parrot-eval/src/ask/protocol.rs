@@ -9,6 +9,7 @@ use crate::answers::extract::Extractor;
 
 /// A harness at a date. Numbers of different protocols cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Protocol {
     /// What the paper's MMMB numbers were made with: every set grouped by `index % 1_000_000`, so that both
     /// questions of a yes/no pair have to be right; prompts end in the language of their file.

@@ -19,6 +19,7 @@ pub struct Verdict {
 /// How an answer was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum How {
     /// A letter stood in it.
     Letter,
@@ -91,6 +92,7 @@ pub struct Score {
 /// What a score is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Level {
     /// Everything.
     Overall,

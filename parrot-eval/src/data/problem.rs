@@ -29,6 +29,7 @@ pub struct Problem {
 /// Kinds of problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ProblemKind {
     /// The file of a known benchmark is not the published one.
     WrongMd5,

@@ -12,6 +12,7 @@ use crate::report::score::DatasetResult;
 
 /// Everything that is needed to read a number again in a year.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Who answered.
     pub model: ModelInfo,

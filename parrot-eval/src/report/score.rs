@@ -16,6 +16,7 @@ use crate::data::row::Row;
 
 /// A dataset scored in one protocol.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Scored<'a> {
     /// Every row of the dataset, in its order.
     pub judged: Vec<Judged<'a>>,
@@ -25,6 +26,7 @@ pub struct Scored<'a> {
 
 /// What is reported about a dataset in one protocol.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct DatasetResult {
     /// The dataset's name.
     pub dataset: String,
@@ -65,6 +67,7 @@ pub struct DatasetResult {
 
 /// How many answers were read in each way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Extraction {
     /// A letter stood in them.
     pub letter: usize,

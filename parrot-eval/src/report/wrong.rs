@@ -10,6 +10,7 @@ use crate::report::score::Scored;
 
 /// An answer that was wrong.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct WrongAnswer {
     dataset: String,
     index: String,

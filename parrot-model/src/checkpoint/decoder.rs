@@ -18,6 +18,7 @@ use crate::{Error, Result};
 
 /// What a text model's folder says about its decoder. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct DecoderDescription {
     /// The decoder's shape.
     pub config: DecoderConfig,

@@ -49,6 +49,7 @@ pub use weights::{StoredTensor, Weights};
 
 /// What a model's folder says about the network. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Description {
     /// `config.json`.
     pub config: ParrotConfig,

@@ -123,6 +123,7 @@ pub struct DecoderConfig {
 /// What the queries of a layer see (`layer_types`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LayerType {
     /// Everything before them.
     FullAttention,
@@ -133,6 +134,7 @@ pub enum LayerType {
 /// How rotary frequencies are changed for contexts longer than those of pretraining (`rope_scaling`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum RopeScaling {
     /// Llama 3.1: low frequencies are divided by `factor`, high ones stay, those between are mixed.
     Llama3 {

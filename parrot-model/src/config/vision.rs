@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 /// Which family a vision tower belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TowerKind {
     /// A class token, a norm before the encoder, patches embedded without a bias.
     Clip,
@@ -18,9 +19,22 @@ pub enum TowerKind {
     Siglip,
 }
 
+impl TowerKind {
+    /// As its makers call it: `CLIP`, `Chinese-CLIP`, `SigLIP`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "CLIP",
+            Self::ChineseClip => "Chinese-CLIP",
+            Self::Siglip => "SigLIP",
+        }
+    }
+}
+
 /// The activation of a vision tower's feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HiddenAct {
     /// `x · σ(1.702 x)`, OpenAI's CLIP.
     QuickGelu,

@@ -11,6 +11,7 @@ use crate::quantization::{BLOCK, BlockFormat, PANEL};
 
 /// What the weights of products and the tables are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WeightDtype {
     /// Numbers: f32, f16 or bf16.
     Float(FloatDType),

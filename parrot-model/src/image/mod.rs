@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 
 /// How a picture that is not square meets the tower's square input: `image_aspect_ratio` of `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum AspectRatio {
     /// `"pad"`: in the middle of a square of the mean colour, so that all of it is seen.
     #[default]

@@ -33,6 +33,7 @@ pub struct ImageProcessorConfig {
 
 /// To which size a picture is scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resize {
     /// The shorter side to this many pixels, the longer in proportion (CLIP).
     ShortestEdge(u32),

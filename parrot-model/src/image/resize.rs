@@ -21,6 +21,7 @@ const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 /// The kernel that weighs the pixels of a resize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resample {
     /// A triangle: SigLIP 2.
     Bilinear,

@@ -32,6 +32,7 @@ const MASKED: f32 = -65_504.0;
 
 /// What the router decided, for one question and picture per row.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Routing {
     /// `H_v^cls · H_tᵀ / √C`, masked positions very negative. `[images, text]`
     pub attn_scores: Tensor<2>,

@@ -34,6 +34,7 @@ const SORTED_TOGETHER: usize = 50;
 /// Which samples share a micro-batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Grouping {
     /// Whichever samples come next.
     #[default]

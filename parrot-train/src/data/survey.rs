@@ -15,6 +15,7 @@ use crate::{Error, Result};
 
 /// The data of a stage, source by source.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Survey {
     /// One per source, in their order.
     pub sources: Vec<SourceSurvey>,
@@ -25,6 +26,7 @@ pub struct Survey {
 
 /// What a source is made of.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct SourceSurvey {
     /// Its name.
     pub name: String,
@@ -57,6 +59,7 @@ pub struct SourceSurvey {
 
 /// Lengths in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Lengths {
     /// The shortest.
     pub min: usize,

@@ -25,6 +25,7 @@ pub(crate) const METRICS_FILE: &str = "metrics.jsonl";
 
 /// A step as `metrics.jsonl` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StepRecord {
     /// Counted from 1.
     pub step: usize,
@@ -165,6 +166,7 @@ pub fn called(language: &str) -> &str {
 
 /// Rates over some last steps: samples, tokens and operations per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Rates {
     /// Samples per second.
     pub samples: f64,

@@ -23,6 +23,7 @@ pub use schedule::CosineSchedule;
 /// Which rule, and its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OptimizerConfig {
     /// Two moments per parameter; what the paper trains with.
     AdamW(AdamWConfig),

@@ -103,6 +103,7 @@ pub struct ModelRecipe {
 /// What weights are held in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum WeightDtype {
     /// Single precision.
     #[default]
@@ -114,6 +115,7 @@ pub enum WeightDtype {
 /// What a finished model is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SaveDtype {
     /// Single precision.
     F32,

@@ -22,6 +22,7 @@ const TOKENS_LEARNT: usize = 100;
 
 /// The numbers of a recipe.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Plan {
     recipe: Recipe,
     config: ParrotConfig,

@@ -93,7 +93,7 @@ impl Start {
         let dtype = recipe.dtype.float();
         if let Some(from) = &recipe.from {
             let folder = resolve(from)?;
-            let Description { config, vision, image_processor } = Description::open(&folder)?;
+            let Description { config, vision, image_processor, .. } = Description::open(&folder)?;
             let config = ParrotConfig { use_moe: moe, ..config };
             let description = ModelDescription::new(config, vision, folder.clone());
             return Ok(Self { description, image_processor, dtype, origin: Origin::Parrot(folder) });
@@ -199,7 +199,7 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
             found: folder.display().to_string(),
         });
     }
-    let DecoderDescription { config: decoder, bos_token_id, eos_token_id } =
+    let DecoderDescription { config: decoder, bos_token_id, eos_token_id, .. } =
         DecoderDescription::open(folder)?;
     Ok(ParrotConfig {
         bos_token_id: bos_token_id.or(config.bos_token_id),

@@ -51,6 +51,7 @@ pub enum LossNormalisation {
 
 /// What a step reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StepReport {
     /// Mean over micro-batches or tokens, as [`LossNormalisation`] says.
     pub loss: f64,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The experts' mean weights over the pictures of samples of one language.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ExpertUse {
     /// The language, as [`Dataset::language`](crate::data::Dataset::language) tells it; empty where nothing does.
     #[serde(alias = "group")]

@@ -97,6 +97,7 @@ pub struct Run<'a> {
 
 /// How a stage ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The model as the last step left it.
     pub model: ParrotModel,

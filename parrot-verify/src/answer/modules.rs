@@ -175,7 +175,7 @@ fn compare_routing(
     routing: Routing,
     no_text: bool,
 ) -> Result<()> {
-    let Routing { attn_scores, attn_weights, gating_embeds, router_logits, routing_weights } = routing;
+    let Routing { attn_scores, attn_weights, gating_embeds, router_logits, routing_weights, .. } = routing;
     for (name, found) in [
         ("attn_scores", attn_scores),
         ("attn_weights", attn_weights),

@@ -48,6 +48,7 @@ use serde::Serialize;
 /// | trained weights | 0.03 | | | |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Quantity {
     /// The 8-bit picture after padding, resizing and cropping, from the same decoded picture.
     #[serde(rename = "resized_picture")]

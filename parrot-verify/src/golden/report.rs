@@ -28,6 +28,7 @@ impl Filter {
 
 /// How all cases of a directory turned out.
 #[derive(Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// By kind, in alphabetical order.
     pub kinds: BTreeMap<String, KindReport>,
@@ -39,6 +40,7 @@ pub struct VerifyReport {
 
 /// How the cases of one kind turned out.
 #[derive(Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct KindReport {
     /// Cases run: passed and failed together.
     pub run: usize,
@@ -58,6 +60,7 @@ pub struct KindReport {
 
 /// A case that did not pass.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Failure {
     /// The case.
     pub id: String,
