@@ -58,15 +58,3 @@ impl Dataset {
 fn is_option(column: &str) -> bool {
     column.len() == 1 && column.as_bytes()[0].is_ascii_uppercase()
 }
-
-/// The kits read the columns that they score by in any letter case. Options are capitals, and a hint is read as it is.
-pub(super) fn lower_names(columns: &mut [String]) {
-    const ANY_CASE: [&str; 9] =
-        ["index", "image", "question", "answer", "category", "l2-category", "split", "g_index", "image_path"];
-    for at in 0..columns.len() {
-        let lower = columns[at].to_lowercase();
-        if ANY_CASE.contains(&lower.as_str()) && !columns.contains(&lower) {
-            columns[at] = lower;
-        }
-    }
-}

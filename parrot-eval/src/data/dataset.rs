@@ -11,11 +11,10 @@ use crate::ask::prompt::{Asker, PromptStyle};
 use crate::ask::protocol::RunAs;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::known::{KnownFile, Language, known_file};
-use crate::data::columns::lower_names;
 use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::{Row, index_key};
-use crate::data::table::{Record, Table, read_bytes};
+use crate::data::table::{Record, Table, lower_names, read_bytes};
 use crate::{Circular, MmBench, Mme, Mmmb, Pope};
 use crate::{Error, Result};
 

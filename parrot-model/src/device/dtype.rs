@@ -3,47 +3,11 @@
 use burn::tensor::{Device, FloatDType};
 
 use super::quiet::quietly;
-use super::weights::WeightDtype;
 use super::{Backend, device_error, found, name_of};
 use crate::Result;
-use crate::quantization::BlockFormat;
 
 /// What weights may be held in, the most precise first.
 const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::BF16];
-
-/// What a device rounds the operands of its matrix products to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Precision {
-    /// No rounding: 24 binary digits.
-    F32,
-    /// 11 digits, of numbers held in f32: NVIDIA's matrix units since Ampere, whose kernels Burn measures along with
-    /// others and takes where they are the fastest.
-    Tf32,
-    /// 11 digits.
-    F16,
-    /// 8 digits.
-    Bf16,
-    /// Blocks of 8 bits, on both sides.
-    Q8,
-    /// Weights in blocks of 4 bits, activations in blocks of 8.
-    Q4,
-}
-
-impl Precision {
-    /// The precision of a network on `device` whose weights are held in `dtype`.
-    #[must_use]
-    pub fn for_weights(device: &Device, dtype: impl Into<WeightDtype>) -> Self {
-        match dtype.into() {
-            WeightDtype::Blocks(BlockFormat::Q8) => Self::Q8,
-            WeightDtype::Blocks(BlockFormat::Q4) => Self::Q4,
-            WeightDtype::Float(FloatDType::F16) => Self::F16,
-            WeightDtype::Float(FloatDType::BF16) => Self::Bf16,
-            _ if found(device).is_some_and(|found| found.rounds_to_tf32()) => Self::Tf32,
-            _ => Self::F32,
-        }
-    }
-}
 
 /// The dtype in which `device` holds weights: `requested`, or what suits the device.
 ///
@@ -71,16 +35,6 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
         return Ok(dtype);
     }
     Err(device_error(&name_of(device), refusal(dtype, &supported)))
-}
-
-/// The dtype of all that is no weight of a product in a network that `device` holds in `dtype`: activations, norms, biases.
-///
-/// On the CPU that is f32: its kernels multiply f32 with weights of any width, which are what takes memory and time to
-/// read. Everywhere else it is `dtype`, and on the CPU with autodiff too: the gradients of a table that is looked up and
-/// multiplied with have to have one dtype.
-#[must_use]
-pub fn activation_dtype(device: &Device, dtype: impl Into<WeightDtype>) -> FloatDType {
-    if is_cpu(device) && !device.is_autodiff() { FloatDType::F32 } else { dtype.into().float() }
 }
 
 /// Whether the processor computes.
@@ -209,14 +163,12 @@ mod tests {
 
     #[cfg(feature = "flex")]
     #[test]
-    fn a_cpu_holds_weights_of_any_width_and_computes_in_f32() {
+    fn a_cpu_holds_weights_of_any_width_and_trains_in_f32() {
         let cpu = Device::flex();
         for device in [cpu.clone(), cpu.autodiff()] {
             assert_eq!(float_dtype(&device, None).unwrap(), FloatDType::F32);
             for dtype in DTYPES {
                 assert_eq!(float_dtype(&device, Some(dtype)).unwrap(), dtype);
-                let expected = if device.is_autodiff() { dtype } else { FloatDType::F32 };
-                assert_eq!(activation_dtype(&device, dtype), expected);
             }
             assert_eq!(training_dtype(&device, FloatDType::F32).unwrap(), FloatDType::F32);
             let error = training_dtype(&device, FloatDType::BF16).unwrap_err().to_string();

@@ -22,6 +22,7 @@ mod dtype;
 mod matmul_rate;
 mod memory;
 mod name;
+mod precision;
 mod quiet;
 mod weights;
 
@@ -34,10 +35,11 @@ use crate::{Error, Result};
 
 pub use backend::Backend;
 pub(crate) use dtype::parameter_dtype;
-pub use dtype::{Precision, activation_dtype, dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
+pub use dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
 pub use matmul_rate::{MatmulRate, matmul_rate};
 pub(crate) use memory::require_memory;
 pub use name::SYNTAX;
+pub use precision::{Precision, activation_dtype};
 pub use quiet::panics_in_one_line;
 pub use weights::{WeightDtype, parse_weight_dtype, weight_dtype};
 

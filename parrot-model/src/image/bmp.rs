@@ -5,7 +5,7 @@
 
 use ::image::RgbImage;
 
-use super::decode::Size;
+use super::options::Size;
 
 const CUT_SHORT: &str = "the BMP data are cut short";
 

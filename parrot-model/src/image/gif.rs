@@ -6,7 +6,7 @@ use std::io::Cursor;
 use ::gif::{ColorOutput, DecodeOptions, Decoder, MemoryLimit};
 use ::image::{Rgb, RgbImage};
 
-use super::decode::Size;
+use super::options::Size;
 
 /// A file up to its first frame's pixels.
 pub(super) struct Gif<'a> {

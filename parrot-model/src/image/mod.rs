@@ -13,13 +13,15 @@ mod bmp;
 mod decode;
 mod gif;
 mod jpeg;
+mod options;
 mod orientation;
 mod png;
 mod preprocessor_config;
 mod processor;
 mod resize;
 
-pub use decode::{DecodeLimits, DecodeOptions, decode_rgb, open_rgb};
+pub use decode::{decode_rgb, open_rgb};
+pub use options::{DecodeLimits, DecodeOptions};
 pub use processor::{ImageProcessorConfig, Resize};
 pub use resize::{Resample, resize_bicubic};
 

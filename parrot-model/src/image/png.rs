@@ -5,7 +5,7 @@ use std::io::Cursor;
 use ::image::RgbImage;
 use ::png::{BitDepth, ColorType, Decoder, Limits, Reader, Transformations};
 
-use super::decode::{SCRATCH_BYTES, Size};
+use super::options::{SCRATCH_BYTES, Size};
 use super::orientation::{Metadata, raw_profile};
 
 /// A file up to its pixels.

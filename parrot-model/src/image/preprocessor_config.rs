@@ -1,8 +1,11 @@
 //! `preprocessor_config.json` as it stands on disk, read into and written from an [`ImageProcessorConfig`].
 
-use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{ImageProcessorConfig, Resample, Resize};
+use crate::config::decoder::from_fields;
 use crate::error::{Error, Result};
 
 /// No vision tower has a larger input; a larger number means a damaged file.
@@ -10,7 +13,7 @@ const MAX_SIDE: u32 = 16_384;
 
 /// The file as it stands.
 #[derive(Serialize, Deserialize)]
-pub(super) struct PreprocessorConfig {
+struct PreprocessorConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_processor_type: Option<String>,
     #[serde(default = "yes")]
@@ -56,6 +59,31 @@ fn bicubic() -> u32 {
 
 fn one_255th() -> f64 {
     1.0 / 255.0
+}
+
+impl ImageProcessorConfig {
+    /// Reads a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json) if there is no such file,
+    /// [`Error::Config`](crate::Error::Config) if it asks for a
+    /// processing that CLIP's and SigLIP's towers do not use.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let raw: PreprocessorConfig = from_fields(crate::untrusted::read_json(path)?)?;
+        raw.try_into()
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageProcessorConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        PreprocessorConfig::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for ImageProcessorConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        PreprocessorConfig::from(self).serialize(serializer)
+    }
 }
 
 impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
@@ -124,8 +152,8 @@ fn square(key: &str, height: u32, width: u32) -> Result<u32> {
     }
 }
 
-impl From<ImageProcessorConfig> for PreprocessorConfig {
-    fn from(config: ImageProcessorConfig) -> Self {
+impl From<&ImageProcessorConfig> for PreprocessorConfig {
+    fn from(config: &ImageProcessorConfig) -> Self {
         let sides = |side| Size::Sides { height: side, width: side };
         let (kind, size) = match config.resize {
             Resize::ShortestEdge(edge) => ("CLIPImageProcessor", Size::ShortestEdge { shortest_edge: edge }),

@@ -1,23 +1,16 @@
 //! A decoded picture → the tower's pixels, as Hugging Face's image processors do it.
 
-use std::path::Path;
-
 use ::image::RgbImage;
-use serde::{Deserialize, Serialize};
 
-use super::preprocessor_config::PreprocessorConfig;
 use super::resize::{Canvas, Resample, resize_window};
 use super::{AspectRatio, Pixels};
-use crate::config::decoder::from_fields;
 use crate::config::{TowerKind, VisionConfig};
-use crate::error::Result;
 
 /// Which resize, crop and normalisation a vision tower was trained with.
 ///
 /// Reads and writes `preprocessor_config.json` in its present form (`"size": {"shortest_edge": 336}`), and
 /// reads the old one (`"size": 336`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "PreprocessorConfig", into = "PreprocessorConfig")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ImageProcessorConfig {
     /// Side of the tower's square input in pixels, to which the resized picture is cropped.
     pub image_size: u32,
@@ -101,17 +94,6 @@ impl ImageProcessorConfig {
             TowerKind::ChineseClip => Self::chinese_clip(image_size),
             TowerKind::Siglip => Self::siglip(image_size),
         }
-    }
-
-    /// Reads a `preprocessor_config.json`.
-    ///
-    /// # Errors
-    /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json) if there is no such file,
-    /// [`Error::Config`](crate::Error::Config) if it asks for a
-    /// processing that CLIP's and SigLIP's towers do not use.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let raw: PreprocessorConfig = from_fields(crate::untrusted::read_json(path)?)?;
-        raw.try_into()
     }
 
     /// Pads or not, resizes, crops and normalises a picture.

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use super::{Rates, StepRecord, called};
+use super::record::{Rates, StepRecord, called};
 use crate::files::refuse_link;
 use crate::{Error, Result};
 

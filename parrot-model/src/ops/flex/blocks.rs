@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::matrix::wide;
+use super::matmul::wide;
 use super::quantized::product;
 use super::{elements, tensor};
 use crate::ops::blocks::{Blocks, block_dtype, block_format, matrices};

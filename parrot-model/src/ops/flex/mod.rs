@@ -11,6 +11,7 @@ mod decode_attention;
 mod elementwise;
 mod few_rows;
 mod many_rows;
+mod matmul;
 mod matrix;
 mod quantized;
 mod simd;

@@ -7,7 +7,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use parrot_train::metrics::{Rates, StepRecord};
 
-use super::RunSummary;
+use super::summary::RunSummary;
 
 /// Steps that rates are taken over: enough to be steady, few enough to follow.
 const WINDOW: usize = 50;

@@ -20,7 +20,7 @@ use ratatui::widgets::{Axis, Bar, BarChart, BarGroup, Block, Chart, Dataset, Gau
 use parrot_train::metrics::report::smooth;
 use parrot_train::metrics::{Rates, StepRecord, called, expert_use, short};
 
-use super::RunSummary;
+use super::summary::RunSummary;
 
 /// Least time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(200);

@@ -2,6 +2,7 @@
 
 mod bar;
 mod dashboard;
+mod summary;
 
 use std::io;
 use std::sync::Arc;
@@ -12,16 +13,7 @@ use parrot_train::metrics::StepRecord;
 use bar::Bar;
 use dashboard::Dashboard;
 
-/// What a display has to know about a run.
-#[derive(Debug, Clone)]
-pub(crate) struct RunSummary {
-    /// The stage's name.
-    pub(crate) stage: String,
-    /// Its steps.
-    pub(crate) steps: usize,
-    /// The device's own rate of matrix products, in operations per second; `None` where it was not measured.
-    pub(crate) peak: Option<f64>,
-}
+pub(crate) use summary::RunSummary;
 
 /// A run on the terminal.
 #[derive(Debug)]

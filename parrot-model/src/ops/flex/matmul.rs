@@ -1,0 +1,77 @@
+//! [`matmul`](crate::ops::matmul()) on the CPU: with a weight as it is stored, [`weight_product`]; all others by [`matrix`](super::matrix).
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, FloatDType};
+use rayon::prelude::*;
+
+use super::matrix::{multiply, product};
+use super::simd::Isa;
+use super::weight::Weight;
+use super::weight_product::{self, stored_weight};
+use super::{PARALLEL_FROM, matrix_at, readable, tensor};
+use crate::ops::matmul::MatMul;
+
+impl MatMul for Flex {
+    fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+        let dtype = lhs.dtype();
+        if !is_float(dtype) || !is_float(rhs.dtype()) {
+            return Self::float_matmul(lhs, rhs);
+        }
+        let lhs = wide(lhs);
+        let output = match stored_weight(&rhs) {
+            Some(weight) => weight_products(lhs, weight, &rhs),
+            None => products(&readable(lhs), &readable(wide(rhs))),
+        };
+        if dtype == DType::F32 { output } else { Self::float_cast(output, FloatDType::from(dtype)) }
+    }
+}
+
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+}
+
+/// In f32.
+pub(super) fn wide(x: FlexTensor) -> FlexTensor {
+    if x.dtype() == DType::F32 { x } else { Flex::float_cast(x, FloatDType::F32) }
+}
+
+/// [`products`] with weights as they are stored.
+fn weight_products(lhs: FlexTensor, weight: Weight<'_>, rhs: &FlexTensor) -> FlexTensor {
+    let mut shape = lhs.layout().shape().clone();
+    let last = shape.num_dims() - 1;
+    let columns = rhs.layout().shape()[last];
+    let lhs = readable(lhs);
+    let lhs = if lhs.layout().strides()[last] == 1 { lhs } else { lhs.to_contiguous() };
+    let matrices: Vec<_> = match last {
+        1 => vec![matrix_at(&lhs, [])],
+        _ => (0..shape[0]).map(|at| matrix_at(&lhs, [at])).collect(),
+    };
+    shape[last] = columns;
+    tensor(weight_product::product(Isa::best(), &matrices, weight, columns), shape)
+}
+
+/// # Shapes
+///
+/// - lhs: `[matrices, rows, inner]`, or one matrix
+/// - rhs: `[matrices, inner, columns]`
+/// - output: `[matrices, rows, columns]`
+fn products(lhs: &FlexTensor, rhs: &FlexTensor) -> FlexTensor {
+    if lhs.layout().num_dims() == 2 {
+        let (lhs, rhs) = (matrix_at(lhs, []), matrix_at(rhs, []));
+        return tensor(product(lhs, rhs), [lhs.dims()[0], rhs.dims()[1]]);
+    }
+    let [matrices, rows, inner] = lhs.layout().shape().dims();
+    let [_, _, columns] = rhs.layout().shape().dims();
+    let mut output = vec![0.0; matrices * rows * columns];
+    let one_product = |(at, output): (usize, &mut [f32])| {
+        multiply(matrix_at(lhs, [at]), matrix_at(rhs, [at]), 1.0, output);
+    };
+    if matrices * rows * inner * columns < PARALLEL_FROM {
+        output.chunks_exact_mut(rows * columns).enumerate().for_each(one_product);
+    } else {
+        output.par_chunks_exact_mut(rows * columns).enumerate().for_each(one_product);
+    }
+    tensor(output, [matrices, rows, columns])
+}
