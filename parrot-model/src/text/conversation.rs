@@ -98,7 +98,7 @@ impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.content.iter().try_for_each(|content| match content {
             Content::Text(text) => f.write_str(text),
-            Content::Image => f.write_str(super::llava::PLACEHOLDER),
+            Content::Image => f.write_str("<image>"),
         })
     }
 }

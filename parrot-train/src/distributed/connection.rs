@@ -5,7 +5,6 @@ use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Root, Source};
-use parrot_model::untrusted::is_contained;
 
 use crate::{Error, Result};
 
@@ -21,6 +20,16 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// The other processes would wait for ever for one that unwinds, so it ends them all.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("error: {} panicked", self.name());
+            self.abort();
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn open() -> Result<Self> {
         let failed = |reason: &str| Error::Distributed { reason: reason.into() };
@@ -30,19 +39,7 @@ impl Connection {
         if threading < Threading::Funneled {
             return Err(failed("this MPI does not let other threads compute"));
         }
-        let connection = Self { world: universe.world(), _universe: universe };
-        let name = connection.name();
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            // A broken picture is a bad record, here as well.
-            if is_contained() {
-                return;
-            }
-            eprintln!("error: {name} panicked");
-            print(panic);
-            SimpleCommunicator::world().abort(1);
-        }));
-        Ok(connection)
+        Ok(Self { world: universe.world(), _universe: universe })
     }
 
     pub(super) fn rank(&self) -> usize {

@@ -34,8 +34,8 @@ pub struct World {
 }
 
 impl World {
-    /// Joins the other processes, if there are any. From then on a panic anywhere ends all of them, and says in which
-    /// process it was.
+    /// Joins the other processes, if there are any. A process that drops this while it unwinds from a panic ends
+    /// all of them, and says which it was.
     ///
     /// # Errors
     ///
