@@ -2,10 +2,10 @@
 
     pip install torch
     python parrot-train/benches/pytorch_step.py --stage 2
-    cargo run --release -p parrot-train -- bench --stage 2 --device cpu
+    cargo run --release --bin parrot-train -- bench --stage 2 --device cpu
 
     python parrot-train/benches/pytorch_step.py --model parrot-0.5b --stage 1 --micro-batches 2 --micro-batch-size 1
-    cargo run --release -p parrot-train -- bench --model parrot-0.5b --stage 1 --micro-batches 2 --micro-batch-size 1
+    cargo run --release --bin parrot-train -- bench --model parrot-0.5b --stage 1 --micro-batches 2 --micro-batch-size 1
 
 Run the two by turns: machines that others use as well change from minute to minute. Weights are random; the
 vision tower is frozen and runs without a tape, as in both of the paper's stages.

@@ -1,7 +1,7 @@
 //! Asks a picture a question. Run with
 //!
 //! ```sh
-//! cargo run --release -p ask -- assets/images/rocket.png "What is in the picture?"
+//! cargo run --release --bin ask -- assets/pictures/rocket.png "What is in the picture?"
 //! ```
 
 use std::error::Error;

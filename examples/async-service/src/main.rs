@@ -1,8 +1,8 @@
 //! Serves the default model on <http://127.0.0.1:8080>. Run with
 //!
 //! ```sh
-//! cargo run --release -p async-service
-//! curl --data-binary @assets/images/rocket.png "http://127.0.0.1:8080/ask?question=What+is+this%3F"
+//! cargo run --release --bin async-service
+//! curl --data-binary @assets/pictures/rocket.png "http://127.0.0.1:8080/ask?question=What+is+this%3F"
 //! ```
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! Asks the default model the toy benchmark and prints its table.
 //!
-//! `cargo run --release -p toy-benchmark`
+//! `cargo run --release --bin toy-benchmark`
 
 use std::path::Path;
 use std::sync::Arc;

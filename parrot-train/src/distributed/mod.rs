@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! apt-get install libopenmpi-dev openmpi-bin libclang-dev
-//! cargo build --release -p parrot-train --features mpi
+//! cargo build --release --bin parrot-train --features mpi
 //! mpirun -n 4 parrot-train run recipe.toml          # or Slurm's srun
 //! ```
 //!
