@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::layout::CONFIG_FILE;
-use parrot_model::checkpoint::{DownloadProgress, resolve_description, resolve_with};
+use parrot_model::checkpoint::{DecoderDescription, DownloadProgress, resolve_description, resolve_with};
 use parrot_model::config::{ParrotConfig, Size};
 use parrot_model::device::WeightDtype;
 use parrot_model::untrusted::printable;
@@ -77,11 +77,13 @@ impl ModelOptions {
     }
 }
 
-/// Says which keys of a Parrot's configuration nobody here knows: one of them could change the numbers.
+/// Says which keys of a model's configuration nobody here knows: one of them could change the numbers.
 fn note_unknown_keys(folder: &Path) {
-    // A text model's configuration is another, and one that cannot be read has been refused.
-    let Ok(config) = ParrotConfig::from_file(folder.join(CONFIG_FILE)) else { return };
-    let keys: Vec<&str> = config.unknown_keys().collect();
+    // One that cannot be read has been refused.
+    let keys: Vec<String> = match ParrotConfig::from_file(folder.join(CONFIG_FILE)) {
+        Ok(config) => config.unknown_keys().map(str::to_owned).collect(),
+        Err(_) => DecoderDescription::open(folder).map(|decoder| decoder.unknown_keys).unwrap_or_default(),
+    };
     if !keys.is_empty() {
         print_notice(&format!(
             "{CONFIG_FILE} has keys that are not known here and not used: {}",

@@ -173,3 +173,14 @@ fn a_text_model_is_no_parrot_and_says_so() {
     let error = DecoderCheckpoint::open(&parrot).unwrap_err().to_string();
     assert!(error.contains("`model_type` should be one of qwen2"), "{error}");
 }
+
+#[test]
+fn keys_that_nobody_knows_are_named_and_those_that_transformers_writes_are_known() {
+    for folder in folders() {
+        assert!(DecoderDescription::open(&folder).unwrap().unknown_keys.is_empty(), "{}", folder.display());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| std::fs::write(folder.path().join("config.json"), text).unwrap();
+    write(r#"{"model_type": "qwen2", "attention_temperature": 2.0, "use_mtp": false, "pad_token_id": 0}"#);
+    assert_eq!(DecoderDescription::open(folder.path()).unwrap().unknown_keys, ["attention_temperature"]);
+}

@@ -26,6 +26,8 @@ pub struct DecoderDescription {
     pub bos_token_id: Option<u32>,
     /// The ids that end a text, according to `config.json`.
     pub eos_token_id: Option<TokenIds>,
+    /// Keys of `config.json` that are neither used nor known to be without effect on the numbers: for a notice to the user.
+    pub unknown_keys: Vec<String>,
 }
 
 impl DecoderDescription {
@@ -50,8 +52,9 @@ impl DecoderDescription {
         let keys = folder_keys(path.as_ref())?;
         let bos_token_id = token_ids(&keys, "bos_token_id")?;
         let eos_token_id = token_ids(&keys, "eos_token_id")?;
+        let unknown_keys = DecoderConfig::unknown_keys(&keys);
         let config = DecoderConfig::from_keys(keys)?;
-        Ok(Self { config, bos_token_id, eos_token_id })
+        Ok(Self { config, bos_token_id, eos_token_id, unknown_keys })
     }
 }
 

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::limits;
+use super::{extra, limits};
 use crate::{Error, Result};
 
 /// The keys of a JSON object.
@@ -236,6 +236,30 @@ impl DecoderConfig {
         let config = Self { family, ..over_defaults(&Self::of_family(family), keys)? };
         config.validate()?;
         Ok(config)
+    }
+
+    /// The keys of a decoder's own `config.json` that this crate neither uses nor knows to be without effect on the numbers.
+    #[must_use]
+    pub(crate) fn unknown_keys(keys: &Keys) -> Vec<String> {
+        // What is not written where it is not set, the ids of control tokens, and spellings that become other keys.
+        const READ: [&str; 12] = [
+            "attention_bias",
+            "head_dim",
+            "layer_types",
+            "max_window_layers",
+            "rope_scaling",
+            "bos_token_id",
+            "dtype",
+            "eos_token_id",
+            "mlp_bias",
+            "model_type",
+            "rope_parameters",
+            "torch_dtype",
+        ];
+        let own = serde_json::to_value(Self::default()).unwrap_or_default();
+        let is_read = |key: &str| own.get(key).is_some() || READ.contains(&key);
+        let unknown = keys.iter().filter(|(key, value)| !is_read(key) && extra::could_matter(key, value));
+        unknown.map(|(key, _)| key.clone()).collect()
     }
 
     /// Checks that a decoder of this shape can exist.

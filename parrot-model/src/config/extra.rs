@@ -1,6 +1,8 @@
 //! Keys that checkpoints of Parrot, LLaVA and transformers hold beside those that this crate uses, and that change no number of
 //! an answer: how the model was trained, what transformers returns, how it chooses tokens.
 
+use serde_json::Value;
+
 const WITHOUT_EFFECT: &[&str] = &[
     // transformers' bookkeeping.
     "_attn_implementation",
@@ -87,7 +89,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "use_mm_proj",
 ];
 
-/// Whether this key changes no number of an answer.
-pub(super) fn is_without_effect(key: &str) -> bool {
-    WITHOUT_EFFECT.contains(&key)
+/// Whether a key that is not read could change the numbers of an answer: it is set, and not known to be without effect.
+pub(super) fn could_matter(key: &str, value: &Value) -> bool {
+    let is_off = value.is_null() || *value == Value::Bool(false);
+    !is_off && !WITHOUT_EFFECT.contains(&key)
 }

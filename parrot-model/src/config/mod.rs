@@ -221,10 +221,7 @@ impl ParrotConfig {
 
     /// Keys of the file that this crate neither uses nor knows to be without effect on the numbers: for a notice to the user.
     pub fn unknown_keys(&self) -> impl Iterator<Item = &str> {
-        let matters = |(key, value): &(&String, &Value)| {
-            let is_off = value.is_null() || **value == Value::Bool(false);
-            !is_off && !extra::is_without_effect(key)
-        };
+        let matters = |(key, value): &(&String, &Value)| extra::could_matter(key, value);
         self.extra.iter().filter(matters).map(|(key, _)| key.as_str())
     }
 
