@@ -4,6 +4,8 @@
 //! cargo test -p parrot-train --features mpi --test distributed
 //! ```
 
+mod shapes;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,47 +14,21 @@ use std::time::{Duration, Instant};
 
 use burn::prelude::*;
 use parrot_model::checkpoint::{SaveOptions, Weights, save};
-use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_train::distributed::shard::Owners;
 use serde_json::{Value, json};
+
+use shapes::configs;
 
 const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
 
 /// A model, data and a recipe in a folder that goes with the value.
 struct Workplace(tempfile::TempDir);
 
-fn configs() -> (ParrotConfig, VisionConfig) {
-    let mini = ParrotConfig::parrot_mini();
-    let decoder = DecoderConfig {
-        hidden_size: 16,
-        intermediate_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        num_key_value_heads: Some(1),
-        ..mini.decoder.clone()
-    };
-    let config = ParrotConfig {
-        mm_vision_tower: Some("towers/tiny".into()),
-        mm_hidden_size: Some(12),
-        moe_intermediate_size: Some(8),
-        ..mini.with_decoder(decoder)
-    };
-    let vision = VisionConfig {
-        hidden_size: 12,
-        intermediate_size: 16,
-        num_hidden_layers: 1,
-        num_attention_heads: 2,
-        image_size: 24,
-        ..VisionConfig::clip_vit_mini()
-    };
-    (config, vision)
-}
-
 impl Workplace {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        let (config, vision) = configs();
+        let (config, vision) = configs(2);
         let device = Device::flex();
         device.seed(1);
         let model = ParrotModel::init(&config, &vision, &device).unwrap();
@@ -205,7 +181,7 @@ fn adafactor_is_shared_as_well() {
 /// Of n processes each keeps about an n-th of the optimizer's state.
 #[test]
 fn owners_have_alike_shares() {
-    let (config, vision) = configs();
+    let (config, vision) = configs(2);
     let model = ParrotModel::init(&config, &vision, &Device::flex().autodiff()).unwrap();
     let all = Owners::new(&model, 1).of(0);
     for processes in [2, 4] {

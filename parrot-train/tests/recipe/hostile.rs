@@ -6,7 +6,7 @@ use assert_cmd::Command;
 use parrot_model::checkpoint::Checkpoint;
 use serde_json::{Value, json};
 
-use crate::{ASSETS, Workplace, record};
+use crate::workplace::{ASSETS, Workplace, record};
 
 /// The cases of others' files: what is wrong with each record is told, whatever all of them are.
 #[test]

@@ -1,129 +1,23 @@
 //! `parrot-train run`, `plan` and `check-data` as a user types them, on a model of a few thousand weights.
 
 mod hostile;
+#[path = "../shapes/mod.rs"]
+mod shapes;
+mod workplace;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, SaveOptions, names, save, save_module};
-use parrot_model::config::{DecoderConfig, DecoderFamily, ParrotConfig, VisionConfig};
+use parrot_model::checkpoint::{Checkpoint, names, save_module};
+use parrot_model::config::{DecoderConfig, DecoderFamily};
 use parrot_model::language::Decoder;
-use parrot_model::parrot::ParrotModel;
 use parrot_train::checkpoint::RunFolder;
-
 use serde_json::{Value, json};
 
-const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
-
-/// A model, data and a recipe in a folder that goes with the value.
-struct Workplace(tempfile::TempDir);
-
-impl Workplace {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        let mini = ParrotConfig::parrot_mini();
-        let decoder = DecoderConfig {
-            hidden_size: 16,
-            intermediate_size: 24,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            num_key_value_heads: Some(1),
-            ..mini.decoder.clone()
-        };
-        let config = ParrotConfig {
-            mm_vision_tower: Some("towers/tiny".into()),
-            mm_hidden_size: Some(12),
-            moe_intermediate_size: Some(8),
-            ..mini.with_decoder(decoder)
-        };
-        let vision = VisionConfig {
-            hidden_size: 12,
-            intermediate_size: 16,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            image_size: 24,
-            ..VisionConfig::clip_vit_mini()
-        };
-        let device = Device::flex();
-        device.seed(1);
-        let model = ParrotModel::init(&config, &vision, &device).unwrap();
-        let source = Some(Path::new(ASSETS).join("parrot-mini"));
-        let options = SaveOptions { source, ..SaveOptions::default() };
-        save(&model, &config, &vision, place.path("start"), &options).unwrap();
-        let records: Vec<Value> = (0..9).map(record).collect();
-        place.write("data.json", &Value::from(records).to_string());
-        place.write("recipe.toml", &place.recipe());
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn recipe(&self) -> String {
-        format!(
-            r#"
-name = "stage2"
-out = {out:?}
-
-[model]
-from = {start:?}
-
-[[data.source]]
-file = {data:?}
-pictures = "{ASSETS}/pictures"
-
-[data]
-workers = 2
-
-[train]
-parts = ["projector", "moe", "language_model"]
-steps = 6
-batch_size = 4
-micro_batch_size = 2
-learning_rate = 1e-3
-save_every = 2
-"#,
-            out = self.path("run"),
-            start = self.path("start"),
-            data = self.path("data.json"),
-        )
-    }
-
-    /// Runs a command on the recipe: exit status, standard output, standard error.
-    fn call(&self, command: &str, arguments: &[&str]) -> (i32, String, String) {
-        let mut process = Command::cargo_bin("parrot-train").unwrap();
-        process.arg(command).arg(self.path("recipe.toml")).args(arguments);
-        let output = process.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    fn weights(&self, folder: &str) -> Vec<u8> {
-        fs::read(self.path(folder).join("model.safetensors")).unwrap()
-    }
-}
-
-fn record(id: usize) -> Value {
-    let (image, question, answer) = match id % 3 {
-        0 => (Some("rocket.png"), "<image>\nWhat is this?", "This is thing"),
-        1 => (Some("butterfly.png"), "<image>\n这是什么？", "这是东西"),
-        _ => (None, "What is a rocket?", "It is thing"),
-    };
-    let mut record = json!({"id": id, "conversations": [
-        {"from": "human", "value": question}, {"from": "gpt", "value": format!("{answer} {id}")}]});
-    if let Some(image) = image {
-        record["image"] = image.into();
-    }
-    record
-}
+use workplace::{ASSETS, Workplace, record};
 
 #[test]
 fn a_recipe_becomes_a_model_and_a_report() {
