@@ -183,7 +183,7 @@ fn adafactor_is_shared_as_well() {
 fn owners_have_alike_shares() {
     let (config, vision) = configs(2);
     let model = ParrotModel::init(&config, &vision, &Device::flex().autodiff()).unwrap();
-    let all = Owners::new(&model, 1).of(0);
+    let all = Owners::new(&model, 1).owned_by(0);
     for processes in [2, 4] {
         let owners = Owners::new(&model, processes);
         let shares: Vec<_> = (0..processes).map(|process| owners.owned_by(process)).collect();

@@ -1,6 +1,6 @@
 //! Does this build compute what the paper's released code computes?
 //!
-//! A [golden directory](golden) holds inputs and what the reference implementation made of them: token ids, pixels,
+//! A [golden directory](Directory) holds inputs and what the reference implementation made of them: token ids, pixels,
 //! features, routing, logits, greedy answers, losses, gradients, steps of both training stages. [`verify`] runs every case
 //! against this build and returns a [`VerifyReport`].
 //!

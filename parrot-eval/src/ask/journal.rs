@@ -32,7 +32,7 @@ pub struct Conditions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Answered {
-    /// SHA-256 of prompt and picture: [`question_id`].
+    /// SHA-256 of prompt and picture: `question_id`.
     pub id: String,
     /// A dataset that asks it.
     pub dataset: String,

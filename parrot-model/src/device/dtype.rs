@@ -17,7 +17,7 @@ const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::B
 /// | CUDA | bf16, else as below | what the released weights are stored in, and nothing overflows |
 /// | any other | f16, else f32 | half the memory, and no tensor outgrows what a shader may bind |
 ///
-/// On the CPU this is the dtype of weights alone: see [`activation_dtype`]. ROCm is not given bf16 unasked, for its drivers
+/// On the CPU this is the dtype of weights alone: see [`activation_dtype`](super::activation_dtype). ROCm is not given bf16 unasked, for its drivers
 /// have failed in it.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub fn is_cpu(device: &Device) -> bool {
 }
 
 /// The dtype of a parameter of so many dimensions: weights of products and tables have two or three, and `dtype`; norms,
-/// biases and convolutions have that of [activations](activation_dtype).
+/// biases and convolutions have that of activations.
 pub(crate) fn parameter_dtype(
     dimensions: usize,
     dtype: FloatDType,

@@ -74,7 +74,7 @@ pub struct LoaderOptions {
     pub first_batch: usize,
     /// Threads that make samples.
     pub workers: usize,
-    /// Micro-batches that each of them may have ready: [`queue`].
+    /// Micro-batches that each of them may have ready, at least one.
     pub ready: usize,
     /// Which process this is.
     pub rank: usize,

@@ -150,7 +150,7 @@ impl World {
         own
     }
 
-    /// Hands values to the first process, which [receives](Self::receive) them.
+    /// Hands values to the first process, which receives them.
     pub fn send(&self, values: &[f32]) {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = &self.mpi {
