@@ -3,8 +3,7 @@
 //! - [`Parrot`] is a loaded model: [`Parrot::load`], then [`Parrot::ask`].
 //! - [`Image`] is a decoded picture, known by its content: asking about it again, in any language, runs no
 //!   vision work.
-//! - [`Answer`] is the text and how it came about: the routing of the experts, why it ended, where the time
-//!   went.
+//! - [`Answer`] holds the text, the experts' weights, why it ended and the timings.
 //!
 //! [`AskOptions`] shape an answer, [`Chat`] holds a conversation, [`Parrot::ask_batch`] answers several
 //! questions at once, [`Parrot::choose`] says which of given answers the model finds likeliest.

@@ -99,7 +99,7 @@ pub enum Error {
         /// The first few.
         examples: Vec<String>,
     },
-    /// The processes of a training do not come together.
+    /// The training processes could not connect.
     #[error("distributed training: {reason}")]
     Distributed {
         /// What is wrong.

@@ -30,6 +30,7 @@
 //! use burn::prelude::*;
 //! use parrot_model::checkpoint::Checkpoint;
 //! use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
+//! use parrot_model::device;
 //! use parrot_model::parrot::ParrotModel;
 //! use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 //! use parrot_model::image::Pixels;
@@ -79,7 +80,7 @@
 //! # let (config, vision) = tiny();
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
-//! let mut model = ParrotModel::init(&config, &vision, &Device::flex().autodiff())?;
+//! let mut model = ParrotModel::init(&config, &vision, &device::open("cpu")?.autodiff())?;
 //! model.use_moe = false;
 //!
 //! // The paper's stage 1, but for its size.

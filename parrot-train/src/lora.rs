@@ -76,8 +76,8 @@ impl LoraConfig {
         vec![QProj, KProj, VProj, OProj, GateProj, UpProj, DownProj]
     }
 
-    /// Refuses what a decoder cannot be adapted with. Its hidden size is the most that a rank can be of use, and memory
-    /// may have no room for more.
+    /// Refuses ranks and targets that do not fit the decoder. A rank above the hidden size is useless, and memory may have
+    /// no room for it.
     pub(crate) fn check(&self, decoder: &DecoderConfig) -> Result<()> {
         let most = decoder.hidden_size;
         let refuse = |key, expected: &str, found: String| {

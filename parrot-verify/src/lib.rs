@@ -5,9 +5,10 @@
 //! against this build and returns a [`VerifyReport`].
 //!
 //! Whatever the reference does that nobody else should (its order of records, its lengths, its way with control tokens, its
-//! defects) is reproduced here. The libraries keep one such switch, [`DecodeOptions::clip_grey16`], which benchmarks need as well.
+//! defects) is reproduced here. The libraries keep how it reads pictures, [`DecodeOptions::reference`], which benchmarks
+//! need as well.
 //!
-//! [`DecodeOptions::clip_grey16`]: parrot_model::image::DecodeOptions::clip_grey16
+//! [`DecodeOptions::reference`]: parrot_model::image::DecodeOptions::reference
 //!
 //! ```
 //! use burn::tensor::FloatDType;

@@ -18,7 +18,7 @@ use crate::data::table::{Record, Table, lower_names, read_bytes};
 use crate::{Circular, MmBench, Mme, Mmmb, Pope};
 use crate::{Error, Result};
 
-/// One language of a benchmark, or all of a benchmark that has but one.
+/// A benchmark in one language.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// Its name in VLMEvalKit, `MMMB_tr`; the file's name without its ending where that is not known.
@@ -174,7 +174,7 @@ impl Dataset {
         }
     }
 
-    /// Looks for what is wrong besides pictures.
+    /// Finds problems other than broken pictures.
     fn check(&mut self) {
         let mut problems = Vec::new();
         if let Some(known) = self.known

@@ -66,15 +66,16 @@ pub struct Asked {
 /// Versions of what computed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Versions {
-    /// parrot-eval.
-    pub parrot_infer: &'static str,
+    /// This crate; results say `parrot_infer`, of which it was a part.
+    #[serde(rename = "parrot_infer")]
+    pub parrot_eval: &'static str,
     /// burn, as the workspace pins it.
     pub burn: &'static str,
 }
 
 impl Default for Versions {
     fn default() -> Self {
-        Self { parrot_infer: env!("CARGO_PKG_VERSION"), burn: "0.22.1" }
+        Self { parrot_eval: env!("CARGO_PKG_VERSION"), burn: "0.22.1" }
     }
 }
 

@@ -42,7 +42,7 @@ impl Image {
         Ok(Self::from_rgb(decode_rgb(bytes, name, &DecodeOptions::default())?))
     }
 
-    /// Takes pixels as they are.
+    /// Takes pixels as they are. An image without any is refused when something is asked about it.
     #[must_use]
     pub fn from_rgb(image: RgbImage) -> Self {
         let mut hasher = Sha256::new();

@@ -113,6 +113,10 @@ impl Parrot {
                 rows.push(features);
                 continue;
             }
+            if image.pixels().is_empty() {
+                let reason = "the picture has no pixels".into();
+                return Err(parrot_model::Error::Image { name: "given as pixels".into(), reason }.into());
+            }
             let started = Instant::now();
             let (parrot, images) = self.network.parrot()?;
             let pixels = images.processor.preprocess(image.pixels(), images.aspect_ratio);

@@ -134,6 +134,15 @@ fn a_remembered_image_runs_no_vision_work_and_changes_no_bit() {
 }
 
 #[test]
+fn an_image_without_pixels_is_refused() {
+    for (width, height) in [(0, 0), (4, 0), (0, 4)] {
+        let empty = Image::from_rgb(RgbImage::new(width, height));
+        let refused = parrot(1).ask(&empty, "What?").unwrap_err().to_string();
+        assert!(refused.contains("the picture has no pixels"), "{refused}");
+    }
+}
+
+#[test]
 fn the_question_decides_the_routing() {
     let parrot = parrot(8);
     let weights = |question| ask(&parrot, &[image(1)], question, &options(1)).routing_weights;

@@ -1,6 +1,6 @@
 //! The backends, and what each finds on this machine.
 //!
-//! Only this file asks which of them are built in.
+//! Outside of `ops`, only this file asks which of them are built in.
 
 use std::fmt;
 

@@ -138,7 +138,7 @@ impl TextGuidedMoe {
         routing_weights: Tensor<2>,
     ) -> Tensor<3> {
         let [images, experts, tokens, hidden] = experts_output.dims();
-        // Σₑ wₑ · Eₑ as one product: [pictures, 1, experts] × [pictures, experts, tokens · hidden].
+        // Σₑ wₑ · Eₑ as one product: [images, 1, experts] × [images, experts, tokens · hidden].
         let mixed = routing_weights
             .unsqueeze_dim::<3>(1)
             .matmul(experts_output.reshape([images, experts, tokens * hidden]))

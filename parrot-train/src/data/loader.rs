@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Micro-batches that each worker may have ready, where there is room for them.
 const QUEUE: usize = 4;
 
-/// Micro-batches that each of so many workers may have ready so that all that are made ahead stay below 1 GiB, or one.
+/// How many micro-batches each worker may keep ready: at least one, and together less than 1 GiB.
 ///
 /// - bytes: of a micro-batch, about
 #[must_use]

@@ -151,7 +151,7 @@ impl World {
     }
 
     /// Hands values to the first process, which receives them.
-    pub fn send(&self, values: &[f32]) {
+    pub(crate) fn send(&self, values: &[f32]) {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = &self.mpi {
             mpi.send(values);

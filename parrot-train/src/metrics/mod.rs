@@ -102,7 +102,7 @@ pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
     Ok(read_lines(path)?.into_iter().map(|(record, _)| record).collect())
 }
 
-/// The records with their lines; one that is no record is passed over, and said.
+/// The records with their lines; one that is no record is skipped with a warning.
 fn read_lines(path: &Path) -> Result<Vec<(StepRecord, Vec<u8>)>> {
     if !path.exists() {
         return Ok(Vec::new());

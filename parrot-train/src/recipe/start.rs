@@ -1,4 +1,4 @@
-//! The model that a recipe starts from: a ParrotModel, or a new one around a pretrained decoder and tower.
+//! The model that a recipe starts from: a Parrot, or a new one around a pretrained decoder and tower.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

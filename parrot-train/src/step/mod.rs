@@ -149,12 +149,20 @@ impl Learner {
     }
 
     /// The model as it is now.
+    ///
+    /// # Panics
+    ///
+    /// After a panic within a step, which may have lost it.
     #[must_use]
     pub fn model(&self) -> &ParrotModel {
         self.model.as_ref().expect("the model is back after every step")
     }
 
     /// Takes the trained model out.
+    ///
+    /// # Panics
+    ///
+    /// As [`model`](Self::model).
     #[must_use]
     pub fn into_model(self) -> ParrotModel {
         self.model.expect("the model is back after every step")
