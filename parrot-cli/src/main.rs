@@ -12,6 +12,7 @@ mod inspect;
 mod model_info;
 mod options;
 mod progress;
+mod quantize;
 mod report;
 mod terminal;
 mod verify;
@@ -39,6 +40,7 @@ enum Command {
     Devices(devices::Args),
     Eval(eval::Args),
     Inspect(inspect::Args),
+    Quantize(quantize::Args),
     Verify(verify::Args),
 }
 
@@ -48,6 +50,7 @@ Examples:
   parrot ask photo.jpg \"这是什么?\" \"ما هذا؟\" --show-routing
   parrot chat photo.jpg
   parrot inspect parrot-7b
+  parrot quantize path/to/model --to q4 --out path/to/model-q4
   parrot verify assets/golden
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06
   parrot bench --device cuda:0
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Quantize(args) => quantize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => verify::run(&args),
     };
     match done {

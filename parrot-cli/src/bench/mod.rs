@@ -76,13 +76,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 impl Args {
     fn subject(&self) -> Result<BenchModel> {
         let (device, dtype) = self.model.device.open()?;
-        let dtype = device::weight_dtype(&device, dtype)?;
         if let Some(size) = named_size(self.model.model.as_deref()) {
             let (config, vision) = size.configs();
+            let dtype = device::weight_dtype(&device, dtype)?;
             return BenchModel::random(config, vision, device, dtype);
         }
         let folder = find_model(self.model.model.as_deref())?;
         let checkpoint = Checkpoint::open(&folder)?;
+        let dtype = dtype.or(checkpoint.block_format().map(Into::into));
+        let dtype = device::weight_dtype(&device, dtype)?;
         let bar = Bar::new("loading");
         let network = checkpoint.load_with(dtype, &device, |done, total| bar.show(done, total));
         drop(bar);

@@ -5,4 +5,5 @@ mod common;
 mod eval_ask;
 mod eval_score;
 mod hostile;
+mod quantize;
 mod verify;

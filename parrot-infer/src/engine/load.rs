@@ -60,8 +60,8 @@ impl Parrot {
 }
 
 impl<'a> Loader<'a> {
-    /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what suits the
-    /// device.
+    /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what the model is
+    /// quantised in or else what suits the device.
     pub fn dtype(mut self, dtype: impl Into<WeightDtype>) -> Self {
         self.dtype = Some(dtype.into());
         self
@@ -82,10 +82,11 @@ impl<'a> Loader<'a> {
     /// configuration that cannot be used.
     pub fn load(self, model: impl AsRef<Path>, device: &Device) -> Result<Parrot> {
         let started = Instant::now();
-        let dtype = device::weight_dtype(device, self.dtype)?;
         let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
+        let dtype = self.dtype.or(opened.block_format().map(WeightDtype::from));
+        let dtype = device::weight_dtype(device, dtype)?;
         let config = opened.config().clone();
         let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?;
         if tokenizer.vocab_size() > config.vocab_size {

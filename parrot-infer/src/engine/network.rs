@@ -10,6 +10,7 @@ use parrot_model::device::WeightDtype;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::language::Decoder;
 use parrot_model::parrot::{ImageFeatures, ParrotModel, prepare_text};
+use parrot_model::quantization::BlockFormat;
 
 use crate::{Error, Result};
 
@@ -57,6 +58,14 @@ impl Opened {
         match self {
             Self::Parrot(checkpoint) => checkpoint.config.eos_token_id.as_ref(),
             Self::Text(checkpoint) => checkpoint.description.eos_token_id.as_ref(),
+        }
+    }
+
+    /// What the weights of products are stored in, if it is a quantised model.
+    pub(super) fn block_format(&self) -> Option<BlockFormat> {
+        match self {
+            Self::Parrot(checkpoint) => checkpoint.block_format(),
+            Self::Text(checkpoint) => checkpoint.block_format(),
         }
     }
 

@@ -161,7 +161,7 @@ mod tests {
 
     fn stored(dtype: Dtype, bytes: &[u8]) -> StoredTensor<'_> {
         let shape: &'static [usize] = Box::leak(vec![bytes.len() * 8 / dtype.bitsize()].into_boxed_slice());
-        StoredTensor { dtype, shape, bytes }
+        StoredTensor { dtype, shape, bytes, blocks: None }
     }
 
     fn floats(values: &[f32]) -> Vec<u8> {

@@ -14,6 +14,7 @@ use crate::config::decoder::read_keys;
 use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
 use crate::language::Decoder;
+use crate::quantization::BlockFormat;
 use crate::{Error, Result};
 
 /// What a text model's folder says about its decoder. Weights are not read and need not be there.
@@ -78,6 +79,12 @@ impl DecoderCheckpoint {
         let path = path.as_ref();
         let description = DecoderDescription::open(path)?;
         Ok(Self { description, path: path.to_path_buf(), weights: Weights::from_folder(path)? })
+    }
+
+    /// What the weights of products are stored in, if it is a quantised model: it can be loaded as that alone.
+    #[must_use]
+    pub fn block_format(&self) -> Option<BlockFormat> {
+        self.weights.block_format()
     }
 
     /// Builds the decoder and loads every weight as `dtype`, one tensor at a time.

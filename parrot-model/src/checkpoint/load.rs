@@ -10,6 +10,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{FloatDType, Tensor, TensorData};
 
+use super::block_file;
 use super::cast::cast;
 use super::names::{self, ModulePath};
 use super::quantize::quantize;
@@ -59,11 +60,16 @@ pub fn load_found<'w, M: Module>(
     dtype: impl Into<WeightDtype>,
 ) -> Result<M> {
     let error = |problems| Error::Checkpoint { path: path.to_path_buf(), problems };
-    let problems = mismatches(&parameters(&module, &name_of), &find);
+    let dtype = dtype.into();
+    let wanted = parameters(&module, &name_of);
+    if let Some(problem) = other_width(&wanted, &find, dtype) {
+        return Err(error(vec![problem]));
+    }
+    let problems = mismatches(&wanted, &find);
     if !problems.is_empty() {
         return Err(error(problems));
     }
-    fill(module, &name_of, find, dtype.into(), &mut |_| ()).map_err(error)
+    fill(module, &name_of, find, dtype, &mut |_| ()).map_err(error)
 }
 
 /// All weights of a model that has a decoder; none of them may be left over.
@@ -96,18 +102,10 @@ impl Stored<'_, '_> {
     ) -> Result<M> {
         let error = |problems| Error::Checkpoint { path: self.path.to_path_buf(), problems };
         let wanted = parameters(&model, name_of);
-        let mut problems = mismatches(&wanted, self.find);
-        for name in unwanted(&wanted, self.weights) {
-            if name == LM_HEAD && self.is_tied {
-                problems.extend(self.tied_head_problem());
-            } else if !(self.is_surplus)(name) {
-                problems.push(format!("`{name}` is unexpected"));
-            }
+        if let Some(problem) = other_width(&wanted, self.find, dtype) {
+            return Err(error(vec![problem]));
         }
-        if !problems.is_empty() {
-            problems.splice(0..0, names::wrapped(self.weights.names()));
-            return Err(error(problems));
-        }
+        self.check(&wanted)?;
         device::require_memory(&model, dtype, device)?;
         let bytes =
             |wanted: &ExpectedTensor| (self.find)(&wanted.name).map_or(0, |stored| stored.bytes.len());
@@ -118,6 +116,27 @@ impl Stored<'_, '_> {
             progress(done, total);
         };
         fill(model, name_of, self.find, dtype, &mut advance).map_err(error)
+    }
+
+    /// Refuses what is missing, unexpected or mis-shaped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] listing all of it.
+    pub(super) fn check(&self, wanted: &[ExpectedTensor]) -> Result<()> {
+        let mut problems = mismatches(wanted, self.find);
+        for name in unwanted(wanted, self.weights) {
+            if name == LM_HEAD && self.is_tied {
+                problems.extend(self.tied_head_problem());
+            } else if !(self.is_surplus)(name) {
+                problems.push(format!("`{name}` is unexpected"));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.splice(0..0, names::wrapped(self.weights.names()));
+        Err(Error::Checkpoint { path: self.path.to_path_buf(), problems })
     }
 
     /// A tied head may be stored, but then it has to be the embedding table.
@@ -135,6 +154,8 @@ impl Stored<'_, '_> {
 pub(super) struct ExpectedTensor {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
+    /// Whether it is held in blocks where a network is.
+    pub(super) is_product_weight: bool,
 }
 
 /// Everything that a module wants.
@@ -147,17 +168,41 @@ pub(super) fn parameters<M: Module>(
     listing.wanted
 }
 
+/// What to say if blocks are to be loaded as anything but what they are.
+fn other_width<'w>(
+    wanted: &[ExpectedTensor],
+    find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+    dtype: WeightDtype,
+) -> Option<String> {
+    let stored = wanted.iter().filter_map(|wanted| find(&wanted.name)?.blocks);
+    let format = stored.into_iter().find(|format| dtype != WeightDtype::Blocks(*format))?;
+    let name = format.name();
+    Some(format!(
+        "its weights are quantised and can be held in {name} alone, not in {dtype}; for other widths and for training take the \
+         model that it was made from"
+    ))
+}
+
 /// One sentence for each parameter that is missing or has another shape.
 pub(super) fn mismatches<'w>(
     wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
 ) -> Vec<String> {
-    let problem = |ExpectedTensor { name, shape }: &ExpectedTensor| match find(name) {
-        None => Some(format!("`{name}` {shape:?} is missing")),
-        Some(stored) if stored.shape != shape => {
-            Some(format!("`{name}` should be {shape:?}, found {:?}", stored.shape))
+    let problem = |wanted: &ExpectedTensor| {
+        let ExpectedTensor { name, shape, is_product_weight } = wanted;
+        match find(name) {
+            None => Some(format!("`{name}` {shape:?} is missing")),
+            Some(StoredTensor { blocks: Some(_), .. }) if !is_product_weight => {
+                Some(format!("`{name}` should be numbers, found blocks"))
+            }
+            Some(stored @ StoredTensor { blocks: Some(format), .. }) => {
+                block_file::mismatch(&stored, format, shape).map(|reason| format!("`{name}` {reason}"))
+            }
+            Some(stored) if stored.shape != shape => {
+                Some(format!("`{name}` should be {shape:?}, found {:?}", stored.shape))
+            }
+            Some(_) => None,
         }
-        Some(_) => None,
     };
     wanted.iter().filter_map(problem).collect()
 }
@@ -211,8 +256,13 @@ impl ModuleVisitor for Listing<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = (self.name_of)(self.path.segments());
         let shape = stored_shape(param);
+        let is_product_weight = names::is_product_weight(self.path.segments(), &shape);
         let tensors = names::tensors(&name, &shape).into_iter();
-        self.wanted.extend(tensors.map(|(name, shape)| ExpectedTensor { name, shape: shape.to_vec() }));
+        self.wanted.extend(tensors.map(|(name, shape)| ExpectedTensor {
+            name,
+            shape: shape.to_vec(),
+            is_product_weight,
+        }));
     }
 }
 
@@ -273,7 +323,7 @@ impl ModuleMapper for Filling<'_, '_> {
 }
 
 impl Filling<'_, '_> {
-    /// Sets a parameter that is held in blocks.
+    /// Sets a parameter that is held in blocks, stored as such or not.
     fn quantize<const D: usize>(
         &mut self,
         param: Param<Tensor<D>>,
@@ -285,7 +335,11 @@ impl Filling<'_, '_> {
         for (name, _) in names::tensors(name, shape) {
             let Some(stored) = (self.find)(&name) else { return param };
             (self.progress)(stored.bytes.len() as u64);
-            match quantize(stored, format) {
+            let matrix = match stored.blocks {
+                Some(format) => block_file::read(stored, format),
+                None => quantize(stored, format),
+            };
+            match matrix {
                 Ok(matrix) if bytes.is_empty() => bytes = matrix,
                 Ok(matrix) => bytes.extend_from_slice(&matrix),
                 Err(reason) => {

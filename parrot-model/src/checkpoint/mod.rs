@@ -12,6 +12,7 @@
 //! [`Checkpoint::open`] reads the descriptions ([`Description::open`] nothing else), [`Checkpoint::load`] the weights,
 //! [`save`] writes the same layout so that the reference reads it back.
 
+mod block_file;
 mod cast;
 mod decoder;
 mod hub;
@@ -20,6 +21,7 @@ mod load;
 pub mod names;
 mod quantize;
 mod save;
+mod save_quantized;
 mod staging;
 mod tensors;
 #[cfg(test)]
@@ -35,6 +37,7 @@ use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::image::ImageProcessorConfig;
 use crate::parrot::ParrotModel;
+use crate::quantization::BlockFormat;
 use crate::{Error, Result};
 
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
@@ -162,14 +165,29 @@ impl Checkpoint {
     ) -> Result<ParrotModel> {
         let model = ParrotModel::init(&self.config, &self.vision, device)?;
         let name_of = names::parrot(&self.config)?;
-        let stored = load::Stored {
-            path: &self.path,
-            weights: &self.weights,
-            find: &|name| self.find(name),
-            is_tied: self.config.decoder.tie_word_embeddings,
-            is_surplus: &|name| names::is_surplus(name, &self.config, &self.vision),
-        };
-        stored.load(model, &name_of, dtype.into(), device, &mut progress)
+        let (find, is_surplus) = (|name: &str| self.find(name), |name: &str| self.is_surplus(name));
+        self.stored(&find, &is_surplus).load(model, &name_of, dtype.into(), device, &mut progress)
+    }
+
+    /// What the weights of products are stored in, if it is a [quantised](Self::quantize) model: it can be loaded as that alone.
+    #[must_use]
+    pub fn block_format(&self) -> Option<BlockFormat> {
+        self.weights.block_format()
+    }
+
+    /// All weights; closures cannot be borrowed from here.
+    fn stored<'a>(
+        &'a self,
+        find: &'a dyn Fn(&str) -> Option<StoredTensor<'a>>,
+        is_surplus: &'a dyn Fn(&str) -> bool,
+    ) -> load::Stored<'a, 'a> {
+        let is_tied = self.config.decoder.tie_word_embeddings;
+        load::Stored { path: &self.path, weights: &self.weights, find, is_tied, is_surplus }
+    }
+
+    /// Whether a tensor may be stored although the model has no place for it.
+    fn is_surplus(&self, name: &str) -> bool {
+        names::is_surplus(name, &self.config, &self.vision)
     }
 
     /// A tensor of the checkpoint, or of the tower's own folder where that holds the tower.
@@ -187,7 +205,6 @@ mod tests {
 
     use super::testing::{Tiny, contents, edit};
     use super::*;
-    use crate::quantization::BlockFormat;
 
     fn saved(tiny: &Tiny) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -68,6 +68,17 @@ pub fn save(
 
     let mut config = config.clone();
     config.torch_dtype = Some(torch_dtype(&tensors, options.dtype)?.into());
+    write_beside(folder, config, vision, options)?;
+    staging.publish()
+}
+
+/// Everything but the weights: `config.json`, the vision tower's description, what is copied from the source.
+pub(super) fn write_beside(
+    folder: &Path,
+    mut config: ParrotConfig,
+    vision: &VisionConfig,
+    options: &SaveOptions,
+) -> Result<()> {
     config.mm_vision_tower = Some(write_tower(folder, &config, vision, options)?);
     config.save(folder.join(CONFIG_FILE))?;
     if let Some(source) = &options.source {
@@ -75,7 +86,7 @@ pub fn save(
             copy_if_present(&source.join(name), &folder.join(name))?;
         }
     }
-    staging.publish()
+    Ok(())
 }
 
 /// What `config.json` calls the dtype of the weights. The decoder, which comes last, speaks for all.

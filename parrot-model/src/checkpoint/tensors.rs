@@ -184,7 +184,7 @@ pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor], dtype: Option<Fl
     for tensor in tensors {
         let data = tensor.read()?;
         let held = stored_dtype(data.dtype()).map_err(|reason| tensor.error(reason))?;
-        let held = StoredTensor { dtype: held, shape: data.shape(), bytes: data.as_bytes() };
+        let held = StoredTensor { dtype: held, shape: data.shape(), bytes: data.as_bytes(), blocks: None };
         let data = cast(held, tensor.target(dtype)?).map_err(|reason| tensor.error(reason))?;
         write(data.as_bytes())?;
     }
@@ -203,8 +203,16 @@ fn header(tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<Vec<u8>
         infos.push((tensor.name.clone(), info));
         offset = end;
     }
+    header_bytes(infos, [])
+}
+
+/// A header with these tensors and this beside what transformers wants.
+pub(super) fn header_bytes<const N: usize>(
+    infos: Vec<(String, TensorInfo)>,
+    metadata: [(String, String); N],
+) -> Result<Vec<u8>> {
     // transformers refuses files that do not say which framework's layout they have.
-    let format = [("format".to_string(), "pt".to_string())].into();
+    let format = [("format".to_string(), "pt".to_string())].into_iter().chain(metadata).collect();
     let invalid = |error: String| Error::checkpoint(MODEL, error);
     let header = Metadata::new(Some(format), infos).map_err(|error| invalid(error.to_string()))?;
     let mut header = serde_json::to_vec(&header).map_err(|error| invalid(error.to_string()))?;

@@ -12,7 +12,9 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
+use super::block_file;
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
+use crate::quantization::BlockFormat;
 use crate::{Error, Result, untrusted};
 
 /// Length of the number in front of a header.
@@ -41,12 +43,16 @@ pub struct StoredTensor<'a> {
     pub shape: &'a [usize],
     /// Its elements, row-major and little-endian; not necessarily aligned.
     pub bytes: &'a [u8],
+    /// The format, if it is a matrix in [blocks](crate::quantization): then the shape counts panels, blocks and bytes.
+    pub blocks: Option<BlockFormat>,
 }
 
 #[derive(Debug)]
 struct WeightFile {
     bytes: Mmap,
     header: Metadata,
+    /// The format of its matrices in blocks, if it holds any.
+    blocks: Option<BlockFormat>,
     /// Where the first tensor starts.
     data_start: usize,
 }
@@ -115,6 +121,9 @@ impl Weights {
             }
             files.push(file);
         }
+        if files.iter().any(|file| file.blocks != files[0].blocks) {
+            problems.push("some shards are quantised otherwise than others".into());
+        }
         for (tensor, name) in &index.weight_map {
             if !file_of.contains_key(tensor) {
                 problems.push(format!("`{tensor}` is not in {name}, where the index looks for it"));
@@ -135,6 +144,12 @@ impl Weights {
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.file_of.keys().map(String::as_str)
+    }
+
+    /// The format of the matrices in blocks, if it is a quantised model.
+    #[must_use]
+    pub fn block_format(&self) -> Option<BlockFormat> {
+        self.files.first()?.blocks
     }
 
     /// The tensor of this name.
@@ -196,14 +211,17 @@ impl WeightFile {
         let file = untrusted::open(path)?;
         let bytes = map(&file).map_err(Error::io("read", path))?;
         let (data_start, header) = read_header(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
-        Ok(Self { bytes, header, data_start })
+        let blocks = block_file::format_of(header.metadata().as_ref())
+            .map_err(|reason| Error::checkpoint(path, reason))?;
+        Ok(Self { bytes, header, blocks, data_start })
     }
 
     fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         let info = self.header.info(name)?;
         let (start, end) = info.data_offsets;
         let bytes = self.bytes.get(self.data_start + start..self.data_start + end)?;
-        Some(StoredTensor { dtype: info.dtype, shape: &info.shape, bytes })
+        let blocks = self.blocks.filter(|_| info.dtype == Dtype::U8);
+        Some(StoredTensor { dtype: info.dtype, shape: &info.shape, bytes, blocks })
     }
 }
 
