@@ -34,9 +34,11 @@ impl RecipeArguments {
     }
 }
 
-/// Prints a line to standard error. What comes from files, names too, gives a terminal no commands.
+/// Prints a line to standard error, in one piece: several processes may share it. What comes from files, names too, gives a
+/// terminal no commands.
 pub(crate) fn say(line: &str) {
-    eprintln!("{}", printable(line));
+    // If stderr is gone there is nobody to tell.
+    let _ = io::stderr().write_all(format!("{}\n", printable(line)).as_bytes());
 }
 
 /// Prints to standard output, as [`say`] does; a reader that has left (`… | head`) had what it wanted.
