@@ -65,7 +65,7 @@ impl ModuleMapper for Random {
                 // Several matrices are whole panels, and so lie as one that is higher.
                 let columns = dims[D - 1];
                 let bytes = format.encode(values, [values.len() / columns, columns]);
-                blocks(bytes.expect("small numbers"), format, dims, &device)
+                blocks(Bytes::from_bytes_vec(bytes.expect("small numbers")), format, dims, &device)
             }
             dtype => {
                 let dtype = device::parameter_dtype(D, dtype.float(), self.activation_dtype);

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use burn::tensor::Bytes;
 use half::f16;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
@@ -60,12 +61,12 @@ pub(super) fn mismatch(stored: &StoredTensor<'_>, format: BlockFormat, matrix: &
     })
 }
 
-/// A matrix's blocks.
+/// A matrix's blocks, where they lie if that can be.
 ///
 /// # Errors
 ///
 /// In words, a scale or a minimum that is NaN or infinite.
-pub(super) fn read(stored: StoredTensor<'_>, format: BlockFormat) -> Result<Vec<u8>, String> {
+pub(super) fn read(stored: StoredTensor<'_>, format: BlockFormat) -> Result<Bytes, String> {
     let numbers = match format {
         BlockFormat::Q8 => PANEL,
         BlockFormat::Q4 => 2 * PANEL,
@@ -76,6 +77,6 @@ pub(super) fn read(stored: StoredTensor<'_>, format: BlockFormat) -> Result<Vec<
     });
     match bad {
         Some(number) => Err(format!("has a block with the scale or minimum {number}")),
-        None => Ok(stored.bytes.to_vec()),
+        None => Ok(stored.in_place().unwrap_or_else(|| Bytes::from_bytes_vec(stored.bytes.to_vec()))),
     }
 }

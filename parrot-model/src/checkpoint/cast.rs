@@ -1,6 +1,6 @@
 //! Stored elements → the dtype that is asked for, on all threads.
 //!
-//! What is stored in that dtype is copied; every other element passes through f32, which holds each value of f16 and bf16
+//! What is stored in that dtype is used where it lies, or else copied; every other element passes through f32, which holds each value of f16 and bf16
 //! exactly. NaN and infinities are refused: a network with one of them answers nonsense without saying so.
 
 use burn::tensor::{Bytes, DType, Element, FloatDType, TensorData};
@@ -25,6 +25,12 @@ const SHARE: usize = 64 * CHUNK;
 pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<TensorData, String> {
     let stored = tensor.dtype;
     let element = element_size(stored)?;
+    if stored_dtype(dtype.into()) == Ok(stored)
+        && is_finite(tensor)
+        && let Some(bytes) = tensor.in_place()
+    {
+        return Ok(TensorData::from_bytes(bytes, tensor.shape.to_vec(), DType::from(dtype)));
+    }
     let bytes = match dtype {
         FloatDType::F32 => convert(tensor, element, |from, to| {
             read(stored, from, to);
@@ -54,6 +60,24 @@ pub(super) fn element_size(stored: Dtype) -> Result<usize, String> {
         Dtype::F16 | Dtype::BF16 => Ok(2),
         other => Err(format!("is stored as {other:?}; f32, f16 and bf16 are supported")),
     }
+}
+
+/// Whether all elements are numbers, looking at each on all threads. A tensor that is used where it lies is read here for the
+/// first time, at the rate of memory where the system has the file.
+fn is_finite(tensor: StoredTensor<'_>) -> bool {
+    // All exponent bits are set in what is not finite.
+    const F32: u32 = 0x7f80_0000;
+    let exponent = if tensor.dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 };
+    tensor.bytes.par_chunks(SHARE * size_of::<f32>()).all(|share| match tensor.dtype {
+        Dtype::F32 => {
+            let elements = share.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+            elements.fold(true, |all, bits| all & (bits & F32 != F32))
+        }
+        _ => {
+            let elements = share.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
+            elements.fold(true, |all, bits| all & (bits & exponent != exponent))
+        }
+    })
 }
 
 /// In 16 bits.
@@ -161,7 +185,7 @@ mod tests {
 
     fn stored(dtype: Dtype, bytes: &[u8]) -> StoredTensor<'_> {
         let shape: &'static [usize] = Box::leak(vec![bytes.len() * 8 / dtype.bitsize()].into_boxed_slice());
-        StoredTensor { dtype, shape, bytes, blocks: None }
+        StoredTensor::new(dtype, shape, bytes)
     }
 
     fn floats(values: &[f32]) -> Vec<u8> {

@@ -2,19 +2,19 @@
 //!
 //! Names and shapes are compared first, so that one error lists all that does not fit before a single
 //! element is read. Then each parameter is cast and handed to the device on its own: beside the model,
-//! memory holds one tensor at a time.
+//! memory holds one tensor at a time. What is stored as it is wanted stays where the file is mapped.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{FloatDType, Tensor, TensorData};
+use burn::tensor::{Bytes, FloatDType, Tensor, TensorData};
 
 use super::block_file;
 use super::cast::cast;
 use super::names::{self, ModulePath};
 use super::quantize::quantize;
-use super::tensors::join;
+use super::tensors::{concat, join};
 use super::weights::{StoredTensor, Weights};
 use crate::device::WeightDtype;
 use crate::ops::blocks;
@@ -311,7 +311,10 @@ impl ModuleMapper for Filling<'_, '_> {
             let Some(stored) = (self.find)(&name) else { return param };
             (self.progress)(stored.bytes.len() as u64);
             match cast(stored, dtype) {
-                Ok(data) => parts.push(data),
+                Ok(data) => {
+                    release_if_copied(stored, data.as_bytes());
+                    parts.push(data);
+                }
                 Err(reason) => {
                     self.problems.push(format!("`{name}` {reason}"));
                     return param;
@@ -331,26 +334,36 @@ impl Filling<'_, '_> {
         shape: &[usize],
         format: BlockFormat,
     ) -> Param<Tensor<D>> {
-        let mut bytes = Vec::new();
+        let mut parts = Vec::new();
         for (name, _) in names::tensors(name, shape) {
             let Some(stored) = (self.find)(&name) else { return param };
             (self.progress)(stored.bytes.len() as u64);
             let matrix = match stored.blocks {
                 Some(format) => block_file::read(stored, format),
-                None => quantize(stored, format),
+                None => quantize(stored, format).map(Bytes::from_bytes_vec),
             };
             match matrix {
-                Ok(matrix) if bytes.is_empty() => bytes = matrix,
-                Ok(matrix) => bytes.extend_from_slice(&matrix),
+                Ok(matrix) => {
+                    release_if_copied(stored, &matrix);
+                    parts.push(matrix);
+                }
                 Err(reason) => {
                     self.problems.push(format!("`{name}` {reason}"));
                     return param;
                 }
             }
         }
+        let bytes = concat(parts);
         let dims = std::array::from_fn(|dim| shape[dim]);
         let (id, device) = (param.id, param.lazy_device());
         param.transform_for_load(blocks(bytes, format, dims, &device), id)
+    }
+}
+
+/// Gives up the file's pages of what lies in memory of its own by now.
+fn release_if_copied(stored: StoredTensor<'_>, held: &[u8]) {
+    if held.as_ptr() != stored.bytes.as_ptr() {
+        stored.release();
     }
 }
 

@@ -18,6 +18,7 @@ mod decoder;
 mod hub;
 pub mod layout;
 mod load;
+mod mapped;
 pub mod names;
 mod quantize;
 mod save;
@@ -238,6 +239,32 @@ mod tests {
                 assert_eq!(Checkpoint::open(folders[1].path()).unwrap().config, *config);
             }
         }
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn weights_that_are_stored_as_wanted_stay_in_their_file() {
+        let tiny = Tiny::clip();
+        let folder = saved(&tiny);
+        let in_place = |dtype: FloatDType| {
+            let checkpoint = Checkpoint::open(folder.path()).unwrap();
+            let stored = checkpoint.find(load::LM_HEAD).unwrap();
+            let data = cast::cast(stored, dtype).unwrap();
+            (
+                data.as_bytes().as_ptr() == stored.bytes.as_ptr(),
+                checkpoint.load(dtype, &Device::default()).unwrap(),
+            )
+        };
+        assert!(!in_place(FloatDType::BF16).0);
+        let (is_in_place, model) = in_place(FloatDType::F32);
+        assert!(is_in_place);
+        // Another model takes its folder's place.
+        Tiny::clip().save(folder.path());
+        let head = |model: &ParrotModel| {
+            model.language_model.logits(Tensor::<3>::ones([1, 1, 16], &Device::default())).into_data()
+        };
+        head(&model).assert_eq(&head(&tiny.model), true);
+        assert!(head(&load(folder.path()).unwrap()) != head(&tiny.model));
     }
 
     #[test]

@@ -49,7 +49,7 @@ mod tests {
         let narrow: Vec<u8> = values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect();
         for format in BlockFormat::ALL {
             for (dtype, bytes) in [(Dtype::F32, &wide), (Dtype::BF16, &narrow)] {
-                let stored = StoredTensor { dtype, shape: &shape, bytes, blocks: None };
+                let stored = StoredTensor::new(dtype, &shape, bytes);
                 assert_eq!(quantize(stored, format).unwrap(), encode(format, &values, 50));
             }
         }
@@ -60,7 +60,7 @@ mod tests {
         let mut values = normal(20 * 40, 9);
         values[19 * 40 + 3] = f32::NAN;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let stored = |dtype, bytes| StoredTensor { dtype, shape: &[20, 40], bytes, blocks: None };
+        let stored = |dtype, bytes| StoredTensor::new(dtype, &[20, 40], bytes);
         assert_eq!(quantize(stored(Dtype::F32, &bytes), BlockFormat::Q4).unwrap_err(), "holds NaN");
         let error = quantize(stored(Dtype::I8, &bytes[..800]), BlockFormat::Q4).unwrap_err();
         assert!(error.contains("is stored as I8"), "{error}");

@@ -115,6 +115,7 @@ impl Checkpoint {
                 cast(stored, FloatDType::F32).map_err(error)?;
                 write(stored.bytes)?;
             }
+            stored.release();
             done += stored.bytes.len() as u64;
             progress(done, total);
         }
@@ -180,7 +181,10 @@ mod tests {
                 assert_eq!(checkpoint.config.unknown_keys().count(), 0);
                 // [24, 16] is two panels of one block; norms stay as they were.
                 let weights = Weights::from_folder(out.path()).unwrap();
-                assert_eq!(weights.get(TABLE).unwrap().shape, [2, 1, format.block_bytes()]);
+                let table = weights.get(TABLE).unwrap();
+                assert_eq!(table.shape, [2, 1, format.block_bytes()]);
+                let held = block_file::read(table, format).unwrap();
+                assert_eq!(held.as_ptr() == table.bytes.as_ptr(), cfg!(not(windows)), "used where it lies");
                 assert_eq!(weights.get("model.norm.weight").unwrap().dtype, Dtype::BF16);
             }
         }

@@ -163,14 +163,19 @@ impl ModuleVisitor for Collector<'_> {
 /// Values one after the other, as one tensor of this shape.
 pub(super) fn join(parts: Vec<TensorData>, shape: Vec<usize>) -> TensorData {
     let dtype = parts.first().map_or(DType::F32, |part| part.dtype());
-    let bytes = match <[TensorData; 1]>::try_from(parts) {
-        Ok([whole]) => whole.into_bytes(),
+    let bytes = concat(parts.into_iter().map(TensorData::into_bytes).collect());
+    TensorData::from_bytes(bytes, shape, dtype)
+}
+
+/// Bytes one after the other; those of one part are not copied.
+pub(super) fn concat(parts: Vec<Bytes>) -> Bytes {
+    match <[Bytes; 1]>::try_from(parts) {
+        Ok([whole]) => whole,
         Err(parts) => {
-            let parts: Vec<&[u8]> = parts.iter().map(TensorData::as_bytes).collect();
+            let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
             Bytes::from_bytes_vec(parts.concat())
         }
-    };
-    TensorData::from_bytes(bytes, shape, dtype)
+    }
 }
 
 /// A safetensors file, one tensor in memory at a time.
@@ -184,7 +189,7 @@ pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor], dtype: Option<Fl
     for tensor in tensors {
         let data = tensor.read()?;
         let held = stored_dtype(data.dtype()).map_err(|reason| tensor.error(reason))?;
-        let held = StoredTensor { dtype: held, shape: data.shape(), bytes: data.as_bytes(), blocks: None };
+        let held = StoredTensor::new(held, data.shape(), data.as_bytes());
         let data = cast(held, tensor.target(dtype)?).map_err(|reason| tensor.error(reason))?;
         write(data.as_bytes())?;
     }

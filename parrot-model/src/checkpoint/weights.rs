@@ -2,18 +2,18 @@
 //!
 //! Files are mapped into memory, so opening reads the headers alone and a tensor's bytes are fetched when
 //! they are first touched. Nothing in a header is trusted before it has been checked against the file's
-//! length.
+//! length. A tensor that is wanted as it is stored is used where it lies, so the map may outlive [`Weights`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-use memmap2::Mmap;
+use burn::tensor::Bytes;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
+use super::mapped::MappedFile;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, untrusted};
 
@@ -24,8 +24,10 @@ const MAX_HEADER: usize = 100_000_000;
 
 /// Opened safetensors files.
 ///
-/// The files must not be truncated while this value lives: reading a mapped page that is gone ends the
-/// process. Replacing a file by renaming another over it, as [`save`](super::save) does, is safe.
+/// The files must be neither shortened nor rewritten in place while this value or a model that was loaded from it lives:
+/// reading a mapped page that is gone ends the process (SIGBUS on Unix), and what is written into a file changes weights that
+/// lie there. That a file is whole is checked when it is opened. Replacing one by renaming another over it, as
+/// [`save`](super::save) does, or deleting it is safe on Unix: the map keeps the old one.
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
@@ -45,11 +47,33 @@ pub struct StoredTensor<'a> {
     pub bytes: &'a [u8],
     /// The format, if it is a matrix in [blocks](crate::quantization): then the shape counts panels, blocks and bytes.
     pub blocks: Option<BlockFormat>,
+    /// The file that they lie in, if they do.
+    file: Option<&'a MappedFile>,
+}
+
+impl<'a> StoredTensor<'a> {
+    /// Numbers in memory.
+    #[must_use]
+    pub fn new(dtype: Dtype, shape: &'a [usize], bytes: &'a [u8]) -> Self {
+        Self { dtype, shape, bytes, blocks: None, file: None }
+    }
+
+    /// Its bytes where they lie, if they can be a tensor's there; they keep their file mapped.
+    pub(super) fn in_place(&self) -> Option<Bytes> {
+        self.file?.share(self.bytes, self.dtype.bitsize() / 8)
+    }
+
+    /// Says that it has been copied and will hardly be read again.
+    pub(super) fn release(&self) {
+        if let Some(file) = self.file {
+            file.release(self.bytes);
+        }
+    }
 }
 
 #[derive(Debug)]
 struct WeightFile {
-    bytes: Mmap,
+    file: MappedFile,
     header: Metadata,
     /// The format of its matrices in blocks, if it holds any.
     blocks: Option<BlockFormat>,
@@ -209,27 +233,21 @@ impl Index {
 impl WeightFile {
     fn open(path: &Path) -> Result<Self> {
         let file = untrusted::open(path)?;
-        let bytes = map(&file).map_err(Error::io("read", path))?;
-        let (data_start, header) = read_header(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
+        let file = MappedFile::new(&file).map_err(Error::io("read", path))?;
+        let (data_start, header) =
+            read_header(file.bytes()).map_err(|reason| Error::checkpoint(path, reason))?;
         let blocks = block_file::format_of(header.metadata().as_ref())
             .map_err(|reason| Error::checkpoint(path, reason))?;
-        Ok(Self { bytes, header, blocks, data_start })
+        Ok(Self { file, header, blocks, data_start })
     }
 
     fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         let info = self.header.info(name)?;
         let (start, end) = info.data_offsets;
-        let bytes = self.bytes.get(self.data_start + start..self.data_start + end)?;
+        let bytes = self.file.bytes().get(self.data_start + start..self.data_start + end)?;
         let blocks = self.blocks.filter(|_| info.dtype == Dtype::U8);
-        Some(StoredTensor { dtype: info.dtype, shape: &info.shape, bytes, blocks })
+        Some(StoredTensor { dtype: info.dtype, shape: &info.shape, bytes, blocks, file: Some(&self.file) })
     }
-}
-
-#[allow(unsafe_code)]
-fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is private to `Weights`, which hands out shared slices only. That nobody truncates
-    // the file meanwhile cannot be enforced and is documented there.
-    unsafe { Mmap::map(file) }
 }
 
 /// Where the tensors start, and what the header says of them.

@@ -43,7 +43,7 @@ pub(crate) fn block_format(dtype: DType) -> Option<BlockFormat> {
 ///
 /// If there are more or fewer bytes than `dims` say, or the device is not the CPU.
 pub(crate) fn blocks<const D: usize>(
-    bytes: Vec<u8>,
+    bytes: Bytes,
     format: BlockFormat,
     dims: [usize; D],
     device: &Device,
@@ -51,7 +51,7 @@ pub(crate) fn blocks<const D: usize>(
     let (matrices, [rows, columns]) = matrices(&dims);
     let expected = matrices * format.matrix_bytes([rows, columns]);
     assert_eq!(bytes.len(), expected, "the bytes of {dims:?} in {}", format.name());
-    let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), [expected], DType::U8);
+    let data = TensorData::from_bytes(bytes, [expected], DType::U8);
     let bytes = Tensor::<1, Int>::from_data(data, (device, DType::U8));
     Tensor::from_dispatch(<Dispatch as Blocks>::blocks(bytes.into_dispatch(), format, dims.to_vec()))
 }
@@ -151,7 +151,10 @@ mod tests {
         for (row, values) in decoded.chunks_exact_mut(columns).enumerate() {
             matrix.decode_row(row, values);
         }
-        [blocks(bytes, format, dims, device), Tensor::from_data(TensorData::new(decoded, dims), device)]
+        [
+            blocks(Bytes::from_bytes_vec(bytes), format, dims, device),
+            Tensor::from_data(TensorData::new(decoded, dims), device),
+        ]
     }
 
     fn assert_near<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
