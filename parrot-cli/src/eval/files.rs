@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use parrot_eval::{Dataset, ImageStore, Problem, ProblemKind};
 use parrot_model::{error_chain, untrusted};
 
-use super::{Args, BenchmarkName};
+use super::Args;
 
 impl Args {
     /// The files that are named, and those in folders that are benchmarks; the others there are skipped.
@@ -23,7 +23,6 @@ impl Args {
                 files.push((path.clone(), false));
             }
         }
-        let benchmark = self.benchmark.map(BenchmarkName::to_library);
         let mut images = ImageStore::default();
         let (mut datasets, mut skipped) = (Vec::with_capacity(files.len()), Vec::new());
         for (file, is_found) in &files {
@@ -32,13 +31,13 @@ impl Args {
                 skipped.push(skipped_file(file, &error.into()));
                 continue;
             }
-            let opened = match &benchmark {
+            let opened = match &self.benchmark {
                 Some(benchmark) => Dataset::open_as(file, Arc::clone(benchmark), &mut images),
                 None => Dataset::open(file, &mut images),
             };
             match opened {
                 Ok(dataset) => datasets.push(dataset),
-                Err(error) if *is_found && benchmark.is_none() && !is_named_as_benchmark(file) => {
+                Err(error) if *is_found && self.benchmark.is_none() && !is_named_as_benchmark(file) => {
                     skipped.push(skipped_file(file, &error));
                 }
                 Err(error) => return Err(error.into()),

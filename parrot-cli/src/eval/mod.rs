@@ -2,6 +2,7 @@
 
 mod ask;
 mod files;
+mod list;
 mod predictions;
 mod prompts;
 mod scores;
@@ -14,14 +15,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use parrot_eval::{
-    Benchmark, GenerateOptions, MmBench, Mme, Mmmb, Pope, Problem, Protocol, ReportPage, RunAs, Way,
-};
+use parrot_eval::{Benchmark, GenerateOptions, Problem, Protocol, ReportPage, RunAs, Way};
 
 use crate::options::ModelOptions;
 use crate::terminal::{print_notice, printable};
 
-/// Measure a model on MMMB, MMBench, POPE and MME, or score answers that another program gave
+/// Measure a model on MMMB, MMBench and other benchmarks, or score answers that another program gave
 ///
 /// Reads the published TSV files. Numbers on MMMB exist under three incompatible protocols, so each is computed under its
 /// name: paper-2024-06 counts a yes/no pair as one question, kit-2024-08 and kit-2026-08 (VLMEvalKit) count rows. The
@@ -31,8 +30,11 @@ use crate::terminal::{print_notice, printable};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Benchmark files, or folders of them
-    #[arg(long, value_name = "TSV_OR_DIR", num_args = 1.., required = true)]
+    #[arg(long, value_name = "TSV_OR_DIR", num_args = 1.., required_unless_present = "list")]
     data: Vec<PathBuf>,
+    /// Show the benchmarks that are known by name, with their files, what they need and how they are scored
+    #[arg(long, conflicts_with_all = ["data", "score", "prompts_only", "out"])]
+    list: bool,
     /// Whose rules: paper-2024-06, kit-2024-08, kit-2026-08 or all
     #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_protocol)]
     protocol: Protocols,
@@ -40,8 +42,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     run_as: Option<RunAsName>,
     /// What the files are, where their names do not say so
-    #[arg(long, value_name = "NAME")]
-    benchmark: Option<BenchmarkName>,
+    #[arg(long, value_name = "NAME", value_parser = parse_benchmark)]
+    benchmark: Option<Arc<dyn Benchmark>>,
     /// Only print the prompts, a JSON object per line
     #[arg(long, conflicts_with_all = ["score", "out"])]
     prompts_only: bool,
@@ -78,6 +80,7 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
+  parrot eval --list
   parrot eval --data ~/LMUData --model AIDC-AI/Parrot-7B
   parrot eval --data mmmb_en.tsv mmmb_tr.tsv --protocol kit-2026-08
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06 --prompts-only > prompts.jsonl
@@ -106,26 +109,17 @@ enum AskerName {
     Other,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum BenchmarkName {
-    Mmmb,
-    Mmbench,
-    Pope,
-    Mme,
-}
-
-impl BenchmarkName {
-    fn to_library(self) -> Arc<dyn Benchmark> {
-        match self {
-            Self::Mmmb => Arc::new(Mmmb),
-            Self::Mmbench => Arc::new(MmBench),
-            Self::Pope => Arc::new(Pope),
-            Self::Mme => Arc::new(Mme),
-        }
-    }
+fn parse_benchmark(name: &str) -> Result<Arc<dyn Benchmark>, String> {
+    parrot_eval::benchmark_named(name).ok_or_else(|| {
+        let names: Vec<&str> = parrot_eval::catalogue().iter().map(|it| it.name).collect();
+        format!("it is none of {}", names.join(", "))
+    })
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.list {
+        return args.print_list();
+    }
     let (datasets, skipped) = args.datasets()?;
     if args.prompts_only {
         return args.print_prompts(&datasets, &skipped);

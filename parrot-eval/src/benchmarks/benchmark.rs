@@ -9,8 +9,8 @@ use crate::benchmarks::verdict::{Judged, Score, Verdict};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
 
-/// A benchmark. Each stands in a file of its own: [`Mmmb`](crate::Mmmb), [`MmBench`](crate::MmBench),
-/// [`Pope`](crate::Pope), [`Mme`](crate::Mme). The provided methods are for questions with options `A`, `B`, …
+/// A benchmark. Each stands in a file of its own, and [`catalogue`](crate::catalogue) lists them all. The provided methods
+/// are for questions with options `A`, `B`, …
 pub trait Benchmark: fmt::Debug + Send + Sync {
     /// Its name, e.g. `MMMB`.
     fn name(&self) -> &'static str;

@@ -63,10 +63,11 @@ pub struct KnownFile {
 }
 
 impl KnownFile {
-    /// Its file's name without the ending: languages in lower case, `mmmb_ar` for `MMMB_ar`.
+    /// Its file's name without the ending: Parrot's own in lower case, `mmmb_ar` for `MMMB_ar`, all others as they are.
     #[must_use]
     pub fn stem(&self) -> String {
-        if self.id.contains('_') { self.id.to_ascii_lowercase() } else { self.id.into() }
+        let is_parrots = self.id.starts_with("MMMB_") || self.id.starts_with("MMBench_dev_");
+        if is_parrots { self.id.to_ascii_lowercase() } else { self.id.into() }
     }
 }
 
@@ -74,8 +75,8 @@ const fn known(id: &'static str, md5: &'static str) -> KnownFile {
     KnownFile { id, md5 }
 }
 
-/// All of them; the file of `MMMB_ar` is `mmmb_ar.tsv`.
-pub(crate) const KNOWN_FILES: [KnownFile; 14] = [
+/// All of them, with the sums that VLMEvalKit (e8e78f0) compares; the file of `MMMB_ar` is `mmmb_ar.tsv`.
+pub(crate) const KNOWN_FILES: [KnownFile; 29] = [
     known("MMMB_ar", "f3a18b6385f1d9701840aa42de27aead"),
     known("MMMB_cn", "13ed82fa89730037292fcaa27f08f430"),
     known("MMMB_en", "1cd781a71ec5a2983c090b84105d6a01"),
@@ -90,6 +91,21 @@ pub(crate) const KNOWN_FILES: [KnownFile; 14] = [
     known("MMBench_dev_ru", "5ba1171ff2e68f80637bf78349e402a5"),
     known("POPE", "c12f5acb142f2ef1f85a26ba2fbe41d5"),
     known("MME", "b36b43c3f09801f5d368627fb92187c3"),
+    known("MMBench_DEV_EN", "b6caf1133a01c6bb705cf753bb527ed8"),
+    known("MMBench_DEV_CN", "08b8fc3324a5ed74155350f57be69fbd"),
+    known("MMBench_DEV_EN_V11", "30c05be8f2f347a50be25aa067248184"),
+    known("MMBench_DEV_CN_V11", "593f9b5f6bea453d870a798b34ae4f37"),
+    known("MMStar", "e1ecd2140806c1b1bbf54b43372efb9e"),
+    known("ScienceQA_VAL", "96320d05e142e585e7204e72affd29f3"),
+    known("ScienceQA_TEST", "e42e9e00f9c59a80d8a5db35bc32b71f"),
+    known("SEEDBench_IMG", "68017231464752261a2526d6ca3a10c0"),
+    known("RealWorldQA", "4de008f55dc4fd008ca9e15321dc44b7"),
+    known("AI2D_TEST", "0f593e0d1c7df9a3d69bf1f947e71975"),
+    known("AI2D_TEST_NO_MASK", "fd8f463634d4fe9fbd23b876e8eea5be"),
+    known("HallusionBench", "0c23ac0dc9ef46832d7a24504f2a0c7c"),
+    known("OCRBench", "e953d98a987cc6e26ef717b61260b778"),
+    known("TextVQA_VAL", "b233b31f551bbf4056f2f955da3a92cd"),
+    known("MTVQA_TEST", "d87c17dbab934b7cd89c0a3c1c5657f4"),
 ];
 
 /// The published file that has this name without its ending, or whose dataset has it.
@@ -109,7 +125,10 @@ mod tests {
         assert_eq!(known_file("mmmb_tr").unwrap().id, "MMMB_tr");
         assert_eq!(known_file("MME").unwrap().id, "MME");
         assert_eq!(known_file("MMMB_tr").unwrap().stem(), "mmmb_tr");
-        for other in ["mini_mmmb_tr", "MMBench_DEV_EN", "pope"] {
+        assert_eq!(known_file("mmbench_dev_en").unwrap().id, "MMBench_dev_en");
+        assert_eq!(known_file("MMBench_DEV_EN").unwrap().id, "MMBench_DEV_EN");
+        assert_eq!(known_file("ScienceQA_TEST").unwrap().stem(), "ScienceQA_TEST");
+        for other in ["mini_mmmb_tr", "scienceqa_test", "pope"] {
             assert!(known_file(other).is_none(), "{other}");
         }
         for (name, language) in [

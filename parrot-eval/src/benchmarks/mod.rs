@@ -1,10 +1,16 @@
 //! The benchmarks: what is particular to each, and what those with options share.
 
 pub(crate) mod benchmark;
+pub(crate) mod catalogue;
 pub(crate) mod choice;
+pub(crate) mod choice_set;
+pub(crate) mod hallusion;
 pub(crate) mod known;
 pub(crate) mod mmbench;
 pub(crate) mod mme;
 pub(crate) mod mmmb;
+pub(crate) mod mtvqa;
+pub(crate) mod ocr_bench;
 pub(crate) mod pope;
+pub(crate) mod text_vqa;
 pub(crate) mod verdict;

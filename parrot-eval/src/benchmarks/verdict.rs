@@ -27,7 +27,8 @@ pub enum How {
     Text,
     /// It refused.
     Refusal,
-    /// It said nothing that is an option, or more than one; a kit with a judge model would ask that.
+    /// It said nothing that is an option, or more than one; a kit with a judge model would ask that. Or it contained no
+    /// accepted text.
     None,
 }
 
@@ -51,6 +52,13 @@ impl Verdict {
         let said = yes.map(|yes| if yes { "Yes".to_string() } else { "No".to_string() });
         let how = if yes.is_some() { How::Text } else { How::None };
         Self { how, right: said.as_deref() == Some(expected), said }
+    }
+
+    /// On a question whose answer has to contain an accepted text: the one that it contains.
+    #[must_use]
+    pub fn of_contained(accepted: Option<String>) -> Self {
+        let how = if accepted.is_some() { How::Text } else { How::None };
+        Self { how, right: accepted.is_some(), said: accepted }
     }
 
     /// On a question that was never answered.

@@ -15,7 +15,7 @@ use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Record, Table, lower_names, read_bytes};
-use crate::{Circular, MmBench, Mme, Mmmb, Pope};
+use crate::{ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, Pope, TextVqa};
 use crate::{Error, Result};
 
 /// A benchmark in one language.
@@ -216,7 +216,7 @@ impl Dataset {
 #[must_use]
 pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
     let stem = stem.to_ascii_lowercase();
-    let has = |name| stem.split(['_', '-', '.']).any(|part| part == name);
+    let has = |name: &str| stem.split(['_', '-', '.']).any(|part| part == name);
     Some(if stem.contains("mmbench") || stem.contains("ccbench") {
         Arc::new(MmBench)
     } else if stem.contains("circular") || stem.contains("mmcr") {
@@ -227,8 +227,17 @@ pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
         Arc::new(Pope)
     } else if has("mme") {
         Arc::new(Mme)
+    } else if has("hallusionbench") {
+        Arc::new(HallusionBench)
+    } else if has("ocrbench") && !has("v2") {
+        Arc::new(OcrBench)
+    } else if has("textvqa") {
+        Arc::new(TextVqa)
+    } else if has("mtvqa") {
+        Arc::new(MtVqa)
     } else {
-        return None;
+        let is_named = |set: &ChoiceSet| has(&set.name().to_ascii_lowercase());
+        Arc::new(ChoiceSet::ALL.into_iter().find(is_named)?)
     })
 }
 
@@ -261,8 +270,8 @@ fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
         let columns = table.columns.join(", ");
         let columns: String = columns.chars().take(200).collect();
         let problem = format!(
-            "neither its name nor its columns are of MMMB, MMBench, POPE or MME: it has the columns {columns}; \
-             questions with options have index, image, question, answer, A, B, …"
+            "neither its name nor its columns are of a benchmark that `parrot eval --list` shows: it has the columns \
+             {columns}; questions with options have index, image, question, answer, A, B, …"
         );
         return Err(Error::Table { file: table.file.clone(), line: None, problem });
     })
@@ -435,7 +444,20 @@ mod tests {
             assert_eq!(grouping, [Grouping::Circular, Grouping::PerRow, Grouping::Circular], "{name}");
         }
         assert_eq!(benchmark_of_name("MMBench_circular").unwrap().name(), "MMBench");
-        assert!(benchmark_of_name("songs").is_none());
+        for (stem, expected) in [
+            ("MMStar", "MMStar"),
+            ("ScienceQA_TEST", "ScienceQA"),
+            ("SEEDBench_IMG", "SEEDBench"),
+            ("AI2D_TEST_NO_MASK", "AI2D"),
+            ("MMBench_DEV_CN", "MMBench"),
+            ("mini_textvqa", "TextVQA"),
+        ] {
+            assert_eq!(benchmark_of_name(stem).unwrap().name(), expected);
+        }
+        // Other benchmarks than their names begin with.
+        for stem in ["songs", "SEEDBench2", "OCRBench_v2"] {
+            assert!(benchmark_of_name(stem).is_none(), "{stem}");
+        }
     }
 
     #[test]

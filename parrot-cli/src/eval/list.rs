@@ -1,0 +1,33 @@
+//! `--list`: the benchmarks that are known by name.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use parrot_eval::{Listed, catalogue};
+
+use super::Args;
+
+impl Args {
+    /// A table for reading, or with `--json` everything that is known.
+    pub(super) fn print_list(&self) -> Result<()> {
+        let all = catalogue();
+        let text = if self.json { serde_json::to_string_pretty(&all)? } else { table(&all) };
+        writeln!(io::stdout(), "{text}")?;
+        Ok(())
+    }
+}
+
+fn table(all: &[Listed]) -> String {
+    let mut text = String::new();
+    for it in all {
+        let files: Vec<&str> = it.files.iter().map(|file| file.name.as_str()).collect();
+        let files = if files.is_empty() { "names with circular or mmcr".into() } else { files.join(", ") };
+        text += &format!("{}\n  files    {files}\n", it.name);
+        let columns: Vec<&str> =
+            ["index", "image", "question", "answer"].iter().chain(it.columns).copied().collect();
+        text += &format!("  needs    the columns {}; judge: {}\n", columns.join(", "), it.judge);
+        text += &format!("  method   asks with {}; reads {}; counts {}\n\n", it.prompt, it.reading, it.score);
+    }
+    text + "Any other file works that has index, image, question, answer, A, B, … Files with these names are compared with \
+            their MD5 (--json shows them); nothing is downloaded."
+}
