@@ -325,7 +325,8 @@ fn files_that_are_no_benchmark_are_refused() {
         parrot(&["eval", "--prompts-only", "--run-as", "dataset", "--data", file.to_str().unwrap()])
     };
     assert!(
-        error(eval("a.tsv", "x\ty\n1\t2\n")).contains("a.tsv: neither its name nor its columns are of MMMB")
+        error(eval("a.tsv", "x\ty\n1\t2\n"))
+            .contains("a.tsv: neither its name nor its columns are of a benchmark that")
     );
     assert!(
         error(eval("mmmb_tr.tsv", "index\timage\tquestion\tA\tanswer\n1\t2\t3\t4\t5\n"))

@@ -122,7 +122,7 @@ mod tests {
             ("['a', 7]", "expected a quote before `7`"),
             ("[,]", "expected a quote before `,`"),
             ("['a]", "there is no quote behind `'a`"),
-            (r"['\]", r"there is no quote behind `'\`"),
+            (r"['\]", "it ends with a backslash"),
             (r"['\x4']", "an escape lacks digits"),
             (r"['\ud800']", "0xd800 is no character"),
             (r"['\UFFFFFFFF']", "0xffffffff is no character"),
