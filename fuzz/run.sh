@@ -25,7 +25,8 @@ mkdir -p fuzz/log
 for target in "${targets[@]}"; do
   corpus=fuzz/corpus/$target
   mkdir -p "$corpus" "fuzz/artifacts/$target"
-  PARROT_FUZZ_SEEDS=$corpus "$CARGO_TARGET_DIR/$triple/release/$target" -runs=0 >/dev/null 2>&1
+  PARROT_FUZZ_SEEDS=$corpus "$CARGO_TARGET_DIR/$triple/release/$target" -runs=0 >"fuzz/log/$target" 2>&1 ||
+    { echo "the seeds of $target cannot be written, see fuzz/log/$target"; exit 1; }
   echo "== $target"
   "$CARGO_TARGET_DIR/$triple/release/$target" "$corpus" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"fuzz/log/$target" 2>&1 || true

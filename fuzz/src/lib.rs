@@ -2,8 +2,7 @@
 //!
 //! Each of [`TARGETS`] takes any bytes and must come back: with a value or an error, in a moment, in memory that is in
 //! proportion to the bytes. `tests/smoke.rs` runs them over their [seeds](Target::seeds) and some hundred changes of each;
-//! `fuzz/run.sh` gives them to libFuzzer, which follows the branches that its changes take. docs/fuzzing.md says what was run
-//! and what was found.
+//! `fuzz/run.sh` gives them to libFuzzer, which follows the branches that its changes take. docs/fuzzing.md says how.
 //!
 //! ```
 //! for target in parrot_fuzz::TARGETS {
