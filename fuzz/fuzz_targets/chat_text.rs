@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("chat_text"),
+    init: parrot_fuzz::begin("chat_text"),
     |bytes: &[u8]| parrot_fuzz::run("chat_text", bytes)
 );

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("golden_manifest"),
+    init: parrot_fuzz::begin("golden_manifest"),
     |bytes: &[u8]| parrot_fuzz::run("golden_manifest", bytes)
 );

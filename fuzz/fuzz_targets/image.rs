@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("image"),
+    init: parrot_fuzz::begin("image"),
     |bytes: &[u8]| parrot_fuzz::run("image", bytes)
 );

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("llava_records"),
+    init: parrot_fuzz::begin("llava_records"),
     |bytes: &[u8]| parrot_fuzz::run("llava_records", bytes)
 );

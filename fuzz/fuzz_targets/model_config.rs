@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("model_config"),
+    init: parrot_fuzz::begin("model_config"),
     |bytes: &[u8]| parrot_fuzz::run("model_config", bytes)
 );

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("predictions_jsonl"),
+    init: parrot_fuzz::begin("predictions_jsonl"),
     |bytes: &[u8]| parrot_fuzz::run("predictions_jsonl", bytes)
 );

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("processor_config"),
+    init: parrot_fuzz::begin("processor_config"),
     |bytes: &[u8]| parrot_fuzz::run("processor_config", bytes)
 );

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("run_folder"),
+    init: parrot_fuzz::begin("run_folder"),
     |bytes: &[u8]| parrot_fuzz::run("run_folder", bytes)
 );

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: parrot_fuzz::write_seeds("tokenizer"),
+    init: parrot_fuzz::begin("tokenizer"),
     |bytes: &[u8]| parrot_fuzz::run("tokenizer", bytes)
 );

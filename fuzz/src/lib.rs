@@ -13,7 +13,10 @@
 mod parsers;
 mod seeds;
 
+use std::panic;
 use std::path::Path;
+
+use parrot_model::untrusted::is_contained;
 
 /// A parser and what it should be able to read.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +56,19 @@ pub fn run(name: &str, bytes: &[u8]) {
     (target(name).run)(bytes);
 }
 
-/// Writes a target's seeds into the folder that the environment's `PARROT_FUZZ_SEEDS` names, if it names one: a program in
-/// `fuzz_targets/` begins with it.
+/// Begins a program in `fuzz_targets/`: a panic that Parrot turns into an error does not end the run, as libFuzzer's hook would
+/// have it, and the target's seeds are written into the folder that the environment's `PARROT_FUZZ_SEEDS` names, if it names one.
 ///
 /// # Panics
 ///
 /// If there is no such target, or the folder cannot be written.
-pub fn write_seeds(name: &str) {
+pub fn begin(name: &str) {
+    let end_the_run = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !is_contained() {
+            end_the_run(panic);
+        }
+    }));
     let Some(folder) = std::env::var_os("PARROT_FUZZ_SEEDS") else { return };
     for (number, seed) in (target(name).seeds)().iter().enumerate() {
         let file = Path::new(&folder).join(format!("seed-{number:03}"));

@@ -13,14 +13,12 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::prelude::*;
-use parrot_model::checkpoint::{SaveOptions, Weights, save};
+use parrot_model::checkpoint::Weights;
 use parrot_model::parrot::ParrotModel;
 use parrot_train::distributed::shard::Owners;
 use serde_json::{Value, json};
 
-use shapes::configs;
-
-const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
+use shapes::{ASSETS, configs, save_start};
 
 /// A model, data and a recipe in a folder that goes with the value.
 struct Workplace(tempfile::TempDir);
@@ -28,19 +26,7 @@ struct Workplace(tempfile::TempDir);
 impl Workplace {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        let (config, vision) = configs(2);
-        let device = Device::flex();
-        device.seed(1);
-        let model = ParrotModel::init(&config, &vision, &device).unwrap();
-        let source = Some(Path::new(ASSETS).join("parrot-mini"));
-        save(
-            &model,
-            &config,
-            &vision,
-            place.path("start"),
-            &SaveOptions { source, ..SaveOptions::default() },
-        )
-        .unwrap();
+        save_start(&place.path("start"), 2);
         let record = |id: usize| {
             let image = ["rocket.png", "butterfly.png"][id % 2];
             json!({"id": id, "image": image, "conversations": [

@@ -20,6 +20,11 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         &["A", "B"]
     }
 
+    /// Whether its questions have options to choose from.
+    fn has_options(&self) -> bool {
+        self.columns().contains(&"A")
+    }
+
     /// The unit that the first of the [`scores`](Self::scores) counts.
     fn grouping(&self, _protocol: Protocol) -> Grouping {
         Grouping::PerRow
@@ -40,7 +45,7 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Which of the answered rows, each as often as it has answers, a kit's table counts.
+    /// Which of the answered rows, each as often as it has answers, a kit's table counts: where there are no options, all.
     ///
     /// # Errors
     ///
@@ -50,7 +55,11 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         answered: Vec<Judged<'a>>,
         protocol: Protocol,
     ) -> Result<Vec<Judged<'a>>, &'static str> {
-        choice::as_kits_count(answered, self.grouping(protocol), protocol)
+        if self.has_options() {
+            choice::as_kits_count(answered, self.grouping(protocol), protocol)
+        } else {
+            Ok(answered)
+        }
     }
 
     /// What the model is asked.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::benchmarks::benchmark::Benchmark;
+use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KNOWN_FILES, KnownFile};
-use crate::data::dataset::benchmark_of_name;
 use crate::{ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, Pope, TextVqa};
 
 /// A benchmark that is known by name.

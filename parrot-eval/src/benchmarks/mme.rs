@@ -75,14 +75,6 @@ impl Benchmark for Mme {
         yes_or_no(row, style)
     }
 
-    fn as_kits_count<'a>(
-        &self,
-        answered: Vec<Judged<'a>>,
-        _protocol: Protocol,
-    ) -> Result<Vec<Judged<'a>>, &'static str> {
-        Ok(answered)
-    }
-
     fn judge(&self, row: &Row, prediction: &str, _protocol: Protocol) -> Verdict {
         Verdict::of_yes_no(extract_yes_no(prediction), row.answer())
     }

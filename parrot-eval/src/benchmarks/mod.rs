@@ -1,6 +1,7 @@
 //! The benchmarks: what is particular to each, and what those with options share.
 
 pub(crate) mod benchmark;
+pub(crate) mod by_name;
 pub(crate) mod catalogue;
 pub(crate) mod choice;
 pub(crate) mod choice_set;

@@ -36,14 +36,6 @@ impl Benchmark for MtVqa {
         fails.then_some("it scores the split `test` only")
     }
 
-    fn as_kits_count<'a>(
-        &self,
-        answered: Vec<Judged<'a>>,
-        _protocol: Protocol,
-    ) -> Result<Vec<Judged<'a>>, &'static str> {
-        Ok(answered)
-    }
-
     fn prompt(&self, row: &Row, _style: PromptStyle) -> String {
         format!(
             "{}\nAnswer the question using a word or phrase in the language of the question.",

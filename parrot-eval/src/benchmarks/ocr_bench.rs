@@ -60,14 +60,6 @@ impl Benchmark for OcrBench {
         }
     }
 
-    fn as_kits_count<'a>(
-        &self,
-        answered: Vec<Judged<'a>>,
-        _protocol: Protocol,
-    ) -> Result<Vec<Judged<'a>>, &'static str> {
-        Ok(answered)
-    }
-
     fn prompt(&self, row: &Row, _style: PromptStyle) -> String {
         row.question().into()
     }

@@ -37,14 +37,6 @@ impl Benchmark for TextVqa {
         Some((ProblemKind::BadAnswer, format!("expected a list of people's answers: {problem}")))
     }
 
-    fn as_kits_count<'a>(
-        &self,
-        answered: Vec<Judged<'a>>,
-        _protocol: Protocol,
-    ) -> Result<Vec<Judged<'a>>, &'static str> {
-        Ok(answered)
-    }
-
     fn prompt(&self, row: &Row, _style: PromptStyle) -> String {
         format!("{}\nAnswer the question using a single word or phrase.", row.question())
     }

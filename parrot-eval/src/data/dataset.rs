@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
+use crate::answers::python_list::python_list;
 use crate::ask::prompt::{Asker, PromptStyle};
 use crate::ask::protocol::RunAs;
 use crate::benchmarks::benchmark::Benchmark;
+use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KnownFile, Language, known_file};
 use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Record, Table, lower_names, read_bytes};
-use crate::{ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, Pope, TextVqa};
-use crate::{Error, Result};
+use crate::{Error, Mmmb, Result};
 
 /// A benchmark in one language.
 #[derive(Debug, Clone)]
@@ -143,7 +144,7 @@ impl Dataset {
                 None => problems.push((at, ProblemKind::NoImage, String::new())),
                 Some(field) if is_reference(field) => {}
                 Some(field) => match one_of_list(field).and_then(|field| {
-                    images.decode(field).map_err(|problem| (ProblemKind::BrokenImage, problem))
+                    images.decode(&field).map_err(|problem| (ProblemKind::BrokenImage, problem))
                 }) {
                     Ok(image) => {
                         of_index.insert(index_key(&row.index).into_owned(), Arc::clone(&image));
@@ -212,51 +213,16 @@ impl Dataset {
     }
 }
 
-/// The benchmark that a file's name without its ending says it is of, as the kits read it (§3).
-#[must_use]
-pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
-    let stem = stem.to_ascii_lowercase();
-    let has = |name: &str| stem.split(['_', '-', '.']).any(|part| part == name);
-    Some(if stem.contains("mmbench") || stem.contains("ccbench") {
-        Arc::new(MmBench)
-    } else if stem.contains("circular") || stem.contains("mmcr") {
-        Arc::new(Circular)
-    } else if stem.contains("mmmb") {
-        Arc::new(Mmmb)
-    } else if has("pope") {
-        Arc::new(Pope)
-    } else if has("mme") {
-        Arc::new(Mme)
-    } else if has("hallusionbench") {
-        Arc::new(HallusionBench)
-    } else if has("ocrbench") && !has("v2") {
-        Arc::new(OcrBench)
-    } else if has("textvqa") {
-        Arc::new(TextVqa)
-    } else if has("mtvqa") {
-        Arc::new(MtVqa)
-    } else {
-        let is_named = |set: &ChoiceSet| has(&set.name().to_ascii_lowercase());
-        Arc::new(ChoiceSet::ALL.into_iter().find(is_named)?)
-    })
-}
-
 /// The field itself or, where it is a list of pictures as Python writes one, the only one in it.
-fn one_of_list(field: &str) -> Result<&str, (ProblemKind, String)> {
-    let Some(list) = field.strip_prefix('[').and_then(|field| field.strip_suffix(']')) else {
-        return Ok(field);
-    };
-    let items: Vec<&str> = list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
-    let quoted = |item: &'_ str| -> Option<(usize, usize)> {
-        let quote = item.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-        (item.len() >= 2 && item.ends_with(quote)).then_some((1, item.len() - 1))
-    };
-    match items.as_slice() {
-        [item] => match quoted(item) {
-            Some((from, to)) => Ok(&item[from..to]),
-            None => Err((ProblemKind::BrokenImage, "it is a list that cannot be read".into())),
-        },
-        items => Err((ProblemKind::ManyImages, format!("it is a list of {} pictures", items.len()))),
+fn one_of_list(field: &str) -> Result<Cow<'_, str>, (ProblemKind, String)> {
+    if !field.starts_with('[') {
+        return Ok(field.into());
+    }
+    let unreadable =
+        |problem| (ProblemKind::BrokenImage, format!("it is a list that cannot be read: {problem}"));
+    match <[String; 1]>::try_from(python_list(field).map_err(unreadable)?) {
+        Ok([image]) => Ok(image.into()),
+        Err(images) => Err((ProblemKind::ManyImages, format!("it is a list of {} pictures", images.len()))),
     }
 }
 

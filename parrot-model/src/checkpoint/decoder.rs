@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::layout::CONFIG_FILE;
 use super::weights::Weights;
 use super::{load, names};
-use crate::config::decoder::read_keys;
+use crate::config::keys::read_keys;
 use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
 use crate::language::Decoder;

@@ -4,8 +4,9 @@
 //! ([`DecoderConfig`]) and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the vision tower, which
 //! the reference keeps in a folder of its own (`mm_vision_tower`).
 
-pub(crate) mod decoder;
+mod decoder;
 mod extra;
+pub(crate) mod keys;
 mod limits;
 mod size;
 mod vision;
@@ -15,7 +16,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use decoder::{DecoderConfig, DecoderFamily, Keys, LayerType, RopeScaling, TokenIds};
+pub use decoder::{DecoderConfig, DecoderFamily, LayerType, RopeScaling, TokenIds};
+pub use keys::Keys;
 pub use size::Size;
 pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
@@ -149,7 +151,7 @@ impl ParrotConfig {
     ///
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming the key that cannot be used.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        Self::from_keys(decoder::read_keys(path.as_ref())?)
+        Self::from_keys(keys::read_keys(path.as_ref())?)
     }
 
     /// [`from_file`](Self::from_file) from the keys of the file.
@@ -169,7 +171,7 @@ impl ParrotConfig {
             return Err(Error::config("model_type", expected, model_type));
         };
         let defaults = Self::default().with_decoder(DecoderConfig::of_family(family));
-        let mut config = decoder::over_defaults(&defaults, keys)?;
+        let mut config = keys::over_defaults(&defaults, keys)?;
         config.decoder.family = family;
         config.validate()?;
         Ok(config)

@@ -168,7 +168,7 @@ impl VisionConfig {
     /// follows each picture (NaFlex), or shapes that cannot be.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file: File = super::decoder::from_fields(crate::untrusted::read_json(path)?)?;
+        let file: File = super::keys::from_fields(crate::untrusted::read_json(path)?)?;
         let model_type = file.model_type.clone().unwrap_or_default();
         let file = match file.vision_config {
             Some(nested) => *nested,

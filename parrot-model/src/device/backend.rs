@@ -163,16 +163,6 @@ impl Found {
     }
 }
 
-/// A message if the kernels that a GPU's `backend` has cached cannot be used.
-pub(super) fn damaged_cache(backend: Backend) -> Option<String> {
-    let path = gpu::cache().filter(|_| backend != Backend::Cpu)?;
-    let damage = super::cache::damage(&path)?;
-    let path = path.display();
-    Some(format!(
-        "the kernels kept in {path} cannot be used, {damage}: every start will be slow until it is deleted"
-    ))
-}
-
 /// The processor's name, where Linux tells it.
 fn processor() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
@@ -191,8 +181,6 @@ fn main_memory() -> Option<u64> {
 /// What Burn's GPU backends have in common: they are all CubeCL's.
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
 mod gpu {
-    use std::path::PathBuf;
-
     use burn::cubecl;
     use burn::cubecl::device::{AmdDevice, CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
     use burn::cubecl::ir::{ElemType, FloatKind};
@@ -218,11 +206,6 @@ mod gpu {
     pub(super) fn rounds_to_tf32(backend: Backend, which: Which) -> bool {
         let tf32 = ElemType::Float(FloatKind::TF32);
         cube(backend, which).is_some_and(|device| device.client().properties().supports_type(tf32))
-    }
-
-    /// The file that caches kernels and measurements from one start to the next.
-    pub(super) fn cache() -> Option<PathBuf> {
-        Some(cubecl::environment::path())
     }
 
     fn cube(backend: Backend, which: Which) -> Option<cubecl::Device> {
@@ -256,8 +239,6 @@ mod gpu {
 
 #[cfg(not(any(feature = "cuda", feature = "rocm", feature = "wgpu")))]
 mod gpu {
-    use std::path::PathBuf;
-
     use burn::tensor::Device;
 
     use super::{Backend, Memory, Which};
@@ -272,9 +253,5 @@ mod gpu {
 
     pub(super) fn rounds_to_tf32(_: Backend, _: Which) -> bool {
         false
-    }
-
-    pub(super) fn cache() -> Option<PathBuf> {
-        None
     }
 }

@@ -17,7 +17,6 @@
 //! computed something.
 
 mod backend;
-mod cache;
 mod dtype;
 mod matmul_rate;
 mod memory;
@@ -28,7 +27,7 @@ mod weights;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use self::backend::{Found, damaged_cache};
+use self::backend::Found;
 use self::name::{Request, Which};
 use self::quiet::quietly;
 use crate::{Error, Result};
@@ -51,8 +50,7 @@ pub struct ChosenDevice {
     pub device: Device,
     /// Its full name, like `vulkan:discrete:0`.
     pub name: String,
-    /// A sentence for the user when `auto` could not take what the build is for (no GPU was found, or one does not
-    /// work), or when the kernels that were kept for the next start are damaged.
+    /// A sentence for the user when `auto` could not take what the build is for: no GPU was found, or one does not work.
     pub notice: Option<String>,
 }
 
@@ -186,8 +184,6 @@ fn auto(
 
 /// The chosen device, with what there is to tell the user about it.
 fn ready(chosen: &Found, notice: Option<String>) -> ChosenDevice {
-    let notices: Vec<String> = notice.into_iter().chain(damaged_cache(chosen.backend)).collect();
-    let notice = (!notices.is_empty()).then(|| notices.join("; "));
     ChosenDevice { device: chosen.device.clone(), name: chosen.name(), notice }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{ImageProcessorConfig, Resample, Resize};
-use crate::config::decoder::from_fields;
+use crate::config::keys::from_fields;
 use crate::error::{Error, Result};
 
 /// No vision tower has a larger input; a larger number means a damaged file.

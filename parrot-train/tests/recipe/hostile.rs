@@ -6,7 +6,8 @@ use assert_cmd::Command;
 use parrot_model::checkpoint::Checkpoint;
 use serde_json::{Value, json};
 
-use crate::workplace::{ASSETS, Workplace, record};
+use crate::shapes::ASSETS;
+use crate::workplace::{Workplace, record};
 
 /// The cases of others' files: what is wrong with each record is told, whatever all of them are.
 #[test]

@@ -17,7 +17,8 @@ use parrot_model::language::Decoder;
 use parrot_train::checkpoint::RunFolder;
 use serde_json::{Value, json};
 
-use workplace::{ASSETS, Workplace, record};
+use shapes::ASSETS;
+use workplace::{Workplace, record};
 
 #[test]
 fn a_recipe_becomes_a_model_and_a_report() {

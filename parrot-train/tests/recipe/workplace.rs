@@ -1,17 +1,12 @@
 //! A folder with a tiny model, nine records and a recipe, and the command that runs it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use assert_cmd::Command;
-use burn::prelude::*;
-use parrot_model::checkpoint::{SaveOptions, save};
-use parrot_model::parrot::ParrotModel;
 use serde_json::{Value, json};
 
-use crate::shapes::configs;
-
-pub(crate) const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
+use crate::shapes::{ASSETS, save_start};
 
 /// A model, data and a recipe in a folder that goes with the value.
 pub(crate) struct Workplace(tempfile::TempDir);
@@ -19,13 +14,7 @@ pub(crate) struct Workplace(tempfile::TempDir);
 impl Workplace {
     pub(crate) fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        let (config, vision) = configs(1);
-        let device = Device::flex();
-        device.seed(1);
-        let model = ParrotModel::init(&config, &vision, &device).unwrap();
-        let source = Some(Path::new(ASSETS).join("parrot-mini"));
-        let options = SaveOptions { source, ..SaveOptions::default() };
-        save(&model, &config, &vision, place.path("start"), &options).unwrap();
+        save_start(&place.path("start"), 1);
         let records: Vec<Value> = (0..9).map(record).collect();
         place.write("data.json", &Value::from(records).to_string());
         place.write("recipe.toml", &place.recipe());

@@ -1,6 +1,13 @@
-//! The shapes of the tests' model.
+//! The model that the tests of the command start from.
 
+use std::path::Path;
+
+use burn::prelude::*;
+use parrot_model::checkpoint::{SaveOptions, save};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
+use parrot_model::parrot::ParrotModel;
+
+pub(crate) const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
 
 /// A model of a few thousand weights with so many decoder layers, and its tower.
 pub(crate) fn configs(num_hidden_layers: usize) -> (ParrotConfig, VisionConfig) {
@@ -28,4 +35,15 @@ pub(crate) fn configs(num_hidden_layers: usize) -> (ParrotConfig, VisionConfig) 
         ..VisionConfig::clip_vit_mini()
     };
     (config, vision)
+}
+
+/// Writes such a model with the default model's tokenizer.
+pub(crate) fn save_start(folder: &Path, num_hidden_layers: usize) {
+    let (config, vision) = configs(num_hidden_layers);
+    let device = Device::flex();
+    device.seed(1);
+    let model = ParrotModel::init(&config, &vision, &device).unwrap();
+    let source = Some(Path::new(ASSETS).join("parrot-mini"));
+    let options = SaveOptions { source, ..SaveOptions::default() };
+    save(&model, &config, &vision, folder, &options).unwrap();
 }
