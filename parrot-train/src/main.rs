@@ -30,6 +30,8 @@ enum Command {
     CheckData(cli::check_data::Arguments),
     /// Time the steps of a stage on this machine
     Bench(cli::bench::Arguments),
+    /// Add to a model's folder what another program needs to load it
+    Export(cli::export::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -38,6 +40,7 @@ Examples:
   parrot-train check-data my-stage2.toml --set data.root=/data
   parrot-train run my-stage2.toml --device cuda:0 --set train.learning_rate=1e-5
   parrot-train bench --stage 2 --device cpu
+  parrot-train export --transformers my-run/model
 
 Exit status: 0 done, 1 failed, 2 wrong usage.";
 
@@ -62,5 +65,6 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Plan(arguments) => cli::plan::command(&arguments),
         Command::CheckData(arguments) => cli::check_data::command(&arguments),
         Command::Bench(arguments) => cli::bench::command(&arguments),
+        Command::Export(arguments) => cli::export::command(&arguments),
     }
 }

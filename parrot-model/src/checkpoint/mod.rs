@@ -5,6 +5,7 @@
 //! model.safetensors                    or model-0000i-of-0000n.safetensors + model.safetensors.index.json
 //! tokenizer.json …                     not read here, copied when saving
 //! <mm_vision_tower>/config.json        VisionConfig; here, beside this folder, or a tower known by name
+//! <mm_vision_tower>/model.safetensors  the tower alone, for the reference and `CLIPVisionModel`
 //! ```
 //!
 //! A decoder by itself has the same layout without a tower: [`DecoderCheckpoint`].
@@ -28,6 +29,7 @@ mod tensors;
 #[cfg(test)]
 mod testing;
 mod tower;
+mod transformers;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +51,7 @@ pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
 pub use tensors::save_module;
 pub use tower::load_vision_tower;
+pub use transformers::export_transformers;
 pub use weights::{StoredTensor, Weights};
 
 /// What a model's folder says about the network. Weights are not read and need not be there.

@@ -10,10 +10,11 @@ use std::path::{Component, Path, PathBuf};
 use burn::tensor::{DType, FloatDType};
 use serde::Serialize;
 
-use super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
+use super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
 use super::names;
 use super::staging::Staging;
-use super::tensors::{ModuleTensor, module_tensors, write_file};
+use super::tensors::{ModuleTensor, module_tensors, save_module, write_file};
+use super::tower::is_local;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
 use crate::parrot::ParrotModel;
@@ -41,7 +42,12 @@ impl Default for SaveOptions {
     }
 }
 
-/// Writes a model's folder: weights, `config.json` and the vision tower's description.
+/// Writes a model's folder: weights, `config.json` and the vision tower's own folder.
+///
+/// The tower's weights are written twice, with the model's and alone in its folder: that is where the reference code looks
+/// for them, and what transformers loads as a `CLIPVisionModel`. A tower that every reader knows by its name gets no folder;
+/// whoever has trained one gives it another name. (A SigLIP tower is written without its last layer and its pooling head,
+/// which a Parrot does not use; the reference drops both.)
 ///
 /// An existing checkpoint at `out` is replaced. Files in it that are not written anew are kept; old weight
 /// files are not. Missing parent folders are created.
@@ -68,25 +74,31 @@ pub fn save(
 
     let mut config = config.clone();
     config.torch_dtype = Some(torch_dtype(&tensors, options.dtype)?.into());
-    write_beside(folder, config, vision, options)?;
+    let tower = folder.join(write_beside(folder, config, vision, options)?);
+    if tower.is_dir() {
+        let file = tower.join(WEIGHTS_FILE);
+        save_module(&model.vision_tower, names::vision_tower, file, options.dtype)?;
+    }
     staging.publish()
 }
 
-/// Everything but the weights: `config.json`, the vision tower's description, what is copied from the source.
+/// Everything but weights: `config.json`, the vision tower's description, what is copied from the source. Returns what
+/// `mm_vision_tower` says.
 pub(super) fn write_beside(
     folder: &Path,
     mut config: ParrotConfig,
     vision: &VisionConfig,
     options: &SaveOptions,
-) -> Result<()> {
-    config.mm_vision_tower = Some(write_tower(folder, &config, vision, options)?);
+) -> Result<String> {
+    let tower = write_tower(folder, &config, vision, options)?;
+    config.mm_vision_tower = Some(tower.clone());
     config.save(folder.join(CONFIG_FILE))?;
     if let Some(source) = &options.source {
-        for name in COMPANION_FILES {
+        for name in COMPANION_FILES.into_iter().chain([MODELING_FILE]) {
             copy_if_present(&source.join(name), &folder.join(name))?;
         }
     }
-    Ok(())
+    Ok(tower)
 }
 
 /// What `config.json` calls the dtype of the weights. The decoder, which comes last, speaks for all.
@@ -154,7 +166,8 @@ fn write_tower(
     let in_source = options.source.as_ref().map(|source| source.join(name));
     let in_source = in_source.filter(|tower| stays_inside && tower.is_dir());
     let default_processor = ImageProcessorConfig::for_tower(vision);
-    let is_well_known = VisionConfig::well_known(name).as_ref() == Some(vision)
+    let is_well_known = !is_local(name)
+        && VisionConfig::well_known(name).as_ref() == Some(vision)
         && options.image_processor.as_ref().is_none_or(|processor| *processor == default_processor);
     if is_well_known && in_source.is_none() {
         return Ok(name.to_string());
@@ -170,7 +183,9 @@ fn write_tower(
     if let Some(in_source) = in_source {
         for entry in fs::read_dir(&in_source).map_err(Error::io("read", &in_source))? {
             let entry = entry.map_err(Error::io("read", &in_source))?;
-            copy_if_present(&entry.path(), &tower.join(entry.file_name()))?;
+            if !is_weights(&entry.path()) {
+                copy_if_present(&entry.path(), &tower.join(entry.file_name()))?;
+            }
         }
     }
     // A copied description may say more than ours, so it is replaced only if it is wrong.
@@ -185,6 +200,13 @@ fn write_tower(
         write_json(&path, wanted)?;
     }
     Ok(inside)
+}
+
+/// Whether a file of a tower's folder holds weights, or says which file does: they may be those from before it was trained.
+fn is_weights(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".index.json")
+        || [".safetensors", ".bin", ".pt", ".h5", ".msgpack"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -209,7 +231,7 @@ mod tests {
     use super::super::{Checkpoint, Weights};
     use super::*;
 
-    fn names(folder: &Path) -> Vec<String> {
+    fn file_names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -224,7 +246,7 @@ mod tests {
         let options = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
         Tiny::clip().save_with(folder.path(), &options).unwrap();
         assert_eq!(
-            names(folder.path()),
+            file_names(folder.path()),
             [
                 "config.json",
                 "model-00001-of-00002.safetensors",
@@ -263,10 +285,10 @@ mod tests {
         let single = SaveOptions { source: Some(folder.clone()), ..SaveOptions::default() };
         Tiny::clip().save_with(&folder, &single).unwrap();
         assert_eq!(
-            names(&folder),
+            file_names(&folder),
             ["README.md", "config.json", "model.safetensors", "tokenizer.json", "towers"]
         );
-        assert_eq!(names(folder.parent().unwrap()), ["model"]);
+        assert_eq!(file_names(folder.parent().unwrap()), ["model"]);
     }
 
     #[test]
@@ -282,7 +304,10 @@ mod tests {
         assert!(error.contains("is a file"), "{error}");
         let error = Tiny::clip().save_with(&file.join("model"), &SaveOptions::default()).unwrap_err();
         assert!(error.to_string().contains("cannot create"), "{error}");
-        assert_eq!((names(&folder), names(parent.path())), (vec!["cat.png".into()], vec!["photos".into()]));
+        assert_eq!(
+            (file_names(&folder), file_names(parent.path())),
+            (vec!["cat.png".into()], vec!["photos".into()])
+        );
     }
 
     struct Poison;
@@ -302,7 +327,7 @@ mod tests {
         tiny.model.language_model = tiny.model.language_model.map(&mut Poison);
         let error = tiny.save_with(&folder, &SaveOptions::default()).unwrap_err().to_string();
         assert!(error.contains("`model.embed_tokens.weight` holds NaN"), "{error}");
-        assert_eq!(names(parent.path()), ["model"]);
+        assert_eq!(file_names(parent.path()), ["model"]);
         Checkpoint::open(&folder).unwrap().load(FloatDType::F32, &Device::default()).unwrap();
     }
 
@@ -315,7 +340,7 @@ mod tests {
         fs::rename(&folder, parent.path().join(".model.old")).unwrap();
         fs::create_dir(parent.path().join(".model.partial")).unwrap();
         Tiny::clip().save(&folder);
-        assert_eq!(names(parent.path()), ["model"]);
+        assert_eq!(file_names(parent.path()), ["model"]);
         assert!(folder.join("README.md").is_file());
     }
 
@@ -330,7 +355,7 @@ mod tests {
         fs::rename(&folder, parent.path().join(".model.old")).unwrap();
         fs::rename(&new, &folder).unwrap();
         Tiny::clip().save(&folder);
-        assert_eq!(names(parent.path()), ["model"]);
+        assert_eq!(file_names(parent.path()), ["model"]);
         assert!(folder.join("README.md").is_file());
     }
 
@@ -344,19 +369,44 @@ mod tests {
         for file in ["tokenizer.json", "generation_config.json", "optimizer.bin"] {
             fs::write(source.join(file), file).unwrap();
         }
-        fs::write(tower.join("model.safetensors"), "tower").unwrap();
+        for stale in ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"] {
+            fs::write(tower.join(stale), "of another tower").unwrap();
+        }
         let config = fs::read_to_string(tower.join("config.json")).unwrap();
         let config = config.replacen('{', "{\n  \"projection_dim\": 16,", 1);
         fs::write(tower.join("config.json"), &config).unwrap();
         let options = SaveOptions { source: Some(source), ..SaveOptions::default() };
         tiny.save_with(&out, &options).unwrap();
         assert_eq!(
-            names(&out),
+            file_names(&out),
             ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "towers"]
         );
         let tower = out.join("towers/clip-vit-test");
-        assert_eq!(names(&tower), ["config.json", "model.safetensors", "preprocessor_config.json"]);
+        assert_eq!(file_names(&tower), ["config.json", "model.safetensors", "preprocessor_config.json"]);
         assert_eq!(fs::read_to_string(tower.join("config.json")).unwrap(), config);
+    }
+
+    /// The reference and transformers' `CLIPVisionModel` load the tower from there.
+    #[test]
+    fn a_tower_s_folder_holds_its_weights_by_its_own_names() {
+        for (tiny, name) in [(Tiny::clip(), "clip-vit-test"), (Tiny::siglip(), "siglip-test")] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = SaveOptions { dtype: Some(FloatDType::F16), ..SaveOptions::default() };
+            tiny.save_with(folder.path(), &options).unwrap();
+            let whole = Weights::from_folder(folder.path()).unwrap();
+            let tower = Weights::from_folder(folder.path().join("towers").join(name)).unwrap();
+            let stored: Vec<&str> = whole.names().filter_map(names::in_tower_folder).collect();
+            assert!(stored.contains(&"vision_model.embeddings.patch_embedding.weight"));
+            assert!(stored.iter().copied().eq(tower.names()), "{name}");
+            for name in stored {
+                let of_whole = whole.get(&format!("model.vision_tower.vision_tower.{name}")).unwrap();
+                let alone = tower.get(name).unwrap();
+                assert_eq!(
+                    (of_whole.dtype, of_whole.shape, of_whole.bytes),
+                    (alone.dtype, alone.shape, alone.bytes)
+                );
+            }
+        }
     }
 
     #[test]
@@ -390,6 +440,12 @@ mod tests {
         let name = "openai/clip-vit-large-patch14-336".to_string();
         let config = ParrotConfig { mm_vision_tower: Some(name.clone()), ..ParrotConfig::parrot_7b() };
         let written = write_tower(folder.path(), &config, &vision, &SaveOptions::default()).unwrap();
-        assert_eq!((written, names(folder.path()).len()), (name, 0));
+        assert_eq!((written, file_names(folder.path()).len()), (name, 0));
+
+        // By a name of its own it is another tower, of whatever shape.
+        let own =
+            ParrotConfig { mm_vision_tower: Some("towers/clip-vit-large-patch14-336".into()), ..config };
+        let written = write_tower(folder.path(), &own, &vision, &SaveOptions::default()).unwrap();
+        assert!(folder.path().join(written).join(CONFIG_FILE).is_file());
     }
 }

@@ -101,6 +101,6 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
 
 /// Whether a tower's name is a path: anything but `owner/name`, and what lies in the folder where
 /// [`save`](super::save) puts towers.
-fn is_local(name: &str) -> bool {
+pub(super) fn is_local(name: &str) -> bool {
     name.starts_with("towers/") || super::hub::parse_id(name).is_none()
 }

@@ -69,6 +69,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     "top_k",
     "top_p",
     "typical_p",
+    // For Python, written by an export: the tower's own files say the same.
+    "mm_image_processor",
+    "mm_vision_config",
     // LLaVA's and Parrot's training.
     "freeze_mm_mlp_adapter",
     "freeze_vision_tower",

@@ -32,6 +32,7 @@ use burn::tensor::FloatDType;
 use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights, load_module as read_part, names};
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::image::ImageProcessorConfig;
 use parrot_model::parrot::ParrotModel;
 use parrot_model::untrusted;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub(crate) use optimizer::ShardedState;
 const MOST_STATE_BYTES: u64 = 64 << 20;
 /// The optimizer's state.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// The rule of the longest sequence, and what it says where there is none.
+pub(crate) const MAX_LENGTH: &str = "max_length";
+pub(crate) const NO_LIMIT: &str = "none";
 /// The weights of a module other than a Parrot.
 const MODULE_FILE: &str = "module.safetensors";
 
@@ -63,6 +67,9 @@ pub struct ModelDescription {
     pub vision: VisionConfig,
     /// The folder that tokenizer and tower files are copied from.
     pub source: PathBuf,
+    /// How its pictures are preprocessed; `None`: as the source's tower says, or else as its family does.
+    #[new(default)]
+    pub image_processor: Option<ImageProcessorConfig>,
 }
 
 impl ModelDescription {
@@ -73,7 +80,12 @@ impl ModelDescription {
     ///
     /// As [`parrot_model::checkpoint::save`].
     pub fn save(&self, model: &ParrotModel, out: &Path, dtype: Option<FloatDType>) -> Result<()> {
-        let options = SaveOptions { dtype, source: Some(self.source.clone()), ..SaveOptions::default() };
+        let options = SaveOptions {
+            dtype,
+            source: Some(self.source.clone()),
+            image_processor: self.image_processor.clone(),
+            ..SaveOptions::default()
+        };
         let config = ParrotConfig { use_moe: model.use_moe, ..self.config.clone() };
         Ok(parrot_model::checkpoint::save(model, &config, &self.vision, out, &options)?)
     }
@@ -147,10 +159,10 @@ impl TrainState {
             ("optimizer.name", self.optimizer.clone(), saved.optimizer.clone()),
             ("lora", lora(self), lora(saved)),
         ];
-        let rules = self
-            .rules
-            .iter()
-            .filter_map(|(name, ours)| Some((key_of(name), ours.clone(), saved.rules.get(name)?.clone())));
+        let rules =
+            self.rules.iter().filter(|(name, _)| !saved.has_no_limit() || *name != MAX_LENGTH).filter_map(
+                |(name, ours)| Some((key_of(name), ours.clone(), saved.rules.get(name)?.clone())),
+            );
         let differing: Vec<String> = fields
             .into_iter()
             .chain(rules)
@@ -159,13 +171,19 @@ impl TrainState {
             .collect();
         (!differing.is_empty()).then(|| differing.join("; "))
     }
+
+    /// Whether it is of a run without a longest sequence. Older versions began such runs where no `max_length` was given; the
+    /// model's own limit, which holds since, is applied to the steps that are left.
+    pub(crate) fn has_no_limit(&self) -> bool {
+        self.rules.get(MAX_LENGTH).is_some_and(|limit| limit == NO_LIMIT)
+    }
 }
 
 /// A rule's key in a recipe; checkpoints have the names that they always had.
 fn key_of(rule: &str) -> &str {
     match rule {
         "loss_normalisation" => "train.loss_normalisation",
-        "max_length" => "data.max_length",
+        MAX_LENGTH => "data.max_length",
         "max_grad_norm" => "train.max_grad_norm",
         "moe" => "train.moe",
         "dtype" => "model.dtype",

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod check_data;
 pub(crate) mod device;
 mod display;
+pub(crate) mod export;
 pub(crate) mod plan;
 pub(crate) mod run;
 

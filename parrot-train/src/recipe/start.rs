@@ -18,6 +18,7 @@ use parrot_model::text::{ChatTemplate, Tokenizer};
 use super::{ModelRecipe, Recipe, SaveDtype, WeightDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::llava::{Preparation, SampleLimits};
+use crate::part::Part;
 use crate::{Error, Result};
 
 /// A model's description and where its weights come from; nothing of them is loaded yet.
@@ -71,7 +72,7 @@ impl Start {
     /// new model without a tokenizer.
     pub fn open(recipe: &Recipe, progress: Option<DownloadProgress>) -> Result<Self> {
         let part = |id: &str| resolve_part(id, progress.clone());
-        Self::find(&recipe.model, recipe.train.moe, |id| resolve_with(id, progress.clone()), part)
+        Self::find(recipe, |id| resolve_with(id, progress.clone()), part)
     }
 
     /// [`open`](Self::open) for a look at model or data: no weights are downloaded, nor need there be any.
@@ -81,10 +82,24 @@ impl Start {
     /// As [`open`](Self::open).
     pub fn describe(recipe: &Recipe, progress: Option<DownloadProgress>) -> Result<Self> {
         let part = |id: &str| resolve_part_description(id, progress.clone());
-        Self::find(&recipe.model, recipe.train.moe, |id| resolve_description(id, progress.clone()), part)
+        Self::find(recipe, |id| resolve_description(id, progress.clone()), part)
     }
 
     fn find(
+        recipe: &Recipe,
+        resolve: impl Fn(&str) -> parrot_model::Result<PathBuf>,
+        resolve_part: impl Fn(&str) -> parrot_model::Result<PathBuf>,
+    ) -> Result<Self> {
+        let mut start = Self::find_as_it_is(&recipe.model, recipe.train.moe, resolve, resolve_part)?;
+        start.description.image_processor = Some(start.image_processor.clone());
+        if recipe.train.parts.contains(&Part::VisionTower) {
+            let name = &mut start.description.config.mm_vision_tower;
+            *name = name.as_deref().map(trained_tower_name);
+        }
+        Ok(start)
+    }
+
+    fn find_as_it_is(
         recipe: &ModelRecipe,
         moe: bool,
         resolve: impl Fn(&str) -> parrot_model::Result<PathBuf>,
@@ -168,7 +183,7 @@ impl Start {
     ///
     /// The model's own error for a tokenizer that cannot be read or an `image_aspect_ratio` that is not known.
     pub fn preparation(&self, max_length: Option<usize>) -> Result<Preparation> {
-        let ModelDescription { config, vision, source } = &self.description;
+        let ModelDescription { config, vision, source, .. } = &self.description;
         let tokenizer = Tokenizer::from_file(&source.join(TOKENIZER_FILE))?;
         Ok(Preparation {
             template: ChatTemplate::open(source, &tokenizer)?.for_parrot(),
@@ -188,6 +203,14 @@ impl Start {
     pub fn empty(&self, device: &Device) -> Result<ParrotModel> {
         Ok(ParrotModel::init(&self.description.config, &self.description.vision, device)?)
     }
+}
+
+/// What a tower is called once it has been trained: by its old name, a hub's id, readers would fetch what it was before.
+fn trained_tower_name(name: &str) -> String {
+    if name.starts_with("towers/") || Path::new(name).is_absolute() {
+        return name.into();
+    }
+    format!("towers/{}", name.rsplit('/').next().unwrap_or(name))
 }
 
 /// The same Parrot around the decoder of another model's folder.
@@ -222,4 +245,21 @@ fn made(model: ParrotModel, dtype: FloatDType) -> ParrotModel {
     }
 
     model.map(&mut Make(dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tower_known_by_name_is_another_once_it_is_trained() {
+        for (name, expected) in [
+            ("openai/clip-vit-large-patch14-336", "towers/clip-vit-large-patch14-336"),
+            ("towers/mine", "towers/mine"),
+            ("owner/some-tower", "towers/some-tower"),
+            ("/somewhere/some-tower", "/somewhere/some-tower"),
+        ] {
+            assert_eq!(trained_tower_name(name), expected);
+        }
+    }
 }

@@ -143,11 +143,11 @@ impl Stage {
 
     /// What decides what is trained, besides what the state has fields for.
     fn rules(&self, model: &ParrotModel, run: &Run<'_>) -> BTreeMap<String, String> {
-        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".into());
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| checkpoint::NO_LIMIT.into());
         let dtype = run.dtype.map_or_else(|| dtype_of(model), Into::into);
         let rules = [
             ("loss_normalisation", format!("{:?}", self.loss_normalisation)),
-            ("max_length", or_none(self.max_length.map(|length| length.to_string()))),
+            (checkpoint::MAX_LENGTH, or_none(self.max_length.map(|length| length.to_string()))),
             ("max_grad_norm", or_none(self.max_grad_norm.map(|norm| norm.to_string()))),
             ("moe", model.use_moe.to_string()),
             ("dtype", format!("{dtype:?}").to_lowercase()),
@@ -205,6 +205,13 @@ impl Stage {
                             "{}: {}; the new schedule holds from step {} on",
                             path.display(),
                             rescheduled.join("; "),
+                            resumed.state.step + 1
+                        );
+                    }
+                    if let Some(limit) = self.max_length.filter(|_| resumed.state.has_no_limit()) {
+                        tracing::warn!(
+                            "{}: it was begun without data.max_length; from step {} on the longest sequence is {limit}",
+                            path.display(),
                             resumed.state.step + 1
                         );
                     }

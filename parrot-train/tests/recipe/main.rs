@@ -11,8 +11,9 @@ use std::path::Path;
 use assert_cmd::Command;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, names, save_module};
+use parrot_model::checkpoint::{Checkpoint, Weights, names, save_module};
 use parrot_model::config::{DecoderConfig, DecoderFamily};
+use parrot_model::image::ImageProcessorConfig;
 use parrot_model::language::Decoder;
 use parrot_train::checkpoint::RunFolder;
 use serde_json::{Value, json};
@@ -142,6 +143,45 @@ fn a_seed_decides_what_new_weights_are() {
     let first = weights("one", &[]);
     assert!(first == weights("two", &["--quiet"]));
     assert!(first != weights("three", &["--quiet", "--set", "seed=7"]));
+}
+
+/// What training used is what is saved and what answers: the processor of the tower that the model was made with. A trained
+/// tower's own folder has the trained weights, and a run's model is exported for transformers.
+#[test]
+fn a_new_model_keeps_its_towers_processor_and_weights() {
+    let place = Workplace::new();
+    let tower = place.path("start/towers/tiny");
+    let file = tower.join("preprocessor_config.json");
+    let processor: ImageProcessorConfig = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let processor = ImageProcessorConfig { image_mean: [0.25; 3], ..processor };
+    fs::write(&file, serde_json::to_string(&processor).unwrap()).unwrap();
+    let decoder = place.path("decoder");
+    fs::create_dir(&decoder).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(place.path("start").join(name), decoder.join(name)).unwrap();
+    }
+    let config = fs::read_to_string(decoder.join("config.json")).unwrap();
+    place.write("decoder/config.json", &config.replace("parrot_qwen2", "qwen2"));
+    let model = format!("size = 'parrot-mini'\nlanguage_model = {decoder:?}\nvision_tower = {tower:?}");
+    let recipe = place.recipe().replace(&format!("from = {:?}", place.path("start")), &model);
+    let recipe = recipe.replace("parts = [", "parts = ['vision_tower', ").replace("steps = 6", "steps = 2");
+    place.write("recipe.toml", &recipe);
+    let (status, _, said) = place.call("run", &[]);
+    assert_eq!(status, 0, "{said}");
+    let trained = Checkpoint::open(place.path("run/model")).unwrap();
+    assert_eq!(trained.image_processor, processor);
+    let (before, after) = (Weights::from_folder(tower).unwrap(), place.path("run/model/towers/tiny"));
+    let (after, whole) =
+        (Weights::from_folder(after).unwrap(), Weights::from_folder(place.path("run/model")).unwrap());
+    let name = "vision_model.embeddings.patch_embedding.weight";
+    assert!(before.get(name).unwrap().bytes != after.get(name).unwrap().bytes);
+    let in_whole = whole.get(&format!("model.vision_tower.vision_tower.{name}")).unwrap();
+    assert!(in_whole.bytes == after.get(name).unwrap().bytes);
+
+    let mut export = Command::cargo_bin("parrot-train").unwrap();
+    export.args(["export", "--transformers"]).arg(place.path("run/model")).assert().success();
+    assert!(place.path("run/model/modeling_parrot.py").is_file());
+    assert_eq!(Checkpoint::open(place.path("run/model")).unwrap().image_processor, processor);
 }
 
 /// A new Parrot around a pretrained decoder of each family learns, and its folder says whose decoder it has.

@@ -93,6 +93,19 @@ fn another_schedule_is_applied_or_refused() {
     assert_eq!(run.train(&Stage { steps: 7, ..faster }).unwrap().steps, 7);
 }
 
+/// What older versions did where neither the recipe nor they themselves knew a limit; the model's own holds now.
+#[test]
+fn a_run_begun_without_a_limit_goes_on_with_one() {
+    let run = interrupted(&Stage { max_length: None, ..stage() }, 3);
+    let limited = Stage { max_length: Some(200), ..stage() };
+    assert_eq!(run.train(&limited).unwrap().steps, 8);
+    // But not the other way round, nor with another limit.
+    for (max_length, found) in [(None, "none"), (Some(100), "100")] {
+        let error = run.train(&Stage { max_length, ..stage() }).unwrap_err().to_string();
+        assert!(error.contains(&format!("its data.max_length is 200, this run's is {found}")), "{error}");
+    }
+}
+
 struct Half(FloatDType);
 
 impl ModuleMapper for Half {

@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             common,
             folder,
-            description: ModelDescription { config: ParrotConfig::parrot_mini(), vision, source },
+            description: ModelDescription::new(ParrotConfig::parrot_mini(), vision, source),
             encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join(TOKENIZER_FILE))?, processor)?,
             device: common.device()?,
             variation,

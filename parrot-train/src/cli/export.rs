@@ -1,0 +1,29 @@
+//! `parrot-train export`: a model's folder for other programs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use parrot_model::checkpoint::export_transformers;
+use parrot_model::checkpoint::layout::MODELING_FILE;
+
+use super::say;
+
+/// What `parrot-train export` takes on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    /// For Python's transformers, with `trust_remote_code=True`: a modelling file, and keys in config.json that name it
+    #[arg(long, required = true)]
+    transformers: bool,
+    /// The model's folder; its weights stay as they are
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
+/// Writes the files.
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    export_transformers(&arguments.folder)?;
+    let file = arguments.folder.join(MODELING_FILE);
+    say(&format!("wrote {}, which config.json names", file.display()));
+    Ok(ExitCode::SUCCESS)
+}
