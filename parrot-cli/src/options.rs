@@ -23,7 +23,7 @@ const DEFAULT_MODEL: &str = "assets/parrot-mini";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptions {
-    /// The model's folder, or its id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
+    /// The model's folder, a text model's GGUF, or an id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
     #[arg(long, value_name = "PATH_OR_ID")]
     pub(crate) model: Option<String>,
     #[command(flatten)]

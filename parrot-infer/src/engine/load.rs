@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::prelude::*;
-use parrot_model::checkpoint::layout::{GENERATION_CONFIG_FILE, TOKENIZER_FILE};
+use parrot_model::checkpoint::layout::GENERATION_CONFIG_FILE;
 use parrot_model::checkpoint::resolve;
 use parrot_model::config::TokenIds;
 use parrot_model::text::{ChatTemplate, Tokenizer};
@@ -73,7 +73,7 @@ impl<'a> Loader<'a> {
         self
     }
 
-    /// Loads a model: a folder or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
+    /// Loads a model: a folder, a text model's GGUF or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
     /// downloaded once.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl<'a> Loader<'a> {
         let dtype = self.dtype.or(opened.block_format().map(WeightDtype::from));
         let dtype = device::weight_dtype(device, dtype)?;
         let config = opened.config().clone();
-        let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?;
+        let tokenizer = Tokenizer::open(folder)?;
         if tokenizer.vocab_size() > config.vocab_size {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
             return Err(config_error("vocab_size", expected, config.vocab_size));

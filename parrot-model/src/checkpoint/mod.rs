@@ -15,10 +15,10 @@
 mod block_file;
 mod cast;
 mod decoder;
+mod ggml;
 mod hub;
 pub mod layout;
 mod load;
-mod mapped;
 pub mod names;
 mod quantize;
 mod save;
