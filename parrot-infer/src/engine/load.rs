@@ -33,13 +33,22 @@ use crate::{Error, Result, device};
 /// ```
 #[must_use]
 pub struct Loader<'a> {
-    dtype: Option<WeightDtype>,
+    width: Width,
     progress: Box<dyn FnMut(u64, u64) + 'a>,
+}
+
+/// How it is decided what weights are held in.
+#[derive(Debug)]
+enum Width {
+    /// What suits the device, or what the model is stored in if that is blocks.
+    Suited,
+    Given(WeightDtype),
+    Widest,
 }
 
 impl fmt::Debug for Loader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader").field("dtype", &self.dtype).finish_non_exhaustive()
+        f.debug_struct("Loader").field("width", &self.width).finish_non_exhaustive()
     }
 }
 
@@ -55,7 +64,7 @@ impl Parrot {
 
     /// Loads a model with options that [`load`](Self::load) does not have.
     pub fn loader<'a>() -> Loader<'a> {
-        Loader { dtype: None, progress: Box::new(|_, _| ()) }
+        Loader { width: Width::Suited, progress: Box::new(|_, _| ()) }
     }
 }
 
@@ -63,7 +72,14 @@ impl<'a> Loader<'a> {
     /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what the model is
     /// quantised in or else what suits the device.
     pub fn dtype(mut self, dtype: impl Into<WeightDtype>) -> Self {
-        self.dtype = Some(dtype.into());
+        self.width = Width::Given(dtype.into());
+        self
+    }
+
+    /// Holds weights in the widest dtype that fits the device, from its default on
+    /// ([`device::widest_dtype`](parrot_model::device::widest_dtype)).
+    pub fn widest_dtype(mut self) -> Self {
+        self.width = Width::Widest;
         self
     }
 
@@ -85,8 +101,11 @@ impl<'a> Loader<'a> {
         let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
-        let dtype = self.dtype.or(opened.block_format().map(WeightDtype::from));
-        let dtype = device::weight_dtype(device, dtype)?;
+        let dtype = match self.width {
+            Width::Suited => device::weight_dtype(device, opened.block_format().map(WeightDtype::from))?,
+            Width::Given(dtype) => device::weight_dtype(device, Some(dtype))?,
+            Width::Widest => opened.widest_dtype(device)?,
+        };
         let config = opened.config().clone();
         let tokenizer = Tokenizer::open(folder)?;
         if tokenizer.vocab_size() > config.vocab_size {

@@ -16,7 +16,7 @@ use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
 use crate::language::Decoder;
 use crate::quantization::BlockFormat;
-use crate::{Error, Result, gguf};
+use crate::{Error, Result, device, gguf};
 
 /// What a text model's folder says about its decoder. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,18 @@ impl DecoderCheckpoint {
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
         self.weights.block_format()
+    }
+
+    /// As [`Checkpoint::widest_dtype`](super::Checkpoint::widest_dtype).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when nothing fits, or for a quantised model on another device than the CPU.
+    pub fn widest_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        match self.block_format() {
+            Some(format) => device::weight_dtype(device, Some(format.into())),
+            None => device::widest_dtype(&Decoder::init(&self.description.config, device), device),
+        }
     }
 
     /// Builds the decoder and loads every weight as `dtype`, one tensor at a time.
