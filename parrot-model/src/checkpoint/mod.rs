@@ -143,7 +143,7 @@ impl Checkpoint {
     }
 
     /// What `device` should hold the weights in if it is to be the widest that fits
-    /// ([`device::widest_dtype`](crate::device::widest_dtype)); of a quantised model, what it is stored in.
+    /// ([`device::widest_dtype`]); of a quantised model, what it is stored in.
     ///
     /// # Errors
     ///
