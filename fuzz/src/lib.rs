@@ -30,9 +30,10 @@ pub struct Target {
 }
 
 /// All parsers.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "chat_text", run: parsers::chat_text, seeds: seeds::chat_text },
     Target { name: "golden_manifest", run: parsers::golden_manifest, seeds: seeds::golden_manifest },
+    Target { name: "gguf", run: parsers::gguf, seeds: seeds::gguf },
     Target { name: "image", run: parsers::image, seeds: seeds::image },
     Target { name: "llava_records", run: parsers::llava_records, seeds: seeds::llava_records },
     Target { name: "model_config", run: parsers::model_config, seeds: seeds::model_config },

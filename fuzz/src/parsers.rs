@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parrot_eval::{Dataset, ImageStore, PredictionFile, Table};
 use parrot_infer::burn::tensor::{Device, FloatDType};
 use parrot_infer::{device, tiny};
-use parrot_model::checkpoint::{Checkpoint, Description};
+use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, Description};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::image::{DecodeOptions, ImageProcessorConfig, decode_rgb};
 use parrot_model::text::{ChatTemplate, Conversation, Tokenizer};
@@ -71,6 +71,18 @@ pub(crate) fn chat_text(bytes: &[u8]) {
 pub(crate) fn golden_manifest(bytes: &[u8]) {
     with_file("cases.json", bytes, |path| {
         let _ = Directory::open(path.parent().expect("a file is in a folder"));
+    });
+}
+
+/// A text model in one of llama.cpp's files.
+pub(crate) fn gguf(bytes: &[u8]) {
+    with_file("model.gguf", bytes, |path| {
+        if let Ok(checkpoint) = DecoderCheckpoint::open(path) {
+            let _ = checkpoint.load(FloatDType::F32, &CPU.with(Clone::clone));
+        }
+        if let Ok(tokenizer) = Tokenizer::open(path) {
+            let _ = ChatTemplate::open(path, &tokenizer);
+        }
     });
 }
 

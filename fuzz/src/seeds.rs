@@ -42,6 +42,69 @@ pub(crate) fn golden_manifest() -> Vec<Vec<u8>> {
     texts(&[r#"{"parts": {"pre": "cases.json"}, "index": [{"id": "a"}]}"#, r#"{"parts": {}, "index": []}"#])
 }
 
+/// A decoder of one layer, whose weights are all zero, with a tokenizer of five words.
+pub(crate) fn gguf() -> Vec<Vec<u8>> {
+    const HIDDEN: u64 = 32;
+    let string = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let value = |kind: u32, bytes: Vec<u8>| [kind.to_le_bytes().to_vec(), bytes].concat();
+    let number = |number: u32| value(4, number.to_le_bytes().to_vec());
+    let text = |text: &str| value(8, string(text));
+    let texts = |all: &[&str]| {
+        let all: Vec<Vec<u8>> = all.iter().map(|text| string(text)).collect();
+        let count = (all.len() as u64).to_le_bytes();
+        value(9, [8_u32.to_le_bytes().to_vec(), count.to_vec(), all.concat()].concat())
+    };
+    let kinds: Vec<u8> = [1, 1, 1, 3, 3].iter().flat_map(|kind: &i32| kind.to_le_bytes()).collect();
+    let metadata = [
+        ("general.architecture", text("qwen2")),
+        ("qwen2.block_count", number(1)),
+        ("qwen2.context_length", number(64)),
+        ("qwen2.embedding_length", number(HIDDEN as u32)),
+        ("qwen2.feed_forward_length", number(HIDDEN as u32)),
+        ("qwen2.attention.head_count", number(2)),
+        ("qwen2.attention.layer_norm_rms_epsilon", value(6, 1e-6_f32.to_le_bytes().to_vec())),
+        ("tokenizer.ggml.model", text("gpt2")),
+        ("tokenizer.ggml.pre", text("qwen2")),
+        ("tokenizer.ggml.tokens", texts(&["a", "b", "ab", "<|im_start|>", "<|im_end|>"])),
+        (
+            "tokenizer.ggml.token_type",
+            value(9, [&5_u32.to_le_bytes()[..], &5_u64.to_le_bytes(), &kinds].concat()),
+        ),
+        ("tokenizer.ggml.merges", texts(&["a b"])),
+        ("tokenizer.ggml.eos_token_id", number(4)),
+    ];
+    // Types of ggml: f32, and q8_0, whose block of 32 numbers has 34 bytes.
+    let (vector, matrix) = ((0_u32, vec![HIDDEN], 4 * HIDDEN), (8, vec![HIDDEN, HIDDEN], 34 * HIDDEN));
+    let mut tensors = vec![
+        ("token_embd.weight".to_owned(), (8, vec![HIDDEN, 5], 34 * 5)),
+        ("output_norm.weight".into(), vector.clone()),
+    ];
+    for part in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+        tensors.push((format!("blk.0.{part}.weight"), matrix.clone()));
+    }
+    for part in ["attn_norm.weight", "ffn_norm.weight", "attn_q.bias", "attn_k.bias", "attn_v.bias"] {
+        tensors.push((format!("blk.0.{part}"), vector.clone()));
+    }
+    let mut file = b"GGUF\x03\0\0\0".to_vec();
+    file.extend((tensors.len() as u64).to_le_bytes());
+    file.extend((metadata.len() as u64).to_le_bytes());
+    for (key, value) in metadata {
+        file.extend(string(key));
+        file.extend(value);
+    }
+    let mut end = 0_u64;
+    for (name, (kind, dims, bytes)) in tensors {
+        file.extend(string(&name));
+        file.extend((dims.len() as u32).to_le_bytes());
+        file.extend(dims.iter().flat_map(|dim| dim.to_le_bytes()));
+        file.extend(kind.to_le_bytes());
+        file.extend(end.to_le_bytes());
+        end = (end + bytes).next_multiple_of(32);
+    }
+    file.resize(file.len().next_multiple_of(32) + end as usize, 0);
+    vec![file]
+}
+
 pub(crate) fn image() -> Vec<Vec<u8>> {
     files("parrot-model/tests/golden-pillow")
 }

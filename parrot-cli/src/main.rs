@@ -57,7 +57,7 @@ Examples:
   parrot devices
 
 Models:
-  --model takes a folder or an id of the Hugging Face hub, which is downloaded once. Without
+  --model takes a folder, a text model's GGUF, or an id of the Hugging Face hub, which is downloaded once. Without
   it, the environment variable PARROT_MODEL is asked, then assets/parrot-mini looked for.
 
 Logging:

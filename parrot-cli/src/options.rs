@@ -23,7 +23,7 @@ const DEFAULT_MODEL: &str = "assets/parrot-mini";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptions {
-    /// The model's folder, or its id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
+    /// The model's folder, a text model's GGUF, or an id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
     #[arg(long, value_name = "PATH_OR_ID")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
@@ -36,21 +36,40 @@ pub(crate) struct DeviceOptions {
     /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// What to hold weights in: f32, f16, bf16 or, on the CPU, q8 or q4 [default: what suits the device]
-    #[arg(long, value_name = "DTYPE", value_parser = device::parse_weight_dtype)]
-    dtype: Option<WeightDtype>,
+    /// What to hold weights in: f32, f16, bf16, on the CPU q8 or q4, or auto, the widest that fits memory [default: what suits
+    /// the device]
+    #[arg(long, value_name = "DTYPE", value_parser = parse_width)]
+    dtype: Option<Width>,
+}
+
+/// What was asked to hold weights in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// The widest that fits.
+    Auto,
+    /// This.
+    Given(WeightDtype),
+}
+
+fn parse_width(name: &str) -> Result<Width, String> {
+    if name == "auto" {
+        return Ok(Width::Auto);
+    }
+    device::parse_weight_dtype(name).map(Width::Given).map_err(|reason| format!("{reason}, or auto"))
 }
 
 impl DeviceOptions {
-    /// The device, and the dtype if one was asked for that it computes in; says so on stderr if the choice is
+    /// The device, and what was asked to hold weights in, which it computes in; says so on stderr if the choice is
     /// not what the build is for.
-    pub(crate) fn open(&self) -> Result<(Device, Option<WeightDtype>)> {
+    pub(crate) fn open(&self) -> Result<(Device, Option<Width>)> {
         let choice = device::choose(&self.device)?;
         if let Some(notice) = &choice.notice {
             print_notice(notice);
         }
-        let dtype = self.dtype.map(|dtype| device::weight_dtype(&choice.device, Some(dtype))).transpose()?;
-        Ok((choice.device, dtype))
+        if let Some(Width::Given(dtype)) = self.dtype {
+            device::weight_dtype(&choice.device, Some(dtype))?;
+        }
+        Ok((choice.device, self.dtype))
     }
 }
 
@@ -62,12 +81,14 @@ impl ModelOptions {
 
     /// The model's folder and the model.
     pub(crate) fn find_and_load(&self) -> Result<(PathBuf, Parrot)> {
-        let (device, dtype) = self.device.open()?;
+        let (device, width) = self.device.open()?;
         let folder = find_model(self.model.as_deref())?;
         let bar = Bar::new("loading");
         let mut loader = Parrot::loader().on_progress(|done, total| bar.show(done, total));
-        if let Some(dtype) = dtype {
-            loader = loader.dtype(dtype);
+        match width {
+            Some(Width::Given(dtype)) => loader = loader.dtype(dtype),
+            Some(Width::Auto) => loader = loader.widest_dtype(),
+            None => {}
         }
         let parrot = loader.load(&folder, &device);
         drop(bar);

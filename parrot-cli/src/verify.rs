@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
 use parrot_model::untrusted::printable;
 use parrot_verify::{Directory, Filter, verify};
 
-use crate::options::DeviceOptions;
+use crate::options::{DeviceOptions, Width};
 use crate::progress::Spinner;
 
 /// Compare this build with what the reference implementation computes, case by case
@@ -43,11 +43,17 @@ Examples:
 
 /// Prints the report; failure when a case did not pass, or none was run.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (device, dtype) = args.device.open()?;
+    let (device, width) = args.device.open()?;
+    let dtype = match width {
+        None => FloatDType::F32.into(),
+        Some(Width::Given(dtype)) => dtype,
+        Some(Width::Auto) => {
+            bail!("--dtype auto is for one model; golden cases are of several, so name a dtype")
+        }
+    };
     let directory = Directory::open(&args.directory)?;
     let filter = Filter { kinds: args.kinds.clone(), ids: args.cases.clone() };
     let mut spinner = Spinner::start("comparing");
-    let dtype = dtype.unwrap_or(FloatDType::F32.into());
     let report = verify(directory, &filter, &device, dtype, |done, total| {
         spinner.say(format!("case {} of {total}", done + 1));
     });

@@ -67,7 +67,9 @@
 //! [arXiv 2406.02539]: https://arxiv.org/abs/2406.02539
 
 mod error;
+mod gguf;
 mod linear;
+mod mapped;
 mod norm;
 mod ops;
 mod random;

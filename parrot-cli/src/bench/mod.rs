@@ -9,8 +9,9 @@ use std::io::{self, Write as _};
 use anyhow::{Context, Result};
 use parrot_infer::device;
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::parrot::ParrotModel;
 
-use crate::options::{ModelOptions, find_model, named_size};
+use crate::options::{ModelOptions, Width, find_model, named_size};
 use crate::progress::{Bar, Spinner};
 use crate::report::readable_bytes;
 
@@ -75,16 +76,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 impl Args {
     fn subject(&self) -> Result<BenchModel> {
-        let (device, dtype) = self.model.device.open()?;
+        let (device, width) = self.model.device.open()?;
         if let Some(size) = named_size(self.model.model.as_deref()) {
             let (config, vision) = size.configs();
-            let dtype = device::weight_dtype(&device, dtype)?;
+            let dtype = match width {
+                None => device::weight_dtype(&device, None)?,
+                Some(Width::Given(dtype)) => dtype,
+                Some(Width::Auto) => {
+                    device::widest_dtype(&ParrotModel::init(&config, &vision, &device)?, &device)?
+                }
+            };
             return BenchModel::random(config, vision, device, dtype);
         }
         let folder = find_model(self.model.model.as_deref())?;
         let checkpoint = Checkpoint::open(&folder)?;
-        let dtype = dtype.or(checkpoint.block_format().map(Into::into));
-        let dtype = device::weight_dtype(&device, dtype)?;
+        let dtype = match width {
+            None => device::weight_dtype(&device, checkpoint.block_format().map(Into::into))?,
+            Some(Width::Given(dtype)) => dtype,
+            Some(Width::Auto) => checkpoint.widest_dtype(&device)?,
+        };
         let bar = Bar::new("loading");
         let network = checkpoint.load_with(dtype, &device, |done, total| bar.show(done, total));
         drop(bar);

@@ -139,7 +139,8 @@ fn a_device_or_dtype_that_cannot_be_used_is_named() {
     for (arguments, reason) in [
         (["--device", "abacus"], "device abacus: there is no such device"),
         (["--device", "cuda:x"], "device cuda:x: `x` is no device number"),
-        (["--dtype", "f64"], "weights are held as f32, f16, bf16, q8 or q4"),
+        (["--dtype", "f64"], "weights are held as f32, f16, bf16, q8 or q4, or auto"),
+        (["--dtype", "auto"], "--dtype auto is for one model"),
     ] {
         let failure = verify(&golden(), &arguments).failure();
         let error = String::from_utf8(failure.get_output().stderr.clone()).unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::prelude::*;
-use parrot_model::checkpoint::layout::{GENERATION_CONFIG_FILE, TOKENIZER_FILE};
+use parrot_model::checkpoint::layout::GENERATION_CONFIG_FILE;
 use parrot_model::checkpoint::resolve;
 use parrot_model::config::TokenIds;
 use parrot_model::text::{ChatTemplate, Tokenizer};
@@ -33,13 +33,22 @@ use crate::{Error, Result, device};
 /// ```
 #[must_use]
 pub struct Loader<'a> {
-    dtype: Option<WeightDtype>,
+    width: Width,
     progress: Box<dyn FnMut(u64, u64) + 'a>,
+}
+
+/// How it is decided what weights are held in.
+#[derive(Debug)]
+enum Width {
+    /// What suits the device, or what the model is stored in if that is blocks.
+    Suited,
+    Given(WeightDtype),
+    Widest,
 }
 
 impl fmt::Debug for Loader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader").field("dtype", &self.dtype).finish_non_exhaustive()
+        f.debug_struct("Loader").field("width", &self.width).finish_non_exhaustive()
     }
 }
 
@@ -55,7 +64,7 @@ impl Parrot {
 
     /// Loads a model with options that [`load`](Self::load) does not have.
     pub fn loader<'a>() -> Loader<'a> {
-        Loader { dtype: None, progress: Box::new(|_, _| ()) }
+        Loader { width: Width::Suited, progress: Box::new(|_, _| ()) }
     }
 }
 
@@ -63,7 +72,14 @@ impl<'a> Loader<'a> {
     /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what the model is
     /// quantised in or else what suits the device.
     pub fn dtype(mut self, dtype: impl Into<WeightDtype>) -> Self {
-        self.dtype = Some(dtype.into());
+        self.width = Width::Given(dtype.into());
+        self
+    }
+
+    /// Holds weights in the widest dtype that fits the device, from its default on
+    /// ([`device::widest_dtype`](parrot_model::device::widest_dtype)).
+    pub fn widest_dtype(mut self) -> Self {
+        self.width = Width::Widest;
         self
     }
 
@@ -73,7 +89,7 @@ impl<'a> Loader<'a> {
         self
     }
 
-    /// Loads a model: a folder or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
+    /// Loads a model: a folder, a text model's GGUF or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
     /// downloaded once.
     ///
     /// # Errors
@@ -85,10 +101,13 @@ impl<'a> Loader<'a> {
         let folder = &folder_of(model.as_ref())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
-        let dtype = self.dtype.or(opened.block_format().map(WeightDtype::from));
-        let dtype = device::weight_dtype(device, dtype)?;
+        let dtype = match self.width {
+            Width::Suited => device::weight_dtype(device, opened.block_format().map(WeightDtype::from))?,
+            Width::Given(dtype) => device::weight_dtype(device, Some(dtype))?,
+            Width::Widest => opened.widest_dtype(device)?,
+        };
         let config = opened.config().clone();
-        let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?;
+        let tokenizer = Tokenizer::open(folder)?;
         if tokenizer.vocab_size() > config.vocab_size {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
             return Err(config_error("vocab_size", expected, config.vocab_size));

@@ -69,6 +69,14 @@ impl Opened {
         }
     }
 
+    /// The widest dtype that fits the device.
+    pub(super) fn widest_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        Ok(match self {
+            Self::Parrot(checkpoint) => checkpoint.widest_dtype(device)?,
+            Self::Text(checkpoint) => checkpoint.widest_dtype(device)?,
+        })
+    }
+
     pub(super) fn load(
         &self,
         dtype: WeightDtype,

@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
+use super::ggml;
 use super::weights::StoredTensor;
 use crate::allocator::zeroed_weights;
 
@@ -23,6 +24,9 @@ const SHARE: usize = 64 * CHUNK;
 ///
 /// In words, what is wrong with the first elements that are: not floats, NaN, infinite, or too large for `dtype`.
 pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<TensorData, String> {
+    if let Some(coding) = tensor.coding {
+        return ggml::cast(tensor, coding, dtype);
+    }
     let stored = tensor.dtype;
     let element = element_size(stored)?;
     if stored_dtype(dtype.into()) == Ok(stored)

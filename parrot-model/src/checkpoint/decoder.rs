@@ -1,4 +1,5 @@
-//! A decoder by itself: the folder of a text model, `config.json` with `model_type` qwen2, qwen3, llama or mistral.
+//! A decoder by itself: the folder of a text model, `config.json` with `model_type` qwen2, qwen3, llama or mistral, or one of
+//! llama.cpp's files (GGUF) of the architecture qwen2, qwen3 or llama.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
 use crate::language::Decoder;
 use crate::quantization::BlockFormat;
-use crate::{Error, Result};
+use crate::{Error, Result, device, gguf};
 
 /// What a text model's folder says about its decoder. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +33,7 @@ pub struct DecoderDescription {
 }
 
 impl DecoderDescription {
-    /// Whether a folder's `config.json` describes a decoder alone rather than a Parrot.
+    /// Whether a folder's `config.json`, or a GGUF, describes a decoder alone rather than a Parrot.
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl DecoderDescription {
         Ok(model_type.is_some_and(|model_type| DecoderFamily::from_model_type(model_type).is_some()))
     }
 
-    /// Reads a text model's folder.
+    /// Reads a text model's folder or GGUF.
     ///
     /// # Errors
     ///
@@ -69,7 +70,7 @@ pub struct DecoderCheckpoint {
 }
 
 impl DecoderCheckpoint {
-    /// Opens a text model's folder.
+    /// Opens a text model's folder or GGUF.
     ///
     /// # Errors
     ///
@@ -85,6 +86,18 @@ impl DecoderCheckpoint {
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
         self.weights.block_format()
+    }
+
+    /// As [`Checkpoint::widest_dtype`](super::Checkpoint::widest_dtype).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when nothing fits, or for a quantised model on another device than the CPU.
+    pub fn widest_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        match self.block_format() {
+            Some(format) => device::weight_dtype(device, Some(format.into())),
+            None => device::widest_dtype(&Decoder::init(&self.description.config, device), device),
+        }
     }
 
     /// Builds the decoder and loads every weight as `dtype`, one tensor at a time.
@@ -125,8 +138,11 @@ fn token_ids<T: DeserializeOwned>(keys: &Keys, key: &str) -> Result<Option<T>> {
     Option::deserialize(ids).map_err(|_| Error::config(key, "a token's id", ids))
 }
 
-/// The keys of a folder's `config.json`.
+/// The keys of a folder's `config.json`, or what a GGUF says in their place.
 fn folder_keys(path: &Path) -> Result<Keys> {
+    if gguf::is_gguf(path) {
+        return gguf::with_header(path, |header| header.decoder_keys());
+    }
     if !path.is_dir() {
         return Err(Error::checkpoint(path, "no such folder"));
     }

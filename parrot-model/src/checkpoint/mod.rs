@@ -16,10 +16,10 @@
 mod block_file;
 mod cast;
 mod decoder;
+mod ggml;
 mod hub;
 pub mod layout;
 mod load;
-mod mapped;
 pub mod names;
 mod quantize;
 mod save;
@@ -41,7 +41,7 @@ use crate::device::WeightDtype;
 use crate::image::ImageProcessorConfig;
 use crate::parrot::ParrotModel;
 use crate::quantization::BlockFormat;
-use crate::{Error, Result};
+use crate::{Error, Result, device};
 
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
 pub use hub::{
@@ -143,6 +143,20 @@ impl Checkpoint {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What `device` should hold the weights in if it is to be the widest that fits
+    /// ([`device::widest_dtype`]); of a quantised model, what it is stored in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the configuration describes no possible model; [`Error::Device`] when nothing fits, or for a
+    /// quantised model on another device than the CPU.
+    pub fn widest_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        match self.block_format() {
+            Some(format) => device::weight_dtype(device, Some(format.into())),
+            None => device::widest_dtype(&ParrotModel::init(&self.config, &self.vision, device)?, device),
+        }
     }
 
     /// Builds the network and loads every weight as `dtype`, one tensor at a time.

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::cast::{CHUNK, element_size, read};
+use super::ggml;
 use super::weights::StoredTensor;
 use crate::quantization::{BlockFormat, PANEL};
 
@@ -16,6 +17,9 @@ use crate::quantization::{BlockFormat, PANEL};
 ///
 /// If the tensor is no matrix.
 pub(super) fn quantize(tensor: StoredTensor<'_>, format: BlockFormat) -> Result<Vec<u8>, String> {
+    if let Some(coding) = tensor.coding {
+        return ggml::quantize(tensor, coding, format);
+    }
     let [rows, columns] = *tensor.shape else { panic!("a matrix is quantised, not {:?}", tensor.shape) };
     let size = element_size(tensor.dtype)?;
     let mut bytes = vec![0; format.matrix_bytes([rows, columns])];

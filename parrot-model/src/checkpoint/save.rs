@@ -10,7 +10,10 @@ use std::path::{Component, Path, PathBuf};
 use burn::tensor::{DType, FloatDType};
 use serde::Serialize;
 
-use super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
+use super::layout::{
+    COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE, WEIGHTS_FILE,
+};
 use super::names;
 use super::staging::Staging;
 use super::tensors::{ModuleTensor, module_tensors, save_module, write_file};
@@ -18,7 +21,7 @@ use super::tower::is_local;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::image::ImageProcessorConfig;
 use crate::parrot::ParrotModel;
-use crate::{Error, Result};
+use crate::{Error, Result, gguf};
 
 /// How [`save`] writes.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ pub struct SaveOptions {
     /// Largest weight file, in bytes of tensors; a single larger tensor gets a file of its own.
     pub max_shard_bytes: u64,
     /// The folder that tokenizer files, `generation_config.json` and the vision tower's folder are copied
-    /// from. It may be the destination.
+    /// from. It may be the destination. Of a GGUF, which a Parrot's decoder may have come from, the tokenizer's are made.
     pub source: Option<PathBuf>,
     /// How pictures become the vision tower's input; `None` keeps what the source's tower says, or else
     /// writes what the tower's family uses.
@@ -93,7 +96,15 @@ pub(super) fn write_beside(
     let tower = write_tower(folder, &config, vision, options)?;
     config.mm_vision_tower = Some(tower.clone());
     config.save(folder.join(CONFIG_FILE))?;
-    if let Some(source) = &options.source {
+    if let Some(source) = options.source.as_ref().filter(|source| gguf::is_gguf(source)) {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            fs::write(&path, bytes).map_err(Error::io("write", &path))
+        };
+        write(TOKENIZER_FILE, &gguf::tokenizer_json(source, TOKENIZER_FILE)?)?;
+        let config = gguf::with_header(source, |header| Ok(header.tokenizer_config()))?;
+        write(TOKENIZER_CONFIG_FILE, config.to_string().as_bytes())?;
+    } else if let Some(source) = &options.source {
         for name in COMPANION_FILES.into_iter().chain([MODELING_FILE]) {
             copy_if_present(&source.join(name), &folder.join(name))?;
         }

@@ -5,6 +5,7 @@
 //! length. A tensor that is wanted as it is stored is used where it lies, so the map may outlive [`Weights`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use burn::tensor::Bytes;
@@ -13,7 +14,8 @@ use serde::Deserialize;
 
 use super::block_file;
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
-use super::mapped::MappedFile;
+use crate::gguf::{self, GgmlType, GgufTensor};
+use crate::mapped::MappedFile;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, untrusted};
 
@@ -47,15 +49,25 @@ pub struct StoredTensor<'a> {
     pub bytes: &'a [u8],
     /// The format, if it is a matrix in [blocks](crate::quantization): then the shape counts panels, blocks and bytes.
     pub blocks: Option<BlockFormat>,
+    /// Blocks of llama.cpp's, or rows in another order than in a network.
+    pub(super) coding: Option<Coding>,
     /// The file that they lie in, if they do.
     file: Option<&'a MappedFile>,
+}
+
+/// How a tensor of a GGUF is to be read, if not number by number where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coding {
+    pub(super) ggml_type: GgmlType,
+    /// Heads in which the rows that a rotation pairs lie side by side; in a network they are half a head apart.
+    pub(super) paired_heads: Option<usize>,
 }
 
 impl<'a> StoredTensor<'a> {
     /// Numbers in memory.
     #[must_use]
     pub fn new(dtype: Dtype, shape: &'a [usize], bytes: &'a [u8]) -> Self {
-        Self { dtype, shape, bytes, blocks: None, file: None }
+        Self { dtype, shape, bytes, blocks: None, coding: None, file: None }
     }
 
     /// Its bytes where they lie, if they can be a tensor's there; they keep their file mapped.
@@ -74,11 +86,18 @@ impl<'a> StoredTensor<'a> {
 #[derive(Debug)]
 struct WeightFile {
     file: MappedFile,
-    header: Metadata,
+    tensors: BTreeMap<String, Place>,
     /// The format of its matrices in blocks, if it holds any.
     blocks: Option<BlockFormat>,
-    /// Where the first tensor starts.
-    data_start: usize,
+}
+
+/// Where a tensor lies in its file, and what it is.
+#[derive(Debug)]
+struct Place {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    range: Range<usize>,
+    coding: Option<Coding>,
 }
 
 /// `model.safetensors.index.json`: tensor name → file name.
@@ -89,7 +108,7 @@ struct Index {
 
 impl Weights {
     /// Opens the weights of a checkpoint folder: `model.safetensors`, or else every file that
-    /// `model.safetensors.index.json` names.
+    /// `model.safetensors.index.json` names. Of a file, [`from_file`](Self::from_file).
     ///
     /// # Errors
     ///
@@ -98,6 +117,9 @@ impl Weights {
     /// [`Error::Json`] for files that cannot be read at all.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
+        if folder.is_file() {
+            return Self::from_file(folder);
+        }
         if folder.join(WEIGHTS_FILE).is_file() {
             return Self::from_file(folder.join(WEIGHTS_FILE));
         }
@@ -108,16 +130,17 @@ impl Weights {
         Err(Error::checkpoint(folder, format!("neither {WEIGHTS_FILE} nor {INDEX_FILE} is there{hint}")))
     }
 
-    /// Opens one safetensors file.
+    /// Opens one safetensors file, or a decoder in one of llama.cpp's (GGUF), whose tensors have the names that they have in a
+    /// checkpoint of Hugging Face's.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is no whole safetensors
-    /// file.
+    /// file, or a GGUF that is not whole, of another architecture or with a tensor of a type that is not read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = WeightFile::open(path)?;
-        let file_of = file.header.offset_keys().into_iter().map(|name| (name, 0)).collect();
+        let file_of = file.tensors.keys().map(|name| (name.clone(), 0)).collect();
         Ok(Self { path: path.to_path_buf(), files: vec![file], file_of })
     }
 
@@ -137,11 +160,11 @@ impl Weights {
         let mut file_of = BTreeMap::new();
         for (i, name) in shards.iter().enumerate() {
             let file = WeightFile::open(&folder.join(name))?;
-            for tensor in file.header.offset_keys() {
-                if index.weight_map.get(&tensor).is_none_or(|shard| shard != name) {
+            for tensor in file.tensors.keys() {
+                if index.weight_map.get(tensor).is_none_or(|shard| shard != name) {
                     problems.push(format!("`{tensor}` lies in {name}, but not according to the index"));
                 }
-                file_of.insert(tensor, i);
+                file_of.insert(tensor.clone(), i);
             }
             files.push(file);
         }
@@ -197,6 +220,8 @@ fn other_weights(folder: &Path) -> Option<&'static str> {
         Some("pytorch_model.bin has to be converted to safetensors first")
     } else if ["bin", "pt", "pth", "ckpt"].iter().any(|ending| endings.contains(*ending)) {
         Some("its weights in PyTorch's pickle format have to be converted to safetensors first")
+    } else if endings.contains("gguf") {
+        Some("a model in a GGUF is named by that file")
     } else if endings.contains("safetensors") {
         Some("its .safetensors files are called otherwise")
     } else {
@@ -234,19 +259,46 @@ impl WeightFile {
     fn open(path: &Path) -> Result<Self> {
         let file = untrusted::open(path)?;
         let file = MappedFile::new(&file).map_err(Error::io("read", path))?;
-        let (data_start, header) =
-            read_header(file.bytes()).map_err(|reason| Error::checkpoint(path, reason))?;
-        let blocks = block_file::format_of(header.metadata().as_ref())
-            .map_err(|reason| Error::checkpoint(path, reason))?;
-        Ok(Self { file, header, blocks, data_start })
+        let error = |reason| Error::checkpoint(path, reason);
+        if gguf::begins(file.bytes()) {
+            let tensors = gguf::Header::read(file.bytes()).and_then(|header| header.decoder_tensors());
+            let tensors = tensors.map_err(error)?.into_iter();
+            let tensors = tensors.map(|(name, tensor)| (name, Place::in_gguf(tensor))).collect();
+            return Ok(Self { file, tensors, blocks: None });
+        }
+        let (data_start, header) = read_header(file.bytes()).map_err(error)?;
+        let blocks = block_file::format_of(header.metadata().as_ref()).map_err(error)?;
+        let tensors = header.tensors().into_iter().map(|(name, info)| {
+            let (start, end) = info.data_offsets;
+            let range = data_start + start..data_start + end;
+            (name, Place { dtype: info.dtype, shape: info.shape.clone(), range, coding: None })
+        });
+        let tensors = tensors.collect();
+        Ok(Self { file, tensors, blocks })
     }
 
     fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
-        let info = self.header.info(name)?;
-        let (start, end) = info.data_offsets;
-        let bytes = self.file.bytes().get(self.data_start + start..self.data_start + end)?;
-        let blocks = self.blocks.filter(|_| info.dtype == Dtype::U8);
-        Some(StoredTensor { dtype: info.dtype, shape: &info.shape, bytes, blocks, file: Some(&self.file) })
+        let Place { dtype, shape, range, coding } = self.tensors.get(name)?;
+        let bytes = self.file.bytes().get(range.clone())?;
+        let is_blocks = *dtype == Dtype::U8 && coding.is_none();
+        let blocks = self.blocks.filter(|_| is_blocks);
+        Some(StoredTensor { dtype: *dtype, shape, bytes, blocks, coding: *coding, file: Some(&self.file) })
+    }
+}
+
+impl Place {
+    fn in_gguf(tensor: GgufTensor) -> Self {
+        let GgufTensor { place, paired_heads } = tensor;
+        let number = match place.ggml_type {
+            GgmlType::F32 => Some(Dtype::F32),
+            GgmlType::F16 => Some(Dtype::F16),
+            GgmlType::Bf16 => Some(Dtype::BF16),
+            _ => None,
+        };
+        let number = number.filter(|_| paired_heads.is_none());
+        let coding = number.is_none().then_some(Coding { ggml_type: place.ggml_type, paired_heads });
+        // What is no number is bytes.
+        Self { dtype: number.unwrap_or(Dtype::U8), shape: place.shape, range: place.range, coding }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Whether a model's weights fit into a device.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::Backend;
-use super::dtype::supported;
+use super::dtype::{float_dtype, supported};
 use super::quiet::quietly;
 use super::weights::WeightDtype;
 use super::{device_error, found};
@@ -34,16 +34,56 @@ pub(crate) fn require_memory<M: Module>(
 ) -> Result<()> {
     let Some(found) = found(device) else { return Ok(()) };
     let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
-    let floats = supported(Some(found.backend), device).into_iter().map(WeightDtype::from);
-    let blocks =
-        BlockFormat::ALL.into_iter().filter(|_| found.backend == Backend::Cpu).map(WeightDtype::from);
-    let supported: Vec<WeightDtype> = floats.chain(blocks).collect();
-    let mut sizes = Sizes::default();
-    network.visit(&mut sizes);
-    match too_large(&sizes, dtype.into(), memory, &supported) {
+    match too_large(&Sizes::of(network), dtype.into(), memory, &widths(found.backend, device)) {
         Some(reason) => Err(device_error(&found.name(), reason)),
         None => Ok(()),
     }
+}
+
+/// The widest dtype, from the device's default on, in which a network's weights leave a fifth of the device's memory free: for
+/// keys and values, activations and other programs. Of two as wide it is bf16, which every weight fits.
+///
+/// The network's parameters get no memory.
+///
+/// # Errors
+///
+/// [`Error::Device`](crate::Error::Device) when there is none.
+pub fn widest_dtype<M: Module>(network: &M, device: &Device) -> Result<WeightDtype> {
+    let default = WeightDtype::from(float_dtype(device, None)?);
+    let Some(found) = found(device) else { return Ok(default) };
+    let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
+    widest(&Sizes::of(network), default, memory, &widths(found.backend, device))
+        .map_err(|reason| device_error(&found.name(), reason))
+}
+
+fn widest(
+    sizes: &Sizes,
+    default: WeightDtype,
+    memory: Memory,
+    supported: &[WeightDtype],
+) -> Result<WeightDtype, String> {
+    let room = Memory { total: memory.total.map(|total| total / 5 * 4), ..memory };
+    let mut widths: Vec<WeightDtype> =
+        supported.iter().copied().filter(|width| width.bits() < default.bits()).collect();
+    let is_bf16 = |width: &WeightDtype| *width == FloatDType::BF16.into();
+    widths.sort_by(|a, b| b.bits().total_cmp(&a.bits()).then(is_bf16(b).cmp(&is_bf16(a))));
+    widths.insert(0, default);
+    let fits = |width: &WeightDtype| too_large(sizes, *width, room, &[]).is_none();
+    if let Some(width) = widths.iter().copied().find(fits) {
+        return Ok(width);
+    }
+    let narrowest = widths[widths.len() - 1];
+    let reason = too_large(sizes, narrowest, memory, &[]);
+    Err(reason.unwrap_or_else(|| {
+        format!("the weights leave less than a fifth of its memory free, even in {narrowest}")
+    }))
+}
+
+/// What a device holds weights in, the most precise first.
+fn widths(backend: Backend, device: &Device) -> Vec<WeightDtype> {
+    let floats = supported(Some(backend), device).into_iter().map(WeightDtype::from);
+    let blocks = BlockFormat::ALL.into_iter().filter(|_| backend == Backend::Cpu).map(WeightDtype::from);
+    floats.chain(blocks).collect()
 }
 
 /// How many parameters a network has.
@@ -52,6 +92,14 @@ struct Sizes {
     total: u64,
     /// Parameters in the largest tensor.
     largest: u64,
+}
+
+impl Sizes {
+    fn of<M: Module>(network: &M) -> Self {
+        let mut sizes = Self::default();
+        network.visit(&mut sizes);
+        sizes
+    }
 }
 
 impl ModuleVisitor for Sizes {
@@ -95,10 +143,8 @@ fn too_large(sizes: &Sizes, dtype: WeightDtype, memory: Memory, supported: &[Wei
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::LinearConfig;
-    use burn::tensor::FloatDType;
-
     use super::*;
+    use burn::nn::LinearConfig;
 
     #[test]
     fn what_does_not_fit_is_told_with_what_would() {
@@ -129,6 +175,26 @@ mod tests {
             refused(FloatDType::F32, Some(48_000_000_000), Some(2_147_483_648), &both).unwrap(),
             "one tensor needs 2.5 GB in f32, and it holds at most 2.1 GB at once; f16 would fit"
         );
+    }
+
+    #[test]
+    fn the_widest_that_leaves_room_is_taken() {
+        let sizes = Sizes { total: 7_721_324_544, largest: 622_329_856 };
+        let floats = [FloatDType::F32, FloatDType::F16, FloatDType::BF16].map(WeightDtype::from);
+        let all: Vec<WeightDtype> =
+            floats.into_iter().chain(BlockFormat::ALL.map(WeightDtype::from)).collect();
+        let widest = |default: FloatDType, total_gb: u64, supported: &[WeightDtype]| {
+            let memory = Memory { total: Some(total_gb * 1_000_000_000), largest: None };
+            widest(&sizes, default.into(), memory, supported).map(|width| width.to_string())
+        };
+        for (total_gb, expected) in [(40, "f32"), (32, "bf16"), (20, "bf16"), (16, "q8"), (8, "q4")] {
+            assert_eq!(widest(FloatDType::F32, total_gb, &all).unwrap(), expected, "{total_gb}");
+        }
+        assert_eq!(widest(FloatDType::F16, 40, &all).unwrap(), "f16");
+        let error = widest(FloatDType::F32, 4, &all).unwrap_err();
+        assert_eq!(error, "the weights need 4.8 GB in q4, of 4.0 GB that it has");
+        let error = widest(FloatDType::F32, 16, &floats).unwrap_err();
+        assert_eq!(error, "the weights leave less than a fifth of its memory free, even in f16");
     }
 
     #[cfg(feature = "flex")]

@@ -37,6 +37,7 @@ pub(crate) use dtype::parameter_dtype;
 pub use dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
 pub use matmul_rate::{MatmulRate, matmul_rate};
 pub(crate) use memory::require_memory;
+pub use memory::widest_dtype;
 pub use name::SYNTAX;
 pub use precision::{Precision, activation_dtype};
 pub use quiet::panics_in_one_line;

@@ -28,6 +28,7 @@ mod block;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use half::f16;
 use rayon::prelude::*;
 
 use block::Block;
@@ -117,6 +118,15 @@ impl BlockFormat {
             }
         }
         Ok(())
+    }
+
+    /// Packs 32 weights that are coded already into row `row` of a panel's block; `minimum` is without a meaning in `Q8`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row, or `block` are not a block's bytes; in `Q4`, if a code has more than four bits.
+    pub(crate) fn pack(self, scale: f16, minimum: f16, codes: [u8; BLOCK], row: usize, block: &mut [u8]) {
+        Block { scale, minimum, codes }.write(self, row, block);
     }
 
     /// Packs a whole matrix, on all threads.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::layout::{CONFIG_FILE, PROCESSOR_FILE, TOKENIZER_FILE};
+use parrot_model::checkpoint::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use parrot_model::checkpoint::{
     Checkpoint, DecoderDescription, Description, DownloadProgress, Weights, load_module, load_vision_tower,
     names, resolve_description, resolve_part, resolve_part_description, resolve_with,
@@ -184,7 +184,7 @@ impl Start {
     /// The model's own error for a tokenizer that cannot be read or an `image_aspect_ratio` that is not known.
     pub fn preparation(&self, max_length: Option<usize>) -> Result<Preparation> {
         let ModelDescription { config, vision, source, .. } = &self.description;
-        let tokenizer = Tokenizer::from_file(&source.join(TOKENIZER_FILE))?;
+        let tokenizer = Tokenizer::open(source)?;
         Ok(Preparation {
             template: ChatTemplate::open(source, &tokenizer)?.for_parrot(),
             tokenizer: Arc::new(tokenizer),
@@ -218,7 +218,7 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
     if !DecoderDescription::is_in(folder)? {
         return Err(Error::Setting {
             key: "model.language_model",
-            expected: "the folder of a qwen2, qwen3, llama or mistral model".into(),
+            expected: "the folder or GGUF of a qwen2, qwen3, llama or mistral model".into(),
             found: folder.display().to_string(),
         });
     }

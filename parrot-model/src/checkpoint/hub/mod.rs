@@ -17,12 +17,12 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::{Error, Result, gguf};
 
 /// Called as a download proceeds, with the file, its bytes so far and its total size.
 pub type DownloadProgress = std::sync::Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
-/// A model's folder: the one that was named, or the cached files of the model with this id on the hub,
+/// A model's folder: the one that was named (or a text model's GGUF), or the cached files of the model with this id on the hub,
 /// downloaded first if need be (cargo feature `hub`).
 ///
 /// Only `owner/name`, or `owner/name@revision` for a branch, tag or commit, is taken for an id, and only if there is no
@@ -77,12 +77,14 @@ pub fn resolve_part_description(id_or_path: &str, progress: Option<DownloadProgr
 /// The folder of this name, or what `download` gives if the name is an id.
 fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let path = Path::new(id_or_path);
-    if path.is_dir() {
+    if path.is_dir() || gguf::is_gguf(path) {
         return Ok(path.to_path_buf());
     }
     match parse_id(id_or_path) {
         Some(HubId { owner, .. }) if !path.exists() && !Path::new(owner).is_dir() => download(),
-        _ if path.exists() => Err(Error::checkpoint(path, "is a file, not a model's folder")),
+        _ if path.exists() => {
+            Err(Error::checkpoint(path, "is a file, and neither a model's folder nor a GGUF"))
+        }
         _ => Err(Error::checkpoint(path, "no such folder")),
     }
 }

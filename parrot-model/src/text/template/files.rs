@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::chatml::{IM_END, IM_START};
 use crate::checkpoint::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
 use crate::untrusted;
-use crate::{Error, Result};
+use crate::{Error, Result, gguf};
 
 /// The template that a checkpoint brings along.
 #[derive(Debug)]
@@ -53,12 +53,19 @@ struct Named {
 }
 
 impl TokenizerConfig {
-    /// Reads the checkpoint in `folder`, in which neither file needs to be: `tokenizer_config.json`, and
+    /// Reads the checkpoint in `folder` or in a GGUF; in a folder neither file needs to be: `tokenizer_config.json`, and
     /// `chat_template.jinja`, whose template comes first.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut config = Self::default();
-        let path = folder.join(TOKENIZER_CONFIG_FILE);
-        if let Some(Value::Object(fields)) = read_json(&path)? {
+        let (path, fields) = if gguf::is_gguf(folder) {
+            let fields = gguf::with_header(folder, |header| Ok(header.tokenizer_config()))?;
+            (folder.to_path_buf(), Some(fields))
+        } else {
+            let path = folder.join(TOKENIZER_CONFIG_FILE);
+            let fields = read_json(&path)?;
+            (path, fields)
+        };
+        if let Some(Value::Object(fields)) = fields {
             for (name, value) in fields {
                 if name == "chat_template" {
                     let templates = Templates::deserialize(value)

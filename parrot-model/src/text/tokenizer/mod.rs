@@ -20,8 +20,9 @@ use tokenizers::{AddedVocabulary, PostProcessorWrapper, PreTokenizerWrapper};
 
 pub use decode::DecodeStream;
 
+use crate::checkpoint::layout::TOKENIZER_FILE;
 use crate::untrusted::{self, contained};
-use crate::{Error, Result};
+use crate::{Error, Result, gguf};
 use layout::{AddedToken, Family, Prefix, SPACE_MARK, TokenizerFile};
 
 /// The longest text that is encoded in one piece.
@@ -97,7 +98,25 @@ impl Tokenizer {
             });
         }
         let bytes = untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?;
-        contained(|| Self::from_bytes(&bytes, path))
+        Self::parse(&bytes, path)
+    }
+
+    /// Reads the tokenizer of a model: `tokenizer.json` in its folder, or what a text model's GGUF says of it. Of a GGUF
+    /// byte-level BPE is read, if its words are told apart as Qwen's, Llama 3's, SmolLM2's or GPT-2's are; for any other,
+    /// `tokenizer.json` has to lie beside the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file), and [`Error::Checkpoint`] for a GGUF whose tokenizer cannot be read.
+    pub fn open(model: &Path) -> Result<Self> {
+        if !gguf::is_gguf(model) {
+            return Self::from_file(&model.join(TOKENIZER_FILE));
+        }
+        Self::parse(&gguf::tokenizer_json(model, TOKENIZER_FILE)?, model)
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        contained(|| Self::from_bytes(bytes, path))
             .flatten()
             .map_err(|reason| Error::Tokenizer { path: path.to_path_buf(), reason })
     }

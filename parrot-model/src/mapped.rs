@@ -10,7 +10,7 @@ use crate::allocator::use_huge_pages;
 
 /// A file that is mapped, until the last tensor in it is gone.
 #[derive(Debug, Clone)]
-pub(super) struct MappedFile(bytes::Bytes);
+pub(crate) struct MappedFile(bytes::Bytes);
 
 impl MappedFile {
     /// Maps a file; nothing is read yet.
@@ -18,7 +18,7 @@ impl MappedFile {
     /// # Errors
     ///
     /// What the system says.
-    pub(super) fn new(file: &File) -> io::Result<Self> {
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
         // SAFETY: whoever sees the map sees shared slices only. That nobody shortens or rewrites the file meanwhile cannot be
         // enforced and is documented at `Weights`.
         #[allow(unsafe_code)]
@@ -28,7 +28,7 @@ impl MappedFile {
     }
 
     /// All of it.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -39,7 +39,7 @@ impl MappedFile {
     /// # Panics
     ///
     /// If it is no part of it.
-    pub(super) fn share(&self, part: &[u8], element_size: usize) -> Option<Bytes> {
+    pub(crate) fn share(&self, part: &[u8], element_size: usize) -> Option<Bytes> {
         let suits = cfg!(all(target_endian = "little", not(windows)));
         let is_aligned = (part.as_ptr() as usize).is_multiple_of(element_size);
         (suits && is_aligned).then(|| Bytes::from_shared(self.0.slice_ref(part), AllocationProperty::File))
@@ -50,7 +50,7 @@ impl MappedFile {
     /// # Panics
     ///
     /// If it is no part of it.
-    pub(super) fn release(&self, part: &[u8]) {
+    pub(crate) fn release(&self, part: &[u8]) {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
             // Less than a huge page is not worth a call, and the end of one is left to the next tensor.
