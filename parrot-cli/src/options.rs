@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{DecoderDescription, DownloadProgress, resolve_description, resolve_with};
-use parrot_model::config::{ParrotConfig, Size};
+use parrot_model::config::{ModelSize, ParrotConfig};
 use parrot_model::device::WeightDtype;
 use parrot_model::untrusted::printable;
 
@@ -114,7 +114,7 @@ fn note_unknown_keys(folder: &Path) {
 }
 
 /// The size of this name, for commands that need no weights. A folder of the same name takes precedence.
-pub(crate) fn named_size(model: Option<&str>) -> Option<Size> {
+pub(crate) fn named_size(model: Option<&str>) -> Option<ModelSize> {
     model.filter(|name| !Path::new(name).exists())?.parse().ok()
 }
 

@@ -34,26 +34,25 @@ mod answers;
 mod ask;
 mod benchmarks;
 mod data;
+mod dataset;
 mod error;
+mod language;
+mod predictions;
+mod prompt;
+mod protocol;
 mod report;
 
-pub use answers::extract::{Extracted, Extractor, extract};
+pub use answers::extract::{Extracted, extract};
 pub use answers::post_process::post_process;
-pub use answers::predictions::{
-    Assigned, Prediction, PredictionFile, assign, assign_by_name, through_spreadsheet, unassigned,
-};
-pub use answers::write_predictions::{write_tsv, write_xlsx};
 pub use answers::yes_no::extract_yes_no;
 pub use ask::generate::{Answers, GenerateOptions, Job, answers, batches, generate, jobs};
-pub use ask::journal::{Answered, Conditions, Journal, Outcome};
-pub use ask::prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
-pub use ask::protocol::{Grouping, Pictures, Protocol, RunAs, Way};
+pub use ask::journal::{Answered, Conditions, Journal, QuestionOutcome};
 pub use benchmarks::benchmark::Benchmark;
 pub use benchmarks::by_name::benchmark_of_name;
 pub use benchmarks::catalogue::{Listed, ListedFile, benchmark_named, catalogue};
 pub use benchmarks::choice_set::ChoiceSet;
 pub use benchmarks::hallusion::HallusionBench;
-pub use benchmarks::known::{KnownFile, Language};
+pub use benchmarks::known::KnownFile;
 pub use benchmarks::mmbench::{Circular, MmBench};
 pub use benchmarks::mme::Mme;
 pub use benchmarks::mmmb::Mmmb;
@@ -62,12 +61,19 @@ pub use benchmarks::ocr_bench::OcrBench;
 pub use benchmarks::pope::Pope;
 pub use benchmarks::text_vqa::TextVqa;
 pub use benchmarks::verdict::{How, Judged, Level, Score, Verdict, percent};
-pub use data::dataset::Dataset;
 pub use data::image::{EncodedImage, ImageStore};
 pub use data::problem::{Problem, ProblemKind, count_problems};
 pub use data::row::{GROUP, Row};
-pub use data::table::{Record, Table, is_missing};
+pub use data::table::{Table, TableRecord, is_missing};
+pub use dataset::Dataset;
 pub use error::{Error, Result};
+pub use language::Language;
+pub use predictions::write::{write_tsv, write_xlsx};
+pub use predictions::{
+    Assigned, Prediction, PredictionFile, assign, assign_by_name, through_spreadsheet, unassigned,
+};
+pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
+pub use protocol::{AskedAs, Extractor, Grouping, ImageEncoding, Protocol, RunAs};
 pub use report::html::ReportPage;
 pub use report::markdown::problem_counts;
 pub use report::published::{Published, published};

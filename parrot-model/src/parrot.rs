@@ -8,10 +8,10 @@
 use burn::prelude::*;
 
 use crate::batch::{BatchLayout, PrepareOptions, Prepared, Sample, Targets, embed_text, index_on};
-use crate::config::{ParrotConfig, VisionConfig};
+use crate::config::{ParrotConfig, ProjectorKind, VisionConfig};
 use crate::language::Decoder;
 use crate::ops::negative_log_likelihood;
-use crate::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
+use crate::projector::{Projector, Routing, TextGuidedMoe};
 use crate::vision::VisionTower;
 use crate::{Error, Result};
 

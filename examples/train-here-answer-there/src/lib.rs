@@ -51,13 +51,15 @@ pub fn train(
     out: &Path,
 ) -> Result<PathBuf> {
     let checkpoint = Checkpoint::open(model)?;
-    let aspect_ratio =
-        AspectRatio::from_key(checkpoint.config.image_aspect_ratio.as_deref(), checkpoint.vision.kind)?;
+    let aspect_ratio = AspectRatio::from_key(
+        checkpoint.description.config.image_aspect_ratio.as_deref(),
+        checkpoint.description.vision.kind,
+    )?;
     let tokenizer = Tokenizer::from_file(&model.join(TOKENIZER_FILE))?;
     let preparation = Preparation {
         template: ChatTemplate::open(model, &tokenizer)?,
         tokenizer: Arc::new(tokenizer),
-        processor: checkpoint.image_processor.clone(),
+        processor: checkpoint.description.image_processor.clone(),
         aspect_ratio,
         limits: None,
     };
@@ -67,14 +69,18 @@ pub fn train(
         micro_batch_size: 2,
         accumulation: 1,
         learning_rate: 1e-3,
-        max_length: checkpoint.config.tokenizer_model_max_length,
+        max_length: checkpoint.description.config.tokenizer_model_max_length,
         save_every: steps,
         ..Stage::stage2(steps)
     };
 
     // Autodiff is a property of the device; the model's code does not know of it.
     let network = checkpoint.load(FloatDType::F32, &device.clone().autodiff())?;
-    let description = ModelDescription::new(checkpoint.config, checkpoint.vision, model.to_path_buf());
+    let description = ModelDescription::new(
+        checkpoint.description.config,
+        checkpoint.description.vision,
+        model.to_path_buf(),
+    );
     let stop = AtomicBool::new(false);
     let outcome = stage.train(network, &lesson, &Run::new(out, &description, &stop), |step, report| {
         eprintln!("step {step} of {steps}: loss {:.3}", report.loss);

@@ -100,9 +100,9 @@ impl Args {
         drop(bar);
         Ok(BenchModel {
             network: network.with_context(|| format!("cannot load the model {}", folder.display()))?,
-            config: checkpoint.config,
-            vision: checkpoint.vision,
-            image_processor: checkpoint.image_processor,
+            config: checkpoint.description.config,
+            vision: checkpoint.description.vision,
+            image_processor: checkpoint.description.image_processor,
             device,
             dtype,
         })

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_eval::{
-    Asked, Conditions, Dataset, GenerateOptions, Job, Journal, ModelInfo, Outcome, Problem, Protocol,
+    Asked, Conditions, Dataset, GenerateOptions, Job, Journal, ModelInfo, Problem, Protocol, QuestionOutcome,
 };
 
 use super::Args;
@@ -38,7 +38,7 @@ impl Args {
             images: self.images,
             max_new_tokens: self.max_new_tokens,
         };
-        let jobs = parrot_eval::jobs(datasets, &self.ways());
+        let jobs = parrot_eval::jobs(datasets, &self.all_asked_as());
         let mut progress = Progress::new(datasets, self.protocol.0[0], jobs.len());
         let started = Instant::now();
         parrot_eval::generate(&parrot, datasets, &jobs, &options, &mut journal, |batch, journal, is_new| {
@@ -71,7 +71,7 @@ impl Args {
             scores.problems.extend(dataset.problems.iter().cloned());
             let mut known: Vec<Problem> = Vec::new();
             for (number, protocol) in self.protocol.0.iter().enumerate() {
-                let mut answers = parrot_eval::answers(dataset, self.way(*protocol), &journal);
+                let mut answers = parrot_eval::answers(dataset, self.asked_as(*protocol), &journal);
                 let folder = out.join(protocol.id());
                 fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));
@@ -121,7 +121,8 @@ impl<'a> Progress<'a> {
 
     fn show(&mut self, batch: &[&Job], journal: &Journal, is_new: bool) {
         for job in batch {
-            let Some(Outcome::Answer { text, .. }) = journal.get(&job.id).map(|record| &record.outcome)
+            let Some(QuestionOutcome::Answer { text, .. }) =
+                journal.get(&job.id).map(|record| &record.outcome)
             else {
                 continue;
             };

@@ -19,14 +19,17 @@ impl Args {
 
 fn table(all: &[Listed]) -> String {
     let mut text = String::new();
-    for it in all {
-        let files: Vec<&str> = it.files.iter().map(|file| file.name.as_str()).collect();
+    for benchmark in all {
+        let files: Vec<&str> = benchmark.files.iter().map(|file| file.name.as_str()).collect();
         let files = if files.is_empty() { "names with circular or mmcr".into() } else { files.join(", ") };
-        text += &format!("{}\n  files    {files}\n", it.name);
+        text += &format!("{}\n  files    {files}\n", benchmark.name);
         let columns: Vec<&str> =
-            ["index", "image", "question", "answer"].iter().chain(it.columns).copied().collect();
-        text += &format!("  needs    the columns {}; judge: {}\n", columns.join(", "), it.judge);
-        text += &format!("  method   asks with {}; reads {}; counts {}\n\n", it.prompt, it.reading, it.score);
+            ["index", "image", "question", "answer"].iter().chain(benchmark.columns).copied().collect();
+        text += &format!("  needs    the columns {}; judge: {}\n", columns.join(", "), benchmark.judge);
+        text += &format!(
+            "  method   asks with {}; reads {}; counts {}\n\n",
+            benchmark.prompt, benchmark.reading, benchmark.score
+        );
     }
     text + "Any other file works that has index, image, question, answer, A, B, … Files with these names are compared with \
             their MD5 (--json shows them); nothing is downloaded."

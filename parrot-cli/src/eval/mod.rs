@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use parrot_eval::{Benchmark, GenerateOptions, Problem, Protocol, ReportPage, RunAs, Way};
+use parrot_eval::{AskedAs, Benchmark, GenerateOptions, Problem, Protocol, ReportPage, RunAs};
 
 use crate::options::ModelOptions;
 use crate::terminal::{print_notice, printable};
@@ -111,7 +111,7 @@ enum AskerName {
 
 fn parse_benchmark(name: &str) -> Result<Arc<dyn Benchmark>, String> {
     parrot_eval::benchmark_named(name).ok_or_else(|| {
-        let names: Vec<&str> = parrot_eval::catalogue().iter().map(|it| it.name).collect();
+        let names: Vec<&str> = parrot_eval::catalogue().iter().map(|listed| listed.name).collect();
         format!("it is none of {}", names.join(", "))
     })
 }
@@ -154,20 +154,20 @@ impl Args {
     }
 
     /// How a protocol asks.
-    fn way(&self, protocol: Protocol) -> Way {
+    fn asked_as(&self, protocol: Protocol) -> AskedAs {
         let run_as = self.run_as(protocol);
-        if self.jpeg_roundtrip { protocol.way(run_as) } else { run_as.into() }
+        if self.jpeg_roundtrip { protocol.asked_as(run_as) } else { run_as.into() }
     }
 
     /// The different ways in which the protocols ask.
-    fn ways(&self) -> Vec<Way> {
-        let mut ways: Vec<Way> = Vec::new();
-        for way in self.protocol.0.iter().map(|protocol| self.way(*protocol)) {
-            if !ways.contains(&way) {
-                ways.push(way);
+    fn all_asked_as(&self) -> Vec<AskedAs> {
+        let mut all: Vec<AskedAs> = Vec::new();
+        for asked_as in self.protocol.0.iter().map(|protocol| self.asked_as(*protocol)) {
+            if !all.contains(&asked_as) {
+                all.push(asked_as);
             }
         }
-        ways
+        all
     }
 
     /// The different names that the protocols run datasets under.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::{ImageFormat, Rgb, RgbImage};
-use parrot_eval::{Asker, Conditions, Dataset, GenerateOptions, ImageStore, Journal, Outcome, RunAs};
+use parrot_eval::{Asker, Conditions, Dataset, GenerateOptions, ImageStore, Journal, QuestionOutcome, RunAs};
 use parrot_infer::{Parrot, device, tiny};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -320,7 +320,10 @@ fn rows_that_cannot_be_asked_are_wrong_and_said() {
     assert_eq!(json["problems"].as_array().unwrap().len(), 4);
     let mut journal = fs::read_to_string(out.join("answers.jsonl")).unwrap();
     let refused = journal.lines().skip(1).filter(|line| {
-        matches!(serde_json::from_str::<parrot_eval::Answered>(line).unwrap().outcome, Outcome::Refused(_))
+        matches!(
+            serde_json::from_str::<parrot_eval::Answered>(line).unwrap().outcome,
+            QuestionOutcome::Refused(_)
+        )
     });
     assert_eq!(refused.count(), 2);
     journal.insert_str(0, "{}\n");

@@ -1,19 +1,11 @@
-//! An answer to a question with options → the letter it means (evaluation protocol §4).
+//! An answer to a question with options → the letter it means, by the rules of VLMEvalKit.
 //!
 //! Letters are looked for as whole words first, then the options' texts as parts of the answer. No judge model
 //! is asked: what these rules do not resolve is wrong.
 
 use serde::Serialize;
 
-/// Which version of the rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extractor {
-    /// Released with Parrot in August 2024, and the paper's.
-    Fork,
-    /// VLMEvalKit in August 2026: a letter counts only among the last four words, “the answer is B” is
-    /// understood, and a text is looked for only in answers that are not long.
-    Upstream,
-}
+use crate::protocol::Extractor;
 
 /// What was found in an answer, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -154,7 +146,7 @@ mod tests {
         })
     }
 
-    /// The examples of §4, executed by the original functions: prediction, options, fork, upstream.
+    /// Recorded from the kits' own functions: prediction, options, fork, upstream.
     #[test]
     fn the_table_of_the_protocol() {
         for (prediction, options, fork, upstream) in [

@@ -1,6 +1,6 @@
-//! What Parrot's wrapper makes of an answer before anything is scored (evaluation protocol §2.2).
+//! What Parrot's wrapper makes of an answer before anything is scored.
 
-use crate::ask::prompt::ENGLISH_ENDING;
+use crate::prompt::ENGLISH_ENDING;
 
 /// An ending that older prompts had.
 const OBSOLETE_ENDING: &str = "请直接回答选项字母。";
@@ -64,7 +64,7 @@ fn is_space(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// The examples of §2.2.
+    /// Recorded from the wrapper's own code.
     #[test]
     fn the_table_of_the_protocol() {
         for (raw, expected) in [

@@ -3,7 +3,7 @@
 
 use crate::answers::extract::is_python_space;
 use crate::answers::punctuation::{Stops, without_punctuation, without_stops};
-use crate::ask::protocol::Protocol;
+use crate::protocol::Protocol;
 
 /// The words of an answer, a blank between any two.
 #[must_use]

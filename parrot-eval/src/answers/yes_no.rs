@@ -1,4 +1,4 @@
-//! An answer to a yes-or-no question → Yes, No or neither (evaluation protocol §6).
+//! An answer to a yes-or-no question → Yes, No or neither, by the rules of VLMEvalKit.
 
 use crate::answers::extract::is_python_space;
 use crate::answers::punctuation::{Stops, without_punctuation, without_stops};
@@ -22,7 +22,7 @@ pub fn extract_yes_no(prediction: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
-    /// The examples of §6.
+    /// Recorded from the kit's own function.
     #[test]
     fn the_table_of_the_protocol() {
         for (text, expected) in [

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use parrot_infer::{AskOptions, Image, Parrot, Question};
 
 use crate::Result;
-use crate::ask::journal::{Answered, Journal, Outcome, question_id};
-use crate::ask::prompt::Asker;
-use crate::ask::protocol::{Pictures, Way};
-use crate::data::dataset::Dataset;
+use crate::ask::journal::{Answered, Journal, QuestionOutcome, question_id};
 use crate::data::image::EncodedImage;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::Row;
+use crate::dataset::Dataset;
+use crate::prompt::Asker;
+use crate::protocol::{AskedAs, ImageEncoding};
 
 /// How questions are asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,16 +52,16 @@ pub struct Job {
 /// The questions of all rows that can be asked, in each of these ways; questions that are the same, word for
 /// word and about the same picture, are there once.
 #[must_use]
-pub fn jobs<W: Into<Way> + Copy>(datasets: &[Dataset], ways: &[W]) -> Vec<Job> {
+pub fn jobs<A: Into<AskedAs> + Copy>(datasets: &[Dataset], all_asked_as: &[A]) -> Vec<Job> {
     let mut known = HashSet::new();
     let mut jobs = Vec::new();
     for (at, dataset) in datasets.iter().enumerate() {
         for (row_at, row) in dataset.rows.iter().enumerate() {
             let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) else { continue };
-            for way in ways.iter().map(|way| (*way).into()) {
-                let prompt = dataset.prompt(row, way.run_as, Asker::Parrot);
-                let jpeg = becomes_jpeg(row, way.pictures);
-                let id = id_of(&prompt, image, way.pictures, jpeg);
+            for asked_as in all_asked_as.iter().map(|asked_as| (*asked_as).into()) {
+                let prompt = dataset.prompt(row, asked_as.run_as, Asker::Parrot);
+                let jpeg = becomes_jpeg(row, asked_as.image_encoding);
+                let id = id_of(&prompt, image, asked_as.image_encoding, jpeg);
                 if known.insert(id.clone()) {
                     jobs.push(Job { id, prompt, image: Arc::clone(image), jpeg, dataset: at, row: row_at });
                 }
@@ -71,11 +71,11 @@ pub fn jobs<W: Into<Way> + Copy>(datasets: &[Dataset], ways: &[W]) -> Vec<Job> {
     jobs
 }
 
-fn becomes_jpeg(row: &Row, pictures: Pictures) -> bool {
-    match pictures {
-        Pictures::AsTheyAre => false,
-        Pictures::Jpeg => true,
-        Pictures::JpegByName => row.get("image_path").is_some_and(|path| {
+fn becomes_jpeg(row: &Row, image_encoding: ImageEncoding) -> bool {
+    match image_encoding {
+        ImageEncoding::AsStored => false,
+        ImageEncoding::Jpeg => true,
+        ImageEncoding::JpegByName => row.get("image_path").is_some_and(|path| {
             let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
             ending.eq_ignore_ascii_case("jpg") || ending.eq_ignore_ascii_case("jpeg")
         }),
@@ -83,8 +83,8 @@ fn becomes_jpeg(row: &Row, pictures: Pictures) -> bool {
 }
 
 /// Among answers about JPEGs, those about a picture as it is are marked.
-fn id_of(prompt: &str, image: &EncodedImage, pictures: Pictures, jpeg: bool) -> String {
-    if pictures == Pictures::JpegByName && !jpeg {
+fn id_of(prompt: &str, image: &EncodedImage, image_encoding: ImageEncoding, jpeg: bool) -> String {
+    if image_encoding == ImageEncoding::JpegByName && !jpeg {
         question_id(&format!("{prompt}\0png"), &image.hash())
     } else {
         question_id(prompt, &image.hash())
@@ -227,7 +227,7 @@ fn ask_part(
     for (job, image) in part {
         match image {
             Ok(image) => asked.push((job, image)),
-            Err(problem) => records.push(record(job, Outcome::Refused(problem))),
+            Err(problem) => records.push(record(job, QuestionOutcome::Refused(problem))),
         }
     }
     if asked.is_empty() {
@@ -236,7 +236,7 @@ fn ask_part(
     let questions: Vec<Question<'_>> =
         asked.iter().map(|(job, image)| Question::new(std::slice::from_ref(image), &job.prompt)).collect();
     let ask_options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
-    let outcome = |answer: parrot_infer::Answer| Outcome::Answer {
+    let outcome = |answer: parrot_infer::Answer| QuestionOutcome::Answer {
         tokens: answer.token_ids.len(),
         routing: answer.routing_weights.into_iter().next().unwrap_or_default(),
         text: answer.text,
@@ -250,7 +250,9 @@ fn ask_part(
             for (question, (job, _)) in questions.iter().zip(&asked) {
                 let outcome = match parrot.ask_batch(std::slice::from_ref(question), &ask_options) {
                     Ok(answers) => answers.into_iter().next().map(outcome),
-                    Err(error) if is_the_questions(&error) => Some(Outcome::Refused(error.to_string())),
+                    Err(error) if is_the_questions(&error) => {
+                        Some(QuestionOutcome::Refused(error.to_string()))
+                    }
                     Err(error) => return Err(error.into()),
                 };
                 records.extend(outcome.map(|outcome| record(job, outcome)));
@@ -284,7 +286,7 @@ fn is_the_questions(error: &parrot_infer::Error) -> bool {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answers {
     /// The predictions as a kit would have stored them: post-processed and through a spreadsheet.
-    pub assigned: crate::answers::predictions::Assigned,
+    pub assigned: crate::predictions::Assigned,
     /// Mean weight of each expert.
     pub expert_weights: Option<Vec<f32>>,
     /// SHA-256 over all prompts.
@@ -293,9 +295,9 @@ pub struct Answers {
 
 /// Collects the answers to a dataset's rows that were asked in this way.
 #[must_use]
-pub fn answers(dataset: &Dataset, way: impl Into<Way>, journal: &Journal) -> Answers {
+pub fn answers(dataset: &Dataset, asked_as: impl Into<AskedAs>, journal: &Journal) -> Answers {
     use sha2::{Digest, Sha256};
-    let Way { run_as, pictures } = way.into();
+    let AskedAs { run_as, image_encoding } = asked_as.into();
     let mut found = Answers::default();
     let mut hasher = Sha256::new();
     let (mut sum, mut count): (Vec<f64>, usize) = (Vec::new(), 0);
@@ -306,16 +308,16 @@ pub fn answers(dataset: &Dataset, way: impl Into<Way>, journal: &Journal) -> Ans
         let mut of_row = Vec::new();
         let mut problem: Option<Problem> = None;
         if let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) {
-            let id = id_of(&prompt, image, pictures, becomes_jpeg(row, pictures));
+            let id = id_of(&prompt, image, image_encoding, becomes_jpeg(row, image_encoding));
             match journal.get(&id).map(|record| &record.outcome) {
-                Some(Outcome::Answer { text, routing, .. }) => {
+                Some(QuestionOutcome::Answer { text, routing, .. }) => {
                     let text = crate::post_process(&prompt, text);
-                    of_row.push(crate::answers::predictions::through_spreadsheet(&text));
+                    of_row.push(crate::predictions::through_spreadsheet(&text));
                     sum.resize(routing.len().max(sum.len()), 0.0);
                     sum.iter_mut().zip(routing).for_each(|(sum, weight)| *sum += f64::from(*weight));
                     count += usize::from(!routing.is_empty());
                 }
-                Some(Outcome::Refused(why)) => {
+                Some(QuestionOutcome::Refused(why)) => {
                     problem = Some(dataset.problem(row, ProblemKind::NotAsked, why));
                 }
                 None => problem = Some(dataset.problem(row, ProblemKind::NoPrediction, "")),
@@ -332,7 +334,7 @@ pub fn answers(dataset: &Dataset, way: impl Into<Way>, journal: &Journal) -> Ans
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::protocol::{Protocol, RunAs};
+    use crate::protocol::{Protocol, RunAs};
 
     /// Upstream's `dump_image` names a single file's picture `INDEX.png`, or by its `image_path`.
     #[test]
@@ -346,14 +348,18 @@ mod tests {
             (Protocol::Kit2026_08, RunAs::Dataset, "OCR/1.jpg", true),
             (Protocol::Kit2026_08, RunAs::Dataset, "OCR/1.png", false),
         ] {
-            let way = protocol.way(run_as);
-            assert_eq!(becomes_jpeg(&row(path), way.pictures), jpeg, "{protocol} {run_as:?} {path}");
-            assert!(!becomes_jpeg(&row(path), Way::from(run_as).pictures));
+            let asked_as = protocol.asked_as(run_as);
+            assert_eq!(
+                becomes_jpeg(&row(path), asked_as.image_encoding),
+                jpeg,
+                "{protocol} {run_as:?} {path}"
+            );
+            assert!(!becomes_jpeg(&row(path), AskedAs::from(run_as).image_encoding));
         }
         let image = EncodedImage::new(vec![1]);
-        let id = |pictures, jpeg| id_of("q", &image, pictures, jpeg);
-        assert_eq!(id(Pictures::AsTheyAre, false), id(Pictures::Jpeg, true));
-        assert_ne!(id(Pictures::JpegByName, false), id(Pictures::Jpeg, true));
-        assert_eq!(id(Pictures::JpegByName, true), id(Pictures::Jpeg, true));
+        let id = |image_encoding, jpeg| id_of("q", &image, image_encoding, jpeg);
+        assert_eq!(id(ImageEncoding::AsStored, false), id(ImageEncoding::Jpeg, true));
+        assert_ne!(id(ImageEncoding::JpegByName, false), id(ImageEncoding::Jpeg, true));
+        assert_eq!(id(ImageEncoding::JpegByName, true), id(ImageEncoding::Jpeg, true));
     }
 }

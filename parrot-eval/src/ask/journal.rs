@@ -40,13 +40,13 @@ pub struct Answered {
     pub index: String,
     /// The answer as generated, or why there is none.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: QuestionOutcome,
 }
 
 /// The outcome of a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum QuestionOutcome {
     /// The answer.
     Answer {
         /// As generated, special tokens left out.
@@ -266,7 +266,8 @@ mod tests {
     }
 
     fn record(id: &str) -> Answered {
-        let outcome = Outcome::Answer { text: "A\n\"猫\"".into(), tokens: 3, routing: vec![0.5, 0.25] };
+        let outcome =
+            QuestionOutcome::Answer { text: "A\n\"猫\"".into(), tokens: 3, routing: vec![0.5, 0.25] };
         Answered { id: id.into(), dataset: "d".into(), index: "1".into(), outcome }
     }
 
@@ -275,7 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answers.jsonl");
         let mut journal = Journal::open(&path, &conditions()).unwrap();
-        let refused = Answered { outcome: Outcome::Refused("too long".into()), ..record("b") };
+        let refused = Answered { outcome: QuestionOutcome::Refused("too long".into()), ..record("b") };
         journal.add(vec![record("a"), refused.clone()]).unwrap();
         drop(journal);
         let whole = std::fs::read(&path).unwrap();

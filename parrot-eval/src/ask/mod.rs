@@ -1,6 +1,4 @@
-//! Asking a model: the prompts of each protocol, the order of questions, what was answered so far.
+//! Asking a model: the order of questions, and what was answered so far.
 
 pub(crate) mod generate;
 pub(crate) mod journal;
-pub(crate) mod prompt;
-pub(crate) mod protocol;

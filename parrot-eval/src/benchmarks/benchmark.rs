@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use crate::ask::prompt::{PromptStyle, multiple_choice};
-use crate::ask::protocol::{Grouping, Protocol};
 use crate::benchmarks::choice;
 use crate::benchmarks::verdict::{Judged, Score, Verdict};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
+use crate::prompt::{PromptStyle, multiple_choice};
+use crate::protocol::{Grouping, Protocol};
 
 /// A benchmark. Each stands in a file of its own, and [`catalogue`](crate::catalogue) lists them all. The provided methods
 /// are for questions with options `A`, `B`, …

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::{ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, Pope, TextVqa};
 
-/// The benchmark that a file's name without its ending says it is of, as the kits read it (§3).
+/// The benchmark that a file's name without its ending says it is of, as the kits read it.
 #[must_use]
 pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
     let stem = stem.to_ascii_lowercase();

@@ -100,7 +100,10 @@ pub fn catalogue() -> Vec<Listed> {
 /// The benchmark of this name, letter case aside.
 #[must_use]
 pub fn benchmark_named(name: &str) -> Option<Arc<dyn Benchmark>> {
-    catalogue().into_iter().find(|it| it.name.eq_ignore_ascii_case(name)).map(|it| it.benchmark)
+    catalogue()
+        .into_iter()
+        .find(|listed| listed.name.eq_ignore_ascii_case(name))
+        .map(|listed| listed.benchmark)
 }
 
 fn listed(
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn every_published_file_is_listed_once() {
         let all = catalogue();
-        let files: usize = all.iter().map(|it| it.files.len()).sum();
+        let files: usize = all.iter().map(|listed| listed.files.len()).sum();
         assert_eq!(files, KNOWN_FILES.len());
         for listed in &all {
             let found = benchmark_named(&listed.name.to_uppercase()).unwrap();

@@ -1,12 +1,12 @@
-//! Scores of questions with options, as MMMB and MMBench share them (evaluation protocol §5).
+//! Scores of questions with options, as MMMB and MMBench share them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answers::extract::extract;
-use crate::ask::protocol::{Grouping, Protocol};
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
 use crate::data::problem::ProblemKind;
 use crate::data::row::{Row, whole_number};
+use crate::protocol::{Grouping, Protocol};
 
 /// The verdict on an answer to a question with options.
 pub(crate) fn judge(row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
@@ -41,7 +41,7 @@ struct Unit<'a> {
     right: bool,
 }
 
-/// Overall, counted the other way, per `l2-category` and per `category` (§5.4): plain means over the units,
+/// Overall, counted the other way, per `l2-category` and per `category`: plain means over the units,
 /// per split where there are several.
 pub(crate) fn scores(judged: &[Judged<'_>], grouping: Grouping, protocol: Protocol) -> Vec<Score> {
     let units = units(judged, grouping, protocol);
@@ -97,7 +97,7 @@ fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> V
     }
 }
 
-/// One unit per group, at the place of its main row, whose split and categories are the group's (§5.2): that of
+/// One unit per group, at the place of its main row, whose split and categories are the group's: that of
 /// the group's own number or, where it is not there, of the lowest. Without a judge, a group is right if every
 /// row of it is. Where the main row's index is there twice, the group counts twice, as the kits have it.
 ///
@@ -105,10 +105,10 @@ fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> V
 fn groups<'a>(judged: &[Judged<'a>], protocol: Protocol) -> Vec<Unit<'a>> {
     let mut groups: BTreeMap<i64, Vec<&Judged<'a>>> = BTreeMap::new();
     let mut units = Vec::new();
-    for it in judged {
-        match it.row.group_in(protocol) {
-            Some(group) => groups.entry(group).or_default().push(it),
-            None => units.push(Unit { row: it.row, right: it.all_right }),
+    for answer in judged {
+        match answer.row.group_in(protocol) {
+            Some(group) => groups.entry(group).or_default().push(answer),
+            None => units.push(Unit { row: answer.row, right: answer.all_right }),
         }
     }
     for (group, rows) in &groups {
@@ -252,7 +252,7 @@ mod tests {
         (score.value, score.of)
     }
 
-    /// §7.2: a group with a wrong row, or one that cannot be read, is wrong; a group of one is a row.
+    /// A group with a wrong row, or one that cannot be read, is wrong; a group of one is a row.
     #[test]
     fn a_group_is_right_if_each_of_its_rows_is() {
         let rows: Vec<Row> = [5, 1_000_005, 2_000_005, 3_000_005].map(|index| row(index, "A", "", "")).into();

@@ -2,8 +2,7 @@
 
 use crate::benchmarks::benchmark::Benchmark;
 
-/// One of them. Prompts, reading and counting are those of every file of questions with options (evaluation protocol §2,
-/// §4, §5.1); only `category`, `l2-category` and `split` differ, which are columns.
+/// One of them. Prompts, reading and counting are those of every file of questions with options; only `category`, `l2-category` and `split` differ, which are columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChoiceSet {

@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answers::yes_no::extract_yes_no;
-use crate::ask::prompt::{PromptStyle, yes_or_no};
-use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::pope::check_yes_no;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
+use crate::prompt::{PromptStyle, yes_or_no};
+use crate::protocol::Protocol;
 
 /// The benchmark, for `HallusionBench.tsv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +55,20 @@ impl Benchmark for HallusionBench {
         let mut scores = three(Level::Overall, "", &all);
         let mean = scores.iter().map(|score| score.value).sum::<f64>() / scores.len() as f64;
         let name = "mean of the three".into();
-        let of = all.len();
-        scores.push(Score { level: Level::Overall, name, split: None, metric: "mean", value: mean, of });
+        let total = all.len();
+        scores.push(Score {
+            level: Level::Overall,
+            name,
+            split: None,
+            metric: "mean",
+            value: mean,
+            of: total,
+        });
         for (level, column) in [(Level::Category, "category"), (Level::L2Category, "l2-category")] {
-            let names: BTreeSet<&str> = all.iter().filter_map(|it| it.row.get(column)).collect();
+            let names: BTreeSet<&str> = all.iter().filter_map(|answer| answer.row.get(column)).collect();
             for name in names {
                 let rows: Vec<&Judged<'_>> =
-                    all.iter().copied().filter(|it| it.row.get(column) == Some(name)).collect();
+                    all.iter().copied().filter(|answer| answer.row.get(column) == Some(name)).collect();
                 scores.extend(three(level, name, &rows));
             }
         }
@@ -86,7 +93,7 @@ impl<'a> Place<'a> {
 
 /// aAcc, fAcc and qAcc. A row whose index says no place is a figure and a question of its own.
 fn three(level: Level, name: &str, rows: &[&Judged<'_>]) -> Vec<Score> {
-    let right = rows.iter().filter(|it| it.verdict.right).count();
+    let right = rows.iter().filter(|answer| answer.verdict.right).count();
     let figures = groups(rows, |place| place.figure);
     let questions = groups(rows, |place| place.question);
     let score = |metric, (right, of)| {
@@ -99,14 +106,14 @@ fn three(level: Level, name: &str, rows: &[&Judged<'_>]) -> Vec<Score> {
 /// How many groups of rows of one subcategory, set and `part` are right throughout, and how many there are.
 fn groups(rows: &[&Judged<'_>], part: impl for<'p> Fn(&Place<'p>) -> &'p str) -> (usize, usize) {
     let mut by_key: BTreeMap<[String; 3], bool> = BTreeMap::new();
-    for it in rows {
-        let place = Place::of_index(&it.row.index);
-        let subcategory = it.row.get("l2-category").unwrap_or("nan");
+    for answer in rows {
+        let place = Place::of_index(&answer.row.index);
+        let subcategory = answer.row.get("l2-category").unwrap_or("nan");
         let key = match &place {
             Some(place) => [subcategory, place.set, part(place)].map(Into::into),
-            None => [String::new(), it.row.index.clone(), it.row.line.to_string()],
+            None => [String::new(), answer.row.index.clone(), answer.row.line.to_string()],
         };
-        *by_key.entry(key).or_insert(true) &= it.verdict.right;
+        *by_key.entry(key).or_insert(true) &= answer.verdict.right;
     }
     (by_key.values().filter(|right| **right).count(), by_key.len())
 }

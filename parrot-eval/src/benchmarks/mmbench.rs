@@ -1,10 +1,10 @@
 //! MMBench: each question is asked once per option, the options moved on by one each time, and counts as right
-//! if every copy is (evaluation protocol §3, §5.2).
+//! if every copy is.
 
-use crate::ask::protocol::{Grouping, Protocol};
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::choice;
 use crate::data::row::Row;
+use crate::protocol::{Grouping, Protocol};
 
 /// The benchmark, for `mmbench_dev_ar.tsv` and its like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! MME: two yes-or-no questions about each picture (evaluation protocol §6).
+//! MME: two yes-or-no questions about each picture.
 //!
 //! A category's points are its accuracy plus the share of pictures with both answers right, each out of 100;
 //! perception sums ten categories, reasoning four.
@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use crate::answers::yes_no::extract_yes_no;
-use crate::ask::prompt::{PromptStyle, yes_or_no};
-use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::pope::check_yes_no;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
+use crate::prompt::{PromptStyle, yes_or_no};
+use crate::protocol::Protocol;
 
 const PERCEPTION: [&str; 10] = [
     "OCR",
@@ -81,8 +81,8 @@ impl Benchmark for Mme {
 
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
         let mut by_category: BTreeMap<&str, Vec<&Judged<'_>>> = BTreeMap::new();
-        for it in judged {
-            by_category.entry(it.row.get("category").unwrap_or("none")).or_default().push(it);
+        for answer in judged {
+            by_category.entry(answer.row.get("category").unwrap_or("none")).or_default().push(answer);
         }
         let points: BTreeMap<&str, [Score; 3]> =
             by_category.into_iter().map(|(name, rows)| (name, category(name, &rows))).collect();
@@ -104,8 +104,11 @@ impl Benchmark for Mme {
 /// right pair.
 fn category(name: &str, rows: &[&Judged<'_>]) -> [Score; 3] {
     let mut by_image: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
-    for it in rows {
-        by_image.entry(it.row.get("image_path").unwrap_or_default()).or_default().push(it.verdict.right);
+    for answer in rows {
+        by_image
+            .entry(answer.row.get("image_path").unwrap_or_default())
+            .or_default()
+            .push(answer.verdict.right);
     }
     let right = rows.iter().filter(|judged| judged.verdict.right).count();
     let pairs = by_image.values().filter(|answers| answers.as_slice() == [true, true]).count();

@@ -1,12 +1,12 @@
 //! MMMB: about 2,000 questions with options per language, the same in six languages.
 //!
 //! The paper counts a yes/no pair, the same picture asked about twice with opposite answers, as one question;
-//! every kit since counts rows (evaluation protocol, opening table and §5). Both numbers are always computed.
+//! every kit since counts rows. Both numbers are always computed.
 
-use crate::ask::protocol::{Grouping, Protocol};
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::choice;
 use crate::data::row::Row;
+use crate::protocol::{Grouping, Protocol};
 
 /// The benchmark, for `mmmb_ar.tsv` and its like, and for any other questions with options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

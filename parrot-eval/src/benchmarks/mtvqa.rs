@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use crate::answers::extract::is_python_space;
-use crate::ask::prompt::PromptStyle;
-use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
+use crate::prompt::PromptStyle;
+use crate::protocol::Protocol;
 
 /// The benchmark, for `MTVQA_TEST.tsv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +53,16 @@ impl Benchmark for MtVqa {
     /// the worst of them stand beside the kit's average over rows.
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
         let mut by_language: BTreeMap<&str, Vec<&Judged<'_>>> = BTreeMap::new();
-        for it in judged {
-            by_language.entry(it.row.get("category").unwrap_or("none")).or_default().push(it);
+        for answer in judged {
+            by_language.entry(answer.row.get("category").unwrap_or("none")).or_default().push(answer);
         }
         let accuracy = |level, name: &str, rows: &[&Judged<'_>]| {
-            Score::accuracy(level, name, rows.iter().filter(|it| it.verdict.right).count(), rows.len())
+            Score::accuracy(
+                level,
+                name,
+                rows.iter().filter(|answer| answer.verdict.right).count(),
+                rows.len(),
+            )
         };
         let all: Vec<&Judged<'_>> = judged.iter().collect();
         let mut scores = vec![accuracy(Level::Overall, "Average", &all)];
@@ -67,7 +72,7 @@ impl Benchmark for MtVqa {
         if let Some(worst) = values.clone().reduce(f64::min).filter(|_| languages.len() > 1) {
             let mean = values.sum::<f64>() / languages.len() as f64;
             for (name, value) in [("mean of languages", mean), ("worst language", worst)] {
-                let of = languages.len();
+                let total = languages.len();
                 let name = name.into();
                 scores.push(Score {
                     level: Level::Overall,
@@ -75,7 +80,7 @@ impl Benchmark for MtVqa {
                     split: None,
                     metric: "accuracy",
                     value,
-                    of,
+                    of: total,
                 });
             }
         }

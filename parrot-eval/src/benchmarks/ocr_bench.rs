@@ -4,13 +4,13 @@
 //! (VLMEvalKit, `OCRBench.evaluate`). Asked is the question, nothing before and nothing behind it.
 
 use crate::answers::extract::is_python_space;
-use crate::answers::python_list::python_list;
-use crate::ask::prompt::PromptStyle;
-use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
 use crate::data::problem::ProblemKind;
+use crate::data::python_list::python_list;
 use crate::data::row::Row;
+use crate::prompt::PromptStyle;
+use crate::protocol::Protocol;
 
 /// Formulas are compared without any blank, and letter case counts.
 const FORMULAS: &str = "Handwritten Mathematical Expression Recognition";
@@ -79,10 +79,11 @@ impl Benchmark for OcrBench {
     /// The final score out of a thousand, a tenth of it, the five groups that it is the sum of, and the ten categories.
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
         let counted = |names: &[&str]| {
-            let of_them =
-                judged.iter().filter(|it| names.contains(&it.row.get("category").unwrap_or_default()));
+            let of_them = judged
+                .iter()
+                .filter(|answer| names.contains(&answer.row.get("category").unwrap_or_default()));
             let (mut right, mut of) = (0, 0);
-            of_them.for_each(|it| (right, of) = (right + usize::from(it.verdict.right), of + 1));
+            of_them.for_each(|answer| (right, of) = (right + usize::from(answer.verdict.right), of + 1));
             (right, of)
         };
         let points = |level, name: &str, (right, of): (usize, usize)| Score {
@@ -94,7 +95,7 @@ impl Benchmark for OcrBench {
             of,
         };
         // A row of no known category counts too: nothing is dropped.
-        let right = judged.iter().filter(|it| it.verdict.right).count();
+        let right = judged.iter().filter(|answer| answer.verdict.right).count();
         let all = (right, judged.len());
         let mut scores = vec![points(Level::Overall, "Final Score", all)];
         scores.push(Score { value: right as f64 / 10.0, ..points(Level::Overall, "Final Score Norm", all) });

@@ -1,5 +1,5 @@
 //! POPE: is a thing in the picture? Yes or no, with things that are not there drawn at random, by popularity or
-//! to mislead (evaluation protocol §6).
+//! to mislead.
 //!
 //! Overall is F1 over rows that count once per category they are in. LLaVA's own POPE, the mean over three files,
 //! is another number.
@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 
 use crate::answers::yes_no::extract_yes_no;
-use crate::ask::prompt::{PromptStyle, yes_or_no};
-use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
+use crate::prompt::{PromptStyle, yes_or_no};
+use crate::protocol::Protocol;
 
 /// The benchmark, for `POPE.tsv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +47,13 @@ impl Benchmark for Pope {
                 judged.row.get("category").unwrap_or_default().split(',').map(move |name| (name, judged))
             })
             .collect();
-        let all: Vec<&Judged<'_>> = exploded.iter().map(|(_, it)| *it).collect();
+        let all: Vec<&Judged<'_>> = exploded.iter().map(|(_, answer)| *answer).collect();
         let mut scores = four(Level::Overall, "", &all);
         let categories: BTreeSet<&str> =
             exploded.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
         for category in categories {
             let rows: Vec<&Judged<'_>> =
-                exploded.iter().filter(|(name, _)| *name == category).map(|(_, it)| *it).collect();
+                exploded.iter().filter(|(name, _)| *name == category).map(|(_, answer)| *answer).collect();
             scores.extend(four(Level::Category, category, &rows));
         }
         scores
@@ -75,15 +75,15 @@ fn four(level: Level, name: &str, rows: &[&Judged<'_>]) -> Vec<Score> {
     let is_yes = count(|judged| judged.row.answer() == "Yes");
     let both = count(|judged| judged.row.answer() == "Yes" && judged.verdict.said.as_deref() == Some("Yes"));
     let right = count(|judged| judged.verdict.right);
-    let of = rows.len();
+    let total = rows.len();
     let score = |metric, value| {
         let name = if name.is_empty() { metric } else { name };
-        Score { level, name: name.into(), split: None, metric, value, of }
+        Score { level, name: name.into(), split: None, metric, value, of: total }
     };
     vec![
         // 2·precision·recall / (precision + recall), without dividing by nothing.
         score("F1", percent(2 * both, said_yes + is_yes)),
-        score("accuracy", percent(right, of)),
+        score("accuracy", percent(right, total)),
         score("precision", percent(both, said_yes)),
         score("recall", percent(both, is_yes)),
     ]

@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::answers::python_list::python_list;
 use crate::answers::vqa::vqa_words;
-use crate::ask::prompt::PromptStyle;
-use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::verdict::{How, Judged, Level, Score, Verdict};
 use crate::data::problem::ProblemKind;
+use crate::data::python_list::python_list;
 use crate::data::row::Row;
+use crate::prompt::PromptStyle;
+use crate::protocol::Protocol;
 
 /// The benchmark, for `TextVQA_VAL.tsv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,15 +52,15 @@ impl Benchmark for TextVqa {
     fn scores(&self, judged: &[Judged<'_>], protocol: Protocol) -> Vec<Score> {
         let all: Vec<&Judged<'_>> = judged.iter().collect();
         let mut scores = vec![mean(Level::Overall, "VQA score", &all, protocol)];
-        let has_splits = all.iter().any(|it| it.row.has_column("split"));
+        let has_splits = all.iter().any(|answer| answer.row.has_column("split"));
         let column = if has_splits { "split" } else { "category" };
-        let values: BTreeSet<&str> = all.iter().filter_map(|it| it.row.get(column)).collect();
+        let values: BTreeSet<&str> = all.iter().filter_map(|answer| answer.row.get(column)).collect();
         if has_splits && values.len() < 2 {
             return scores;
         }
         for value in values {
             let rows: Vec<&Judged<'_>> =
-                all.iter().copied().filter(|it| it.row.get(column) == Some(value)).collect();
+                all.iter().copied().filter(|answer| answer.row.get(column) == Some(value)).collect();
             scores.push(if has_splits {
                 let overall = mean(Level::Overall, "VQA score", &rows, protocol);
                 Score { split: Some(value.into()), ..overall }
@@ -73,8 +73,10 @@ impl Benchmark for TextVqa {
 }
 
 fn mean(level: Level, name: &str, rows: &[&Judged<'_>], protocol: Protocol) -> Score {
-    let said = |it: &Judged<'_>| it.verdict.said.as_ref().map_or(0.0, |said| share(it.row, said, protocol));
-    let sum: f64 = rows.iter().map(|it| said(it)).sum();
+    let said = |answer: &Judged<'_>| {
+        answer.verdict.said.as_ref().map_or(0.0, |said| share(answer.row, said, protocol))
+    };
+    let sum: f64 = rows.iter().map(|answer| said(answer)).sum();
     let value = if rows.is_empty() { 0.0 } else { 100.0 * sum / rows.len() as f64 };
     Score { level, name: name.into(), split: None, metric: "VQA score", value, of: rows.len() }
 }

@@ -1,4 +1,4 @@
-//! Pictures within a benchmark's file (evaluation protocol §1.1, §1.3).
+//! Images within a benchmark's file: in base64, or by reference to another row's.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 //! fraction. In between stands an `.xlsx`, which knows no 7.0, takes what begins with `=` for a formula, and cuts long
 //! cells. Recorded with pandas 3.1.1, openpyxl 3.1.5 and XlsxWriter 3.3.1.
 
-use crate::ask::protocol::Protocol;
 use crate::data::table::is_missing;
+use crate::protocol::Protocol;
 
 /// Characters of a spreadsheet's cell at most.
 pub(crate) const LONGEST_CELL: usize = 32_767;

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::ask::protocol::Protocol;
 use crate::data::image::EncodedImage;
+use crate::protocol::Protocol;
 
-/// Rows of one group have indices that differ by multiples of this (§1.1).
+/// Rows of one group have indices that differ by multiples of this.
 pub const GROUP: i64 = 1_000_000;
 
 /// A row of a benchmark's file.
@@ -52,7 +52,7 @@ impl Row {
         ('A'..='Z').filter_map(|letter| Some((letter, self.get(letter.encode_utf8(&mut name))?))).collect()
     }
 
-    /// The options as they are scored: columns of numbers come back from the kits' spreadsheet as others (§1.2).
+    /// The options as they are scored: columns of numbers come back from the kits' spreadsheet as others.
     #[must_use]
     pub(crate) fn scored_options(&self) -> Vec<(char, &str)> {
         match &self.scored {
@@ -78,7 +78,7 @@ impl Row {
         Some(self.number()?.rem_euclid(GROUP))
     }
 
-    /// As [`group`](Self::group), or what a column `g_index` says, which upstream puts first (§5.2).
+    /// As [`group`](Self::group), or what a column `g_index` says, which upstream puts first.
     #[must_use]
     pub(crate) fn group_in(&self, protocol: Protocol) -> Option<i64> {
         let own = match protocol {

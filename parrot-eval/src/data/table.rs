@@ -1,4 +1,4 @@
-//! Tab-separated files as pandas reads them (evaluation protocol §1.2).
+//! Tab-separated files as pandas reads them.
 //!
 //! `read_csv(sep='\t')` with its defaults: quoting as in CSV, so a field may hold tabs, newlines and doubled
 //! quotes; an empty field and a list of words count as missing, quoted or not. Cells stay text; what pandas makes of
@@ -37,19 +37,19 @@ pub struct Table {
     /// The header.
     pub columns: Vec<String>,
     /// The rows below it.
-    pub records: Vec<Record>,
+    pub records: Vec<TableRecord>,
 }
 
 /// A row of a [`Table`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct TableRecord {
     /// The line of the file that it begins on, from 1.
     pub line: u64,
     /// One cell per column, `None` where the value is missing; none at all behind the row's last field.
     pub cells: Vec<Option<String>>,
 }
 
-impl Record {
+impl TableRecord {
     /// The value in a column.
     #[must_use]
     pub fn cell(&self, column: usize) -> Option<&str> {
@@ -131,7 +131,7 @@ impl Table {
                 return Err(refuse(Some(line), problem));
             }
             let cell = |at| record.get(at).filter(|field| !is_missing(field)).map(Into::into);
-            records.push(Record { line, cells: (0..record.len()).map(cell).collect() });
+            records.push(TableRecord { line, cells: (0..record.len()).map(cell).collect() });
         }
         let columns = columns.ok_or_else(|| refuse(None, "the file is empty".into()))?;
         Ok((Self { file: file.into(), columns, records }, unclosed_quote(bytes)))
@@ -306,7 +306,7 @@ mod tests {
         let file = folder.path().join("x.tsv");
         std::fs::write(&file, "a\tb\n1\tNone\n2\t\"two\nlines").unwrap();
         let (table, cut) = Table::read_up_to_cut(&file).unwrap();
-        let whole = Record { line: 2, cells: some(&["1", "None"]) };
+        let whole = TableRecord { line: 2, cells: some(&["1", "None"]) };
         assert_eq!((table.records, cut), (vec![whole], Some(3)));
         assert!(Table::read(Path::new("no/such.tsv")).unwrap_err().to_string().contains("no/such.tsv"));
     }

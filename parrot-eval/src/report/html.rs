@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use minijinja::Environment;
 use serde::Serialize;
 
-use crate::ask::protocol::Protocol;
-use crate::benchmarks::known::Language;
 use crate::benchmarks::verdict::{Level, Score};
+use crate::language::Language;
+use crate::protocol::Protocol;
 use crate::report::markdown::{OverallScore, named, overall_scores, problem_counts};
 use crate::report::published::published;
 use crate::report::results::{Collection, Report, collection_name};
@@ -135,7 +135,9 @@ fn standings(report: &Report) -> Vec<Standing> {
     let mut names: Vec<&str> = reported.iter().map(|collection| collection.name.as_str()).collect();
     names.dedup();
     for name in names {
-        let is_beside = |it: &&&Collection| it.name == name && it.protocol == Protocol::Paper2024_06;
+        let is_beside = |collection: &&&Collection| {
+            collection.name == name && collection.protocol == Protocol::Paper2024_06
+        };
         let systems = published_systems(name);
         if reported.iter().find(is_beside).is_none() && !systems.is_empty() {
             let title = format!("{name} in the paper, under {}", Protocol::Paper2024_06);

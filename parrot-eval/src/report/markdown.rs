@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::ask::protocol::{Protocol, RunAs};
-use crate::benchmarks::known::{Language, known_file};
+use crate::benchmarks::known::known_file;
 use crate::benchmarks::verdict::{Level, Score};
 use crate::data::problem::ProblemKind;
+use crate::language::Language;
+use crate::protocol::{Protocol, RunAs};
 use crate::report::results::{Report, collection_name};
 use crate::report::score::DatasetResult;
 
@@ -31,21 +32,24 @@ impl Report {
         let codes: Vec<&str> = Language::ALL.iter().map(|language| language.code()).collect();
         let _ = writeln!(text, "| benchmark | protocol | counted | {} | mean | of |", codes.join(" | "));
         let _ = writeln!(text, "|---|---|---|{}", "--:|".repeat(codes.len() + 2));
-        for it in &self.languages {
-            let mark = if it.is_reported { "**" } else { "" };
+        for scores in &self.languages {
+            let mark = if scores.is_reported { "**" } else { "" };
             let cell = |language| {
-                it.by_language.get(language).map_or("–".into(), |value| format!("{mark}{value:.2}{mark}"))
+                scores
+                    .by_language
+                    .get(language)
+                    .map_or("–".into(), |value| format!("{mark}{value:.2}{mark}"))
             };
             let cells: Vec<String> = Language::ALL.iter().map(cell).collect();
-            let mean = format!("{mark}{:.2}{mark}", it.mean);
+            let mean = format!("{mark}{:.2}{mark}", scores.mean);
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {mean} | {} |",
-                escaped(&it.name),
-                it.protocol,
-                escaped(&it.counted),
+                escaped(&scores.name),
+                scores.protocol,
+                escaped(&scores.counted),
                 cells.join(" | "),
-                span(it.of.values().copied())
+                span(scores.of.values().copied())
             );
         }
         text.push_str(
@@ -58,12 +62,16 @@ impl Report {
     /// Datasets without a language, their overall scores.
     fn other_table(&self) -> String {
         let mut text = String::new();
-        for it in overall_scores(&self.results) {
+        for scores in overall_scores(&self.results) {
             if text.is_empty() {
                 text.push_str("\n| benchmark | protocol | | value | of |\n|---|---|---|--:|--:|\n");
             }
-            let (dataset, name) = (escaped(it.dataset), escaped(&it.name));
-            let _ = writeln!(text, "| {dataset} | {} | {name} | {:.2} | {} |", it.protocol, it.value, it.of);
+            let (dataset, name) = (escaped(scores.dataset), escaped(&scores.name));
+            let _ = writeln!(
+                text,
+                "| {dataset} | {} | {name} | {:.2} | {} |",
+                scores.protocol, scores.value, scores.of
+            );
         }
         text
     }
@@ -116,18 +124,18 @@ impl Report {
             let _ = writeln!(text, "Prompts end as when files are run {}.\n", names.join(", "));
         }
         for result in &self.results {
-            let it = &result.extraction;
+            let extraction = &result.extraction;
             let _ = write!(
                 text,
                 "{}, {}: {} rows; read as letter {}, text {}, refusal {}, none {}, not answered {}",
                 escaped(&result.dataset),
                 result.protocol,
                 result.rows,
-                it.letter,
-                it.text,
-                it.refusal,
-                it.none,
-                it.missing
+                extraction.letter,
+                extraction.text,
+                extraction.refusal,
+                extraction.none,
+                extraction.missing
             );
             if !result.problems.is_empty() {
                 let _ = write!(text, "; {}", problem_counts(&result.problems));
@@ -164,7 +172,7 @@ pub fn problem_counts(counts: &BTreeMap<ProblemKind, usize>) -> String {
     parts.join(", ")
 }
 
-/// What MMMB's published numbers are the mean of, by the fractions they are (§7).
+/// What MMMB's published numbers are the mean of, by the fractions they are.
 const PAPERS_GROUPS: usize = 1710;
 
 /// The groups of one of MMMB's published datasets, if they are not as many as the paper's.

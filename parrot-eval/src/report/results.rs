@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ask::protocol::{Protocol, RunAs};
-use crate::benchmarks::known::Language;
 use crate::benchmarks::verdict::Level;
 use crate::data::problem::Problem;
+use crate::language::Language;
+use crate::protocol::{Protocol, RunAs};
 use crate::report::score::DatasetResult;
 
 /// Everything that is needed to read a number again in a year.
@@ -139,11 +139,13 @@ fn collections(results: &[DatasetResult]) -> Vec<Collection> {
         let whole =
             result.scores.iter().filter(|score| score.level <= Level::Alternative && score.split.is_none());
         for score in whole {
-            let is_this = |it: &&mut Collection| {
-                it.name == name && it.protocol == result.protocol && it.counted == score.name
+            let is_this = |collection: &&mut Collection| {
+                collection.name == name
+                    && collection.protocol == result.protocol
+                    && collection.counted == score.name
             };
             let at = match found.iter_mut().find(is_this) {
-                Some(it) => it,
+                Some(collection) => collection,
                 None => {
                     found.push(Collection {
                         name: name.clone(),
@@ -162,8 +164,8 @@ fn collections(results: &[DatasetResult]) -> Vec<Collection> {
             at.of.insert(language, score.of);
         }
     }
-    for it in &mut found {
-        it.mean = it.by_language.values().sum::<f64>() / it.by_language.len() as f64;
+    for collection in &mut found {
+        collection.mean = collection.by_language.values().sum::<f64>() / collection.by_language.len() as f64;
     }
     found
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::answers::predictions::Assigned;
-use crate::ask::protocol::{Grouping, Protocol};
-use crate::benchmarks::known::Language;
 use crate::benchmarks::verdict::{How, Judged, Score, Verdict};
-use crate::data::dataset::Dataset;
 use crate::data::pandas;
 use crate::data::problem::{Problem, ProblemKind, count_problems};
 use crate::data::row::Row;
+use crate::dataset::Dataset;
+use crate::language::Language;
+use crate::predictions::Assigned;
+use crate::protocol::{Grouping, Protocol};
 
 /// A dataset scored in one protocol.
 #[derive(Debug, Clone)]
@@ -115,12 +115,12 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
             stops_at_doubles = stops_at_doubles.or(doubled(&texts, &verdicts, protocol));
         }
         let all_right = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.right);
-        let it =
+        let answer =
             Judged { row, all_right, verdict: verdicts.last().cloned().unwrap_or_else(Verdict::missing) };
         extraction.add(verdicts.last());
         let times = if row.image.is_none() { 0 } else { texts.len() };
-        as_kit.extend(std::iter::repeat_n(it.clone(), times));
-        judged.push(it);
+        as_kit.extend(std::iter::repeat_n(answer.clone(), times));
+        judged.push(answer);
     }
     let mut kit_unknown = kit_unknown(dataset, predictions, protocol);
     // Of questions with yes and no the last answer counts, whichever was first.

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::answers::predictions::Assigned;
-use crate::ask::protocol::Protocol;
-use crate::benchmarks::known::Language;
 use crate::benchmarks::verdict::Judged;
+use crate::language::Language;
+use crate::predictions::Assigned;
+use crate::protocol::Protocol;
 use crate::report::score::Scored;
 
 /// An answer that was wrong.

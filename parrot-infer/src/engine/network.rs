@@ -48,7 +48,7 @@ impl Opened {
 
     pub(super) fn config(&self) -> &DecoderConfig {
         match self {
-            Self::Parrot(checkpoint) => &checkpoint.config.decoder,
+            Self::Parrot(checkpoint) => &checkpoint.description.config.decoder,
             Self::Text(checkpoint) => &checkpoint.description.config,
         }
     }
@@ -56,7 +56,7 @@ impl Opened {
     /// The ids that end an answer, according to `config.json`.
     pub(super) fn eos_token_id(&self) -> Option<&TokenIds> {
         match self {
-            Self::Parrot(checkpoint) => checkpoint.config.eos_token_id.as_ref(),
+            Self::Parrot(checkpoint) => checkpoint.description.config.eos_token_id.as_ref(),
             Self::Text(checkpoint) => checkpoint.description.eos_token_id.as_ref(),
         }
     }
@@ -85,9 +85,9 @@ impl Opened {
     ) -> Result<Network> {
         match self {
             Self::Parrot(checkpoint) => {
-                let (config, vision) = (&checkpoint.config, &checkpoint.vision);
+                let (config, vision) = (&checkpoint.description.config, &checkpoint.description.vision);
                 let images = ImageInput {
-                    processor: checkpoint.image_processor.clone(),
+                    processor: checkpoint.description.image_processor.clone(),
                     aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
                     tokens: vision.tokens_per_image(config.mm_vision_select_feature),
                 };

@@ -90,12 +90,8 @@ fn read_config(path: &Path) -> Result<ParrotConfig> {
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// `config.json`.
-    pub config: ParrotConfig,
-    /// The vision tower's own `config.json`, or the built-in one of a well-known tower.
-    pub vision: VisionConfig,
-    /// The vision tower's `preprocessor_config.json`, or what its family uses.
-    pub image_processor: ImageProcessorConfig,
+    /// What the folder says about the network.
+    pub description: Description,
     path: PathBuf,
     weights: Weights,
     /// Only where the checkpoint's own files lack the tower.
@@ -130,9 +126,7 @@ impl Checkpoint {
             Some(tower.weights(path)?)
         };
         Ok(Self {
-            config,
-            vision: tower.config,
-            image_processor: tower.image_processor,
+            description: Description { config, vision: tower.config, image_processor: tower.image_processor },
             path: path.to_path_buf(),
             weights,
             tower_weights,
@@ -155,7 +149,10 @@ impl Checkpoint {
     pub fn widest_dtype(&self, device: &Device) -> Result<WeightDtype> {
         match self.block_format() {
             Some(format) => device::weight_dtype(device, Some(format.into())),
-            None => device::widest_dtype(&ParrotModel::init(&self.config, &self.vision, device)?, device),
+            None => {
+                let Description { config, vision, .. } = &self.description;
+                device::widest_dtype(&ParrotModel::init(config, vision, device)?, device)
+            }
         }
     }
 
@@ -181,8 +178,9 @@ impl Checkpoint {
         device: &Device,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ParrotModel> {
-        let model = ParrotModel::init(&self.config, &self.vision, device)?;
-        let name_of = names::parrot(&self.config)?;
+        let Description { config, vision, .. } = &self.description;
+        let model = ParrotModel::init(config, vision, device)?;
+        let name_of = names::parrot(config)?;
         let (find, is_surplus) = (|name: &str| self.find(name), |name: &str| self.is_surplus(name));
         self.stored(&find, &is_surplus).load(model, &name_of, dtype.into(), device, &mut progress)
     }
@@ -199,13 +197,13 @@ impl Checkpoint {
         find: &'a dyn Fn(&str) -> Option<StoredTensor<'a>>,
         is_surplus: &'a dyn Fn(&str) -> bool,
     ) -> load::Stored<'a, 'a> {
-        let is_tied = self.config.decoder.tie_word_embeddings;
+        let is_tied = self.description.config.decoder.tie_word_embeddings;
         load::Stored { path: &self.path, weights: &self.weights, find, is_tied, is_surplus }
     }
 
     /// Whether a tensor may be stored although the model has no place for it.
     fn is_surplus(&self, name: &str) -> bool {
-        names::is_surplus(name, &self.config, &self.vision)
+        names::is_surplus(name, &self.description.config, &self.description.vision)
     }
 
     /// A tensor of the checkpoint, or of the tower's own folder where that holds the tower.

@@ -5,8 +5,7 @@
 //! parameter with a `*` in its name holds several tensors, one after the other along its first dimension.
 
 use crate::Result;
-use crate::config::{ParrotConfig, TowerKind, VisionConfig};
-use crate::projector::ProjectorKind;
+use crate::config::{ParrotConfig, ProjectorKind, TowerKind, VisionConfig};
 use crate::quantization::PANEL;
 
 /// The prefix of a vision tower's names in a Parrot checkpoint; the tower's own folder does not have it.

@@ -430,16 +430,16 @@ mod tests {
             SaveOptions { image_processor: Some(image_processor.clone()), ..SaveOptions::default() };
         tiny.save_with(folder.path(), &options).unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        assert_eq!(checkpoint.config.mm_vision_tower.as_deref(), Some("towers/clip-vit-mine"));
+        assert_eq!(checkpoint.description.config.mm_vision_tower.as_deref(), Some("towers/clip-vit-mine"));
         assert_eq!(
-            (checkpoint.vision, checkpoint.image_processor),
+            (checkpoint.description.vision, checkpoint.description.image_processor),
             (tiny.vision.clone(), image_processor.clone())
         );
-        assert_eq!(checkpoint.config.torch_dtype.as_deref(), Some("float32"));
+        assert_eq!(checkpoint.description.config.torch_dtype.as_deref(), Some("float32"));
 
         // Saved onto itself without a word about the processor, it keeps its own.
         let again = SaveOptions { source: Some(folder.path().into()), ..SaveOptions::default() };
-        tiny.config = checkpoint.config;
+        tiny.config = checkpoint.description.config;
         tiny.save_with(folder.path(), &again).unwrap();
         assert_eq!(Checkpoint::open(folder.path()).unwrap().image_processor, image_processor);
     }

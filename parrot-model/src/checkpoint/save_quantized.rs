@@ -55,21 +55,22 @@ impl Checkpoint {
             ));
         }
         // No parameter of it ever gets memory.
-        let model = ParrotModel::init(&self.config, &self.vision, &Device::default())?;
-        let wanted = load::parameters(&model, &names::parrot(&self.config)?);
+        let model =
+            ParrotModel::init(&self.description.config, &self.description.vision, &Device::default())?;
+        let wanted = load::parameters(&model, &names::parrot(&self.description.config)?);
         let (find, is_surplus) = (|name: &str| self.find(name), |name: &str| self.is_surplus(name));
         self.stored(&find, &is_surplus).check(&wanted)?;
 
         let staging = Staging::create(out)?;
         self.write_blocks(&staging.path().join(WEIGHTS_FILE), &wanted, format, &mut progress)?;
-        let mut config = self.config.clone();
+        let mut config = self.description.config.clone();
         config.extra.insert("quantization_config".into(), block_file::quantization_config(format));
         let options = SaveOptions {
             source: Some(self.path.clone()),
-            image_processor: Some(self.image_processor.clone()),
+            image_processor: Some(self.description.image_processor.clone()),
             ..SaveOptions::default()
         };
-        write_beside(staging.path(), config, &self.vision, &options)?;
+        write_beside(staging.path(), config, &self.description.vision, &options)?;
         staging.publish()
     }
 
@@ -178,7 +179,7 @@ mod tests {
                 assert_eq!(output(&wide), output(&blocks));
                 let checkpoint = Checkpoint::open(out.path()).unwrap();
                 assert_eq!(checkpoint.block_format(), Some(format));
-                assert_eq!(checkpoint.config.unknown_keys().count(), 0);
+                assert_eq!(checkpoint.description.config.unknown_keys().count(), 0);
                 // [24, 16] is two panels of one block; norms stay as they were.
                 let weights = Weights::from_folder(out.path()).unwrap();
                 let table = weights.get(TABLE).unwrap();

@@ -101,8 +101,13 @@ fn a_model_in_blocks_computes_nearly_what_it_did_and_is_not_saved() {
             for dtype in [None, Some(FloatDType::F32)] {
                 let out = tempfile::tempdir().unwrap();
                 let options = SaveOptions { dtype, ..SaveOptions::default() };
-                let saved =
-                    save(&model, &checkpoint.config, &checkpoint.vision, out.path().join("out"), &options);
+                let saved = save(
+                    &model,
+                    &checkpoint.description.config,
+                    &checkpoint.description.vision,
+                    out.path().join("out"),
+                    &options,
+                );
                 let error = saved.unwrap_err().to_string();
                 assert!(error.contains(&format!("is held in {}", format.name())), "{error}");
             }
@@ -239,8 +244,8 @@ fn a_well_known_tower_needs_no_folder_but_its_weights() {
         ..Tiny::clip().config
     };
     let checkpoint = Checkpoint::open_with_config(folder.path(), config).unwrap();
-    assert_eq!(checkpoint.vision, VisionConfig::clip_vit_large_336());
-    assert_eq!(checkpoint.image_processor, ImageProcessorConfig::clip(336));
+    assert_eq!(checkpoint.description.vision, VisionConfig::clip_vit_large_336());
+    assert_eq!(checkpoint.description.image_processor, ImageProcessorConfig::clip(336));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a checkpoint's `config.json` says, and the sizes that have a name ([`Size`]).
+//! What a checkpoint's `config.json` says, and the sizes that have a name ([`ModelSize`]).
 //!
 //! [`ParrotConfig`] is the flat `config.json` of a Parrot checkpoint (`model_type: parrot_qwen2`): its decoder's keys
 //! ([`DecoderConfig`]) and Parrot's own (`mm_*`, `moe_*`) side by side. [`VisionConfig`] describes the vision tower, which
@@ -8,6 +8,7 @@ mod decoder;
 mod extra;
 pub(crate) mod keys;
 mod limits;
+mod projector;
 mod size;
 mod vision;
 
@@ -18,7 +19,8 @@ use serde_json::Value;
 
 pub use decoder::{DecoderConfig, DecoderFamily, LayerType, RopeScaling, TokenIds};
 pub use keys::Keys;
-pub use size::Size;
+pub use projector::ProjectorKind;
+pub use size::ModelSize;
 pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
 use crate::{Error, Result};
@@ -217,7 +219,7 @@ impl ParrotConfig {
         if !(self.moe_weight as f32).is_finite() {
             return Err(Error::config("moe_weight", "a number in single precision", self.moe_weight));
         }
-        crate::projector::ProjectorKind::parse(&self.mm_projector_type)?;
+        ProjectorKind::parse(&self.mm_projector_type)?;
         self.validate_moe()
     }
 
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn named_sizes_are_valid_and_survive_a_round_trip_with_unknown_keys() {
         let folder = tempfile::tempdir().unwrap();
-        for size in Size::ALL {
+        for size in ModelSize::ALL {
             let (mut config, vision) = size.configs();
             vision.validate().unwrap();
             config.validate().unwrap();

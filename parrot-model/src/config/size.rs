@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// A size that has a name: `parrot-7b`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Size {
+pub enum ModelSize {
     /// This project's default model.
     #[serde(rename = "parrot-mini")]
     ParrotMini,
@@ -25,7 +25,7 @@ pub enum Size {
     Parrot14b,
 }
 
-impl Size {
+impl ModelSize {
     /// Every size, the smallest first.
     pub const ALL: [Self; 4] = [Self::ParrotMini, Self::Parrot0_5b, Self::Parrot7b, Self::Parrot14b];
 
@@ -52,13 +52,13 @@ impl Size {
     }
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for ModelSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Size {
+impl FromStr for ModelSize {
     type Err = Error;
 
     /// # Errors
@@ -175,11 +175,11 @@ mod tests {
 
     #[test]
     fn names_are_the_same_everywhere() {
-        for size in Size::ALL {
-            assert_eq!(size.name().parse::<Size>().unwrap(), size);
+        for size in ModelSize::ALL {
+            assert_eq!(size.name().parse::<ModelSize>().unwrap(), size);
             assert_eq!(serde_json::to_string(&size).unwrap(), format!("\"{size}\""));
         }
-        let error = "parrot-70b".parse::<Size>().unwrap_err().to_string();
+        let error = "parrot-70b".parse::<ModelSize>().unwrap_err().to_string();
         assert!(
             error.ends_with("parrot-mini, parrot-0.5b, parrot-7b, parrot-14b, found parrot-70b"),
             "{error}"

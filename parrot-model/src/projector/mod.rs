@@ -4,5 +4,5 @@
 pub mod mlp;
 pub mod moe;
 
-pub use mlp::{Projector, ProjectorKind};
+pub use mlp::Projector;
 pub use moe::{Routing, TextGuidedMoe};

@@ -37,7 +37,7 @@ use parrot_model::parrot::ParrotModel;
 use parrot_model::untrusted;
 use serde::{Deserialize, Serialize};
 
-use crate::data::loader::Grouping;
+use crate::data::loader::LengthGrouping;
 use crate::distributed::World;
 use crate::lora::{self, LoraConfig};
 use crate::optim::{Optimizer, OptimizerConfig};
@@ -109,7 +109,7 @@ pub struct TrainState {
     /// What the data is: [`Dataset::fingerprint`](crate::data::Dataset::fingerprint).
     pub data: String,
     /// Which samples share a micro-batch.
-    pub grouping: Grouping,
+    pub grouping: LengthGrouping,
     /// The optimizer's name.
     pub optimizer: String,
     /// The adapters that learn in the decoder's place.

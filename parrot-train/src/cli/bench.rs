@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use burn::tensor::FloatDType;
-use parrot_model::config::{ParrotConfig, Size};
+use parrot_model::config::{ModelSize, ParrotConfig};
 use parrot_model::device;
 use parrot_model::image::Pixels;
 use parrot_model::parrot::ParrotModel;
@@ -26,7 +26,7 @@ use super::{say, write_out};
 pub(crate) struct Arguments {
     /// Shapes to train, weights at random: parrot-mini, parrot-0.5b, parrot-7b or parrot-14b
     #[arg(long, value_name = "SIZE", default_value = "parrot-mini")]
-    model: Size,
+    model: ModelSize,
     /// The paper's stage: 1 trains the projector, 2 projector, experts and decoder
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     stage: u8,
@@ -122,7 +122,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let staged = ParrotConfig { use_moe: model.use_moe, ..config.clone() };
     let cost = stage.cost(&staged, &vision)?;
     let optimizer = Optimizer::new(stage.optimizer);
-    let mut learner = Learner::new(model, &stage.trainable, optimizer, None, stage.max_grad_norm);
+    let mut learner = Learner::new(model, &stage.trainable, optimizer);
+    learner.max_grad_norm = stage.max_grad_norm;
     learner.threads = arguments.threads;
     learner.activation_checkpointing = arguments.activation_checkpointing;
     let sample =
@@ -172,25 +173,25 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(it: &Measured) -> String {
-    let share = 100.0 * it.flop_per_second / it.matmul_flop_per_second;
-    let memory = it.device_memory_bytes.map_or_else(String::new, |bytes| {
+fn text(measured: &Measured) -> String {
+    let share = 100.0 * measured.flop_per_second / measured.matmul_flop_per_second;
+    let memory = measured.device_memory_bytes.map_or_else(String::new, |bytes| {
         format!("the device's memory pools held {:.2} GB\n", bytes as f64 / 1e9)
     });
     format!(
         "stage {} on {} in {}: {} samples a step in {:.3} s ({:.3} to {:.3})\n{:.1} samples/s, {:.0} tokens/s\n{:.1} GFLOP/s, \
          {share:.0} % of the device's matrix products at {:.1} GFLOP/s\n{memory}",
-        it.stage,
-        it.device,
-        it.dtype,
-        it.samples_per_step,
-        it.seconds_per_step,
-        it.fastest_seconds,
-        it.slowest_seconds,
-        it.samples_per_second,
-        it.tokens_per_second,
-        it.flop_per_second / 1e9,
-        it.matmul_flop_per_second / 1e9,
+        measured.stage,
+        measured.device,
+        measured.dtype,
+        measured.samples_per_step,
+        measured.seconds_per_step,
+        measured.fastest_seconds,
+        measured.slowest_seconds,
+        measured.samples_per_second,
+        measured.tokens_per_second,
+        measured.flop_per_second / 1e9,
+        measured.matmul_flop_per_second / 1e9,
     )
 }
 

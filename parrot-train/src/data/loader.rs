@@ -1,6 +1,6 @@
 //! Micro-batches in a fixed order, made ahead of time by worker threads.
 //!
-//! The order depends on the data, the seed and the [`Grouping`] alone. Process `r` of `n` makes
+//! The order depends on the data, the seed and the [`LengthGrouping`] alone. Process `r` of `n` makes
 //! the micro-batches `r, r + n, …`, and its threads take turns at them. Neither number changes what a step of the whole
 //! run consists of, and a run resumes at any step by starting there.
 
@@ -35,7 +35,7 @@ const SORTED_TOGETHER: usize = 50;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Grouping {
+pub enum LengthGrouping {
     /// Whichever samples come next.
     #[default]
     None,
@@ -49,7 +49,7 @@ pub enum Grouping {
     Epoch,
 }
 
-impl Grouping {
+impl LengthGrouping {
     /// As recipes have it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -69,7 +69,7 @@ pub struct LoaderOptions {
     /// Seed of the order.
     pub seed: u64,
     /// Which samples share a micro-batch.
-    pub grouping: Grouping,
+    pub grouping: LengthGrouping,
     /// The first micro-batch, counted over all ranks and from 0.
     pub first_batch: usize,
     /// Threads that make samples.
@@ -208,7 +208,7 @@ struct Order {
 
 impl Order {
     fn new<S: Send + 'static>(dataset: &dyn Dataset<Sample = S>, options: &LoaderOptions) -> Self {
-        let is_sorted = options.grouping == Grouping::Epoch;
+        let is_sorted = options.grouping == LengthGrouping::Epoch;
         let mut groups = vec![Vec::new(), Vec::new()];
         for index in 0..dataset.len() {
             let hint = if is_sorted { dataset.length_hint(index) } else { LengthHint::default() };
@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn options(micro_batch_size: usize) -> LoaderOptions {
-        let grouping = Grouping::None;
+        let grouping = LengthGrouping::None;
         LoaderOptions {
             micro_batch_size,
             seed: 7,
@@ -314,7 +314,7 @@ mod tests {
     /// Every third sample has a picture; the longer ones come last.
     #[test]
     fn an_epoch_can_be_grouped_by_length_and_images() {
-        let grouped = LoaderOptions { grouping: Grouping::Epoch, ..options(4) };
+        let grouped = LoaderOptions { grouping: LengthGrouping::Epoch, ..options(4) };
         let batches = batches(120, &grouped, 30);
         let numbers: Vec<Vec<usize>> =
             batches.iter().map(|batch| batch.iter().map(|id| id.parse().unwrap()).collect()).collect();
@@ -346,7 +346,7 @@ mod tests {
     /// Three of ten have a picture, which fills no micro-batch of four.
     #[test]
     fn grouping_leaves_no_kind_of_sample_out() {
-        let grouped = LoaderOptions { grouping: Grouping::Epoch, ..options(4) };
+        let grouped = LoaderOptions { grouping: LengthGrouping::Epoch, ..options(4) };
         let seen: BTreeSet<String> = batches(10, &grouped, 2 * 20).concat().into_iter().collect();
         assert_eq!(seen.len(), 10);
         let epoch = batches(10, &grouped, 2).concat();

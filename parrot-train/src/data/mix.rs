@@ -342,7 +342,7 @@ mod tests {
             let closed = source(folder.path(), &format!("s{number}"), 1, image);
             let error =
                 Mix::open(std::slice::from_ref(&closed), preparation(), 0, 0).unwrap_err().to_string();
-            assert!(error.contains("picture outside ") && error.contains("pictures_anywhere"), "{error}");
+            assert!(error.contains("picture outside ") && error.contains("images_anywhere"), "{error}");
             let mix = Mix::open(&[Source { images_anywhere: true, ..closed }], preparation(), 1, 0);
             assert_eq!(mix.is_ok(), !image.starts_with('a'), "{image}");
         }

@@ -111,7 +111,7 @@ pub trait Dataset: Send + Sync {
     /// answer, …; training may then go on without it. Anything else ends it.
     fn sample(&self, index: usize) -> Result<Self::Sample>;
 
-    /// How long a sample will be, without making it; for [`Grouping::Epoch`](loader::Grouping::Epoch).
+    /// How long a sample will be, without making it; for [`LengthGrouping::Epoch`](loader::LengthGrouping::Epoch).
     fn length_hint(&self, _index: usize) -> LengthHint {
         LengthHint::default()
     }

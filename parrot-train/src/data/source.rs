@@ -75,10 +75,7 @@ impl Part {
         let mut problem = |record: &Record| {
             let outside = || record.images.iter().find(|image| !source.images_anywhere && leaves(image));
             let outside = outside().map(|image| {
-                format!(
-                    "{OUTSIDE} {}: {image}; `pictures_anywhere = true` allows it",
-                    source.images.display()
-                )
+                format!("{OUTSIDE} {}: {image}; `images_anywhere = true` allows it", source.images.display())
             });
             let mut missing = || {
                 let missing = record.images.iter().find(|image| {

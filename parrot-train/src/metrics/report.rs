@@ -134,7 +134,7 @@ fn page(stage: &str, records: &[StepRecord]) -> Page {
     let skipped: Vec<String> = records
         .iter()
         .flat_map(|record| record.report.skipped.iter().map(move |skipped| (record.step, skipped)))
-        .map(|(step, it)| format!("step {step}: {}: {}", it.id, it.reason))
+        .map(|(step, skipped)| format!("step {step}: {}: {}", skipped.id, skipped.reason))
         .collect();
     Page {
         title: stage.into(),

@@ -30,11 +30,11 @@ mod start;
 
 use std::path::{Path, PathBuf};
 
-use parrot_model::config::{ParrotConfig, Size};
+use parrot_model::config::{ModelSize, ParrotConfig};
 use parrot_model::untrusted::{self, MAX_CONFIG_BYTES};
 use serde::{Deserialize, Serialize};
 
-use crate::data::loader::Grouping;
+use crate::data::loader::LengthGrouping;
 use crate::data::mix::Mix;
 use crate::data::source::Source;
 use crate::lora::LoraConfig;
@@ -85,10 +85,10 @@ pub struct ModelRecipe {
     /// A Parrot: its folder or hub id. Of the other keys only `dtype` and, for plans, `size` then have a place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Without `from`: the shape of what is new, like `parrot-7b`; [`Size`] has all names. Beside `from`: the shape to
+    /// Without `from`: the shape of what is new, like `parrot-7b`; [`ModelSize`] has all names. Beside `from`: the shape to
     /// plan with while the folder is not there yet, or not on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<Size>,
+    pub size: Option<ModelSize>,
     /// Without `from`: a chat model that becomes the decoder, with its tokenizer: Qwen2, Qwen3, Llama or Mistral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language_model: Option<String>,
@@ -97,14 +97,14 @@ pub struct ModelRecipe {
     pub vision_tower: Option<String>,
     /// What weights are held in: `f32` (default), or `bf16`, which keeps f32 masters of what learns.
     #[serde(default)]
-    pub dtype: WeightDtype,
+    pub dtype: TrainingDtype,
 }
 
 /// What weights are held in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum WeightDtype {
+pub enum TrainingDtype {
     /// Single precision.
     #[default]
     F32,
@@ -150,7 +150,7 @@ pub struct DataRecipe {
     /// save. With `step` each process groups its own share of a step: the result then depends on their number, unless
     /// `train.loss_normalisation` is `tokens`.
     #[serde(default)]
-    pub grouping: Grouping,
+    pub grouping: LengthGrouping,
 }
 
 /// A LLaVA file.
@@ -173,8 +173,8 @@ pub struct SourceRecipe {
     pub language: Option<String>,
     /// Whether its records may name pictures outside that folder, by whole paths or by `..`: they are files of this
     /// machine that the data's author chooses.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub pictures_anywhere: bool,
+    #[serde(default, alias = "pictures_anywhere", skip_serializing_if = "std::ops::Not::not")]
+    pub images_anywhere: bool,
     /// How many records it has as published, for plans on a machine without the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<usize>,
@@ -332,7 +332,7 @@ impl Recipe {
             images: resolve(&source.images),
             weight: source.weight,
             language: source.language.clone(),
-            images_anywhere: source.pictures_anywhere,
+            images_anywhere: source.images_anywhere,
         };
         self.data.sources.iter().map(source).collect()
     }

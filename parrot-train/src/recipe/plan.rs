@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use parrot_model::config::ParrotConfig;
 
-use super::{ModelRecipe, Recipe, Start, WeightDtype};
+use super::{ModelRecipe, Recipe, Start, TrainingDtype};
 use crate::data::source::{self, Count};
 use crate::distributed::World;
 use crate::flops::{Cost, Load};
@@ -120,8 +120,8 @@ impl Plan {
 
     fn bytes(&self, parameters: usize, learns: bool) -> f64 {
         let weight = match self.recipe.model.dtype {
-            WeightDtype::F32 => 4.0,
-            WeightDtype::Bf16 => 2.0,
+            TrainingDtype::F32 => 4.0,
+            TrainingDtype::Bf16 => 2.0,
         };
         let state = match self.stage.optimizer {
             OptimizerConfig::AdamW(_) => 8.0,

@@ -10,12 +10,12 @@ use parrot_model::checkpoint::{
     Checkpoint, DecoderDescription, Description, DownloadProgress, Weights, load_module, load_vision_tower,
     names, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
-use parrot_model::config::{ParrotConfig, Size, VisionConfig};
+use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 
-use super::{ModelRecipe, Recipe, SaveDtype, WeightDtype};
+use super::{ModelRecipe, Recipe, SaveDtype, TrainingDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::llava::{Preparation, SampleLimits};
 use crate::part::Part;
@@ -40,7 +40,7 @@ enum Origin {
     Parts { language_model: Option<PathBuf>, vision_tower: Option<PathBuf> },
 }
 
-impl WeightDtype {
+impl TrainingDtype {
     /// As Burn calls it.
     #[must_use]
     pub fn float(self) -> FloatDType {
@@ -113,7 +113,7 @@ impl Start {
             let description = ModelDescription::new(config, vision, folder.clone());
             return Ok(Self { description, image_processor, dtype, origin: Origin::Parrot(folder) });
         }
-        let (mut config, mut vision) = recipe.size.unwrap_or(Size::ParrotMini).configs();
+        let (mut config, mut vision) = recipe.size.unwrap_or(ModelSize::ParrotMini).configs();
         let language_model = recipe.language_model.as_deref().map(&resolve_part).transpose()?;
         let vision_tower = recipe.vision_tower.as_deref().map(&resolve_part).transpose()?;
         let Some(source) = language_model.clone() else {

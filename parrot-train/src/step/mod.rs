@@ -118,21 +118,13 @@ pub struct Learner {
 
 impl Learner {
     /// Readies a model that lives on an autodiff device: `trainable` parts learn, and
-    /// [adapters](crate::lora) where it has some; the rest is frozen.
-    ///
-    /// - max_length: longest sequence, pictures counted
+    /// [adapters](crate::lora) where it has some; the rest is frozen. Sequences may be of any length, and no gradient is
+    /// clipped, until the fields say otherwise.
     #[must_use]
-    pub fn new(
-        model: ParrotModel,
-        trainable: &BTreeSet<Part>,
-        optimizer: Optimizer,
-        max_length: Option<usize>,
-        max_grad_norm: Option<f64>,
-    ) -> Self {
+    pub fn new(model: ParrotModel, trainable: &BTreeSet<Part>, optimizer: Optimizer) -> Self {
         let model = freeze_others(model.map(&mut StoredLayout), trainable);
         let frozen_tower = (!trainable.contains(&Part::VisionTower)).then(|| model.vision_tower.valid());
         let tower_dtype = dtype_of(&model.vision_tower);
-        let prepare = PrepareOptions { max_length, padding_side: PaddingSide::Right };
         Self {
             tokens_per_image: model.vision_tower.tokens_per_image(),
             model: Some(model),
@@ -140,8 +132,8 @@ impl Learner {
             tower_dtype,
             optimizer,
             owners: Owners::default(),
-            prepare,
-            max_grad_norm,
+            prepare: PrepareOptions { max_length: None, padding_side: PaddingSide::Right },
+            max_grad_norm: None,
             loss_normalisation: LossNormalisation::default(),
             activation_checkpointing: false,
             threads: 1,

@@ -13,7 +13,7 @@ use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
-use crate::data::loader::{self, Grouping, LoaderOptions};
+use crate::data::loader::{self, LengthGrouping, LoaderOptions};
 use crate::data::{Dataset, TrainingSample};
 use crate::distributed::World;
 use crate::flops::Cost;
@@ -61,7 +61,7 @@ pub struct Stage {
     pub activation_checkpointing: bool,
     /// Which samples share a micro-batch. With [`LossNormalisation::MicroBatch`] the tokens of short samples
     /// weigh a little more where they are grouped.
-    pub grouping: Grouping,
+    pub grouping: LengthGrouping,
     /// Different samples that may turn out unusable, by a picture that does not decode or by being cut off where there
     /// is nothing to learn yet, say, before the stage ends with an error. They are left out, and the observer is told
     /// of each.
@@ -98,7 +98,7 @@ pub struct Run<'a> {
 /// How a stage ended.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Outcome {
+pub struct StageOutcome {
     /// The model as the last step left it.
     pub model: ParrotModel,
     /// Steps done.
@@ -140,7 +140,7 @@ impl Stage {
             seed: 42,
             loss_normalisation: LossNormalisation::MicroBatch,
             activation_checkpointing: false,
-            grouping: Grouping::None,
+            grouping: LengthGrouping::None,
             max_skipped: 0,
             workers: 1,
             save_every: 500,
@@ -197,7 +197,7 @@ impl Stage {
         dataset: &Arc<dyn Dataset<Sample = TrainingSample>>,
         run: &Run<'_>,
         observe: impl FnMut(usize, &StepReport),
-    ) -> Result<Outcome> {
+    ) -> Result<StageOutcome> {
         self.begin(model, dataset, run)?.finish(observe)
     }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::{Outcome, Stage, StartedStage};
+use super::{Stage, StageOutcome, StartedStage};
 use crate::checkpoint::{self, ModelDescription, RunFolder, ShardedState, TrainState};
 use crate::data::TrainingSample;
-use crate::data::loader::{Batch, BatchLoader, Grouping, Skipped};
+use crate::data::loader::{Batch, BatchLoader, LengthGrouping, Skipped};
 use crate::distributed::World;
 use crate::optim::CosineSchedule;
 use crate::step::{Learner, MicroBatch, StepReport, not_finite};
@@ -29,18 +29,19 @@ impl StartedStage<'_> {
     /// # Errors
     ///
     /// As [`Stage::train`].
-    pub fn finish(self, mut observe: impl FnMut(usize, &StepReport)) -> Result<Outcome> {
+    pub fn finish(self, mut observe: impl FnMut(usize, &StepReport)) -> Result<StageOutcome> {
         let Self { stage, dataset, run, folder, model, optimizer, mut state, resumed, loader } = self;
         let alone = World::default();
         let world = run.world.unwrap_or(&alone);
         let folder = folder.as_ref().or(run.held);
         let done = state.step;
         let Some(mut loader) = loader else {
-            return Ok(Outcome { model: model.materialize(), steps: done, interrupted: false });
+            return Ok(StageOutcome { model: model.materialize(), steps: done, interrupted: false });
         };
         let device = model.devices().into_iter().next().unwrap_or_default();
-        let mut learner =
-            Learner::new(model, &stage.trainable, optimizer, stage.max_length, stage.max_grad_norm);
+        let mut learner = Learner::new(model, &stage.trainable, optimizer);
+        learner.prepare.max_length = stage.max_length;
+        learner.max_grad_norm = stage.max_grad_norm;
         learner.threads = stage.threads;
         learner.loss_normalisation = stage.loss_normalisation;
         learner.activation_checkpointing = stage.activation_checkpointing;
@@ -92,11 +93,11 @@ impl StartedStage<'_> {
             }
             if interrupted {
                 let model = learner.into_model().materialize();
-                return Ok(Outcome { model, steps: state.step, interrupted: true });
+                return Ok(StageOutcome { model, steps: state.step, interrupted: true });
             }
         }
         let model = learner.into_model().materialize();
-        Ok(Outcome { model, steps: stage.steps, interrupted: false })
+        Ok(StageOutcome { model, steps: stage.steps, interrupted: false })
     }
 }
 
@@ -150,7 +151,7 @@ impl Stage {
             }
             batches.push(usable);
         }
-        if self.grouping == Grouping::Step {
+        if self.grouping == LengthGrouping::Step {
             let mut samples = batches.concat();
             samples.sort_by_key(|(_, sample)| (sample.pixels.len(), sample.input_ids.len()));
             batches = samples.chunks(self.micro_batch_size).map(<[_]>::to_vec).collect();

@@ -24,7 +24,8 @@ fn trained(trainable: &[Part], use_moe: bool, threads: usize) -> BTreeMap<String
     let mut model = model();
     model.use_moe = use_moe;
     let optimizer = Optimizer::new(AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() });
-    let mut learner = Learner::new(model, &trainable.iter().copied().collect(), optimizer, None, Some(1.0));
+    let mut learner = Learner::new(model, &trainable.iter().copied().collect(), optimizer);
+    learner.max_grad_norm = Some(1.0);
     learner.threads = threads;
     let batches: Vec<MicroBatch> =
         samples().chunks(2).map(|samples| MicroBatch::collate(samples.to_vec(), &device())).collect();

@@ -30,10 +30,10 @@ fn adapters_change_nothing_before_they_have_learnt_and_only_they_learn() {
     let base = weights(&model.language_model);
     let optimizer = || Optimizer::new(AdamWConfig::default());
     let trainable = [Part::Projector, Part::Moe].into();
-    let plain = Learner::new(model.clone(), &trainable, optimizer(), None, None);
+    let plain = Learner::new(model.clone(), &trainable, optimizer());
     let before = plain.loss(&batch()).unwrap().into_scalar::<f32>();
     model.language_model = lora().attach(model.language_model, 1);
-    let mut learner = Learner::new(model, &trainable, optimizer(), None, None);
+    let mut learner = Learner::new(model, &trainable, optimizer());
     assert_eq!(before, learner.loss(&batch()).unwrap().into_scalar::<f32>());
     for step in 1..=3 {
         learner.step(&[batch()], 1e-2, step).unwrap();
@@ -52,7 +52,7 @@ fn adapters_change_nothing_before_they_have_learnt_and_only_they_learn() {
     // Merged, the model computes the same.
     let merged = learner.into_model().materialize();
     assert_eq!(weights(&merged.language_model).len(), base.len());
-    let merged = Learner::new(merged, &trainable, optimizer(), None, None);
+    let merged = Learner::new(merged, &trainable, optimizer());
     assert_eq!(after, merged.loss(&batch()).unwrap().into_scalar::<f32>());
 }
 

@@ -14,7 +14,10 @@ use parrot_train::step::{Learner, LossNormalisation, MicroBatch, backward, gradi
 use crate::tiny::{config, device, learnt_tokens, model, random, samples, stage, vision, weights};
 
 fn learner() -> Learner {
-    Learner::new(model(), &stage().trainable, Optimizer::new(AdamWConfig::default()), None, Some(1.0))
+    let optimizer = Optimizer::new(AdamWConfig::default());
+    let mut learner = Learner::new(model(), &stage().trainable, optimizer);
+    learner.max_grad_norm = Some(1.0);
+    learner
 }
 
 fn batch(samples: &[TrainingSample]) -> MicroBatch {
@@ -108,7 +111,7 @@ fn checkpointed_activations_give_the_same_step() {
             let model = random(ParrotModel::init(config, &vision(), &device()).unwrap());
             let optimizer = Optimizer::new(AdamWConfig::default());
             let trainable = parts.iter().copied().collect();
-            let mut learner = Learner::new(model, &trainable, optimizer, None, None);
+            let mut learner = Learner::new(model, &trainable, optimizer);
             learner.activation_checkpointing = activation_checkpointing;
             learner.threads = threads;
             // The last sample is text alone.
@@ -206,7 +209,7 @@ fn a_weight_that_is_no_number_moves_nothing_either() {
     let mut model = model();
     model.mm_projector = model.mm_projector.map(&mut Poison);
     let optimizer = Optimizer::new(AdamWConfig::default());
-    let mut learner = Learner::new(model, &stage().trainable, optimizer, None, None);
+    let mut learner = Learner::new(model, &stage().trainable, optimizer);
     let bits = |learner: &Learner| {
         weights(learner.model()).into_values().map(|data| data.as_bytes().to_vec()).collect::<Vec<_>>()
     };

@@ -15,11 +15,11 @@ use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::Result;
 use parrot_train::checkpoint::ModelDescription;
-use parrot_train::data::loader::Grouping;
+use parrot_train::data::loader::LengthGrouping;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
 use parrot_train::step::{LossNormalisation, StepReport};
-use parrot_train::trainer::{Outcome, Run, Stage};
+use parrot_train::trainer::{Run, Stage, StageOutcome};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -131,7 +131,7 @@ pub(crate) fn stage() -> Stage {
         seed: 3,
         loss_normalisation: LossNormalisation::MicroBatch,
         activation_checkpointing: false,
-        grouping: Grouping::None,
+        grouping: LengthGrouping::None,
         max_skipped: 0,
         workers: 2,
         save_every: 2,
@@ -161,7 +161,7 @@ impl TestRun {
         Self { folder, description, stop: AtomicBool::new(false), _parent: None }
     }
 
-    pub(crate) fn train(&self, stage: &Stage) -> Result<Outcome> {
+    pub(crate) fn train(&self, stage: &Stage) -> Result<StageOutcome> {
         self.train_with(stage, samples(), |_, _| {})
     }
 
@@ -170,7 +170,7 @@ impl TestRun {
         stage: &Stage,
         dataset: impl Dataset<Sample = TrainingSample> + 'static,
         observe: impl FnMut(usize, &StepReport),
-    ) -> Result<Outcome> {
+    ) -> Result<StageOutcome> {
         self.train_model(model(), stage, dataset, observe)
     }
 
@@ -180,7 +180,7 @@ impl TestRun {
         stage: &Stage,
         dataset: impl Dataset<Sample = TrainingSample> + 'static,
         observe: impl FnMut(usize, &StepReport),
-    ) -> Result<Outcome> {
+    ) -> Result<StageOutcome> {
         let dataset: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(dataset);
         let run = Run::new(&self.folder, &self.description, &self.stop);
         stage.train(model, &dataset, &run, observe)

@@ -2,8 +2,9 @@
 
 use burn::tensor::{Tensor, s};
 use parrot_model::checkpoint::names;
+use parrot_model::config::ProjectorKind;
 use parrot_model::config::{DecoderConfig, ParrotConfig, SelectFeature};
-use parrot_model::projector::{Projector, ProjectorKind, Routing, TextGuidedMoe};
+use parrot_model::projector::{Projector, Routing, TextGuidedMoe};
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use serde::Deserialize;
 

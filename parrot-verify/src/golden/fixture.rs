@@ -116,12 +116,12 @@ impl Fixture {
             model: checkpoint.load(dtype, &self.device)?,
             tokenizer: Arc::new(Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?),
             aspect_ratio: AspectRatio::from_key(
-                checkpoint.config.image_aspect_ratio.as_deref(),
-                checkpoint.vision.kind,
+                checkpoint.description.config.image_aspect_ratio.as_deref(),
+                checkpoint.description.vision.kind,
             )?,
-            processor: checkpoint.image_processor,
-            vision: checkpoint.vision,
-            config: checkpoint.config,
+            processor: checkpoint.description.image_processor,
+            vision: checkpoint.description.vision,
+            config: checkpoint.description.config,
             dtype,
             device: self.device.clone(),
         });

@@ -196,8 +196,8 @@ fn repeat(fixture: &Fixture, case: &Case, fields: &TrainCase) -> Result<Run> {
         epsilon: fields.eps,
         weight_decay: fields.weight_decay,
     });
-    let mut learner =
-        Learner::new(loaded.model.clone(), &fields.trainable(), optimizer, None, fields.max_grad_norm);
+    let mut learner = Learner::new(loaded.model.clone(), &fields.trainable(), optimizer);
+    learner.max_grad_norm = fields.max_grad_norm;
     learner.prepare = loaded.prepare_options();
     let schedule = fields.schedule();
     let reports = micro_batches

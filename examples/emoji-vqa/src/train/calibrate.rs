@@ -32,7 +32,7 @@ pub(crate) fn calibrated(mut projector: Projector, features: Tensor<3>, embeddin
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
-    use parrot_model::projector::ProjectorKind;
+    use parrot_model::config::ProjectorKind;
 
     use super::*;
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::answers::predictions::{Prediction, PredictionFile, through_spreadsheet};
-use crate::answers::xlsx;
 use crate::data::problem::{Problem, ProblemKind};
-use crate::data::table::{Record, Table, UNCLOSED, is_missing, read_bytes};
+use crate::data::table::{Table, TableRecord, UNCLOSED, is_missing, read_bytes};
+use crate::predictions::xlsx;
+use crate::predictions::{Prediction, PredictionFile, through_spreadsheet};
 use crate::{Error, Result};
 
 impl PredictionFile {
@@ -64,7 +64,7 @@ fn of_table(table: &Table) -> Result<Vec<Prediction>> {
     let sub_dataset = table.column("SUB_DATASET");
     let index = sub_dataset.and_then(|_| table.column("original_index")).unwrap_or(index);
     let dataset = table.column("dataset").or(sub_dataset);
-    let prediction_in = |record: &Record| {
+    let prediction_in = |record: &TableRecord| {
         let text = record.cell(prediction);
         Prediction {
             dataset: dataset.and_then(|at| record.cell(at)).filter(|name| !is_missing(name)).map(Into::into),
@@ -142,7 +142,9 @@ mod tests {
         let path = folder.path().join(name);
         write(&path);
         let file = PredictionFile::read(&path).unwrap();
-        let shown = |it: Prediction| (it.dataset, it.index, it.text, it.is_missing);
+        let shown = |prediction: Prediction| {
+            (prediction.dataset, prediction.index, prediction.text, prediction.is_missing)
+        };
         let problems = file.problems.iter().map(ToString::to_string).collect();
         (file.predictions.into_iter().map(shown).collect(), problems)
     }

@@ -10,7 +10,7 @@ use parrot_model::untrusted::contained;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::data::table::{Record, Table, read_bytes};
+use crate::data::table::{Table, TableRecord, read_bytes};
 use crate::{Error, Result};
 
 /// What the parts of a spreadsheet may hold together once they are unpacked: 1 GiB. A kit's file of all of MMMB has a
@@ -35,7 +35,7 @@ pub(super) fn read(file: &Path) -> Result<Table> {
     Ok(Table { file: file.into(), columns, records })
 }
 
-fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<Record>), String> {
+fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<TableRecord>), String> {
     let broken = |error: calamine::XlsxError| format!("no XLSX file: {error}");
     let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(Cursor::new(bytes)).map_err(broken)?;
     let name = workbook.sheet_names().first().cloned().ok_or("it has no sheet")?;
@@ -44,7 +44,7 @@ fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<Record>), String> {
     let mut places: BTreeMap<u32, usize> = BTreeMap::new();
     let mut columns = Vec::new();
     let mut header: Option<u32> = None;
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<TableRecord> = Vec::new();
     while let Some(cell) = reader.next_cell().map_err(broken)? {
         let (row, column) = cell.get_position();
         let Some(text) = text(cell.get_value()) else { continue };
@@ -57,7 +57,7 @@ fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<Record>), String> {
         let Some(place) = places.get(&column) else { continue };
         let line = u64::from(row) + 1;
         if records.last().is_none_or(|record| record.line != line) {
-            records.push(Record { line, cells: Vec::new() });
+            records.push(TableRecord { line, cells: Vec::new() });
         }
         if let Some(record) = records.last_mut() {
             record.cells.resize(record.cells.len().max(place + 1), None);

@@ -1,13 +1,18 @@
-//! Which answer of which file belongs to which row.
+//! Answers that lie in files: which of them belongs to which row.
+
+mod read;
+pub(crate) mod write;
+mod xlsx;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::benchmarks::known::{Language, known_file};
-use crate::data::dataset::Dataset;
+use crate::benchmarks::known::known_file;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::index_key;
 use crate::data::table::is_missing;
+use crate::dataset::Dataset;
+use crate::language::Language;
 
 /// An answer as a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +195,7 @@ pub fn unassigned(datasets: &[Dataset], files: &[PredictionFile]) -> Vec<Problem
 }
 
 /// The text that a kit scores: predictions pass through a spreadsheet, and what is missing there comes back as
-/// the word `nan` (§1.2).
+/// the word `nan`.
 #[must_use]
 pub fn through_spreadsheet(prediction: &str) -> String {
     if is_missing(prediction) { "nan".into() } else { prediction.into() }

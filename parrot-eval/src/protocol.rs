@@ -1,11 +1,9 @@
-//! The three ways in which the same benchmark has been scored (evaluation protocol, opening table).
+//! The three ways in which the same benchmark has been scored (`docs/evaluation.md` has a table of them).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-
-use crate::answers::extract::Extractor;
 
 /// A harness at a date. Numbers of different protocols cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +32,7 @@ impl Protocol {
         }
     }
 
-    /// How an option's letter is found in an answer (§4).
+    /// How an option's letter is found in an answer.
     #[must_use]
     pub fn extractor(self) -> Extractor {
         match self {
@@ -43,7 +41,7 @@ impl Protocol {
         }
     }
 
-    /// How MMMB's rows are counted; MMBench is circular in every protocol (§3).
+    /// How MMMB's rows are counted; MMBench is circular in every protocol.
     #[must_use]
     pub(crate) fn mmmb_grouping(self) -> Grouping {
         match self {
@@ -53,7 +51,7 @@ impl Protocol {
     }
 
     /// Under which name its users ran the languages: the paper one by one (`MMMB_tr`), the kits mostly as a
-    /// collection (`MMMB`), which changes the prompts (§2.1).
+    /// collection (`MMMB`), which changes the prompts.
     #[must_use]
     pub fn usual_run_as(self) -> RunAs {
         match self {
@@ -86,18 +84,28 @@ impl Serialize for Protocol {
     }
 }
 
+/// Which version of the rules that find an option in an [answer](crate::extract).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extractor {
+    /// Released with Parrot in August 2024, and the paper's.
+    Fork,
+    /// VLMEvalKit in August 2026: a letter counts only among the last four words, “the answer is B” is
+    /// understood, and a text is looked for only in answers that are not long.
+    Upstream,
+}
+
 /// What is counted as one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grouping {
-    /// Every row (§5.1, “vanilla”).
+    /// Every row, which the kits call “vanilla”.
     PerRow,
-    /// All rows of the same `index % 1_000_000` together, right only if each is (§5.2): the rotations of
+    /// All rows of the same `index % 1_000_000` together, right only if each is: the rotations of
     /// MMBench, and in the paper's protocol the yes/no pairs of MMMB.
     Circular,
 }
 
-/// The name under which a dataset is run decides the last line of its prompts (§2.1).
+/// The name under which a dataset is run decides the last line of its prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunAs {
@@ -107,11 +115,11 @@ pub enum RunAs {
     Collection,
 }
 
-/// What becomes of a picture before it is shown (§1.3).
+/// How an image is encoded before it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pictures {
+pub enum ImageEncoding {
     /// Nothing.
-    AsTheyAre,
+    AsStored,
     /// It is saved as JPEG and read again.
     Jpeg,
     /// The same where `image_path` names a JPEG. Others are saved as PNG, which loses nothing.
@@ -120,17 +128,17 @@ pub enum Pictures {
 
 /// How a dataset's questions are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Way {
+pub struct AskedAs {
     /// Under which name the dataset is run.
     pub run_as: RunAs,
-    /// What becomes of its pictures.
-    pub pictures: Pictures,
+    /// How its images are encoded.
+    pub image_encoding: ImageEncoding,
 }
 
-impl From<RunAs> for Way {
+impl From<RunAs> for AskedAs {
     /// With the pictures as they are.
     fn from(run_as: RunAs) -> Self {
-        Self { run_as, pictures: Pictures::AsTheyAre }
+        Self { run_as, image_encoding: ImageEncoding::AsStored }
     }
 }
 
@@ -138,12 +146,12 @@ impl Protocol {
     /// How its users' questions were asked of a dataset that is run by this name, pictures and all: the kit of 2024 saves
     /// every picture as JPEG, today's those of collections.
     #[must_use]
-    pub fn way(self, run_as: RunAs) -> Way {
-        let pictures = match (self, run_as) {
-            (Self::Kit2026_08, RunAs::Dataset) => Pictures::JpegByName,
-            _ => Pictures::Jpeg,
+    pub fn asked_as(self, run_as: RunAs) -> AskedAs {
+        let image_encoding = match (self, run_as) {
+            (Self::Kit2026_08, RunAs::Dataset) => ImageEncoding::JpegByName,
+            _ => ImageEncoding::Jpeg,
         };
-        Way { run_as, pictures }
+        AskedAs { run_as, image_encoding }
     }
 }
 

@@ -1,13 +1,13 @@
-//! The columns of a benchmark's file as pandas and the kits' spreadsheets have them (evaluation protocol §1.2).
+//! The columns of a benchmark's file as pandas and the kits' spreadsheets have them.
 
 use std::sync::Arc;
 
-use crate::ask::protocol::Protocol;
-use crate::data::dataset::Dataset;
 use crate::data::pandas;
+use crate::dataset::Dataset;
+use crate::protocol::Protocol;
 
 impl Dataset {
-    /// Options and hints as pandas reads them (§1.2).
+    /// Options and hints as pandas reads them.
     pub(super) fn rewrite_columns(&mut self, columns: &[String]) {
         for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
             let cells: Vec<Option<&str>> =
@@ -23,7 +23,7 @@ impl Dataset {
     }
 
     /// The options of rows as a protocol's kit scores them: through a spreadsheet in which only those rows stand that have
-    /// an answer (§1.2). `None` for a row whose options stay as they are.
+    /// an answer. `None` for a row whose options stay as they are.
     ///
     /// - answered: numbers of rows, as often as they have answers
     pub(crate) fn scored_options(

@@ -1,8 +1,8 @@
-//! A row → the words that the model is asked with (evaluation protocol §2).
+//! A row → the words that the model is asked with.
 
-use crate::ask::protocol::RunAs;
-use crate::benchmarks::known::Language;
 use crate::data::row::Row;
+use crate::language::Language;
+use crate::protocol::RunAs;
 
 /// What a question with options ends with in English, the line break before it left out. Answers to it, and to
 /// no other ending, are shortened to a letter before they are scored: [`post_process`](crate::post_process).
@@ -22,13 +22,13 @@ pub struct PromptStyle {
 /// Which model's prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Parrot's (§2.1).
+    /// Parrot's.
     Parrot,
-    /// The kits' for models that bring none of their own (§2.3).
+    /// The kits' for models that bring none of their own.
     Other,
 }
 
-/// The prompt of a question with options, or of an open one where a row has none (§2.1, §2.3).
+/// The prompt of a question with options, or of an open one where a row has none.
 #[must_use]
 pub fn multiple_choice(row: &Row, style: PromptStyle) -> String {
     match style.asker {
@@ -94,7 +94,7 @@ fn other_choice(row: &Row) -> String {
     prompt
 }
 
-/// The prompt of a yes-or-no question: its own request for a short answer is replaced by Parrot's (§2.1).
+/// The prompt of a yes-or-no question: its own request for a short answer is replaced by Parrot's.
 #[must_use]
 pub fn yes_or_no(row: &Row, style: PromptStyle) -> String {
     const REQUESTS: [&str; 3] = [" Please answer yes or no.", " Yes or No", " Answer in one sentence."];

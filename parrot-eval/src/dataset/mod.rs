@@ -1,5 +1,7 @@
 //! A benchmark's file, ready to be asked and scored.
 
+mod columns;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,16 +9,17 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
-use crate::answers::python_list::python_list;
-use crate::ask::prompt::{Asker, PromptStyle};
-use crate::ask::protocol::RunAs;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::by_name::benchmark_of_name;
-use crate::benchmarks::known::{KnownFile, Language, known_file};
+use crate::benchmarks::known::{KnownFile, known_file};
 use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
 use crate::data::problem::{Problem, ProblemKind};
+use crate::data::python_list::python_list;
 use crate::data::row::{Row, index_key};
-use crate::data::table::{Record, Table, lower_names, read_bytes};
+use crate::data::table::{Table, TableRecord, lower_names, read_bytes};
+use crate::language::Language;
+use crate::prompt::{Asker, PromptStyle};
+use crate::protocol::RunAs;
 use crate::{Error, Mmmb, Result};
 
 /// A benchmark in one language.
@@ -120,7 +123,7 @@ impl Dataset {
         let (index, image) = (column("index"), column("image"));
         let columns: Arc<[String]> = table.columns.clone().into();
         let mut fields: Vec<Option<String>> = Vec::with_capacity(table.records.len());
-        for Record { line, mut cells } in table.records {
+        for TableRecord { line, mut cells } in table.records {
             // Long, and held once in the store.
             fields.push(image.and_then(|at| cells.get_mut(at)?.take()));
             let index = index.and_then(|at| cells.get(at)?.clone()).unwrap_or_default();
@@ -257,7 +260,7 @@ fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::protocol::{Grouping, Protocol};
+    use crate::protocol::{Grouping, Protocol};
 
     /// Longer than a reference.
     const IMAGE: &str =

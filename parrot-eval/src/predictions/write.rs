@@ -4,10 +4,10 @@ use std::path::Path;
 
 use rust_xlsxwriter::{Workbook, XlsxError};
 
-use crate::data::dataset::Dataset;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::Row;
-use crate::data::table::{Record, Table};
+use crate::data::table::{Table, TableRecord};
+use crate::dataset::Dataset;
 use crate::{Error, Result};
 
 /// Characters of a spreadsheet's cell at most.
@@ -21,7 +21,7 @@ const LONGEST_CELL: usize = 32_767;
 /// When the file cannot be written.
 pub fn write_tsv(file: &Path, dataset: &Dataset, predictions: &[Vec<String>]) -> Result<()> {
     let columns = header(dataset).into_iter().map(Into::into).collect();
-    let record = |cells: Vec<&str>| Record {
+    let record = |cells: Vec<&str>| TableRecord {
         line: 0,
         cells: cells.into_iter().map(|cell| Some(cell.into())).collect(),
     };
