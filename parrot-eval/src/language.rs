@@ -52,3 +52,29 @@ impl Language {
         Self::of_name(name).filter(|_| is_lower)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_which_language_it_is() {
+        for (name, language) in [
+            ("mmbench_dev_cn", Some(Language::Zh)),
+            ("MMMB_zh", Some(Language::Zh)),
+            ("mini_mmmb_ar", Some(Language::Ar)),
+            ("POPE", None),
+            ("my_set", None),
+        ] {
+            assert_eq!(Language::of_name(name), language, "{name}");
+        }
+        for (name, language) in [
+            ("MMMB_tr", Some(Language::Tr)),
+            ("MMMB_TR", None),
+            ("MMBench_DEV_CN", None),
+            ("x_cn", Some(Language::Zh)),
+        ] {
+            assert_eq!(Language::of_prompts(name), language, "{name}");
+        }
+    }
+}

@@ -119,5 +119,6 @@ mod error;
 mod files;
 mod part;
 
+pub use burn;
 pub use error::{Error, Result};
 pub use part::Part;

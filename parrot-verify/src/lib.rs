@@ -35,6 +35,7 @@ use parrot_model::device::WeightDtype;
 
 use golden::{Case, CaseVerdict, Fixture, run};
 
+pub use burn;
 pub use error::{Error, Result};
 pub use golden::{Directory, Failure, Filter, KindReport, Quantity, VerifyReport};
 

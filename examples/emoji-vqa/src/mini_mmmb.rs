@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::ImageFormat;
-use parrot_eval::{EncodedImage, GROUP, Record, Table};
+use parrot_eval::{EncodedImage, GROUP, Table, TableRecord};
 
 use crate::dataset::{Dataset, EvalItem};
 use crate::language::{ByLanguage, Language};
@@ -86,7 +86,7 @@ fn partner(data: &Dataset, item: &EvalItem, at: usize) -> Option<ByLanguage<Turn
     Some(ByLanguage::from_fn(|language| query.turn(catalogue, language, Form::Choice, place)))
 }
 
-fn record(index: i64, image: &str, turn: &Turn, item: &EvalItem) -> Record {
+fn record(index: i64, image: &str, turn: &Turn, item: &EvalItem) -> TableRecord {
     let option = |at: usize| turn.options.get(at).cloned();
     let (category, group) = names(turn.task);
     let cells = vec![
@@ -102,7 +102,7 @@ fn record(index: i64, image: &str, turn: &Turn, item: &EvalItem) -> Record {
         Some(group.into()),
         Some(item.scene.style.name().into()),
     ];
-    Record { line: 0, cells }
+    TableRecord { line: 0, cells }
 }
 
 /// A task as category and group of categories.

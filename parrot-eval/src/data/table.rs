@@ -218,7 +218,7 @@ fn unclosed_quote(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The kits read the columns that they score by in any letter case. Options are capitals, and a hint is read as it is.
-pub(super) fn lower_names(columns: &mut [String]) {
+pub(crate) fn lower_names(columns: &mut [String]) {
     const ANY_CASE: [&str; 9] =
         ["index", "image", "question", "answer", "category", "l2-category", "split", "g_index", "image_path"];
     for at in 0..columns.len() {

@@ -441,7 +441,7 @@ mod tests {
         let again = SaveOptions { source: Some(folder.path().into()), ..SaveOptions::default() };
         tiny.config = checkpoint.description.config;
         tiny.save_with(folder.path(), &again).unwrap();
-        assert_eq!(Checkpoint::open(folder.path()).unwrap().image_processor, image_processor);
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().description.image_processor, image_processor);
     }
 
     #[test]

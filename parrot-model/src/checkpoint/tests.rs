@@ -31,10 +31,10 @@ fn load_save_load_changes_no_bit() {
             // Of f32 weights nothing has to be said; others stand beside norms in f32.
             let dtype = options.dtype.filter(|dtype| *dtype != FloatDType::F32);
             let options = SaveOptions { dtype, ..options };
-            let Checkpoint { config, vision, .. } = &checkpoint;
+            let Description { config, vision, .. } = &checkpoint.description;
             save(&model, config, vision, folders[1].path(), &options).unwrap();
             assert_eq!(contents(folders[0].path()), contents(folders[1].path()));
-            assert_eq!(Checkpoint::open(folders[1].path()).unwrap().config, *config);
+            assert_eq!(Checkpoint::open(folders[1].path()).unwrap().description.config, *config);
         }
     }
 }

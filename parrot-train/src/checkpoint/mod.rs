@@ -267,7 +267,7 @@ pub(crate) fn load_model(path: &Path, adapted: Option<ParrotModel>, device: &Dev
     let folder = path.join("model");
     let Some(mut model) = adapted else {
         let stored = Checkpoint::open(&folder)?;
-        return Ok(stored.load(held_in(&stored.config), device)?);
+        return Ok(stored.load(held_in(&stored.description.config), device)?);
     };
     // The decoder that is stored has the adapters merged: it is not even read.
     model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), model.language_model)?;

@@ -169,7 +169,7 @@ fn a_new_model_keeps_its_towers_processor_and_weights() {
     let (status, _, said) = place.call("run", &[]);
     assert_eq!(status, 0, "{said}");
     let trained = Checkpoint::open(place.path("run/model")).unwrap();
-    assert_eq!(trained.image_processor, processor);
+    assert_eq!(trained.description.image_processor, processor);
     let (before, after) = (Weights::from_folder(tower).unwrap(), place.path("run/model/towers/tiny"));
     let (after, whole) =
         (Weights::from_folder(after).unwrap(), Weights::from_folder(place.path("run/model")).unwrap());
@@ -181,7 +181,7 @@ fn a_new_model_keeps_its_towers_processor_and_weights() {
     let mut export = Command::cargo_bin("parrot-train").unwrap();
     export.args(["export", "--transformers"]).arg(place.path("run/model")).assert().success();
     assert!(place.path("run/model/modeling_parrot.py").is_file());
-    assert_eq!(Checkpoint::open(place.path("run/model")).unwrap().image_processor, processor);
+    assert_eq!(Checkpoint::open(place.path("run/model")).unwrap().description.image_processor, processor);
 }
 
 /// A new Parrot around a pretrained decoder of each family learns, and its folder says whose decoder it has.
@@ -214,8 +214,8 @@ fn any_familys_decoder_becomes_a_parrots() {
         let trained = |checkpointing| place.weights(&format!("{name}-{checkpointing}/model"));
         assert!(trained("false") == trained("true"), "{name}");
         let trained = Checkpoint::open(place.path(&format!("{name}-false/model"))).unwrap();
-        assert_eq!(trained.config.model_type, format!("parrot_{name}"));
-        assert_eq!(trained.config.decoder, shape);
+        assert_eq!(trained.description.config.model_type, format!("parrot_{name}"));
+        assert_eq!(trained.description.config.decoder, shape);
         trained.load(FloatDType::F32, &Device::flex()).unwrap();
     }
 }

@@ -153,7 +153,7 @@ fn stage_one_resumes_without_the_mixture() {
     let outcome = run.train_model(bypassed(), &stage, samples(), |_, _| {}).unwrap();
     assert!(straight.bits(4) == run.bits(4));
     assert!(!outcome.model.use_moe && outcome.model.moe_model.is_some());
-    assert!(!Checkpoint::open(run.step(4).join("model")).unwrap().config.use_moe);
+    assert!(!Checkpoint::open(run.step(4).join("model")).unwrap().description.config.use_moe);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::parrot::ParrotModel;
 use parrot_train::Part;
-use parrot_train::data::loader::Grouping;
+use parrot_train::data::loader::LengthGrouping;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::optim::AdamWConfig;
 use parrot_train::trainer::{self, Stage};
@@ -268,7 +268,7 @@ fn stage(name: &str, steps: usize, learning_rate: f64, trainable: &[Part], commo
         optimizer: AdamWConfig { beta2: 0.95, ..AdamWConfig::default() }.into(),
         trainable: trainable.iter().copied().collect(),
         seed: common.seed,
-        grouping: Grouping::Step,
+        grouping: LengthGrouping::Step,
         workers: 1,
         save_every: 250,
         ..Stage::stage2(steps)

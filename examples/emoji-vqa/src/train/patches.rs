@@ -10,7 +10,7 @@ use burn::prelude::*;
 use parrot_model::image::Pixels;
 use parrot_train::checkpoint::{self, RunFolder};
 use parrot_train::data::Dataset;
-use parrot_train::data::loader::{BatchLoader, Grouping, LoaderOptions};
+use parrot_train::data::loader::{BatchLoader, LengthGrouping, LoaderOptions};
 use parrot_train::optim::{AdamWConfig, CosineSchedule, GradientNorm};
 use parrot_train::step::{backward, gradients};
 
@@ -267,7 +267,7 @@ impl Fit<'_> {
         let options = LoaderOptions {
             micro_batch_size: IMAGES,
             seed: run.common.seed,
-            grouping: Grouping::None,
+            grouping: LengthGrouping::None,
             first_batch: optimizer.steps() * ACCUMULATION,
             workers: 1,
             ready: 4,
