@@ -44,10 +44,11 @@ pub use answers::predictions::{
 };
 pub use answers::write_predictions::{write_tsv, write_xlsx};
 pub use answers::yes_no::extract_yes_no;
+pub use ask::candidate::Candidate;
 pub use ask::generate::{Answers, GenerateOptions, Job, answers, batches, generate, jobs};
 pub use ask::journal::{Answered, Conditions, Journal, Outcome};
 pub use ask::prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
-pub use ask::protocol::{Grouping, Pictures, Protocol, RunAs, Way};
+pub use ask::protocol::{Grouping, Method, Pictures, Protocol, RunAs, Way};
 pub use benchmarks::benchmark::Benchmark;
 pub use benchmarks::catalogue::{Listed, ListedFile, benchmark_named, catalogue};
 pub use benchmarks::choice_set::ChoiceSet;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use parrot_infer::{AskOptions, Image, Parrot, Question};
 
 use crate::Result;
+use crate::ask::candidate::Candidate;
 use crate::ask::journal::{Answered, Journal, Outcome, question_id};
-use crate::ask::prompt::Asker;
 use crate::ask::protocol::{Pictures, Way};
+use crate::ask::request::Request;
 use crate::data::dataset::Dataset;
 use crate::data::image::EncodedImage;
 use crate::data::problem::{Problem, ProblemKind};
@@ -39,6 +40,8 @@ pub struct Job {
     pub id: String,
     /// The words.
     pub prompt: String,
+    /// What the model chooses from; empty where it writes its answer.
+    pub candidates: Vec<Candidate>,
     /// What they are about.
     pub image: Arc<EncodedImage>,
     /// Whether the picture is saved as JPEG and read again first.
@@ -59,11 +62,13 @@ pub fn jobs<W: Into<Way> + Copy>(datasets: &[Dataset], ways: &[W]) -> Vec<Job> {
         for (row_at, row) in dataset.rows.iter().enumerate() {
             let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) else { continue };
             for way in ways.iter().map(|way| (*way).into()) {
-                let prompt = dataset.prompt(row, way.run_as, Asker::Parrot);
+                let request = dataset.request(row, way);
                 let jpeg = becomes_jpeg(row, way.pictures);
-                let id = id_of(&prompt, image, way.pictures, jpeg);
+                let id = id_of(&request.key(), image, way.pictures, jpeg);
                 if known.insert(id.clone()) {
-                    jobs.push(Job { id, prompt, image: Arc::clone(image), jpeg, dataset: at, row: row_at });
+                    let Request { prompt, candidates } = request;
+                    let image = Arc::clone(image);
+                    jobs.push(Job { id, prompt, candidates, image, jpeg, dataset: at, row: row_at });
                 }
             }
         }
@@ -233,32 +238,73 @@ fn ask_part(
     if asked.is_empty() {
         return Ok(records);
     }
-    let questions: Vec<Question<'_>> =
-        asked.iter().map(|(job, image)| Question::new(std::slice::from_ref(image), &job.prompt)).collect();
-    let ask_options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
+    let (written, chosen): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|(job, _)| job.candidates.is_empty());
+    for (asked, answer) in [(written, write as Answerer), (chosen, choose as Answerer)] {
+        if asked.is_empty() {
+            continue;
+        }
+        match answer(parrot, &asked, options) {
+            Ok(outcomes) => {
+                records.extend(asked.iter().zip(outcomes).map(|((job, _), outcome)| record(job, outcome)));
+            }
+            // One of them is at fault; asking each alone tells which.
+            Err(error) if is_the_questions(&error) => {
+                for question in &asked {
+                    let outcome = match answer(parrot, std::slice::from_ref(question), options) {
+                        Ok(outcomes) => outcomes.into_iter().next(),
+                        Err(error) if is_the_questions(&error) => Some(Outcome::Refused(error.to_string())),
+                        Err(error) => return Err(error.into()),
+                    };
+                    records.extend(outcome.map(|outcome| record(question.0, outcome)));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(records)
+}
+
+/// Answers questions at once.
+type Answerer = fn(&Parrot, &[(&Job, Image)], &GenerateOptions) -> parrot_infer::Result<Vec<Outcome>>;
+
+/// The model writes the answers.
+fn write(
+    parrot: &Parrot,
+    asked: &[(&Job, Image)],
+    options: &GenerateOptions,
+) -> parrot_infer::Result<Vec<Outcome>> {
+    let options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
+    let questions: Vec<Question<'_>> = asked.iter().map(question).collect();
     let outcome = |answer: parrot_infer::Answer| Outcome::Answer {
         tokens: answer.token_ids.len(),
         routing: answer.routing_weights.into_iter().next().unwrap_or_default(),
         text: answer.text,
     };
-    match parrot.ask_batch(&questions, &ask_options) {
-        Ok(answers) => {
-            records.extend(asked.iter().zip(answers).map(|((job, _), answer)| record(job, outcome(answer))));
-        }
-        // One of them is at fault; asking each alone tells which.
-        Err(error) if is_the_questions(&error) => {
-            for (question, (job, _)) in questions.iter().zip(&asked) {
-                let outcome = match parrot.ask_batch(std::slice::from_ref(question), &ask_options) {
-                    Ok(answers) => answers.into_iter().next().map(outcome),
-                    Err(error) if is_the_questions(&error) => Some(Outcome::Refused(error.to_string())),
-                    Err(error) => return Err(error.into()),
-                };
-                records.extend(outcome.map(|outcome| record(job, outcome)));
-            }
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(records)
+    Ok(parrot.ask_batch(&questions, &options)?.into_iter().map(outcome).collect())
+}
+
+/// The answers are the likeliest candidates.
+fn choose(
+    parrot: &Parrot,
+    asked: &[(&Job, Image)],
+    _options: &GenerateOptions,
+) -> parrot_infer::Result<Vec<Outcome>> {
+    let words: Vec<Vec<&str>> =
+        asked.iter().map(|(job, _)| job.candidates.iter().map(|it| it.words.as_str()).collect()).collect();
+    let questions: Vec<(Question<'_>, &[&str])> =
+        asked.iter().map(question).zip(words.iter().map(Vec::as_slice)).collect();
+    let choices = parrot.choose_batch(&questions, &AskOptions::default())?;
+    let outcome = |((job, _), choice): (&(&Job, Image), parrot_infer::Choice)| Outcome::Answer {
+        text: job.candidates[choice.index].prediction.clone(),
+        tokens: 0,
+        routing: Vec::new(),
+    };
+    Ok(asked.iter().zip(choices).map(outcome).collect())
+}
+
+fn question<'a>((job, image): &'a (&Job, Image)) -> Question<'a> {
+    Question::new(std::slice::from_ref(image), &job.prompt)
 }
 
 /// Whether another question could fare better: all that a question, its picture or its length can be refused for. A
@@ -269,6 +315,8 @@ fn is_the_questions(error: &parrot_infer::Error) -> bool {
     matches!(
         error,
         Error::EmptyQuestion
+            // An option of nothing that is a token.
+            | Error::Option { .. }
             | Error::NotFinite { .. }
             | Error::Model(
                 Model::TooLong { .. }
@@ -295,21 +343,21 @@ pub struct Answers {
 #[must_use]
 pub fn answers(dataset: &Dataset, way: impl Into<Way>, journal: &Journal) -> Answers {
     use sha2::{Digest, Sha256};
-    let Way { run_as, pictures } = way.into();
+    let way: Way = way.into();
     let mut found = Answers::default();
     let mut hasher = Sha256::new();
     let (mut sum, mut count): (Vec<f64>, usize) = (Vec::new(), 0);
     for row in &dataset.rows {
-        let prompt = dataset.prompt(row, run_as, Asker::Parrot);
-        hasher.update(&prompt);
+        let request = dataset.request(row, way);
+        hasher.update(request.key());
         hasher.update([0]);
         let mut of_row = Vec::new();
         let mut problem: Option<Problem> = None;
         if let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) {
-            let id = id_of(&prompt, image, pictures, becomes_jpeg(row, pictures));
+            let id = id_of(&request.key(), image, way.pictures, becomes_jpeg(row, way.pictures));
             match journal.get(&id).map(|record| &record.outcome) {
                 Some(Outcome::Answer { text, routing, .. }) => {
-                    let text = crate::post_process(&prompt, text);
+                    let text = crate::post_process(&request.prompt, text);
                     of_row.push(crate::answers::predictions::through_spreadsheet(&text));
                     sum.resize(routing.len().max(sum.len()), 0.0);
                     sum.iter_mut().zip(routing).for_each(|(sum, weight)| *sum += f64::from(*weight));

@@ -118,6 +118,18 @@ pub enum Pictures {
     JpegByName,
 }
 
+/// How an answer comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The model writes it, as every kit has it.
+    #[default]
+    Generate,
+    /// It is the option that the model finds likeliest, or Yes or No. No kit's numbers are made so. Questions without
+    /// options are asked as in [`Generate`](Self::Generate).
+    Likelihood,
+}
+
 /// How a dataset's questions are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Way {
@@ -125,12 +137,14 @@ pub struct Way {
     pub run_as: RunAs,
     /// What becomes of its pictures.
     pub pictures: Pictures,
+    /// How answers come about.
+    pub method: Method,
 }
 
 impl From<RunAs> for Way {
-    /// With the pictures as they are.
+    /// With the pictures as they are and answers that the model writes.
     fn from(run_as: RunAs) -> Self {
-        Self { run_as, pictures: Pictures::AsTheyAre }
+        Self { run_as, pictures: Pictures::AsTheyAre, method: Method::Generate }
     }
 }
 
@@ -143,7 +157,7 @@ impl Protocol {
             (Self::Kit2026_08, RunAs::Dataset) => Pictures::JpegByName,
             _ => Pictures::Jpeg,
         };
-        Way { run_as, pictures }
+        Way { run_as, pictures, method: Method::Generate }
     }
 }
 

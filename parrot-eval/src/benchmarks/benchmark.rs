@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ask::candidate::Candidate;
 use crate::ask::prompt::{PromptStyle, multiple_choice};
 use crate::ask::protocol::{Grouping, Protocol};
 use crate::benchmarks::choice;
@@ -56,6 +57,17 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
     /// What the model is asked.
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         multiple_choice(row, style)
+    }
+
+    /// What the model chooses from if its likeliest answer counts; nothing for an open question.
+    fn candidates(&self, row: &Row) -> Vec<Candidate> {
+        choice::candidates(row)
+    }
+
+    /// What it is asked then, given what it is [asked](Self::prompt) otherwise: of questions with options the question
+    /// alone, without the options and the request for a letter.
+    fn candidate_prompt(&self, row: &Row, _prompt: String) -> String {
+        choice::question_alone(row)
     }
 
     /// Reads an answer.

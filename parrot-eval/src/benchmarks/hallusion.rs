@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answers::yes_no::extract_yes_no;
+use crate::ask::candidate::{Candidate, yes_and_no};
 use crate::ask::prompt::{PromptStyle, yes_or_no};
 use crate::ask::protocol::Protocol;
 use crate::benchmarks::benchmark::Benchmark;
@@ -44,6 +45,14 @@ impl Benchmark for HallusionBench {
 
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         yes_or_no(row, style)
+    }
+
+    fn candidates(&self, _row: &Row) -> Vec<Candidate> {
+        yes_and_no()
+    }
+
+    fn candidate_prompt(&self, _row: &Row, prompt: String) -> String {
+        prompt
     }
 
     fn as_kits_count<'a>(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ask::protocol::{Protocol, RunAs};
+use crate::ask::protocol::{Method, Protocol, RunAs};
 use crate::benchmarks::known::Language;
 use crate::benchmarks::verdict::Level;
 use crate::data::problem::Problem;
@@ -49,6 +49,8 @@ pub struct ModelInfo {
 pub struct Asked {
     /// Under which name the datasets were run, per protocol.
     pub run_as: BTreeMap<Protocol, RunAs>,
+    /// How answers came about.
+    pub method: Method,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
     /// Whether pictures were saved as JPEG and read again first.
