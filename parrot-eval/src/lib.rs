@@ -49,6 +49,7 @@ pub use ask::generate::{Answers, GenerateOptions, Job, answers, batches, generat
 pub use ask::journal::{Answered, Conditions, Journal, QuestionOutcome};
 pub use benchmarks::benchmark::Benchmark;
 pub use benchmarks::by_name::benchmark_of_name;
+pub use benchmarks::candidate::Candidate;
 pub use benchmarks::catalogue::{Listed, ListedFile, benchmark_named, catalogue};
 pub use benchmarks::choice_set::ChoiceSet;
 pub use benchmarks::hallusion::HallusionBench;
@@ -73,7 +74,7 @@ pub use predictions::{
     Assigned, Prediction, PredictionFile, assign, assign_by_name, through_spreadsheet, unassigned,
 };
 pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
-pub use protocol::{AskedAs, Extractor, Grouping, ImageEncoding, Protocol, RunAs};
+pub use protocol::{AskedAs, Extractor, Grouping, ImageEncoding, Method, Protocol, RunAs};
 pub use report::html::ReportPage;
 pub use report::markdown::problem_counts;
 pub use report::published::{Published, published};

@@ -118,12 +118,24 @@ pub enum RunAs {
 /// How an image is encoded before it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ImageEncoding {
-    /// Nothing.
+    /// As it is stored.
     AsStored,
     /// It is saved as JPEG and read again.
     Jpeg,
     /// The same where `image_path` names a JPEG. Others are saved as PNG, which loses nothing.
     JpegByName,
+}
+
+/// How an answer comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The model writes it, as every kit has it.
+    #[default]
+    Generate,
+    /// It is the option that the model finds likeliest, or Yes or No. No kit's numbers are made so. Questions without
+    /// options are asked as in [`Generate`](Self::Generate).
+    Likelihood,
 }
 
 /// How a dataset's questions are asked.
@@ -133,12 +145,14 @@ pub struct AskedAs {
     pub run_as: RunAs,
     /// How its images are encoded.
     pub image_encoding: ImageEncoding,
+    /// How answers come about.
+    pub method: Method,
 }
 
 impl From<RunAs> for AskedAs {
-    /// With the pictures as they are.
+    /// With the images as they are stored and answers that the model writes.
     fn from(run_as: RunAs) -> Self {
-        Self { run_as, image_encoding: ImageEncoding::AsStored }
+        Self { run_as, image_encoding: ImageEncoding::AsStored, method: Method::Generate }
     }
 }
 
@@ -151,7 +165,7 @@ impl Protocol {
             (Self::Kit2026_08, RunAs::Dataset) => ImageEncoding::JpegByName,
             _ => ImageEncoding::Jpeg,
         };
-        AskedAs { run_as, image_encoding }
+        AskedAs { run_as, image_encoding, method: Method::Generate }
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use parrot_eval::{AskedAs, Benchmark, GenerateOptions, Problem, Protocol, ReportPage, RunAs};
+use parrot_eval::{AskedAs, Benchmark, GenerateOptions, Method, Problem, Protocol, ReportPage, RunAs};
 
 use crate::options::ModelOptions;
 use crate::terminal::{print_notice, printable};
@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// Pictures whose features are kept; more find longer runs of questions of equal length
     #[arg(long = "pictures", value_name = "N", default_value_t = GenerateOptions::default().images)]
     images: usize,
+    /// Answers that the model writes, as every kit has it, or the options that it finds likeliest
+    #[arg(long, value_name = "NAME", default_value = "generate", conflicts_with_all = ["score", "prompts_only"])]
+    method: MethodName,
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().max_new_tokens)]
     max_new_tokens: usize,
@@ -84,6 +87,7 @@ Examples:
   parrot eval --data ~/LMUData --model AIDC-AI/Parrot-7B
   parrot eval --data mmmb_en.tsv mmmb_tr.tsv --protocol kit-2026-08
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06 --prompts-only > prompts.jsonl
+  parrot eval --data animals_fr.tsv --model runs/french --method likelihood
   parrot eval --data mmmb_tr.tsv --score InternVL_MMMB_tr.xlsx --json";
 
 /// What `--protocol` names.
@@ -101,6 +105,12 @@ fn parse_protocol(name: &str) -> Result<Protocols, String> {
 enum RunAsName {
     Dataset,
     Collection,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MethodName {
+    Generate,
+    Likelihood,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -156,7 +166,15 @@ impl Args {
     /// How a protocol asks.
     fn asked_as(&self, protocol: Protocol) -> AskedAs {
         let run_as = self.run_as(protocol);
-        if self.jpeg_roundtrip { protocol.asked_as(run_as) } else { run_as.into() }
+        let asked_as = if self.jpeg_roundtrip { protocol.asked_as(run_as) } else { run_as.into() };
+        AskedAs { method: self.method(), ..asked_as }
+    }
+
+    fn method(&self) -> Method {
+        match self.method {
+            MethodName::Generate => Method::Generate,
+            MethodName::Likelihood => Method::Likelihood,
+        }
     }
 
     /// The different ways in which the protocols ask.

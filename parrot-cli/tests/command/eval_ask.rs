@@ -166,6 +166,27 @@ fn each_image_is_computed_once_for_all_languages() {
     assert_eq!((asked, journal.len()), (20, 20), "stopped when told so");
 }
 
+/// Each answer is an option, whatever the model would have written.
+#[test]
+fn the_likeliest_option_is_an_answer_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = output(ask(&file("data"), &folder.path().join("written"), &[])).0;
+    assert!(!written.contains("Answers are the options"), "{written}");
+    let chosen = folder.path().join("chosen");
+    let (table, _) = output(ask(&file("data"), &chosen, &["--method", "likelihood"]));
+    assert!(table.contains("Answers are the options that the model finds likeliest"), "{table}");
+    let results = results(&chosen);
+    assert_eq!(results["asked"]["method"], "likelihood");
+    for result in results["results"].as_array().unwrap() {
+        assert_eq!(result["extraction"]["letter"], result["answered"], "{result}");
+        assert!(result["answered"].as_u64().unwrap() > 0 && result["unread"].is_null(), "{result}");
+    }
+    // One at a time is the same.
+    let alone = folder.path().join("alone");
+    output(ask(&file("data"), &alone, &["--method", "likelihood", "--batch-size", "1"]));
+    assert_eq!(tables(&alone), tables(&chosen));
+}
+
 #[test]
 fn results_say_how_they_came_about() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,11 +7,12 @@ use parrot_infer::{AskOptions, Image, Parrot, Question};
 
 use crate::Result;
 use crate::ask::journal::{Answered, Journal, QuestionOutcome, question_id};
+use crate::ask::request::Request;
+use crate::benchmarks::candidate::Candidate;
 use crate::data::image::EncodedImage;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::Row;
 use crate::dataset::Dataset;
-use crate::prompt::Asker;
 use crate::protocol::{AskedAs, ImageEncoding};
 
 /// How questions are asked.
@@ -19,7 +20,7 @@ use crate::protocol::{AskedAs, ImageEncoding};
 pub struct GenerateOptions {
     /// Questions computed at the same time.
     pub batch_size: usize,
-    /// Pictures whose questions are put into batches together. The model should remember at least as many:
+    /// ImageEncoding whose questions are put into batches together. The model should remember at least as many:
     /// [`Parrot::remember_images`].
     pub images: usize,
     /// Tokens of an answer at most.
@@ -39,6 +40,8 @@ pub struct Job {
     pub id: String,
     /// The words.
     pub prompt: String,
+    /// What the model chooses from; empty where it writes its answer.
+    pub candidates: Vec<Candidate>,
     /// What they are about.
     pub image: Arc<EncodedImage>,
     /// Whether the picture is saved as JPEG and read again first.
@@ -59,11 +62,13 @@ pub fn jobs<A: Into<AskedAs> + Copy>(datasets: &[Dataset], all_asked_as: &[A]) -
         for (row_at, row) in dataset.rows.iter().enumerate() {
             let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) else { continue };
             for asked_as in all_asked_as.iter().map(|asked_as| (*asked_as).into()) {
-                let prompt = dataset.prompt(row, asked_as.run_as, Asker::Parrot);
+                let request = dataset.request(row, asked_as);
                 let jpeg = becomes_jpeg(row, asked_as.image_encoding);
-                let id = id_of(&prompt, image, asked_as.image_encoding, jpeg);
+                let id = id_of(&request.key(), image, asked_as.image_encoding, jpeg);
                 if known.insert(id.clone()) {
-                    jobs.push(Job { id, prompt, image: Arc::clone(image), jpeg, dataset: at, row: row_at });
+                    let Request { prompt, candidates } = request;
+                    let image = Arc::clone(image);
+                    jobs.push(Job { id, prompt, candidates, image, jpeg, dataset: at, row: row_at });
                 }
             }
         }
@@ -139,7 +144,7 @@ pub fn generate(
     for batch in batches(jobs, parrot, options) {
         let is_new = batch.iter().any(|job| journal.get(&job.id).is_none());
         if is_new {
-            // Pictures of earlier windows will not come again.
+            // ImageEncoding of earlier windows will not come again.
             if decoded.images.len() > options.images.saturating_mul(2) {
                 decoded = Decoded::default();
             }
@@ -156,7 +161,7 @@ pub fn generate(
 /// Decoded pictures are held up to so many bytes, 256 MiB; one that is larger by itself is held alone.
 const DECODED_BYTES: usize = 256 << 20;
 
-/// Pictures that later batches may ask about again.
+/// ImageEncoding that later batches may ask about again.
 #[derive(Default)]
 struct Decoded {
     images: HashMap<([u8; 32], bool), Result<Image, String>>,
@@ -233,34 +238,77 @@ fn ask_part(
     if asked.is_empty() {
         return Ok(records);
     }
-    let questions: Vec<Question<'_>> =
-        asked.iter().map(|(job, image)| Question::new(std::slice::from_ref(image), &job.prompt)).collect();
-    let ask_options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
+    let (written, chosen): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|(job, _)| job.candidates.is_empty());
+    for (asked, answer) in [(written, write as Answerer), (chosen, choose as Answerer)] {
+        if asked.is_empty() {
+            continue;
+        }
+        match answer(parrot, &asked, options) {
+            Ok(outcomes) => {
+                records.extend(asked.iter().zip(outcomes).map(|((job, _), outcome)| record(job, outcome)));
+            }
+            // One of them is at fault; asking each alone tells which.
+            Err(error) if is_the_questions(&error) => {
+                for question in &asked {
+                    let outcome = match answer(parrot, std::slice::from_ref(question), options) {
+                        Ok(outcomes) => outcomes.into_iter().next(),
+                        Err(error) if is_the_questions(&error) => {
+                            Some(QuestionOutcome::Refused(error.to_string()))
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
+                    records.extend(outcome.map(|outcome| record(question.0, outcome)));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(records)
+}
+
+/// Answers questions at once.
+type Answerer = fn(&Parrot, &[(&Job, Image)], &GenerateOptions) -> parrot_infer::Result<Vec<QuestionOutcome>>;
+
+/// The model writes the answers.
+fn write(
+    parrot: &Parrot,
+    asked: &[(&Job, Image)],
+    options: &GenerateOptions,
+) -> parrot_infer::Result<Vec<QuestionOutcome>> {
+    let options = AskOptions { max_new_tokens: options.max_new_tokens, ..AskOptions::default() };
+    let questions: Vec<Question<'_>> = asked.iter().map(question).collect();
     let outcome = |answer: parrot_infer::Answer| QuestionOutcome::Answer {
         tokens: answer.token_ids.len(),
         routing: answer.routing_weights.into_iter().next().unwrap_or_default(),
         text: answer.text,
     };
-    match parrot.ask_batch(&questions, &ask_options) {
-        Ok(answers) => {
-            records.extend(asked.iter().zip(answers).map(|((job, _), answer)| record(job, outcome(answer))));
-        }
-        // One of them is at fault; asking each alone tells which.
-        Err(error) if is_the_questions(&error) => {
-            for (question, (job, _)) in questions.iter().zip(&asked) {
-                let outcome = match parrot.ask_batch(std::slice::from_ref(question), &ask_options) {
-                    Ok(answers) => answers.into_iter().next().map(outcome),
-                    Err(error) if is_the_questions(&error) => {
-                        Some(QuestionOutcome::Refused(error.to_string()))
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                records.extend(outcome.map(|outcome| record(job, outcome)));
-            }
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(records)
+    Ok(parrot.ask_batch(&questions, &options)?.into_iter().map(outcome).collect())
+}
+
+/// The answers are the likeliest candidates.
+fn choose(
+    parrot: &Parrot,
+    asked: &[(&Job, Image)],
+    _options: &GenerateOptions,
+) -> parrot_infer::Result<Vec<QuestionOutcome>> {
+    let words: Vec<Vec<&str>> = asked
+        .iter()
+        .map(|(job, _)| job.candidates.iter().map(|candidate| candidate.words.as_str()).collect())
+        .collect();
+    let questions: Vec<(Question<'_>, &[&str])> =
+        asked.iter().map(question).zip(words.iter().map(Vec::as_slice)).collect();
+    let choices = parrot.choose_batch(&questions, &AskOptions::default())?;
+    let outcome = |((job, _), choice): (&(&Job, Image), parrot_infer::Choice)| QuestionOutcome::Answer {
+        text: job.candidates[choice.index].prediction.clone(),
+        tokens: 0,
+        routing: Vec::new(),
+    };
+    Ok(asked.iter().zip(choices).map(outcome).collect())
+}
+
+fn question<'a>((job, image): &'a (&Job, Image)) -> Question<'a> {
+    Question::new(std::slice::from_ref(image), &job.prompt)
 }
 
 /// Whether another question could fare better: all that a question, its picture or its length can be refused for. A
@@ -271,6 +319,8 @@ fn is_the_questions(error: &parrot_infer::Error) -> bool {
     matches!(
         error,
         Error::EmptyQuestion
+            // An option of nothing that is a token.
+            | Error::Option { .. }
             | Error::NotFinite { .. }
             | Error::Model(
                 Model::TooLong { .. }
@@ -293,25 +343,30 @@ pub struct Answers {
     pub prompts_sha256: String,
 }
 
-/// Collects the answers to a dataset's rows that were asked in this way.
+/// Collects the answers to a dataset's rows that were asked in this asked_as.
 #[must_use]
 pub fn answers(dataset: &Dataset, asked_as: impl Into<AskedAs>, journal: &Journal) -> Answers {
     use sha2::{Digest, Sha256};
-    let AskedAs { run_as, image_encoding } = asked_as.into();
+    let asked_as: AskedAs = asked_as.into();
     let mut found = Answers::default();
     let mut hasher = Sha256::new();
     let (mut sum, mut count): (Vec<f64>, usize) = (Vec::new(), 0);
     for row in &dataset.rows {
-        let prompt = dataset.prompt(row, run_as, Asker::Parrot);
-        hasher.update(&prompt);
+        let request = dataset.request(row, asked_as);
+        hasher.update(request.key());
         hasher.update([0]);
         let mut of_row = Vec::new();
         let mut problem: Option<Problem> = None;
         if let Some(image) = row.image.as_ref().filter(|_| row.can_be_asked()) {
-            let id = id_of(&prompt, image, image_encoding, becomes_jpeg(row, image_encoding));
+            let id = id_of(
+                &request.key(),
+                image,
+                asked_as.image_encoding,
+                becomes_jpeg(row, asked_as.image_encoding),
+            );
             match journal.get(&id).map(|record| &record.outcome) {
                 Some(QuestionOutcome::Answer { text, routing, .. }) => {
-                    let text = crate::post_process(&prompt, text);
+                    let text = crate::post_process(&request.prompt, text);
                     of_row.push(crate::predictions::through_spreadsheet(&text));
                     sum.resize(routing.len().max(sum.len()), 0.0);
                     sum.iter_mut().zip(routing).for_each(|(sum, weight)| *sum += f64::from(*weight));

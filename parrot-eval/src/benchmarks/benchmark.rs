@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::benchmarks::candidate::Candidate;
 use crate::benchmarks::choice;
 use crate::benchmarks::verdict::{Judged, Score, Verdict};
 use crate::data::problem::ProblemKind;
@@ -65,6 +66,17 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
     /// What the model is asked.
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         multiple_choice(row, style)
+    }
+
+    /// What the model chooses from if its likeliest answer counts; nothing for an open question.
+    fn candidates(&self, row: &Row) -> Vec<Candidate> {
+        choice::candidates(row)
+    }
+
+    /// What it is asked then, given what it is [asked](Self::prompt) otherwise: of questions with options the question
+    /// alone, without the options and the request for a letter.
+    fn candidate_prompt(&self, row: &Row, prompt: String) -> String {
+        if self.has_options() { choice::question_alone(row) } else { prompt }
     }
 
     /// Reads an answer.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answers::extract::extract;
+use crate::benchmarks::candidate::Candidate;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
 use crate::data::problem::ProblemKind;
 use crate::data::row::{Row, whole_number};
@@ -11,6 +12,18 @@ use crate::protocol::{Grouping, Protocol};
 /// The verdict on an answer to a question with options.
 pub(crate) fn judge(row: &Row, prediction: &str, protocol: Protocol) -> Verdict {
     Verdict::of_letter(extract(prediction, &row.scored_options(), protocol.extractor()), row.answer())
+}
+
+/// The options' words, which stand for their letters.
+pub(crate) fn candidates(row: &Row) -> Vec<Candidate> {
+    let options = row.options().into_iter();
+    options.map(|(letter, words)| Candidate { words: words.into(), prediction: letter.into() }).collect()
+}
+
+/// `[hint\n]question`.
+pub(crate) fn question_alone(row: &Row) -> String {
+    let hint = row.get("hint").map(|hint| format!("{hint}\n")).unwrap_or_default();
+    hint + row.question()
 }
 
 /// A row whose index is no number belongs to no group; one whose answer is none of its options can never be right.

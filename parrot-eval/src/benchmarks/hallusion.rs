@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::answers::yes_no::extract_yes_no;
 use crate::benchmarks::benchmark::Benchmark;
+use crate::benchmarks::candidate::{Candidate, yes_and_no};
 use crate::benchmarks::pope::check_yes_no;
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
 use crate::data::problem::ProblemKind;
@@ -44,6 +45,10 @@ impl Benchmark for HallusionBench {
 
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         yes_or_no(row, style)
+    }
+
+    fn candidates(&self, _row: &Row) -> Vec<Candidate> {
+        yes_and_no()
     }
 
     fn judge(&self, row: &Row, prediction: &str, _protocol: Protocol) -> Verdict {

@@ -2,6 +2,7 @@
 
 pub(crate) mod benchmark;
 pub(crate) mod by_name;
+pub(crate) mod candidate;
 pub(crate) mod catalogue;
 pub(crate) mod choice;
 pub(crate) mod choice_set;

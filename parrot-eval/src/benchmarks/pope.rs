@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::answers::yes_no::extract_yes_no;
 use crate::benchmarks::benchmark::Benchmark;
+use crate::benchmarks::candidate::{Candidate, yes_and_no};
 use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
@@ -33,6 +34,10 @@ impl Benchmark for Pope {
 
     fn prompt(&self, row: &Row, style: PromptStyle) -> String {
         yes_or_no(row, style)
+    }
+
+    fn candidates(&self, _row: &Row) -> Vec<Candidate> {
+        yes_and_no()
     }
 
     fn judge(&self, row: &Row, prediction: &str, _protocol: Protocol) -> Verdict {

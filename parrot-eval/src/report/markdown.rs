@@ -9,7 +9,7 @@ use crate::benchmarks::known::known_file;
 use crate::benchmarks::verdict::{Level, Score};
 use crate::data::problem::ProblemKind;
 use crate::language::Language;
-use crate::protocol::{Protocol, RunAs};
+use crate::protocol::{Method, Protocol, RunAs};
 use crate::report::results::{Report, collection_name};
 use crate::report::score::DatasetResult;
 
@@ -122,6 +122,12 @@ impl Report {
             });
             let names: Vec<String> = names.collect();
             let _ = writeln!(text, "Prompts end as when files are run {}.\n", names.join(", "));
+            if asked.method == Method::Likelihood {
+                text.push_str(
+                    "Answers are the options that the model finds likeliest, its own words only where there are none to \
+                     choose from: such numbers cannot be compared with a kit's.\n\n",
+                );
+            }
         }
         for result in &self.results {
             let extraction = &result.extraction;
@@ -154,6 +160,10 @@ impl Report {
                 );
             }
             text.push_str("\n\n");
+            if let Some(why) = &result.unread {
+                let _ =
+                    writeln!(text, "{}, {}: {}\n", escaped(&result.dataset), result.protocol, escaped(why));
+            }
         }
         if self.problems.is_empty() {
             text.push_str("No problems with the files.\n");
@@ -268,6 +278,7 @@ mod tests {
         let run_as = [(Protocol::Kit2024_08, RunAs::Collection)].into();
         let asked = Asked {
             run_as,
+            method: Method::Likelihood,
             max_new_tokens: 8,
             jpeg_roundtrip: false,
             batch_size: 1,
@@ -280,6 +291,8 @@ mod tests {
             "| MMMB | kit-2024-08 | per row | – | – | – | – | **50.00** | – | **50.00** | 2 |",
             "| MMMB | kit-2024-08 | per group | – | – | – | – | 0.00 | – | 0.00 | 1 |",
             "Prompts end as when files are run as a collection under kit-2024-08.",
+            "Answers are the options that the model finds likeliest, its own words only where there are none to \
+             choose from: such numbers cannot be compared with a kit's.",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::benchmarks::verdict::Level;
 use crate::data::problem::Problem;
 use crate::language::Language;
-use crate::protocol::{Protocol, RunAs};
+use crate::protocol::{Method, Protocol, RunAs};
 use crate::report::score::DatasetResult;
 
 /// Everything that is needed to read a number again in a year.
@@ -49,6 +49,8 @@ pub struct ModelInfo {
 pub struct Asked {
     /// Under which name the datasets were run, per protocol.
     pub run_as: BTreeMap<Protocol, RunAs>,
+    /// How answers came about.
+    pub method: Method,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
     /// Whether pictures were saved as JPEG and read again first.
