@@ -39,19 +39,11 @@ pub fn multiple_choice(row: &Row, style: PromptStyle) -> String {
 
 /// `[hint\n]question`, `\nA. …` for each option, and the ending.
 fn parrot_choice(row: &Row, style: PromptStyle) -> String {
-    let mut prompt = String::new();
-    if let Some(hint) = row.get("hint") {
-        prompt = format!("{hint}\n");
-    }
-    prompt += row.question();
-    let options = row.options();
-    for (letter, text) in &options {
-        prompt += &format!("\n{letter}. {text}");
-    }
+    let mut prompt = with_options(row, row.question());
     // A Chinese character anywhere in the prompt makes the ending Chinese, in a prompt of any language.
     let chinese = has_chinese(&prompt);
     prompt.push('\n');
-    prompt += match (options.is_empty(), chinese) {
+    prompt += match (row.options().is_empty(), chinese) {
         (true, true) => "请用单个词或短语回答问题。",
         (true, false) => "Answer the question using a single word or phrase.",
         (false, true) => choice_ending(Some(Language::Zh)),
@@ -61,6 +53,21 @@ fn parrot_choice(row: &Row, style: PromptStyle) -> String {
         }),
     };
     prompt
+}
+
+/// `[hint\n]question`, and `\nA. …` for each option.
+fn with_options(row: &Row, question: &str) -> String {
+    let mut prompt = row.get("hint").map(|hint| format!("{hint}\n")).unwrap_or_default();
+    prompt += question;
+    for (letter, text) in row.options() {
+        prompt += &format!("\n{letter}. {text}");
+    }
+    prompt
+}
+
+/// A question with its options that ends with a request of one's own.
+pub(crate) fn with_request(row: &Row, request: &str) -> String {
+    format!("{}\n{request}", with_options(row, without_request(row.question())))
 }
 
 /// What Parrot's prompts with options end with, the line break before it left out; for `None` in English.
@@ -97,18 +104,23 @@ fn other_choice(row: &Row) -> String {
 /// The prompt of a yes-or-no question: its own request for a short answer is replaced by Parrot's.
 #[must_use]
 pub fn yes_or_no(row: &Row, style: PromptStyle) -> String {
-    const REQUESTS: [&str; 3] = [" Please answer yes or no.", " Yes or No", " Answer in one sentence."];
     let question = row.question();
     if style.asker == Asker::Other {
         return question.into();
     }
-    let question = REQUESTS.iter().find_map(|request| question.strip_suffix(request)).unwrap_or(question);
+    let question = without_request(question);
     let ending = if has_chinese(question) {
         "请直接回答Yes或No。请用单个词或短语回答问题。"
     } else {
         "Please strictly answer Yes or No. Answer the question using a single word or phrase."
     };
     format!("{question}\n{ending}")
+}
+
+/// A question without the request for a short answer that the files of POPE, MME and HallusionBench put behind it.
+fn without_request(question: &str) -> &str {
+    const REQUESTS: [&str; 3] = [" Please answer yes or no.", " Yes or No", " Answer in one sentence."];
+    REQUESTS.iter().find_map(|request| question.strip_suffix(request)).unwrap_or(question)
 }
 
 /// Whether there is a character from U+4E00 to U+9FFF.
@@ -119,6 +131,15 @@ fn has_chinese(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_of_ones_own_stands_in_for_the_kits() {
+        let row = Row::from_cells(&[("question", "Qui ?"), ("A", "un chat"), ("B", "un chien")]);
+        let found = with_request(&row, "Réponds par la lettre.");
+        assert_eq!(found, "Qui ?\nA. un chat\nB. un chien\nRéponds par la lettre.");
+        let row = Row::from_cells(&[("question", "Is it a cat? Please answer yes or no.")]);
+        assert_eq!(with_request(&row, "Yes or No?"), "Is it a cat?\nYes or No?");
+    }
 
     const AS_DATASET: RunAs = RunAs::Dataset;
 

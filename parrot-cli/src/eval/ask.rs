@@ -48,6 +48,7 @@ impl Args {
         let asked = Asked {
             run_as: self.protocol.0.iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
             method: self.method(),
+            request: self.request.clone(),
             max_new_tokens: self.max_new_tokens,
             jpeg_roundtrip: self.jpeg_roundtrip,
             batch_size: self.batch_size,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use parrot_eval::{Dataset, ImageStore, Problem, ProblemKind};
+use parrot_eval::{Benchmark as _, Dataset, ImageStore, OpenSet, Problem, ProblemKind};
 use parrot_model::{error_chain, untrusted};
 
 use super::Args;
@@ -36,7 +36,14 @@ impl Args {
                 None => Dataset::open(file, &mut images),
             };
             match opened {
-                Ok(dataset) => datasets.push(dataset),
+                // Other benchmarks look so too; a file that is one's own is named itself.
+                Ok(dataset) if *is_found && self.benchmark.is_none() && is_open(&dataset) => {
+                    skipped.push(open_questions(&dataset));
+                }
+                Ok(mut dataset) => {
+                    dataset.request.clone_from(&self.request);
+                    datasets.push(dataset);
+                }
                 Err(error) if *is_found && self.benchmark.is_none() && !is_named_as_benchmark(file) => {
                     skipped.push(skipped_file(file, &error));
                 }
@@ -68,6 +75,17 @@ fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Whether a file is named like a benchmark: failing to read it is then an error.
 fn is_named_as_benchmark(file: &Path) -> bool {
     parrot_eval::benchmark_of_name(&file.file_stem().unwrap_or_default().to_string_lossy()).is_some()
+}
+
+/// Whether a file has questions with expected answers, and a name that says nothing.
+fn is_open(dataset: &Dataset) -> bool {
+    OpenSet::ALL.iter().any(|set| set.name() == dataset.benchmark.name())
+}
+
+fn open_questions(dataset: &Dataset) -> Problem {
+    let detail = "it has questions with expected answers, and its name is of no benchmark; name the file itself to have it asked";
+    let file = dataset.file_name();
+    Problem { kind: ProblemKind::SkippedFile, file, line: None, index: None, detail: detail.into() }
 }
 
 fn skipped_file(file: &Path, error: &parrot_eval::Error) -> Problem {

@@ -1,6 +1,7 @@
 //! `parrot eval`: benchmarks.
 
 mod ask;
+mod compare;
 mod files;
 mod list;
 mod predictions;
@@ -53,13 +54,16 @@ pub(crate) struct Args {
     /// Score these answers (.tsv, .xlsx or .jsonl with index and prediction) instead of asking a model
     #[arg(long, value_name = "FILE", num_args = 1..)]
     score: Vec<PathBuf>,
-    /// Where results go [default: runs/eval/MODEL; with --score nowhere]
+    /// Compare two earlier runs on --data: folders that --out named, or files of predictions
+    #[arg(long, value_names = ["RUN", "RUN"], num_args = 2, conflicts_with_all = ["list", "score", "prompts_only"])]
+    compare: Vec<PathBuf>,
+    /// Where results go [default: runs/eval/MODEL; with --score and --compare nowhere]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print results.json instead of the tables
     #[arg(long, conflicts_with = "prompts_only")]
     json: bool,
-    /// Wrong answers in the report
+    /// Wrong answers in the report, or changed ones in a comparison
     #[arg(long, value_name = "N", default_value_t = 60)]
     wrong: usize,
     /// Questions computed at the same time
@@ -71,6 +75,9 @@ pub(crate) struct Args {
     /// Answers that the model writes, as every kit has it, or the options that it finds likeliest
     #[arg(long, value_name = "NAME", default_value = "generate", conflicts_with_all = ["score", "prompts_only"])]
     method: MethodName,
+    /// What questions end with instead of the benchmark's own request, e.g. "Réponds par la lettre."
+    #[arg(long = "prompt", value_name = "TEXT", conflicts_with_all = ["score", "compare"])]
+    request: Option<String>,
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = GenerateOptions::default().max_new_tokens)]
     max_new_tokens: usize,
@@ -88,6 +95,7 @@ Examples:
   parrot eval --data mmmb_en.tsv mmmb_tr.tsv --protocol kit-2026-08
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06 --prompts-only > prompts.jsonl
   parrot eval --data animals_fr.tsv --model runs/french --method likelihood
+  parrot eval --data ~/LMUData --compare runs/eval/before runs/eval/after --out runs/eval/difference
   parrot eval --data mmmb_tr.tsv --score InternVL_MMMB_tr.xlsx --json";
 
 /// What `--protocol` names.
@@ -133,6 +141,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (datasets, skipped) = args.datasets()?;
     if args.prompts_only {
         return args.print_prompts(&datasets, &skipped);
+    }
+    if !args.compare.is_empty() {
+        say_problems(&skipped);
+        return args.compare_runs(&datasets, &args.compare);
     }
     let mut finished =
         if args.score.is_empty() { args.ask(&datasets)? } else { args.read_predictions(&datasets)? };

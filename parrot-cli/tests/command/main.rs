@@ -3,6 +3,7 @@
 mod answers;
 mod common;
 mod eval_ask;
+mod eval_own;
 mod eval_score;
 mod hostile;
 mod quantize;

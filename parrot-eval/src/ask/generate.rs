@@ -343,7 +343,7 @@ pub struct Answers {
     pub prompts_sha256: String,
 }
 
-/// Collects the answers to a dataset's rows that were asked in this asked_as.
+/// Collects the answers to a dataset's rows that were asked in this way.
 #[must_use]
 pub fn answers(dataset: &Dataset, asked_as: impl Into<AskedAs>, journal: &Journal) -> Answers {
     use sha2::{Digest, Sha256};

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KNOWN_FILES, KnownFile};
-use crate::{ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, Pope, TextVqa};
+use crate::{
+    ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, OpenSet, Pope, TextVqa,
+};
 
 /// A benchmark that is known by name.
 #[derive(Debug, Clone, Serialize)]
@@ -46,6 +48,7 @@ pub struct ListedFile {
 
 const FORK: &str = "VLMEvalKit inside AIDC-AI/Parrot 989d6d0, and e8e78f0";
 const KIT: &str = "VLMEvalKit e8e78f0";
+const OWN: &str = "our own, for files of one's own";
 const LETTER: &str = "a letter, else the words of one option";
 const CONTAINED: &str = "an accepted text is contained";
 const JUDGE_READS: &str =
@@ -94,6 +97,13 @@ pub fn catalogue() -> Vec<Listed> {
             KIT,
         ),
     ]);
+    let phrase = "a request for a word or phrase";
+    for (set, reading) in [
+        (OpenSet::Contains, "an expected answer is contained, letter case aside"),
+        (OpenSet::Exact, "an expected answer, letter case and what stands around it aside"),
+    ] {
+        all.push(listed(set, phrase, reading, "accuracy per row", NO_JUDGE, OWN));
+    }
     all
 }
 

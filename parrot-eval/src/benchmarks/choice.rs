@@ -49,9 +49,9 @@ pub(crate) fn check(row: &Row) -> Option<(ProblemKind, String)> {
 
 /// What is counted: a row, or a group with the row that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Unit<'a> {
+pub(crate) struct Unit<'a> {
     row: &'a Row,
-    right: bool,
+    pub(crate) right: bool,
 }
 
 /// Overall, counted the other way, per `l2-category` and per `category`: plain means over the units,
@@ -101,7 +101,8 @@ fn values<'a>(units: &[Unit<'a>], column: &str) -> BTreeSet<Option<&'a str>> {
     units.iter().map(|unit| unit.row.get(column)).collect()
 }
 
-fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> Vec<Unit<'a>> {
+/// Rows or groups, whichever are counted, in an order that depends on the rows alone.
+pub(crate) fn units<'a>(judged: &[Judged<'a>], grouping: Grouping, protocol: Protocol) -> Vec<Unit<'a>> {
     match grouping {
         Grouping::PerRow => {
             judged.iter().map(|judged| Unit { row: judged.row, right: judged.verdict.right }).collect()

@@ -13,6 +13,7 @@ pub(crate) mod mme;
 pub(crate) mod mmmb;
 pub(crate) mod mtvqa;
 pub(crate) mod ocr_bench;
+pub(crate) mod open_set;
 pub(crate) mod pope;
 pub(crate) mod text_vqa;
 pub(crate) mod verdict;

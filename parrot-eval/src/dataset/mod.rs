@@ -18,9 +18,9 @@ use crate::data::python_list::python_list;
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Table, TableRecord, lower_names, read_bytes};
 use crate::language::Language;
-use crate::prompt::{Asker, PromptStyle};
+use crate::prompt::{Asker, PromptStyle, with_request};
 use crate::protocol::RunAs;
-use crate::{Error, Mmmb, Result};
+use crate::{Error, Mmmb, OpenSet, Result};
 
 /// A benchmark in one language.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Dataset {
     pub language: Option<Language>,
     /// How it is asked and scored.
     pub benchmark: Arc<dyn Benchmark>,
+    /// What its questions end with instead of the request that the benchmark has: words of one's own.
+    pub request: Option<String>,
     /// Its questions. None is ever dropped.
     pub rows: Vec<Row>,
     /// What is wrong with them.
@@ -84,6 +86,7 @@ impl Dataset {
             known,
             language: Language::of_name(&stem),
             benchmark,
+            request: None,
             rows: Vec::new(),
             problems: Vec::new(),
             rewritten: BTreeSet::new(),
@@ -96,6 +99,9 @@ impl Dataset {
     /// The prompt of a row.
     #[must_use]
     pub fn prompt(&self, row: &Row, run_as: RunAs, asker: Asker) -> String {
+        if let Some(request) = &self.request {
+            return with_request(row, request);
+        }
         let language = Language::of_prompts(&self.id);
         self.benchmark.prompt(row, PromptStyle { language, run_as, asker })
     }
@@ -229,18 +235,20 @@ fn one_of_list(field: &str) -> Result<Cow<'_, str>, (ProblemKind, String)> {
     }
 }
 
-/// By the file's name; a file of questions with options may have any other name.
+/// By the file's name; a file of one's own questions, with options or with expected answers, may have any other.
 fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
     Ok(if let Some(benchmark) = benchmark_of_name(stem) {
         benchmark
     } else if table.column("A").is_some() && table.column("B").is_some() {
         Arc::new(Mmmb)
+    } else if ["question", "answer"].iter().all(|name| table.column(name).is_some()) {
+        Arc::new(OpenSet::Contains)
     } else {
         let columns = table.columns.join(", ");
         let columns: String = columns.chars().take(200).collect();
         let problem = format!(
             "neither its name nor its columns are of a benchmark that `parrot eval --list` shows: it has the columns \
-             {columns}; questions with options have index, image, question, answer, A, B, …"
+             {columns}; questions have index, image, question, answer and, where there are options, A, B, …"
         );
         return Err(Error::Table { file: table.file.clone(), line: None, problem });
     })

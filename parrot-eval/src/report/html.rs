@@ -16,6 +16,7 @@ use crate::report::wrong::WrongAnswer;
 use crate::{Error, Result};
 
 const TEMPLATE: &str = include_str!("report.html");
+const STYLE: &str = include_str!("style.css");
 
 /// What the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -114,16 +115,24 @@ impl<'a> ReportPage<'a> {
     ///
     /// None in practice: the template is part of the program.
     pub fn render(&self) -> Result<String> {
-        let mut environment = Environment::new();
-        environment.add_filter("score", |value: f64| format!("{value:.2}"));
-        environment.add_filter("weight", |value: f64| format!("{value:.3}"));
-        let page = minijinja::Value::from(minijinja::value::Serde(self));
-        environment.render_named_str("report.html", TEMPLATE, page).map_err(|error| Error::Table {
-            file: "report.html".into(),
-            line: error.line().map(|line| line as u64),
-            problem: format!("{error:#}"),
-        })
+        render("report.html", TEMPLATE, self)
     }
+}
+
+/// Fills a page's template, which may include `style.css`.
+pub(crate) fn render(name: &str, template: &str, page: &impl Serialize) -> Result<String> {
+    let failed = |error: minijinja::Error| Error::Table {
+        file: name.into(),
+        line: error.line().map(|line| line as u64),
+        problem: format!("{error:#}"),
+    };
+    let mut environment = Environment::new();
+    environment.add_template("style.css", STYLE).map_err(failed)?;
+    environment.add_filter("score", |value: f64| format!("{value:.2}"));
+    environment.add_filter("signed", |value: f64| format!("{value:+.2}"));
+    environment.add_filter("weight", |value: f64| format!("{value:.3}"));
+    let page = minijinja::Value::from(minijinja::value::Serde(page));
+    environment.render_named_str(name, template, page).map_err(failed)
 }
 
 /// What each protocol reports, and behind them the paper's numbers where this report has none of their protocol.

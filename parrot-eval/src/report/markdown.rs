@@ -122,6 +122,14 @@ impl Report {
             });
             let names: Vec<String> = names.collect();
             let _ = writeln!(text, "Prompts end as when files are run {}.\n", names.join(", "));
+            if let Some(request) = &asked.request {
+                let _ = writeln!(
+                    text,
+                    "Questions end with “{}” instead of their benchmarks' own requests: such numbers cannot be compared with \
+                     a kit's.\n",
+                    escaped(request)
+                );
+            }
             if asked.method == Method::Likelihood {
                 text.push_str(
                     "Answers are the options that the model finds likeliest, its own words only where there are none to \
@@ -222,7 +230,7 @@ pub(crate) fn overall_scores(results: &[DatasetResult]) -> Vec<OverallScore<'_>>
 }
 
 /// Text for a cell of a table: names come from files, and may hold what would end it.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('|', "\\|").split(['\n', '\r']).collect::<Vec<_>>().join(" ")
 }
 
@@ -279,6 +287,7 @@ mod tests {
         let asked = Asked {
             run_as,
             method: Method::Likelihood,
+            request: Some("Letter?".into()),
             max_new_tokens: 8,
             jpeg_roundtrip: false,
             batch_size: 1,
@@ -291,6 +300,7 @@ mod tests {
             "| MMMB | kit-2024-08 | per row | – | – | – | – | **50.00** | – | **50.00** | 2 |",
             "| MMMB | kit-2024-08 | per group | – | – | – | – | 0.00 | – | 0.00 | 1 |",
             "Prompts end as when files are run as a collection under kit-2024-08.",
+            "Questions end with “Letter?” instead of their benchmarks' own requests: such numbers cannot be compared with a kit's.",
             "Answers are the options that the model finds likeliest, its own words only where there are none to \
              choose from: such numbers cannot be compared with a kit's.",
         ] {

@@ -51,6 +51,9 @@ pub struct Asked {
     pub run_as: BTreeMap<Protocol, RunAs>,
     /// How answers came about.
     pub method: Method,
+    /// What questions end with instead of their benchmarks' own requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
     /// Whether pictures were saved as JPEG and read again first.

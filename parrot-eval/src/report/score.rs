@@ -68,7 +68,7 @@ pub struct DatasetResult {
     pub problems: BTreeMap<ProblemKind, usize>,
 }
 
-/// How many answers were read in each asked_as.
+/// How many answers were read in each way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Extraction {

@@ -3,18 +3,28 @@
 use serde::Serialize;
 
 use crate::benchmarks::verdict::Judged;
+use crate::data::row::Row;
 use crate::language::Language;
 use crate::predictions::Assigned;
 use crate::protocol::Protocol;
-use crate::report::score::Scored;
+use crate::report::score::{DatasetResult, Scored};
 
 /// An answer that was wrong.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct WrongAnswer {
+    #[serde(flatten)]
+    question: ShownQuestion,
+    prediction: Option<String>,
+    said: Option<String>,
+}
+
+/// A question as a page shows it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ShownQuestion {
     dataset: String,
     index: String,
-    /// By whose rules it is wrong.
+    /// By whose rules it was judged.
     protocol: Protocol,
     /// The language's code, for the page's typography.
     language: &'static str,
@@ -24,8 +34,6 @@ pub struct WrongAnswer {
     question: String,
     options: Vec<ShownOption>,
     expected: String,
-    prediction: Option<String>,
-    said: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +41,27 @@ struct ShownOption {
     letter: char,
     text: String,
     is_right: bool,
-    is_said: bool,
+}
+
+impl ShownQuestion {
+    pub(crate) fn new(result: &DatasetResult, row: &Row) -> Self {
+        let option = |(letter, text): (char, &str)| ShownOption {
+            letter,
+            text: clipped(text),
+            is_right: row.answer().chars().eq([letter]),
+        };
+        Self {
+            dataset: result.dataset.clone(),
+            index: row.index.clone(),
+            protocol: result.protocol,
+            language: result.language.map_or("en", Language::code),
+            image: row.image.as_ref().map(|image| image.data_url()),
+            hint: row.get("hint").map(clipped),
+            question: clipped(row.question()),
+            options: row.options().into_iter().map(option).collect(),
+            expected: clipped(row.answer()),
+        }
+    }
 }
 
 /// Up to `limit` wrong answers of a dataset, spread evenly over it.
@@ -44,39 +72,19 @@ pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) 
     let shown = limit.min(wrong.len());
     (0..shown)
         .map(|number| wrong[number * wrong.len() / shown])
-        .map(|(judged, texts)| wrong_answer(scored, judged, texts))
+        .map(|(judged, texts)| WrongAnswer {
+            question: ShownQuestion::new(&scored.result, judged.row),
+            prediction: texts.last().map(|text| clipped(text)),
+            said: judged.verdict.said.clone(),
+        })
         .collect()
-}
-
-fn wrong_answer(scored: &Scored<'_>, judged: &Judged<'_>, texts: &[String]) -> WrongAnswer {
-    let (row, said) = (judged.row, &judged.verdict.said);
-    let names = |word: &str, letter: char| word.chars().eq([letter]);
-    let option = |(letter, text): (char, &str)| ShownOption {
-        letter,
-        text: clipped(text),
-        is_right: names(row.answer(), letter),
-        is_said: said.as_ref().is_some_and(|said| names(said, letter)),
-    };
-    WrongAnswer {
-        dataset: scored.result.dataset.clone(),
-        index: row.index.clone(),
-        protocol: scored.result.protocol,
-        language: scored.result.language.map_or("en", Language::code),
-        image: row.image.as_ref().map(|image| image.data_url()),
-        hint: row.get("hint").map(clipped),
-        question: clipped(row.question()),
-        options: row.options().into_iter().map(option).collect(),
-        expected: clipped(row.answer()),
-        prediction: texts.last().map(|text| clipped(text)),
-        said: said.clone(),
-    }
 }
 
 /// Characters of a text that a page shows.
 const SHOWN: usize = 2000;
 
 /// The beginning of what is long.
-fn clipped(text: &str) -> String {
+pub(crate) fn clipped(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into(),
