@@ -160,9 +160,7 @@ impl Engine {
                 return Err(Error::option(option, "at least 1", value));
             }
         }
-        let parrot = parrot.remember_image_bytes(options.image_cache_bytes);
-        let shared = Shared { parrot, options, queue: Mutex::default(), changed: Condvar::new() };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(parrot, options));
         let of_thread = Arc::clone(&shared);
         let named = thread::Builder::new().name("parrot-engine".into());
         named.spawn(move || work(&of_thread)).map_err(Error::Thread)?;
@@ -176,34 +174,8 @@ impl Engine {
     /// [`Error::QueueFull`], [`Error::NeverFits`], [`Error::ShutDown`], and those of [`Parrot::answer`] that show before anything
     /// is computed; the others come as [`Event::Failed`](super::Event::Failed).
     pub fn submit(&self, request: Request) -> Result<Answering> {
-        let Request { conversation, images, options } = request;
-        let Shared { parrot, options: limits, .. } = self.shared();
-        parrot.check(&options)?;
-        let Prompts { samples, images, room } = parrot.encode(&[(&conversation, &images)])?;
-        let (Some(sample), Some(room)) = (samples.into_iter().next(), room.first()) else {
-            unreachable!("one prompt was encoded")
-        };
-        let images: Vec<_> = images.into_iter().cloned().collect();
-        let limit = options.max_new_tokens.min(*room);
-        let prompt_tokens = parrot.config.max_position_embeddings + 1 - room;
-        let positions = Scheduler::positions(prompt_tokens, limit);
-        let bytes = KvCache::bytes(&parrot.config, positions, parrot.decoder().activation_dtype());
-        if bytes > limits.cache_bytes {
-            return Err(Error::NeverFits { needed: bytes, budget: limits.cache_bytes });
-        }
-        let (events, received) = unbounded();
-        let gone = CancelToken::default();
-        let job = Job {
-            sample,
-            images,
-            limit,
-            prompt_tokens,
-            bytes,
-            options,
-            events,
-            gone: gone.clone(),
-            asked: Instant::now(),
-        };
+        let limits = &self.shared().options;
+        let (job, answering) = self.shared().job(request)?;
         let mut queue = self.shared().lock();
         if queue.is_closed || queue.is_over {
             return Err(Error::ShutDown);
@@ -216,7 +188,7 @@ impl Engine {
         queue.waiting.push_back(job);
         drop(queue);
         self.shared().changed.notify_all();
-        Ok(Answering::new(received, gone))
+        Ok(answering)
     }
 
     /// The decoder's configuration.
@@ -292,6 +264,40 @@ impl Drop for Handle {
 }
 
 impl Shared {
+    pub(super) fn new(parrot: Parrot, options: EngineOptions) -> Self {
+        let parrot = parrot.remember_image_bytes(options.image_cache_bytes);
+        Self { parrot, options, queue: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// A question, encoded, and what its answer will come out of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::submit`], but for those of the queue.
+    pub(super) fn job(&self, request: Request) -> Result<(Job, Answering)> {
+        let Request { conversation, images, options } = request;
+        let parrot = &self.parrot;
+        parrot.check(&options)?;
+        let Prompts { samples, images, room } = parrot.encode(&[(&conversation, &images)])?;
+        let (Some(sample), Some(room)) = (samples.into_iter().next(), room.first()) else {
+            unreachable!("one prompt was encoded")
+        };
+        let images: Vec<_> = images.into_iter().cloned().collect();
+        let limit = options.max_new_tokens.min(*room);
+        let prompt_tokens = parrot.config.max_position_embeddings + 1 - room;
+        let positions = Scheduler::positions(prompt_tokens, limit);
+        let bytes = KvCache::bytes(&parrot.config, positions, parrot.decoder().activation_dtype());
+        if bytes > self.options.cache_bytes {
+            return Err(Error::NeverFits { needed: bytes, budget: self.options.cache_bytes });
+        }
+        let (events, received) = unbounded();
+        let gone = CancelToken::default();
+        let answering = Answering::new(received, gone.clone());
+        let asked = Instant::now();
+        let job = Job { sample, images, limit, prompt_tokens, bytes, options, events, gone, asked };
+        Ok((job, answering))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing panics while it holds the lock; if it did, the queue would still be one.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

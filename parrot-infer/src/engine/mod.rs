@@ -12,6 +12,8 @@ mod request;
 mod run;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_engine;
 mod worker;
 
 use std::ops::ControlFlow;

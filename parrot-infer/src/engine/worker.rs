@@ -64,11 +64,7 @@ impl Job {
 
 /// Answers until the queue is closed and empty.
 pub(super) fn work(shared: &Shared) {
-    let mut worker = Worker {
-        shared,
-        scheduler: shared.parrot.scheduler(shared.options.prefill_chunk),
-        clients: HashMap::new(),
-    };
+    let mut worker = Worker::new(shared);
     while let Some(jobs) = worker.next_jobs() {
         // What is foreseen is an error of one answer; anything else ends those under way, but not the thread.
         if let Err(what) = contained(|| worker.turn(jobs)) {
@@ -86,13 +82,18 @@ pub(super) fn work(shared: &Shared) {
     shared.tell();
 }
 
-struct Worker<'e> {
+pub(super) struct Worker<'e> {
     shared: &'e Shared,
     scheduler: Scheduler<'e>,
     clients: HashMap<Ticket, Client>,
 }
 
 impl<'e> Worker<'e> {
+    pub(super) fn new(shared: &'e Shared) -> Self {
+        let scheduler = shared.parrot.scheduler(shared.options.prefill_chunk);
+        Self { shared, scheduler, clients: HashMap::new() }
+    }
+
     /// The waiting questions that can be answered now; waits for one if there is nothing to do. `None` once there will be nothing
     /// more.
     fn next_jobs(&mut self) -> Option<Vec<Job>> {
@@ -150,18 +151,18 @@ impl<'e> Worker<'e> {
     }
 
     /// Admits these questions and computes a token for every answer.
-    fn turn(&mut self, jobs: Vec<Job>) {
+    pub(super) fn turn(&mut self, jobs: Vec<Job>) {
         if !jobs.is_empty() {
             self.admit(jobs);
         }
         let Self { scheduler, clients, shared } = self;
-        let mut on_piece = |ticket: Ticket, piece: Piece<'_>| match clients.get(&ticket) {
-            Some(client) if !client.gone.is_cancelled() => {
+        let mut on_piece = |ticket: Ticket, piece: Piece<'_>| {
+            if let Some(client) = clients.get(&ticket) {
                 let event = Event::Text { text: piece.text.into(), tokens: piece.tokens.to_vec() };
                 let _ = client.events.unbounded_send(event);
-                ControlFlow::Continue(())
             }
-            _ => ControlFlow::Break(()),
+            // Those that nobody waits for any more are let go of at the next turn.
+            ControlFlow::Continue(())
         };
         let step = scheduler.step(shared.options.prefill_chunk, &mut on_piece);
         let ended = scheduler.retire();

@@ -297,3 +297,126 @@ fn read_and_choose(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Result<Vec<Resu
 fn panics_as_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     contained(work).unwrap_or_else(|what| Err(Error::Panicked { what }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::FinishReason;
+    use crate::options::AskOptions;
+    use crate::{Parrot, device, tiny};
+
+    fn parrot() -> Parrot {
+        let folder = tempfile::tempdir().unwrap();
+        tiny::write(folder.path(), 2).unwrap();
+        Parrot::load(folder.path(), &device::open("cpu").unwrap()).unwrap()
+    }
+
+    fn prompt(parrot: &Parrot, text: &str) -> Tensor<3> {
+        let ids: Vec<i64> =
+            parrot.tokenizer().encode_text(text).unwrap().into_iter().map(i64::from).collect();
+        parrot.decoder().embed(Tensor::from_ints(&ids[..], parrot.device())).unsqueeze()
+    }
+
+    fn sequence(parrot: &Parrot, limit: usize) -> Sequence<'_> {
+        let options = AskOptions { top_logprobs: Some(1), ..AskOptions::default() };
+        Sequence::new(&options, limit, parrot.tokenizer()).unwrap()
+    }
+
+    fn step<'n>(scheduler: &mut Scheduler<'n>) -> Vec<Ended<'n>> {
+        scheduler.step(5, &mut |_, _| ControlFlow::Continue(()));
+        scheduler.retire()
+    }
+
+    /// Ids and the bits of their probabilities.
+    fn essence(sequence: &Sequence<'_>) -> Vec<(u32, u32)> {
+        sequence.logprobs.iter().map(|token| (token.id, token.logprob.to_bits())).collect()
+    }
+
+    const TEXTS: [&str; 4] = ["Hm?", "What is this, and why is it there?", "这是什么?", "x"];
+
+    fn alone(parrot: &Parrot, text: &str, limit: usize) -> Vec<(u32, u32)> {
+        let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+        scheduler.admit(prompt(parrot, text), sequence(parrot, limit));
+        loop {
+            if let Some(ended) = step(&mut scheduler).pop() {
+                assert!(scheduler.is_empty() && ended.error.is_none());
+                assert_eq!(ended.sequence.finish_reason, Some(FinishReason::Length));
+                return essence(&ended.sequence);
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_join_and_leave_at_any_token() {
+        let parrot = parrot();
+        let expected: Vec<_> = TEXTS.iter().map(|text| alone(&parrot, text, 12)).collect();
+        for gap in 0..7 {
+            let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+            let mut tickets = Vec::new();
+            let mut ended = Vec::new();
+            for (at, text) in TEXTS.iter().enumerate() {
+                // Each ends at another token.
+                tickets.push(scheduler.admit(prompt(&parrot, text), sequence(&parrot, 12 - 3 * at)));
+                (0..gap).for_each(|_| ended.extend(step(&mut scheduler)));
+            }
+            while !scheduler.is_empty() {
+                ended.extend(step(&mut scheduler));
+            }
+            assert_eq!(ended.len(), TEXTS.len());
+            for Ended { ticket, sequence, .. } in &ended {
+                let at = tickets.iter().position(|known| known == ticket).unwrap();
+                assert_eq!(essence(sequence), expected[at][..12 - 3 * at], "{gap} steps between");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_panics_ends_alone() {
+        let parrot = parrot();
+        let expected: Vec<_> = TEXTS.iter().map(|text| alone(&parrot, text, 12)).collect();
+        let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+        let tickets: Vec<_> =
+            TEXTS.iter().map(|text| scheduler.admit(prompt(&parrot, text), sequence(&parrot, 12))).collect();
+        // One whose prompt is as wide as no embedding.
+        let narrow = scheduler.admit(Tensor::zeros([1, 3, 5], parrot.device()), sequence(&parrot, 12));
+        let mut ended = Vec::new();
+        while !scheduler.reading.is_empty() {
+            ended.extend(step(&mut scheduler));
+        }
+        // Another loses its keys and values while it is answered.
+        let lost = scheduler.running.iter_mut().find(|slot| slot.ticket == tickets[1]).unwrap();
+        let len = lost.kv_cache.len();
+        lost.kv_cache = KvCache::new(parrot.config(), 0);
+        assert!(len > 0);
+        while !scheduler.is_empty() {
+            ended.extend(step(&mut scheduler));
+        }
+        for Ended { ticket, sequence, error, .. } in &ended {
+            if *ticket == narrow || *ticket == tickets[1] {
+                assert!(matches!(error, Some(Error::Panicked { .. })), "{error:?}");
+            } else {
+                let at = tickets.iter().position(|known| known == ticket).unwrap();
+                assert!(error.is_none());
+                assert_eq!(essence(sequence), expected[at]);
+            }
+        }
+        assert_eq!(ended.len(), 5);
+    }
+
+    #[test]
+    fn what_is_cancelled_is_gone_at_once() {
+        let parrot = parrot();
+        let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+        let tickets = TEXTS.map(|text| scheduler.admit(prompt(&parrot, text), sequence(&parrot, 12)));
+        step(&mut scheduler);
+        // One that answers, and one whose prompt is not read.
+        assert_eq!(scheduler.cancel(|ticket| [tickets[0], tickets[3]].contains(&ticket)), 2);
+        assert_eq!(scheduler.len(), 2);
+        let mut ended = Vec::new();
+        while !scheduler.is_empty() {
+            ended.extend(step(&mut scheduler));
+        }
+        let ended: Vec<_> = ended.iter().map(|ended| ended.ticket).collect();
+        assert_eq!(ended, [tickets[1], tickets[2]]);
+    }
+}

@@ -74,6 +74,26 @@ impl KvCache {
         Self { layers: self.layers.iter().map(layer).collect(), ..*self }
     }
 
+    /// A cache with the first `len` positions of this and room for up to `capacity`, in memory of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many positions, or no room for them.
+    #[must_use]
+    pub fn prefix(&self, len: usize, capacity: usize) -> Self {
+        assert!(len <= self.len, "{len} of {} positions", self.len);
+        assert!(len <= capacity, "{len} positions in a cache for {capacity}");
+        let buffer = |buffer: &Option<Tensor<4>>| {
+            let kept = buffer.clone().filter(|_| len > 0)?.narrow(2, 0, len);
+            let mut copy = None;
+            write(&mut copy, kept, 0, capacity);
+            copy
+        };
+        let layer =
+            |layer: &LayerCache| LayerCache { keys: buffer(&layer.keys), values: buffer(&layer.values) };
+        Self { layers: self.layers.iter().map(layer).collect(), len, capacity }
+    }
+
     /// Forgets every position from `len` on; those before it stay.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
