@@ -209,6 +209,7 @@ impl AnswerOptions {
                 top_p: self.top_p,
                 repetition_penalty: self.repetition_penalty,
                 seed: self.seed,
+                ..Sampling::default()
             },
             stop: self.stop.clone(),
             ..AskOptions::default()

@@ -34,6 +34,34 @@ pub enum Error {
         /// The dtype that the network computed in.
         dtype: String,
     },
+    /// Computing this answer panicked; whatever else was being answered goes on.
+    #[error("the answer failed: {what}")]
+    Panicked {
+        /// `panicked: ` and what was said.
+        what: String,
+    },
+    /// An [`Engine`](crate::Engine) has as many questions waiting as it takes.
+    #[error("{limit} questions are waiting already, and no more are taken")]
+    QueueFull {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// A question and its longest answer need more memory than an [`Engine`](crate::Engine) has for keys and values.
+    #[error(
+        "the question and its answer need {needed} bytes for keys and values, of {budget} that there are; a lower max_new_tokens needs fewer"
+    )]
+    NeverFits {
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that there are.
+        budget: u64,
+    },
+    /// There is no thread to be had for an [`Engine`](crate::Engine).
+    #[error("cannot start the engine's thread")]
+    Thread(#[source] std::io::Error),
+    /// An [`Engine`](crate::Engine) was shut down.
+    #[error("the engine is shut down")]
+    ShutDown,
     /// The device failed while it computed.
     #[error("the device failed")]
     Compute(#[from] TensorReadError),

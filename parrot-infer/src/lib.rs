@@ -44,15 +44,15 @@ mod engine;
 mod error;
 pub mod generate;
 mod options;
-mod sampling;
-mod stop;
 pub mod tiny;
 
 pub use burn;
 pub use cancel::CancelToken;
-pub use engine::{Answer, Chat, Choice, Image, Loader, Parrot, Question, REMEMBERED_IMAGES, Timings};
+pub use engine::{
+    Answer, Answering, Chat, Choice, Engine, EngineOptions, EngineStats, Event, IMAGE_CACHE_BYTES, Image,
+    ImageCacheUse, Loader, Parrot, Question, Request, Timings,
+};
 pub use error::{Error, Result};
-pub use generate::FinishReason;
+pub use generate::{FinishReason, Sampling, TokenLogprob, TopToken};
 pub use options::AskOptions;
 pub use parrot_model::device;
-pub use sampling::Sampling;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::cancel::CancelToken;
-use crate::sampling::Sampling;
-use crate::stop::StopStrings;
+use crate::generate::{Sampling, StopStrings};
 use crate::{Error, Result};
 
 /// Everything that shapes an answer besides the question.
@@ -22,6 +21,9 @@ pub struct AskOptions {
     pub cancel: Option<CancelToken>,
     /// How long an answer may take, counted from the question; it ends at the first token after that.
     pub time_limit: Option<Duration>,
+    /// Says how likely each token was, and so many of the likeliest in its place
+    /// ([`Answer::logprobs`](crate::Answer::logprobs)); `None`: says nothing.
+    pub top_logprobs: Option<usize>,
 }
 
 impl Default for AskOptions {
@@ -33,6 +35,7 @@ impl Default for AskOptions {
             stop: Vec::new(),
             cancel: None,
             time_limit: None,
+            top_logprobs: None,
         }
     }
 }

@@ -303,10 +303,10 @@ fn answer(
     let started = Instant::now();
     let prepared = network.prepare(std::slice::from_ref(sample), Some(image), PrepareOptions::default())?;
     let preparing = started.elapsed();
-    let mut sequence = Sequence::without_text(new_tokens);
-    let sequences = std::slice::from_mut(&mut sequence);
-    let goes_on = |_: usize, _: &str| ControlFlow::Continue(());
-    let phases = generate(&network.language_model, &config.decoder, prepared, sequences, &[], goes_on)?;
+    let sequence = Sequence::without_text(new_tokens);
+    let goes_on = |_: &str| ControlFlow::Continue(());
+    let prompt = prepared.input.inputs_embeds;
+    let (_, phases) = generate(&network.language_model, &config.decoder, prompt, sequence, &[], goes_on)?;
     let rest = phases.decode.as_secs_f64() / phases.decode_steps.max(1) as f64;
     Ok(((preparing + phases.prefill).as_secs_f64(), rest))
 }

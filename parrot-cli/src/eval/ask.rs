@@ -20,7 +20,8 @@ impl Args {
     /// Asks a model, resuming an interrupted run if there is one, and scores its answers.
     pub(super) fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
         let (folder, parrot) = self.model.find_and_load()?;
-        let parrot = parrot.remember_images(self.images);
+        let window = self.images as u64 * parrot.image_bytes();
+        let parrot = parrot.remember_image_bytes(window);
         let info = model_info(&parrot, &folder)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;

@@ -126,7 +126,9 @@ fn a_batch_says_what_each_question_gets_alone() {
 
 #[test]
 fn each_image_is_computed_once_for_all_languages() {
-    let parrot = Parrot::load(file("model"), &device::open("cpu").unwrap()).unwrap().remember_images(4);
+    let parrot = Parrot::load(file("model"), &device::open("cpu").unwrap()).unwrap();
+    let four = 4 * parrot.image_bytes();
+    let parrot = parrot.remember_image_bytes(four);
     let mut images = ImageStore::default();
     let datasets: Vec<Dataset> = ["ar", "en", "tr"]
         .map(|code| Dataset::open(&file(&format!("data/toy_mmmb_{code}.tsv")), &mut images).unwrap())

@@ -20,8 +20,8 @@ use crate::protocol::{AskedAs, ImageEncoding};
 pub struct GenerateOptions {
     /// Questions computed at the same time.
     pub batch_size: usize,
-    /// ImageEncoding whose questions are put into batches together. The model should remember at least as many:
-    /// [`Parrot::remember_images`].
+    /// Pictures whose questions are put into batches together. The model should remember at least as many, each of
+    /// [`Parrot::image_bytes`]: [`Parrot::remember_image_bytes`].
     pub images: usize,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,

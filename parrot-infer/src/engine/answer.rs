@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::generate::FinishReason;
+use crate::generate::{FinishReason, Sequence, TokenLogprob};
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Answer {
     pub text: String,
     /// Every generated id, including the one that ended the answer.
     pub token_ids: Vec<u32>,
+    /// How likely each of these tokens was; empty unless [`AskOptions::top_logprobs`](crate::AskOptions::top_logprobs) asks.
+    pub logprobs: Vec<TokenLogprob>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// Tokens of the prompt, including those of its pictures.
@@ -25,7 +27,7 @@ pub struct Answer {
     pub timings: Timings,
 }
 
-/// How long each part of an answer took. In a batch, all answers share one clock.
+/// How long each part of an answer took. What is computed for several answers at once counts for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
@@ -35,12 +37,39 @@ pub struct Timings {
     pub preprocess: Duration,
     /// Vision tower, projector and experts; zero when the pictures were remembered.
     pub vision: Duration,
-    /// From the prompt's ids to the first token: routing, and the decoder over the whole prompt.
+    /// From the prompt's ids to the first token: routing, and the decoder over the whole prompt, without the wait for other
+    /// prompts before it.
     pub prefill: Duration,
     /// All tokens after the first.
     pub decode: Duration,
     /// Number of tokens after the first.
     pub decode_steps: usize,
+}
+
+impl Answer {
+    /// What a sequence became; the rest is empty.
+    pub(super) fn from_sequence(sequence: Sequence<'_>) -> Self {
+        Self {
+            text: sequence.text,
+            token_ids: sequence.token_ids,
+            logprobs: sequence.logprobs,
+            ..Self::none(0, sequence.finish_reason.unwrap_or(FinishReason::Length))
+        }
+    }
+
+    /// An answer without a token.
+    pub(super) fn none(prompt_tokens: usize, finish_reason: FinishReason) -> Self {
+        Self {
+            text: String::new(),
+            token_ids: Vec::new(),
+            logprobs: Vec::new(),
+            finish_reason,
+            prompt_tokens,
+            routing_weights: Vec::new(),
+            encoded_images: 0,
+            timings: Timings::default(),
+        }
+    }
 }
 
 impl Timings {

@@ -2,11 +2,12 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
-use parrot_model::batch::Prepared;
+use parrot_model::batch::{PrepareOptions, Prepared};
+use parrot_model::config::PaddingSide;
 use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::text::Conversation;
 
-use super::run::{Prompts, left_padded};
+use super::run::{Prompts, stack};
 use super::{Parrot, Question, Timings, ask};
 use crate::options::AskOptions;
 use crate::{Error, Result};
@@ -87,8 +88,10 @@ impl Parrot {
             self.encode(&conversations.iter().zip(images).collect::<Vec<_>>())?;
         let answers = Answers::encode(self, questions, &room)?;
 
-        let features = self.features(&images, &mut Timings::default())?.0;
-        let prepared = self.network.prepare(&samples, features.as_ref(), left_padded())?;
+        let features = stack(self.features(&images, &mut Timings::default())?.0);
+        // Padding before the prompts, so that the answers begin in the same column.
+        let options = PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() };
+        let prepared = self.network.prepare(&samples, features.as_ref(), options)?;
         let scores = self.log_probs(prepared, &answers)?;
         let mut scores = scores.into_iter();
         Ok(questions

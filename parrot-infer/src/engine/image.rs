@@ -1,12 +1,11 @@
-//! Pictures, and the memory of what the vision tower made of them.
+//! Images.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use image::RgbImage;
 use parrot_model::image::{DecodeOptions, decode_rgb};
-use parrot_model::parrot::ImageFeatures;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
@@ -19,7 +18,7 @@ pub struct Image {
 }
 
 /// SHA-256 of a picture's width, height and pixels.
-type ContentHash = [u8; 32];
+pub(super) type ContentHash = [u8; 32];
 
 impl Image {
     /// Reads a PNG, JPEG, WebP, GIF (first frame) or BMP file.
@@ -69,43 +68,8 @@ impl fmt::Debug for Image {
     }
 }
 
-/// Features of the pictures used last; the least recently used one is forgotten first.
-///
-/// Only what does not depend on a question is kept, so an answer is the same with and without it.
-#[derive(Debug)]
-pub(super) struct FeatureCache {
-    /// The most recently used last.
-    entries: Mutex<Vec<(ContentHash, ImageFeatures)>>,
-    capacity: usize,
-}
-
-impl FeatureCache {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { entries: Mutex::new(Vec::new()), capacity }
-    }
-
-    pub(super) fn get(&self, content: &ContentHash) -> Option<ImageFeatures> {
-        // After a panic elsewhere the list is still sound: at worst an entry is missing, and is computed again.
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = entries.iter().position(|(known, _)| known == content)?;
-        let entry = entries.remove(found);
-        let features = entry.1.clone();
-        entries.push(entry);
-        Some(features)
-    }
-
-    pub(super) fn insert(&self, content: ContentHash, features: ImageFeatures) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|(known, _)| *known != content);
-        entries.push((content, features));
-        let surplus = entries.len().saturating_sub(self.capacity);
-        entries.drain(..surplus);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use burn::prelude::*;
     use image::Rgb;
 
     use super::*;
@@ -117,24 +81,5 @@ mod tests {
         assert_ne!(grey(4, 2).content(), grey(2, 4).content());
         let other = Image::from_rgb(RgbImage::from_pixel(4, 2, Rgb([7, 7, 8])));
         assert_ne!(grey(4, 2).content(), other.content());
-    }
-
-    #[test]
-    fn the_least_recently_used_image_is_forgotten() {
-        let features = || ImageFeatures {
-            image_features: Tensor::zeros([1, 1, 1], &Device::default()),
-            experts_output: None,
-        };
-        let cache = FeatureCache::new(2);
-        cache.insert([1; 32], features());
-        cache.insert([2; 32], features());
-        assert!(cache.get(&[1; 32]).is_some());
-        cache.insert([3; 32], features());
-        assert!(cache.get(&[2; 32]).is_none());
-        assert!(cache.get(&[1; 32]).is_some() && cache.get(&[3; 32]).is_some());
-
-        let none = FeatureCache::new(0);
-        none.insert([1; 32], features());
-        assert!(none.get(&[1; 32]).is_none());
     }
 }

@@ -12,9 +12,9 @@ use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_model::untrusted::read_json;
 use serde::Deserialize;
 
-use super::image::FeatureCache;
+use super::image_cache::ImageCache;
 use super::network::Opened;
-use super::{Parrot, REMEMBERED_IMAGES};
+use super::{IMAGE_CACHE_BYTES, Parrot};
 use crate::device::WeightDtype;
 use crate::{Error, Result, device};
 
@@ -129,7 +129,7 @@ impl<'a> Loader<'a> {
             eos,
             device: device.clone(),
             dtype,
-            remembered: FeatureCache::new(REMEMBERED_IMAGES),
+            remembered: ImageCache::new(IMAGE_CACHE_BYTES),
             routing_text: None,
             load,
         })

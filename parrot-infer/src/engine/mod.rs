@@ -3,12 +3,18 @@
 mod answer;
 mod chat;
 mod choose;
+mod handle;
 mod image;
+mod image_cache;
 mod load;
 mod network;
+mod request;
 mod run;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_engine;
+mod worker;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -22,24 +28,27 @@ use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 pub use answer::{Answer, Timings};
 pub use chat::Chat;
 pub use choose::Choice;
+pub use handle::{Engine, EngineOptions, EngineStats};
 pub use image::Image;
+pub use image_cache::ImageCacheUse;
 pub use load::Loader;
+pub use request::{Answering, Event, Request};
 
 use crate::options::AskOptions;
 use crate::{Error, Result};
-use image::FeatureCache;
+use image_cache::ImageCache;
 use network::Network;
 
-/// Pictures whose features are remembered unless [`Parrot::remember_images`] says otherwise.
+/// Bytes of images' features that are remembered unless [`Parrot::remember_image_bytes`] says otherwise.
 ///
-/// One picture of Parrot-7B takes 66 MB in f32: 577 tokens × 4096 × (projected + 6 experts).
-pub const REMEMBERED_IMAGES: usize = 8;
+/// One image of Parrot-7B takes 66 MB in f32: 577 tokens × 4096 × (projected + 6 experts).
+pub const IMAGE_CACHE_BYTES: u64 = 512 << 20;
 
 /// A loaded model, to be asked about pictures. A text model takes questions without pictures.
 ///
 /// It is `Send` and `Sync` and is asked through `&self`, so one in an `Arc` serves all threads. A call blocks until its answer
-/// is complete; asynchronous programs should make it on a blocking thread (`examples/async-service`).
-/// Concurrent questions share the processor's cores, so more than one or two at a time only slow each other down.
+/// is complete. Concurrent calls share the processor's cores, so more than one or two at a time only slow each other down: an
+/// [`Engine`] answers many at once, and asynchronously.
 #[derive(Debug)]
 pub struct Parrot {
     network: Network,
@@ -49,7 +58,7 @@ pub struct Parrot {
     eos: Vec<u32>,
     device: Device,
     dtype: WeightDtype,
-    remembered: FeatureCache,
+    remembered: ImageCache,
     /// What the router reads in the place of the question.
     routing_text: Option<Vec<i64>>,
     load: Duration,
@@ -65,11 +74,20 @@ pub struct Question<'a> {
 }
 
 impl Parrot {
-    /// Remembers the features of this many pictures, the most recently asked about.
+    /// Remembers the features of images within so many bytes, those of the most recently asked about.
     #[must_use]
-    pub fn remember_images(mut self, count: usize) -> Self {
-        self.remembered = FeatureCache::new(count);
+    pub fn remember_image_bytes(mut self, budget: u64) -> Self {
+        self.remembered = ImageCache::new(budget);
         self
+    }
+
+    /// The memory that the features of one image take; 0 for a text model.
+    #[must_use]
+    pub fn image_bytes(&self) -> u64 {
+        let Ok((parrot, images)) = self.network.parrot() else { return 0 };
+        let experts = parrot.moe_model.as_ref().filter(|_| parrot.use_moe).map_or(0, |moe| moe.num_experts());
+        let elements = (1 + experts) * images.tokens * self.config.hidden_size;
+        (elements * self.decoder().activation_dtype().size()) as u64
     }
 
     /// Makes the router read this text instead of every question, to measure what routing by the question is worth
@@ -165,8 +183,8 @@ impl Parrot {
         self.answer(&conversation, images, options, on_text)
     }
 
-    /// Asks several questions at once; the answers are those that [`ask_streaming`](Self::ask_streaming)
-    /// gives to each alone, up to the rounding of a differently shaped product.
+    /// Asks several questions at once; the answers are those that [`ask_streaming`](Self::ask_streaming) gives to each alone:
+    /// on the CPU bit for bit, on other devices up to the rounding of a differently shaped product.
     ///
     /// # Errors
     ///

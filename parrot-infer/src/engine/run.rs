@@ -4,17 +4,21 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::prelude::*;
-use parrot_model::batch::{PrepareOptions, Sample};
-use parrot_model::config::PaddingSide;
+use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::image::Pixels;
+use parrot_model::language::STEP_ROWS;
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
 use super::{Answer, Image, Parrot, Timings};
-use crate::generate::{FinishReason, Phases, Sequence, generate};
+use crate::generate::{Ended, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
 use crate::options::AskOptions;
 use crate::{Error, Result};
+
+/// Images that go through the vision tower together at most: enough to keep a GPU busy, few enough that answers under way do
+/// not wait long.
+const IMAGE_BATCH: usize = 4;
 
 impl Parrot {
     /// Answers a batch of prompts.
@@ -22,43 +26,78 @@ impl Parrot {
         &self,
         prompts: &[(&Conversation, &[Image])],
         options: &AskOptions,
-        on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
+        mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
     ) -> Result<Vec<Answer>> {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        options.validate()?;
+        self.check(options)?;
         // Everything that can be refused is refused before the vision tower runs.
         let Prompts { samples, images, room } = self.encode(prompts)?;
         let sequence =
             |room: &usize| Sequence::new(options, options.max_new_tokens.min(*room), &self.tokenizer);
-        let mut sequences = room.iter().map(sequence).collect::<Result<Vec<_>>>()?;
+        let sequences = room.iter().map(sequence).collect::<Result<Vec<_>>>()?;
         let mut timings = Timings { load: self.load, ..Timings::default() };
         let (features, encoded_images) = self.features(&images, &mut timings)?;
 
-        let started = Instant::now();
-        let prepared = self.network.prepare(&samples, features.as_ref(), left_padded())?;
-        let lengths = prepared.lengths.clone();
-        let routing = prepared.routing.clone();
-        let preparing = started.elapsed();
-        let decoder = self.network.decoder();
-        let Phases { prefill, decode, decode_steps } =
-            generate(decoder, &self.config, prepared, &mut sequences, &self.eos, on_text)?;
-        timings = Timings { prefill: preparing + prefill, decode, decode_steps, ..timings };
-        // Read last, so that the prompt does not wait for it.
-        let mut routing = routing_weights(routing)?.into_iter();
-
-        let answers =
-            sequences.into_iter().zip(samples).zip(lengths).map(|((sequence, sample), length)| Answer {
-                text: sequence.text,
-                token_ids: sequence.token_ids,
-                finish_reason: sequence.finish_reason.unwrap_or(FinishReason::Length),
-                prompt_tokens: length,
-                routing_weights: routing.by_ref().take(sample.images.len()).collect(),
+        let mut scheduler = self.scheduler(PREFILL_CHUNK);
+        let mut asked = Vec::with_capacity(prompts.len());
+        for (sample, sequence) in samples.iter().zip(sequences) {
+            let started = Instant::now();
+            let prepared = self.prepare(sample, &features)?;
+            let ticket = scheduler.admit(prepared.input.inputs_embeds, sequence);
+            asked.push((ticket, prepared.lengths[0], prepared.routing, started.elapsed()));
+        }
+        let number = |ticket: Ticket| asked.iter().position(|(known, ..)| *known == ticket).unwrap_or(0);
+        let mut ended: Vec<Option<Ended<'_>>> = asked.iter().map(|_| None).collect();
+        while !scheduler.is_empty() {
+            // All prompts first: a step of decoding costs nearly the same however many take part.
+            scheduler.step(usize::MAX, &mut |ticket, piece| on_text(number(ticket), piece.text));
+            for mut sequence in scheduler.retire() {
+                if let Some(error) = sequence.error.take() {
+                    return Err(error);
+                }
+                let number = number(sequence.ticket);
+                ended[number] = Some(sequence);
+            }
+        }
+        let mut answers = Vec::with_capacity(prompts.len());
+        for (ended, (_, prompt_tokens, routing, preparing)) in ended.into_iter().flatten().zip(asked) {
+            let Phases { prefill, decode, decode_steps } = ended.phases;
+            answers.push(Answer {
+                timings: Timings { prefill: preparing + prefill, decode, decode_steps, ..timings },
+                prompt_tokens,
+                // Read last, so that the prompt does not wait for it.
+                routing_weights: routing_weights(routing)?,
                 encoded_images,
-                timings,
+                ..Answer::from_sequence(ended.sequence)
             });
-        Ok(answers.collect())
+        }
+        Ok(answers)
+    }
+
+    /// A scheduler of this model's decoder.
+    pub(super) fn scheduler(&self, prefill_chunk: usize) -> Scheduler<'_> {
+        Scheduler::new(self.network.decoder(), &self.config, &self.eos, prefill_chunk)
+    }
+
+    /// Checks what the model has a say in as well.
+    pub(super) fn check(&self, options: &AskOptions) -> Result<()> {
+        options.validate()?;
+        let vocab = self.config.vocab_size;
+        match options.sampling.logit_bias.iter().find(|(id, _)| *id as usize >= vocab) {
+            Some((id, _)) => Err(Error::option("logit_bias", "of tokens in the vocabulary", id)),
+            None => Ok(()),
+        }
+    }
+
+    /// One prompt's embeddings.
+    ///
+    /// - features: those of every image that the sample may refer to
+    pub(super) fn prepare(&self, sample: &Sample, features: &[ImageFeatures]) -> Result<Prepared> {
+        let shown = stack(sample.images.iter().map(|image| features[*image].clone()).collect());
+        let sample = Sample { images: (0..sample.images.len()).collect(), ..sample.clone() };
+        Ok(self.network.prepare(&[sample], shown.as_ref(), PrepareOptions::default())?)
     }
 
     /// Encodes the prompts, each followed by the header of its answer.
@@ -97,40 +136,55 @@ impl Parrot {
         Ok(limit - found + 1)
     }
 
-    /// The features of the pictures, one row each, and how many had to be computed.
-    ///
-    /// Pictures go through the tower one at a time, so that a remembered one is bit for bit what it would be
-    /// if it were computed again.
+    /// The features of each image, and how many had to be computed.
     pub(super) fn features(
         &self,
         images: &[&Image],
         timings: &mut Timings,
-    ) -> Result<(Option<ImageFeatures>, usize)> {
-        let mut encoded = 0;
-        let mut rows = Vec::with_capacity(images.len());
-        for image in images {
-            if let Some(features) = self.remembered.get(image.content()) {
-                rows.push(features);
-                continue;
+    ) -> Result<(Vec<ImageFeatures>, usize)> {
+        let mut features: Vec<_> = images.iter().map(|image| self.remembered.get(image.content())).collect();
+        let new: Vec<usize> = (0..images.len()).filter(|at| features[*at].is_none()).collect();
+        for batch in new.chunks(self.images_at_once()) {
+            let encoded = self.encode_images(batch.iter().map(|at| images[*at]), timings)?;
+            for (at, encoded) in batch.iter().zip(encoded) {
+                self.remembered.insert(*images[*at].content(), encoded.clone());
+                features[*at] = Some(encoded);
             }
+        }
+        Ok((features.into_iter().flatten().collect(), new.len()))
+    }
+
+    /// How many images go through the vision tower together. On the CPU an image's features are then bit for bit what they are
+    /// alone: the rows of a product are few in both, or many in both.
+    fn images_at_once(&self) -> usize {
+        let tokens = self.network.parrot().map_or(1, |(_, images)| images.tokens);
+        // The class token takes no part in the first product.
+        if tokens > STEP_ROWS + 1 { IMAGE_BATCH } else { (STEP_ROWS / tokens).clamp(1, IMAGE_BATCH) }
+    }
+
+    /// Images through the vision tower, the projector and the experts, all at once.
+    fn encode_images<'i>(
+        &self,
+        images: impl Iterator<Item = &'i Image>,
+        timings: &mut Timings,
+    ) -> Result<Vec<ImageFeatures>> {
+        let started = Instant::now();
+        let (parrot, input) = self.network.parrot()?;
+        let pixels = images.map(|image| {
             if image.pixels().is_empty() {
                 let reason = "the picture has no pixels".into();
                 return Err(parrot_model::Error::Image { name: "given as pixels".into(), reason }.into());
             }
-            let started = Instant::now();
-            let (parrot, images) = self.network.parrot()?;
-            let pixels = images.processor.preprocess(image.pixels(), images.aspect_ratio);
-            let pixel_values = Pixels::to_tensor(&[pixels], &self.device);
-            timings.preprocess += started.elapsed();
-            let started = Instant::now();
-            let features = parrot.encode_images(pixel_values);
-            self.device.sync().map_err(|source| Error::Compute(source.into()))?;
-            timings.vision += started.elapsed();
-            encoded += 1;
-            self.remembered.insert(*image.content(), features.clone());
-            rows.push(features);
-        }
-        Ok((stack(rows), encoded))
+            Ok(input.processor.preprocess(image.pixels(), input.aspect_ratio))
+        });
+        let pixels = pixels.collect::<Result<Vec<_>>>()?;
+        let pixel_values = Pixels::to_tensor(&pixels, &self.device);
+        timings.preprocess += started.elapsed();
+        let started = Instant::now();
+        let features = parrot.encode_images(pixel_values);
+        self.device.sync().map_err(|source| Error::Compute(source.into()))?;
+        timings.vision += started.elapsed();
+        Ok(unstack(features, pixels.len()))
     }
 }
 
@@ -143,11 +197,6 @@ pub(super) struct Prompts<'p> {
     pub(super) room: Vec<usize>,
 }
 
-/// Padding before the prompt, so that answers begin in the same column.
-pub(super) fn left_padded() -> PrepareOptions {
-    PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() }
-}
-
 /// The row of `image` among the `unique` ones, to which it is added if it is new.
 fn row_of<'a>(image: &'a Image, unique: &mut Vec<&'a Image>) -> usize {
     let known = unique.iter().position(|known| known.content() == image.content());
@@ -158,7 +207,7 @@ fn row_of<'a>(image: &'a Image, unique: &mut Vec<&'a Image>) -> usize {
 }
 
 /// Features of one picture each → features of all.
-fn stack(mut rows: Vec<ImageFeatures>) -> Option<ImageFeatures> {
+pub(super) fn stack(mut rows: Vec<ImageFeatures>) -> Option<ImageFeatures> {
     if rows.len() < 2 {
         return rows.pop();
     }
@@ -170,8 +219,25 @@ fn stack(mut rows: Vec<ImageFeatures>) -> Option<ImageFeatures> {
     })
 }
 
+/// Features of several pictures → features of one each, in memory of their own.
+fn unstack(features: ImageFeatures, count: usize) -> Vec<ImageFeatures> {
+    if count == 1 {
+        return vec![features];
+    }
+    let ImageFeatures { image_features, experts_output } = features;
+    let device = image_features.device();
+    let row = |at: usize| {
+        let at = Tensor::<1, Int>::from_data(TensorData::new(vec![at as i64], [1]), &device);
+        ImageFeatures {
+            image_features: image_features.clone().select(0, at.clone()),
+            experts_output: experts_output.clone().map(|experts| experts.select(0, at)),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
 /// One row per routed picture, in the order of the prompts.
-fn routing_weights(routing: Option<Routing>) -> Result<Vec<Vec<f32>>> {
+pub(super) fn routing_weights(routing: Option<Routing>) -> Result<Vec<Vec<f32>>> {
     let Some(Routing { routing_weights, .. }) = routing else { return Ok(Vec::new()) };
     let [_, experts] = routing_weights.dims();
     let weights = routing_weights.try_into_vec_as::<f32>()?;

@@ -6,7 +6,8 @@ use burn::nn::Linear;
 use burn::prelude::*;
 
 use super::cache::KvCache;
-use super::context::{AttentionMask, ForwardContext};
+use super::context::{AttentionMask, ForwardContext, StepContext};
+use super::rope::Rotation;
 use crate::config::DecoderConfig;
 use crate::linear::{self, linear};
 use crate::norm::RmsNorm;
@@ -64,6 +65,42 @@ impl Attention {
         context: &ForwardContext,
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
+        let [queries, mut keys, mut values] = self.project(hidden_states, &context.rotation);
+        if let Some((cache, layer)) = cache {
+            (keys, values) = cache.append(layer, keys, values);
+        }
+        self.attend([queries, keys, values], context.mask(self.slides))
+    }
+
+    /// [`forward`](Self::forward) for one token of each of several sequences, every one with a cache of its own.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states: `[sequences, 1, hidden]`
+    /// - output: `[sequences, 1, heads · head_dim]`
+    pub(crate) fn step(
+        &self,
+        hidden_states: Tensor<3>,
+        context: &StepContext,
+        caches: &mut [&mut KvCache],
+        layer: usize,
+    ) -> Tensor<3> {
+        let projected = self.project(hidden_states, &context.rotation);
+        let gathered = caches.iter_mut().enumerate().map(|(row, cache)| {
+            let [query, key, value] = projected.each_ref().map(|x| x.clone().narrow(0, row, 1));
+            let (keys, values) = cache.append(layer, key, value);
+            self.attend([query, keys, values], context.mask(row, self.slides))
+        });
+        Tensor::cat(gathered.collect(), 0)
+    }
+
+    /// Queries, keys and values of all heads, turned to their positions.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states: `[batch, seq, hidden]`
+    /// - output: `[batch, heads, seq, head_dim]`, twice `[batch, kv_heads, seq, head_dim]`
+    fn project(&self, hidden_states: Tensor<3>, rotation: &Rotation) -> [Tensor<4>; 3] {
         let [batch, seq, _] = hidden_states.dims();
         let heads = |projection: &Linear, count: usize, norm: &Option<RmsNorm>| {
             let x = linear::forward(projection, hidden_states.clone());
@@ -73,13 +110,17 @@ impl Attention {
         };
         let queries = heads(&self.q_proj, self.num_heads, &self.q_norm);
         let keys = heads(&self.k_proj, self.num_kv_heads, &self.k_norm);
-        let mut values = heads(&self.v_proj, self.num_kv_heads, &None);
-        let queries = context.rotation.apply(queries);
-        let mut keys = context.rotation.apply(keys);
-        if let Some((cache, layer)) = cache {
-            (keys, values) = cache.append(layer, keys, values);
-        }
-        let mask = context.window_mask.as_ref().filter(|_| self.slides).unwrap_or(&context.mask);
+        let values = heads(&self.v_proj, self.num_kv_heads, &None);
+        [rotation.apply(queries), rotation.apply(keys), values]
+    }
+
+    /// # Shapes
+    ///
+    /// - queries: `[batch, heads, seq, head_dim]`
+    /// - keys, values: `[batch, kv_heads, past + seq, head_dim]`
+    /// - output: `[batch, seq, heads · head_dim]`
+    fn attend(&self, [queries, keys, values]: [Tensor<4>; 3], mask: &AttentionMask) -> Tensor<3> {
+        let [batch, _, seq, _] = queries.dims();
         let AttentionMask { bias, is_causal } = mask.clone();
         let gathered = if is_causal {
             flash_attention(queries, keys, values, bias, true)

@@ -1,6 +1,7 @@
 //! The key/value cache: memory for the whole context up front, new positions written in place.
 
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use crate::config::DecoderConfig;
 
@@ -29,6 +30,16 @@ impl KvCache {
     #[must_use]
     pub fn new(config: &DecoderConfig, capacity: usize) -> Self {
         Self { layers: vec![LayerCache::default(); config.num_hidden_layers], len: 0, capacity }
+    }
+
+    /// The memory that a cache for one sequence takes.
+    ///
+    /// - capacity: positions
+    /// - dtype: of the decoder's activations, [`Decoder::activation_dtype`](super::Decoder::activation_dtype)
+    #[must_use]
+    pub fn bytes(config: &DecoderConfig, capacity: usize, dtype: DType) -> u64 {
+        let width = config.num_key_value_heads() * config.head_dim();
+        2 * (config.num_hidden_layers * width * dtype.size()) as u64 * capacity as u64
     }
 
     /// Positions held.
@@ -63,6 +74,31 @@ impl KvCache {
         Self { layers: self.layers.iter().map(layer).collect(), ..*self }
     }
 
+    /// A cache with the first `len` positions of this and room for up to `capacity`, in memory of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many positions, or no room for them.
+    #[must_use]
+    pub fn prefix(&self, len: usize, capacity: usize) -> Self {
+        assert!(len <= self.len, "{len} of {} positions", self.len);
+        assert!(len <= capacity, "{len} positions in a cache for {capacity}");
+        let buffer = |buffer: &Option<Tensor<4>>| {
+            let kept = buffer.clone().filter(|_| len > 0)?.narrow(2, 0, len);
+            let mut copy = None;
+            write(&mut copy, kept, 0, capacity);
+            copy
+        };
+        let layer =
+            |layer: &LayerCache| LayerCache { keys: buffer(&layer.keys), values: buffer(&layer.values) };
+        Self { layers: self.layers.iter().map(layer).collect(), len, capacity }
+    }
+
+    /// Forgets every position from `len` on; those before it stay.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Writes a layer's new keys and values behind the positions held and returns all of them. The step counts once
     /// every layer has written: [`advance`](Self::advance).
     ///
@@ -73,7 +109,7 @@ impl KvCache {
     ///
     /// # Panics
     ///
-    /// If they do not fit.
+    /// If they do not fit, or a buffer was lost to a write that failed.
     pub(crate) fn append(
         &mut self,
         layer: usize,
@@ -96,8 +132,9 @@ impl KvCache {
 fn write(buffer: &mut Option<Tensor<4>>, new: Tensor<4>, past: usize, capacity: usize) -> Tensor<4> {
     let [batch, heads, seq, head_dim] = new.dims();
     // Taken out, so that the write sees the buffer's only owner and happens in place.
-    let full = buffer
-        .take()
+    let taken = buffer.take();
+    assert!(taken.is_some() || past == 0, "the KV cache was lost to a write that failed");
+    let full = taken
         .unwrap_or_else(|| Tensor::zeros([batch, heads, capacity, head_dim], (&new.device(), new.dtype())));
     let full = full.slice_assign(s![.., .., past..past + seq, ..], new);
     let seen = full.clone().slice(s![.., .., ..past + seq, ..]);

@@ -17,6 +17,45 @@ pub struct ForwardContext {
     pub(crate) window_mask: Option<AttentionMask>,
 }
 
+impl ForwardContext {
+    /// What the queries of a layer see.
+    ///
+    /// - slides: whether it has a sliding window
+    pub(crate) fn mask(&self, slides: bool) -> &AttentionMask {
+        self.window_mask.as_ref().filter(|_| slides).unwrap_or(&self.mask)
+    }
+}
+
+/// What every layer shares while several sequences each read one token.
+#[derive(Debug)]
+pub(crate) struct StepContext {
+    /// The position of each sequence's token.
+    pub(crate) rotation: Rotation,
+    /// What a query sees without a sliding window: all.
+    mask: AttentionMask,
+    /// For each sequence, what a query sees in layers with a sliding window, if the window hides anything.
+    window_masks: Vec<Option<AttentionMask>>,
+}
+
+impl StepContext {
+    /// - rotation: the positions behind `past`, `[sequences, 1]`
+    /// - past: positions that each sequence has read
+    /// - window: positions that a query sees in the layers that have one
+    pub(crate) fn new(rotation: Rotation, past: &[usize], window: Option<usize>, device: &Device) -> Self {
+        let window_mask = |past: &usize| {
+            let window = window.filter(|window| window <= past)?;
+            Some(AttentionMask::new(None, [*past, 1], Some(window), device))
+        };
+        let window_masks = past.iter().map(window_mask).collect();
+        Self { rotation, mask: AttentionMask::open(device), window_masks }
+    }
+
+    /// What a sequence's query sees in a layer.
+    pub(crate) fn mask(&self, sequence: usize, slides: bool) -> &AttentionMask {
+        self.window_masks[sequence].as_ref().filter(|_| slides).unwrap_or(&self.mask)
+    }
+}
+
 /// Which keys each query attends to.
 #[derive(Debug, Clone)]
 pub struct AttentionMask {

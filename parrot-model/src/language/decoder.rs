@@ -5,11 +5,11 @@
 
 use burn::nn::Linear;
 use burn::prelude::*;
-use burn::tensor::FloatDType;
+use burn::tensor::{DType, FloatDType};
 
 use super::attention::Attention;
 use super::cache::KvCache;
-use super::context::{AttentionMask, ForwardContext};
+use super::context::{AttentionMask, ForwardContext, StepContext};
 use super::rope::RotaryEmbedding;
 use super::vocabulary::VocabularyTable;
 use crate::config::DecoderConfig;
@@ -29,6 +29,9 @@ pub struct Decoder {
     /// The sliding window of the layers that have one.
     window: Option<usize>,
 }
+
+/// Sequences of a [`step`](Decoder::step) at most, if each is to be what it is alone.
+pub const STEP_ROWS: usize = crate::ops::FEW_ROWS;
 
 /// The input of one forward pass: a batch of sequences, or the continuation of those in a cache.
 #[derive(Debug, Clone)]
@@ -81,6 +84,12 @@ impl Decoder {
     #[must_use]
     pub fn device(&self) -> Device {
         self.embed_tokens.device()
+    }
+
+    /// What its activations are computed in, and with them keys and values.
+    #[must_use]
+    pub fn activation_dtype(&self) -> DType {
+        self.norm.dtype()
     }
 
     /// Rows of the embedding table.
@@ -152,6 +161,40 @@ impl Decoder {
             cache.advance(seq);
         }
         self.norm.forward(hidden_states)
+    }
+
+    /// Reads one more token of each of several sequences that have nothing to do with each other: linear layers see all of
+    /// them at once, attention each by itself against its own cache, which holds one sequence. Nothing is padded.
+    ///
+    /// On the CPU every row is, bit for bit, what it would be alone, as long as there are no more than [`STEP_ROWS`]: products
+    /// of that few rows sum each in the same order. Other devices choose among kernels by the number of rows.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs_embeds: `[sequences, hidden]`
+    /// - output: `[sequences, hidden]`, ready for [`logits`](Self::logits)
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many caches as rows, or one has no room for another position. The caches then hold what they held
+    /// before, but for one whose write failed half-way: reading on with it panics again.
+    #[must_use]
+    pub fn step(&self, inputs_embeds: Tensor<2>, kv_caches: &mut [&mut KvCache]) -> Tensor<2> {
+        let ([sequences, _], device) = (inputs_embeds.dims(), inputs_embeds.device());
+        assert_eq!(sequences, kv_caches.len(), "a cache for each sequence");
+        let past: Vec<usize> = kv_caches.iter().map(|cache| cache.len()).collect();
+        let positions: Vec<i64> = past.iter().map(|past| *past as i64).collect();
+        let positions = Tensor::from_data(TensorData::new(positions, [sequences, 1]), &device);
+        let rotation = self.rotary.rotation(positions, inputs_embeds.dtype());
+        let context = StepContext::new(rotation, &past, self.window, &device);
+        let mut hidden_states: Tensor<3> = inputs_embeds.unsqueeze_dim(1);
+        for (index, layer) in self.layers.iter().enumerate() {
+            hidden_states = layer.step(hidden_states, &context, kv_caches, index);
+        }
+        for cache in kv_caches {
+            cache.advance(1);
+        }
+        self.norm.forward(hidden_states.squeeze_dim::<2>(1))
     }
 
     /// What the layers of one [`forward`](Self::forward) share, for a caller that runs them one by one: training
@@ -276,7 +319,29 @@ impl DecoderLayer {
             let [batch, seq, width] = x.dims();
             x.reshape([batch * seq, width]).select(0, rows.clone()).unsqueeze()
         };
-        let hidden_states = asked_for(hidden_states) + self.self_attn.output(asked_for(gathered));
+        self.finish(asked_for(hidden_states), asked_for(gathered))
+    }
+
+    /// One token of each of several sequences, as [`Decoder::step`].
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[sequences, 1, hidden]`
+    fn step(
+        &self,
+        hidden_states: Tensor<3>,
+        context: &StepContext,
+        caches: &mut [&mut KvCache],
+        index: usize,
+    ) -> Tensor<3> {
+        let normed = self.input_layernorm.forward(hidden_states.clone());
+        let gathered = self.self_attn.step(normed, context, caches, index);
+        self.finish(hidden_states, gathered)
+    }
+
+    /// What comes after the heads.
+    fn finish(&self, hidden_states: Tensor<3>, gathered: Tensor<3>) -> Tensor<3> {
+        let hidden_states = hidden_states + self.self_attn.output(gathered);
         hidden_states.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden_states))
     }
 }

@@ -9,4 +9,4 @@ mod vocabulary;
 
 pub use cache::KvCache;
 pub use context::{AttentionMask, ForwardContext};
-pub use decoder::{Decoder, DecoderInput};
+pub use decoder::{Decoder, DecoderInput, STEP_ROWS};

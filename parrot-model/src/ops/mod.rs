@@ -54,3 +54,6 @@ pub(crate) use cross_entropy::negative_log_likelihood;
 pub(crate) use gelu::{gelu, quick_gelu};
 pub(crate) use matmul::matmul;
 pub(crate) use swiglu::silu_product;
+
+/// A product with a weight of up to so many rows sums each row in the same order on the CPU, whatever its neighbours.
+pub(crate) const FEW_ROWS: usize = 32;

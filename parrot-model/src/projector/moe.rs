@@ -74,6 +74,12 @@ impl TextGuidedMoe {
         }
     }
 
+    /// How many experts there are.
+    #[must_use]
+    pub fn num_experts(&self) -> usize {
+        self.experts.down_proj.lazy_shape()[0]
+    }
+
     /// Eq. 2 and 3: which experts this question asks for.
     ///
     /// # Shapes

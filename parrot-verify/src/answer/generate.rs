@@ -116,14 +116,14 @@ fn engine(
     )?;
     let end = loaded.tokenizer.control_token(END)?;
     let run = || -> parrot_infer::Result<Vec<i64>> {
-        let mut sequence = Sequence::new(&AskOptions::default(), max_new_tokens, &loaded.tokenizer)?;
-        parrot_infer::generate::generate(
+        let sequence = Sequence::new(&AskOptions::default(), max_new_tokens, &loaded.tokenizer)?;
+        let (sequence, _) = parrot_infer::generate::generate(
             &loaded.model.language_model,
             &loaded.config.decoder,
-            prepared,
-            std::slice::from_mut(&mut sequence),
+            prepared.input.inputs_embeds,
+            sequence,
             &[end],
-            |_, _| ControlFlow::Continue(()),
+            |_| ControlFlow::Continue(()),
         )?;
         Ok(sequence.token_ids.into_iter().map(i64::from).collect())
     };

@@ -1,5 +1,7 @@
 //! Products of few rows with a weight: a step of decoding. The weight is read once, from memory to registers, and how fast
 //! that goes is how fast the product is.
+//!
+//! However many rows there are, each is summed in the same order: what a row's product is does not depend on the others.
 
 use half::{bf16, f16};
 
@@ -40,27 +42,26 @@ struct FewRows<'a, T> {
     output: &'a mut [f32],
 }
 
-/// From so many rows on, four columns are multiplied at a time: then it is no longer memory that everything waits for, and each
-/// number of the left side is loaded once for four.
-const FOUR_COLUMNS_FROM: usize = 8;
+/// Sums of a row and a column, each of every second step; the order in which a row is summed.
+const SUMS: usize = 2;
+
+/// From so many rows on, two columns are multiplied at a time: then it is no longer memory that everything waits for, and each
+/// number of the left side is loaded once for two.
+const TWO_COLUMNS_FROM: usize = 8;
 
 impl<T: Number> Kernel for FewRows<'_, T> {
     #[inline(always)]
     fn run<V: Lanes>(mut self) {
         let columns = self.output.len() / self.rows;
         let mut column = 0;
-        if V::MANY && self.rows >= FOUR_COLUMNS_FROM {
-            while column + 4 <= columns {
-                self.columns::<V, 4, 1>(column);
-                column += 4;
+        if V::MANY && self.rows >= TWO_COLUMNS_FROM {
+            while column + 2 <= columns {
+                self.columns::<V, 2>(column);
+                column += 2;
             }
         }
         while column < columns {
-            if V::MANY {
-                self.columns::<V, 1, 4>(column);
-            } else {
-                self.columns::<V, 1, 2>(column);
-            }
+            self.columns::<V, 1>(column);
             column += 1;
         }
     }
@@ -69,29 +70,29 @@ impl<T: Number> Kernel for FewRows<'_, T> {
 impl<T: Number> FewRows<'_, T> {
     /// `C` columns of all rows.
     #[inline(always)]
-    fn columns<V: Lanes, const C: usize, const U: usize>(&mut self, column: usize) {
+    fn columns<V: Lanes, const C: usize>(&mut self, column: usize) {
         let mut row = 0;
         if V::MANY {
             while row + 4 <= self.rows {
-                self.tile::<V, 4, C, U>(row, column);
+                self.tile::<V, 4, C>(row, column);
                 row += 4;
             }
         }
         while row + 2 <= self.rows {
-            self.tile::<V, 2, C, U>(row, column);
+            self.tile::<V, 2, C>(row, column);
             row += 2;
         }
         if row < self.rows {
-            self.tile::<V, 1, C, U>(row, column);
+            self.tile::<V, 1, C>(row, column);
         }
     }
 
-    /// `C` columns of `R` rows, with `U` sums for each. Where memory is what is waited for, `C` should be 1: a single stream
+    /// `C` columns of `R` rows, with [`SUMS`] sums for each. Where memory is what is waited for, `C` should be 1: a single stream
     /// the processor fetches ahead, twice as fast as it reads four side by side.
     // Indices, as iterators over arrays of registers are not inlined: see `Kernel::run`.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
-    fn tile<V: Lanes, const R: usize, const C: usize, const U: usize>(&mut self, row: usize, column: usize) {
+    fn tile<V: Lanes, const R: usize, const C: usize>(&mut self, row: usize, column: usize) {
         let inner = self.inner;
         let steps = inner / LANES;
         let mut w_lanes: [&[[T; LANES]]; C] = [&[]; C];
@@ -102,10 +103,10 @@ impl<T: Number> FewRows<'_, T> {
         for r in 0..R {
             x_lanes[r] = &self.x[(row + r) * inner..][..inner].as_chunks().0[..steps];
         }
-        let mut sums = [[[V::splat(0.0); U]; R]; C];
+        let mut sums = [[[V::splat(0.0); SUMS]; R]; C];
         let mut step = 0;
-        while step + U <= steps {
-            for u in 0..U {
+        while step + SUMS <= steps {
+            for u in 0..SUMS {
                 let mut w = [V::splat(0.0); C];
                 for c in 0..C {
                     w[c] = T::widen(&w_lanes[c][step + u]);
@@ -117,7 +118,7 @@ impl<T: Number> FewRows<'_, T> {
                     }
                 }
             }
-            step += U;
+            step += SUMS;
         }
         while step < steps {
             for c in 0..C {
@@ -131,7 +132,7 @@ impl<T: Number> FewRows<'_, T> {
         for c in 0..C {
             for r in 0..R {
                 let mut all = sums[c][r][0];
-                for u in 1..U {
+                for u in 1..SUMS {
                     all = all.add(sums[c][r][u]);
                 }
                 let mut sum = all.sum();

@@ -25,7 +25,7 @@ use super::weight::Weight;
 use super::{PARALLEL_FROM, few_rows, many_rows};
 
 /// Up to so many rows a product is one of few.
-const FEW: usize = 12;
+const FEW: usize = crate::ops::FEW_ROWS;
 /// From so many bytes on a weight is read by all threads.
 const SHARED_FROM: usize = 1 << 18;
 /// Bytes of a weight that a thread takes at a time, at least and at most: the longer it reads on the faster, and the shorter
@@ -164,6 +164,30 @@ mod tests {
                                 "{isa:?} {shape:?}: {found} {expected}"
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a sequence's next token is does not depend on how many others are decoded with it.
+    #[test]
+    fn a_row_of_few_is_bit_for_bit_what_it_is_alone() {
+        for (inner, columns) in [(24, 5), (35, 7), (531, 50), (1024, 13)] {
+            let lhs = numbers(FEW * inner, 3);
+            let weight = numbers(columns * inner, 4);
+            let as_bf16: Vec<_> = weight.iter().map(|x| bf16::from_f32(*x)).collect();
+            let as_f16: Vec<_> = weight.iter().map(|x| f16::from_f32(*x)).collect();
+            for isa in Isa::all() {
+                for held in [Weight::F32(&weight), Weight::Bf16(&as_bf16), Weight::F16(&as_f16)] {
+                    let some = |rows: std::ops::Range<usize>| {
+                        let lhs = &lhs[rows.start * inner..rows.end * inner];
+                        product(isa, &[Matrix::contiguous(lhs, inner)], held, columns)
+                    };
+                    let alone: Vec<f32> = (0..FEW).flat_map(|row| some(row..row + 1)).collect();
+                    for rows in 2..=FEW {
+                        let together = some(0..rows);
+                        assert_eq!(together, alone[..rows * columns], "{isa:?}, {rows} rows of {inner}");
                     }
                 }
             }

@@ -19,6 +19,15 @@ impl Tokenizer {
         self.text_of(ids, false)
     }
 
+    /// The bytes that a token stands for, often only part of a character; a special token is spelt as the vocabulary has it, an
+    /// id outside the vocabulary has none.
+    #[must_use]
+    pub fn bytes_of(&self, id: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.push_bytes(id, false, &mut bytes);
+        bytes
+    }
+
     fn text_of(&self, ids: &[u32], skip_special: bool) -> String {
         let mut bytes = Vec::new();
         for id in ids {

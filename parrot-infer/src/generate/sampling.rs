@@ -5,6 +5,9 @@
 //! ```text
 //! logits → repetition penalty → temperature → top-k → top-p → softmax → draw
 //! ```
+//!
+//! OpenAI's bias and penalties, which Hugging Face has not, stand around the first: biases before it, presence and frequency
+//! penalties behind it, as in vLLM.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,13 +32,30 @@ pub struct Sampling {
     /// The prompt's tokens do not count: the reference feeds its prompt as embeddings, of which
     /// Hugging Face's penalty sees nothing.
     pub repetition_penalty: f32,
+    /// Subtracted from the score of every token that the answer already contains: OpenAI's `presence_penalty`. From −2 to 2.
+    pub presence_penalty: f32,
+    /// Subtracted from the score of every token, as often as the answer already contains it: OpenAI's `frequency_penalty`. From
+    /// −2 to 2.
+    pub frequency_penalty: f32,
+    /// Added to the scores of these tokens: OpenAI's `logit_bias`. From −100, which as good as forbids a token, to 100, which as
+    /// good as forces it.
+    pub logit_bias: Vec<(u32, f32)>,
     /// The same seed draws the same tokens.
     pub seed: u64,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: None, top_k: None, top_p: None, repetition_penalty: 1.0, seed: 0 }
+        Self {
+            temperature: None,
+            top_k: None,
+            top_p: None,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+        }
     }
 }
 
@@ -47,6 +67,14 @@ impl Sampling {
             Some(temperature) => temperature == 0.0,
             None => self.top_k.is_none() && self.top_p.is_none(),
         }
+    }
+
+    /// Whether scores are changed before the best is looked for.
+    fn changes_scores(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
+            || !self.logit_bias.is_empty()
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -66,6 +94,16 @@ impl Sampling {
         // Outside this range, a score times the penalty could overflow.
         if !(0.01..=100.0).contains(&self.repetition_penalty) {
             return Err(Error::option("repetition_penalty", "between 0.01 and 100", self.repetition_penalty));
+        }
+        for (option, penalty) in
+            [("presence_penalty", self.presence_penalty), ("frequency_penalty", self.frequency_penalty)]
+        {
+            if !(-2.0..=2.0).contains(&penalty) {
+                return Err(Error::option(option, "between -2 and 2", penalty));
+            }
+        }
+        if let Some((_, bias)) = self.logit_bias.iter().find(|(_, bias)| !(-100.0..=100.0).contains(bias)) {
+            return Err(Error::option("logit_bias", "between -100 and 100", bias));
         }
         Ok(())
     }
@@ -95,7 +133,7 @@ impl Sampler {
 
     /// Whether a choice needs nothing but the index of the highest score.
     pub(crate) fn is_argmax(&self) -> bool {
-        self.sampling.is_greedy() && self.sampling.repetition_penalty == 1.0
+        self.sampling.is_greedy() && !self.sampling.changes_scores()
     }
 
     /// The next token after `generated`, from the scores of the whole vocabulary `[vocab]`; `None` when one of
@@ -104,7 +142,7 @@ impl Sampler {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return None;
         }
-        penalize(&mut logits, generated, self.sampling.repetition_penalty);
+        penalize(&mut logits, generated, &self.sampling);
         if self.sampling.is_greedy() {
             return Some(argmax(&logits) as u32);
         }
@@ -139,17 +177,23 @@ impl Sampler {
     }
 }
 
-/// Makes tokens that were generated before less likely, each once however often it occurred.
-fn penalize(logits: &mut [f32], generated: &[u32], penalty: f32) {
-    if penalty == 1.0 {
+/// Adds biases, and makes tokens that were generated before less likely.
+fn penalize(logits: &mut [f32], generated: &[u32], sampling: &Sampling) {
+    if !sampling.changes_scores() {
         return;
+    }
+    for (token, bias) in &sampling.logit_bias {
+        if let Some(logit) = logits.get_mut(*token as usize) {
+            *logit += bias;
+        }
     }
     let mut seen = generated.to_vec();
     seen.sort_unstable();
-    seen.dedup();
-    for token in seen {
-        if let Some(logit) = logits.get_mut(token as usize) {
+    for same in seen.chunk_by(|a, b| a == b) {
+        if let Some(logit) = logits.get_mut(same[0] as usize) {
+            let penalty = sampling.repetition_penalty;
             *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+            *logit -= sampling.presence_penalty + sampling.frequency_penalty * same.len() as f32;
         }
     }
 }
@@ -262,12 +306,42 @@ mod tests {
     #[test]
     fn the_penalty_pushes_both_signs_down_once_each() {
         let mut logits = vec![2.0, -2.0, 1.0, 4.0];
-        penalize(&mut logits, &[0, 1, 0, 900], 2.0);
-        assert_eq!(logits, [1.0, -4.0, 1.0, 4.0]);
         let sampling = Sampling { repetition_penalty: 2.0, ..Default::default() };
+        penalize(&mut logits, &[0, 1, 0, 900], &sampling);
+        assert_eq!(logits, [1.0, -4.0, 1.0, 4.0]);
         let mut sampler = Sampler::new(&sampling).unwrap();
         assert!(sampling.is_greedy() && !sampler.is_argmax());
         assert_eq!(sampler.next(vec![1.0, 3.0, 2.0], &[1]), Some(2));
+    }
+
+    #[test]
+    fn presence_counts_once_and_frequency_every_time() {
+        let penalized = |sampling: Sampling| {
+            let mut logits = vec![2.0, -2.0, 1.0];
+            penalize(&mut logits, &[0, 1, 0, 900], &sampling);
+            logits
+        };
+        let sampling = Sampling { presence_penalty: 0.5, ..Default::default() };
+        assert_eq!(penalized(sampling), [1.5, -2.5, 1.0]);
+        let sampling = Sampling { frequency_penalty: 0.5, ..Default::default() };
+        assert_eq!(penalized(sampling.clone()), [1.0, -2.5, 1.0]);
+        assert!(sampling.is_greedy() && !Sampler::new(&sampling).unwrap().is_argmax());
+        let both = Sampling { presence_penalty: -1.0, frequency_penalty: 0.25, ..Default::default() };
+        assert_eq!(penalized(both), [2.5, -1.25, 1.0]);
+    }
+
+    #[test]
+    fn a_bias_forbids_and_forces_tokens() {
+        let next = |bias: &[(u32, f32)]| {
+            let sampling = Sampling { logit_bias: bias.to_vec(), ..Default::default() };
+            Sampler::new(&sampling).unwrap().next(vec![1.0, 3.0, 2.0], &[])
+        };
+        assert_eq!(next(&[]), Some(1));
+        assert_eq!(next(&[(1, -100.0)]), Some(2));
+        assert_eq!(next(&[(0, 100.0), (900, 100.0)]), Some(0));
+        let sampling =
+            Sampling { temperature: Some(1.0), logit_bias: vec![(3, -100.0)], ..Default::default() };
+        assert_eq!(frequencies(sampling)[3], 0.0);
     }
 
     #[test]
@@ -319,6 +393,9 @@ mod tests {
             (Sampling { top_k: Some(0), ..Default::default() }, "top_k should be at least 1, found 0"),
             (Sampling { top_p: Some(1.5), ..Default::default() }, "top_p should be above 0"),
             (Sampling { repetition_penalty: 0.0, ..Default::default() }, "repetition_penalty should be"),
+            (Sampling { presence_penalty: 2.5, ..Default::default() }, "presence_penalty should be"),
+            (Sampling { frequency_penalty: f32::NAN, ..Default::default() }, "frequency_penalty should be"),
+            (Sampling { logit_bias: vec![(1, 101.0)], ..Default::default() }, "logit_bias should be"),
             (Sampling { repetition_penalty: 1e-40, ..Default::default() }, "repetition_penalty should be"),
         ] {
             let error = Sampler::new(&sampling).unwrap_err().to_string();

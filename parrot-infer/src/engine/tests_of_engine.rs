@@ -1,0 +1,325 @@
+//! Many answers at once of a tiny random model.
+
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use parrot_model::language::KvCache;
+use parrot_model::parrot::ImageFeatures;
+use parrot_model::text::{Conversation, Message, Role};
+
+use super::handle::Shared;
+use super::tests::{image, parrot};
+use super::worker::Worker;
+use super::*;
+use crate::generate::{FinishReason, Sampling, Scheduler};
+use crate::tiny;
+
+fn request(question: &str, images: &[Image], options: AskOptions) -> Request {
+    let conversation = Conversation::question(question, images.len());
+    Request { conversation, images: images.to_vec(), options }
+}
+
+fn options(max_new_tokens: usize) -> AskOptions {
+    AskOptions { max_new_tokens, ..AskOptions::default() }
+}
+
+fn engine(parrot: Parrot, change: impl FnOnce(&mut EngineOptions)) -> Engine {
+    let mut options = EngineOptions::default();
+    change(&mut options);
+    Engine::start(parrot, options).unwrap()
+}
+
+/// What a prompt of so many tokens takes with an answer of `limit`.
+fn bytes(parrot: &Parrot, prompt_tokens: usize, limit: usize) -> u64 {
+    let positions = Scheduler::positions(prompt_tokens, limit);
+    KvCache::bytes(parrot.config(), positions, parrot.decoder().activation_dtype())
+}
+
+/// Waits until this is true of the engine.
+fn until(engine: &Engine, is_so: impl Fn(EngineStats) -> bool) {
+    let started = Instant::now();
+    while !is_so(engine.stats()) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", engine.stats());
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Thirty-two questions: six languages, no image, one and two, short and long, greedy and drawn, ending early and late.
+fn requests() -> Vec<Request> {
+    let questions =
+        ["What is this?", "这是什么?", "O que é isto?", "ما هذا؟", "Bu nedir?", "Что это такое, и почему?"];
+    let one = |number: usize| {
+        let question = questions[number % questions.len()].repeat(1 + number % 3);
+        let images: Vec<Image> = (0..number % 3).map(|at| image((number % 5 + at) as u8)).collect();
+        let mut conversation = Conversation::question(&question, images.len());
+        if number.is_multiple_of(4) {
+            conversation.0.insert(0, Message::text(Role::System, "Be brief."));
+        }
+        let sampling = match number % 3 {
+            0 => Sampling { temperature: Some(1.2), seed: number as u64, ..Sampling::default() },
+            1 => Sampling { frequency_penalty: 0.5, logit_bias: vec![(7, 2.0)], ..Sampling::default() },
+            _ => Sampling::default(),
+        };
+        // Some are plainly greedy, so that no scores leave the device for them.
+        let top_logprobs = (number % 8 != 2).then_some(number % 4);
+        let options = AskOptions { sampling, top_logprobs, ..self::options(3 + 5 * number % 37) };
+        Request { conversation, images, options }
+    };
+    (0..32).map(one).collect()
+}
+
+/// All that should be the same, the floats as bits.
+fn essence(answer: &Answer) -> (Vec<u32>, Vec<Vec<u32>>, Vec<u32>, String, FinishReason) {
+    let logprobs = answer.logprobs.iter().map(|token| {
+        let top = token.top.iter().flat_map(|top| [top.id, top.logprob.to_bits()]);
+        [token.id, token.logprob.to_bits()].into_iter().chain(top).collect()
+    });
+    let routing = answer.routing_weights.iter().flatten().map(|weight| weight.to_bits()).collect();
+    (answer.token_ids.clone(), logprobs.collect(), routing, answer.text.clone(), answer.finish_reason)
+}
+
+#[test]
+fn an_answer_among_31_others_is_bit_for_bit_what_it_is_alone() {
+    let model = parrot(0);
+    let alone: Vec<Answer> = requests()
+        .iter()
+        .map(|Request { conversation, images, options }| {
+            model.answer(conversation, images, options, |_| ControlFlow::Continue(())).unwrap()
+        })
+        .collect();
+    let mut texts: Vec<_> = alone.iter().map(|answer| answer.token_ids.clone()).collect();
+    texts.sort();
+    texts.dedup();
+    assert!(texts.len() > 24, "the questions should have different answers");
+
+    for max_running in [32, 5] {
+        let engine = engine(parrot(0), |options| options.max_running = max_running);
+        let answering: Vec<_> =
+            requests().into_iter().map(|request| engine.submit(request).unwrap()).collect();
+        for (number, (answering, alone)) in answering.into_iter().zip(&alone).enumerate() {
+            let answer = answering.wait().unwrap();
+            assert_eq!(essence(&answer), essence(alone), "question {number}, {max_running} at once");
+            assert_eq!(answer.prompt_tokens, alone.prompt_tokens);
+        }
+        let stats = engine.stats();
+        assert_eq!((stats.finished, stats.failed, stats.cancelled), (32, 0, 0));
+        let mean = stats.decoded_tokens as f64 / stats.decode_steps as f64;
+        assert!(mean > max_running as f64 / 3.0, "{mean} sequences in a step of {max_running}");
+    }
+}
+
+#[test]
+fn a_prompt_that_is_read_in_chunks_is_the_same_among_others_and_does_not_stop_them() {
+    let in_chunks = |options: &mut EngineOptions| options.prefill_chunk = 7;
+    let engine = engine(parrot(8), in_chunks);
+    let alone: Vec<Answer> =
+        requests().into_iter().map(|request| engine.submit(request).unwrap().wait().unwrap()).collect();
+    let together: Vec<_> = requests().into_iter().map(|request| engine.submit(request).unwrap()).collect();
+    for (together, alone) in together.into_iter().zip(&alone) {
+        assert_eq!(essence(&together.wait().unwrap()), essence(alone));
+    }
+
+    // A long prompt comes while another is answered: of that one, tokens come between the chunks.
+    let mut first = engine.submit(request("Hm?", &[], options(150))).unwrap();
+    assert!(matches!(first.next(), Some(Event::Started { .. })));
+    assert!(matches!(first.next(), Some(Event::Text { .. })));
+    let before = engine.stats();
+    let second = engine.submit(request(&"long ".repeat(36), &[], options(1))).unwrap();
+    second.wait().unwrap();
+    let after = engine.stats();
+    assert!(after.prompt_tokens - before.prompt_tokens >= 200);
+    assert!(after.decode_steps - before.decode_steps >= 200 / 7, "{before:?} {after:?}");
+}
+
+#[test]
+fn events_tell_the_whole_answer() {
+    let engine = engine(parrot(8), |_| ());
+    let options = AskOptions { top_logprobs: Some(2), ..options(20) };
+    let mut answering = engine.submit(request("What is this?", &[image(1)], options)).unwrap();
+    assert!(matches!(answering.next(), Some(Event::Started { .. })));
+    let Some(Event::Routing(routing)) = answering.next() else { panic!("the routing comes first") };
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    let answer = loop {
+        match answering.next() {
+            Some(Event::Text { text: piece, tokens: some }) => {
+                assert!(!piece.is_empty() && !some.is_empty());
+                text += &piece;
+                tokens.extend(some);
+            }
+            Some(Event::Finished(answer)) => break answer,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(answering.next().is_none());
+    assert_eq!((&text, &routing), (&answer.text, &answer.routing_weights));
+    assert_eq!(tokens[..], answer.logprobs[..tokens.len()]);
+    assert_eq!(answer.logprobs.len(), answer.token_ids.len());
+    for (token, id) in answer.logprobs.iter().zip(&answer.token_ids) {
+        assert_eq!((token.id, token.top.len()), (*id, 2));
+        // Greedy, so what was chosen is the likeliest.
+        assert_eq!((token.top[0].id, token.top[0].logprob), (*id, token.logprob));
+        assert!(token.top[1].logprob <= token.logprob && token.logprob < 0.0);
+    }
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.clone()).collect();
+    assert_eq!(String::from_utf8_lossy(&bytes), text);
+    assert_eq!(answer.encoded_images, 1);
+}
+
+#[test]
+fn who_does_not_fit_waits_and_who_never_will_is_refused() {
+    let model = parrot(8);
+    let prompt = model.ask_many(&[], "Hm?").unwrap().prompt_tokens;
+    let budget = bytes(&model, prompt, 40);
+    let engine = engine(model, |options| options.cache_bytes = budget);
+    let refused = engine.submit(request("Hm?", &[], options(41)));
+    let Err(Error::NeverFits { needed, budget: told }) = refused else { panic!("{refused:?}") };
+    assert_eq!(told, budget);
+    assert_eq!(needed, budget + bytes(&parrot(0), 1, 1));
+    // Any two are too large together.
+    let answering: Vec<_> =
+        (0..4).map(|at| engine.submit(request("Hm?", &[], options(30 + at))).unwrap()).collect();
+    for (at, answering) in answering.into_iter().enumerate() {
+        assert_eq!(answering.wait().unwrap().token_ids.len(), 30 + at);
+    }
+    let stats = engine.stats();
+    assert_eq!(stats.decode_steps, stats.decoded_tokens, "one at a time");
+    assert_eq!(stats.cache_budget, budget);
+    until(&engine, |stats| stats.running == 0 && stats.cache_bytes == 0);
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_frees_its_memory() {
+    let model = parrot(8);
+    let budget = bytes(&model, 60, 200);
+    let engine = engine(model, |options| options.cache_bytes = budget);
+    let mut first = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    assert!(matches!(first.next(), Some(Event::Started { .. })));
+    // One that waits is dropped as well, and the one behind it gets its turn.
+    let waiting = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    let last = engine.submit(request("Hm?", &[], options(190))).unwrap();
+    drop(waiting);
+    drop(first);
+    assert_eq!(last.wait().unwrap().token_ids.len(), 190);
+    let stats = engine.stats();
+    assert_eq!((stats.finished, stats.cancelled), (1, 1));
+    assert!(stats.generated_tokens < 2 * 190, "{stats:?}");
+    until(&engine, |stats| stats.running == 0 && stats.cache_bytes == 0 && stats.waiting == 0);
+}
+
+#[test]
+fn a_full_queue_takes_no_more_and_time_passes_while_waiting() {
+    let limits = |options: &mut EngineOptions| (options.max_running, options.max_waiting) = (1, 1);
+    let engine = engine(parrot(8), limits);
+    let mut first = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    assert!(matches!(first.next(), Some(Event::Started { .. })));
+    let timed = AskOptions { time_limit: Some(Duration::ZERO), ..options(200) };
+    let second = engine.submit(request("Hm?", &[], timed)).unwrap();
+    let late = second.wait().unwrap();
+    assert_eq!((late.finish_reason, late.token_ids.len()), (FinishReason::TimeLimit, 0));
+    let _second = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    let refused = engine.submit(request("Hm?", &[], options(1)));
+    assert!(matches!(refused, Err(Error::QueueFull { limit: 1 })), "{refused:?}");
+}
+
+#[test]
+fn what_is_bad_is_refused_at_once() {
+    let engine = engine(parrot(8), |_| ());
+    let refuse = |request| engine.submit(request).unwrap_err().to_string();
+    assert_eq!(refuse(request("?", &[], options(0))), "max_new_tokens should be at least 1, found 0");
+    let long = refuse(request(&"x".repeat(tiny::CONTEXT), &[], options(1)));
+    assert!(long.contains("more than the context of 256 holds"), "{long}");
+    let sampling = Sampling { logit_bias: vec![(259, 1.0)], ..Sampling::default() };
+    let biased = refuse(request("?", &[], AskOptions { sampling, ..options(1) }));
+    assert_eq!(biased, "logit_bias should be of tokens in the vocabulary, found 259");
+    let miscounted = Request { images: Vec::new(), ..request("?", &[image(1)], options(1)) };
+    assert!(refuse(miscounted).contains("image"));
+    let zero = Engine::start(parrot(8), EngineOptions { max_running: 0, ..EngineOptions::default() });
+    assert_eq!(zero.unwrap_err().to_string(), "max_running should be at least 1, found 0");
+}
+
+#[test]
+fn an_image_that_fails_is_the_fault_of_those_who_ask_about_it() {
+    let shared = Shared::new(parrot(0), EngineOptions::default());
+    let mut worker = Worker::new(&shared);
+    let empty = Image::from_rgb(::image::RgbImage::new(0, 4));
+    let requests = [&[image(1)][..], &[image(1), empty], &[]];
+    let (jobs, answering): (Vec<_>, Vec<_>) =
+        requests.into_iter().map(|images| shared.job(request("Hm?", images, options(1))).unwrap()).unzip();
+    worker.turn(jobs);
+    let [good, bad, none]: [_; 3] = answering.try_into().unwrap();
+    assert_eq!(good.wait().unwrap().token_ids.len(), 1);
+    assert!(bad.wait().unwrap_err().to_string().contains("no pixels"));
+    assert_eq!(none.wait().unwrap().token_ids.len(), 1);
+}
+
+#[test]
+fn images_that_arrive_together_are_encoded_once_and_then_remembered() {
+    for (remembered, again) in [(8, 0), (0, 2)] {
+        let model = parrot(0);
+        let image_cache_bytes = remembered * model.image_bytes();
+        let shared = Shared::new(model, EngineOptions { image_cache_bytes, ..EngineOptions::default() });
+        let mut worker = Worker::new(&shared);
+        let mut ask = |images: &[Vec<Image>]| {
+            let (jobs, answering): (Vec<_>, Vec<_>) =
+                images.iter().map(|images| shared.job(request("Hm?", images, options(1))).unwrap()).unzip();
+            worker.turn(jobs);
+            answering.into_iter().map(|answering| answering.wait().unwrap()).collect::<Vec<_>>()
+        };
+        let images = [vec![image(1)], vec![image(2), image(1)], vec![image(1)]];
+        assert!(ask(&images).iter().all(|answer| answer.encoded_images == 2));
+        assert_eq!(shared.parrot.remembered.used().misses, 2);
+        assert!(ask(&images).iter().all(|answer| answer.encoded_images == again));
+        let used = shared.parrot.remembered.used();
+        assert_eq!(used.bytes, if remembered == 0 { 0 } else { 2 * shared.parrot.image_bytes() });
+    }
+}
+
+/// Features of a batch are those of each image alone.
+#[test]
+fn images_in_a_batch_have_the_bits_that_they_have_alone() {
+    let parrot = parrot(0);
+    let images: Vec<Image> = (0..6).map(image).collect();
+    let features = |images: &[&Image]| parrot.features(images, &mut Timings::default()).unwrap().0;
+    let together = features(&images.iter().collect::<Vec<_>>());
+    for (image, together) in images.iter().zip(together) {
+        let alone = features(&[image]).swap_remove(0);
+        let bits = |features: ImageFeatures| {
+            (features.image_features.into_data(), features.experts_output.unwrap().into_data())
+        };
+        assert_eq!(bits(alone), bits(together));
+    }
+}
+
+#[test]
+fn shutting_down_finishes_or_drops_and_takes_no_more() {
+    let engine = engine(parrot(8), |options| options.max_running = 1);
+    let answering = engine.submit(request("Hm?", &[], options(5))).unwrap();
+    assert_eq!(engine.shut_down(Duration::from_secs(60)), 0);
+    assert_eq!(answering.wait().unwrap().token_ids.len(), 5);
+    assert!(matches!(engine.submit(request("Hm?", &[], options(5))), Err(Error::ShutDown)));
+
+    let engine = self::engine(parrot(8), |options| options.max_running = 1);
+    let answering = [200, 200].map(|tokens| engine.submit(request("Hm?", &[], options(tokens))).unwrap());
+    assert_eq!(engine.shut_down(Duration::ZERO), 2);
+    for answering in answering {
+        assert!(matches!(answering.wait(), Err(Error::ShutDown)));
+    }
+}
+
+#[test]
+fn the_last_to_leave_need_not_wait() {
+    let engine = engine(parrot(8), |_| ());
+    let other = engine.clone();
+    let answering = thread::spawn(move || other.submit(request("Hm?", &[], options(5))).unwrap());
+    let answering = answering.join().unwrap();
+    drop(engine);
+    assert_eq!(answering.wait().unwrap().token_ids.len(), 5);
+}
+
+#[test]
+fn an_engine_can_be_shared_between_threads() {
+    fn is_shareable<T: Send + Sync + Clone>() {}
+    fn is_a_stream<T: futures_core::Stream + Send + Unpin>() {}
+    is_shareable::<Engine>();
+    is_a_stream::<Answering>();
+}

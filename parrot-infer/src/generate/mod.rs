@@ -1,0 +1,122 @@
+//! Prefill and decoding: from the embeddings of a prompt to token ids.
+//!
+//! A [`Scheduler`] continues any number of [`Sequence`]s together; [`generate`] is the shortest way through it. Ids leave the
+//! device as they are chosen: one integer per sequence and step when all are decoded greedily, a row of scores each when one
+//! samples or wants log-probabilities.
+//!
+//! [`Parrot`](crate::Parrot) and [`Engine`](crate::Engine) call this with prompts made of conversations. Callers with prompts of
+//! their own, as embeddings, call it directly.
+
+mod logprobs;
+mod sampling;
+mod scheduler;
+mod sequence;
+mod stop;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use burn::prelude::*;
+use burn::tensor::DType;
+use parrot_model::config::DecoderConfig;
+use parrot_model::language::Decoder;
+
+pub use logprobs::{TokenLogprob, TopToken};
+pub use sampling::Sampling;
+pub use scheduler::{Ended, PREFILL_CHUNK, Scheduler, Step, Ticket};
+use sequence::Chosen;
+pub use sequence::{Piece, Sequence};
+pub(crate) use stop::StopStrings;
+
+use crate::{Error, Result};
+
+/// Stands for an id that could not be chosen.
+const NOT_FINITE: i64 = -1;
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model ended it, with the token that ends a turn (`<|im_end|>`, say) or another id that
+    /// `generation_config.json` names.
+    Eos,
+    /// It reached `max_new_tokens` or the end of the context.
+    Length,
+    /// A stop string appeared.
+    Stop,
+    /// The callback returned `Break`, or the [`CancelToken`] was cancelled.
+    Cancelled,
+    /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) ran out.
+    TimeLimit,
+}
+
+/// How long the two phases took.
+#[derive(Debug, Default, Clone, Copy)]
+#[non_exhaustive]
+pub struct Phases {
+    /// From the prompt to the first token.
+    pub prefill: Duration,
+    /// All tokens after the first.
+    pub decode: Duration,
+    /// Steps after the first token.
+    pub decode_steps: usize,
+}
+
+/// Generates one answer to a prompt: a [`Scheduler`] with a single sequence.
+///
+/// # Shapes
+///
+/// - prompt: embeddings, `[1, seq, hidden]`
+///
+/// # Errors
+///
+/// [`Error::NotFinite`] when the scores are, [`Error::Compute`] when the device fails, [`Error::Panicked`].
+///
+/// # Panics
+///
+/// If the prompt is empty, or more than one.
+pub fn generate<'n>(
+    decoder: &'n Decoder,
+    config: &'n DecoderConfig,
+    prompt: Tensor<3>,
+    sequence: Sequence<'n>,
+    eos: &'n [u32],
+    mut on_text: impl FnMut(&str) -> ControlFlow<()>,
+) -> Result<(Sequence<'n>, Phases)> {
+    let mut scheduler = Scheduler::new(decoder, config, eos, PREFILL_CHUNK);
+    scheduler.admit(prompt, sequence);
+    loop {
+        scheduler.step(usize::MAX, &mut |_, piece| on_text(piece.text));
+        if let Some(Ended { sequence, phases, error, .. }) = scheduler.retire().pop() {
+            return error.map_or(Ok((sequence, phases)), Err);
+        }
+    }
+}
+
+/// The next token of every sequence, from the scores of each `[sequences, vocab]`: [`Error::NotFinite`] where they are infinite
+/// or no number.
+///
+/// - dtype: what the network computed in, for that error
+fn choose(
+    logits: Tensor<2>,
+    dtype: DType,
+    sequences: &mut [&mut Sequence<'_>],
+) -> Result<Vec<Result<Chosen>>> {
+    let not_finite = || Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() };
+    if sequences.iter().all(|sequence| sequence.needs_argmax_only()) {
+        let best = logits.clone().argmax(1).squeeze_dim::<1>(1);
+        // One read gives the ids and tells whether the scores are finite: where one is not, their sum is not either.
+        let broken = logits.sum_dim(1).squeeze_dim::<1>(1).is_finite().bool_not();
+        let ids = best.mask_fill(broken, NOT_FINITE).try_into_vec_as::<i64>()?;
+        let chosen = |id| match id {
+            NOT_FINITE => Err(not_finite()),
+            id => Ok(Chosen { id: id as u32, logprob: None }),
+        };
+        return Ok(ids.into_iter().map(chosen).collect());
+    }
+    let [_, vocab] = logits.dims();
+    let scores = logits.try_into_vec_as::<f32>()?;
+    let rows = sequences.iter_mut().zip(scores.chunks_exact(vocab));
+    Ok(rows.map(|(sequence, scores)| sequence.choose(scores).ok_or_else(not_finite)).collect())
+}

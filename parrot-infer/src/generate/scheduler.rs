@@ -1,0 +1,422 @@
+//! The one decode loop: many sequences, which join and leave at any token.
+//!
+//! A sequence's prompt is read by itself, in chunks; then it takes part in every decoding step until it ends. Each has a
+//! [`KvCache`] of its own, so nothing is padded and nothing masked, and what one computes does not depend on the others: on the
+//! CPU bit for bit ([`Decoder::step`]).
+
+use std::collections::VecDeque;
+use std::ops::{ControlFlow, Range};
+use std::time::Instant;
+
+use burn::prelude::*;
+use parrot_model::config::DecoderConfig;
+use parrot_model::language::{Decoder, DecoderInput, KvCache, STEP_ROWS};
+use parrot_model::untrusted::contained;
+
+use super::sequence::{Chosen, OnPiece, Piece, Sequence};
+use super::{Phases, choose};
+use crate::{Error, Result};
+
+/// Tokens of a prompt that are read at a time unless something else is asked for.
+///
+/// More read a little faster, fewer let those that are answering wait less. The answer depends on it as on any other order of
+/// summing: by roundings.
+pub const PREFILL_CHUNK: usize = 256;
+
+/// Names a sequence of a [`Scheduler`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Sequences that one decoder continues.
+///
+/// Whoever owns it calls [`step`](Self::step) again and again, and takes out what has ended with [`retire`](Self::retire).
+///
+/// A sequence whose computing fails, in an error or a panic, ends alone; the others go on as if it had not been there.
+#[derive(Debug)]
+pub struct Scheduler<'n> {
+    decoder: &'n Decoder,
+    config: &'n DecoderConfig,
+    /// Ids that end a sequence.
+    eos: &'n [u32],
+    prefill_chunk: usize,
+    tickets: u64,
+    /// Those whose prompts are not read yet, in the order of admission.
+    reading: VecDeque<Slot<'n>>,
+    running: Vec<Slot<'n>>,
+    ended: Vec<Ended<'n>>,
+}
+
+/// A sequence that has ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Ended<'n> {
+    /// Its name.
+    pub ticket: Ticket,
+    /// What it became.
+    pub sequence: Sequence<'n>,
+    /// How long that took.
+    pub phases: Phases,
+    /// The keys and values of the prompt and all tokens but the last.
+    pub kv_cache: KvCache,
+    /// Why it failed, if it did: [`Error::NotFinite`], [`Error::Compute`] or [`Error::Panicked`].
+    pub error: Option<Error>,
+}
+
+/// What one [`Scheduler::step`] did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Prompt tokens read.
+    pub read: usize,
+    /// Sequences that were given a token by decoding.
+    pub decoded: usize,
+}
+
+/// A sequence and what it needs.
+#[derive(Debug)]
+struct Slot<'n> {
+    ticket: Ticket,
+    sequence: Sequence<'n>,
+    kv_cache: KvCache,
+    /// The embeddings of the prompt, while it is read. `[1, seq, hidden]`
+    prompt: Option<Tensor<3>>,
+    /// The token to be read next.
+    next: u32,
+    phases: Phases,
+    /// When the first of its prompt was read.
+    started: Option<Instant>,
+}
+
+impl<'n> Scheduler<'n> {
+    /// No sequences yet.
+    ///
+    /// - eos: ids that end a sequence
+    /// - prefill_chunk: tokens of a prompt that are read at a time, at least 1
+    #[must_use]
+    pub fn new(
+        decoder: &'n Decoder,
+        config: &'n DecoderConfig,
+        eos: &'n [u32],
+        prefill_chunk: usize,
+    ) -> Self {
+        Self {
+            decoder,
+            config,
+            eos,
+            prefill_chunk: prefill_chunk.max(1),
+            tickets: 0,
+            reading: VecDeque::new(),
+            running: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Positions of the cache that an answer needs: the last token is never read back.
+    #[must_use]
+    pub fn positions(prompt_tokens: usize, limit: usize) -> usize {
+        prompt_tokens + limit.max(1) - 1
+    }
+
+    /// Adds a sequence. From the next step on its prompt is read, after those of all that came before.
+    ///
+    /// # Shapes
+    ///
+    /// - prompt: embeddings, `[1, seq, hidden]`, at least one
+    ///
+    /// # Panics
+    ///
+    /// If the prompt is empty, or more than one.
+    pub fn admit(&mut self, prompt: Tensor<3>, sequence: Sequence<'n>) -> Ticket {
+        let [batch, seq, _] = prompt.dims();
+        assert!(batch == 1 && seq > 0, "a sequence's prompt is [1, seq, hidden]");
+        let kv_cache = KvCache::new(self.config, Self::positions(seq, sequence.limit()));
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.reading.push_back(Slot {
+            ticket,
+            sequence,
+            kv_cache,
+            prompt: Some(prompt),
+            next: 0,
+            phases: Phases::default(),
+            started: None,
+        });
+        ticket
+    }
+
+    /// Reads prompts, then gives every sequence whose prompt is read its next token.
+    ///
+    /// - prompt_tokens: so many tokens of prompts are read, if there are any; rounded up to whole chunks, at least one
+    /// - on_piece: gets the text of each; `Break` ends that sequence
+    pub fn step(
+        &mut self,
+        prompt_tokens: usize,
+        on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
+    ) -> Step {
+        let read = self.read_prompts(prompt_tokens, on_piece);
+        let decoded = self.decode(on_piece);
+        Step { read, decoded }
+    }
+
+    /// Takes out the sequences that have ended.
+    pub fn retire(&mut self) -> Vec<Ended<'n>> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Drops every sequence of which this is true, whatever it was doing; returns how many there were.
+    pub fn cancel(&mut self, mut is_gone: impl FnMut(Ticket) -> bool) -> usize {
+        let before = self.len();
+        self.reading.retain(|slot| !is_gone(slot.ticket));
+        self.running.retain(|slot| !is_gone(slot.ticket));
+        before - self.len()
+    }
+
+    /// Sequences that have not ended.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.reading.len() + self.running.len()
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn read_prompts(
+        &mut self,
+        prompt_tokens: usize,
+        on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
+    ) -> usize {
+        let mut read = 0;
+        while (read == 0 || read < prompt_tokens)
+            && let Some(mut slot) = self.reading.pop_front()
+        {
+            let before = slot.kv_cache.len();
+            let started = *slot.started.get_or_insert_with(Instant::now);
+            let outcome = panics_as_errors(|| slot.read(self.decoder, self.prefill_chunk));
+            read += slot.kv_cache.len().saturating_sub(before).max(1);
+            match outcome {
+                Ok(None) => self.reading.push_front(slot),
+                Ok(Some(chosen)) => {
+                    slot.phases.prefill = started.elapsed();
+                    self.push(slot, chosen, on_piece);
+                }
+                Err(error) => self.end(slot, Some(error)),
+            }
+        }
+        read
+    }
+
+    fn decode(&mut self, on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>) -> usize {
+        let mut slots = std::mem::take(&mut self.running);
+        let decoded = slots.len();
+        let mut outcomes = Vec::with_capacity(decoded);
+        for group in slots.chunks_mut(STEP_ROWS) {
+            outcomes.extend(next_tokens(self.decoder, group));
+        }
+        for (mut slot, outcome) in slots.into_iter().zip(outcomes) {
+            slot.phases.decode_steps += 1;
+            match outcome {
+                Ok(chosen) => self.push(slot, chosen, on_piece),
+                Err(error) => self.end(slot, Some(error)),
+            }
+        }
+        decoded
+    }
+
+    /// Gives a sequence its next token.
+    fn push(
+        &mut self,
+        mut slot: Slot<'n>,
+        chosen: Chosen,
+        on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
+    ) {
+        slot.next = chosen.id;
+        let ticket = slot.ticket;
+        let on_piece: OnPiece<'_> = &mut |piece| on_piece(ticket, piece);
+        match contained(|| slot.sequence.push(chosen, self.eos, on_piece)) {
+            Ok(()) if slot.sequence.is_finished() => self.end(slot, None),
+            Ok(()) => self.running.push(slot),
+            Err(what) => self.end(slot, Some(Error::Panicked { what })),
+        }
+    }
+
+    fn end(&mut self, slot: Slot<'n>, error: Option<Error>) {
+        let Slot { ticket, sequence, mut phases, kv_cache, started, .. } = slot;
+        phases.decode =
+            started.map_or_else(Default::default, |at| at.elapsed()).saturating_sub(phases.prefill);
+        self.ended.push(Ended { ticket, sequence, phases, kv_cache, error });
+    }
+}
+
+impl Slot<'_> {
+    /// Reads the next chunk of the prompt; the first token if it was the last.
+    fn read(&mut self, decoder: &Decoder, chunk: usize) -> Result<Option<Chosen>> {
+        let Some(prompt) = &self.prompt else { unreachable!("its prompt is being read") };
+        let [_, seq, _] = prompt.dims();
+        let begin = self.kv_cache.len();
+        let Range { start, end } = begin..(begin + chunk).min(seq);
+        let input = DecoderInput::unpadded(prompt.clone().narrow(1, start, end - start));
+        let last = Tensor::from_data(TensorData::new(vec![(end - start - 1) as i64], [1]), &prompt.device());
+        let last = decoder.forward_rows(input, last, Some(&mut self.kv_cache));
+        if end < seq {
+            return Ok(None);
+        }
+        self.prompt = None;
+        let dtype = last.dtype();
+        let mut chosen = choose(decoder.logits(last), dtype, &mut [&mut self.sequence])?;
+        chosen.swap_remove(0).map(Some)
+    }
+}
+
+/// The next token of each of up to [`STEP_ROWS`] sequences. Where something fails for all of them, each is tried alone.
+fn next_tokens(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Vec<Result<Chosen>> {
+    let past: Vec<usize> = slots.iter().map(|slot| slot.kv_cache.len()).collect();
+    match panics_as_errors(|| read_and_choose(decoder, slots)) {
+        Ok(outcomes) => outcomes,
+        Err(error) if slots.len() == 1 => vec![Err(error)],
+        Err(error) => {
+            tracing::warn!(%error, sequences = slots.len(), "a step failed; each sequence is tried alone");
+            slots.iter_mut().zip(past).for_each(|(slot, past)| slot.kv_cache.truncate(past));
+            slots.chunks_mut(1).flat_map(|slot| next_tokens(decoder, slot)).collect()
+        }
+    }
+}
+
+fn read_and_choose(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Result<Vec<Result<Chosen>>> {
+    let ids: Vec<i64> = slots.iter().map(|slot| i64::from(slot.next)).collect();
+    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [slots.len()]), &decoder.device());
+    let mut kv_caches: Vec<&mut KvCache> = slots.iter_mut().map(|slot| &mut slot.kv_cache).collect();
+    let read = decoder.step(decoder.embed(ids), &mut kv_caches);
+    let dtype = read.dtype();
+    let mut sequences: Vec<_> = slots.iter_mut().map(|slot| &mut slot.sequence).collect();
+    choose(decoder.logits(read), dtype, &mut sequences)
+}
+
+fn panics_as_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    contained(work).unwrap_or_else(|what| Err(Error::Panicked { what }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::FinishReason;
+    use crate::options::AskOptions;
+    use crate::{Parrot, device, tiny};
+
+    fn parrot() -> Parrot {
+        let folder = tempfile::tempdir().unwrap();
+        tiny::write(folder.path(), 2).unwrap();
+        Parrot::load(folder.path(), &device::open("cpu").unwrap()).unwrap()
+    }
+
+    fn prompt(parrot: &Parrot, text: &str) -> Tensor<3> {
+        let ids: Vec<i64> =
+            parrot.tokenizer().encode_text(text).unwrap().into_iter().map(i64::from).collect();
+        parrot.decoder().embed(Tensor::from_ints(&ids[..], parrot.device())).unsqueeze()
+    }
+
+    fn sequence(parrot: &Parrot, limit: usize) -> Sequence<'_> {
+        let options = AskOptions { top_logprobs: Some(1), ..AskOptions::default() };
+        Sequence::new(&options, limit, parrot.tokenizer()).unwrap()
+    }
+
+    fn step<'n>(scheduler: &mut Scheduler<'n>) -> Vec<Ended<'n>> {
+        scheduler.step(5, &mut |_, _| ControlFlow::Continue(()));
+        scheduler.retire()
+    }
+
+    /// Ids and the bits of their probabilities.
+    fn essence(sequence: &Sequence<'_>) -> Vec<(u32, u32)> {
+        sequence.logprobs.iter().map(|token| (token.id, token.logprob.to_bits())).collect()
+    }
+
+    const TEXTS: [&str; 4] = ["Hm?", "What is this, and why is it there?", "这是什么?", "x"];
+
+    fn alone(parrot: &Parrot, text: &str, limit: usize) -> Vec<(u32, u32)> {
+        let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+        scheduler.admit(prompt(parrot, text), sequence(parrot, limit));
+        loop {
+            if let Some(ended) = step(&mut scheduler).pop() {
+                assert!(scheduler.is_empty() && ended.error.is_none());
+                assert_eq!(ended.sequence.finish_reason, Some(FinishReason::Length));
+                return essence(&ended.sequence);
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_join_and_leave_at_any_token() {
+        let parrot = parrot();
+        let expected: Vec<_> = TEXTS.iter().map(|text| alone(&parrot, text, 12)).collect();
+        for gap in 0..7 {
+            let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+            let mut tickets = Vec::new();
+            let mut ended = Vec::new();
+            for (at, text) in TEXTS.iter().enumerate() {
+                // Each ends at another token.
+                tickets.push(scheduler.admit(prompt(&parrot, text), sequence(&parrot, 12 - 3 * at)));
+                (0..gap).for_each(|_| ended.extend(step(&mut scheduler)));
+            }
+            while !scheduler.is_empty() {
+                ended.extend(step(&mut scheduler));
+            }
+            assert_eq!(ended.len(), TEXTS.len());
+            for Ended { ticket, sequence, .. } in &ended {
+                let at = tickets.iter().position(|known| known == ticket).unwrap();
+                assert_eq!(essence(sequence), expected[at][..12 - 3 * at], "{gap} steps between");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_panics_ends_alone() {
+        let parrot = parrot();
+        let expected: Vec<_> = TEXTS.iter().map(|text| alone(&parrot, text, 12)).collect();
+        let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+        let tickets: Vec<_> =
+            TEXTS.iter().map(|text| scheduler.admit(prompt(&parrot, text), sequence(&parrot, 12))).collect();
+        // One whose prompt is as wide as no embedding.
+        let narrow = scheduler.admit(Tensor::zeros([1, 3, 5], parrot.device()), sequence(&parrot, 12));
+        let mut ended = Vec::new();
+        while !scheduler.reading.is_empty() {
+            ended.extend(step(&mut scheduler));
+        }
+        // Another loses its keys and values while it is answered.
+        let lost = scheduler.running.iter_mut().find(|slot| slot.ticket == tickets[1]).unwrap();
+        let len = lost.kv_cache.len();
+        lost.kv_cache = KvCache::new(parrot.config(), 0);
+        assert!(len > 0);
+        while !scheduler.is_empty() {
+            ended.extend(step(&mut scheduler));
+        }
+        for Ended { ticket, sequence, error, .. } in &ended {
+            if *ticket == narrow || *ticket == tickets[1] {
+                assert!(matches!(error, Some(Error::Panicked { .. })), "{error:?}");
+            } else {
+                let at = tickets.iter().position(|known| known == ticket).unwrap();
+                assert!(error.is_none());
+                assert_eq!(essence(sequence), expected[at]);
+            }
+        }
+        assert_eq!(ended.len(), 5);
+    }
+
+    #[test]
+    fn what_is_cancelled_is_gone_at_once() {
+        let parrot = parrot();
+        let mut scheduler = Scheduler::new(parrot.decoder(), parrot.config(), &[], 5);
+        let tickets = TEXTS.map(|text| scheduler.admit(prompt(&parrot, text), sequence(&parrot, 12)));
+        step(&mut scheduler);
+        // One that answers, and one whose prompt is not read.
+        assert_eq!(scheduler.cancel(|ticket| [tickets[0], tickets[3]].contains(&ticket)), 2);
+        assert_eq!(scheduler.len(), 2);
+        let mut ended = Vec::new();
+        while !scheduler.is_empty() {
+            ended.extend(step(&mut scheduler));
+        }
+        let ended: Vec<_> = ended.iter().map(|ended| ended.ticket).collect();
+        assert_eq!(ended, [tickets[1], tickets[2]]);
+    }
+}
