@@ -114,7 +114,7 @@ fn engine(
         decoding.images.as_ref(),
         loaded.prepare_options(),
     )?;
-    let end = loaded.tokenizer.control_token(END)?;
+    let eos = [loaded.tokenizer.control_token(END)?];
     let run = || -> parrot_infer::Result<Vec<i64>> {
         let sequence = Sequence::new(&AskOptions::default(), max_new_tokens, &loaded.tokenizer)?;
         let (sequence, _) = parrot_infer::generate::generate(
@@ -122,7 +122,7 @@ fn engine(
             &loaded.config.decoder,
             prepared.input.inputs_embeds,
             sequence,
-            &[end],
+            &eos,
             |_| ControlFlow::Continue(()),
         )?;
         Ok(sequence.token_ids.into_iter().map(i64::from).collect())
