@@ -95,7 +95,7 @@
 //!
 //! // What `parrot --model …/step-000002/model` would run.
 //! let saved = Checkpoint::open(folder.join("step-000002/model"))?;
-//! assert!(!saved.config.use_moe);
+//! assert!(!saved.description.config.use_moe);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
