@@ -119,7 +119,7 @@ impl<'a> ReportPage<'a> {
     }
 }
 
-/// Fills a page's template, which may include `style.css`.
+/// Fills a page's template, which may ask for `style`.
 pub(crate) fn render(name: &str, template: &str, page: &impl Serialize) -> Result<String> {
     let failed = |error: minijinja::Error| Error::Table {
         file: name.into(),
@@ -127,7 +127,7 @@ pub(crate) fn render(name: &str, template: &str, page: &impl Serialize) -> Resul
         problem: format!("{error:#}"),
     };
     let mut environment = Environment::new();
-    environment.add_template("style.css", STYLE).map_err(failed)?;
+    environment.add_global("style", minijinja::Value::from_safe_string(STYLE.into()));
     environment.add_filter("score", |value: f64| format!("{value:.2}"));
     environment.add_filter("signed", |value: f64| format!("{value:+.2}"));
     environment.add_filter("weight", |value: f64| format!("{value:.3}"));
