@@ -14,6 +14,8 @@ mod options;
 mod progress;
 mod quantize;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod terminal;
 mod verify;
 
@@ -41,6 +43,8 @@ enum Command {
     Eval(eval::Args),
     Inspect(inspect::Args),
     Quantize(quantize::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Verify(verify::Args),
 }
 
@@ -51,6 +55,7 @@ Examples:
   parrot chat photo.jpg
   parrot inspect parrot-7b
   parrot quantize path/to/model --to q4 --out path/to/model-q4
+  parrot serve
   parrot verify assets/golden
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06
   parrot bench --device cuda:0
@@ -67,9 +72,11 @@ Logging:
 fn main() -> ExitCode {
     let cli = Cli::parse();
     device::panics_in_one_line();
-    // What fails is said as an error; what drivers log while they are looked for is nobody's concern.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match &cli.command {
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => args.log_requests(),
+        _ => log_if_asked(),
+    }
     let done = match cli.command {
         Command::Ask(args) => ask::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
@@ -78,6 +85,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Quantize(args) => quantize::run(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Verify(args) => verify::run(&args),
     };
     match done {
@@ -89,6 +98,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What fails is said as an error; what drivers log while they are looked for is nobody's concern.
+fn log_if_asked() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -31,7 +31,7 @@ pub(crate) struct ModelOptions {
 }
 
 /// Where, and how precise.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DeviceOptions {
     /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -59,6 +59,12 @@ fn parse_width(name: &str) -> Result<Width, String> {
 }
 
 impl DeviceOptions {
+    /// The same, but on another device.
+    #[cfg(feature = "serve")]
+    pub(crate) fn on(&self, device: &str) -> Self {
+        Self { device: device.into(), dtype: self.dtype }
+    }
+
     /// The device, and what was asked to hold weights in, which it computes in; says so on stderr if the choice is
     /// not what the build is for.
     pub(crate) fn open(&self) -> Result<(Device, Option<Width>)> {

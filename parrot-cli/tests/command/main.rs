@@ -7,4 +7,6 @@ mod eval_own;
 mod eval_score;
 mod hostile;
 mod quantize;
+#[cfg(feature = "serve")]
+mod serve;
 mod verify;

@@ -1,0 +1,136 @@
+//! `parrot serve` as a process: its address, its log, its end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use parrot_infer::tiny;
+
+use crate::common::{error, parrot};
+
+/// A running server, ended at the latest when this is dropped.
+struct Server {
+    process: Child,
+    address: String,
+    _model: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let model = tempfile::tempdir().unwrap();
+        tiny::write(model.path(), 0).unwrap();
+        let named = format!("tiny={}@cpu", model.path().display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_parrot"));
+        command.args(["serve", "--port", "0", "--model", &named]).args(args);
+        command.env_remove("RUST_LOG").env_remove("PARROT_API_KEY");
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+        Self { address: address.into(), process, _model: model }
+    }
+
+    fn begin(&self, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+        let typed = "content-type: application/json\r\n";
+        write!(stream, "{head}{typed}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        stream
+    }
+
+    fn terminate(&self) {
+        let status = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; returns the exit code and what was said on stderr.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.process.wait().unwrap().code(), log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Its answer is long: every token is an `a`.
+fn question(secret: &str) -> String {
+    format!(
+        r#"{{"messages": [{{"role": "system", "content": "s"}}, {{"role": "user", "content": "{secret}"}}],
+            "max_tokens": 150, "stream": true, "logit_bias": {{"97": 100}}}}"#
+    )
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_lets_answers_under_way_be_finished() {
+    let server = Server::start(&["--log", "json"]);
+    let clients: Vec<TcpStream> = (0..8).map(|_| server.begin(&question("a secret"))).collect();
+    let readers: Vec<_> = clients
+        .into_iter()
+        .map(|mut stream| {
+            // Under way as soon as something has come.
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).unwrap();
+            assert_eq!(&start, b"HTTP/1.1 200");
+            thread::spawn(move || {
+                let mut rest = String::new();
+                stream.read_to_string(&mut rest).unwrap();
+                rest
+            })
+        })
+        .collect();
+    server.terminate();
+    for reader in readers {
+        let rest = reader.join().unwrap();
+        assert!(rest.contains("data: [DONE]"), "{rest}");
+    }
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    let line = log.lines().find(|line| line.contains("/v1/chat/completions")).unwrap();
+    assert!(line.starts_with('{') && line.contains("\"status\":200"), "{line}");
+    assert!(!log.contains("a secret"), "{log}");
+}
+
+#[cfg(unix)]
+#[test]
+fn answers_that_take_too_long_are_said_to_be_dropped() {
+    let server = Server::start(&["--shutdown-timeout", "0", "--log", "off"]);
+    let mut streams: Vec<TcpStream> = (0..8).map(|_| server.begin(&question("?"))).collect();
+    for stream in &mut streams {
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    server.terminate();
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("answers were dropped"), "{log}");
+}
+
+#[test]
+fn a_server_that_all_may_reach_warns() {
+    let server = Server::start(&["--host", "0.0.0.0", "--log", "off"]);
+    let mut process = server;
+    process.process.kill().unwrap();
+    let (_, log) = process.end();
+    assert!(log.contains("note: whoever reaches 0.0.0.0 may ask"), "{log}");
+}
+
+#[test]
+fn what_cannot_be_served_is_told_in_a_line() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let file = empty.path().to_str().unwrap();
+    assert!(error(parrot(&["serve", "--api-key-file", file])).contains("there is no key in"));
+    assert!(error(parrot(&["serve", "--api-key", " "])).contains("a key is empty"));
+    assert!(
+        error(parrot(&["serve", "--model", "a=/no/such", "--model", "a=b"]))
+            .contains("two models are called a")
+    );
+    let missing = error(parrot(&["serve", "--model", "a=/no/such/model"]));
+    assert!(missing.contains("/no/such/model"), "{missing}");
+}

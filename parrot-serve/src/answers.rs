@@ -1,0 +1,119 @@
+//! The answers to one request while they are made: a stream of numbered events, measured as they pass.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use parrot_infer::{Answer, Answering, Event};
+use tokio_stream::{Stream, StreamExt, StreamMap};
+
+use crate::error::ApiError;
+use crate::metrics::ModelMetrics;
+
+/// How often a client that waits for an event is told that it does not wait in vain.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The answers to one request, by their index. Dropping them cancels those that are not complete.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// The model's name.
+    pub(crate) model: String,
+    /// Whether log-probabilities were asked for.
+    pub(crate) has_logprobs: bool,
+    count: usize,
+    answering: StreamMap<usize, Answering>,
+    metrics: ModelMetrics,
+    asked: Instant,
+    log_text: bool,
+}
+
+/// What a streamed response is made of.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Something happened to one of the answers.
+    Event(usize, Event),
+    /// Nothing has happened for a while.
+    Waiting,
+    /// All answers are complete.
+    End,
+}
+
+impl Answers {
+    pub(crate) fn new(
+        model: String,
+        answering: Vec<Answering>,
+        metrics: ModelMetrics,
+        asked: Instant,
+        has_logprobs: bool,
+        log_text: bool,
+    ) -> Self {
+        let count = answering.len();
+        Self {
+            model,
+            has_logprobs,
+            count,
+            answering: answering.into_iter().enumerate().collect(),
+            metrics,
+            asked,
+            log_text,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Waits until all are complete, but no longer than `limit`, which is longer than the engine's own.
+    ///
+    /// # Errors
+    ///
+    /// The first that failed.
+    pub(crate) async fn wait(mut self, limit: Duration) -> Result<Vec<Answer>, ApiError> {
+        let mut complete: Vec<Option<Answer>> = vec![None; self.count];
+        let all = async {
+            while let Some((index, event)) = self.next().await {
+                match event {
+                    Event::Finished(answer) => complete[index] = Some(*answer),
+                    Event::Failed(error) => return Err(ApiError::from(error)),
+                    _ => {}
+                }
+            }
+            complete.into_iter().collect::<Option<Vec<_>>>().ok_or_else(ApiError::stopping)
+        };
+        tokio::time::timeout(limit, all).await.unwrap_or_else(|_| {
+            let message = format!("there was no answer within {} seconds", limit.as_secs());
+            Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, message).code("timeout"))
+        })
+    }
+
+    /// A response's body that `write` makes of every step.
+    pub(crate) fn into_body(self, write: impl FnMut(Step) -> String + Send + 'static) -> Body {
+        let steps = self.timeout_repeating(tokio::time::interval(KEEP_ALIVE)).map(|event| match event {
+            Ok((index, event)) => Step::Event(index, event),
+            Err(_) => Step::Waiting,
+        });
+        let steps = steps.chain(tokio_stream::once(Step::End));
+        let pieces = steps.map(write).filter(|piece| !piece.is_empty());
+        Body::from_stream(pieces.map(|piece| Ok::<_, Infallible>(Bytes::from(piece))))
+    }
+}
+
+impl Stream for Answers {
+    type Item = (usize, Event);
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<(usize, Event)>> {
+        let Self { model, answering, metrics, asked, log_text, .. } = self.get_mut();
+        let next = Pin::new(answering).poll_next(context);
+        if let Poll::Ready(Some((index, event))) = &next {
+            metrics.observe(event, *asked);
+            if let (true, Event::Finished(answer)) = (*log_text, event) {
+                tracing::info!(%model, index, text = %answer.text, "answered");
+            }
+        }
+        next
+    }
+}

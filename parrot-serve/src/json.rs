@@ -1,0 +1,118 @@
+//! Requests that are JSON, read within limits.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use serde::de::DeserializeOwned;
+use tokio_stream::StreamExt;
+
+use crate::error::ApiError;
+
+/// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read why.
+const DISCARD_LIMIT: Duration = Duration::from_secs(5);
+
+/// Reads a request's body of at most `limit` bytes, which has to arrive within `time`.
+pub(crate) async fn read<T: DeserializeOwned>(
+    request: Request<Body>,
+    limit: usize,
+    time: Duration,
+) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    require_json(&parts.headers)?;
+    let bytes = read_bytes(&parts.headers, body, limit, time).await?;
+    parse(&bytes)
+}
+
+/// A form that a page of another site can send has no JSON type: a browser asks before it sends one.
+fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("none");
+    let essence = found.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let found: String = found.chars().take(100).collect();
+    let message = format!("the header content-type should be application/json, found {found}");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+async fn read_bytes(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    time: Duration,
+) -> Result<Bytes, ApiError> {
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit as u64) {
+        // Whoever asks first (`Expect: 100-continue`) is still waiting and sends nothing.
+        if !headers.contains_key(header::EXPECT) {
+            discard(body).await;
+        }
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(time, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // Without a length it is either too large or its sender has gone, who reads no answer.
+        Ok(Err(_)) => Err(too_large(limit)),
+        Err(_) => {
+            let message = format!("the request did not arrive within {} seconds", time.as_secs());
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message))
+        }
+    }
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let message = format!("the request is too large: the limit is {limit} bytes");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("request_too_large")
+}
+
+async fn discard(body: Body) {
+    let mut pieces = body.into_data_stream();
+    let all = async { while let Some(Ok(_)) = pieces.next().await {} };
+    let _ = tokio::time::timeout(DISCARD_LIMIT, all).await;
+}
+
+/// Parses JSON; the error names the field.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        if !error.is_data() {
+            return ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json");
+        }
+        let (message, param) =
+            if path == "." { (error.to_string(), None) } else { (format!("{path}: {error}"), Some(path)) };
+        let refused = ApiError::invalid(message);
+        match param {
+            Some(param) => refused.param(param),
+            None => refused,
+        }
+    })?;
+    json.end().map_err(|error| {
+        ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json")
+    })?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Inner {
+        #[allow(dead_code)]
+        number: u8,
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        let error = parse::<Vec<Inner>>(br#"[{"number": 1}, {"number": "two"}]"#).unwrap_err();
+        assert!(error.message.starts_with("[1].number: invalid type: string"), "{}", error.message);
+        for broken in ["", "[", "[] x", "[1,]"] {
+            let error = parse::<Vec<u8>>(broken.as_bytes()).unwrap_err();
+            assert!(error.message.starts_with("the request is not JSON"), "{broken}: {}", error.message);
+        }
+    }
+}

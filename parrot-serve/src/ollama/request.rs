@@ -1,0 +1,246 @@
+//! What `/api/chat` and `/api/generate` take, and what it means.
+
+use std::collections::BTreeMap;
+
+use parrot_infer::{AskOptions, Sampling};
+use parrot_model::text::Role;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::ask::{Ask, ConversationBuilder};
+use crate::error::ApiError;
+use crate::images::ImageSource;
+use crate::options::ServeOptions;
+
+/// A conversation to be continued.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct OllamaChat {
+    /// The name of a model.
+    model: Option<String>,
+    /// The conversation, oldest message first.
+    messages: Vec<OllamaMessage>,
+    /// Whether the answer comes piece by piece; true if not said.
+    stream: Option<bool>,
+    /// What shapes the answer.
+    #[serde(default)]
+    options: OllamaOptions,
+    /// All other fields, of which most are refused.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, Value>,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OllamaMessage {
+    /// Who speaks.
+    role: OllamaRole,
+    /// What is said.
+    content: String,
+    /// Image files in base64.
+    images: Option<Vec<String>>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum OllamaRole {
+    /// Instructions.
+    System,
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// A question.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct OllamaGenerate {
+    /// The name of a model.
+    model: Option<String>,
+    /// The question.
+    prompt: String,
+    /// Instructions.
+    system: Option<String>,
+    /// Image files in base64.
+    images: Option<Vec<String>>,
+    /// Whether the answer comes piece by piece; true if not said.
+    stream: Option<bool>,
+    /// What shapes the answer.
+    #[serde(default)]
+    options: OllamaOptions,
+    /// All other fields, of which most are refused.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, Value>,
+}
+
+/// What shapes an answer.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OllamaOptions {
+    /// 0 takes the likeliest token, as does leaving it out.
+    temperature: Option<f32>,
+    /// Draw from this many of the likeliest tokens.
+    top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together have this probability.
+    top_p: Option<f32>,
+    /// The same seed draws the same tokens.
+    seed: Option<i64>,
+    /// The most tokens that an answer may have; below 0 as many as there is room for.
+    num_predict: Option<i64>,
+    /// Accepted and without effect: the context is always as long as the model allows.
+    #[serde(rename = "num_ctx")]
+    _num_ctx: Option<u64>,
+    /// The answer ends before the first of these.
+    stop: Option<Vec<String>>,
+    /// Above 1, tokens that the answer already has become less likely.
+    repeat_penalty: Option<f32>,
+    /// Taken off the score of every token that the answer already has.
+    presence_penalty: Option<f32>,
+    /// Taken off the score of a token as often as the answer already has it.
+    frequency_penalty: Option<f32>,
+}
+
+impl OllamaChat {
+    /// What is asked, and whether the answer is streamed.
+    pub(super) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
+        check_others(&self.others)?;
+        let mut conversation = ConversationBuilder::new(options);
+        for (at, message) in self.messages.into_iter().enumerate() {
+            let param = format!("messages[{at}].images");
+            let images = images(message.images, &param)?;
+            let role = match message.role {
+                OllamaRole::System => Role::System,
+                OllamaRole::User => Role::User,
+                OllamaRole::Assistant => Role::Assistant,
+            };
+            if role != Role::User && !images.is_empty() {
+                return Err(ApiError::invalid("only the user's messages may have images").param(param));
+            }
+            conversation.push(role, message.content, images)?;
+        }
+        let ask = self.options.ask(self.model, conversation, options)?;
+        Ok((ask, self.stream.unwrap_or(true)))
+    }
+}
+
+impl OllamaGenerate {
+    /// What is asked, and whether the answer is streamed.
+    pub(super) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
+        check_others(&self.others)?;
+        let mut conversation = ConversationBuilder::new(options);
+        if let Some(system) = self.system.filter(|system| !system.is_empty()) {
+            conversation.push(Role::System, system, Vec::new())?;
+        }
+        conversation.push(Role::User, self.prompt, images(self.images, "images")?)?;
+        let ask = self.options.ask(self.model, conversation, options)?;
+        Ok((ask, self.stream.unwrap_or(true)))
+    }
+}
+
+impl OllamaOptions {
+    fn ask(
+        self,
+        model: Option<String>,
+        conversation: ConversationBuilder,
+        limits: &ServeOptions,
+    ) -> Result<Ask, ApiError> {
+        let defaults = AskOptions::default();
+        let max_new_tokens = self
+            .num_predict
+            .map_or(defaults.max_new_tokens, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let options = AskOptions {
+            max_new_tokens,
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                repetition_penalty: self.repeat_penalty.unwrap_or(1.0),
+                presence_penalty: self.presence_penalty.unwrap_or(0.0),
+                frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
+                seed: self.seed.map_or_else(rand::random, i64::cast_unsigned),
+                ..Sampling::default()
+            },
+            stop: self.stop.unwrap_or_default(),
+            time_limit: Some(limits.request_timeout),
+            ..defaults
+        };
+        options.validate()?;
+        let (conversation, images) = conversation.finish()?;
+        // Ollama's names come with a tag, of which there is only this one here.
+        let model = model.map(|name| name.strip_suffix(":latest").map(Into::into).unwrap_or(name));
+        Ok(Ask { model, conversation, images, options, choices: 1 })
+    }
+}
+
+/// Refuses every field that this server does not know or cannot honour.
+fn check_others(others: &BTreeMap<String, Value>) -> Result<(), ApiError> {
+    for (name, value) in others {
+        let is_neutral = match &**name {
+            "keep_alive" | "tools" => true,
+            "think" | "raw" | "logprobs" => *value == Value::Bool(false),
+            "format" | "suffix" | "template" => value.as_str() == Some(""),
+            "context" => value.as_array().is_some_and(Vec::is_empty),
+            _ => false,
+        };
+        if !is_neutral && !value.is_null() {
+            let name: String = name.chars().take(100).collect();
+            let message = format!("{name} is not supported");
+            return Err(ApiError::unsupported(name, message));
+        }
+    }
+    Ok(())
+}
+
+fn images(images: Option<Vec<String>>, param: &str) -> Result<Vec<ImageSource>, ApiError> {
+    let images = images.unwrap_or_default().into_iter().map(|image| ImageSource::from_base64(&image));
+    images
+        .collect::<Result<_, _>>()
+        .map_err(|reason| ApiError::invalid(reason).param(param).code("invalid_image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use parrot_model::text::Message;
+    use serde_json::json;
+
+    use super::*;
+
+    fn chat(request: Value) -> Result<(Ask, bool), ApiError> {
+        serde_json::from_value::<OllamaChat>(request).unwrap().translate(&ServeOptions::default())
+    }
+
+    #[test]
+    fn a_chat_is_translated() {
+        let (ask, streamed) = chat(json!({
+            "model": "m:latest", "stream": false, "keep_alive": "5m", "think": false, "format": null,
+            "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "?", "images": ["YQ=="]}],
+            "options": {"num_predict": 3, "temperature": 0.5, "num_ctx": 4096, "stop": ["x"], "seed": 4},
+        }))
+        .unwrap();
+        assert_eq!(ask.model.as_deref(), Some("m"));
+        assert_eq!(ask.conversation.0, [Message::text(Role::System, "s"), Message::question("?", 1)]);
+        assert_eq!((ask.options.max_new_tokens, ask.options.sampling.seed, streamed), (3, 4, false));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        for (name, value) in [("format", json!("json")), ("think", json!(true)), ("new", json!(1))] {
+            let mut request = json!({"messages": [{"role": "user", "content": "?"}]});
+            request[name] = value;
+            assert_eq!(chat(request).unwrap_err().message, format!("{name} is not supported"));
+        }
+    }
+
+    #[test]
+    fn a_question_is_translated() {
+        let request = json!({"prompt": "?", "system": "s", "images": ["YQ"], "options": {"num_predict": -1}});
+        let request: OllamaGenerate = serde_json::from_value(request).unwrap();
+        let (ask, streamed) = request.translate(&ServeOptions::default()).unwrap();
+        assert_eq!(ask.conversation.0, [Message::text(Role::System, "s"), Message::question("?", 1)]);
+        assert_eq!((ask.options.max_new_tokens, streamed), (usize::MAX, true));
+    }
+}

@@ -1,0 +1,60 @@
+//! `/v1/models`: which models there are.
+
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::ApiError;
+use crate::reply::Json;
+use crate::service::{Service, Shared};
+
+/// Which models there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelList {
+    /// `list`
+    object: &'static str,
+    /// Every model; the first answers those who name none.
+    data: Vec<ModelInfo>,
+}
+
+/// A model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelInfo {
+    /// Its name.
+    id: String,
+    /// `model`
+    object: &'static str,
+    /// When it was loaded, in seconds since 1970.
+    created: u64,
+    /// `parrot`
+    owned_by: &'static str,
+}
+
+impl ModelInfo {
+    fn new(name: &str, service: &Service) -> Self {
+        Self { id: name.into(), object: "model", created: service.models.created, owned_by: "parrot" }
+    }
+}
+
+/// `GET /v1/models`
+#[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, body = ModelList)))]
+pub(crate) async fn models(State(service): State<Shared>) -> Json<ModelList> {
+    let models = service.models.all().iter();
+    Json(ModelList {
+        object: "list",
+        data: models.map(|model| ModelInfo::new(&model.name, &service)).collect(),
+    })
+}
+
+/// `GET /v1/models/{id}`; a name may have slashes.
+#[utoipa::path(
+    get, path = "/v1/models/{id}", tag = "OpenAI", params(("id" = String, Path)),
+    responses((status = 200, body = ModelInfo), (status = 404, body = crate::error::ErrorBody))
+)]
+pub(crate) async fn model(
+    State(service): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<ModelInfo>, ApiError> {
+    let model = service.models.find(Some(&id))?;
+    Ok(Json(ModelInfo::new(&model.name, &service)))
+}

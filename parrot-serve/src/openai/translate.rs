@@ -1,0 +1,326 @@
+//! OpenAI's request → [`Ask`]: what is not supported is refused by name.
+
+use parrot_infer::{AskOptions, Sampling};
+use parrot_model::text::Role;
+use serde_json::Value;
+
+use super::request::{ChatMessage, ChatRequest, ChatRole, Content, Part, Stop};
+use crate::ask::{Ask, ConversationBuilder};
+use crate::error::ApiError;
+use crate::images::ImageSource;
+use crate::options::ServeOptions;
+
+/// Fields that do not shape an answer. Tools are among them: a model that calls none may always answer in words.
+const WITHOUT_EFFECT: [&str; 9] = [
+    "metadata",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "tools",
+    "user",
+];
+
+/// The most stop strings.
+const MAX_STOPS: usize = 16;
+
+/// The most alternatives of a token.
+const MAX_TOP_LOGPROBS: u64 = 20;
+
+/// What is asked.
+pub(crate) fn translate(request: ChatRequest, options: &ServeOptions) -> Result<Ask, ApiError> {
+    check_others(&request)?;
+    let choices = request.n.unwrap_or(1);
+    if !(1..=options.max_choices as u64).contains(&choices) {
+        return Err(ApiError::value("n", &format!("between 1 and {}", options.max_choices), choices));
+    }
+    let ask_options = ask_options(&request, options)?;
+
+    let mut conversation = ConversationBuilder::new(options);
+    for (at, message) in request.messages.into_iter().enumerate() {
+        push(&mut conversation, at, message)?;
+    }
+    let (conversation, images) = conversation.finish()?;
+    let choices = choices as usize;
+    Ok(Ask { model: request.model, conversation, images, options: ask_options, choices })
+}
+
+/// Refuses every field that this server does not know or cannot honour.
+fn check_others(request: &ChatRequest) -> Result<(), ApiError> {
+    for (name, value) in &request.others {
+        let is_text = |text| value.as_str() == Some(text);
+        let is_neutral = match &**name {
+            _ if value.is_null() => true,
+            "response_format" => value.get("type").and_then(Value::as_str) == Some("text"),
+            "modalities" => *value == serde_json::json!(["text"]),
+            "tool_choice" | "function_call" => is_text("auto") || is_text("none"),
+            "reasoning_effort" => is_text("none"),
+            known => WITHOUT_EFFECT.contains(&known),
+        };
+        if !is_neutral {
+            let name: String = name.chars().take(100).collect();
+            let message = match &*name {
+                "response_format" | "modalities" | "tool_choice" | "function_call" | "reasoning_effort" => {
+                    format!("this value of {name} is not supported")
+                }
+                _ => format!("{name} is not supported"),
+            };
+            return Err(ApiError::unsupported(name, message));
+        }
+    }
+    Ok(())
+}
+
+fn ask_options(request: &ChatRequest, options: &ServeOptions) -> Result<AskOptions, ApiError> {
+    let defaults = AskOptions::default();
+    // The engine takes any, OpenAI's documentation says 2. It checks the others itself, which have the same ranges in both.
+    if let Some(temperature) = request.temperature.filter(|temperature| !(0.0..=2.0).contains(temperature)) {
+        return Err(ApiError::value("temperature", "between 0 and 2", temperature));
+    }
+    let max_new_tokens = match (request.max_completion_tokens, request.max_tokens) {
+        (Some(newer), Some(older)) if newer != older => {
+            let message = "max_completion_tokens and max_tokens are two names of one thing and differ";
+            return Err(ApiError::invalid(message).param("max_tokens"));
+        }
+        (newer, older) => newer.or(older).map_or(defaults.max_new_tokens, saturate),
+    };
+    let stop = match &request.stop {
+        None => Vec::new(),
+        Some(Stop::One(stop)) => vec![stop.clone()],
+        Some(Stop::Several(stops)) => stops.clone(),
+    };
+    if stop.len() > MAX_STOPS {
+        return Err(ApiError::value("stop", &format!("at most {MAX_STOPS} strings"), stop.len()));
+    }
+    let sampling = Sampling {
+        temperature: request.temperature,
+        top_k: request.top_k.map(saturate),
+        top_p: request.top_p,
+        repetition_penalty: request.repetition_penalty.unwrap_or(1.0),
+        presence_penalty: request.presence_penalty.unwrap_or(0.0),
+        frequency_penalty: request.frequency_penalty.unwrap_or(0.0),
+        logit_bias: logit_bias(request)?,
+        // The bits of a negative seed are as good as any.
+        seed: request.seed.map_or_else(rand::random, i64::cast_unsigned),
+    };
+    let options = AskOptions {
+        max_new_tokens,
+        sampling,
+        stop,
+        time_limit: Some(options.request_timeout),
+        top_logprobs: top_logprobs(request)?,
+        ..defaults
+    };
+    options.validate()?;
+    Ok(options)
+}
+
+fn logit_bias(request: &ChatRequest) -> Result<Vec<(u32, f32)>, ApiError> {
+    let biases = request.logit_bias.iter().flatten();
+    let biases = biases.map(|(token, bias)| match token.parse() {
+        Ok(id) => Ok((id, *bias)),
+        Err(_) => Err(ApiError::value("logit_bias", "an object whose keys are the ids of tokens", token)),
+    });
+    biases.collect()
+}
+
+fn saturate(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn top_logprobs(request: &ChatRequest) -> Result<Option<usize>, ApiError> {
+    match (request.logprobs.unwrap_or(false), request.top_logprobs) {
+        (false, Some(1..)) => {
+            Err(ApiError::invalid("top_logprobs needs logprobs to be true").param("top_logprobs"))
+        }
+        (true, Some(top)) if top > MAX_TOP_LOGPROBS => {
+            Err(ApiError::value("top_logprobs", &format!("at most {MAX_TOP_LOGPROBS}"), top))
+        }
+        (false, _) => Ok(None),
+        (true, top) => Ok(Some(top.unwrap_or(0) as usize)),
+    }
+}
+
+fn push(conversation: &mut ConversationBuilder, at: usize, message: ChatMessage) -> Result<(), ApiError> {
+    for (name, value) in &message.others {
+        // The model knows no names; the others come with answers of OpenAI's that are sent back.
+        let is_neutral = value.is_null()
+            || *value == Value::Array(Vec::new())
+            || ["name", "annotations"].contains(&&**name);
+        if !is_neutral {
+            let name: String = name.chars().take(100).collect();
+            let param = format!("messages[{at}].{name}");
+            return Err(ApiError::unsupported(&param, format!("{param} is not supported")));
+        }
+    }
+    let role = match message.role {
+        ChatRole::System | ChatRole::Developer => Role::System,
+        ChatRole::User => Role::User,
+        ChatRole::Assistant => Role::Assistant,
+    };
+    let parts = match message.content {
+        Content::Text(text) => vec![Part::Text { text }],
+        Content::Parts(parts) => parts,
+    };
+    let (mut texts, mut images) = (Vec::new(), Vec::new());
+    for (number, part) in parts.into_iter().enumerate() {
+        match part {
+            Part::Text { text } if is_attachment_list(&text) => {}
+            Part::Text { text } => texts.push(text),
+            Part::ImageUrl { image_url } => {
+                let param = format!("messages[{at}].content[{number}].image_url");
+                if role != Role::User {
+                    return Err(ApiError::invalid("only the user's messages may have images").param(param));
+                }
+                let source = ImageSource::from_url(&image_url.url);
+                images.push(
+                    source.map_err(|reason| ApiError::invalid(reason).param(param).code("invalid_image"))?,
+                );
+            }
+        }
+    }
+    conversation.push(role, texts.join("\n"), images)
+}
+
+/// Open WebUI puts a list of the attached files' names before the question. Of a model that sees the images it makes one
+/// that talks about the list.
+fn is_attachment_list(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with("<attached_files>") && text.ends_with("</attached_files>")
+}
+
+#[cfg(test)]
+mod tests {
+    use parrot_model::text::Message;
+    use serde_json::json;
+
+    use super::*;
+
+    fn ask(request: Value) -> Result<Ask, ApiError> {
+        translate(serde_json::from_value(request).unwrap(), &ServeOptions::default())
+    }
+
+    fn with(name: &str, value: Value) -> Result<Ask, ApiError> {
+        let mut request = json!({"messages": [{"role": "user", "content": "What is this?"}]});
+        request[name] = value;
+        ask(request)
+    }
+
+    #[test]
+    fn images_come_first_and_the_list_of_them_goes() {
+        let url = |data: &str| json!({"type": "image_url", "image_url": {"url": format!("data:;base64,{data}"), "detail": "low"}});
+        let asked = ask(json!({"messages": [
+            {"role": "developer", "content": "Be short."},
+            {"role": "user", "content": [
+                {"type": "text", "text": "<attached_files>\n<file type=\"image\"/>\n</attached_files>"},
+                {"type": "text", "text": "What is"}, url("YQ=="), {"type": "text", "text": "this?"}, url("Yg=="),
+            ]},
+            {"role": "assistant", "content": null, "refusal": null, "tool_calls": [], "annotations": [], "audio": null},
+            {"role": "user", "content": "And now? <|im_end|><image>"},
+        ]}))
+        .unwrap();
+        let expected = [
+            Message::text(Role::System, "Be short."),
+            Message::question("What is\nthis?", 2),
+            Message::text(Role::Assistant, ""),
+            Message::question("And now? <|im_end|><image>", 0),
+        ];
+        assert_eq!(asked.conversation.0, expected);
+        assert_eq!(asked.images, [ImageSource::Bytes(b"a".to_vec()), ImageSource::Bytes(b"b".to_vec())]);
+    }
+
+    #[test]
+    fn every_option_arrives() {
+        let asked = ask(json!({
+            "model": "m", "messages": [{"role": "user", "content": "?"}], "max_completion_tokens": 7, "temperature": 0.5,
+            "top_p": 0.9, "top_k": 4, "repetition_penalty": 1.5, "seed": -1, "stop": ["a", "b"], "n": 3,
+            "logprobs": true, "top_logprobs": 2, "presence_penalty": 1, "frequency_penalty": -1, "logit_bias": {"7": -100}, "user": "x", "tools": [{"type": "function"}], "tool_choice": "auto",
+            "response_format": {"type": "text"}, "audio": null,
+        }))
+        .unwrap();
+        let sampling = Sampling {
+            temperature: Some(0.5),
+            top_k: Some(4),
+            top_p: Some(0.9),
+            repetition_penalty: 1.5,
+            presence_penalty: 1.0,
+            frequency_penalty: -1.0,
+            logit_bias: vec![(7, -100.0)],
+            seed: u64::MAX,
+        };
+        assert_eq!(asked.options.sampling, sampling);
+        assert_eq!(
+            (asked.options.max_new_tokens, asked.choices, asked.options.top_logprobs),
+            (7, 3, Some(2))
+        );
+        assert_eq!(asked.options.stop, ["a", "b"]);
+        let seeds: Vec<u64> =
+            asked.requests(&[]).iter().map(|request| request.options.sampling.seed).collect();
+        assert_eq!(seeds, [u64::MAX, 0, 1]);
+        assert_eq!(with("stop", json!("x")).unwrap().options.stop, ["x"]);
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        let refused = [
+            ("functions", json!([])),
+            ("response_format", json!({"type": "json_object"})),
+            ("tool_choice", json!("required")),
+            ("modalities", json!(["text", "audio"])),
+            ("a_field_of_the_future", json!(1)),
+        ];
+        for (name, value) in refused {
+            let error = with(name, value).unwrap_err();
+            let body = serde_json::to_value(error.body()).unwrap();
+            assert_eq!(body["error"]["param"], name);
+            assert_eq!(body["error"]["code"], "unsupported_parameter");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let refused = [
+            ("temperature", json!(2.5)),
+            ("top_p", json!(0)),
+            ("top_k", json!(0)),
+            ("n", json!(0)),
+            ("n", json!(9)),
+            ("top_logprobs", json!(1)),
+            ("presence_penalty", json!(-3)),
+            ("logit_bias", json!({"1": 101})),
+            ("logit_bias", json!({"cat": 1})),
+            ("stop", json!(vec!["x"; 17])),
+            ("max_tokens", json!(0)),
+        ];
+        for (name, value) in refused {
+            let error = with(name, value).unwrap_err();
+            assert!(error.message.starts_with(name) || name == "max_tokens", "{name}: {}", error.message);
+        }
+        assert!(with("stop", json!("")).is_err());
+    }
+
+    #[test]
+    fn conversations_that_ask_nothing_are_refused() {
+        for messages in [
+            json!([]),
+            json!([{"role": "system", "content": "x"}]),
+            json!([{"role": "user", "content": " "}]),
+        ] {
+            assert!(with("messages", messages.clone()).is_err(), "{messages}");
+        }
+        let image = json!([{"type": "image_url", "image_url": "data:;base64,YQ=="}]);
+        assert!(with("messages", json!([{"role": "user", "content": image}])).is_ok());
+        assert!(
+            with("messages", json!([{"role": "system", "content": image}, {"role": "user", "content": "?"}]))
+                .is_err()
+        );
+        let calls =
+            json!([{"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [{"id": "1"}]}]);
+        assert_eq!(with("messages", calls).unwrap_err().message, "messages[1].tool_calls is not supported");
+        assert!(with("messages", json!([{"role": "user", "content": vec![image[0].clone(); 17]}])).is_err());
+        assert!(with("messages", json!([{"role": "user", "content": "x".repeat(1 << 20)}])).is_ok());
+        assert!(with("messages", json!([{"role": "user", "content": "x".repeat(1 << 20) + "x"}])).is_err());
+    }
+}

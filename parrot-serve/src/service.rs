@@ -1,0 +1,79 @@
+//! What all requests share, and how a question gets from [`Ask`] to the engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parrot_infer::Engine;
+
+use crate::answers::Answers;
+use crate::ask::Ask;
+use crate::error::ApiError;
+use crate::images::Images;
+use crate::metrics::Metrics;
+use crate::models::{Model, Models};
+use crate::options::ServeOptions;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) models: Models,
+    pub(crate) options: ServeOptions,
+    pub(crate) metrics: Metrics,
+    images: Images,
+    stopping: AtomicBool,
+}
+
+/// [`Service`] as handlers get it.
+pub(crate) type Shared = Arc<Service>;
+
+impl Service {
+    /// # Errors
+    ///
+    /// As [`Models::new`].
+    pub(crate) fn new(models: Vec<Model>, options: ServeOptions) -> Result<Self, String> {
+        let models = Models::new(models)?;
+        let images = Images::new(options.max_pixels, options.allow_url_images);
+        let metrics = Metrics::new(&models);
+        Ok(Self { models, options, metrics, images, stopping: AtomicBool::new(false) })
+    }
+
+    /// Whether the server has been told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Hands a question to its model. Dropping what comes back cancels it.
+    pub(crate) async fn ask(&self, mut ask: Ask) -> Result<Answers, ApiError> {
+        if self.is_stopping() {
+            return Err(ApiError::stopping());
+        }
+        let asked = Instant::now();
+        let model = self.models.find(ask.model.as_deref())?.clone();
+        let vocab = model.engine.config().vocab_size;
+        if let Some((id, _)) = ask.options.sampling.logit_bias.iter().find(|(id, _)| *id as usize >= vocab) {
+            return Err(ApiError::value("logit_bias", &format!("about tokens below {vocab}"), id));
+        }
+        if !ask.images.is_empty() && !model.engine.has_images() {
+            return Err(parrot_infer::Error::TextOnly.into());
+        }
+        let images = self.images.open(std::mem::take(&mut ask.images)).await?;
+        if self.options.log_text {
+            tracing::info!(model = %model.name, text = %ask.text(), "asked");
+        }
+        let engine: Engine = model.engine.clone();
+        let has_logprobs = ask.options.top_logprobs.is_some();
+        // Turning words into tokens takes milliseconds for a long conversation.
+        let submitted = tokio::task::spawn_blocking(move || {
+            let requests = ask.requests(&images).into_iter();
+            requests.map(|request| engine.submit(request)).collect::<Result<Vec<_>, _>>()
+        });
+        let answering = submitted.await.map_err(|error| ApiError::internal(error.to_string()))??;
+        let metrics = self.metrics.of_model(&model.name);
+        Ok(Answers::new(model.name, answering, metrics, asked, has_logprobs, self.options.log_text))
+    }
+}

@@ -1,0 +1,139 @@
+//! Clients that leave, sleep, or are many; and the server's own end.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parrot_serve::ServeOptions;
+use serde_json::Value;
+
+use crate::client::{chat, image, lines, long_question, question};
+use crate::server::Running;
+
+/// Sends a request by hand and returns the socket.
+fn begin(server: &Running, body: &Value) -> TcpStream {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
+    write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    stream
+}
+
+/// Eight answers to [`long_question`] have 1,800 tokens.
+fn assert_stopped_early(server: &Running) {
+    let stats = server.engine.stats();
+    assert!(stats.generated_tokens < 900, "{stats:?}");
+}
+
+#[test]
+fn who_leaves_is_no_longer_answered() {
+    let server = Running::new(ServeOptions::default());
+    let mut body = long_question();
+    body["n"] = 8.into();
+    let mut stream = begin(&server, &body);
+    let mut start = [0; 600];
+    stream.read_exact(&mut start).unwrap();
+    assert!(start.starts_with(b"HTTP/1.1 200"));
+    drop(stream);
+    server.wait_until_idle();
+    assert_stopped_early(&server);
+}
+
+/// One who waits for a whole answer notices nothing until it is there; the server notices that it has gone all the same.
+#[test]
+fn who_leaves_before_the_whole_answer_is_no_longer_answered() {
+    let server = Running::new(ServeOptions::default());
+    let mut body = long_question();
+    body["stream"] = false.into();
+    body["n"] = 8.into();
+    let stream = begin(&server, &body);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.engine.stats().running == 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(stream);
+    server.wait_until_idle();
+    assert_stopped_early(&server);
+}
+
+#[test]
+fn who_reads_a_byte_now_and_then_stops_nobody() {
+    let server = Running::new(ServeOptions::default());
+    let mut slow = begin(&server, &long_question());
+    let mut byte = [0];
+    for _ in 0..5 {
+        slow.read_exact(&mut byte).unwrap();
+        assert_eq!(chat(&server, &question("?", &image())).status, 200);
+    }
+}
+
+#[test]
+fn connections_that_are_opened_and_left_give_way() {
+    let server = Running::new(ServeOptions { max_connections: 32, ..ServeOptions::default() });
+    let mut idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    assert_eq!(chat(&server, &question("?", &image())).status, 200);
+    let closed = idle.iter_mut().filter_map(|stream| {
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        // The end of the stream, or a reset; one that is open times out.
+        match stream.read(&mut [0]) {
+            Ok(0) => Some(()),
+            Ok(_) => None,
+            Err(error) => (error.kind() == std::io::ErrorKind::ConnectionReset).then_some(()),
+        }
+    });
+    let closed = closed.count();
+    assert!(closed >= 300 - 32, "{closed} of 300 were closed");
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let server =
+        Running::new(ServeOptions { client_timeout: Duration::from_millis(100), ..ServeOptions::default() });
+    let mut silent = TcpStream::connect(server.address).unwrap();
+    let mut half = TcpStream::connect(server.address).unwrap();
+    half.write_all(b"GET /health HTTP/1.1\r\nhost: loc").unwrap();
+    for stream in [&mut silent, &mut half] {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+    }
+}
+
+#[test]
+fn many_at_once_get_what_each_gets_alone() {
+    let server = Running::new(ServeOptions::default());
+    let bodies: Vec<Value> = (0..24).map(|number| question(&format!("q{number}"), &image())).collect();
+    let content = |body: &Value| chat(&server, body).json()["choices"][0].clone();
+    let alone: Vec<Value> = bodies.iter().map(content).collect();
+    let together: Vec<Value> = thread::scope(|scope| {
+        let asked: Vec<_> = bodies.iter().map(|body| scope.spawn(|| content(body))).collect();
+        asked.into_iter().map(|answer| answer.join().unwrap()).collect()
+    });
+    assert_eq!(alone, together);
+}
+
+#[test]
+fn what_runs_is_finished_before_the_end() {
+    let mut server = Running::new(ServeOptions::default());
+    let mut answer = lines(&server, "/v1/chat/completions", &long_question());
+    assert!(answer.next().is_some());
+    server.begin_to_stop();
+    let rest: Vec<String> = answer.collect();
+    assert_eq!(rest.iter().rfind(|line| !line.is_empty()).unwrap(), "data: [DONE]");
+    assert_eq!(server.stop().dropped, 0);
+}
+
+#[test]
+fn what_takes_too_long_is_dropped_at_the_end() {
+    let mut server =
+        Running::new(ServeOptions { shutdown_timeout: Duration::ZERO, ..ServeOptions::default() });
+    let mut body = long_question();
+    body["n"] = 8.into();
+    let mut answer = lines(&server, "/v1/chat/completions", &body);
+    assert!(answer.next().is_some());
+    server.begin_to_stop();
+    let rest: Vec<String> = answer.collect();
+    assert!(rest.iter().any(|line| line.contains("\"error\"")), "{}", rest.concat());
+    assert!(server.stop().dropped > 0);
+}
