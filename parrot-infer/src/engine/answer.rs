@@ -18,6 +18,9 @@ pub struct Answer {
     pub finish_reason: FinishReason,
     /// Tokens of the prompt, including those of its pictures.
     pub prompt_tokens: usize,
+    /// Those of them, from the first on, that did not have to be read, because their keys and values were known from an earlier
+    /// turn or question.
+    pub reused_tokens: usize,
     /// For each picture in turn, the weight that the question gave each expert (Eq. 3); they sum to 1.
     /// Empty where the model has no mixture of experts.
     pub routing_weights: Vec<Vec<f32>>,
@@ -65,6 +68,7 @@ impl Answer {
             logprobs: Vec::new(),
             finish_reason,
             prompt_tokens,
+            reused_tokens: 0,
             routing_weights: Vec::new(),
             encoded_images: 0,
             timings: Timings::default(),

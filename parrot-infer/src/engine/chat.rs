@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use parrot_model::text::{Content, Conversation, Message, Role};
 
+use super::prefix::PrefixCache;
 use super::{Answer, Image, Parrot, opening};
 use crate::options::AskOptions;
 use crate::{Error, Result};
@@ -13,10 +14,11 @@ const MAX_IMAGE_BYTES: usize = 1 << 30;
 
 /// A conversation that remembers what was said. Made by [`Parrot::chat`].
 ///
-/// Every turn runs the decoder over the whole conversation again. Other models keep the keys and values of
-/// the turns before; here that would be wrong, because a picture's tokens stand at the beginning and depend
-/// on *all* the text that follows (Eq. 2): a new question changes them, and with them every key and value
-/// behind. What does not depend on the text, the vision tower's and the experts' work, is remembered.
+/// A turn reads what is new since the turn before, as far as it may: the keys and values of all whole chunks of
+/// [`PREFILL_CHUNK`](crate::generate::PREFILL_CHUNK) tokens before the first image, or of the whole conversation if there is none.
+/// Behind an image they are of no use any more: its tokens depend on *all* the text of the conversation (Eq. 2), so a new
+/// question changes them, and with them every key and value that follows. (Not with [`Parrot::route_by`], which fixes what the
+/// router reads.) Answers are the same, bit for bit on the CPU, as if the whole conversation were read afresh.
 #[derive(Debug)]
 pub struct Chat<'p> {
     parrot: &'p Parrot,
@@ -25,12 +27,15 @@ pub struct Chat<'p> {
     images: Vec<Image>,
     /// Shown with the next question.
     pending: Vec<Image>,
+    /// Keys and values of the turn before.
+    prefixes: PrefixCache,
 }
 
 impl<'p> Chat<'p> {
     pub(super) fn new(parrot: &'p Parrot, options: AskOptions) -> Self {
         let conversation = Conversation(opening(&options));
-        Self { parrot, options, conversation, images: Vec::new(), pending: Vec::new() }
+        let (images, pending, prefixes) = (Vec::new(), Vec::new(), PrefixCache::default());
+        Self { parrot, options, conversation, images, pending, prefixes }
     }
 
     /// Shows a picture together with the next question.
@@ -56,7 +61,11 @@ impl<'p> Chat<'p> {
     /// # Errors
     ///
     /// As [`Parrot::answer`], [`Error::EmptyQuestion`], and the model's error for images whose pixels take more than 1 GiB together.
-    pub fn ask(&mut self, question: &str, on_text: impl FnMut(&str) -> ControlFlow<()>) -> Result<Answer> {
+    pub fn ask(
+        &mut self,
+        question: &str,
+        mut on_text: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Answer> {
         if question.trim().is_empty() {
             return Err(Error::EmptyQuestion);
         }
@@ -64,7 +73,10 @@ impl<'p> Chat<'p> {
         conversation.0.push(Message::question(question, self.pending.len()));
         let images: Vec<Image> = self.images.iter().chain(&self.pending).cloned().collect();
         check_size(&images)?;
-        let answer = self.parrot.answer(&conversation, &images, &self.options, on_text)?;
+        let prompt = (&conversation, &images[..]);
+        let prefixes = Some(&mut self.prefixes);
+        let mut answers = self.parrot.run(&[prompt], &self.options, prefixes, |_, text| on_text(text))?;
+        let answer = answers.swap_remove(0);
         let said = Content::Text(answer.text.clone());
         conversation.0.push(Message { role: Role::Assistant, content: vec![said] });
         (self.conversation, self.images) = (conversation, images);

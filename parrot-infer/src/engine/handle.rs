@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures_channel::mpsc::unbounded;
 use parrot_model::config::DecoderConfig;
-use parrot_model::language::KvCache;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 
 use super::image_cache::ImageCacheUse;
@@ -23,7 +22,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Bytes for keys and values. A question is answered once there is room for it and its longest answer; until then it waits,
-    /// and those behind it with it.
+    /// and those behind it with it. What is left keeps the beginnings of prompts for those that begin in the same way
+    /// ([`Answer::reused_tokens`](super::Answer::reused_tokens)).
     pub cache_bytes: u64,
     /// Bytes for the features of images, as [`Parrot::remember_image_bytes`].
     pub image_cache_bytes: u64,
@@ -58,7 +58,9 @@ pub struct EngineStats {
     pub waiting: usize,
     /// Bytes that the running answers' keys and values may come to take.
     pub cache_bytes: u64,
-    /// Bytes that they may.
+    /// Bytes of keys and values that are kept of earlier prompts.
+    pub kept_bytes: u64,
+    /// Bytes that both may take together.
     pub cache_budget: u64,
     /// The memory of images.
     pub images: ImageCacheUse,
@@ -70,6 +72,8 @@ pub struct EngineStats {
     pub cancelled: u64,
     /// Tokens of prompts that were read.
     pub prompt_tokens: u64,
+    /// Tokens of prompts that did not have to be read, as their keys and values were known.
+    pub reused_tokens: u64,
     /// Tokens of answers.
     pub generated_tokens: u64,
     /// Steps of decoding. The tokens of each are as many as answers took part in it.
@@ -285,8 +289,7 @@ impl Shared {
         let images: Vec<_> = images.into_iter().cloned().collect();
         let limit = options.max_new_tokens.min(*room);
         let prompt_tokens = parrot.config.max_position_embeddings + 1 - room;
-        let positions = Scheduler::positions(prompt_tokens, limit);
-        let bytes = KvCache::bytes(&parrot.config, positions, parrot.decoder().activation_dtype());
+        let bytes = parrot.cache_bytes(Scheduler::positions(prompt_tokens, limit));
         if bytes > self.options.cache_bytes {
             return Err(Error::NeverFits { needed: bytes, budget: self.options.cache_bytes });
         }

@@ -8,6 +8,7 @@ mod image;
 mod image_cache;
 mod load;
 mod network;
+mod prefix;
 mod request;
 mod run;
 #[cfg(test)]
@@ -193,7 +194,7 @@ impl Parrot {
         let conversations: Vec<Conversation> =
             questions.iter().map(|question| ask(*question, options)).collect::<Result<_>>()?;
         let prompts = conversations.iter().zip(questions.iter().map(|question| question.images));
-        self.run(&prompts.collect::<Vec<_>>(), options, |_, _| ControlFlow::Continue(()))
+        self.run(&prompts.collect::<Vec<_>>(), options, None, |_, _| ControlFlow::Continue(()))
     }
 
     /// Begins a conversation of several turns.
@@ -217,7 +218,7 @@ impl Parrot {
         options: &AskOptions,
         mut on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
-        let mut answers = self.run(&[(conversation, images)], options, |_, text| on_text(text))?;
+        let mut answers = self.run(&[(conversation, images)], options, None, |_, text| on_text(text))?;
         Ok(answers.swap_remove(0))
     }
 }

@@ -1,16 +1,17 @@
 //! Prompts → answers.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::image::Pixels;
-use parrot_model::language::STEP_ROWS;
+use parrot_model::language::{KvCache, STEP_ROWS};
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
+use super::prefix::{ChunkName, PrefixCache, chunk_names};
 use super::{Answer, Image, Parrot, Timings};
 use crate::generate::{Ended, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
 use crate::options::AskOptions;
@@ -22,10 +23,13 @@ const IMAGE_BATCH: usize = 4;
 
 impl Parrot {
     /// Answers a batch of prompts.
+    ///
+    /// - prefixes: the beginning of the prompt before; becomes that of the last of these
     pub(super) fn run(
         &self,
         prompts: &[(&Conversation, &[Image])],
         options: &AskOptions,
+        mut prefixes: Option<&mut PrefixCache>,
         mut on_text: impl FnMut(usize, &str) -> ControlFlow<()>,
     ) -> Result<Vec<Answer>> {
         if prompts.is_empty() {
@@ -45,10 +49,31 @@ impl Parrot {
         for (sample, sequence) in samples.iter().zip(sequences) {
             let started = Instant::now();
             let prepared = self.prepare(sample, &features)?;
-            let ticket = scheduler.admit(prepared.input.inputs_embeds, sequence);
-            asked.push((ticket, prepared.lengths[0], prepared.routing, started.elapsed()));
+            let (prompt, prompt_tokens) = (prepared.input.inputs_embeds, prepared.lengths[0]);
+            let mut chunks = Vec::new();
+            let mut known = None;
+            if let Some(prefixes) = &mut prefixes {
+                let images: Vec<Image> = images.iter().map(|image| Image::clone(image)).collect();
+                let weights = routing_weights(prepared.routing.clone())?;
+                chunks = self.chunk_names(sample, &images, &weights, PREFILL_CHUNK);
+                known = prefixes.find(&chunks);
+            }
+            let reused_tokens = known.map_or(0, |(_, chunks)| chunks * PREFILL_CHUNK);
+            let ticket = match known {
+                Some((kv_cache, _)) => scheduler.resume(prompt, sequence, kv_cache, reused_tokens),
+                None => scheduler.admit(prompt, sequence),
+            };
+            let routing = prepared.routing;
+            asked.push(Asked {
+                ticket,
+                prompt_tokens,
+                reused_tokens,
+                chunks,
+                routing,
+                preparing: started.elapsed(),
+            });
         }
-        let number = |ticket: Ticket| asked.iter().position(|(known, ..)| *known == ticket).unwrap_or(0);
+        let number = |ticket: Ticket| asked.iter().position(|asked| asked.ticket == ticket).unwrap_or(0);
         let mut ended: Vec<Option<Ended<'_>>> = asked.iter().map(|_| None).collect();
         while !scheduler.is_empty() {
             // All prompts first: a step of decoding costs nearly the same however many take part.
@@ -62,11 +87,18 @@ impl Parrot {
             }
         }
         let mut answers = Vec::with_capacity(prompts.len());
-        for (ended, (_, prompt_tokens, routing, preparing)) in ended.into_iter().flatten().zip(asked) {
+        for (ended, asked) in ended.into_iter().flatten().zip(asked) {
+            let Asked { prompt_tokens, reused_tokens, chunks, routing, preparing, .. } = asked;
+            if let Some(prefixes) = &mut prefixes {
+                prefixes.shrink(0);
+                let bytes_of = |positions| self.cache_bytes(positions);
+                prefixes.keep(chunks, &ended.kv_cache, PREFILL_CHUNK, bytes_of, u64::MAX);
+            }
             let Phases { prefill, decode, decode_steps } = ended.phases;
             answers.push(Answer {
                 timings: Timings { prefill: preparing + prefill, decode, decode_steps, ..timings },
                 prompt_tokens,
+                reused_tokens,
                 // Read last, so that the prompt does not wait for it.
                 routing_weights: routing_weights(routing)?,
                 encoded_images,
@@ -79,6 +111,23 @@ impl Parrot {
     /// A scheduler of this model's decoder.
     pub(super) fn scheduler(&self, prefill_chunk: usize) -> Scheduler<'_> {
         Scheduler::new(self.network.decoder(), &self.config, &self.eos, prefill_chunk)
+    }
+
+    /// The memory that keys and values of so many positions take.
+    pub(super) fn cache_bytes(&self, positions: usize) -> u64 {
+        KvCache::bytes(&self.config, positions, self.decoder().activation_dtype())
+    }
+
+    /// As [`chunk_names`].
+    pub(super) fn chunk_names(
+        &self,
+        sample: &Sample,
+        images: &[Image],
+        routing_weights: &[Vec<f32>],
+        chunk: usize,
+    ) -> Vec<ChunkName> {
+        let image_tokens = self.network.parrot().map_or(0, |(_, images)| images.tokens);
+        chunk_names(sample, images, routing_weights, image_tokens, chunk)
     }
 
     /// Checks what the model has a say in as well.
@@ -186,6 +235,17 @@ impl Parrot {
         timings.vision += started.elapsed();
         Ok(unstack(features, pixels.len()))
     }
+}
+
+/// A prompt that is being answered.
+struct Asked {
+    ticket: Ticket,
+    prompt_tokens: usize,
+    reused_tokens: usize,
+    /// Of the prompt, if its beginning is to be kept.
+    chunks: Vec<ChunkName>,
+    routing: Option<Routing>,
+    preparing: Duration,
 }
 
 /// A batch of prompts.

@@ -9,7 +9,7 @@ use parrot_model::text::{Conversation, Message, Role};
 
 use super::handle::Shared;
 use super::tests::{image, parrot};
-use super::worker::Worker;
+use super::worker::{Job, Worker};
 use super::*;
 use crate::generate::{FinishReason, Sampling, Scheduler};
 use crate::tiny;
@@ -127,8 +127,8 @@ fn a_prompt_that_is_read_in_chunks_is_the_same_among_others_and_does_not_stop_th
     let second = engine.submit(request(&"long ".repeat(36), &[], options(1))).unwrap();
     second.wait().unwrap();
     let after = engine.stats();
-    assert!(after.prompt_tokens - before.prompt_tokens >= 200);
-    assert!(after.decode_steps - before.decode_steps >= 200 / 7, "{before:?} {after:?}");
+    assert!(after.prompt_tokens - before.prompt_tokens >= 180);
+    assert!(after.decode_steps - before.decode_steps >= 180 / 7, "{before:?} {after:?}");
 }
 
 #[test]
@@ -237,6 +237,14 @@ fn what_is_bad_is_refused_at_once() {
     assert_eq!(zero.unwrap_err().to_string(), "max_running should be at least 1, found 0");
 }
 
+/// Takes these in, and computes until all have their answers.
+fn answer_all(worker: &mut Worker<'_>, jobs: Vec<Job>) {
+    worker.turn(jobs);
+    while !worker.is_idle() {
+        worker.turn(Vec::new());
+    }
+}
+
 #[test]
 fn an_image_that_fails_is_the_fault_of_those_who_ask_about_it() {
     let shared = Shared::new(parrot(0), EngineOptions::default());
@@ -245,7 +253,7 @@ fn an_image_that_fails_is_the_fault_of_those_who_ask_about_it() {
     let requests = [&[image(1)][..], &[image(1), empty], &[]];
     let (jobs, answering): (Vec<_>, Vec<_>) =
         requests.into_iter().map(|images| shared.job(request("Hm?", images, options(1))).unwrap()).unzip();
-    worker.turn(jobs);
+    answer_all(&mut worker, jobs);
     let [good, bad, none]: [_; 3] = answering.try_into().unwrap();
     assert_eq!(good.wait().unwrap().token_ids.len(), 1);
     assert!(bad.wait().unwrap_err().to_string().contains("no pixels"));
@@ -262,7 +270,7 @@ fn images_that_arrive_together_are_encoded_once_and_then_remembered() {
         let mut ask = |images: &[Vec<Image>]| {
             let (jobs, answering): (Vec<_>, Vec<_>) =
                 images.iter().map(|images| shared.job(request("Hm?", images, options(1))).unwrap()).unzip();
-            worker.turn(jobs);
+            answer_all(&mut worker, jobs);
             answering.into_iter().map(|answering| answering.wait().unwrap()).collect::<Vec<_>>()
         };
         let images = [vec![image(1)], vec![image(2), image(1)], vec![image(1)]];
@@ -288,6 +296,109 @@ fn images_in_a_batch_have_the_bits_that_they_have_alone() {
         };
         assert_eq!(bits(alone), bits(together));
     }
+}
+
+/// Turns of a conversation, asked of an engine that has answered those before, and of one that has not.
+fn turns(model: impl Fn() -> Parrot, conversations: &[(Conversation, &[Image])]) -> Vec<Answer> {
+    let in_chunks = |options: &mut EngineOptions| options.prefill_chunk = 8;
+    let engine = engine(model(), in_chunks);
+    let ask = |engine: &Engine, (conversation, images): &(Conversation, &[Image])| {
+        let options = AskOptions { top_logprobs: Some(1), ..options(9) };
+        let request = Request { conversation: conversation.clone(), images: images.to_vec(), options };
+        engine.submit(request).unwrap().wait().unwrap()
+    };
+    let answers: Vec<Answer> = conversations.iter().map(|asked| ask(&engine, asked)).collect();
+    for (asked, answer) in conversations.iter().zip(&answers) {
+        let fresh = ask(&self::engine(model(), in_chunks), asked);
+        assert_eq!(essence(answer), essence(&fresh));
+        assert_eq!((fresh.reused_tokens, fresh.prompt_tokens), (0, answer.prompt_tokens));
+        assert_eq!(answer.reused_tokens % 8, 0);
+        assert!(answer.reused_tokens < answer.prompt_tokens);
+    }
+    let reused: usize = answers.iter().map(|answer| answer.reused_tokens).sum();
+    assert_eq!(engine.stats().reused_tokens, reused as u64);
+    answers
+}
+
+/// The conversation with another turn.
+fn go_on(conversation: &Conversation, said: &str, question: &str) -> Conversation {
+    let mut conversation = conversation.clone();
+    conversation.0.extend([Message::text(Role::Assistant, said), Message::question(question, 0)]);
+    conversation
+}
+
+#[test]
+fn turns_reuse_what_is_still_valid_and_are_what_they_are_afresh() {
+    // Without an image: all of the turn before, but for what ends it, which is no whole chunk.
+    let first = Conversation::question("What is a parrot, and what does it eat?", 0);
+    let second = go_on(&first, "A bird.", "Where does it live?");
+    let other = Conversation::question("What is a parrot, and how old does it get?", 0);
+    let answers = turns(|| parrot(8), &[(first.clone(), &[]), (second, &[]), (other, &[]), (first, &[])]);
+    let [first, second, other, again]: [Answer; 4] = answers.try_into().unwrap();
+    assert_eq!((first.reused_tokens, again.reused_tokens), (0, (first.prompt_tokens - 1) / 8 * 8));
+    assert!(second.reused_tokens + 16 > first.prompt_tokens);
+    assert!(other.reused_tokens >= 16 && other.reused_tokens < second.reused_tokens);
+
+    // Behind an image, which stands after a long system message: nothing, unless the same is asked again.
+    let images = [image(1)];
+    let system = "Answer in one short sentence.";
+    let mut first = Conversation::question("What is this?", 1);
+    first.0.insert(0, Message::text(Role::System, system));
+    let second = go_on(&first, "A parrot.", "And where?");
+    let asked = [(first.clone(), &images[..]), (second, &images), (first, &images)];
+    let [first, second, again]: [Answer; 3] = turns(|| parrot(8), &asked).try_into().unwrap();
+    assert_ne!(first.routing_weights, second.routing_weights);
+    assert!(second.reused_tokens >= system.len() / 8 * 8 && second.reused_tokens + 16 < first.prompt_tokens);
+    assert_eq!(again.reused_tokens, (first.prompt_tokens - 1) / 8 * 8);
+
+    // Unless what the router reads is fixed.
+    let steered = || parrot(8).route_by("picture").unwrap();
+    let [first, second, _]: [Answer; 3] = turns(steered, &asked).try_into().unwrap();
+    assert_eq!(first.routing_weights, second.routing_weights);
+    assert!(second.reused_tokens + 16 > first.prompt_tokens);
+
+    // Another image with the same words.
+    let other = [image(2)];
+    let asked = [(asked[0].0.clone(), &images[..]), (asked[0].0.clone(), &other)];
+    let [first, second]: [Answer; 2] = turns(steered, &asked).try_into().unwrap();
+    assert!(second.reused_tokens > 0 && second.reused_tokens + 16 < first.prompt_tokens);
+}
+
+#[test]
+fn what_is_kept_of_prompts_leaves_room_for_answers() {
+    let model = parrot(8);
+    let question = |number: usize| format!("{number}{}", " and what then".repeat(4));
+    let prompt = model.ask_many(&[], &question(0)).unwrap().prompt_tokens;
+    let budget = 2 * bytes(&model, prompt, 20);
+    let engine = engine(model, |options| (options.cache_bytes, options.prefill_chunk) = (budget, 8));
+    for number in 0..6 {
+        let answer = engine.submit(request(&question(number), &[], options(20))).unwrap().wait().unwrap();
+        assert_eq!(answer.token_ids.len(), 20);
+        let stats = engine.stats();
+        assert!(stats.kept_bytes > 0 && stats.cache_bytes + stats.kept_bytes <= budget, "{stats:?}");
+    }
+    // The last is still there.
+    let last = engine.submit(request(&question(5), &[], options(1))).unwrap().wait().unwrap();
+    assert_eq!(last.reused_tokens, (prompt - 1) / 8 * 8);
+}
+
+#[test]
+fn a_chat_without_an_image_reads_only_what_is_new() {
+    let parrot = parrot(8);
+    let mut chat = parrot.chat(options(6));
+    let no = |_: &str| ControlFlow::Continue(());
+    let first = chat.ask(&"Say something. ".repeat(8), no).unwrap();
+    let asked = chat.conversation().clone();
+    let second = chat.ask("More.", no).unwrap();
+    assert_eq!((first.reused_tokens, second.reused_tokens), (0, crate::generate::PREFILL_CHUNK));
+    let afresh = parrot.answer(&go_on_from(asked, "More."), &[], &options(6), no).unwrap();
+    assert_eq!(second.token_ids, afresh.token_ids);
+    assert_eq!(afresh.reused_tokens, 0);
+}
+
+fn go_on_from(mut conversation: Conversation, question: &str) -> Conversation {
+    conversation.0.push(Message::question(question, 0));
+    conversation
 }
 
 #[test]

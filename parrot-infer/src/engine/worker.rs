@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use futures_channel::mpsc::UnboundedSender;
 use parrot_model::batch::Sample;
+use parrot_model::language::KvCache;
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::untrusted::contained;
 
 use super::handle::{Queue, Shared};
+use super::prefix::{ChunkName, PrefixCache};
 use super::request::Event;
 use super::run::routing_weights;
 use super::{Answer, Image, Timings};
@@ -42,6 +44,8 @@ struct Client {
     events: UnboundedSender<Event>,
     gone: CancelToken,
     bytes: u64,
+    /// Of the prompt.
+    chunks: Vec<ChunkName>,
     /// What is known of the answer.
     answer: Answer,
 }
@@ -86,12 +90,14 @@ pub(super) struct Worker<'e> {
     shared: &'e Shared,
     scheduler: Scheduler<'e>,
     clients: HashMap<Ticket, Client>,
+    /// In what the running answers leave of the budget.
+    prefixes: PrefixCache,
 }
 
 impl<'e> Worker<'e> {
     pub(super) fn new(shared: &'e Shared) -> Self {
         let scheduler = shared.parrot.scheduler(shared.options.prefill_chunk);
-        Self { shared, scheduler, clients: HashMap::new() }
+        Self { shared, scheduler, clients: HashMap::new(), prefixes: PrefixCache::default() }
     }
 
     /// The waiting questions that can be answered now; waits for one if there is nothing to do. `None` once there will be nothing
@@ -104,7 +110,7 @@ impl<'e> Worker<'e> {
                 return None;
             }
             let jobs = self.admissible(&mut queue);
-            if !jobs.is_empty() || !self.clients.is_empty() {
+            if !jobs.is_empty() || !self.is_idle() {
                 return Some(jobs);
             }
             if queue.is_closed && queue.waiting.is_empty() {
@@ -123,7 +129,7 @@ impl<'e> Worker<'e> {
             job.is_over().is_none() && !job.gone.is_cancelled()
         });
         let limits = &self.shared.options;
-        let mut bytes: u64 = self.clients.values().map(|client| client.bytes).sum();
+        let mut bytes = self.running_bytes();
         let mut jobs: Vec<Job> = Vec::new();
         while let Some(job) = queue.waiting.front()
             && bytes + job.bytes <= limits.cache_bytes
@@ -139,7 +145,7 @@ impl<'e> Worker<'e> {
 
     /// Lets go of what nobody waits for any more.
     fn let_go(&mut self) {
-        let Self { scheduler, clients, shared } = self;
+        let Self { scheduler, clients, shared, .. } = self;
         let gone = |ticket: &Ticket| clients.get(ticket).is_none_or(|client| client.gone.is_cancelled());
         let dropped = scheduler.cancel(|ticket| gone(&ticket));
         if dropped > 0 {
@@ -150,12 +156,17 @@ impl<'e> Worker<'e> {
         }
     }
 
+    /// Whether nothing is being answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.clients.is_empty()
+    }
+
     /// Admits these questions and computes a token for every answer.
     pub(super) fn turn(&mut self, jobs: Vec<Job>) {
         if !jobs.is_empty() {
             self.admit(jobs);
         }
-        let Self { scheduler, clients, shared } = self;
+        let Self { scheduler, clients, shared, .. } = self;
         let mut on_piece = |ticket: Ticket, piece: Piece<'_>| {
             if let Some(client) = clients.get(&ticket) {
                 let event = Event::Text { text: piece.text.into(), tokens: piece.tokens.to_vec() };
@@ -165,12 +176,19 @@ impl<'e> Worker<'e> {
             ControlFlow::Continue(())
         };
         let step = scheduler.step(shared.options.prefill_chunk, &mut on_piece);
-        let ended = scheduler.retire();
-        self.count(step, &ended);
-        for sequence in ended {
-            if let Some(client) = self.clients.remove(&sequence.ticket) {
-                let _ = client.events.unbounded_send(finished(client.answer, sequence));
+        let mut ended = Vec::new();
+        for sequence in scheduler.retire() {
+            ended.extend(self.clients.remove(&sequence.ticket).map(|client| (client, sequence)));
+        }
+        for (client, sequence) in &ended {
+            if sequence.error.is_none() {
+                self.keep(&client.chunks, &sequence.kv_cache);
             }
+        }
+        // Before anybody is told, so that who has an answer finds it counted.
+        self.count(step, &ended);
+        for (client, sequence) in ended {
+            let _ = client.events.unbounded_send(finished(client.answer, sequence));
         }
     }
 
@@ -221,30 +239,69 @@ impl<'e> Worker<'e> {
             job.tell(Event::Routing(routing_weights.clone()));
         }
         let sequence = Sequence::asked_at(job.asked, &job.options, job.limit, &parrot.tokenizer)?;
-        let ticket = self.scheduler.admit(prepared.input.inputs_embeds, sequence);
+        let chunk = self.shared.options.prefill_chunk;
+        let chunks = parrot.chunk_names(&job.sample, &job.images, &routing_weights, chunk);
+        self.make_room(job.bytes);
+        let prompt = prepared.input.inputs_embeds;
+        let (ticket, reused_tokens) = match self.prefixes.find(&chunks) {
+            Some((known, count)) => {
+                let len = count * chunk;
+                (self.scheduler.resume(prompt, sequence, known, len), len)
+            }
+            None => (self.scheduler.admit(prompt, sequence), 0),
+        };
         let answer = Answer {
+            reused_tokens,
             routing_weights,
             encoded_images: encoded.new,
             timings: Timings { prefill: started.elapsed(), ..encoded.timings },
             ..Answer::none(job.prompt_tokens, FinishReason::Length)
         };
-        let client = Client { events: job.events.clone(), gone: job.gone.clone(), bytes: job.bytes, answer };
-        self.clients.insert(ticket, client);
+        let (events, gone) = (job.events.clone(), job.gone.clone());
+        self.clients.insert(ticket, Client { events, gone, bytes: job.bytes, chunks, answer });
         Ok(())
     }
 
-    fn count(&self, step: Step, ended: &[Ended<'_>]) {
+    /// Bytes that the running answers may come to take.
+    fn running_bytes(&self) -> u64 {
+        self.clients.values().map(|client| client.bytes).sum()
+    }
+
+    /// Forgets beginnings of prompts until there is room for another answer.
+    fn make_room(&mut self, bytes: u64) {
+        let left = self.shared.options.cache_bytes.saturating_sub(self.running_bytes() + bytes);
+        self.prefixes.shrink(left);
+    }
+
+    /// Keeps the beginning of a prompt that has been answered.
+    fn keep(&mut self, chunks: &[ChunkName], kv_cache: &KvCache) {
+        let Shared { parrot, options, .. } = self.shared;
+        let budget = options.cache_bytes.saturating_sub(self.running_bytes());
+        self.prefixes.keep(
+            chunks.to_vec(),
+            kv_cache,
+            options.prefill_chunk,
+            |len| parrot.cache_bytes(len),
+            budget,
+        );
+    }
+
+    fn count(&self, step: Step, ended: &[(Client, Ended<'_>)]) {
+        let (kept_bytes, cache_bytes) = (self.prefixes.bytes(), self.running_bytes());
         let mut queue = self.shared.lock();
         let stats = &mut queue.stats;
+        (stats.kept_bytes, stats.cache_bytes) = (kept_bytes, cache_bytes);
+        stats.running = self.clients.len();
         stats.prompt_tokens += step.read as u64;
         stats.decoded_tokens += step.decoded as u64;
         stats.decode_steps += u64::from(step.decoded > 0);
-        for sequence in ended {
+        for (client, sequence) in ended {
             match &sequence.error {
                 None => stats.finished += 1,
                 Some(_) => stats.failed += 1,
             }
             stats.generated_tokens += sequence.sequence.token_ids.len() as u64;
+            stats.reused_tokens += client.answer.reused_tokens as u64;
         }
     }
 
@@ -252,6 +309,7 @@ impl<'e> Worker<'e> {
     fn drop_all(&mut self, why: impl Fn() -> Error) {
         self.scheduler.cancel(|_| true);
         self.scheduler.retire();
+        self.prefixes = PrefixCache::default();
         let mut queue = self.shared.lock();
         for (_, client) in self.clients.drain() {
             let _ = client.events.unbounded_send(Event::Failed(why()));
@@ -279,6 +337,7 @@ fn finished(answer: Answer, ended: Ended<'_>) -> Event {
         prompt_tokens: answer.prompt_tokens,
         routing_weights: answer.routing_weights,
         encoded_images: answer.encoded_images,
+        reused_tokens: answer.reused_tokens,
         timings: Timings { prefill, decode, decode_steps, ..answer.timings },
         ..Answer::from_sequence(ended.sequence)
     }))

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// More read a little faster, fewer let those that are answering wait less. The answer depends on it as on any other order of
 /// summing: by roundings.
-pub const PREFILL_CHUNK: usize = 256;
+pub const PREFILL_CHUNK: usize = 128;
 
 /// Names a sequence of a [`Scheduler`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,9 +127,31 @@ impl<'n> Scheduler<'n> {
     ///
     /// If the prompt is empty, or more than one.
     pub fn admit(&mut self, prompt: Tensor<3>, sequence: Sequence<'n>) -> Ticket {
+        let kv_cache = KvCache::new(self.config, 0);
+        self.resume(prompt, sequence, &kv_cache, 0)
+    }
+
+    /// As [`admit`](Self::admit), with a prompt whose beginning has been read before.
+    ///
+    /// - known: keys and values of the prompt's first positions; copied
+    /// - len: how many of them; less than the prompt has, and a multiple of the chunks in which prompts are read if the answer is
+    ///   to be bit for bit the same as without
+    ///
+    /// # Panics
+    ///
+    /// As [`admit`](Self::admit), and if `known` has not so many, or none is left to be read.
+    pub fn resume(
+        &mut self,
+        prompt: Tensor<3>,
+        sequence: Sequence<'n>,
+        known: &KvCache,
+        len: usize,
+    ) -> Ticket {
         let [batch, seq, _] = prompt.dims();
-        assert!(batch == 1 && seq > 0, "a sequence's prompt is [1, seq, hidden]");
-        let kv_cache = KvCache::new(self.config, Self::positions(seq, sequence.limit()));
+        assert!(batch == 1 && seq > len, "a sequence's prompt is [1, seq, hidden], its last position new");
+        let capacity = Self::positions(seq, sequence.limit());
+        let kv_cache =
+            if len > 0 { known.prefix(len, capacity) } else { KvCache::new(self.config, capacity) };
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.reading.push_back(Slot {
