@@ -153,11 +153,14 @@ impl Collector for Engines {
             .iter()
             .map(|model| (ModelLabels { model: model.name.clone() }, model.engine.stats()))
             .collect();
-        let gauges: [Measured; 5] = [
+        let gauges: [Measured; 6] = [
             ("engine_running", "Answers that are being computed", |stats| stats.running as u64),
             ("engine_waiting", "Questions that wait for their turn", |stats| stats.waiting as u64),
             ("engine_cache_used_bytes", "Keys and values of the running answers", |stats| stats.cache_bytes),
-            ("engine_cache_budget_bytes", "What they may take", |stats| stats.cache_budget),
+            ("engine_cache_kept_bytes", "Keys and values that are kept of earlier prompts", |stats| {
+                stats.kept_bytes
+            }),
+            ("engine_cache_budget_bytes", "What both may take", |stats| stats.cache_budget),
             ("engine_image_cache_bytes", "Features of images that are remembered", |stats| {
                 stats.images.bytes
             }),
@@ -169,11 +172,14 @@ impl Collector for Engines {
                 ConstGauge::new(value(stats)).encode(metric.encode_family(labels)?)?;
             }
         }
-        let counters: [Measured; 9] = [
+        let counters: [Measured; 10] = [
             ("engine_answers_finished", "Answers that ended", |stats| stats.finished),
             ("engine_answers_failed", "Answers that failed", |stats| stats.failed),
             ("engine_answers_cancelled", "Answers that nobody waited for any more", |stats| stats.cancelled),
             ("engine_prompt_tokens", "Tokens of prompts that were read", |stats| stats.prompt_tokens),
+            ("engine_reused_tokens", "Tokens of prompts that did not have to be read", |stats| {
+                stats.reused_tokens
+            }),
             ("engine_generated_tokens", "Tokens of answers", |stats| stats.generated_tokens),
             ("engine_decode_steps", "Steps of decoding", |stats| stats.decode_steps),
             (

@@ -11,7 +11,7 @@ use parrot_infer::{Answer, Event, FinishReason, TokenLogprob};
 use super::request::ChatRequest;
 use super::response::{
     AssistantMessage, ChatChunk, ChatCompletion, Choice, ChunkChoice, Delta, Extension, Logprobs,
-    ScoredToken, Timings, TokenScore, Usage,
+    PromptTokens, ScoredToken, Timings, TokenScore, Usage,
 };
 use super::translate::translate;
 use crate::answers::{Answers, Step};
@@ -189,7 +189,13 @@ impl Usage {
     pub(crate) fn of(answers: &[Answer]) -> Self {
         let prompt_tokens = answers.first().map_or(0, |answer| answer.prompt_tokens);
         let completion_tokens = answers.iter().map(|answer| answer.token_ids.len()).sum();
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+        let cached_tokens = answers.first().map_or(0, |answer| answer.reused_tokens);
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_tokens_details: PromptTokens { cached_tokens },
+        }
     }
 }
 

@@ -100,6 +100,15 @@ pub(crate) struct Usage {
     pub(crate) completion_tokens: usize,
     /// Both.
     pub(crate) total_tokens: usize,
+    /// More about those of the prompt.
+    pub(crate) prompt_tokens_details: PromptTokens,
+}
+
+/// More about the tokens of a prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct PromptTokens {
+    /// Those that did not have to be read: an earlier turn or question began with them.
+    pub(crate) cached_tokens: usize,
 }
 
 /// The log-probabilities of an answer.

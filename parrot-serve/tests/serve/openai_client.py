@@ -20,7 +20,7 @@ assert len(whole.model_extra["parrot"][0]["routing"][0]) == 6, whole
 
 chunks = list(client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True}))
 assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text, chunks
-assert chunks[-1].usage == whole.usage, chunks[-1]
+assert chunks[-1].usage.total_tokens == whole.usage.total_tokens, chunks[-1]
 
 # An answer that is sent back as the package dumps it.
 request["messages"] += [whole.choices[0].message.model_dump(), {"role": "user", "content": "?"}]
