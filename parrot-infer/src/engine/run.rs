@@ -53,7 +53,7 @@ impl Parrot {
             let mut chunks = Vec::new();
             let mut known = None;
             if let Some(prefixes) = &mut prefixes {
-                let images: Vec<Image> = images.iter().map(|image| Image::clone(image)).collect();
+                let images: Vec<Image> = images.iter().copied().cloned().collect();
                 let weights = routing_weights(prepared.routing.clone())?;
                 chunks = self.chunk_names(sample, &images, &weights, PREFILL_CHUNK);
                 known = prefixes.find(&chunks);

@@ -45,7 +45,7 @@ pub enum FinishReason {
     Length,
     /// A stop string appeared.
     Stop,
-    /// The callback returned `Break`, or the [`CancelToken`] was cancelled.
+    /// The callback returned `Break`, or the [`CancelToken`](crate::CancelToken) was cancelled.
     Cancelled,
     /// [`AskOptions::time_limit`](crate::AskOptions::time_limit) ran out.
     TimeLimit,
