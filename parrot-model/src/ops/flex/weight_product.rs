@@ -26,6 +26,9 @@ use super::{PARALLEL_FROM, few_rows, many_rows};
 
 /// Up to so many rows a product is one of few.
 const FEW: usize = crate::ops::FEW_ROWS;
+/// The same where the processor multiplies bf16 itself: from there on that is faster than exact sums, and of bf16 nobody is
+/// promised the same bits among others as alone.
+const FEW_OF_BF16: usize = 12;
 /// From so many bytes on a weight is read by all threads.
 const SHARED_FROM: usize = 1 << 18;
 /// Bytes of a weight that a thread takes at a time, at least and at most: the longer it reads on the faster, and the shorter
@@ -77,7 +80,8 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
         let begin = matrix * columns;
         weight.slice((begin + range.start) * inner..(begin + range.end) * inner)
     };
-    if rows <= FEW {
+    let is_pairs = matches!(weight, Weight::Bf16(_)) && isa.multiplies_bf16();
+    if rows <= if is_pairs { FEW_OF_BF16 } else { FEW } {
         let lhs: Vec<_> = lhs.iter().copied().map(Matrix::to_contiguous).collect();
         let share = (weight.bytes() / (4 * rayon::current_num_threads())).clamp(SHARE[0], SHARE[1]);
         let width = (share / (weight.bytes() / (lhs.len() * columns)).max(1)).clamp(1, columns);
@@ -87,7 +91,6 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
         });
     }
     let is_shared = lhs.len() * rows * inner * columns >= PARALLEL_FROM;
-    let is_pairs = matches!(weight, Weight::Bf16(_)) && isa.multiplies_bf16();
     let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, is_pairs, is_shared)).collect();
     let width = many_rows::BLOCK;
     by_columns(shape, width, many_rows::stride(rows), is_shared, |matrix, range, sums| {
@@ -133,7 +136,7 @@ mod tests {
         let rounded = |values: &[f32]| -> Vec<f32> {
             values.iter().map(|value| bf16::from_f32(*value).to_f32()).collect()
         };
-        let rows = [1, 2, 3, 5, 7, FEW, FEW + 1, 17, 33, 50];
+        let rows = [1, 2, 3, 5, 7, FEW_OF_BF16, FEW_OF_BF16 + 1, 17, FEW, FEW + 1, 50];
         for (at, rows) in rows.into_iter().enumerate() {
             for (inner, columns) in [(1, 1), (16, 4), (35, 7), (128, 48), (531, 50), (1030, 13)] {
                 let matrices = 1 + at % 2;
@@ -153,7 +156,8 @@ mod tests {
                         (Weight::F16(&as_f16), &of_f16),
                     ] {
                         let found = product(isa, &left, held, columns);
-                        let rounds = matches!(held, Weight::Bf16(_)) && isa.multiplies_bf16() && rows > FEW;
+                        let rounds =
+                            matches!(held, Weight::Bf16(_)) && isa.multiplies_bf16() && rows > FEW_OF_BF16;
                         let multiplied = if rounds { rounded(&lhs) } else { lhs.clone() };
                         let expected = expected(&multiplied, exact, shape);
                         assert_eq!(found.len(), expected.len());
@@ -185,7 +189,8 @@ mod tests {
                         product(isa, &[Matrix::contiguous(lhs, inner)], held, columns)
                     };
                     let alone: Vec<f32> = (0..FEW).flat_map(|row| some(row..row + 1)).collect();
-                    for rows in 2..=FEW {
+                    let is_pairs = matches!(held, Weight::Bf16(_)) && isa.multiplies_bf16();
+                    for rows in 2..=if is_pairs { FEW_OF_BF16 } else { FEW } {
                         let together = some(0..rows);
                         assert_eq!(together, alone[..rows * columns], "{isa:?}, {rows} rows of {inner}");
                     }
@@ -225,7 +230,7 @@ mod tests {
                 for (found, expected) in found.iter().zip(&as_bf16) {
                     // Products of pairs take subnormals for zero.
                     let expected = expected.to_f32();
-                    let is_flushed = isa.multiplies_bf16() && rows > FEW && expected.is_subnormal();
+                    let is_flushed = isa.multiplies_bf16() && rows > FEW_OF_BF16 && expected.is_subnormal();
                     let expected = if is_flushed { 0.0 } else { expected };
                     assert!(same(*found, expected), "{isa:?}: {found} {expected}");
                 }
