@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use emoji_vqa::{
     dataset::{Dataset, DatasetConfig, Evaluated},
@@ -138,6 +138,9 @@ enum Command {
         /// All concepts instead of the core.
         #[arg(long)]
         all: bool,
+        /// Where to write every answer in people's own words, a JSON object a line.
+        #[arg(long)]
+        answers: Option<PathBuf>,
         /// Where it computes.
         #[arg(long, default_value = "cpu")]
         device: String,
@@ -249,7 +252,7 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::images::write_images(&packages, &assets, &out)
         }
         Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
-        Command::Evaluate { model, assets, scenes, trained, all, device } => {
+        Command::Evaluate { model, assets, scenes, trained, all, answers, device } => {
             let evaluated = if trained { Evaluated::Trained } else { Evaluated::HeldOut };
             // With all concepts there is nothing that has no name.
             let config =
@@ -261,7 +264,14 @@ fn run(command: Command) -> Result<()> {
             if all {
                 return Ok(());
             }
-            write_out(&emoji_vqa::evaluate::words::measure(&model, &data, scenes, size)?.markdown())
+            let measured = emoji_vqa::evaluate::words::measure(&model, &data, scenes, size)?;
+            if let Some(path) = answers {
+                let lines =
+                    measured.answers.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+                std::fs::write(&path, lines.join("\n") + "\n")
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            write_out(&measured.markdown())
         }
         Command::MiniMmmb { assets, out, scenes } => {
             let data = Dataset::load(&assets, DatasetConfig::default())?;

@@ -14,15 +14,17 @@ use crate::{
 
 /// How often a sample asks about a picture that shows something known, about one that does not, and something that no
 /// picture answers.
-const SHARES: [f32; 3] = [0.76, 0.15, 0.09];
+const SHARES: [f32; 3] = [0.81, 0.11, 0.08];
 
-/// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last.
-const INTENTS: [f32; 11] = [1.2, 1.0, 1.4, 1.0, 1.0, 0.7, 1.0, 1.6, 1.6, 0.7, 0.0];
+/// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last, and
+/// of naming so much that one naming question in five is about the unknown: where half are, known things are refused.
+const INTENTS: [f32; 11] = [2.4, 1.0, 1.4, 1.0, 1.0, 0.7, 1.2, 1.6, 1.6, 1.0, 0.0];
 
 /// The share of naming questions about grids, which ask for everything that is there.
 const NAMING_OF_GRIDS: f32 = 0.12;
 
-/// The share of known things that stand on a texture, so that textures are no sign of the unknown.
+/// The share of single things, known or not, that stand on a texture. What a thing stands on must be no sign of whether it
+/// is known, nor of what is asked.
 const TEXTURED_GROUNDS: f32 = 0.15;
 
 /// A question of the evaluation in somebody's own words.
@@ -107,7 +109,9 @@ impl Dataset {
         // The colour behind a named thing, or of a ground with one thing on it.
         let suits =
             |query: &Query| task != Task::Colour || query.subject.is_none() == (intent == Intent::Background);
-        let (mut scene, query) = self.asked(task, suits, random);
+        // Also on plain grounds: were they only described there, the ground would decide between naming, description and
+        // refusal, and no longer the question.
+        let (mut scene, query) = self.asked_on_any_ground(task, suits, random);
         if matches!(task, Task::Naming | Task::Category) && random.chance(TEXTURED_GROUNDS) {
             scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
         }
@@ -120,7 +124,12 @@ impl Dataset {
         let unknown = grammar.unknown.to_owned();
         let (mut scene, _) = self.training_scene(random);
         match random.weighted(&[0.55, 0.25, 0.2]) {
-            0 => scene = self.strange_scene(scene.style, false, self.config.variation, random)?,
+            0 => {
+                scene = self.strange_scene(scene.style, false, self.config.variation, random)?;
+                if random.chance(TEXTURED_GROUNDS) {
+                    scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
+                }
+            }
             1 => scene = textured_scene(trained_pattern(random), random),
             _ => {
                 // A stranger among known things: what is in its corner?

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use parrot_infer::{AskOptions, Image, Parrot, Question};
+use serde::Serialize;
 
 use super::{Score, Words, progress, row, table, total};
 use crate::catalogue::Style;
@@ -34,6 +35,23 @@ struct Unknown {
     wrong_language: Score,
 }
 
+/// One question and what the model said, to read through.
+#[derive(Debug, Serialize)]
+pub struct Answered {
+    /// What is asked for, or which picture it does not know.
+    pub about: &'static str,
+    /// The language's code.
+    pub language: &'static str,
+    /// Whose drawings.
+    pub style: &'static str,
+    /// What the user says.
+    pub question: String,
+    /// The right answer; `None` where it is not to know.
+    pub expected: Option<String>,
+    /// What the model says.
+    pub answer: String,
+}
+
 /// Everything measured in people's own words.
 #[derive(Debug, Default)]
 pub struct OwnWords {
@@ -43,6 +61,8 @@ pub struct OwnWords {
     refused: BTreeMap<Language, Score>,
     unknown: BTreeMap<&'static str, Unknown>,
     outside: BTreeMap<Language, Unknown>,
+    /// Every answer.
+    pub answers: Vec<Answered>,
 }
 
 /// Asks in held-out words about `scenes` scenes of the evaluation, about a quarter as many pictures that show nothing
@@ -72,6 +92,14 @@ pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, image_size: u32) -
             let wrong = words.is_another_language(&answer, language);
             measured.wrong_language.entry(language).or_default().add(wrong);
             measured.refused.entry(language).or_default().add(is_refusal(&answer, language));
+            measured.answers.push(Answered {
+                about: intent.name(),
+                language: language.code(),
+                style: item.scene.style.name(),
+                question: worded.question.clone(),
+                expected: Some(worded.answer.clone()),
+                answer,
+            });
         }
         bar.inc(1);
     }
@@ -121,6 +149,14 @@ impl OwnWords {
             tally.refused.add(is_refusal(&answer, language));
             tally.named.add(words.begins_with_a_name(&answer));
             tally.wrong_language.add(words.is_another_language(&answer, language));
+            self.answers.push(Answered {
+                about: item.kind,
+                language: language.code(),
+                style: item.scene.style.name(),
+                question: item.questions.get(language).clone(),
+                expected: None,
+                answer,
+            });
         }
         Ok(())
     }
