@@ -18,10 +18,14 @@ const SHARES: [f32; 3] = [0.81, 0.11, 0.08];
 
 /// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last, and
 /// of naming so much that one naming question in five is about the unknown: where half are, known things are refused.
-const INTENTS: [f32; 11] = [2.4, 1.0, 1.4, 1.0, 1.0, 0.7, 1.2, 1.6, 1.6, 1.0, 0.0];
+const INTENTS: [f32; 11] = [2.4, 1.0, 1.8, 1.0, 1.0, 0.7, 1.2, 1.6, 1.6, 1.6, 0.0];
 
 /// The share of naming questions about grids, which ask for everything that is there.
 const NAMING_OF_GRIDS: f32 = 0.12;
+
+/// The share of descriptions of one thing on a plain ground: only there a description (`cat on red`) is more than the name,
+/// and telling it from naming can be learnt.
+const DESCRIBED_ON_PLAIN: f32 = 0.5;
 
 /// The share of single things, known or not, that stand on a texture. What a thing stands on must be no sign of whether it
 /// is known, nor of what is asked.
@@ -101,7 +105,13 @@ impl Dataset {
         let everything =
             intent == Intent::Describe || (intent == Intent::Naming && random.chance(NAMING_OF_GRIDS));
         let Some(task) = intent.task().filter(|_| !everything) else {
-            let (scene, _) = self.training_scene(random);
+            let plain = intent == Intent::Describe && random.chance(DESCRIBED_ON_PLAIN);
+            let scene = if plain {
+                let alone = |query: &Query| query.composition.is_some();
+                self.asked_on_any_ground(Task::Naming, alone, random).0
+            } else {
+                self.training_scene(random).0
+            };
             let answer = self.describe(&scene, language);
             let suits = intent == Intent::Describe || scene.is_grid();
             return if suits { self.sample_of(scene, intent, None, answer, language, random) } else { None };
