@@ -64,7 +64,7 @@ fn samples_repeat_and_say_what_they_do_not_know_in_the_language_of_the_question(
 #[test]
 fn what_a_thing_stands_on_tells_neither_what_is_asked_nor_whether_it_is_known() {
     let data = dataset();
-    // Of pictures of one thing, by what is said about them: all, and those on a plain ground.
+    // Of pictures of one thing, by what is said about them: all, and those on a ground whose color has a name.
     let [mut named, mut described, mut refused] = [[0; 2]; 3];
     for index in 0..6000 {
         let sample = data.worded(index);
@@ -87,7 +87,7 @@ fn what_a_thing_stands_on_tells_neither_what_is_asked_nor_whether_it_is_known() 
     assert!(described[0] > 30 && described[0] == described[1], "{described:?}");
     for counts in [named, refused] {
         assert!(counts[0] > 100, "{counts:?}");
-        assert!((0.3..0.6).contains(&(counts[1] as f64 / counts[0] as f64)), "{named:?} {refused:?}");
+        assert!((0.08..0.25).contains(&(counts[1] as f64 / counts[0] as f64)), "{named:?} {refused:?}");
     }
 }
 

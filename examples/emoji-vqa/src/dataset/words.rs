@@ -31,6 +31,10 @@ const DESCRIBED_ON_PLAIN: f32 = 0.5;
 /// is known, nor of what is asked.
 const TEXTURED_GROUNDS: f32 = 0.15;
 
+/// The share of plain grounds that get any colour instead of one of the eight, where things are named. With a colour that
+/// has a name, a model learns which things never stand on it.
+const NAMELESS_GROUNDS: f32 = 0.625;
+
 /// A question of the evaluation in somebody's own words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Worded {
@@ -70,6 +74,23 @@ impl Intent {
             Self::RightOf => Some(Task::RightOf),
             Self::Above => Some(Task::Above),
             Self::Describe | Self::Outside => None,
+        }
+    }
+}
+
+/// Puts a single thing on a texture or on a plain ground without a name, now and then.
+fn change_ground(scene: &mut Scene, random: &mut Random) {
+    take_names_of_grounds(scene, random);
+    if random.chance(TEXTURED_GROUNDS) {
+        scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
+    }
+}
+
+/// Gives plain grounds any colour, most of them.
+fn take_names_of_grounds(scene: &mut Scene, random: &mut Random) {
+    for tile in &mut scene.tiles {
+        if tile.ground.colour().is_some() && random.chance(NAMELESS_GROUNDS) {
+            tile.ground = Ground::even(random);
         }
     }
 }
@@ -122,8 +143,10 @@ impl Dataset {
         // Also on plain grounds: were they only described there, the ground would decide between naming, description and
         // refusal, and no longer the question.
         let (mut scene, query) = self.asked_on_any_ground(task, suits, random);
-        if matches!(task, Task::Naming | Task::Category) && random.chance(TEXTURED_GROUNDS) {
-            scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
+        match task {
+            Task::Naming | Task::Category => change_ground(&mut scene, random),
+            Task::Corner => take_names_of_grounds(&mut scene, random),
+            _ => {}
         }
         let answer = query.answer.text(&self.catalogue, language);
         self.sample_of(scene, intent, Some(&query), answer, language, random)
@@ -136,9 +159,7 @@ impl Dataset {
         match random.weighted(&[0.55, 0.25, 0.2]) {
             0 => {
                 scene = self.strange_scene(scene.style, false, self.config.variation, random)?;
-                if random.chance(TEXTURED_GROUNDS) {
-                    scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
-                }
+                change_ground(&mut scene, random);
             }
             1 => scene = textured_scene(trained_pattern(random), random),
             _ => {
@@ -148,6 +169,7 @@ impl Dataset {
                     Query::draw(Task::Corner, &scene, &self.catalogue, self.pool(&scene), random)?;
                 let place = query.corner? as usize;
                 scene.tiles[place].object.as_mut()?.concept = concept;
+                take_names_of_grounds(&mut scene, random);
                 query.answer = Fact::Concept(concept);
                 return self.sample_of(scene, Intent::Corner, Some(&query), unknown, language, random);
             }
