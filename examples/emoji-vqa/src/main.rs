@@ -99,6 +99,24 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Write the mean of two models' weights: what one has learnt since, and what the other has not forgotten.
+    Mean {
+        /// The folder of the one model.
+        #[arg(long)]
+        model: PathBuf,
+        /// The folder of the other, of the same shape.
+        #[arg(long)]
+        other: PathBuf,
+        /// How much the other counts, from 0 to 1.
+        #[arg(long, default_value_t = 0.5)]
+        share: f32,
+        /// Where it saves; the model is in its model/.
+        #[arg(long)]
+        out: PathBuf,
+        /// Where it computes.
+        #[arg(long, default_value = "cpu")]
+        device: String,
+    },
     /// Draw the sample pictures.
     Images {
         /// The node_modules that `npm install` filled.
@@ -239,6 +257,10 @@ fn run(command: Command) -> Result<()> {
         Command::Align { model, tower, out, steps, common } => {
             let stop = stop_on_ctrl_c()?;
             train::alignment::train(&common, steps, &model, &tower, &out, &stop)
+        }
+        Command::Mean { model, other, share, out, device } => {
+            let device = parrot_infer::device::open(&device)?;
+            train::mean::write(&model, &other, share, &out, &device)
         }
         Command::Experiment { run, out, scale, common } => {
             let stop = stop_on_ctrl_c()?;
