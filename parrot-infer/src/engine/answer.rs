@@ -36,7 +36,7 @@ impl Answer {
     /// [`AskOptions::top_logprobs`](crate::AskOptions::top_logprobs) asked for them; 0 of the others suffice.
     ///
     /// It says how likely the model found *these words*, not whether they are true: how often answers of a confidence are
-    /// right has to be measured for each model, as the default model's card does.
+    /// right has to be measured for each model, as `emoji-vqa evaluate` does for the default one.
     #[must_use]
     pub fn confidence(&self) -> Option<f32> {
         let sum: f32 = self.logprobs.iter().map(|token| token.logprob).sum();
