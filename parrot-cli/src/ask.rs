@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Print one JSON object per answer
     #[arg(long)]
     json: bool,
-    /// Say where the time went
+    /// Say how sure the model was and where the time went
     #[arg(long, short)]
     verbose: bool,
     /// Show how much each expert contributed
@@ -77,7 +77,9 @@ Examples:
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Inputs { images: sources, questions } =
         Inputs::read(&args.image, &args.question, args.questions.as_deref())?;
-    let options = args.answer.to_library()?;
+    let mut options = args.answer.to_library()?;
+    // For the confidence.
+    options.top_logprobs = (args.verbose || args.json).then_some(0);
     // One after the other, so that no more than one is in memory; the first before a large model is loaded.
     let groups: Vec<&[ImageSource]> =
         if args.together { vec![&sources] } else { sources.iter().map(std::slice::from_ref).collect() };
@@ -172,14 +174,14 @@ impl Args {
         Ok(())
     }
 
-    /// Timings and routing, if they were asked for; named by what they are about if there are several.
+    /// Confidence, timings and routing, if they were asked for; named by what they are about if there are several.
     fn explain(&self, answer: &Answer, subject: Option<&str>) {
         let mut stderr = io::stderr();
         let terminal = stderr.is_terminal();
         let subject = about(subject);
         // The answer has been printed already: failing to print these is no error.
         if self.verbose {
-            let _ = writeln!(stderr, "{subject}{}", report::timings(answer));
+            let _ = writeln!(stderr, "{subject}{}", report::confidence_and_timings(answer));
         }
         if self.show_routing {
             let _ = write!(stderr, "{subject}routing\n{}", report::routing(answer, terminal));

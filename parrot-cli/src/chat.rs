@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use parrot_infer::{Chat, Image};
+use parrot_infer::{Chat, Image, Parrot};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -15,13 +15,14 @@ use crate::{report, terminal};
 /// Talk about a picture, or with a text model about anything
 ///
 /// Type a question, or one of the commands /image PATH (show another picture with the next question), /clear
-/// (begin again with the picture shown last), /help, /quit. Questions can also be piped in, one per line.
+/// (begin again with the picture shown last), /help, /quit. A model that has learnt from one picture at a time, as the default
+/// model has, begins again with each. Questions can also be piped in, one per line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// A PNG, JPEG, WebP, GIF or BMP file; none for a text model
     image: Option<PathBuf>,
-    /// Say where the time went
+    /// Say how sure the model was and where the time went
     #[arg(long, short)]
     verbose: bool,
     /// Show how much each expert contributed
@@ -44,7 +45,9 @@ const HELP: &str = "/image PATH  show another picture with the next question
 /quit        end";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let options = args.answer.to_library()?;
+    let mut options = args.answer.to_library()?;
+    // For the confidence.
+    options.top_logprobs = args.verbose.then_some(0);
     let mut image = args.image.as_ref().map(Image::open).transpose()?;
     let parrot = args.model.load()?;
     let mut chat = parrot.chat(options);
@@ -62,9 +65,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 Ok(())
             }
             ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
-            ("/image", path) => Image::open(path_of(path.trim())).map_err(Into::into).map(|shown| {
+            ("/image", path) => Image::open(path_of(path.trim())).map_err(Into::into).and_then(|shown| {
+                if !chat.has_room_for_an_image() {
+                    chat.clear();
+                    writeln!(io::stderr(), "{}", begins_again(&parrot))?;
+                }
                 chat.show(shown.clone());
                 image = Some(shown);
+                Ok(())
             }),
             (command, _) if command.starts_with('/') => {
                 Err(anyhow::anyhow!("there is no command {command}, only /image, /clear, /help and /quit"))
@@ -89,12 +97,26 @@ impl Args {
         printer.finish()?;
         let mut stderr = io::stderr();
         if self.verbose {
-            writeln!(stderr, "{}", report::timings(&answer))?;
+            writeln!(stderr, "{}", report::confidence_and_timings(&answer))?;
         }
         if self.show_routing {
             write!(stderr, "{}", report::routing(&answer, stderr.is_terminal()))?;
         }
         Ok(())
+    }
+}
+
+/// What is said where another picture is more than the model can talk about at a time.
+fn begins_again(parrot: &Parrot) -> String {
+    match parrot.max_images_per_conversation() {
+        Some(most) if most > 1 => {
+            format!(
+                "this model talks about {most} pictures at a time: the conversation begins again with this one"
+            )
+        }
+        _ => {
+            "this model talks about one picture at a time: the conversation begins again with this one".into()
+        }
     }
 }
 

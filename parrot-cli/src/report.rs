@@ -51,10 +51,12 @@ fn bar(weight: f32, terminal: bool) -> String {
     "█".repeat(eighths / 8) + partial
 }
 
-/// Where the time went, in one line.
-pub(crate) fn timings(answer: &Answer) -> String {
+/// How sure the model was and where the time went, in one line.
+pub(crate) fn confidence_and_timings(answer: &Answer) -> String {
     let Timings { load, preprocess, vision, prefill, .. } = answer.timings;
-    let mut line = format!("load {}, ", readable(load));
+    let confidence =
+        answer.confidence().map(|confidence| format!("confidence {confidence:.2}, ")).unwrap_or_default();
+    let mut line = format!("{confidence}load {}, ", readable(load));
     if answer.encoded_images > 0 {
         let _ = write!(line, "preprocess {}, vision {}, ", readable(preprocess), readable(vision));
     } else if !answer.routing_weights.is_empty() {
@@ -87,6 +89,7 @@ pub(crate) struct Record<'a> {
     image: &'a str,
     question: &'a str,
     answer: &'a str,
+    confidence: Option<f32>,
     finish_reason: FinishReason,
     prompt_tokens: usize,
     token_ids: &'a [u32],
@@ -112,6 +115,7 @@ impl<'a> Record<'a> {
             image,
             question,
             answer: &answer.text,
+            confidence: answer.confidence(),
             finish_reason: answer.finish_reason,
             prompt_tokens: answer.prompt_tokens,
             token_ids: &answer.token_ids,

@@ -40,6 +40,7 @@ pub fn config() -> ParrotConfig {
         mm_vision_tower: Some("towers/clip-vit-tiny".into()),
         mm_hidden_size: Some(16),
         moe_intermediate_size: Some(16),
+        max_images_per_conversation: None,
         ..mini.with_decoder(decoder)
     }
 }

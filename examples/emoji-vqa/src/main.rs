@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use emoji_vqa::{
     dataset::{Dataset, DatasetConfig, Evaluated},
@@ -99,6 +99,24 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Write the mean of two models' weights: what one has learnt since, and what the other has not forgotten.
+    Mean {
+        /// The folder of the one model.
+        #[arg(long)]
+        model: PathBuf,
+        /// The folder of the other, of the same shape.
+        #[arg(long)]
+        other: PathBuf,
+        /// How much the other counts, from 0 to 1.
+        #[arg(long, default_value_t = 0.5)]
+        share: f32,
+        /// Where it saves; the model is in its model/.
+        #[arg(long)]
+        out: PathBuf,
+        /// Where it computes.
+        #[arg(long, default_value = "cpu")]
+        device: String,
+    },
     /// Draw the sample pictures.
     Images {
         /// The node_modules that `npm install` filled.
@@ -138,6 +156,9 @@ enum Command {
         /// All concepts instead of the core.
         #[arg(long)]
         all: bool,
+        /// Where to write every answer in people's own words, a JSON object a line.
+        #[arg(long)]
+        answers: Option<PathBuf>,
         /// Where it computes.
         #[arg(long, default_value = "cpu")]
         device: String,
@@ -237,6 +258,10 @@ fn run(command: Command) -> Result<()> {
             let stop = stop_on_ctrl_c()?;
             train::alignment::train(&common, steps, &model, &tower, &out, &stop)
         }
+        Command::Mean { model, other, share, out, device } => {
+            let device = parrot_infer::device::open(&device)?;
+            train::mean::write(&model, &other, share, &out, &device)
+        }
         Command::Experiment { run, out, scale, common } => {
             let stop = stop_on_ctrl_c()?;
             if let Some(measured) = experiment::run(&scale, &common, &run, &stop)? {
@@ -249,7 +274,7 @@ fn run(command: Command) -> Result<()> {
             emoji_vqa::images::write_images(&packages, &assets, &out)
         }
         Command::Curves { run, out } => emoji_vqa::curves::draw(&run, &out),
-        Command::Evaluate { model, assets, scenes, trained, all, device } => {
+        Command::Evaluate { model, assets, scenes, trained, all, answers, device } => {
             let evaluated = if trained { Evaluated::Trained } else { Evaluated::HeldOut };
             // With all concepts there is nothing that has no name.
             let config =
@@ -261,7 +286,14 @@ fn run(command: Command) -> Result<()> {
             if all {
                 return Ok(());
             }
-            write_out(&emoji_vqa::evaluate::words::measure(&model, &data, scenes, size)?.markdown())
+            let measured = emoji_vqa::evaluate::words::measure(&model, &data, scenes, size)?;
+            if let Some(path) = answers {
+                let lines =
+                    measured.answers.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+                std::fs::write(&path, lines.join("\n") + "\n")
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            write_out(&measured.markdown())
         }
         Command::MiniMmmb { assets, out, scenes } => {
             let data = Dataset::load(&assets, DatasetConfig::default())?;

@@ -67,6 +67,12 @@ pub enum Ground {
 }
 
 impl Ground {
+    /// Any colour, the same all over, which has no name.
+    pub fn even(random: &mut Random) -> Self {
+        let colour = [0; 3].map(|_: u8| random.below(256) as u8);
+        Self::Blend { from: colour, to: colour, towards: [1.0, 0.0] }
+    }
+
     /// Its name, if it has one.
     pub fn colour(&self) -> Option<Colour> {
         match self {

@@ -62,6 +62,36 @@ fn samples_repeat_and_say_what_they_do_not_know_in_the_language_of_the_question(
 }
 
 #[test]
+fn what_a_thing_stands_on_tells_neither_what_is_asked_nor_whether_it_is_known() {
+    let data = dataset();
+    // Of pictures of one thing, by what is said about them: all, and those on a ground whose color has a name.
+    let [mut named, mut described, mut refused] = [[0; 2]; 3];
+    for index in 0..6000 {
+        let sample = data.worded(index);
+        let [tile] = &sample.scene.tiles[..] else { continue };
+        let Some(object) = &tile.object else { continue };
+        let name = data.catalogue().name(object.concept, sample.language);
+        let counts = if sample.caption == Grammar::of(sample.language).unknown {
+            &mut refused
+        } else if sample.caption == name {
+            &mut named
+        } else if sample.caption.contains(name) {
+            &mut described
+        } else {
+            continue;
+        };
+        counts[0] += 1;
+        counts[1] += usize::from(tile.ground.colour().is_some());
+    }
+    // What is described without naming a color is said as it is named.
+    assert!(described[0] > 30 && described[0] == described[1], "{described:?}");
+    for counts in [named, refused] {
+        assert!(counts[0] > 100, "{counts:?}");
+        assert!((0.08..0.25).contains(&(counts[1] as f64 / counts[0] as f64)), "{named:?} {refused:?}");
+    }
+}
+
+#[test]
 fn nothing_unknown_that_is_measured_is_learnt_from() {
     let data = dataset();
     let measured = data.unknown(400);

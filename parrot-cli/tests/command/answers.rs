@@ -52,6 +52,8 @@ fn an_answer_is_all_there_is_on_stdout() {
     let (same, stderr) = output(ask(&["What is this?", "--verbose", "--show-routing"]));
     assert_eq!(same, answer);
     assert!(stderr.contains("prefill") && stderr.contains("vision"), "{stderr}");
+    let sure: f64 = stderr.split_once("confidence ").unwrap().1.split(',').next().unwrap().parse().unwrap();
+    assert!((0.0..=1.0).contains(&sure), "{stderr}");
     assert_eq!(stderr.lines().filter(|line| line.contains("expert ") && line.contains('#')).count(), 6);
     assert!(stderr.is_ascii(), "no block characters outside a terminal: {stderr}");
 }
@@ -83,6 +85,8 @@ fn json_is_one_object_per_answer() {
     assert_eq!(records[0]["routing_weights"][0].as_array().unwrap().len(), 6);
     assert_eq!(records[0]["finish_reason"], "length");
     assert_eq!(records[0]["token_ids"].as_array().unwrap().len(), 8);
+    let confidence = records[0]["confidence"].as_f64().unwrap();
+    assert!(0.0 < confidence && confidence < 1.0, "{confidence}");
     assert!(records[0]["seconds"]["vision"].as_f64().unwrap() > 0.0);
     assert_eq!(records[1]["seconds"]["vision"], 0.0);
 }
@@ -365,6 +369,29 @@ fn chat_remembers_until_it_is_told_to_forget() {
     assert_eq!(prompts[2], prompts[0], "one picture after /clear");
     let (_, prompts) = answers(&format!("What?\n/image \"{}\"\nWhat?\nexit\nWhat?\n", text_of(&other)));
     assert_eq!(prompts.len(), 2);
+}
+
+#[test]
+fn chat_begins_again_with_a_second_image_where_the_model_knows_one_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(folder.path(), 3).unwrap();
+    let config = folder.path().join("config.json");
+    let mut keys: Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+    keys["max_images_per_conversation"] = 1.into();
+    fs::write(&config, keys.to_string()).unwrap();
+    let (photo, other) = (file("photo.png"), file("other.png"));
+    let answers = |image: &Path, lines: &str| {
+        let args = ["chat", text_of(image), "--model", text_of(folder.path()), "--max-new-tokens", "4"];
+        let mut command = parrot(&args);
+        command.write_stdin(lines);
+        output(command)
+    };
+    let (first, stderr) = answers(&photo, "What?\n");
+    assert_eq!(stderr, "");
+    let (second, _) = answers(&other, "What?\n");
+    let (both, stderr) = answers(&photo, &format!("What?\n/image {}\nWhat?\n", text_of(&other)));
+    assert_eq!(both, first + &second);
+    assert!(stderr.contains("one picture at a time") && stderr.lines().count() == 1, "{stderr}");
 }
 
 #[test]

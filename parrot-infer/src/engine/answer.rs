@@ -30,6 +30,20 @@ pub struct Answer {
     pub timings: Timings,
 }
 
+impl Answer {
+    /// How sure the model was of its words, from 0 to 1: the geometric mean of the probabilities of all tokens, the one that
+    /// ended the answer among them, so that long answers compare with short ones. `None` unless
+    /// [`AskOptions::top_logprobs`](crate::AskOptions::top_logprobs) asked for them; 0 of the others suffice.
+    ///
+    /// It says how likely the model found *these words*, not whether they are true: how often answers of a confidence are
+    /// right has to be measured for each model, as `emoji-vqa evaluate` does for the default one.
+    #[must_use]
+    pub fn confidence(&self) -> Option<f32> {
+        let sum: f32 = self.logprobs.iter().map(|token| token.logprob).sum();
+        (!self.logprobs.is_empty()).then(|| (sum / self.logprobs.len() as f32).exp())
+    }
+}
+
 /// How long each part of an answer took. What is computed for several answers at once counts for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -43,6 +43,14 @@ impl<'p> Chat<'p> {
         self.pending.push(image);
     }
 
+    /// Whether the model has learnt to talk about one image more than this conversation has, those included that wait for
+    /// the next question ([`Parrot::max_images_per_conversation`]).
+    #[must_use]
+    pub fn has_room_for_an_image(&self) -> bool {
+        let shown = self.images.len() + self.pending.len();
+        self.parrot.max_images_per_conversation().is_none_or(|most| shown < most)
+    }
+
     /// Forgets everything that was said and shown.
     pub fn clear(&mut self) {
         *self = Self::new(self.parrot, self.options.clone());

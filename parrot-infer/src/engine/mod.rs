@@ -137,6 +137,14 @@ impl Parrot {
         self.network.decoder()
     }
 
+    /// The most images that it has learnt to talk about in one conversation; `None` where its checkpoint does not say
+    /// ([`max_images_per_conversation`](parrot_model::config::ParrotConfig::max_images_per_conversation)). More are not refused,
+    /// but what it says about them means little.
+    #[must_use]
+    pub fn max_images_per_conversation(&self) -> Option<usize> {
+        self.network.parrot().ok().and_then(|(_, images)| images.per_conversation)
+    }
+
     /// The device that it computes on.
     #[must_use]
     pub fn device(&self) -> &Device {

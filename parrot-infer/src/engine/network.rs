@@ -35,6 +35,8 @@ pub(super) struct ImageInput {
     pub(super) aspect_ratio: AspectRatio,
     /// Tokens of one image.
     pub(super) tokens: usize,
+    /// The most images of one conversation, if the checkpoint says.
+    pub(super) per_conversation: Option<usize>,
 }
 
 impl Opened {
@@ -90,6 +92,7 @@ impl Opened {
                     processor: checkpoint.description.image_processor.clone(),
                     aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
                     tokens: vision.tokens_per_image(config.mm_vision_select_feature),
+                    per_conversation: config.max_images_per_conversation,
                 };
                 Ok(Network::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))
             }

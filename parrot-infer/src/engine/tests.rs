@@ -93,6 +93,18 @@ fn the_cache_changes_nothing_and_neither_does_a_batch() {
 }
 
 #[test]
+fn confidence_is_the_mean_probability_of_a_token() {
+    let parrot = parrot(8);
+    let images = [image(1)];
+    assert_eq!(ask(&parrot, &images, "What is this?", &options(8)).confidence(), None);
+    let options = AskOptions { top_logprobs: Some(0), ..options(8) };
+    let answer = ask(&parrot, &images, "What is this?", &options);
+    let product: f32 = answer.logprobs.iter().map(|token| token.logprob.exp()).product();
+    let mean = product.powf(1.0 / answer.token_ids.len() as f32);
+    assert!((answer.confidence().unwrap() - mean).abs() < 1e-5 && mean > 0.0 && mean < 1.0);
+}
+
+#[test]
 fn sampling_in_a_batch_draws_what_it_draws_alone() {
     let parrot = parrot(8);
     let image = image(3);

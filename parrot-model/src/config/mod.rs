@@ -62,6 +62,10 @@ pub struct ParrotConfig {
     pub tokenizer_model_max_length: Option<usize>,
     /// Padding side of a training batch, `right` or `left`.
     pub tokenizer_padding_side: PaddingSide,
+    /// The most images that the model has learnt to talk about in one conversation; `None` where nobody says. Our own key:
+    /// nothing is refused because of it, but a program can begin a new conversation in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_images_per_conversation: Option<usize>,
 
     /// Whether visual tokens go through the mixture of experts.
     pub use_moe: bool,
@@ -131,6 +135,7 @@ impl Default for ParrotConfig {
             image_aspect_ratio: None,
             tokenizer_model_max_length: None,
             tokenizer_padding_side: PaddingSide::Right,
+            max_images_per_conversation: None,
             use_moe: true,
             moe_hidden_size: None,
             moe_intermediate_size: None,

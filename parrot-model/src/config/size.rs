@@ -157,6 +157,7 @@ impl ParrotConfig {
             mm_projector_type: "mlp2x_gelu".into(),
             image_aspect_ratio: Some("pad".into()),
             tokenizer_model_max_length: Some(512),
+            max_images_per_conversation: Some(1),
             moe_hidden_size: Some(160),
             moe_intermediate_size: Some(160),
             num_experts: Some(6),

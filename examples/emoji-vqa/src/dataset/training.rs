@@ -136,7 +136,8 @@ impl Dataset {
         VqaSample { turns: vec![self.with_options(&query, language, &mut random)], scene, language }
     }
 
-    /// A picture and a question of a task about it that suits.
+    /// A picture and a question of a task about it that suits. Where there are blends, a thing is named only where it
+    /// stands on one, so that no colour is taken for a hint at the answer.
     pub(super) fn asked(
         &self,
         task: Task,
@@ -144,17 +145,24 @@ impl Dataset {
         random: &mut Random,
     ) -> (Scene, Query) {
         let blended = self.config.variation.blends() > 0.0;
+        let names = matches!(task, Task::Naming | Task::Category | Task::Corner);
+        let hints_at_nothing = |query: &Query| !(blended && names) || query.composition.is_none();
+        self.asked_on_any_ground(task, |query| hints_at_nothing(query) && suits(query), random)
+    }
+
+    /// The same whatever things stand on.
+    pub(super) fn asked_on_any_ground(
+        &self,
+        task: Task,
+        suits: impl Fn(&Query) -> bool,
+        random: &mut Random,
+    ) -> (Scene, Query) {
         for _ in 0..10_000 {
             let (scene, kind) = self.training_scene(random);
-            let fits = |query: &Query| match task {
-                // Elsewhere nearly everything is there once.
-                Task::Count => matches!(kind, Kind::Counting),
-                // Where there are blends, only what stands on one, so that no colour is taken for a hint at the answer.
-                Task::Naming | Task::Category | Task::Corner => !blended || query.composition.is_none(),
-                _ => true,
-            };
+            // Elsewhere nearly everything is there once.
+            let counts = task != Task::Count || matches!(kind, Kind::Counting);
             let query = Query::draw(task, &scene, &self.catalogue, self.pool(&scene), random);
-            if let Some(query) = query.filter(|query| fits(query) && suits(query)) {
+            if let Some(query) = query.filter(|query| counts && suits(query)) {
                 return (scene, query);
             }
         }

@@ -14,16 +14,26 @@ use crate::{
 
 /// How often a sample asks about a picture that shows something known, about one that does not, and something that no
 /// picture answers.
-const SHARES: [f32; 3] = [0.76, 0.15, 0.09];
+const SHARES: [f32; 3] = [0.81, 0.11, 0.08];
 
-/// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last.
-const INTENTS: [f32; 11] = [1.2, 1.0, 1.4, 1.0, 1.0, 0.7, 1.0, 1.6, 1.6, 0.7, 0.0];
+/// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last, and
+/// of naming so much that one naming question in five is about the unknown: where half are, known things are refused.
+const INTENTS: [f32; 11] = [2.4, 1.0, 1.8, 1.0, 1.0, 0.7, 1.2, 1.6, 1.6, 1.6, 0.0];
 
 /// The share of naming questions about grids, which ask for everything that is there.
 const NAMING_OF_GRIDS: f32 = 0.12;
 
-/// The share of known things that stand on a texture, so that textures are no sign of the unknown.
+/// The share of descriptions of one thing on a plain ground: only there a description (`cat on red`) is more than the name,
+/// and telling it from naming can be learnt.
+const DESCRIBED_ON_PLAIN: f32 = 0.5;
+
+/// The share of single things, known or not, that stand on a texture. What a thing stands on must be no sign of whether it
+/// is known, nor of what is asked.
 const TEXTURED_GROUNDS: f32 = 0.15;
+
+/// The share of plain grounds that get any colour instead of one of the eight, where things are named. With a colour that
+/// has a name, a model learns which things never stand on it.
+const NAMELESS_GROUNDS: f32 = 0.625;
 
 /// A question of the evaluation in somebody's own words.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +78,23 @@ impl Intent {
     }
 }
 
+/// Puts a single thing on a texture or on a plain ground without a name, now and then.
+fn change_ground(scene: &mut Scene, random: &mut Random) {
+    take_names_of_grounds(scene, random);
+    if random.chance(TEXTURED_GROUNDS) {
+        scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
+    }
+}
+
+/// Gives plain grounds any colour, most of them.
+fn take_names_of_grounds(scene: &mut Scene, random: &mut Random) {
+    for tile in &mut scene.tiles {
+        if tile.ground.colour().is_some() && random.chance(NAMELESS_GROUNDS) {
+            tile.ground = Ground::even(random);
+        }
+    }
+}
+
 impl Dataset {
     /// Sample `index` of questions in people's own words: most about what is known, some about pictures that show nothing
     /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`].
@@ -99,7 +126,13 @@ impl Dataset {
         let everything =
             intent == Intent::Describe || (intent == Intent::Naming && random.chance(NAMING_OF_GRIDS));
         let Some(task) = intent.task().filter(|_| !everything) else {
-            let (scene, _) = self.training_scene(random);
+            let plain = intent == Intent::Describe && random.chance(DESCRIBED_ON_PLAIN);
+            let scene = if plain {
+                let alone = |query: &Query| query.composition.is_some();
+                self.asked_on_any_ground(Task::Naming, alone, random).0
+            } else {
+                self.training_scene(random).0
+            };
             let answer = self.describe(&scene, language);
             let suits = intent == Intent::Describe || scene.is_grid();
             return if suits { self.sample_of(scene, intent, None, answer, language, random) } else { None };
@@ -107,9 +140,13 @@ impl Dataset {
         // The colour behind a named thing, or of a ground with one thing on it.
         let suits =
             |query: &Query| task != Task::Colour || query.subject.is_none() == (intent == Intent::Background);
-        let (mut scene, query) = self.asked(task, suits, random);
-        if matches!(task, Task::Naming | Task::Category) && random.chance(TEXTURED_GROUNDS) {
-            scene.tiles[0].ground = Ground::Texture(Texture::draw(trained_pattern(random), random));
+        // Also on plain grounds: were they only described there, the ground would decide between naming, description and
+        // refusal, and no longer the question.
+        let (mut scene, query) = self.asked_on_any_ground(task, suits, random);
+        match task {
+            Task::Naming | Task::Category => change_ground(&mut scene, random),
+            Task::Corner => take_names_of_grounds(&mut scene, random),
+            _ => {}
         }
         let answer = query.answer.text(&self.catalogue, language);
         self.sample_of(scene, intent, Some(&query), answer, language, random)
@@ -120,7 +157,10 @@ impl Dataset {
         let unknown = grammar.unknown.to_owned();
         let (mut scene, _) = self.training_scene(random);
         match random.weighted(&[0.55, 0.25, 0.2]) {
-            0 => scene = self.strange_scene(scene.style, false, self.config.variation, random)?,
+            0 => {
+                scene = self.strange_scene(scene.style, false, self.config.variation, random)?;
+                change_ground(&mut scene, random);
+            }
             1 => scene = textured_scene(trained_pattern(random), random),
             _ => {
                 // A stranger among known things: what is in its corner?
@@ -129,6 +169,7 @@ impl Dataset {
                     Query::draw(Task::Corner, &scene, &self.catalogue, self.pool(&scene), random)?;
                 let place = query.corner? as usize;
                 scene.tiles[place].object.as_mut()?.concept = concept;
+                take_names_of_grounds(&mut scene, random);
                 query.answer = Fact::Concept(concept);
                 return self.sample_of(scene, Intent::Corner, Some(&query), unknown, language, random);
             }

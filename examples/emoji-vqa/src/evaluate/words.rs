@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use parrot_infer::{AskOptions, Image, Parrot, Question};
+use serde::Serialize;
 
 use super::{Score, Words, progress, row, table, total};
 use crate::catalogue::Style;
@@ -34,6 +35,28 @@ struct Unknown {
     wrong_language: Score,
 }
 
+/// One question and what the model said, to read through.
+#[derive(Debug, Serialize)]
+pub struct Answered {
+    /// What is asked for, or which picture it does not know.
+    pub about: &'static str,
+    /// The language's code.
+    pub language: &'static str,
+    /// Whose drawings.
+    pub style: &'static str,
+    /// What the user says.
+    pub question: String,
+    /// The right answer; `None` where it is not to know.
+    pub expected: Option<String>,
+    /// What the model says.
+    pub answer: String,
+    /// How sure it is ([`Answer::confidence`](parrot_infer::Answer::confidence)).
+    pub confidence: f32,
+}
+
+/// Where one row of the table of confidences ends and the next begins.
+const CONFIDENCES: [f32; 5] = [0.5, 0.7, 0.9, 0.97, f32::INFINITY];
+
 /// Everything measured in people's own words.
 #[derive(Debug, Default)]
 pub struct OwnWords {
@@ -43,6 +66,10 @@ pub struct OwnWords {
     refused: BTreeMap<Language, Score>,
     unknown: BTreeMap<&'static str, Unknown>,
     outside: BTreeMap<Language, Unknown>,
+    /// How many answers of which confidence are right, refusals among them where a refusal is right; by [`CONFIDENCES`].
+    by_confidence: [Score; CONFIDENCES.len()],
+    /// Every answer.
+    pub answers: Vec<Answered>,
 }
 
 /// Asks in held-out words about `scenes` scenes of the evaluation, about a quarter as many pictures that show nothing
@@ -66,12 +93,23 @@ pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, image_size: u32) -
         let asked = data.in_own_words(item, index);
         let questions: Vec<&str> = asked.iter().map(|worded| worded.question.as_str()).collect();
         for (worded, answer) in asked.iter().zip(answers(model, &image, &questions)?) {
+            let (answer, confidence) = answer;
             let (intent, language, part) = (worded.intent, worded.language, worded.part);
             let key = Key { intent, language, part, unseen: item.scene.style == Style::Twemoji };
             measured.right.entry(key).or_default().add(answer == worded.answer);
+            measured.count_confidence(confidence, answer == worded.answer);
             let wrong = words.is_another_language(&answer, language);
             measured.wrong_language.entry(language).or_default().add(wrong);
             measured.refused.entry(language).or_default().add(is_refusal(&answer, language));
+            measured.answers.push(Answered {
+                about: intent.name(),
+                language: language.code(),
+                style: item.scene.style.name(),
+                question: worded.question.clone(),
+                expected: Some(worded.answer.clone()),
+                answer,
+                confidence,
+            });
         }
         bar.inc(1);
     }
@@ -87,13 +125,16 @@ pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, image_size: u32) -
     Ok(measured)
 }
 
-/// What the model says to each question about one picture.
-fn answers(model: &Parrot, image: &Image, questions: &[&str]) -> Result<Vec<String>> {
+/// What the model says to each question about one picture, and how sure it is.
+fn answers(model: &Parrot, image: &Image, questions: &[&str]) -> Result<Vec<(String, f32)>> {
     let images = std::slice::from_ref(image);
     let questions: Vec<Question<'_>> = questions.iter().map(|text| Question::new(images, text)).collect();
-    let options = AskOptions { max_new_tokens: 64, ..AskOptions::default() };
+    let options = AskOptions { max_new_tokens: 64, top_logprobs: Some(0), ..AskOptions::default() };
     let answers = model.ask_batch(&questions, &options)?;
-    Ok(answers.into_iter().map(|answer| answer.text.trim().to_owned()).collect())
+    Ok(answers
+        .into_iter()
+        .map(|answer| (answer.text.trim().to_owned(), answer.confidence().unwrap_or_default()))
+        .collect())
 }
 
 /// Whether an answer is one of the two sentences that say that the model does not know, in the question's language.
@@ -113,7 +154,10 @@ impl OwnWords {
     ) -> Result<()> {
         let image = Image::from_rgb(data.render(&item.scene, image_size));
         let questions: Vec<&str> = item.questions.iter().map(|(_, question)| question.as_str()).collect();
-        for (language, answer) in Language::ALL.into_iter().zip(answers(model, &image, &questions)?) {
+        for (language, (answer, confidence)) in
+            Language::ALL.into_iter().zip(answers(model, &image, &questions)?)
+        {
+            self.count_confidence(confidence, is_refusal(&answer, language));
             let tally = match item.kind {
                 "outside" => self.outside.entry(language).or_default(),
                 kind => self.unknown.entry(kind).or_default(),
@@ -121,8 +165,22 @@ impl OwnWords {
             tally.refused.add(is_refusal(&answer, language));
             tally.named.add(words.begins_with_a_name(&answer));
             tally.wrong_language.add(words.is_another_language(&answer, language));
+            self.answers.push(Answered {
+                about: item.kind,
+                language: language.code(),
+                style: item.scene.style.name(),
+                question: item.questions.get(language).clone(),
+                expected: None,
+                answer,
+                confidence,
+            });
         }
         Ok(())
+    }
+
+    fn count_confidence(&mut self, confidence: f32, right: bool) {
+        let row = CONFIDENCES.iter().position(|end| confidence < *end);
+        self.by_confidence[row.unwrap_or(CONFIDENCES.len() - 1)].add(right);
     }
 
     /// The tables of the model card, as Markdown.
@@ -181,6 +239,13 @@ impl OwnWords {
         let columns = ["language", "refused", "named a thing", "in another language", "of"];
         text +=
             &table(&columns, &rows_of(self.outside.iter().map(|(language, tally)| (language.code(), tally))));
+        text += "\nHow many answers of which confidence are right, or refuse where nothing is known:\n\n";
+        let rows = CONFIDENCES.iter().zip(&self.by_confidence).enumerate().map(|(index, (end, score))| {
+            let from = index.checked_sub(1).map_or(0.0, |before| CONFIDENCES[before]);
+            let name = if end.is_finite() { format!("{from} to {end}") } else { format!("{from} and more") };
+            row(&name, vec![format!("{:.1}", score.percent()), score.asked.to_string()])
+        });
+        text += &table(&["confidence", "right", "of"], &rows.collect::<Vec<_>>());
         let _ = writeln!(text, "\n{} answers in people's own words.", total(self.right.values()).asked);
         text
     }

@@ -16,6 +16,7 @@
 pub mod alignment;
 mod calibrate;
 pub mod lessons;
+pub mod mean;
 mod mimetic;
 mod patches;
 pub mod tower;
