@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use serde::Deserialize;
 
 /// Stages in the order in which they run, with the panels' titles.
-const STAGES: [(&str, &str); 9] = [
+const STAGES: [(&str, &str); 10] = [
     ("tower", "tower: what each patch is part of"),
     ("language", "language: questions about pictures told in words"),
     ("alignment", "alignment: words for what each patch shows"),
@@ -18,6 +18,7 @@ const STAGES: [(&str, &str); 9] = [
     ("stage2-choices", "stage 2: the same; names to choose from"),
     ("stage2", "stage 2: the same; everything"),
     ("stage2-words", "stage 2: the same; people's own words"),
+    ("stage2-replay", "stage 2: the same, from a mean of the last two; everything"),
 ];
 
 /// A line of a stage's curve.

@@ -42,7 +42,7 @@ pub struct Counts {
     #[arg(long, default_value_t = 72_000)]
     pub conversations: usize,
     /// Questions in people's own words
-    #[arg(long, default_value_t = 192_000)]
+    #[arg(long, default_value_t = 336_000)]
     pub words: usize,
 }
 

@@ -112,19 +112,33 @@ fn the_recipes_are_a_chain() {
             "stage2-words",
             vec![
                 ("words", counts.words),
-                ("captions", counts.captions / 2),
-                ("other-lists", counts.other_lists / 4),
-                ("colours", counts.colours / 2),
-                ("questions", counts.questions * 3 / 8),
-                ("choices", counts.choices / 2),
-                ("conversations", counts.conversations / 2),
+                ("captions", counts.captions * 84 / 100),
+                ("other-lists", counts.other_lists * 42 / 100),
+                ("colours", counts.colours * 84 / 100),
+                ("questions", counts.questions * 63 / 100),
+                ("choices", counts.choices * 84 / 100),
+                ("conversations", counts.conversations * 84 / 100),
+            ],
+        ),
+        (
+            "stage2-replay",
+            vec![
+                ("words", counts.words * 119 / 1000),
+                ("captions", counts.captions * 12 / 100),
+                ("other-lists", counts.other_lists * 12 / 100),
+                ("colours", counts.colours / 4),
+                ("questions", counts.questions * 15 / 100),
+                ("choices", counts.choices / 4),
+                ("conversations", counts.conversations * 12 / 100),
             ],
         ),
     ] {
         let path = repository().join(format!("parrot-train/recipes/parrot-mini-{name}.toml"));
         let recipe = Recipe::from_file(&path, &[]).unwrap();
-        if name == "stage1" {
-            before = "runs/parrot-mini/alignment".to_string();
+        match name {
+            "stage1" => before = "runs/parrot-mini/alignment".to_string(),
+            "stage2-replay" => before = "runs/parrot-mini/stage2-mean".to_string(),
+            _ => {}
         }
         assert_eq!(recipe.model.from, Some(format!("{before}/model")), "{name}");
         let files = sources.iter().map(|(subject, _)| PathBuf::from(format!("{subject}.jsonl")));
@@ -133,7 +147,7 @@ fn the_recipes_are_a_chain() {
         assert!(recipe.train.steps.unwrap() * recipe.train.batch_size <= lessons, "{name}");
         assert_eq!(
             recipe.save_dtype,
-            matches!(name, "stage2" | "stage2-words").then_some(SaveDtype::F16),
+            matches!(name, "stage2" | "stage2-words" | "stage2-replay").then_some(SaveDtype::F16),
             "{name}"
         );
         before = recipe.out.display().to_string();
