@@ -1,6 +1,7 @@
 //! The `parrot` command as a user types it. One program, so that it is linked once.
 
 mod answers;
+mod chat;
 mod common;
 mod eval_ask;
 mod eval_own;
