@@ -1,6 +1,7 @@
 //! Ask Parrot about pictures.
 //!
 //! - [`Parrot`] is a loaded model: [`Parrot::load`], then [`Parrot::ask`].
+//! - [`Engine`] answers many at once on a thread of its own: [`Engine::submit`].
 //! - [`Image`] is a decoded picture, known by its content: asking about it again, in any language, runs no
 //!   vision work.
 //! - [`Answer`] holds the text, the experts' weights, why it ended and the timings.

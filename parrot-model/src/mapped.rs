@@ -38,7 +38,7 @@ impl MappedFile {
     ///
     /// # Panics
     ///
-    /// If it is no part of it.
+    /// If `part` does not lie in this map.
     pub(crate) fn share(&self, part: &[u8], element_size: usize) -> Option<Bytes> {
         let suits = cfg!(all(target_endian = "little", not(windows)));
         let is_aligned = (part.as_ptr() as usize).is_multiple_of(element_size);
@@ -49,7 +49,7 @@ impl MappedFile {
     ///
     /// # Panics
     ///
-    /// If it is no part of it.
+    /// If `part` does not lie in this map.
     pub(crate) fn release(&self, part: &[u8]) {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {

@@ -12,6 +12,7 @@ use parrot_infer::tiny;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::chat::chat;
 use crate::common::{error, output, parrot, text};
 
 /// `model/`, `photo.png`, `other.png` and `garbage.png`, made once for all tests.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::answers::{file, text_of};
 use crate::common::{error, output, parrot};
 
-fn chat(lines: &str) -> Command {
+pub(crate) fn chat(lines: &str) -> Command {
     let (photo, model) = (file("photo.png"), file("model"));
     let mut command = parrot(&["chat", text_of(&photo), "--model", text_of(&model), "--max-new-tokens", "4"]);
     command.write_stdin(lines);
@@ -70,7 +70,7 @@ fn chat_begins_again_with_a_second_image_where_the_model_knows_one_at_a_time() {
 
 #[test]
 fn chat_needs_no_image() {
-    let model = FILES.path().join("model");
+    let model = file("model");
     let mut command = parrot(&["chat", "--model", text_of(&model), "--max-new-tokens", "4"]);
     command.write_stdin("What is two and two?\n/clear\nAnd three?\n");
     assert!(output(command).0.lines().count() >= 2);

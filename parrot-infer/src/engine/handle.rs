@@ -64,7 +64,8 @@ pub struct EngineStats {
     pub cache_budget: u64,
     /// The memory of images.
     pub images: ImageCacheUse,
-    /// Answers that ended, whatever the reason, since the start; those that nobody waited for any more are not among them.
+    /// Answers that had begun and ended, whatever the reason, since the start; those that nobody waited for any more are not among
+    /// them.
     pub finished: u64,
     /// Answers that failed.
     pub failed: u64,

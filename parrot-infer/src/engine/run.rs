@@ -130,7 +130,7 @@ impl Parrot {
         chunk_names(sample, images, routing_weights, image_tokens, chunk)
     }
 
-    /// Checks what the model has a say in as well.
+    /// Validates the options, also against the model's vocabulary.
     pub(super) fn check(&self, options: &AskOptions) -> Result<()> {
         options.validate()?;
         let vocab = self.config.vocab_size;

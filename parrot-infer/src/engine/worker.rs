@@ -123,10 +123,14 @@ impl<'e> Worker<'e> {
     /// Takes questions from the front of the queue, as long as they fit.
     fn admissible(&self, queue: &mut Queue) -> Vec<Job> {
         queue.waiting.retain(|job| {
-            if let Some(reason) = job.is_over() {
-                job.tell(Event::Finished(Box::new(Answer::none(job.prompt_tokens, reason))));
+            // Asked once: the time may run out between two looks.
+            match job.is_over() {
+                Some(reason) => {
+                    job.tell(Event::Finished(Box::new(Answer::none(job.prompt_tokens, reason))));
+                    false
+                }
+                None => !job.gone.is_cancelled(),
             }
-            job.is_over().is_none() && !job.gone.is_cancelled()
         });
         let limits = &self.shared.options;
         let mut bytes = self.running_bytes();

@@ -75,7 +75,7 @@ pub struct Phases {
 ///
 /// # Panics
 ///
-/// If the prompt is empty, or more than one.
+/// If the prompt is empty, or its batch is not 1.
 pub fn generate<'n>(
     decoder: &'n Decoder,
     config: &'n DecoderConfig,
@@ -95,7 +95,7 @@ pub fn generate<'n>(
 }
 
 /// The next token of every sequence, from the scores of each `[sequences, vocab]`: [`Error::NotFinite`] where they are infinite
-/// or no number.
+/// or NaN.
 ///
 /// - dtype: what the network computed in, for that error
 fn choose(

@@ -137,7 +137,7 @@ impl Sampler {
     }
 
     /// The next token after `generated`, from the scores of the whole vocabulary `[vocab]`; `None` when one of
-    /// them is infinite or no number.
+    /// them is infinite or NaN.
     pub(crate) fn next(&mut self, mut logits: Vec<f32>, generated: &[u32]) -> Option<u32> {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return None;

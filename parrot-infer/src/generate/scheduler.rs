@@ -125,7 +125,7 @@ impl<'n> Scheduler<'n> {
     ///
     /// # Panics
     ///
-    /// If the prompt is empty, or more than one.
+    /// If the prompt is empty, or its batch is not 1.
     pub fn admit(&mut self, prompt: Tensor<3>, sequence: Sequence<'n>) -> Ticket {
         let kv_cache = KvCache::new(self.config, 0);
         self.resume(prompt, sequence, &kv_cache, 0)

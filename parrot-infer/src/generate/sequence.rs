@@ -129,7 +129,7 @@ impl<'t> Sequence<'t> {
         self.sampler.is_argmax() && self.top_logprobs.is_none()
     }
 
-    /// The next token from the scores of the whole vocabulary `[vocab]`; `None` when one of them is infinite or no number.
+    /// The next token from the scores of the whole vocabulary `[vocab]`; `None` when one of them is infinite or NaN.
     pub(super) fn choose(&mut self, scores: &[f32]) -> Option<Chosen> {
         let id = self.sampler.next(scores.to_vec(), &self.token_ids)?;
         let logprob = self.top_logprobs.map(|top| TokenLogprob::new(scores, id, top, self.tokenizer));

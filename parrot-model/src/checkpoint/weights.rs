@@ -169,7 +169,7 @@ impl Weights {
             files.push(file);
         }
         if files.iter().any(|file| file.blocks != files[0].blocks) {
-            problems.push("some shards are quantised otherwise than others".into());
+            problems.push("its shards differ in how they are quantised".into());
         }
         for (tensor, name) in &index.weight_map {
             if !file_of.contains_key(tensor) {
@@ -223,7 +223,7 @@ fn other_weights(folder: &Path) -> Option<&'static str> {
     } else if endings.contains("gguf") {
         Some("a model in a GGUF is named by that file")
     } else if endings.contains("safetensors") {
-        Some("its .safetensors files are called otherwise")
+        Some("its .safetensors files have other names")
     } else {
         None
     }

@@ -68,7 +68,7 @@ impl Message {
         self.content.iter().filter(|content| **content == Content::Image).count()
     }
 
-    /// The content without the characters that `is_blank` takes at either end; images are not blank.
+    /// The content without the leading characters that `start` takes and the trailing ones that `end` takes; an image is none.
     pub(super) fn trimmed(
         &self,
         start: impl Fn(char) -> bool + Copy,

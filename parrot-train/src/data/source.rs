@@ -106,11 +106,14 @@ impl Part {
             let found = format!("{weight} for the {} records of {name}", self.records.len());
             Err(Error::Setting { key: "data.source.weight", expected: expected.into(), found })
         };
-        match () {
-            () if !weight.is_finite() || *weight <= 0.0 => refuse("a number above 0"),
-            () if *weight > MOST_WEIGHT => refuse("at most 1000"),
-            () if visits < 1.0 && !self.records.is_empty() => refuse("at least one visit an epoch"),
-            () => Ok(()),
+        if !weight.is_finite() || *weight <= 0.0 {
+            refuse("a number above 0")
+        } else if *weight > MOST_WEIGHT {
+            refuse("at most 1000")
+        } else if visits < 1.0 && !self.records.is_empty() {
+            refuse("at least one visit an epoch")
+        } else {
+            Ok(())
         }
     }
 

@@ -131,7 +131,7 @@ impl Stage {
         .into()
     }
 
-    /// What of the schedule is another than that of a checkpoint.
+    /// How the schedule differs from a checkpoint's.
     fn rescheduled(&self, saved: &TrainState) -> Vec<String> {
         let ours = self.schedule();
         let differing = saved.schedule.iter().filter_map(|(key, theirs)| {

@@ -157,9 +157,8 @@ impl Stage {
             batches = samples.chunks(self.micro_batch_size).map(<[_]>::to_vec).collect();
         }
         batches.retain(|samples| !samples.is_empty());
-        let first = batches
-            .first()
-            .map_or_else(Vec::new, |batch| batch.iter().map(|(skipped, _)| *skipped).collect());
+        let first =
+            batches.first().map_or_else(Vec::new, |batch| batch.iter().map(|(number, _)| *number).collect());
         let collate = |batch: Vec<(usize, TrainingSample)>| {
             MicroBatch::collate(batch.into_iter().map(|(_, sample)| sample).collect(), device)
         };
