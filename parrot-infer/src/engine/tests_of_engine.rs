@@ -384,10 +384,17 @@ fn what_is_kept_of_prompts_leaves_room_for_answers() {
 
 #[test]
 fn a_chat_without_an_image_reads_only_what_is_new() {
-    let parrot = parrot(8);
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(folder.path(), 8).unwrap();
+    // Room for more than a chunk.
+    let file = folder.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["max_position_embeddings"] = 1024.into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let parrot = Parrot::load(folder.path(), &Device::default()).unwrap();
     let mut chat = parrot.chat(options(6));
     let no = |_: &str| ControlFlow::Continue(());
-    let first = chat.ask(&"Say something. ".repeat(8), no).unwrap();
+    let first = chat.ask(&"Say something. ".repeat(16), no).unwrap();
     let asked = chat.conversation().clone();
     let second = chat.ask("More.", no).unwrap();
     assert_eq!((first.reused_tokens, second.reused_tokens), (0, crate::generate::PREFILL_CHUNK));

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// More read a little faster, fewer let those that are answering wait less. The answer depends on it as on any other order of
 /// summing: by roundings.
-pub const PREFILL_CHUNK: usize = 128;
+pub const PREFILL_CHUNK: usize = 256;
 
 /// Names a sequence of a [`Scheduler`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
