@@ -1,6 +1,7 @@
 //! The one error type of this crate.
 
 use burn::tensor::TensorReadError;
+use parrot_model::untrusted::contained;
 
 /// Short for `Result<T, parrot_infer::Error>`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -72,4 +73,9 @@ impl Error {
     pub(crate) fn option(option: &'static str, expected: &'static str, found: impl ToString) -> Self {
         Self::Option { option, expected, found: found.to_string() }
     }
+}
+
+/// Computes for one question, whose error a panic becomes.
+pub(crate) fn panics_as_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    contained(work).unwrap_or_else(|what| Err(Error::Panicked { what }))
 }

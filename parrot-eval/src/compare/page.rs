@@ -16,6 +16,7 @@ struct Page<'a> {
     comparison: &'a Comparison,
     /// Means first.
     differences: Vec<Line<'a>>,
+    note: &'static str,
 }
 
 #[derive(Serialize)]
@@ -77,11 +78,8 @@ impl Comparison {
     ///
     /// None in practice: the template is part of the program.
     pub fn to_html(&self) -> Result<String> {
-        render(
-            "compare.html",
-            TEMPLATE,
-            &Page { comparison: self, differences: self.differences().collect() },
-        )
+        let page = Page { comparison: self, differences: self.differences().collect(), note: NOTE };
+        render("compare.html", TEMPLATE, &page)
     }
 }
 

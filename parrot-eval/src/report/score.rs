@@ -127,7 +127,7 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
     }
     let mut kit_unknown = kit_unknown(dataset, predictions, protocol);
     // Of questions with yes and no the last answer counts, whichever was first.
-    if dataset.benchmark.columns().contains(&"A") {
+    if dataset.benchmark.has_options() {
         kit_unknown = kit_unknown.or(stops_at_doubles);
     }
     let as_kit = match dataset.benchmark.as_kits_count(as_kit, protocol) {

@@ -16,6 +16,7 @@ use super::request::Event;
 use super::run::routing_weights;
 use super::{Answer, Image, Timings};
 use crate::cancel::CancelToken;
+use crate::error::panics_as_errors;
 use crate::generate::{Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket};
 use crate::options::AskOptions;
 use crate::{Error, Result};
@@ -345,8 +346,4 @@ fn finished(answer: Answer, ended: Ended<'_>) -> Event {
         timings: Timings { prefill, decode, decode_steps, ..answer.timings },
         ..Answer::from_sequence(ended.sequence)
     }))
-}
-
-fn panics_as_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    contained(work).unwrap_or_else(|what| Err(Error::Panicked { what }))
 }

@@ -15,6 +15,7 @@ use parrot_model::untrusted::contained;
 
 use super::sequence::{Chosen, OnPiece, Piece, Sequence};
 use super::{Phases, choose};
+use crate::error::panics_as_errors;
 use crate::{Error, Result};
 
 /// Tokens of a prompt that are read at a time unless something else is asked for.
@@ -314,10 +315,6 @@ fn read_and_choose(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Result<Vec<Resu
     let dtype = read.dtype();
     let mut sequences: Vec<_> = slots.iter_mut().map(|slot| &mut slot.sequence).collect();
     choose(decoder.logits(read), dtype, &mut sequences)
-}
-
-fn panics_as_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    contained(work).unwrap_or_else(|what| Err(Error::Panicked { what }))
 }
 
 #[cfg(test)]
