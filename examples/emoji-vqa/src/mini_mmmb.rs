@@ -191,7 +191,7 @@ mod tests {
                     }
                     (name, count) => panic!("{count} rows of one group in {name}"),
                 }
-                assert!(rows.iter().all(|row| row.image == rows[0].image));
+                assert!(rows.iter().all(|row| row.images == rows[0].images));
             }
         }
         assert_eq!(pairs, 6 * 6);

@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_eval::{
-    Asked, Conditions, Dataset, GenerateOptions, Job, Journal, ModelInfo, Problem, Protocol, QuestionOutcome,
+    Answers, Asked, Conditions, Dataset, GenerateOptions, How, Job, Journal, ModelInfo, Problem, Protocol,
+    QuestionOutcome,
 };
 
 use super::Args;
@@ -18,7 +19,7 @@ use crate::terminal::print_notice;
 
 impl Args {
     /// Asks a model, resuming an interrupted run if there is one, and scores its answers.
-    pub(super) fn ask(&self, datasets: &[Dataset]) -> Result<Finished> {
+    pub(super) fn ask(&self, datasets: Vec<Dataset>) -> Result<Finished> {
         let (folder, parrot) = self.model.find_and_load()?;
         let window = self.images as u64 * parrot.image_bytes();
         let parrot = parrot.remember_image_bytes(window);
@@ -39,13 +40,20 @@ impl Args {
             images: self.images,
             max_new_tokens: self.max_new_tokens,
         };
-        let jobs = parrot_eval::jobs(datasets, &self.all_asked_as());
-        let mut progress = Progress::new(datasets, self.protocol.0[0], jobs.len());
+        let jobs = parrot_eval::jobs(&datasets, &self.all_asked_as());
+        let mut progress = Progress::new(&datasets, self.protocol.0[0], jobs.len());
         let started = Instant::now();
-        parrot_eval::generate(&parrot, datasets, &jobs, &options, &mut journal, |batch, journal, is_new| {
-            progress.show(batch, journal, is_new);
-            true
-        })?;
+        parrot_eval::generate(
+            &parrot,
+            &datasets,
+            &jobs,
+            &options,
+            &mut journal,
+            |batch, journal, is_new| {
+                progress.show(batch, journal, is_new);
+                true
+            },
+        )?;
         let asked = Asked {
             run_as: self.protocol.0.iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
             method: self.method(),
@@ -63,18 +71,29 @@ impl Args {
 
     fn score_answers(
         &self,
-        datasets: &[Dataset],
+        mut datasets: Vec<Dataset>,
         journal: Journal,
         info: ModelInfo,
         asked: Asked,
         out: PathBuf,
     ) -> Result<Finished> {
         let mut scores = Scores::new(Some(out.clone()));
-        for dataset in datasets {
+        let of_protocols = |dataset: &Dataset| -> Vec<Answers> {
+            let protocols = self.protocol.0.iter();
+            protocols
+                .map(|protocol| parrot_eval::answers(dataset, self.asked_as(*protocol), &journal))
+                .collect()
+        };
+        let answers: Vec<Vec<Answers>> = datasets.iter().map(of_protocols).collect();
+        let assigned: Vec<Vec<_>> = answers
+            .iter()
+            .map(|answers| answers.iter().map(|answers| answers.assigned.clone()).collect())
+            .collect();
+        let (judge, unjudged) = self.rate(&mut datasets, &assigned, Some(&out))?;
+        for (dataset, answers) in datasets.iter().zip(answers) {
             scores.problems.extend(dataset.problems.iter().cloned());
             let mut known: Vec<Problem> = Vec::new();
-            for (number, protocol) in self.protocol.0.iter().enumerate() {
-                let mut answers = parrot_eval::answers(dataset, self.asked_as(*protocol), &journal);
+            for (number, (protocol, mut answers)) in self.protocol.0.iter().zip(answers).enumerate() {
                 let folder = out.join(protocol.id());
                 fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));
@@ -92,7 +111,10 @@ impl Args {
             }
             scores.problems.extend(known);
         }
-        Ok(Finished { _journal: Some(journal), ..scores.finish(info, Some(asked)) })
+        scores.problems.extend(unjudged);
+        let mut finished = Finished { _journal: Some(journal), ..scores.finish(info, Some(asked)) };
+        finished.report.judge = judge;
+        Ok(finished)
     }
 }
 
@@ -130,10 +152,15 @@ impl<'a> Progress<'a> {
                 continue;
             };
             let dataset = &self.datasets[job.dataset];
-            let text = parrot_eval::through_spreadsheet(&parrot_eval::post_process(&job.prompt, text));
+            let text = parrot_eval::through_spreadsheet(&parrot_eval::post_process(
+                &job.message().to_string(),
+                text,
+            ));
             let verdict = dataset.benchmark.judge(&dataset.rows[job.row], &text, self.protocol);
-            self.right += usize::from(verdict.right);
-            self.judged += 1;
+            if verdict.how != How::Unjudged {
+                self.right += usize::from(verdict.right);
+                self.judged += 1;
+            }
         }
         // What was answered before says nothing about how long the rest takes.
         if is_new && self.asked == 0 {

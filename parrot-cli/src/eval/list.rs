@@ -23,8 +23,11 @@ fn table(all: &[Listed]) -> String {
         let files: Vec<&str> = benchmark.files.iter().map(|file| file.name.as_str()).collect();
         let files = if files.is_empty() { "names with circular or mmcr".into() } else { files.join(", ") };
         text += &format!("{}\n  files    {files}\n", benchmark.name);
-        let columns: Vec<&str> =
-            ["index", "image", "question", "answer"].iter().chain(benchmark.columns).copied().collect();
+        let columns: Vec<&str> = ["index", "image", "question", benchmark.expected]
+            .iter()
+            .chain(benchmark.columns)
+            .copied()
+            .collect();
         text += &format!("  needs    the columns {}; judge: {}\n", columns.join(", "), benchmark.judge);
         text += &format!(
             "  method   asks with {}; reads {}; counts {}\n\n",

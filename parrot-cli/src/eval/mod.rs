@@ -3,6 +3,7 @@
 mod ask;
 mod compare;
 mod files;
+mod judge;
 mod list;
 mod predictions;
 mod prompts;
@@ -84,6 +85,16 @@ pub(crate) struct Args {
     /// Save pictures as JPEG and read them again first, where the protocol's kit does
     #[arg(long)]
     jpeg_roundtrip: bool,
+    /// Have LLaVA-Bench's answers rated by a model behind this address, which speaks OpenAI's chat completions; a key is read from
+    /// the variable PARROT_JUDGE_KEY
+    #[arg(long, value_name = "URL", requires = "judge_model", conflicts_with_all = ["list", "compare", "prompts_only"])]
+    judge: Option<String>,
+    /// The judge's name
+    #[arg(long, value_name = "NAME")]
+    judge_model: Option<String>,
+    /// Seconds that a judge may take for a rating
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "judge")]
+    judge_patience: u64,
     #[command(flatten)]
     model: ModelOptions,
 }
@@ -95,6 +106,7 @@ Examples:
   parrot eval --data mmmb_en.tsv mmmb_tr.tsv --protocol kit-2026-08
   parrot eval --data mmmb_tr.tsv --protocol paper-2024-06 --prompts-only > prompts.jsonl
   parrot eval --data animals_fr.tsv --model runs/french --method likelihood
+  parrot eval --data LLaVABench.tsv --judge http://localhost:8000/v1 --judge-model qwen3-32b
   parrot eval --data ~/LMUData --compare runs/eval/before runs/eval/after --out runs/eval/difference
   parrot eval --data mmmb_tr.tsv --score InternVL_MMMB_tr.xlsx --json";
 
@@ -147,7 +159,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return args.compare_runs(&datasets, &args.compare);
     }
     let mut finished =
-        if args.score.is_empty() { args.ask(&datasets)? } else { args.read_predictions(&datasets)? };
+        if args.score.is_empty() { args.ask(datasets)? } else { args.read_predictions(datasets)? };
     finished.report.problems.splice(0..0, skipped);
     say_problems(&finished.report.problems);
     let mut stdout = io::stdout();

@@ -8,16 +8,16 @@ use super::scores::{Finished, Scores};
 
 impl Args {
     /// Scores what other programs answered.
-    pub(super) fn read_predictions(&self, datasets: &[Dataset]) -> Result<Finished> {
+    pub(super) fn read_predictions(&self, mut datasets: Vec<Dataset>) -> Result<Finished> {
         let files: Vec<PredictionFile> =
             self.score.iter().map(|file| PredictionFile::read(file)).collect::<Result<_, _>>()?;
         let name = self.score[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut scores = Scores::new(self.out.clone());
         scores.problems.extend(files.iter().flat_map(|file| file.problems.clone()));
-        scores.problems.extend(parrot_eval::unassigned(datasets, &files));
+        scores.problems.extend(parrot_eval::unassigned(&datasets, &files));
         let assigned: Vec<Assigned> = datasets
             .iter()
-            .map(|dataset| match datasets {
+            .map(|dataset| match &datasets[..] {
                 [_] => parrot_eval::assign(dataset, &files),
                 _ => parrot_eval::assign_by_name(dataset, &files),
             })
@@ -31,6 +31,9 @@ impl Args {
             datasets.iter().map(|dataset| &*dataset.id).collect::<Vec<_>>().join(", "),
             datasets[0].id
         );
+        let of_datasets: Vec<Vec<Assigned>> =
+            assigned.iter().map(|assigned| vec![assigned.clone()]).collect();
+        let (judge, unjudged) = self.rate(&mut datasets, &of_datasets, self.out.as_deref())?;
         for (dataset, assigned) in datasets.iter().zip(assigned) {
             if !has_some(&assigned) {
                 scores.problems.push(no_predictions(dataset));
@@ -41,7 +44,10 @@ impl Args {
             }
             scores.problems.extend(dataset.problems.iter().chain(&assigned.problems).cloned());
         }
-        Ok(scores.finish(ModelInfo { name, ..ModelInfo::default() }, None))
+        scores.problems.extend(unjudged);
+        let mut finished = scores.finish(ModelInfo { name, ..ModelInfo::default() }, None);
+        finished.report.judge = judge;
+        Ok(finished)
     }
 }
 

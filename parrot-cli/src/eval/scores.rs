@@ -43,7 +43,7 @@ impl Scores {
         complete(&mut scored.result);
         if wrong > 0 {
             self.wrong.extend(parrot_eval::wrong_answers(&scored, assigned, wrong));
-            self.wrong_in_all += scored.judged.iter().filter(|judged| !judged.verdict.right).count();
+            self.wrong_in_all += scored.judged.iter().filter(|judged| judged.verdict.is_wrong()).count();
         }
         self.results.push(scored.result);
     }

@@ -264,7 +264,7 @@ fn the_halves_make_the_whole() {
                     .iter()
                     .any(|it| it["dataset"] == dataset.id.as_str() && it["prompt"] == prompt.as_str())
             );
-            let image = row.image.as_ref().unwrap().decode("x").unwrap();
+            let image = row.images[0].decode("x").unwrap();
             let options = parrot_infer::AskOptions { max_new_tokens: 6, ..Default::default() };
             let question = parrot_infer::Question::new(std::slice::from_ref(&image), &prompt);
             let answer = model.ask_batch(&[question], &options).unwrap().remove(0);

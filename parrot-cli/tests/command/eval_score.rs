@@ -104,6 +104,10 @@ fn name_in_kit(dataset: &str, score: &parrot_eval::Score) -> String {
         // Its categories are no numbers of the kit's.
         ("kit_ocrbench", Level::Category) => format!("category {}", score.name),
         ("kit_ocrbench" | "kit_mtvqa", _) => score.name.clone(),
+        ("kit_mmmu_dev_val", level) => {
+            let name = if level == Level::Overall { "Overall" } else { &score.name };
+            format!("{}|{name}", score.split.as_deref().unwrap_or("all"))
+        }
         ("kit_mme", _) if score.metric != "points" => format!("{} {}", score.name, score.metric),
         ("kit_mme", _) => score.name.clone(),
         (_, Level::Overall) => "Overall".into(),

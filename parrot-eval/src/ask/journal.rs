@@ -164,7 +164,7 @@ impl Journal {
 }
 
 /// The operating system releases it however the process ends.
-fn lock(path: &Path, file: &File) -> Result<()> {
+pub(crate) fn lock(path: &Path, file: &File) -> Result<()> {
     let problem = match file.try_lock() {
         Ok(()) => return Ok(()),
         Err(TryLockError::WouldBlock) => "another run is writing it; choose another folder, or wait".into(),

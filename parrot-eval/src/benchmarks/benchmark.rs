@@ -16,7 +16,12 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
     /// Its name, e.g. `MMMB`.
     fn name(&self) -> &'static str;
 
-    /// Columns that its files have besides `index`, `image`, `question` and `answer`.
+    /// The column of the expected answer.
+    fn expected_column(&self) -> &'static str {
+        "answer"
+    }
+
+    /// Columns that its files have besides `index`, `image`, `question` and that of the expected answer.
     fn columns(&self) -> &'static [&'static str] {
         &["A", "B"]
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::benchmarks::benchmark::Benchmark;
-use crate::{ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, Pope, TextVqa};
+use crate::{
+    ChoiceSet, Circular, HallusionBench, LlavaBench, MmBench, Mme, Mmmb, Mmmu, MtVqa, OcrBench, Pope, TextVqa,
+};
 
 /// The benchmark that a file's name without its ending says it is of, as the kits read it.
 #[must_use]
@@ -16,6 +18,10 @@ pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
         Arc::new(Circular)
     } else if stem.contains("mmmb") {
         Arc::new(Mmmb)
+    } else if has("mmmu") && !has("pro") {
+        Arc::new(Mmmu)
+    } else if has("llavabench") && !has("ko") {
+        Arc::new(LlavaBench::default())
     } else if has("pope") {
         Arc::new(Pope)
     } else if has("mme") {

@@ -8,7 +8,8 @@ use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KNOWN_FILES, KnownFile};
 use crate::{
-    ChoiceSet, Circular, HallusionBench, MmBench, Mme, Mmmb, MtVqa, OcrBench, OpenSet, Pope, TextVqa,
+    ChoiceSet, Circular, HallusionBench, LlavaBench, MmBench, Mme, Mmmb, Mmmu, MtVqa, OcrBench, OpenSet,
+    Pope, TextVqa,
 };
 
 /// A benchmark that is known by name.
@@ -22,7 +23,9 @@ pub struct Listed {
     pub name: &'static str,
     /// Its published files; empty where it is a kind of files.
     pub files: Vec<ListedFile>,
-    /// Columns besides index, image, question and answer.
+    /// The column of the expected answer.
+    pub expected: &'static str,
+    /// Columns besides index, image, question and that one.
     pub columns: &'static [&'static str],
     /// What is asked.
     pub prompt: &'static str,
@@ -30,7 +33,7 @@ pub struct Listed {
     pub reading: &'static str,
     /// What is counted; the first is the number that is quoted.
     pub score: &'static str,
-    /// What a judge model would add, which is never asked here.
+    /// What a judge model would add, which is asked for LLaVA-Bench only.
     pub judge: &'static str,
     /// Where all of this is from.
     pub source: &'static str,
@@ -78,6 +81,23 @@ pub fn catalogue() -> Vec<Listed> {
     ];
     all.extend(ChoiceSet::ALL.map(|set| listed(set, options, LETTER, "accuracy per row", JUDGE_READS, KIT)));
     all.extend([
+        listed(
+            Mmmu,
+            "the options and a request for the letter, or of open questions for a word or phrase; behind the words the \
+             pictures, where there are several",
+            "a letter, else the words of one option; of an open question its answer, against “Other Answers”",
+            "accuracy per row of the split validation; per split and subject",
+            JUDGE_READS,
+            KIT,
+        ),
+        listed(
+            LlavaBench::default(),
+            "the question alone",
+            "a judge's rating from 1 to 10, beside that of GPT-4's answer",
+            "relative score: the answers' ratings as a share of GPT-4's; per category",
+            "without one (--judge) answers are exported and not scored",
+            KIT,
+        ),
         listed(HallusionBench, yes_no, "the word yes or no", "aAcc, fAcc, qAcc", JUDGE_YES_NO, KIT),
         listed(OcrBench, "the question alone", CONTAINED, "right answers out of 1,000", NO_JUDGE, KIT),
         listed(
@@ -129,8 +149,19 @@ fn listed(
         |file: &&KnownFile| benchmark_of_name(&file.stem()).is_some_and(|found| found.name() == name);
     let files = KNOWN_FILES.iter().filter(is_its);
     let files = files.map(|file| ListedFile { name: file.stem() + ".tsv", md5: file.md5 }).collect();
-    let columns = benchmark.columns();
-    Listed { benchmark: Arc::new(benchmark), name, files, columns, prompt, reading, score, judge, source }
+    let (expected, columns) = (benchmark.expected_column(), benchmark.columns());
+    Listed {
+        benchmark: Arc::new(benchmark),
+        name,
+        files,
+        expected,
+        columns,
+        prompt,
+        reading,
+        score,
+        judge,
+        source,
+    }
 }
 
 #[cfg(test)]

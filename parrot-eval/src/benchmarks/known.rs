@@ -23,7 +23,7 @@ const fn known(id: &'static str, md5: &'static str) -> KnownFile {
 }
 
 /// All of them, with the sums that VLMEvalKit (e8e78f0) compares; the file of `MMMB_ar` is `mmmb_ar.tsv`.
-pub(crate) const KNOWN_FILES: [KnownFile; 29] = [
+pub(crate) const KNOWN_FILES: [KnownFile; 31] = [
     known("MMMB_ar", "f3a18b6385f1d9701840aa42de27aead"),
     known("MMMB_cn", "13ed82fa89730037292fcaa27f08f430"),
     known("MMMB_en", "1cd781a71ec5a2983c090b84105d6a01"),
@@ -49,6 +49,8 @@ pub(crate) const KNOWN_FILES: [KnownFile; 29] = [
     known("RealWorldQA", "4de008f55dc4fd008ca9e15321dc44b7"),
     known("AI2D_TEST", "0f593e0d1c7df9a3d69bf1f947e71975"),
     known("AI2D_TEST_NO_MASK", "fd8f463634d4fe9fbd23b876e8eea5be"),
+    known("MMMU_DEV_VAL", "585e8ad75e73f75dcad265dfd0417d64"),
+    known("LLaVABench", "d382a093f749a697820d3dadd61c8428"),
     known("HallusionBench", "0c23ac0dc9ef46832d7a24504f2a0c7c"),
     known("OCRBench", "e953d98a987cc6e26ef717b61260b778"),
     known("TextVQA_VAL", "b233b31f551bbf4056f2f955da3a92cd"),

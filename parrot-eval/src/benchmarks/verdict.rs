@@ -25,6 +25,10 @@ pub enum How {
     Letter,
     /// It contained the words of one option, or Yes or No.
     Text,
+    /// A judge rated it.
+    Judge,
+    /// No judge has rated it so far.
+    Unjudged,
     /// It refused.
     Refusal,
     /// It said nothing that is an option, or more than one; a kit with a judge model would ask that. Or it contained no
@@ -59,6 +63,12 @@ impl Verdict {
     pub fn of_contained(accepted: Option<String>) -> Self {
         let how = if accepted.is_some() { How::Text } else { How::None };
         Self { how, right: accepted.is_some(), said: accepted }
+    }
+
+    /// Whether it is known not to be right.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        !self.right && self.how != How::Unjudged
     }
 
     /// On a question that was never answered.

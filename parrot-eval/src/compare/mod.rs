@@ -155,7 +155,7 @@ impl<'a> Compared<'a> {
 
 /// Which block of the data a row belongs to: questions about one picture, and the rows of a group, share one, in every language.
 struct Blocks {
-    /// By the picture's hash.
+    /// By the pictures' hash.
     of_images: HashMap<[u8; 32], usize>,
     count: usize,
 }
@@ -163,10 +163,9 @@ struct Blocks {
 impl Blocks {
     fn new(compared: &[Compared<'_>]) -> Self {
         let mut of_images = HashMap::new();
-        for image in compared.iter().flat_map(|this| &this.dataset.rows).filter_map(|row| row.image.as_ref())
-        {
+        for row in compared.iter().flat_map(|this| &this.dataset.rows).filter(|row| !row.images.is_empty()) {
             let next = of_images.len();
-            of_images.entry(image.hash()).or_insert(next);
+            of_images.entry(row.images_hash()).or_insert(next);
         }
         let count = of_images.len().clamp(1, BLOCKS);
         of_images.values_mut().for_each(|block| *block %= count);
@@ -178,7 +177,7 @@ impl Blocks {
         let is_grouped = dataset.benchmark.grouping(protocol) == Grouping::Circular;
         let mut of_groups: HashMap<i64, usize> = HashMap::new();
         let rows = dataset.rows.iter().map(|row| {
-            let own = row.image.as_ref().map_or(0, |image| self.of_images[&image.hash()]);
+            let own = self.of_images.get(&row.images_hash()).copied().unwrap_or(0);
             match row.group_in(protocol).filter(|_| is_grouped) {
                 Some(group) => *of_groups.entry(group).or_insert(own),
                 None => own,

@@ -80,6 +80,14 @@ impl EncodedImage {
     }
 }
 
+/// What tells the pictures of a question apart: the hash of one, or of the hashes of several in their order.
+pub(crate) fn hash_of_all<'i>(mut images: impl ExactSizeIterator<Item = &'i EncodedImage>) -> [u8; 32] {
+    match images.len() {
+        1 => images.next().map_or([0; 32], EncodedImage::hash),
+        _ => images.fold(Sha256::new(), |hasher, image| hasher.chain_update(image.hash())).finalize().into(),
+    }
+}
+
 impl std::fmt::Debug for EncodedImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "EncodedImage({} bytes)", self.bytes.len())

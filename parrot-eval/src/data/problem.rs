@@ -45,15 +45,17 @@ pub enum ProblemKind {
     /// A picture is no base64, no picture, or refers to a row without one.
     #[serde(rename = "broken_picture")]
     BrokenImage,
-    /// A row shows several pictures at once, which is not asked here.
-    #[serde(rename = "many_pictures")]
-    ManyImages,
+    /// A question names a picture by a marker such as `<image 3>` that the row does not have.
+    #[serde(rename = "picture_marker")]
+    ImageMarker,
     /// The expected answer is missing or is none of the options.
     BadAnswer,
     /// Rows that belong together are not all there.
     IncompleteGroup,
     /// The prompt does not fit the model's context, or the model's scores are not finite.
     NotAsked,
+    /// A judge has not rated an answer.
+    Unjudged,
     /// A row has no prediction.
     NoPrediction,
     /// A prediction is for no row.
@@ -79,10 +81,11 @@ impl ProblemKind {
             Self::NoQuestion => "no question",
             Self::NoImage => "no picture",
             Self::BrokenImage => "broken picture",
-            Self::ManyImages => "several pictures",
+            Self::ImageMarker => "no such picture",
             Self::BadAnswer => "answer is no option",
             Self::IncompleteGroup => "incomplete group",
             Self::NotAsked => "could not be asked",
+            Self::Unjudged => "not judged",
             Self::NoPrediction => "no prediction",
             Self::UnknownPrediction => "prediction for no row",
             Self::DuplicatePrediction => "duplicate prediction",

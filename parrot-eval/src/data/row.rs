@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::data::image::EncodedImage;
+use crate::data::image::{EncodedImage, hash_of_all};
 use crate::protocol::Protocol;
 
 /// Rows of one group have indices that differ by multiples of this.
@@ -16,8 +16,8 @@ pub struct Row {
     pub line: u64,
     /// Its index as it is written; empty if there is none.
     pub index: String,
-    /// Its picture, unless that is missing or broken.
-    pub image: Option<Arc<EncodedImage>>,
+    /// Its picture, or several that are shown together; empty where they are missing or one of them is broken.
+    pub images: Vec<Arc<EncodedImage>>,
     pub(crate) columns: Arc<[String]>,
     /// One per column; fewer where the row is short.
     pub(crate) cells: Vec<Option<String>>,
@@ -88,10 +88,16 @@ impl Row {
         own.or_else(|| self.group())
     }
 
-    /// Whether it can be asked: it has a question and a picture.
+    /// Whether it can be asked: it has a question and its pictures.
     #[must_use]
     pub(crate) fn can_be_asked(&self) -> bool {
-        self.image.is_some() && self.get("question").is_some()
+        !self.images.is_empty() && self.get("question").is_some()
+    }
+
+    /// What tells its pictures apart.
+    #[must_use]
+    pub(crate) fn images_hash(&self) -> [u8; 32] {
+        hash_of_all(self.images.iter().map(|image| &**image))
     }
 
     /// All columns but the picture with their values, in the file's order.
@@ -121,7 +127,7 @@ impl Row {
         let mut row = Self {
             line: 2,
             index: String::new(),
-            image: Some(Arc::new(EncodedImage::new(Vec::new()))),
+            images: vec![Arc::new(EncodedImage::new(Vec::new()))],
             columns: cells.iter().map(|(name, _)| (*name).to_string()).collect(),
             cells: cells.iter().map(|(_, value)| some(value)).collect(),
             scored: None,

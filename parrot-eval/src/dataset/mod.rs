@@ -136,7 +136,7 @@ impl Dataset {
             self.rows.push(Row {
                 line,
                 index,
-                image: None,
+                images: Vec::new(),
                 columns: Arc::clone(&columns),
                 cells,
                 scored: None,
@@ -144,31 +144,29 @@ impl Dataset {
         }
         self.rewrite_columns(&columns);
         // By the number where it is one, as pandas reads the column: a row 001 is meant by 1.
-        let mut of_index: HashMap<String, Arc<EncodedImage>> = HashMap::new();
-        let mut found: Vec<Option<Arc<EncodedImage>>> = vec![None; self.rows.len()];
+        let mut of_index: HashMap<String, Vec<Arc<EncodedImage>>> = HashMap::new();
+        let mut found: Vec<Vec<Arc<EncodedImage>>> = vec![Vec::new(); self.rows.len()];
         let mut problems = Vec::new();
         let is_reference = |field: &String| field.chars().count() <= LONGEST_REFERENCE;
         for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
             match field {
                 None => problems.push((at, ProblemKind::NoImage, String::new())),
                 Some(field) if is_reference(field) => {}
-                Some(field) => match one_of_list(field).and_then(|field| {
-                    images.decode(&field).map_err(|problem| (ProblemKind::BrokenImage, problem))
-                }) {
-                    Ok(image) => {
-                        of_index.insert(index_key(&row.index).into_owned(), Arc::clone(&image));
-                        found[at] = Some(image);
+                Some(field) => match decode_all(field, images) {
+                    Ok(images) => {
+                        of_index.insert(index_key(&row.index).into_owned(), images.clone());
+                        found[at] = images;
                     }
-                    Err((kind, problem)) => problems.push((at, kind, problem)),
+                    Err(problem) => problems.push((at, ProblemKind::BrokenImage, problem)),
                 },
             }
         }
         // In their order: what a reference has found is there for later ones, as in the kits.
         for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
             let Some(field) = field.as_ref().filter(|field| is_reference(field)) else { continue };
-            if let Some(image) = of_index.get(field) {
-                found[at] = Some(Arc::clone(image));
-                of_index.insert(index_key(&row.index).into_owned(), Arc::clone(image));
+            if let Some(images) = of_index.get(field).cloned() {
+                found[at].clone_from(&images);
+                of_index.insert(index_key(&row.index).into_owned(), images);
             } else {
                 let problem =
                     format!("it refers to row {field}, which has none of its own and none from a row above");
@@ -179,8 +177,8 @@ impl Dataset {
         for (at, kind, detail) in problems {
             self.problems.push(self.problem(&self.rows[at], kind, detail));
         }
-        for (row, image) in self.rows.iter_mut().zip(found) {
-            row.image = image;
+        for (row, images) in self.rows.iter_mut().zip(found) {
+            row.images = images;
         }
     }
 
@@ -222,17 +220,21 @@ impl Dataset {
     }
 }
 
-/// The field itself or, where it is a list of pictures as Python writes one, the only one in it.
-fn one_of_list(field: &str) -> Result<Cow<'_, str>, (ProblemKind, String)> {
+/// The picture of a field, or all of a list as Python writes one.
+fn decode_all(field: &str, images: &mut ImageStore) -> Result<Vec<Arc<EncodedImage>>, String> {
     if !field.starts_with('[') {
-        return Ok(field.into());
+        return Ok(vec![images.decode(field)?]);
     }
-    let unreadable =
-        |problem| (ProblemKind::BrokenImage, format!("it is a list that cannot be read: {problem}"));
-    match <[String; 1]>::try_from(python_list(field).map_err(unreadable)?) {
-        Ok([image]) => Ok(image.into()),
-        Err(images) => Err((ProblemKind::ManyImages, format!("it is a list of {} pictures", images.len()))),
+    let list =
+        python_list(field).map_err(|problem| format!("it is a list that cannot be read: {problem}"))?;
+    if list.is_empty() {
+        return Err("it is an empty list".into());
     }
+    let in_all = list.len();
+    let one = |(number, base64): (usize, &String)| {
+        images.decode(base64).map_err(|problem| format!("picture {number} of {in_all}: {problem}"))
+    };
+    (1..).zip(&list).map(one).collect()
 }
 
 /// By the file's name; a file of one's own questions, with options or with expected answers, may have any other.
@@ -255,8 +257,10 @@ fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
 }
 
 fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
-    let required = ["index", "image", "question", "answer"].iter().chain(benchmark.columns());
-    let missing: Vec<&str> = required.filter(|name| table.column(name).is_none()).copied().collect();
+    let expected = benchmark.expected_column();
+    let required =
+        ["index", "image", "question", expected].into_iter().chain(benchmark.columns().iter().copied());
+    let missing: Vec<&str> = required.filter(|name| table.column(name).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -294,10 +298,7 @@ mod tests {
         );
         let (dataset, images) = open("mini_mmbench_tr.tsv", &text).unwrap();
         assert_eq!(images.len(), 1);
-        assert!(Arc::ptr_eq(
-            dataset.rows[0].image.as_ref().unwrap(),
-            dataset.rows[1].image.as_ref().unwrap()
-        ));
+        assert!(Arc::ptr_eq(&dataset.rows[0].images[0], &dataset.rows[1].images[0]));
         assert_eq!((dataset.benchmark.name(), dataset.language), ("MMBench", Some(Language::Tr)));
         assert_eq!(
             problems(&dataset),
@@ -318,19 +319,32 @@ mod tests {
         };
         let (dataset, _) = open("ref_chain.tsv", &text(&[("001", IMAGE), ("2", "1"), ("3", "2")])).unwrap();
         assert_eq!(problems(&dataset), [] as [&str; 0]);
-        assert!(dataset.rows.iter().all(|row| row.image == dataset.rows[0].image));
+        assert!(dataset.rows.iter().all(|row| row.images == dataset.rows[0].images));
         let (dataset, _) = open("ref_chain.tsv", &text(&[("3", "2"), ("2", "1"), ("1", IMAGE)])).unwrap();
-        let found: Vec<bool> = dataset.rows.iter().map(|row| row.image.is_some()).collect();
+        let found: Vec<bool> = dataset.rows.iter().map(|row| !row.images.is_empty()).collect();
         assert_eq!(found, [false, true, true]);
-        // A list of one picture is that one; several are said.
-        let lists = [("1", format!("['{IMAGE}']")), ("2", format!("['{IMAGE}', \"{IMAGE}\"]"))];
+        // Lists of pictures, which may be those of a row above; one that is broken breaks the list.
+        let lists = [
+            ("1", format!("['{IMAGE}']")),
+            ("2", format!("['{IMAGE}', \"{IMAGE}\"]")),
+            ("3", "2".into()),
+            ("4", format!("['{IMAGE}', 'broken']")),
+            ("5", format!("['{IMAGE}', 'broken'")),
+            ("6", format!("[{}]", " ".repeat(100))),
+        ];
         let lists: Vec<(&str, &str)> = lists.iter().map(|(index, list)| (*index, list.as_str())).collect();
         let (dataset, _) = open("lists.tsv", &text(&lists)).unwrap();
         assert_eq!(
             problems(&dataset),
-            ["lists.tsv line 3 (index 2): several pictures: it is a list of 2 pictures"]
+            [
+                "lists.tsv line 5 (index 4): broken picture: picture 2 of 2: not base64: its padding is missing",
+                "lists.tsv line 6 (index 5): broken picture: it is a list that cannot be read: found \
+                 `['iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAA…`",
+                "lists.tsv line 7 (index 6): broken picture: it is an empty list",
+            ]
         );
-        assert!(dataset.rows[0].image.is_some());
+        let counts: Vec<usize> = dataset.rows.iter().map(|row| row.images.len()).collect();
+        assert_eq!(counts, [1, 2, 2, 0, 0, 0]);
     }
 
     /// eval/short_row.tsv

@@ -137,6 +137,11 @@ impl Report {
                 );
             }
         }
+        if let Some(judge) = &self.judge {
+            let model = escaped(&judge.model);
+            let _ =
+                writeln!(text, "Rated by {model}: numbers of other judges cannot be compared with these.\n");
+        }
         for result in &self.results {
             let extraction = &result.extraction;
             let _ = write!(
@@ -151,6 +156,9 @@ impl Report {
                 extraction.none,
                 extraction.missing
             );
+            if extraction.judged + extraction.unjudged > 0 {
+                let _ = write!(text, ", judged {}, not judged {}", extraction.judged, extraction.unjudged);
+            }
             if !result.problems.is_empty() {
                 let _ = write!(text, "; {}", problem_counts(&result.problems));
             }
@@ -168,6 +176,16 @@ impl Report {
                 );
             }
             text.push_str("\n\n");
+            if extraction.unjudged > 0 {
+                let _ = writeln!(
+                    text,
+                    "{}, {}: a judge has to rate {} of the answers, and scores are of the others; `--judge URL --judge-model NAME` \
+                     asks one behind OpenAI's API.\n",
+                    escaped(&result.dataset),
+                    result.protocol,
+                    extraction.unjudged
+                );
+            }
             if let Some(why) = &result.unread {
                 let _ =
                     writeln!(text, "{}, {}: {}\n", escaped(&result.dataset), result.protocol, escaped(why));

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::benchmarks::verdict::Level;
 use crate::data::problem::Problem;
+use crate::judge::endpoint::JudgeInfo;
 use crate::language::Language;
 use crate::protocol::{Method, Protocol, RunAs};
 use crate::report::score::DatasetResult;
@@ -18,6 +19,9 @@ pub struct Report {
     pub model: ModelInfo,
     /// How the model was asked; `None` where only predictions were scored.
     pub asked: Option<Asked>,
+    /// Who rated answers, where a benchmark needs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgeInfo>,
     /// This program's and Burn's.
     pub versions: Versions,
     /// Per language and protocol.
@@ -113,7 +117,7 @@ impl Report {
         problems: Vec<Problem>,
     ) -> Self {
         let languages = collections(&results);
-        Self { model, asked, versions: Versions::default(), languages, results, problems }
+        Self { model, asked, judge: None, versions: Versions::default(), languages, results, problems }
     }
 
     /// As indented JSON.

@@ -32,6 +32,9 @@ pub struct DatasetResult {
     pub dataset: String,
     /// The benchmark's.
     pub benchmark: &'static str,
+    /// The column of the expected answers.
+    #[serde(skip)]
+    pub expected_column: &'static str,
     /// Its language.
     pub language: Option<Language>,
     /// Which harness's rules.
@@ -80,6 +83,12 @@ pub struct Extraction {
     pub refusal: usize,
     /// They said nothing that is an option.
     pub none: usize,
+    /// A judge rated them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub judged: usize,
+    /// No judge has rated them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unjudged: usize,
     /// There was no answer.
     pub missing: usize,
 }
@@ -121,7 +130,7 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
         let answer =
             Judged { row, all_right, verdict: verdicts.last().cloned().unwrap_or_else(Verdict::missing) };
         extraction.add(verdicts.last());
-        let times = if row.image.is_none() { 0 } else { texts.len() };
+        let times = if row.images.is_empty() { 0 } else { texts.len() };
         as_kit.extend(std::iter::repeat_n(answer.clone(), times));
         judged.push(answer);
     }
@@ -141,6 +150,7 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
     let result = DatasetResult {
         dataset: dataset.id.clone(),
         benchmark: dataset.benchmark.name(),
+        expected_column: dataset.benchmark.expected_column(),
         language: dataset.language,
         protocol,
         grouping: dataset.benchmark.grouping(protocol),
@@ -215,8 +225,6 @@ fn kit_unknown(dataset: &Dataset, predictions: &Assigned, protocol: Protocol) ->
         Some("a broken picture stops it")
     } else if has(ProblemKind::NotAsked) || has(ProblemKind::NoQuestion) {
         Some("it would have asked what could not be asked here")
-    } else if has(ProblemKind::ManyImages) {
-        Some("it shows several pictures at once, which is not done here")
     } else if has(ProblemKind::UnknownPrediction) {
         Some("it stops at an answer to a row that there is not")
     } else if has(ProblemKind::DuplicateIndex) {
@@ -229,11 +237,17 @@ fn kit_unknown(dataset: &Dataset, predictions: &Assigned, protocol: Protocol) ->
     }
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Extraction {
     fn add(&mut self, verdict: Option<&Verdict>) {
         *match verdict.map(|verdict| verdict.how) {
             Some(How::Letter) => &mut self.letter,
             Some(How::Text) => &mut self.text,
+            Some(How::Judge) => &mut self.judged,
+            Some(How::Unjudged) => &mut self.unjudged,
             Some(How::Refusal) => &mut self.refusal,
             Some(How::None) => &mut self.none,
             None => &mut self.missing,

@@ -1,8 +1,11 @@
 //! Wrong answers, with all that is needed to see why they are wrong.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::benchmarks::verdict::Judged;
+use crate::data::image::EncodedImage;
 use crate::data::row::Row;
 use crate::language::Language;
 use crate::predictions::Assigned;
@@ -28,12 +31,18 @@ pub(crate) struct ShownQuestion {
     protocol: Protocol,
     /// The language's code, for the page's typography.
     language: &'static str,
-    /// A `data:` address.
-    image: Option<String>,
+    images: Vec<ShownImage>,
     hint: Option<String>,
     question: String,
     options: Vec<ShownOption>,
     expected: String,
+}
+
+/// A picture as a page shows it.
+#[derive(Debug, Clone, Serialize)]
+struct ShownImage {
+    /// A `data:` address; `None` for one that cannot be decoded.
+    address: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -50,16 +59,20 @@ impl ShownQuestion {
             text: clipped(text),
             is_right: row.answer().chars().eq([letter]),
         };
+        // A browser shows less kinds of pictures than are read here, and shows a broken one as an empty frame.
+        let image = |image: &Arc<EncodedImage>| ShownImage {
+            address: image.decode("of the row").is_ok().then(|| image.data_url()),
+        };
         Self {
             dataset: result.dataset.clone(),
             index: row.index.clone(),
             protocol: result.protocol,
             language: result.language.map_or("en", Language::code),
-            image: row.image.as_ref().map(|image| image.data_url()),
+            images: row.images.iter().map(image).collect(),
             hint: row.get("hint").map(clipped),
             question: clipped(row.question()),
             options: row.options().into_iter().map(option).collect(),
-            expected: clipped(row.answer()),
+            expected: clipped(row.get(result.expected_column).unwrap_or_default()),
         }
     }
 }
@@ -67,8 +80,12 @@ impl ShownQuestion {
 /// Up to `limit` wrong answers of a dataset, spread evenly over it.
 #[must_use]
 pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) -> Vec<WrongAnswer> {
-    let wrong: Vec<(&Judged<'_>, &Vec<String>)> =
-        scored.judged.iter().zip(&predictions.of_rows).filter(|(judged, _)| !judged.verdict.right).collect();
+    let wrong: Vec<(&Judged<'_>, &Vec<String>)> = scored
+        .judged
+        .iter()
+        .zip(&predictions.of_rows)
+        .filter(|(judged, _)| judged.verdict.is_wrong())
+        .collect();
     let shown = limit.min(wrong.len());
     (0..shown)
         .map(|number| wrong[number * wrong.len() / shown])
