@@ -39,6 +39,7 @@ mod dataset;
 mod error;
 mod judge;
 mod language;
+mod language_code;
 mod predictions;
 mod prompt;
 mod protocol;
@@ -80,6 +81,7 @@ pub use judge::endpoint::{Judge, JudgeInfo};
 pub use judge::rate::rate;
 pub use judge::ratings::{Rating, Ratings};
 pub use language::Language;
+pub use language_code::LanguageCode;
 pub use predictions::write::{write_tsv, write_xlsx};
 pub use predictions::{
     Assigned, Prediction, PredictionFile, assign, assign_by_name, through_spreadsheet, unassigned,

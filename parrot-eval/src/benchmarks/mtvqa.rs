@@ -49,8 +49,8 @@ impl Benchmark for MtVqa {
         Verdict::of_contained(is_right.then(|| row.answer().to_string()))
     }
 
-    /// Over all rows, then per language. The mean of the languages, which a small one moves as much as a large one, and
-    /// the worst of them stand beside the kit's average over rows.
+    /// Over all rows, then per language. The mean of the languages, which a small one moves as much as a large one, how
+    /// far the worst is from the best, and the worst stand beside the kit's average over rows.
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
         let mut by_language: BTreeMap<&str, Vec<&Judged<'_>>> = BTreeMap::new();
         for answer in judged {
@@ -69,9 +69,14 @@ impl Benchmark for MtVqa {
         let languages: Vec<Score> =
             by_language.iter().map(|(name, rows)| accuracy(Level::Category, name, rows)).collect();
         let values = languages.iter().map(|score| score.value);
-        if let Some(worst) = values.clone().reduce(f64::min).filter(|_| languages.len() > 1) {
+        let extremes = values.clone().reduce(f64::min).zip(values.clone().reduce(f64::max));
+        if let Some((worst, best)) = extremes.filter(|_| languages.len() > 1) {
             let mean = values.sum::<f64>() / languages.len() as f64;
-            for (name, value) in [("mean of languages", mean), ("worst language", worst)] {
+            for (name, value) in [
+                ("mean of languages", mean),
+                ("spread of languages", best - worst),
+                ("worst language", worst),
+            ] {
                 let total = languages.len();
                 let name = name.into();
                 scores.push(Score {
@@ -114,6 +119,7 @@ mod tests {
             [
                 ("Average", 75.0),
                 ("mean of languages", 67.0),
+                ("spread of languages", 100.0),
                 ("worst language", 0.0),
                 ("FR", 100.0),
                 ("JA", 0.0),

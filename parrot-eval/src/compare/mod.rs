@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::benchmarks::choice::units;
 use crate::benchmarks::verdict::Judged;
 use crate::dataset::Dataset;
-use crate::language::Language;
+use crate::language_code::LanguageCode;
 use crate::predictions::Assigned;
 use crate::protocol::{Grouping, Protocol};
 use crate::report::results::collection_name;
@@ -100,7 +100,7 @@ impl Comparison {
         let blocks = Blocks::new(compared);
         let mut comparison =
             Self { runs, datasets: Vec::new(), means: Vec::new(), changed: Vec::new(), changed_in_all: 0 };
-        let mut collections: BTreeMap<(String, Protocol, String), Vec<(Language, Measured)>> =
+        let mut collections: BTreeMap<(String, Protocol, String), Vec<(LanguageCode, Measured)>> =
             BTreeMap::new();
         let mut first_protocol: HashMap<&str, Protocol> = HashMap::new();
         let mut changed = Vec::new();

@@ -18,6 +18,7 @@ use crate::data::python_list::python_list;
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Table, TableRecord, lower_names, read_bytes};
 use crate::language::Language;
+use crate::language_code::LanguageCode;
 use crate::prompt::{Asker, PromptStyle, with_request};
 use crate::protocol::RunAs;
 use crate::{Error, Mmmb, OpenSet, Result};
@@ -34,7 +35,7 @@ pub struct Dataset {
     /// The published file of this name.
     pub known: Option<&'static KnownFile>,
     /// Its language, by the ending of its name.
-    pub language: Option<Language>,
+    pub language: Option<LanguageCode>,
     /// How it is asked and scored.
     pub benchmark: Arc<dyn Benchmark>,
     /// What its questions end with instead of the request that the benchmark has: words of one's own.
@@ -84,7 +85,7 @@ impl Dataset {
             file: file.into(),
             md5,
             known,
-            language: Language::of_name(&stem),
+            language: LanguageCode::of_name(&stem),
             benchmark,
             request: None,
             rows: Vec::new(),
@@ -299,7 +300,7 @@ mod tests {
         let (dataset, images) = open("mini_mmbench_tr.tsv", &text).unwrap();
         assert_eq!(images.len(), 1);
         assert!(Arc::ptr_eq(&dataset.rows[0].images[0], &dataset.rows[1].images[0]));
-        assert_eq!((dataset.benchmark.name(), dataset.language), ("MMBench", Some(Language::Tr)));
+        assert_eq!((dataset.benchmark.name(), dataset.language), ("MMBench", Some(Language::Tr.into())));
         assert_eq!(
             problems(&dataset),
             [
@@ -385,7 +386,7 @@ mod tests {
         let text = format!("index\timage\tquestion\tA\tB\tanswer\n1\t{IMAGE}\tq\ta\tb\tA\n");
         for (name, ending) in [("x_tr.tsv", "cevap verin."), ("x_TR.tsv", "choices directly.")] {
             let (dataset, _) = open(name, &text).unwrap();
-            assert_eq!(dataset.language, Some(Language::Tr));
+            assert_eq!(dataset.language, Some(Language::Tr.into()));
             assert!(
                 dataset.prompt(&dataset.rows[0], RunAs::Dataset, Asker::Parrot).ends_with(ending),
                 "{name}"

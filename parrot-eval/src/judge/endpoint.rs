@@ -155,12 +155,8 @@ impl Judge {
         let status = response.status().as_u16();
         let mut bytes = Vec::new();
         let mut reader = response.body_mut().as_reader().take(MAX_BYTES + 1);
-        reader.read_to_end(&mut bytes).map_err(|error| match error.kind() {
-            std::io::ErrorKind::TimedOut => {
-                (Failure::Unreachable("it did not end its answer in time".into()), false)
-            }
-            _ => (unreachable(&error), true),
-        })?;
+        // What went wrong in between is wrapped in an error of reading.
+        reader.read_to_end(&mut bytes).map_err(|error| failed(error.into()))?;
         let text = String::from_utf8_lossy(&bytes);
         let start: String = text.chars().take(100).collect();
         match status {

@@ -155,14 +155,18 @@ mod tests {
         (dataset, Assigned { of_rows, problems: Vec::new() })
     }
 
-    fn judge(address: &str) -> Judge {
+    fn judge(address: &str, patience: Duration) -> Judge {
         let key = Some("secret".into());
-        Judge::new(address, "judge", key, Duration::from_millis(500)).unwrap().pausing(Duration::ZERO)
+        Judge::new(address, "judge", key, patience).unwrap().pausing(Duration::ZERO)
     }
 
     fn rated(address: &str, ratings: &mut Ratings) -> Vec<String> {
+        rated_within(Duration::from_secs(60), address, ratings)
+    }
+
+    fn rated_within(patience: Duration, address: &str, ratings: &mut Ratings) -> Vec<String> {
         let (dataset, predictions) = dataset();
-        let problems = rate(&judge(address), &dataset, &predictions, ratings, |_, _| ()).unwrap();
+        let problems = rate(&judge(address, patience), &dataset, &predictions, ratings, |_, _| ()).unwrap();
         problems.iter().map(ToString::to_string).collect()
     }
 
@@ -222,9 +226,10 @@ mod tests {
             // No use to go on.
             (http("401 No", "wrong key"), "it answered 401: wrong key", 1, 2),
         ] {
+            let patience = if reply.starts_with("slow") { 500 } else { 60_000 };
             let server = server(vec![reply]);
             let mut ratings = Ratings::in_memory("judge");
-            let found = rated(&server.address, &mut ratings);
+            let found = rated_within(Duration::from_millis(patience), &server.address, &mut ratings);
             assert!(found[0].contains(problem), "{problem}: {}", found[0]);
             let found = (server.asked.load(Ordering::SeqCst), found.len(), ratings.len());
             assert_eq!(found, (asked, problems, 0), "{problem}");

@@ -12,7 +12,7 @@ use crate::data::problem::{Problem, ProblemKind};
 use crate::data::row::index_key;
 use crate::data::table::is_missing;
 use crate::dataset::Dataset;
-use crate::language::Language;
+use crate::language_code::LanguageCode;
 
 /// An answer as a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl PredictionFile {
     /// Whether the file's name ends with that of another published file, or with another language.
     fn is_named_after_another(&self, dataset: &Dataset) -> bool {
         let known = endings(self.stem()).filter_map(known_file).any(|known| known.id != dataset.id);
-        let language = Language::of_name(self.stem());
+        let language = LanguageCode::of_name(self.stem());
         let differs = language.is_some() && dataset.language.is_some() && language != dataset.language;
         !self.is_named_after(dataset) && (known || differs)
     }

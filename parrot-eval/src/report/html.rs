@@ -1,19 +1,16 @@
 //! The report as one HTML file that needs nothing else.
 
-use std::collections::BTreeMap;
-
 use minijinja::Environment;
 use serde::Serialize;
 
-use crate::benchmarks::verdict::{Level, Score};
-use crate::language::Language;
-use crate::protocol::Protocol;
-use crate::report::markdown::{OverallScore, named, overall_scores, problem_counts};
-use crate::report::published::published;
-use crate::report::results::{Collection, Report, collection_name};
+use crate::report::figure::{Figure, figure};
+use crate::report::heat_map::{HeatMap, heat_maps};
+use crate::report::markdown::problem_counts;
+use crate::report::results::{Report, collection_name};
 use crate::report::score::DatasetResult;
+use crate::report::standings::{OverallRow, Standing, Summary, overall_rows, standings, summary};
 use crate::report::wrong::WrongAnswer;
-use crate::{Error, Result};
+use crate::{Error, LanguageCode, Protocol, Result};
 
 const TEMPLATE: &str = include_str!("report.html");
 const STYLE: &str = include_str!("style.css");
@@ -22,10 +19,12 @@ const STYLE: &str = include_str!("style.css");
 #[derive(Debug, Clone, Serialize)]
 pub struct ReportPage<'a> {
     report: &'a Report,
-    languages: Vec<&'static str>,
+    protocols: Vec<Protocol>,
+    summary: Vec<Summary>,
+    figure: Figure,
     standings: Vec<Standing>,
-    /// The scores of datasets without a language.
-    overall: Vec<OverallScore<'a>>,
+    /// All scores of datasets without a language.
+    overall: Vec<OverallRow>,
     heat_maps: Vec<HeatMap>,
     experts: Vec<Experts>,
     rows: Vec<RowCounts>,
@@ -33,45 +32,6 @@ pub struct ReportPage<'a> {
     more_problems: usize,
     wrong: &'a [WrongAnswer],
     wrong_in_all: usize,
-}
-
-/// Systems in one collection and protocol: this one, the paper's, or this one beside the paper's.
-#[derive(Debug, Clone, Serialize)]
-struct Standing {
-    title: String,
-    /// Where the paper's numbers are, if not here, or why this system is not beside them.
-    note: Option<&'static str>,
-    systems: Vec<System>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct System {
-    name: String,
-    is_ours: bool,
-    cells: Vec<Option<f64>>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct HeatMap {
-    name: String,
-    /// Those that give these numbers.
-    protocols: Vec<Protocol>,
-    columns: Vec<String>,
-    lines: Vec<HeatLine>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct HeatLine {
-    name: String,
-    is_group: bool,
-    cells: Vec<Option<HeatCell>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct HeatCell {
-    value: f64,
-    /// The value as a share of the largest possible one, from 0 to 1.
-    part: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -84,9 +44,8 @@ struct Experts {
 #[derive(Debug, Clone, Serialize)]
 struct RowCounts {
     result: DatasetResult,
-    headline: String,
-    problems: String,
-    as_kit: Option<String>,
+    /// What else there is to say, in sentences.
+    notes: Vec<String>,
 }
 
 impl<'a> ReportPage<'a> {
@@ -94,11 +53,16 @@ impl<'a> ReportPage<'a> {
     #[must_use]
     pub fn new(report: &'a Report, wrong: &'a [WrongAnswer], wrong_in_all: usize) -> Self {
         const SHOWN: usize = 100;
+        let mut protocols: Vec<Protocol> = report.results.iter().map(|result| result.protocol).collect();
+        protocols.sort_unstable();
+        protocols.dedup();
         Self {
             report,
-            languages: Language::ALL.map(Language::code).into(),
+            summary: summary(report, &protocols),
+            figure: figure(report),
             standings: standings(report),
-            overall: overall_scores(&report.results),
+            overall: overall_rows(report, &protocols),
+            protocols,
             heat_maps: heat_maps(&report.results),
             experts: experts(&report.results),
             rows: report.results.iter().map(row_counts).collect(),
@@ -135,103 +99,12 @@ pub(crate) fn render(name: &str, template: &str, page: &impl Serialize) -> Resul
     environment.render_named_str(name, template, page).map_err(failed)
 }
 
-/// What each protocol reports, and behind them the paper's numbers where this report has none of their protocol.
-fn standings(report: &Report) -> Vec<Standing> {
-    let reported: Vec<&Collection> =
-        report.languages.iter().filter(|collection| collection.is_reported).collect();
-    let mut standings: Vec<Standing> =
-        reported.iter().map(|collection| standing(report, collection)).collect();
-    let mut names: Vec<&str> = reported.iter().map(|collection| collection.name.as_str()).collect();
-    names.dedup();
-    for name in names {
-        let is_beside = |collection: &&&Collection| {
-            collection.name == name && collection.protocol == Protocol::Paper2024_06
-        };
-        let systems = published_systems(name);
-        if reported.iter().find(is_beside).is_none() && !systems.is_empty() {
-            let title = format!("{name} in the paper, under {}", Protocol::Paper2024_06);
-            let note = "The paper's table 2, made under another protocol than the numbers above: \
-                        they cannot be compared.";
-            standings.push(Standing { title, note: Some(note), systems });
-        }
-    }
-    standings
-}
-
-fn standing(report: &Report, collection: &Collection) -> Standing {
-    let ours: Vec<Option<f64>> = Language::ALL
-        .iter()
-        .map(|language| collection.by_language.get(language).copied())
-        .chain([Some(collection.mean)])
-        .collect();
-    let mut systems = vec![System { name: report.model.name.clone(), is_ours: true, cells: ours }];
-    let published = published_systems(&collection.name);
-    // The kits count otherwise, on MMMB at least, and their numbers come out higher.
-    let is_comparable = collection.protocol == Protocol::Paper2024_06;
-    let note = (!published.is_empty() && !is_comparable)
-        .then_some("The paper's numbers were made under paper-2024-06 and are shown there.");
-    if is_comparable {
-        systems.extend(published);
-    }
-    let title = format!("{} under {}, {}", collection.name, collection.protocol, collection.counted);
-    Standing { title, note, systems }
-}
-
-fn published_systems(collection: &str) -> Vec<System> {
-    let system = |row: &crate::report::published::Published| {
-        let mean = row.by_language.iter().sum::<f64>() / row.by_language.len() as f64;
-        let cells = row.by_language.into_iter().chain([mean]).map(Some).collect();
-        System { name: row.system.into(), is_ours: false, cells }
-    };
-    published(collection).iter().map(system).collect()
-}
-
-/// One per collection and protocol: categories down, languages across. Protocols that give the same numbers share one.
-fn heat_maps(results: &[DatasetResult]) -> Vec<HeatMap> {
-    let mut groups: BTreeMap<(String, Protocol), Vec<&DatasetResult>> = BTreeMap::new();
-    for result in results {
-        groups.entry((collection_name(result), result.protocol)).or_default().push(result);
-    }
-    let mut maps: Vec<HeatMap> = Vec::new();
-    for ((name, protocol), mut results) in groups {
-        results.sort_by_key(|result| result.language);
-        let mut lines: BTreeMap<(Level, String), Vec<Option<HeatCell>>> = BTreeMap::new();
-        for (column, result) in results.iter().enumerate() {
-            // The first metric of a category is the one to show.
-            for score in result.scores.iter().rev().filter(|score| score.level >= Level::L2Category) {
-                let name = match &score.split {
-                    Some(split) => format!("{split}: {}", score.name),
-                    None => score.name.clone(),
-                };
-                let cells = lines.entry((score.level, name)).or_insert_with(|| vec![None; results.len()]);
-                cells[column] = Some(heat_cell(score));
-            }
-        }
-        let columns: Vec<String> =
-            results.iter().map(|result| result.language.map_or("value", Language::code).into()).collect();
-        let line = |((level, name), cells)| HeatLine { name, is_group: level == Level::L2Category, cells };
-        let lines: Vec<HeatLine> = lines.into_iter().map(line).collect();
-        let same = |map: &&mut HeatMap| map.name == name && map.columns == columns && map.lines == lines;
-        if let Some(map) = maps.iter_mut().find(same) {
-            map.protocols.push(protocol);
-        } else if !lines.is_empty() {
-            maps.push(HeatMap { name, protocols: vec![protocol], columns, lines });
-        }
-    }
-    maps
-}
-
-fn heat_cell(score: &Score) -> HeatCell {
-    let most = if score.metric == "points" { 200.0 } else { 100.0 };
-    HeatCell { value: score.value, part: score.value / most }
-}
-
 /// Experts' weights per dataset, once even if several protocols asked the same questions.
 fn experts(results: &[DatasetResult]) -> Vec<Experts> {
     let mut experts: Vec<Experts> = Vec::new();
     for result in results {
         let Some(weights) = &result.expert_weights else { continue };
-        let code = result.language.map_or("", Language::code);
+        let code = result.language.map_or("", LanguageCode::code);
         let name = format!("{} {code}", collection_name(result)).trim_end().to_string();
         // Protocols that ask the same give the same weights.
         if !experts.iter().any(|known| known.name.starts_with(&name) && known.weights == *weights) {
@@ -244,14 +117,15 @@ fn experts(results: &[DatasetResult]) -> Vec<Experts> {
 
 fn row_counts(result: &DatasetResult) -> RowCounts {
     let kit = result.as_kit.as_ref().and_then(|scores| scores.first());
-    let unknown = result.kit_unknown.map(|why| format!("unknown: {why}"));
-    let name = result.scores.first().map(|score| format!("{} ", named(score))).unwrap_or_default();
-    RowCounts {
-        headline: format!("{name}{:.2}", result.headline()),
-        problems: problem_counts(&result.problems),
-        as_kit: unknown.or_else(|| kit.map(|score| format!("{:.2} of {}", score.value, score.of))),
-        result: result.clone(),
-    }
+    let unknown = result.kit_unknown.map(|why| format!("What the kit would print cannot be said: {why}."));
+    let kit = kit.map(|score| format!("The kit would print {:.2} of {}.", score.value, score.of));
+    let problems = problem_counts(&result.problems);
+    let problems = (!problems.is_empty()).then(|| format!("Problems: {problems}."));
+    let other = result.other_language;
+    let language = result.language.map_or("", LanguageCode::code);
+    let other = (other > 0).then(|| format!("{other} answers are in another language than {language}."));
+    let notes = [unknown.or(kit), other, result.unread.clone(), problems].into_iter().flatten().collect();
+    RowCounts { notes, result: result.clone() }
 }
 
 #[cfg(test)]
@@ -297,27 +171,73 @@ mod tests {
     }
 
     #[test]
+    fn one_table_and_one_picture_come_first() {
+        let (data, answers) = mmmb();
+        let page = page(Protocol::ALL.map(|protocol| score(&data, &answers, protocol).result).into(), &[]);
+        assert_in_order(
+            &page,
+            &[
+                "<th>paper-2024-06</th><th>kit-2024-08</th><th>kit-2026-08</th>",
+                "<td>MMMB<span class=\"label\">accuracy, tr</span></td>",
+                "<td>66.67<span class=\"label\">of 3 groups</span></td>",
+                "<td>66.67<span class=\"label\">of 3 rows</span></td>",
+                "<figure>",
+                "<span>MMMB tr</span>",
+                "Bars: paper-2024-06",
+                "<h2>MMMB by language</h2>",
+            ],
+        );
+        assert_eq!(page[..page.find("<figure>").unwrap()].matches("<table").count(), 1);
+    }
+
+    #[test]
     fn the_papers_numbers_stand_beside_those_of_their_protocol_only() {
         let (data, answers) = mmmb();
         let result = |protocol| score(&data, &answers, protocol).result;
-        let paper = page(vec![result(Protocol::Paper2024_06)], &[]);
+        let both = page(vec![result(Protocol::Paper2024_06), result(Protocol::Kit2024_08)], &[]);
         assert_in_order(
-            &paper,
+            &both,
             &[
-                "<h2>MMMB under paper-2024-06, per group</h2>",
+                "paper-2024-06, per group, beside the paper&#x27;s table 2",
                 "<tr class=\"ours\"><td>the &lt;model&gt;</td>",
                 "<td class=\"bar\" style=\"--part:66.67%\">66.67</td>",
                 "<tr><td>Parrot (Qwen1.5-7B)</td>",
                 "<td class=\"bar\" style=\"--part:70.00%\">70.00</td>",
+                "<td>11.99</td><td>tr</td>",
+                "kit-2024-08, per row</td>",
             ],
         );
-        assert!(!paper.contains("in the paper"));
-        let both = page(vec![result(Protocol::Paper2024_06), result(Protocol::Kit2024_08)], &[]);
-        assert_in_order(&both, &["GPT-4V", "<h2>MMMB under kit-2024-08, per row</h2>", "are shown there."]);
-        assert_eq!(both.matches("GPT-4V").count(), 1);
+        assert_eq!(both.matches("<td>GPT-4V</td>").count(), 1);
         let kit = page(vec![result(Protocol::Kit2024_08)], &[]);
-        let (ours, papers) = kit.split_once("<h2>MMMB in the paper, under paper-2024-06</h2>").unwrap();
-        assert!(!ours.contains("GPT-4V") && papers.contains("another protocol") && papers.contains("GPT-4V"));
+        let (ours, papers) =
+            kit.split_once("the paper&#x27;s table 2, paper-2024-06: another protocol").unwrap();
+        assert!(!ours.contains("GPT-4V") && papers.contains("GPT-4V"));
+    }
+
+    /// Three languages make a radar, in which the paper's systems stand if their protocol does.
+    #[test]
+    fn languages_stand_around_a_circle() {
+        let rows = [("q\ta\tb\tA\tocr", "A"), ("q\ta\tb\tA\tocr", "B")];
+        let results = |protocol| -> Vec<DatasetResult> {
+            let of_language = |code| {
+                let (data, answers) =
+                    dataset(&format!("mmmb_{code}.tsv"), "question\tA\tB\tanswer\tcategory", &rows);
+                score(&data, &answers, protocol).result
+            };
+            ["en", "tr", "ru"].map(of_language).into()
+        };
+        let paper = page(results(Protocol::Paper2024_06), &[]);
+        assert_in_order(
+            &paper,
+            &[
+                "<polygon class=\"paper line0\"",
+                "points=\"0,-50 43.3,25 -43.3,25\"",
+                "GPT-4V, the paper&#x27;s",
+            ],
+        );
+        let kit = page(results(Protocol::Kit2024_08), &[]);
+        assert!(kit.contains("<polygon class=\"ours line0\"") && !kit.contains("<polygon class=\"paper"));
+        assert!(kit.contains("mean of 3 languages") && kit.contains("worst en, spread 0.00"));
     }
 
     #[test]
@@ -327,11 +247,10 @@ mod tests {
         assert_in_order(
             &page,
             &[
-                "<h2>MMMB by category, kit-2024-08</h2>",
+                "<h2>MMMB by category, per row, kit-2024-08</h2>",
                 "<th>tr</th>",
                 "<td>ocr</td>\n<td class=\"heat\" style=\"--part:0.38\">50.00</td>",
                 "<td>scene</td>\n<td class=\"heat\" style=\"--part:0.77\">100.00</td>",
-                "<td>accuracy per row 66.67</td>",
             ],
         );
     }
@@ -340,11 +259,11 @@ mod tests {
     fn protocols_that_agree_share_a_map() {
         let (data, answers) = mmmb();
         let page = page(Protocol::ALL.map(|protocol| score(&data, &answers, protocol).result).into(), &[]);
-        assert!(
-            page.contains("<h2>MMMB by category, paper-2024-06, kit-2024-08, kit-2026-08</h2>"),
-            "{page}"
-        );
-        assert_eq!(page.matches(" by category, ").count(), 1);
+        // The same numbers, of groups in one of them.
+        for title in ["per group, paper-2024-06", "per row, kit-2024-08, kit-2026-08"] {
+            assert!(page.contains(&format!("<h2>MMMB by category, {title}</h2>")), "{page}");
+        }
+        assert_eq!(page.matches(" by category, ").count(), 2);
     }
 
     #[test]
@@ -371,13 +290,12 @@ mod tests {
         assert_in_order(
             &page,
             &[
-                "<td>perception points</td><td>200.00</td><td>2</td>",
-                "<td>reasoning points</td><td>50.00</td><td>2</td>",
-                "<h2>MME by category, kit-2026-08</h2>",
+                "<td class=\"second\">perception points</td><td>200.00 <span class=\"label\">of 2</span></td>",
+                "<td class=\"second\">reasoning points</td><td>50.00 <span class=\"label\">of 2</span></td>",
+                "<h2>MME by category, per row, kit-2026-08</h2>",
                 "<td>OCR</td>\n<td class=\"heat\" style=\"--part:0.77\">200.00</td>",
                 "<td>text_translation</td>\n<td class=\"heat\" style=\"--part:0.19\">50.00</td>",
-                "<td>total points 250.00</td>",
-                "<td class=\"text\">unknown: its rating of MME needs all fourteen categories</td>",
+                "What the kit would print cannot be said: its rating of MME needs all fourteen categories.",
             ],
         );
     }
@@ -390,9 +308,13 @@ mod tests {
         for (name, value) in
             [("F1", "66.67"), ("accuracy", "50.00"), ("precision", "50.00"), ("recall", "100.00")]
         {
-            assert!(page.contains(&format!("<td>{name}</td><td>{value}</td><td>2</td>")), "{name}: {page}");
+            assert!(
+                page.contains(&format!(
+                    "<td class=\"second\">{name}</td><td>{value} <span class=\"label\">of 2</span></td>"
+                )),
+                "{name}: {page}"
+            );
         }
-        assert!(page.contains("<td>F1 66.67</td>"));
     }
 
     #[test]

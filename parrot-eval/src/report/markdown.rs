@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
 use crate::benchmarks::known::known_file;
 use crate::benchmarks::verdict::{Level, Score};
 use crate::data::problem::ProblemKind;
-use crate::language::Language;
+use crate::language_code::LanguageCode;
 use crate::protocol::{Method, Protocol, RunAs};
-use crate::report::results::{Report, collection_name};
+use crate::report::results::{Report, collection_name, languages_of};
 use crate::report::score::DatasetResult;
 
 impl Report {
@@ -29,9 +27,14 @@ impl Report {
         if self.languages.is_empty() {
             return text;
         }
-        let codes: Vec<&str> = Language::ALL.iter().map(|language| language.code()).collect();
-        let _ = writeln!(text, "| benchmark | protocol | counted | {} | mean | of |", codes.join(" | "));
-        let _ = writeln!(text, "|---|---|---|{}", "--:|".repeat(codes.len() + 2));
+        let languages = languages_of(&self.languages);
+        let codes: Vec<&str> = languages.iter().map(|language| language.code()).collect();
+        let _ = writeln!(
+            text,
+            "| benchmark | protocol | counted | {} | mean | spread | worst | of |",
+            codes.join(" | ")
+        );
+        let _ = writeln!(text, "|---|---|---|{}", "--:|".repeat(codes.len() + 4));
         for scores in &self.languages {
             let mark = if scores.is_reported { "**" } else { "" };
             let cell = |language| {
@@ -40,21 +43,23 @@ impl Report {
                     .get(language)
                     .map_or("–".into(), |value| format!("{mark}{value:.2}{mark}"))
             };
-            let cells: Vec<String> = Language::ALL.iter().map(cell).collect();
+            let cells: Vec<String> = languages.iter().map(cell).collect();
+            let worst = scores.worst.map_or("–", LanguageCode::code);
             let mean = format!("{mark}{:.2}{mark}", scores.mean);
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {mean} | {} |",
+                "| {} | {} | {} | {} | {mean} | {:.2} | {worst} | {} |",
                 escaped(&scores.name),
                 scores.protocol,
                 escaped(&scores.counted),
                 cells.join(" | "),
+                scores.spread,
                 span(scores.of.values().copied())
             );
         }
         text.push_str(
-            "\nBold: what the protocol reports. The mean is over the languages that are there; the last column \
-             says over how many rows or groups each is counted.\n",
+            "\nBold: what the protocol reports. Mean, spread (how far the best language is above the worst) and worst are of the \
+             languages that are there; the last column says over how many rows or groups each is counted.\n",
         );
         text
     }
@@ -95,7 +100,8 @@ impl Report {
             if lines.is_empty() {
                 continue;
             }
-            let head = |result: &&DatasetResult| result.language.map_or("value", Language::code).to_string();
+            let head =
+                |result: &&DatasetResult| result.language.map_or("value", LanguageCode::code).to_string();
             let columns: Vec<String> = results.iter().map(head).collect();
             let _ = writeln!(text, "\n{}, {protocol}\n\n| | {} |", escaped(&name), columns.join(" | "));
             let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len()));
@@ -156,6 +162,9 @@ impl Report {
                 extraction.none,
                 extraction.missing
             );
+            if result.other_language > 0 {
+                let _ = write!(text, "; {} in another language than the file's", result.other_language);
+            }
             if extraction.judged + extraction.unjudged > 0 {
                 let _ = write!(text, ", judged {}, not judged {}", extraction.judged, extraction.unjudged);
             }
@@ -219,18 +228,18 @@ fn other_groups(result: &DatasetResult) -> Option<usize> {
 }
 
 /// An overall score of a dataset without a language.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct OverallScore<'a> {
-    pub(crate) dataset: &'a str,
-    pub(crate) protocol: Protocol,
+#[derive(Debug, Clone)]
+struct OverallScore<'a> {
+    dataset: &'a str,
+    protocol: Protocol,
     /// The score's name, with what distinguishes it from others.
-    pub(crate) name: String,
-    pub(crate) value: f64,
-    pub(crate) of: usize,
+    name: String,
+    value: f64,
+    of: usize,
 }
 
 /// Those of all datasets that are not in the table of languages.
-pub(crate) fn overall_scores(results: &[DatasetResult]) -> Vec<OverallScore<'_>> {
+fn overall_scores(results: &[DatasetResult]) -> Vec<OverallScore<'_>> {
     let mut found = Vec::new();
     for result in results.iter().filter(|result| result.language.is_none()) {
         let (dataset, protocol) = (result.dataset.as_str(), result.protocol);
@@ -315,8 +324,8 @@ mod tests {
         };
         let text = report("mmmb_tr.tsv", "x", Some(asked));
         for line in [
-            "| MMMB | kit-2024-08 | per row | – | – | – | – | **50.00** | – | **50.00** | 2 |",
-            "| MMMB | kit-2024-08 | per group | – | – | – | – | 0.00 | – | 0.00 | 1 |",
+            "| MMMB | kit-2024-08 | per row | **50.00** | **50.00** | 0.00 | tr | 2 |",
+            "| MMMB | kit-2024-08 | per group | 0.00 | 0.00 | 0.00 | tr | 1 |",
             "Prompts end as when files are run as a collection under kit-2024-08.",
             "Questions end with “Letter?” instead of their benchmarks' own requests: such numbers cannot be compared with a kit's.",
             "Answers are the options that the model finds likeliest, its own words only where there are none to \

@@ -1,13 +1,13 @@
 //! Results of several datasets and protocols.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::benchmarks::verdict::Level;
 use crate::data::problem::Problem;
 use crate::judge::endpoint::JudgeInfo;
-use crate::language::Language;
+use crate::language_code::LanguageCode;
 use crate::protocol::{Method, Protocol, RunAs};
 use crate::report::score::DatasetResult;
 
@@ -100,11 +100,15 @@ pub struct Collection {
     /// Whether this is the number that the protocol reports.
     pub is_reported: bool,
     /// The first score of each language.
-    pub by_language: BTreeMap<Language, f64>,
+    pub by_language: BTreeMap<LanguageCode, f64>,
     /// What each is the mean of: rows, or groups.
-    pub of: BTreeMap<Language, usize>,
+    pub of: BTreeMap<LanguageCode, usize>,
     /// Their arithmetic mean. No kit prints it; papers take it.
     pub mean: f64,
+    /// How far the best is above the worst.
+    pub spread: f64,
+    /// The language with the lowest score, the first of several.
+    pub worst: Option<LanguageCode>,
 }
 
 impl Report {
@@ -139,6 +143,12 @@ pub(crate) fn collection_name(result: &DatasetResult) -> String {
     if stem == "MMBench_dev" { "MTL_MMBench_DEV".into() } else { stem.into() }
 }
 
+/// The languages of these collections, in order.
+pub(crate) fn languages_of<'c>(collections: impl IntoIterator<Item = &'c Collection>) -> Vec<LanguageCode> {
+    let all = collections.into_iter().flat_map(|collection| collection.by_language.keys());
+    all.copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Per collection, protocol and way of counting, in the order of the results.
 fn collections(results: &[DatasetResult]) -> Vec<Collection> {
     let mut found: Vec<Collection> = Vec::new();
@@ -164,6 +174,8 @@ fn collections(results: &[DatasetResult]) -> Vec<Collection> {
                         by_language: BTreeMap::new(),
                         of: BTreeMap::new(),
                         mean: 0.0,
+                        spread: 0.0,
+                        worst: None,
                     });
                     let last = found.len() - 1;
                     &mut found[last]
@@ -174,7 +186,12 @@ fn collections(results: &[DatasetResult]) -> Vec<Collection> {
         }
     }
     for collection in &mut found {
+        let scores = || collection.by_language.iter();
         collection.mean = collection.by_language.values().sum::<f64>() / collection.by_language.len() as f64;
+        let worst = scores().min_by(|(_, a), (_, b)| a.total_cmp(b));
+        let best = collection.by_language.values().copied().fold(f64::MIN, f64::max);
+        collection.spread = worst.map_or(0.0, |(_, worst)| best - worst);
+        collection.worst = worst.map(|(language, _)| *language);
     }
     found
 }

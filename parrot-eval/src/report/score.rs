@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::answers::language::is_in_another_language;
 use crate::benchmarks::verdict::{How, Judged, Score, Verdict};
 use crate::data::pandas;
 use crate::data::problem::{Problem, ProblemKind, count_problems};
 use crate::data::row::Row;
 use crate::dataset::Dataset;
-use crate::language::Language;
+use crate::language_code::LanguageCode;
 use crate::predictions::Assigned;
 use crate::protocol::{Grouping, Protocol};
 
@@ -36,7 +37,7 @@ pub struct DatasetResult {
     #[serde(skip)]
     pub expected_column: &'static str,
     /// Its language.
-    pub language: Option<Language>,
+    pub language: Option<LanguageCode>,
     /// Which harness's rules.
     pub protocol: Protocol,
     /// What the first score counts.
@@ -61,6 +62,9 @@ pub struct DatasetResult {
     pub kit_unknown: Option<&'static str>,
     /// How answers were read.
     pub extraction: Extraction,
+    /// Answers in words of another language than the file's, as far as that can be told from so few words.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other_language: usize,
     /// Why most answers could not be read, and what would read them, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
@@ -162,11 +166,21 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
         as_kit: (!is_as_kit && kit_unknown.is_none()).then(|| dataset.benchmark.scores(&as_kit, protocol)),
         kit_unknown,
         extraction,
+        other_language: other_language(dataset, predictions),
         unread: unread(dataset, &judged, predictions, extraction),
         expert_weights: None,
         problems: count_problems(dataset.problems.iter().chain(&predictions.problems)),
     };
     Scored { judged, result }
+}
+
+/// How many answers are in another language than the file's.
+fn other_language(dataset: &Dataset, predictions: &Assigned) -> usize {
+    let Some(language) = dataset.language else { return 0 };
+    let is_other = |(row, texts): &(&Row, &Vec<String>)| {
+        texts.last().is_some_and(|text| is_in_another_language(text, row, language))
+    };
+    dataset.rows.iter().zip(&predictions.of_rows).filter(is_other).count()
 }
 
 /// Said where more than half of the answers to questions with options, or with Yes and No, name none of them.

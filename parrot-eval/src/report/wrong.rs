@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::benchmarks::verdict::Judged;
 use crate::data::image::EncodedImage;
 use crate::data::row::Row;
-use crate::language::Language;
+use crate::language_code::LanguageCode;
 use crate::predictions::Assigned;
 use crate::protocol::Protocol;
 use crate::report::score::{DatasetResult, Scored};
@@ -31,6 +31,7 @@ pub(crate) struct ShownQuestion {
     protocol: Protocol,
     /// The language's code, for the page's typography.
     language: &'static str,
+    is_right_to_left: bool,
     images: Vec<ShownImage>,
     hint: Option<String>,
     question: String,
@@ -67,7 +68,8 @@ impl ShownQuestion {
             dataset: result.dataset.clone(),
             index: row.index.clone(),
             protocol: result.protocol,
-            language: result.language.map_or("en", Language::code),
+            language: result.language.map_or("en", LanguageCode::code),
+            is_right_to_left: result.language.is_some_and(LanguageCode::is_right_to_left),
             images: row.images.iter().map(image).collect(),
             hint: row.get("hint").map(clipped),
             question: clipped(row.question()),
@@ -98,7 +100,7 @@ pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) 
 }
 
 /// Characters of a text that a page shows.
-const SHOWN: usize = 2000;
+const SHOWN: usize = 700;
 
 /// The beginning of what is long.
 pub(crate) fn clipped(text: &str) -> String {
