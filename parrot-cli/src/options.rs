@@ -8,8 +8,10 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::layout::CONFIG_FILE;
-use parrot_model::checkpoint::{DecoderDescription, DownloadProgress, resolve_description, resolve_with};
-use parrot_model::config::{ModelSize, ParrotConfig};
+use parrot_model::checkpoint::{
+    DecoderDescription, Description, DownloadProgress, resolve_description, resolve_with,
+};
+use parrot_model::config::ModelSize;
 use parrot_model::device::WeightDtype;
 use parrot_model::untrusted::printable;
 
@@ -104,18 +106,24 @@ impl ModelOptions {
     }
 }
 
-/// Says which keys of a model's configuration nobody here knows: one of them could change the numbers.
+/// Says which keys of a model's configuration and its tower's nobody here knows: one of them could change the numbers.
 fn note_unknown_keys(folder: &Path) {
-    // One that cannot be read has been refused.
-    let keys: Vec<String> = match ParrotConfig::from_file(folder.join(CONFIG_FILE)) {
-        Ok(config) => config.unknown_keys().map(str::to_owned).collect(),
-        Err(_) => DecoderDescription::open(folder).map(|decoder| decoder.unknown_keys).unwrap_or_default(),
+    // What cannot be read has been refused.
+    let (model, tower) = match Description::open(folder) {
+        Ok(description) => {
+            let keys = description.config.unknown_keys().map(str::to_owned).collect();
+            (keys, description.unknown_tower_keys)
+        }
+        Err(_) => {
+            let decoder = DecoderDescription::open(folder);
+            (decoder.map(|decoder| decoder.unknown_keys).unwrap_or_default(), Vec::new())
+        }
     };
-    if !keys.is_empty() {
-        print_notice(&format!(
-            "{CONFIG_FILE} has keys that are not known here and not used: {}",
-            keys.join(", ")
-        ));
+    for (file, keys) in [(CONFIG_FILE, model), ("the vision tower's config.json", tower)] {
+        if !keys.is_empty() {
+            let keys = keys.join(", ");
+            print_notice(&format!("{file} has keys that are not known here and not used: {keys}"));
+        }
     }
 }
 

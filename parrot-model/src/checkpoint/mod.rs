@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 
+use self::tower::Tower;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::image::ImageProcessorConfig;
@@ -64,6 +65,8 @@ pub struct Description {
     pub vision: VisionConfig,
     /// The vision tower's `preprocessor_config.json`, or what its family uses.
     pub image_processor: ImageProcessorConfig,
+    /// As [`VisionConfig::unknown_keys`] names them, of the tower's own `config.json`.
+    pub unknown_tower_keys: Vec<String>,
 }
 
 impl Description {
@@ -76,7 +79,16 @@ impl Description {
         let path = path.as_ref();
         let config = read_config(path)?;
         let tower = tower::find(path, &config)?;
-        Ok(Self { config, vision: tower.config, image_processor: tower.image_processor })
+        Ok(Self::of(config, &tower))
+    }
+
+    fn of(config: ParrotConfig, tower: &Tower) -> Self {
+        Self {
+            config,
+            vision: tower.config.clone(),
+            image_processor: tower.image_processor.clone(),
+            unknown_tower_keys: tower.unknown_keys.clone(),
+        }
     }
 }
 
@@ -126,7 +138,7 @@ impl Checkpoint {
             Some(tower.weights(path)?)
         };
         Ok(Self {
-            description: Description { config, vision: tower.config, image_processor: tower.image_processor },
+            description: Description::of(config, &tower),
             path: path.to_path_buf(),
             weights,
             tower_weights,

@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub(super) struct Tower {
     pub(super) config: VisionConfig,
     pub(super) image_processor: ImageProcessorConfig,
+    /// Of its `config.json`, see [`VisionConfig::unknown_keys`].
+    pub(super) unknown_keys: Vec<String>,
     /// `mm_vision_tower`.
     name: String,
     /// Its folder; `None` for a tower known by its name alone.
@@ -74,9 +76,12 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
     if folder.is_none() && built_in.is_none() && !is_local(&name) && cfg!(feature = "hub") {
         folder = Some(super::hub::download_tower(&name)?);
     }
-    let vision = match (&folder, built_in) {
-        (Some(folder), _) => VisionConfig::from_file(folder.join(CONFIG_FILE))?,
-        (None, Some(config)) => config,
+    let (vision, unknown_keys) = match (&folder, built_in) {
+        (Some(folder), _) => {
+            let file = folder.join(CONFIG_FILE);
+            (VisionConfig::from_file(&file)?, VisionConfig::unknown_keys(&file)?)
+        }
+        (None, Some(config)) => (config, Vec::new()),
         (None, None) => {
             let expected = format!("a folder with a {CONFIG_FILE} in {} or beside it", checkpoint.display());
             return Err(Error::config("mm_vision_tower", expected, name));
@@ -96,7 +101,7 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
         let expected = format!("the vision tower's image_size = {}", vision.image_size);
         return Err(Error::config("crop_size", expected, image_processor.image_size));
     }
-    Ok(Tower { config: vision, image_processor, name, folder })
+    Ok(Tower { config: vision, image_processor, unknown_keys, name, folder })
 }
 
 /// Whether a tower's name is a path: anything but `owner/name`, and what lies in the folder where

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SelectFeature, limits};
+use super::keys::Keys;
+use super::{SelectFeature, extra, limits};
 use crate::{Error, Result};
 
 /// Which family a vision tower belongs to.
@@ -82,6 +83,22 @@ struct File {
     layer_norm_eps: Option<f64>,
     num_channels: Option<usize>,
     attention_bias: Option<bool>,
+    #[serde(flatten)]
+    others: Keys,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self> {
+        super::keys::from_fields(crate::untrusted::read_json(path)?)
+    }
+
+    /// The tower's part, which a whole model's file nests.
+    fn of_tower(self) -> Self {
+        match self.vision_config {
+            Some(nested) => *nested,
+            None => self,
+        }
+    }
 }
 
 impl VisionConfig {
@@ -167,13 +184,9 @@ impl VisionConfig {
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type`, a SigLIP 2 whose patch grid
     /// follows each picture (NaFlex), or shapes that cannot be.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let file: File = super::keys::from_fields(crate::untrusted::read_json(path)?)?;
+        let file = File::read(path.as_ref())?;
         let model_type = file.model_type.clone().unwrap_or_default();
-        let file = match file.vision_config {
-            Some(nested) => *nested,
-            None => file,
-        };
+        let file = file.of_tower();
         if let Some(found) = file.num_channels.filter(|channels| *channels != 3) {
             return Err(Error::config("vision num_channels", 3, found));
         }
@@ -215,6 +228,30 @@ impl VisionConfig {
         };
         config.validate()?;
         Ok(config)
+    }
+
+    /// The keys of a tower's `config.json` that this crate neither uses nor knows to be without effect on the numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::Json`], or [`Error::Config`] for a key of a wrong type.
+    pub fn unknown_keys(path: impl AsRef<Path>) -> Result<Vec<String>> {
+        // What transformers writes beside a tower: the projection into the space shared with text, starting values.
+        const WITHOUT_EFFECT: [&str; 8] = [
+            "dropout",
+            "dtype",
+            "initializer_factor",
+            "initializer_range",
+            "logit_scale_init_value",
+            "projection_dim",
+            "torch_dtype",
+            "vision_use_head",
+        ];
+        let others = File::read(path.as_ref())?.of_tower().others;
+        let unknown = others.iter().filter(|(key, value)| {
+            !WITHOUT_EFFECT.contains(&key.as_str()) && extra::could_matter(key, value)
+        });
+        Ok(unknown.map(|(key, _)| key.clone()).collect())
     }
 
     /// Writes a flat `config.json` that [`from_file`](Self::from_file) and transformers read.
@@ -386,6 +423,19 @@ mod tests {
             config.save(&path).unwrap();
             assert_eq!(VisionConfig::from_file(&path).unwrap(), config);
         }
+    }
+
+    /// What transformers 5 writes for a SigLIP tower, and a key that nobody knows.
+    #[test]
+    fn keys_that_could_change_the_numbers_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let json = r#"{"model_type": "siglip", "text_config": {"scale_everything": 2}, "initializer_factor": 1.0,
+            "vision_config": {"attention_dropout": 0.0, "dtype": "float32", "hidden_act": "gelu_pytorch_tanh",
+            "model_type": "siglip_vision_model", "num_channels": 3, "vision_use_head": false, "register_tokens": 4}}"#;
+        std::fs::write(&path, json).unwrap();
+        assert_eq!(VisionConfig::unknown_keys(&path).unwrap(), ["register_tokens"]);
+        assert_eq!(VisionConfig::from_file(&path).unwrap().kind, TowerKind::Siglip);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{ChatTemplate, Tokenizer};
+use parrot_model::untrusted::printable;
 
 use super::{ModelRecipe, Recipe, SaveDtype, TrainingDtype};
 use crate::checkpoint::ModelDescription;
@@ -108,7 +109,10 @@ impl Start {
         let dtype = recipe.dtype.float();
         if let Some(from) = &recipe.from {
             let folder = resolve(from)?;
-            let Description { config, vision, image_processor, .. } = Description::open(&folder)?;
+            let Description { config, vision, image_processor, unknown_tower_keys, .. } =
+                Description::open(&folder)?;
+            warn_of_unknown_keys("model.from", config.unknown_keys());
+            warn_of_unknown_keys("the vision tower of model.from", &unknown_tower_keys);
             let config = ParrotConfig { use_moe: moe, ..config };
             let description = ModelDescription::new(config, vision, folder.clone());
             return Ok(Self { description, image_processor, dtype, origin: Origin::Parrot(folder) });
@@ -127,7 +131,9 @@ impl Start {
         config.use_moe = moe;
         let mut image_processor = ImageProcessorConfig::for_tower(&vision);
         if let (Some(folder), Some(id)) = (&vision_tower, &recipe.vision_tower) {
-            vision = VisionConfig::from_file(folder.join(CONFIG_FILE))?;
+            let file = folder.join(CONFIG_FILE);
+            vision = VisionConfig::from_file(&file)?;
+            warn_of_unknown_keys("model.vision_tower", &VisionConfig::unknown_keys(&file)?);
             let file = folder.join(PROCESSOR_FILE);
             image_processor = if file.is_file() {
                 ImageProcessorConfig::from_file(&file)?
@@ -222,13 +228,25 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
             found: folder.display().to_string(),
         });
     }
-    let DecoderDescription { config: decoder, bos_token_id, eos_token_id, .. } =
+    let DecoderDescription { config: decoder, bos_token_id, eos_token_id, unknown_keys, .. } =
         DecoderDescription::open(folder)?;
+    warn_of_unknown_keys("model.language_model", &unknown_keys);
     Ok(ParrotConfig {
         bos_token_id: bos_token_id.or(config.bos_token_id),
         eos_token_id: eos_token_id.or(config.eos_token_id.clone()),
         ..config.with_decoder(decoder)
     })
+}
+
+/// Says which keys of a part's configuration nobody here knows: one of them could change the numbers.
+fn warn_of_unknown_keys(part: &str, keys: impl IntoIterator<Item = impl AsRef<str>>) {
+    let keys: Vec<String> = keys.into_iter().map(|key| printable(key.as_ref()).to_string()).collect();
+    if !keys.is_empty() {
+        tracing::warn!(
+            "the configuration of {part} has keys that are not known here and not used: {}",
+            keys.join(", ")
+        );
+    }
 }
 
 /// Every weight as `dtype`. Weights that would be drawn when first used are drawn now, in f32.
