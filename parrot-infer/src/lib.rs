@@ -40,20 +40,22 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+mod answer;
 mod cancel;
 mod engine;
 mod error;
 pub mod generate;
-mod options;
+mod image;
+mod parrot;
+mod prefix;
 pub mod tiny;
 
+pub use answer::{Answer, Timings};
 pub use burn;
 pub use cancel::CancelToken;
-pub use engine::{
-    Answer, Answering, Chat, Choice, Engine, EngineOptions, EngineStats, Event, IMAGE_CACHE_BYTES, Image,
-    ImageCacheUse, Loader, Parrot, Question, Request, Timings,
-};
+pub use engine::{Answering, Engine, EngineOptions, EngineStats, Event, Request};
 pub use error::{Error, Result};
-pub use generate::{FinishReason, Sampling, TokenLogprob, TopToken};
-pub use options::AskOptions;
+pub use generate::{AskOptions, FinishReason, Sampling, TokenLogprob, TopToken};
+pub use image::Image;
+pub use parrot::{Chat, Choice, IMAGE_CACHE_BYTES, ImageCacheUse, Loader, Parrot, Question};
 pub use parrot_model::device;

@@ -9,13 +9,11 @@ use futures_channel::mpsc::unbounded;
 use parrot_model::config::DecoderConfig;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 
-use super::image_cache::ImageCacheUse;
 use super::request::{Answering, Request};
-use super::run::Prompts;
 use super::worker::{Job, work};
-use super::{IMAGE_CACHE_BYTES, Parrot};
 use crate::cancel::CancelToken;
 use crate::generate::{PREFILL_CHUNK, Scheduler};
+use crate::parrot::{IMAGE_CACHE_BYTES, ImageCacheUse, Parrot, Prompts};
 use crate::{Error, Result};
 
 /// What an [`Engine`] may take.
@@ -23,7 +21,7 @@ use crate::{Error, Result};
 pub struct EngineOptions {
     /// Bytes for keys and values. A question is answered once there is room for it and its longest answer; until then it waits,
     /// and those behind it with it. What is left keeps the beginnings of prompts for those that begin in the same way
-    /// ([`Answer::reused_tokens`](super::Answer::reused_tokens)).
+    /// ([`Answer::reused_tokens`](crate::Answer::reused_tokens)).
     pub cache_bytes: u64,
     /// Bytes for the features of images, as [`Parrot::remember_image_bytes`].
     pub image_cache_bytes: u64,

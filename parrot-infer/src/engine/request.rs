@@ -10,10 +10,10 @@ use futures_channel::mpsc::UnboundedReceiver;
 use futures_core::Stream;
 use parrot_model::text::Conversation;
 
-use super::{Answer, Image};
+use crate::answer::Answer;
 use crate::cancel::CancelToken;
-use crate::generate::TokenLogprob;
-use crate::options::AskOptions;
+use crate::generate::{AskOptions, TokenLogprob};
+use crate::image::Image;
 use crate::{Error, Result};
 
 /// A question to an [`Engine`](super::Engine).
@@ -23,7 +23,7 @@ pub struct Request {
     pub conversation: Conversation,
     /// One for each [`Content::Image`](parrot_model::text::Content::Image) of the conversation, in order.
     pub images: Vec<Image>,
-    /// What shapes the answer. [`AskOptions::system`] does not apply, as in [`Parrot::answer`](super::Parrot::answer).
+    /// What shapes the answer. [`AskOptions::system`] does not apply, as in [`Parrot::answer`](crate::Parrot::answer).
     pub options: AskOptions,
 }
 

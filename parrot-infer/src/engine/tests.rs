@@ -1,438 +1,446 @@
-//! Answers of a tiny random model.
+//! Many answers at once of a tiny random model.
 
 use std::ops::ControlFlow;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
-use ::image::{Rgb, RgbImage};
+use parrot_model::language::KvCache;
+use parrot_model::parrot::ImageFeatures;
+use parrot_model::text::{Conversation, Message, Role};
 
-use burn::prelude::*;
-use burn::tensor::FloatDType;
-use parrot_model::batch::Sample;
-use parrot_model::checkpoint::{names, save_module};
-use parrot_model::device::WeightDtype;
-use parrot_model::language::DecoderInput;
-use parrot_model::quantization::BlockFormat;
-
+use super::handle::Shared;
+use super::worker::{Job, Worker};
 use super::*;
-use crate::cancel::CancelToken;
-use crate::generate::{FinishReason, Sampling};
-use crate::tiny;
+use crate::answer::{Answer, Timings};
+use crate::generate::{AskOptions, FinishReason, Sampling, Scheduler};
+use crate::parrot::tests::{image, parrot};
+use crate::{Error, Image, Parrot, tiny};
+use burn::prelude::*;
 
-/// The model; `remembered` pictures.
-pub(super) fn parrot(remembered: usize) -> Parrot {
-    let folder = tempfile::tempdir().unwrap();
-    tiny::write(folder.path(), 2).unwrap();
-    let parrot = Parrot::load(folder.path(), &Device::default()).unwrap();
-    let bytes = remembered as u64 * parrot.image_bytes();
-    parrot.remember_image_bytes(bytes)
-}
-
-pub(super) fn image(seed: u8) -> Image {
-    Image::from_rgb(RgbImage::from_fn(20, 16, |x, y| {
-        Rgb([seed.wrapping_mul(40), (x * 12) as u8, (y * 15) as u8 ^ seed])
-    }))
+fn request(question: &str, images: &[Image], options: AskOptions) -> Request {
+    let conversation = Conversation::question(question, images.len());
+    Request { conversation, images: images.to_vec(), options }
 }
 
 fn options(max_new_tokens: usize) -> AskOptions {
     AskOptions { max_new_tokens, ..AskOptions::default() }
 }
 
-fn ask(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) -> Answer {
-    parrot.ask_streaming(images, question, options, |_| ControlFlow::Continue(())).unwrap()
+fn engine(parrot: Parrot, change: impl FnOnce(&mut EngineOptions)) -> Engine {
+    let mut options = EngineOptions::default();
+    change(&mut options);
+    Engine::start(parrot, options).unwrap()
 }
 
-/// The whole prompt and all tokens so far through the network at every step, without a cache.
-fn ask_naively(parrot: &Parrot, images: &[Image], question: &str, tokens: usize) -> Vec<u32> {
-    let conversation = Conversation::question(question, images.len());
-    let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
-    let features = parrot.features(&images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
-    let sample = Sample::new(encoded.input_ids, (0..images.len()).collect());
-    let prepared = parrot.prepare(&sample, &features).unwrap();
-    let decoder = parrot.decoder();
-    let mut inputs_embeds = prepared.input.inputs_embeds;
-    let mut ids = Vec::new();
-    for _ in 0..tokens {
-        let input = DecoderInput::unpadded(inputs_embeds.clone());
-        let logits: Tensor<3> = decoder.logits(decoder.forward(input, None));
-        let id = logits.slice(s![.., -1.., ..]).argmax(2).reshape([1]);
-        ids.push(id.clone().into_scalar::<i64>() as u32);
-        if ids.last().copied() == parrot.template.end_of_turn() {
-            break;
+/// What a prompt of so many tokens takes with an answer of `limit`.
+fn bytes(parrot: &Parrot, prompt_tokens: usize, limit: usize) -> u64 {
+    let positions = Scheduler::positions(prompt_tokens, limit);
+    KvCache::bytes(parrot.config(), positions, parrot.decoder().activation_dtype())
+}
+
+/// Waits until this is true of the engine.
+fn until(engine: &Engine, is_so: impl Fn(EngineStats) -> bool) {
+    let started = Instant::now();
+    while !is_so(engine.stats()) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", engine.stats());
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Thirty-two questions: six languages, no image, one and two, short and long, greedy and drawn, ending early and late.
+fn requests() -> Vec<Request> {
+    let questions =
+        ["What is this?", "这是什么?", "O que é isto?", "ما هذا؟", "Bu nedir?", "Что это такое, и почему?"];
+    let one = |number: usize| {
+        let question = questions[number % questions.len()].repeat(1 + number % 3);
+        let images: Vec<Image> = (0..number % 3).map(|at| image((number % 5 + at) as u8)).collect();
+        let mut conversation = Conversation::question(&question, images.len());
+        if number.is_multiple_of(4) {
+            conversation.0.insert(0, Message::text(Role::System, "Be brief."));
         }
-        inputs_embeds = Tensor::cat(vec![inputs_embeds, decoder.embed(id).unsqueeze_dim(1)], 1);
-    }
-    ids
-}
-
-#[test]
-fn the_cache_changes_nothing_and_neither_does_a_batch() {
-    let parrot = parrot(8);
-    let (first, second) = (image(1), image(2));
-    let one = std::slice::from_ref(&first);
-    let two = [second, first.clone()];
-    let questions = [
-        Question::new(one, "What is this?"),
-        Question::new(&two, "这两张图片有什么不同?"),
-        Question::new(&[], "ما هذا؟ ولماذا؟"),
-        Question::new(one, "?"),
-    ];
-    let batch = parrot.ask_batch(&questions, &options(24)).unwrap();
-    let mut distinct = Vec::new();
-    for (question, in_batch) in questions.iter().zip(batch) {
-        let alone = ask(&parrot, question.images, question.text, &options(24));
-        assert_eq!(alone.token_ids, ask_naively(&parrot, question.images, question.text, 24));
-        assert_eq!(in_batch.token_ids, alone.token_ids, "{question:?}");
-        assert_eq!((in_batch.text, in_batch.finish_reason), (alone.text, alone.finish_reason));
-        assert_eq!(in_batch.prompt_tokens, alone.prompt_tokens);
-        assert_eq!(in_batch.routing_weights.len(), question.images.len());
-        assert_eq!(in_batch.routing_weights, alone.routing_weights);
-        distinct.push(alone.token_ids);
-    }
-    distinct.sort();
-    distinct.dedup();
-    assert_eq!(distinct.len(), 4, "the questions should have different answers");
-}
-
-#[test]
-fn confidence_is_the_mean_probability_of_a_token() {
-    let parrot = parrot(8);
-    let images = [image(1)];
-    assert_eq!(ask(&parrot, &images, "What is this?", &options(8)).confidence(), None);
-    let options = AskOptions { top_logprobs: Some(0), ..options(8) };
-    let answer = ask(&parrot, &images, "What is this?", &options);
-    let product: f32 = answer.logprobs.iter().map(|token| token.logprob.exp()).product();
-    let mean = product.powf(1.0 / answer.token_ids.len() as f32);
-    assert!((answer.confidence().unwrap() - mean).abs() < 1e-5 && mean > 0.0 && mean < 1.0);
-}
-
-#[test]
-fn sampling_in_a_batch_draws_what_it_draws_alone() {
-    let parrot = parrot(8);
-    let image = image(3);
-    let images = std::slice::from_ref(&image);
-    let sampling = Sampling { temperature: Some(1.5), top_k: Some(50), seed: 11, ..Sampling::default() };
-    let options = AskOptions { sampling, ..options(16) };
-    let questions = [Question::new(images, "long question"), Question::new(images, "short")];
-    let batch = parrot.ask_batch(&questions, &options).unwrap();
-    for (question, in_batch) in questions.iter().zip(batch) {
-        assert_eq!(in_batch.token_ids, ask(&parrot, images, question.text, &options).token_ids);
-    }
-    let other = AskOptions { sampling: Sampling { seed: 12, ..options.sampling.clone() }, ..options.clone() };
-    let draw = |options| ask(&parrot, images, "short", options).token_ids;
-    assert_ne!(draw(&options), draw(&other));
-}
-
-#[test]
-fn a_remembered_image_runs_no_vision_work_and_changes_no_bit() {
-    let (remembering, forgetting) = (parrot(1), parrot(0));
-    let questions = ["What is this?", "这是什么?", "Что это?"];
-    for (asked, question) in questions.into_iter().enumerate() {
-        // Another object with the same content.
-        let remembered = ask(&remembering, &[image(1)], question, &options(8));
-        let computed = ask(&forgetting, &[image(1)], question, &options(8));
-        assert_eq!(remembered.encoded_images, usize::from(asked == 0));
-        assert_eq!(computed.encoded_images, 1);
-        assert_eq!(remembered.token_ids, computed.token_ids);
-        assert_eq!(remembered.routing_weights, computed.routing_weights);
-    }
-    let bits = |parrot: &Parrot| {
-        let features = parrot.features(&[&image(1)], &mut Timings::default()).unwrap().0.swap_remove(0);
-        (features.image_features.into_data(), features.experts_output.unwrap().into_data())
+        let sampling = match number % 3 {
+            0 => Sampling { temperature: Some(1.2), seed: number as u64, ..Sampling::default() },
+            1 => Sampling { frequency_penalty: 0.5, logit_bias: vec![(7, 2.0)], ..Sampling::default() },
+            _ => Sampling::default(),
+        };
+        // Some are plainly greedy, so that no scores leave the device for them.
+        let top_logprobs = (number % 8 != 2).then_some(number % 4);
+        let options = AskOptions { sampling, top_logprobs, ..self::options(3 + 5 * number % 37) };
+        Request { conversation, images, options }
     };
-    assert_eq!(bits(&remembering), bits(&forgetting));
-    // Only one is remembered: a second picture takes its place.
-    assert_eq!(ask(&remembering, &[image(2)], "?", &options(1)).encoded_images, 1);
-    assert_eq!(ask(&remembering, &[image(1)], "?", &options(1)).encoded_images, 1);
+    (0..32).map(one).collect()
 }
 
-#[test]
-fn an_image_without_pixels_is_refused() {
-    for (width, height) in [(0, 0), (4, 0), (0, 4)] {
-        let empty = Image::from_rgb(RgbImage::new(width, height));
-        let refused = parrot(1).ask(&empty, "What?").unwrap_err().to_string();
-        assert!(refused.contains("the picture has no pixels"), "{refused}");
-    }
-}
-
-#[test]
-fn the_question_decides_the_routing() {
-    let parrot = parrot(8);
-    let weights = |question| ask(&parrot, &[image(1)], question, &options(1)).routing_weights;
-    let (english, arabic) = (weights("What is this?"), weights("ما هذا؟"));
-    assert_eq!(english.len(), 1);
-    assert_eq!(english[0].len(), 6);
-    assert!((english[0].iter().sum::<f32>() - 1.0).abs() < 1e-5);
-    assert_ne!(english, arabic);
-}
-
-#[test]
-fn pieces_are_whole_characters_and_make_up_the_text() {
-    let parrot = parrot(8);
-    let sampling = Sampling { temperature: Some(2.0), ..Sampling::default() };
-    let options = AskOptions { sampling, ..options(120) };
-    let mut pieces = String::new();
-    let answer = parrot.ask_streaming(&[image(1)], "?", &options, |piece| {
-        assert!(!piece.is_empty());
-        pieces += piece;
-        ControlFlow::Continue(())
+/// All that should be the same, the floats as bits.
+fn essence(answer: &Answer) -> (Vec<u32>, Vec<Vec<u32>>, Vec<u32>, String, FinishReason) {
+    let logprobs = answer.logprobs.iter().map(|token| {
+        let top = token.top.iter().flat_map(|top| [top.id, top.logprob.to_bits()]);
+        [token.id, token.logprob.to_bits()].into_iter().chain(top).collect()
     });
-    let answer = answer.unwrap();
-    assert_eq!(pieces, answer.text);
-    assert_eq!(answer.text, parrot.tokenizer.decode(&answer.token_ids));
+    let routing = answer.routing_weights.iter().flatten().map(|weight| weight.to_bits()).collect();
+    (answer.token_ids.clone(), logprobs.collect(), routing, answer.text.clone(), answer.finish_reason)
 }
 
 #[test]
-fn answers_end_for_the_reason_they_give() {
-    let parrot = parrot(8);
-    let free = ask(&parrot, &[image(1)], "Hm?", &options(30));
-    assert_eq!((free.finish_reason, free.token_ids.len()), (FinishReason::Length, 30));
-    assert_eq!(free.timings.decode_steps, 29);
+fn an_answer_among_31_others_is_bit_for_bit_what_it_is_alone() {
+    let model = parrot(0);
+    let alone: Vec<Answer> = requests()
+        .iter()
+        .map(|Request { conversation, images, options }| {
+            model.answer(conversation, images, options, |_| ControlFlow::Continue(())).unwrap()
+        })
+        .collect();
+    let mut texts: Vec<_> = alone.iter().map(|answer| answer.token_ids.clone()).collect();
+    texts.sort();
+    texts.dedup();
+    assert!(texts.len() > 24, "the questions should have different answers");
 
-    // The id of a token that was generated, declared to end the answer.
-    let end = free.token_ids[7];
-    let first = free.token_ids.iter().position(|id| *id == end).unwrap();
-    let mut ending = self::parrot(8);
-    ending.eos.push(end);
-    let ended = ask(&ending, &[image(1)], "Hm?", &options(30));
-    assert_eq!((ended.finish_reason, &ended.token_ids[..]), (FinishReason::Eos, &free.token_ids[..=first]));
-
-    // Two characters from the middle as a stop string: neither is in the text.
-    let stop: String = free.text.chars().skip(5).take(2).collect();
-    let stopping = AskOptions { stop: vec![stop.clone()], ..options(30) };
-    let stopped = ask(&parrot, &[image(1)], "Hm?", &stopping);
-    assert_eq!(stopped.finish_reason, FinishReason::Stop);
-    assert_eq!(stopped.text, free.text[..free.text.find(&stop).unwrap()]);
-
-    let cancelled = parrot.ask_streaming(&[image(1)], "Hm?", &options(30), |_| ControlFlow::Break(()));
-    assert_eq!(cancelled.unwrap().finish_reason, FinishReason::Cancelled);
-}
-
-#[test]
-fn a_prompt_may_fill_the_context_and_not_one_token_more() {
-    let parrot = parrot(8);
-    let used = ask(&parrot, &[image(1)], "?", &options(1)).prompt_tokens - 1;
-    let question = |tokens: usize| "x".repeat(tokens - used);
-    let full = ask(&parrot, &[image(1)], &question(tiny::CONTEXT), &options(30));
-    assert_eq!((full.prompt_tokens, full.token_ids.len()), (tiny::CONTEXT, 1));
-    assert_eq!(full.finish_reason, FinishReason::Length);
-    let nearly = ask(&parrot, &[image(1)], &question(tiny::CONTEXT - 3), &options(30));
-    assert_eq!(nearly.token_ids.len(), 4);
-
-    let error = parrot.ask(&image(1), &question(tiny::CONTEXT + 5)).unwrap_err().to_string();
-    assert_eq!(error, "the prompt is 261 tokens long, 5 more than the context of 256 holds");
-}
-
-#[test]
-fn a_chat_turn_is_the_whole_conversation_asked_afresh() {
-    let parrot = parrot(8);
-    let options = AskOptions { system: Some("Be brief.".into()), ..options(6) };
-    let mut chat = parrot.chat(options.clone());
-    chat.show(image(1));
-    let first = chat.ask("What is this?", |_| ControlFlow::Continue(())).unwrap();
-    assert!(matches!(chat.ask("  ", |_| ControlFlow::Continue(())), Err(Error::EmptyQuestion)));
-    assert!(chat.ask(&"long ".repeat(60), |_| ControlFlow::Continue(())).is_err());
-    let second = chat.ask("And now?", |_| ControlFlow::Continue(())).unwrap();
-    assert_eq!(second.encoded_images, 0);
-
-    let conversation = Conversation(vec![
-        Message::text(Role::System, "Be brief."),
-        Message::question("What is this?", 1),
-        Message::text(Role::Assistant, &first.text),
-        Message::question("And now?", 0),
-    ]);
-    let afresh = parrot.answer(&conversation, &[image(1)], &options, |_| ControlFlow::Continue(())).unwrap();
-    assert_eq!(second.token_ids, afresh.token_ids);
-    assert_eq!(second.routing_weights, afresh.routing_weights);
-    assert_ne!(second.routing_weights, first.routing_weights, "later text changes an earlier picture");
-
-    chat.clear();
-    assert_eq!(chat.conversation().0.len(), 1);
-}
-
-#[test]
-fn weights_of_fewer_bits_answer_too() {
-    let folder = tempfile::tempdir().unwrap();
-    tiny::write(folder.path(), 2).unwrap();
-    let load = |dtype: WeightDtype| {
-        let parrot = Parrot::loader().dtype(dtype).load(folder.path(), &Device::default()).unwrap();
-        assert_eq!(parrot.dtype(), dtype);
-        parrot
-    };
-    let weights = |parrot: &Parrot| {
-        let answer = ask(parrot, &[image(1)], "What is this?", &options(4));
-        assert_eq!(answer.token_ids.len(), 4);
-        answer.routing_weights[0].clone()
-    };
-    let single = weights(&load(FloatDType::F32.into()));
-    for (dtype, limit) in
-        [(FloatDType::F16.into(), 0.02), (BlockFormat::Q8.into(), 0.04), (BlockFormat::Q4.into(), 0.2)]
-    {
-        let narrow = weights(&load(dtype));
-        assert_ne!(narrow, single);
-        for (narrow, single) in narrow.iter().zip(&single) {
-            assert!((narrow - single).abs() < limit, "{dtype}: {narrow} {single}");
+    for max_running in [32, 5] {
+        let engine = engine(parrot(0), |options| options.max_running = max_running);
+        let answering: Vec<_> =
+            requests().into_iter().map(|request| engine.submit(request).unwrap()).collect();
+        for (number, (answering, alone)) in answering.into_iter().zip(&alone).enumerate() {
+            let answer = answering.wait().unwrap();
+            assert_eq!(essence(&answer), essence(alone), "question {number}, {max_running} at once");
+            assert_eq!(answer.prompt_tokens, alone.prompt_tokens);
         }
+        let stats = engine.stats();
+        assert_eq!((stats.finished, stats.failed, stats.cancelled), (32, 0, 0));
+        let mean = stats.decoded_tokens as f64 / stats.decode_steps as f64;
+        assert!(mean > max_running as f64 / 3.0, "{mean} sequences in a step of {max_running}");
     }
 }
 
-/// The decoder of a Parrot in a folder of its own answers as the Parrot does without an image.
 #[test]
-fn a_text_model_answers_and_sees_no_image() {
-    let whole = parrot(0);
-    let folder = tempfile::tempdir().unwrap();
-    tiny::write(folder.path(), 2).unwrap();
-    let config = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
-    std::fs::write(folder.path().join("config.json"), config.replace("parrot_qwen2", "qwen2")).unwrap();
-    let weights = folder.path().join("model.safetensors");
-    save_module(whole.decoder(), names::decoder, weights, None).unwrap();
-
-    let text = Parrot::load(folder.path(), &Device::default()).unwrap();
-    assert!(text.network().is_none() && whole.network().is_some());
-    assert_eq!(text.config(), whole.config());
-    let asked = |parrot: &Parrot, question: &str| ask(parrot, &[], question, &options(12)).token_ids;
-    for question in ["What is this?", "这是什么?"] {
-        assert_eq!(asked(&text, question), asked(&whole, question));
+fn a_prompt_that_is_read_in_chunks_is_the_same_among_others_and_does_not_stop_them() {
+    let in_chunks = |options: &mut EngineOptions| options.prefill_chunk = 7;
+    let engine = engine(parrot(8), in_chunks);
+    let alone: Vec<Answer> =
+        requests().into_iter().map(|request| engine.submit(request).unwrap().wait().unwrap()).collect();
+    let together: Vec<_> = requests().into_iter().map(|request| engine.submit(request).unwrap()).collect();
+    for (together, alone) in together.into_iter().zip(&alone) {
+        assert_eq!(essence(&together.wait().unwrap()), essence(alone));
     }
-    let batch = [Question::new(&[], "What is this?"), Question::new(&[], "no")];
-    let together = text.ask_batch(&batch, &options(12)).unwrap();
-    assert_eq!(together[1].token_ids, asked(&text, "no"));
-    let mut chat = text.chat(options(4));
-    chat.ask("a", |_| ControlFlow::Continue(())).unwrap();
-    chat.ask("b", |_| ControlFlow::Continue(())).unwrap();
 
-    assert!(matches!(text.ask(&image(1), "What is this?"), Err(Error::TextOnly)));
-    let answers = ["yes", "no"];
-    assert!(text.choose(Question::new(&[], "?"), &answers).is_ok());
-    let image = [image(1)];
-    assert!(matches!(text.choose(Question::new(&image, "?"), &answers), Err(Error::TextOnly)));
-    assert!(matches!(text.route_by("a cat"), Err(Error::TextOnly)));
+    // A long prompt comes while another is answered: of that one, tokens come between the chunks.
+    let mut first = engine.submit(request("Hm?", &[], options(150))).unwrap();
+    assert!(matches!(first.next(), Some(Event::Started { .. })));
+    assert!(matches!(first.next(), Some(Event::Text { .. })));
+    let before = engine.stats();
+    let second = engine.submit(request(&"long ".repeat(36), &[], options(1))).unwrap();
+    second.wait().unwrap();
+    let after = engine.stats();
+    assert!(after.prompt_tokens - before.prompt_tokens >= 180);
+    assert!(after.decode_steps - before.decode_steps >= 180 / 7, "{before:?} {after:?}");
 }
 
 #[test]
-fn an_answer_ends_when_it_is_cancelled_or_its_time_is_over() {
+fn events_tell_the_whole_answer() {
+    let engine = engine(parrot(8), |_| ());
+    let options = AskOptions { top_logprobs: Some(2), ..options(20) };
+    let mut answering = engine.submit(request("What is this?", &[image(1)], options)).unwrap();
+    assert!(matches!(answering.next(), Some(Event::Started { .. })));
+    let Some(Event::Routing(routing)) = answering.next() else { panic!("the routing comes first") };
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    let answer = loop {
+        match answering.next() {
+            Some(Event::Text { text: piece, tokens: some }) => {
+                assert!(!piece.is_empty() && !some.is_empty());
+                text += &piece;
+                tokens.extend(some);
+            }
+            Some(Event::Finished(answer)) => break answer,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(answering.next().is_none());
+    assert_eq!((&text, &routing), (&answer.text, &answer.routing_weights));
+    assert_eq!(tokens[..], answer.logprobs[..tokens.len()]);
+    assert_eq!(answer.logprobs.len(), answer.token_ids.len());
+    for (token, id) in answer.logprobs.iter().zip(&answer.token_ids) {
+        assert_eq!((token.id, token.top.len()), (*id, 2));
+        // Greedy, so what was chosen is the likeliest.
+        assert_eq!((token.top[0].id, token.top[0].logprob), (*id, token.logprob));
+        assert!(token.top[1].logprob <= token.logprob && token.logprob < 0.0);
+    }
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.clone()).collect();
+    assert_eq!(String::from_utf8_lossy(&bytes), text);
+    assert_eq!(answer.encoded_images, 1);
+}
+
+#[test]
+fn who_does_not_fit_waits_and_who_never_will_is_refused() {
+    let model = parrot(8);
+    let prompt = model.ask_many(&[], "Hm?").unwrap().prompt_tokens;
+    let budget = bytes(&model, prompt, 40);
+    let engine = engine(model, |options| options.cache_bytes = budget);
+    let refused = engine.submit(request("Hm?", &[], options(41)));
+    let Err(Error::NeverFits { needed, budget: told }) = refused else { panic!("{refused:?}") };
+    assert_eq!(told, budget);
+    assert_eq!(needed, budget + bytes(&parrot(0), 1, 1));
+    // Any two are too large together.
+    let answering: Vec<_> =
+        (0..4).map(|at| engine.submit(request("Hm?", &[], options(30 + at))).unwrap()).collect();
+    for (at, answering) in answering.into_iter().enumerate() {
+        assert_eq!(answering.wait().unwrap().token_ids.len(), 30 + at);
+    }
+    let stats = engine.stats();
+    assert_eq!(stats.decode_steps, stats.decoded_tokens, "one at a time");
+    assert_eq!(stats.cache_budget, budget);
+    until(&engine, |stats| stats.running == 0 && stats.cache_bytes == 0);
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_frees_its_memory() {
+    let model = parrot(8);
+    let budget = bytes(&model, 60, 200);
+    let engine = engine(model, |options| options.cache_bytes = budget);
+    let mut first = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    assert!(matches!(first.next(), Some(Event::Started { .. })));
+    // One that waits is dropped as well, and the one behind it gets its turn.
+    let waiting = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    let last = engine.submit(request("Hm?", &[], options(190))).unwrap();
+    drop(waiting);
+    drop(first);
+    assert_eq!(last.wait().unwrap().token_ids.len(), 190);
+    let stats = engine.stats();
+    assert_eq!((stats.finished, stats.cancelled), (1, 1));
+    assert!(stats.generated_tokens < 2 * 190, "{stats:?}");
+    until(&engine, |stats| stats.running == 0 && stats.cache_bytes == 0 && stats.waiting == 0);
+}
+
+#[test]
+fn a_full_queue_takes_no_more_and_time_passes_while_waiting() {
+    let limits = |options: &mut EngineOptions| (options.max_running, options.max_waiting) = (1, 1);
+    let engine = engine(parrot(8), limits);
+    let mut first = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    assert!(matches!(first.next(), Some(Event::Started { .. })));
+    let timed = AskOptions { time_limit: Some(Duration::ZERO), ..options(200) };
+    let second = engine.submit(request("Hm?", &[], timed)).unwrap();
+    let late = second.wait().unwrap();
+    assert_eq!((late.finish_reason, late.token_ids.len()), (FinishReason::TimeLimit, 0));
+    let _second = engine.submit(request("Hm?", &[], options(200))).unwrap();
+    let refused = engine.submit(request("Hm?", &[], options(1)));
+    assert!(matches!(refused, Err(Error::QueueFull { limit: 1 })), "{refused:?}");
+}
+
+#[test]
+fn what_is_bad_is_refused_at_once() {
+    let engine = engine(parrot(8), |_| ());
+    let refuse = |request| engine.submit(request).unwrap_err().to_string();
+    assert_eq!(refuse(request("?", &[], options(0))), "max_new_tokens should be at least 1, found 0");
+    let long = refuse(request(&"x".repeat(tiny::CONTEXT), &[], options(1)));
+    assert!(long.contains("more than the context of 256 holds"), "{long}");
+    let sampling = Sampling { logit_bias: vec![(259, 1.0)], ..Sampling::default() };
+    let biased = refuse(request("?", &[], AskOptions { sampling, ..options(1) }));
+    assert_eq!(biased, "logit_bias should be of tokens in the vocabulary, found 259");
+    let miscounted = Request { images: Vec::new(), ..request("?", &[image(1)], options(1)) };
+    assert!(refuse(miscounted).contains("image"));
+    let zero = Engine::start(parrot(8), EngineOptions { max_running: 0, ..EngineOptions::default() });
+    assert_eq!(zero.unwrap_err().to_string(), "max_running should be at least 1, found 0");
+}
+
+/// Takes these in, and computes until all have their answers.
+fn answer_all(worker: &mut Worker<'_>, jobs: Vec<Job>) {
+    worker.turn(jobs);
+    while !worker.is_idle() {
+        worker.turn(Vec::new());
+    }
+}
+
+#[test]
+fn an_image_that_fails_is_the_fault_of_those_who_ask_about_it() {
+    let shared = Shared::new(parrot(0), EngineOptions::default());
+    let mut worker = Worker::new(&shared);
+    let empty = Image::from_rgb(::image::RgbImage::new(0, 4));
+    let requests = [&[image(1)][..], &[image(1), empty], &[]];
+    let (jobs, answering): (Vec<_>, Vec<_>) =
+        requests.into_iter().map(|images| shared.job(request("Hm?", images, options(1))).unwrap()).unzip();
+    answer_all(&mut worker, jobs);
+    let [good, bad, none]: [_; 3] = answering.try_into().unwrap();
+    assert_eq!(good.wait().unwrap().token_ids.len(), 1);
+    assert!(bad.wait().unwrap_err().to_string().contains("no pixels"));
+    assert_eq!(none.wait().unwrap().token_ids.len(), 1);
+}
+
+#[test]
+fn images_that_arrive_together_are_encoded_once_and_then_remembered() {
+    for (remembered, again) in [(8, 0), (0, 2)] {
+        let model = parrot(0);
+        let image_cache_bytes = remembered * model.image_bytes();
+        let shared = Shared::new(model, EngineOptions { image_cache_bytes, ..EngineOptions::default() });
+        let mut worker = Worker::new(&shared);
+        let mut ask = |images: &[Vec<Image>]| {
+            let (jobs, answering): (Vec<_>, Vec<_>) =
+                images.iter().map(|images| shared.job(request("Hm?", images, options(1))).unwrap()).unzip();
+            answer_all(&mut worker, jobs);
+            answering.into_iter().map(|answering| answering.wait().unwrap()).collect::<Vec<_>>()
+        };
+        let images = [vec![image(1)], vec![image(2), image(1)], vec![image(1)]];
+        assert!(ask(&images).iter().all(|answer| answer.encoded_images == 2));
+        assert_eq!(shared.parrot.remembered.used().misses, 2);
+        assert!(ask(&images).iter().all(|answer| answer.encoded_images == again));
+        let used = shared.parrot.remembered.used();
+        assert_eq!(used.bytes, if remembered == 0 { 0 } else { 2 * shared.parrot.image_bytes() });
+    }
+}
+
+/// Features of a batch are those of each image alone.
+#[test]
+fn images_in_a_batch_have_the_bits_that_they_have_alone() {
     let parrot = parrot(0);
-    let cancel = CancelToken::default();
-    let cancellable = AskOptions { cancel: Some(cancel.clone()), ..options(12) };
-    let whole = ask(&parrot, &[], "What is this?", &cancellable);
-    assert!(whole.token_ids.len() > 1);
-    cancel.cancel();
-    let timed = AskOptions { time_limit: Some(Duration::ZERO), ..options(12) };
-    for (options, reason) in [(cancellable, FinishReason::Cancelled), (timed, FinishReason::TimeLimit)] {
-        let answer = ask(&parrot, &[], "What is this?", &options);
-        assert_eq!((answer.finish_reason, &*answer.token_ids), (reason, &whole.token_ids[..1]));
+    let images: Vec<Image> = (0..6).map(image).collect();
+    let features = |images: &[&Image]| parrot.features(images, &mut Timings::default()).unwrap().0;
+    let together = features(&images.iter().collect::<Vec<_>>());
+    for (image, together) in images.iter().zip(together) {
+        let alone = features(&[image]).swap_remove(0);
+        let bits = |features: ImageFeatures| {
+            (features.image_features.into_data(), features.experts_output.unwrap().into_data())
+        };
+        assert_eq!(bits(alone), bits(together));
+    }
+}
+
+/// Turns of a conversation, asked of an engine that has answered those before, and of one that has not.
+fn turns(model: impl Fn() -> Parrot, conversations: &[(Conversation, &[Image])]) -> Vec<Answer> {
+    let in_chunks = |options: &mut EngineOptions| options.prefill_chunk = 8;
+    let engine = engine(model(), in_chunks);
+    let ask = |engine: &Engine, (conversation, images): &(Conversation, &[Image])| {
+        let options = AskOptions { top_logprobs: Some(1), ..options(9) };
+        let request = Request { conversation: conversation.clone(), images: images.to_vec(), options };
+        engine.submit(request).unwrap().wait().unwrap()
+    };
+    let answers: Vec<Answer> = conversations.iter().map(|asked| ask(&engine, asked)).collect();
+    for (asked, answer) in conversations.iter().zip(&answers) {
+        let fresh = ask(&self::engine(model(), in_chunks), asked);
+        assert_eq!(essence(answer), essence(&fresh));
+        assert_eq!((fresh.reused_tokens, fresh.prompt_tokens), (0, answer.prompt_tokens));
+        assert_eq!(answer.reused_tokens % 8, 0);
+        assert!(answer.reused_tokens < answer.prompt_tokens);
+    }
+    let reused: usize = answers.iter().map(|answer| answer.reused_tokens).sum();
+    assert_eq!(engine.stats().reused_tokens, reused as u64);
+    answers
+}
+
+/// The conversation with another turn.
+fn go_on(conversation: &Conversation, said: &str, question: &str) -> Conversation {
+    let mut conversation = conversation.clone();
+    conversation.0.extend([Message::text(Role::Assistant, said), Message::question(question, 0)]);
+    conversation
+}
+
+#[test]
+fn turns_reuse_what_is_still_valid_and_are_what_they_are_afresh() {
+    // Without an image: all of the turn before, but for what ends it, which is no whole chunk.
+    let first = Conversation::question("What is a parrot, and what does it eat?", 0);
+    let second = go_on(&first, "A bird.", "Where does it live?");
+    let other = Conversation::question("What is a parrot, and how old does it get?", 0);
+    let answers = turns(|| parrot(8), &[(first.clone(), &[]), (second, &[]), (other, &[]), (first, &[])]);
+    let [first, second, other, again]: [Answer; 4] = answers.try_into().unwrap();
+    assert_eq!((first.reused_tokens, again.reused_tokens), (0, (first.prompt_tokens - 1) / 8 * 8));
+    assert!(second.reused_tokens + 16 > first.prompt_tokens);
+    assert!(other.reused_tokens >= 16 && other.reused_tokens < second.reused_tokens);
+
+    // Behind an image, which stands after a long system message: nothing, unless the same is asked again.
+    let images = [image(1)];
+    let system = "Answer in one short sentence.";
+    let mut first = Conversation::question("What is this?", 1);
+    first.0.insert(0, Message::text(Role::System, system));
+    let second = go_on(&first, "A parrot.", "And where?");
+    let asked = [(first.clone(), &images[..]), (second, &images), (first, &images)];
+    let [first, second, again]: [Answer; 3] = turns(|| parrot(8), &asked).try_into().unwrap();
+    assert_ne!(first.routing_weights, second.routing_weights);
+    assert!(second.reused_tokens >= system.len() / 8 * 8 && second.reused_tokens + 16 < first.prompt_tokens);
+    assert_eq!(again.reused_tokens, (first.prompt_tokens - 1) / 8 * 8);
+
+    // Unless what the router reads is fixed.
+    let steered = || parrot(8).route_by("picture").unwrap();
+    let [first, second, _]: [Answer; 3] = turns(steered, &asked).try_into().unwrap();
+    assert_eq!(first.routing_weights, second.routing_weights);
+    assert!(second.reused_tokens + 16 > first.prompt_tokens);
+
+    // Another image with the same words.
+    let other = [image(2)];
+    let asked = [(asked[0].0.clone(), &images[..]), (asked[0].0.clone(), &other)];
+    let [first, second]: [Answer; 2] = turns(steered, &asked).try_into().unwrap();
+    assert!(second.reused_tokens > 0 && second.reused_tokens + 16 < first.prompt_tokens);
+}
+
+#[test]
+fn what_is_kept_of_prompts_leaves_room_for_answers() {
+    let model = parrot(8);
+    let question = |number: usize| format!("{number}{}", " and what then".repeat(4));
+    let prompt = model.ask_many(&[], &question(0)).unwrap().prompt_tokens;
+    let budget = 2 * bytes(&model, prompt, 20);
+    let engine = engine(model, |options| (options.cache_bytes, options.prefill_chunk) = (budget, 8));
+    for number in 0..6 {
+        let answer = engine.submit(request(&question(number), &[], options(20))).unwrap().wait().unwrap();
+        assert_eq!(answer.token_ids.len(), 20);
+        let stats = engine.stats();
+        assert!(stats.kept_bytes > 0 && stats.cache_bytes + stats.kept_bytes <= budget, "{stats:?}");
+    }
+    // The last is still there.
+    let last = engine.submit(request(&question(5), &[], options(1))).unwrap().wait().unwrap();
+    assert_eq!(last.reused_tokens, (prompt - 1) / 8 * 8);
+}
+
+#[test]
+fn a_chat_without_an_image_reads_only_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(folder.path(), 8).unwrap();
+    // Room for more than a chunk.
+    let file = folder.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["max_position_embeddings"] = 1024.into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let parrot = Parrot::load(folder.path(), &Device::default()).unwrap();
+    let mut chat = parrot.chat(options(6));
+    let no = |_: &str| ControlFlow::Continue(());
+    let first = chat.ask(&"Say something. ".repeat(16), no).unwrap();
+    let asked = chat.conversation().clone();
+    let second = chat.ask("More.", no).unwrap();
+    assert_eq!((first.reused_tokens, second.reused_tokens), (0, crate::generate::PREFILL_CHUNK));
+    let afresh = parrot.answer(&go_on_from(asked, "More."), &[], &options(6), no).unwrap();
+    assert_eq!(second.token_ids, afresh.token_ids);
+    assert_eq!(afresh.reused_tokens, 0);
+}
+
+fn go_on_from(mut conversation: Conversation, question: &str) -> Conversation {
+    conversation.0.push(Message::question(question, 0));
+    conversation
+}
+
+#[test]
+fn shutting_down_finishes_or_drops_and_takes_no_more() {
+    let engine = engine(parrot(8), |options| options.max_running = 1);
+    let answering = engine.submit(request("Hm?", &[], options(5))).unwrap();
+    assert_eq!(engine.shut_down(Duration::from_secs(60)), 0);
+    assert_eq!(answering.wait().unwrap().token_ids.len(), 5);
+    assert!(matches!(engine.submit(request("Hm?", &[], options(5))), Err(Error::ShutDown)));
+
+    let engine = self::engine(parrot(8), |options| options.max_running = 1);
+    let answering = [200, 200].map(|tokens| engine.submit(request("Hm?", &[], options(tokens))).unwrap());
+    assert_eq!(engine.shut_down(Duration::ZERO), 2);
+    for answering in answering {
+        assert!(matches!(answering.wait(), Err(Error::ShutDown)));
     }
 }
 
 #[test]
-fn broken_weights_are_an_error_and_not_an_answer() {
-    let mut parrot = parrot(8);
-    let Network::Parrot(network, _) = &mut parrot.network else { panic!("it reads images") };
-    **network = network.clone().map(&mut Break);
-    let error = parrot.ask(&image(1), "What is this?").unwrap_err().to_string();
-    assert!(error.starts_with("the model's scores are not finite"), "{error}");
-}
-
-struct Break;
-
-impl burn::module::ModuleMapper for Break {
-    fn map_float<const D: usize>(
-        &mut self,
-        param: burn::module::Param<Tensor<D>>,
-    ) -> burn::module::Param<Tensor<D>> {
-        param.map(|tensor| tensor * 1e30)
-    }
+fn the_last_to_leave_need_not_wait() {
+    let engine = engine(parrot(8), |_| ());
+    let other = engine.clone();
+    let answering = thread::spawn(move || other.submit(request("Hm?", &[], options(5))).unwrap());
+    let answering = answering.join().unwrap();
+    drop(engine);
+    assert_eq!(answering.wait().unwrap().token_ids.len(), 5);
 }
 
 #[test]
-fn options_outside_their_range_are_refused() {
-    let parrot = parrot(8);
-    let refuse = |options: AskOptions| {
-        let answer = parrot.ask_streaming(&[image(1)], "?", &options, |_| ControlFlow::Continue(()));
-        answer.unwrap_err().to_string()
-    };
-    assert_eq!(refuse(options(0)), "max_new_tokens should be at least 1, found 0");
-    let sampling = Sampling { top_p: Some(2.0), ..Sampling::default() };
-    assert_eq!(
-        refuse(AskOptions { sampling, ..options(1) }),
-        "top_p should be above 0 and at most 1, found 2"
-    );
-    assert!(matches!(parrot.ask(&image(1), " \n"), Err(Error::EmptyQuestion)));
-}
-
-#[test]
-fn a_model_can_be_shared_between_threads() {
-    fn is_shareable<T: Send + Sync>() {}
-    is_shareable::<Parrot>();
-    is_shareable::<Image>();
-}
-
-#[test]
-fn a_routing_text_is_all_that_the_router_reads() {
-    let image = [image(1)];
-    let weights = |parrot: &Parrot, question: &str| {
-        ask(parrot, &image, question, &options(1)).routing_weights.swap_remove(0)
-    };
-    let asked = parrot(0);
-    assert_ne!(weights(&asked, "a cat"), weights(&asked, "two dogs and a bird"));
-    let steered = parrot(0).route_by("picture").unwrap();
-    assert_eq!(weights(&steered, "a cat"), weights(&steered, "two dogs and a bird"));
-    assert!(matches!(parrot(0).route_by("").unwrap_err(), Error::EmptyQuestion));
-}
-
-/// Every answer behind its prompt, whole and alone, without a cache.
-fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f32 {
-    let conversation = Conversation::question(question.text, question.images.len());
-    let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
-    let features =
-        parrot.features(&question.images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
-    let sample = Sample::new(encoded.input_ids, (0..question.images.len()).collect());
-    let prompt = parrot.prepare(&sample, &features).unwrap();
-    let mut ids = parrot.tokenizer.encode_text(answer).unwrap();
-    ids.extend(parrot.template.end_of_turn());
-    let ids = ids.into_iter().map(i64::from).collect::<Vec<_>>();
-    let decoder = parrot.decoder();
-    let said = decoder.embed(Tensor::from_ints(&ids[..], &parrot.device)).unsqueeze();
-    let input = DecoderInput::unpadded(Tensor::cat(vec![prompt.input.inputs_embeds, said], 1));
-    let hidden_states = decoder.forward(input, None);
-    let first = prompt.lengths[0] - 1;
-    let logits = decoder.logits(hidden_states.slice(s![.., first..first + ids.len(), ..]));
-    let log_probs = burn::tensor::activation::log_softmax(logits.squeeze_dim::<2>(0), 1);
-    let targets = Tensor::<1, Int>::from_ints(&ids[..], &parrot.device).unsqueeze_dim(1);
-    log_probs.gather(1, targets).sum().into_scalar::<f32>()
-}
-
-#[test]
-fn a_choice_is_what_each_answer_alone_would_have_been_worth() {
-    let parrot = parrot(8);
-    let (first, second) = (image(1), image(2));
-    let (one, two) = (std::slice::from_ref(&first), [second, first.clone()]);
-    let batch: [(Question<'_>, &[&str]); 3] = [
-        (Question::new(one, "What is this?"), &["a parrot", "no", "二"]),
-        (Question::new(&two, "这两张图片有什么不同?"), &["没有"]),
-        (Question::new(&[], "?"), &["no", "<|im_end|>"]),
-    ];
-    let choices = parrot.choose_batch(&batch, &options(1)).unwrap();
-    for ((question, answers), choice) in batch.iter().zip(&choices) {
-        let naive = answers.iter().map(|answer| log_prob_naively(&parrot, *question, answer));
-        for (found, expected) in choice.log_probs.iter().zip(naive) {
-            assert!((found - expected).abs() < 1e-3 * expected.abs(), "{found} for {expected}");
-        }
-        let alone = parrot.choose(*question, answers).unwrap();
-        assert_eq!(alone.index, choice.index);
-        assert!(choice.log_probs.iter().all(|log_prob| *log_prob <= choice.log_probs[choice.index]));
-        assert!((choice.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-5);
-    }
-    assert_eq!(choices[1].probabilities(), [1.0]);
-}
-
-#[test]
-fn answers_that_cannot_be_chosen_from_are_refused() {
-    let parrot = parrot(8);
-    let choose = |question: &str, answers: &[&str]| {
-        parrot.choose(Question::new(&[], question), answers).unwrap_err().to_string()
-    };
-    assert_eq!(choose("?", &[]), "answers should be at least one, found 0");
-    assert_eq!(choose("?", &["a", ""]), "answers should be text in each, found an empty one");
-    assert_eq!(choose(" ", &["a"]), "the question is empty");
-    assert!(choose("?", &[&"x".repeat(tiny::CONTEXT)]).contains("more than the context of 256 holds"));
-    assert!(parrot.choose_batch::<&str>(&[], &options(1)).unwrap().is_empty());
+fn an_engine_can_be_shared_between_threads() {
+    fn is_shareable<T: Send + Sync + Clone>() {}
+    fn is_a_stream<T: futures_core::Stream + Send + Unpin>() {}
+    is_shareable::<Engine>();
+    is_a_stream::<Answering>();
 }

@@ -11,14 +11,14 @@ use parrot_model::parrot::ImageFeatures;
 use parrot_model::untrusted::contained;
 
 use super::handle::{Queue, Shared};
-use super::prefix::{ChunkName, PrefixCache};
 use super::request::Event;
-use super::run::routing_weights;
-use super::{Answer, Image, Timings};
+use crate::answer::{Answer, Timings};
 use crate::cancel::CancelToken;
 use crate::error::panics_as_errors;
-use crate::generate::{Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket};
-use crate::options::AskOptions;
+use crate::generate::{AskOptions, Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket};
+use crate::image::Image;
+use crate::parrot::routing_weights;
+use crate::prefix::{ChunkName, PrefixCache};
 use crate::{Error, Result};
 
 /// A question that waits.

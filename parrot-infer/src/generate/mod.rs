@@ -8,6 +8,7 @@
 //! their own, as embeddings, call it directly.
 
 mod logprobs;
+mod options;
 mod sampling;
 mod scheduler;
 mod sequence;
@@ -22,11 +23,11 @@ use parrot_model::config::DecoderConfig;
 use parrot_model::language::Decoder;
 
 pub use logprobs::{TokenLogprob, TopToken};
+pub use options::AskOptions;
 pub use sampling::Sampling;
 pub use scheduler::{Ended, PREFILL_CHUNK, Scheduler, Step, Ticket};
 use sequence::Chosen;
 pub use sequence::{Piece, Sequence};
-pub(crate) use stop::StopStrings;
 
 use crate::{Error, Result};
 

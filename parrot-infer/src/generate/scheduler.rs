@@ -320,8 +320,7 @@ fn read_and_choose(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Result<Vec<Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::FinishReason;
-    use crate::options::AskOptions;
+    use crate::generate::{AskOptions, FinishReason};
     use crate::{Parrot, device, tiny};
 
     fn parrot() -> Parrot {

@@ -7,11 +7,11 @@ use parrot_model::text::{DecodeStream, Tokenizer};
 
 use super::FinishReason;
 use super::logprobs::TokenLogprob;
+use super::options::AskOptions;
 use super::sampling::Sampler;
 use super::stop::StopStrings;
 use crate::Result;
 use crate::cancel::CancelToken;
-use crate::options::AskOptions;
 
 /// An answer while it grows.
 #[derive(Debug)]

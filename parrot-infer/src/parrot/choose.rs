@@ -7,9 +7,10 @@ use parrot_model::config::PaddingSide;
 use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::text::Conversation;
 
-use super::run::{Prompts, stack};
-use super::{Parrot, Question, Timings, ask};
-use crate::options::AskOptions;
+use super::answers::{Prompts, stack};
+use super::{Parrot, Question, ask};
+use crate::answer::Timings;
+use crate::generate::AskOptions;
 use crate::{Error, Result};
 
 /// How likely the model finds each of several answers.

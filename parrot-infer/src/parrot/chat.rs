@@ -4,9 +4,11 @@ use std::ops::ControlFlow;
 
 use parrot_model::text::{Content, Conversation, Message, Role};
 
-use super::prefix::PrefixCache;
-use super::{Answer, Image, Parrot, opening};
-use crate::options::AskOptions;
+use super::{Parrot, opening};
+use crate::answer::Answer;
+use crate::generate::AskOptions;
+use crate::image::Image;
+use crate::prefix::PrefixCache;
 use crate::{Error, Result};
 
 /// The most that the pixels of a conversation's images may take: 1 GiB, five photos of 64 megapixels. Every turn needs them all.

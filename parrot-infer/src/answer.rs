@@ -65,7 +65,7 @@ pub struct Timings {
 
 impl Answer {
     /// What a sequence became; the rest is empty.
-    pub(super) fn from_sequence(sequence: Sequence<'_>) -> Self {
+    pub(crate) fn from_sequence(sequence: Sequence<'_>) -> Self {
         Self {
             text: sequence.text,
             token_ids: sequence.token_ids,
@@ -75,7 +75,7 @@ impl Answer {
     }
 
     /// An answer without a token.
-    pub(super) fn none(prompt_tokens: usize, finish_reason: FinishReason) -> Self {
+    pub(crate) fn none(prompt_tokens: usize, finish_reason: FinishReason) -> Self {
         Self {
             text: String::new(),
             token_ids: Vec::new(),

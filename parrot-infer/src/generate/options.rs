@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::sampling::Sampling;
+use super::stop::StopStrings;
 use crate::cancel::CancelToken;
-use crate::generate::{Sampling, StopStrings};
 use crate::{Error, Result};
 
 /// Everything that shapes an answer besides the question.

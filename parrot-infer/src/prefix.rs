@@ -6,7 +6,7 @@
 //!
 //! - always: what the two have in common before the first image; of a conversation without images, all that was said before;
 //! - from the first image on: as far as image, routing weights and text are the same bit for bit, as in the same question
-//!   asked again, or where [`Parrot::route_by`](super::Parrot::route_by) fixes what the router reads.
+//!   asked again, or where [`Parrot::route_by`](crate::Parrot::route_by) fixes what the router reads.
 //!
 //! Whole chunks of a prompt are kept, as the prefill read them ([`PREFILL_CHUNK`](crate::generate::PREFILL_CHUNK)), and none that
 //! decoding wrote: products of other shapes sum in another order. So an answer is bit for bit the same with and without what was
@@ -17,17 +17,17 @@ use parrot_model::language::KvCache;
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use sha2::{Digest, Sha256};
 
-use super::Image;
+use crate::image::Image;
 
 /// Names all of a prompt up to the end of a chunk.
-pub(super) type ChunkName = [u8; 32];
+pub(crate) type ChunkName = [u8; 32];
 
 /// The names of a prompt's whole chunks, but for its last token, which always has to be read.
 ///
 /// - images: those that the sample refers to
 /// - routing_weights: those of each placeholder in turn; none where nothing is routed
 /// - image_tokens: positions of an image
-pub(super) fn chunk_names(
+pub(crate) fn chunk_names(
     sample: &Sample,
     images: &[Image],
     routing_weights: &[Vec<f32>],
@@ -66,7 +66,7 @@ pub(super) fn chunk_names(
 
 /// The beginnings of prompts used last, within a budget of bytes.
 #[derive(Debug, Default)]
-pub(super) struct PrefixCache {
+pub(crate) struct PrefixCache {
     /// The most recently used last.
     entries: Vec<Entry>,
 }
@@ -81,7 +81,7 @@ struct Entry {
 
 impl PrefixCache {
     /// The longest known beginning of this prompt: its keys and values, and how many of its chunks they are.
-    pub(super) fn find(&mut self, names: &[ChunkName]) -> Option<(&KvCache, usize)> {
+    pub(crate) fn find(&mut self, names: &[ChunkName]) -> Option<(&KvCache, usize)> {
         let common = |entry: &Entry| names.iter().zip(&entry.names).take_while(|(a, b)| a == b).count();
         let (at, chunks) = self.entries.iter().map(common).enumerate().max_by_key(|(_, chunks)| *chunks)?;
         if chunks == 0 {
@@ -96,7 +96,7 @@ impl PrefixCache {
     /// - chunk: positions of one
     /// - bytes_of: the memory of so many positions
     /// - budget: bytes for all that is kept; what alone is more is not kept
-    pub(super) fn keep(
+    pub(crate) fn keep(
         &mut self,
         names: Vec<ChunkName>,
         kv_cache: &KvCache,
@@ -116,7 +116,7 @@ impl PrefixCache {
     }
 
     /// Forgets what was used least recently, until no more than these bytes are taken.
-    pub(super) fn shrink(&mut self, budget: u64) {
+    pub(crate) fn shrink(&mut self, budget: u64) {
         let mut bytes = self.bytes();
         let surplus = self.entries.iter().take_while(|entry| {
             let is_surplus = bytes > budget;
@@ -128,7 +128,7 @@ impl PrefixCache {
     }
 
     /// Bytes that are taken.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.bytes).sum()
     }
 }

@@ -13,7 +13,7 @@ use parrot_model::untrusted::read_json;
 use serde::Deserialize;
 
 use super::image_cache::ImageCache;
-use super::network::Opened;
+use super::loaded_model::Opened;
 use super::{IMAGE_CACHE_BYTES, Parrot};
 use crate::device::WeightDtype;
 use crate::{Error, Result, device};

@@ -11,10 +11,11 @@ use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
 
-use super::prefix::{ChunkName, PrefixCache, chunk_names};
-use super::{Answer, Image, Parrot, Timings};
-use crate::generate::{Ended, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
-use crate::options::AskOptions;
+use super::Parrot;
+use crate::answer::{Answer, Timings};
+use crate::generate::{AskOptions, Ended, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
+use crate::image::Image;
+use crate::prefix::{ChunkName, PrefixCache, chunk_names};
 use crate::{Error, Result};
 
 /// Images that go through the vision tower together at most: enough to keep a GPU busy, few enough that answers under way do
@@ -25,7 +26,7 @@ impl Parrot {
     /// Answers a batch of prompts.
     ///
     /// - prefixes: the beginning of the prompt before; becomes that of the last of these
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         prompts: &[(&Conversation, &[Image])],
         options: &AskOptions,
@@ -109,17 +110,17 @@ impl Parrot {
     }
 
     /// A scheduler of this model's decoder.
-    pub(super) fn scheduler(&self, prefill_chunk: usize) -> Scheduler<'_> {
+    pub(crate) fn scheduler(&self, prefill_chunk: usize) -> Scheduler<'_> {
         Scheduler::new(self.network.decoder(), &self.config, &self.eos, prefill_chunk)
     }
 
     /// The memory that keys and values of so many positions take.
-    pub(super) fn cache_bytes(&self, positions: usize) -> u64 {
+    pub(crate) fn cache_bytes(&self, positions: usize) -> u64 {
         KvCache::bytes(&self.config, positions, self.decoder().activation_dtype())
     }
 
     /// As [`chunk_names`].
-    pub(super) fn chunk_names(
+    pub(crate) fn chunk_names(
         &self,
         sample: &Sample,
         images: &[Image],
@@ -131,7 +132,7 @@ impl Parrot {
     }
 
     /// Validates the options, also against the model's vocabulary.
-    pub(super) fn check(&self, options: &AskOptions) -> Result<()> {
+    pub(crate) fn check(&self, options: &AskOptions) -> Result<()> {
         options.validate()?;
         let vocab = self.config.vocab_size;
         match options.sampling.logit_bias.iter().find(|(id, _)| *id as usize >= vocab) {
@@ -143,7 +144,7 @@ impl Parrot {
     /// One prompt's embeddings.
     ///
     /// - features: those of every image that the sample may refer to
-    pub(super) fn prepare(&self, sample: &Sample, features: &[ImageFeatures]) -> Result<Prepared> {
+    pub(crate) fn prepare(&self, sample: &Sample, features: &[ImageFeatures]) -> Result<Prepared> {
         let shown = stack(sample.images.iter().map(|image| features[*image].clone()).collect());
         let sample = Sample { images: (0..sample.images.len()).collect(), ..sample.clone() };
         Ok(self.network.prepare(&[sample], shown.as_ref(), PrepareOptions::default())?)
@@ -154,7 +155,7 @@ impl Parrot {
     /// # Errors
     ///
     /// As [`answer`](Self::answer), for what can be known before anything is computed.
-    pub(super) fn encode<'p>(&self, prompts: &[(&Conversation, &'p [Image])]) -> Result<Prompts<'p>> {
+    pub(crate) fn encode<'p>(&self, prompts: &[(&Conversation, &'p [Image])]) -> Result<Prompts<'p>> {
         let mut encoded = Prompts { samples: Vec::new(), images: Vec::new(), room: Vec::new() };
         for (conversation, images) in prompts {
             if !images.is_empty() {
@@ -186,7 +187,7 @@ impl Parrot {
     }
 
     /// The features of each image, and how many had to be computed.
-    pub(super) fn features(
+    pub(crate) fn features(
         &self,
         images: &[&Image],
         timings: &mut Timings,
@@ -249,12 +250,12 @@ struct Asked {
 }
 
 /// A batch of prompts.
-pub(super) struct Prompts<'p> {
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Prompts<'p> {
+    pub(crate) samples: Vec<Sample>,
     /// Every picture that is shown, once; the samples refer to these by index.
-    pub(super) images: Vec<&'p Image>,
+    pub(crate) images: Vec<&'p Image>,
     /// How many tokens the answer to each prompt may have.
-    pub(super) room: Vec<usize>,
+    pub(crate) room: Vec<usize>,
 }
 
 /// The row of `image` among the `unique` ones, to which it is added if it is new.
@@ -267,7 +268,7 @@ fn row_of<'a>(image: &'a Image, unique: &mut Vec<&'a Image>) -> usize {
 }
 
 /// Features of one picture each → features of all.
-pub(super) fn stack(mut rows: Vec<ImageFeatures>) -> Option<ImageFeatures> {
+pub(crate) fn stack(mut rows: Vec<ImageFeatures>) -> Option<ImageFeatures> {
     if rows.len() < 2 {
         return rows.pop();
     }
@@ -297,7 +298,7 @@ fn unstack(features: ImageFeatures, count: usize) -> Vec<ImageFeatures> {
 }
 
 /// One row per routed picture, in the order of the prompts.
-pub(super) fn routing_weights(routing: Option<Routing>) -> Result<Vec<Vec<f32>>> {
+pub(crate) fn routing_weights(routing: Option<Routing>) -> Result<Vec<Vec<f32>>> {
     let Some(Routing { routing_weights, .. }) = routing else { return Ok(Vec::new()) };
     let [_, experts] = routing_weights.dims();
     let weights = routing_weights.try_into_vec_as::<f32>()?;

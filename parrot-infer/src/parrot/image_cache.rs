@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::prelude::*;
 use parrot_model::parrot::ImageFeatures;
 
-use super::image::ContentHash;
+use crate::image::ContentHash;
 
 /// Features of the images used last, in a budget of bytes; the least recently used one is forgotten first.
 ///
 /// Only what does not depend on a question is kept, so an answer is the same with and without it.
 #[derive(Debug)]
-pub(super) struct ImageCache(Mutex<Entries>);
+pub(crate) struct ImageCache(Mutex<Entries>);
 
 #[derive(Debug)]
 struct Entries {
@@ -35,12 +35,12 @@ pub struct ImageCacheUse {
 }
 
 impl ImageCache {
-    pub(super) fn new(budget: u64) -> Self {
+    pub(crate) fn new(budget: u64) -> Self {
         let used = ImageCacheUse { budget, ..ImageCacheUse::default() };
         Self(Mutex::new(Entries { entries: Vec::new(), used }))
     }
 
-    pub(super) fn get(&self, content: &ContentHash) -> Option<ImageFeatures> {
+    pub(crate) fn get(&self, content: &ContentHash) -> Option<ImageFeatures> {
         let mut cache = self.lock();
         let Some(found) = cache.entries.iter().position(|(known, _)| known == content) else {
             cache.used.misses += 1;
@@ -52,7 +52,7 @@ impl ImageCache {
     }
 
     /// Remembers an image's features, unless they alone are more than the budget.
-    pub(super) fn insert(&self, content: ContentHash, features: ImageFeatures) {
+    pub(crate) fn insert(&self, content: ContentHash, features: ImageFeatures) {
         let mut cache = self.lock();
         cache.entries.retain(|(known, _)| *known != content);
         cache.entries.push((content, features));
@@ -68,7 +68,7 @@ impl ImageCache {
         cache.used.bytes = bytes;
     }
 
-    pub(super) fn used(&self) -> ImageCacheUse {
+    pub(crate) fn used(&self) -> ImageCacheUse {
         self.lock().used
     }
 

@@ -18,7 +18,7 @@ pub struct Image {
 }
 
 /// SHA-256 of a picture's width, height and pixels.
-pub(super) type ContentHash = [u8; 32];
+pub(crate) type ContentHash = [u8; 32];
 
 impl Image {
     /// Reads a PNG, JPEG, WebP, GIF (first frame) or BMP file.
@@ -57,7 +57,7 @@ impl Image {
         &self.pixels
     }
 
-    pub(super) fn content(&self) -> &ContentHash {
+    pub(crate) fn content(&self) -> &ContentHash {
         &self.content
     }
 }
