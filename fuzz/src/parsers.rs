@@ -130,7 +130,9 @@ pub(crate) fn predictions_xlsx(bytes: &[u8]) {
 
 /// What can be read can be written, and read again as the same.
 pub(crate) fn processor_config(bytes: &[u8]) {
-    let Ok(config) = with_file("preprocessor_config.json", bytes, ImageProcessorConfig::from_file) else {
+    let Ok(config) =
+        with_file("preprocessor_config.json", bytes, |file| ImageProcessorConfig::from_file(file))
+    else {
         return;
     };
     let written = serde_json::to_vec(&config).expect("a processor can be written");
@@ -162,7 +164,7 @@ pub(crate) fn table(bytes: &[u8]) {
 }
 
 pub(crate) fn tokenizer(bytes: &[u8]) {
-    let Ok(tokenizer) = with_file("tokenizer.json", bytes, Tokenizer::from_file) else { return };
+    let Ok(tokenizer) = with_file("tokenizer.json", bytes, |file| Tokenizer::from_file(file)) else { return };
     if let Ok(ids) = tokenizer.encode_text("What is this? 这是什么？ ما هذا؟") {
         let _ = tokenizer.decode(&ids);
     }

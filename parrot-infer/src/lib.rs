@@ -58,4 +58,5 @@ pub use error::{Error, Result};
 pub use generate::{AskOptions, FinishReason, Sampling, TokenLogprob, TopToken};
 pub use image::Image;
 pub use parrot::{Chat, Choice, IMAGE_CACHE_BYTES, ImageCacheUse, Loader, Parrot, Question};
+pub use parrot_model::checkpoint::Files;
 pub use parrot_model::device;

@@ -1,4 +1,4 @@
-//! A file's pages as memory that tensors may lie in.
+//! A file's bytes as memory that tensors may lie in.
 
 use std::fs::File;
 use std::io;
@@ -8,9 +8,13 @@ use memmap2::Mmap;
 
 use crate::allocator::use_huge_pages;
 
-/// A file that is mapped, until the last tensor in it is gone.
+/// A file that is mapped, until the last tensor in it is gone; or one that is in memory anyway.
 #[derive(Debug, Clone)]
-pub(crate) struct MappedFile(bytes::Bytes);
+pub(crate) struct MappedFile {
+    bytes: bytes::Bytes,
+    /// Whether its pages can be read again from the disk.
+    is_mapped: bool,
+}
 
 impl MappedFile {
     /// Maps a file; nothing is read yet.
@@ -24,12 +28,17 @@ impl MappedFile {
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(file)? };
         use_huge_pages::<u8>(&map);
-        Ok(Self(bytes::Bytes::from_owner(map)))
+        Ok(Self { bytes: bytes::Bytes::from_owner(map), is_mapped: true })
+    }
+
+    /// A file that was read.
+    pub(crate) fn in_memory(bytes: bytes::Bytes) -> Self {
+        Self { bytes, is_mapped: false }
     }
 
     /// All of it.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Part of it as the memory of a tensor, which is not copied unless it is written to; `None` where such memory would not
@@ -42,7 +51,11 @@ impl MappedFile {
     pub(crate) fn share(&self, part: &[u8], element_size: usize) -> Option<Bytes> {
         let suits = cfg!(all(target_endian = "little", not(windows)));
         let is_aligned = (part.as_ptr() as usize).is_multiple_of(element_size);
-        (suits && is_aligned).then(|| Bytes::from_shared(self.0.slice_ref(part), AllocationProperty::File))
+        (suits && is_aligned).then(|| Bytes::from_shared(self.bytes.slice_ref(part), self.property()))
+    }
+
+    fn property(&self) -> AllocationProperty {
+        if self.is_mapped { AllocationProperty::File } else { AllocationProperty::Other }
     }
 
     /// Takes pages that have been read off the process's account; whoever reads them again finds them in the file.
@@ -55,8 +68,8 @@ impl MappedFile {
         {
             // Less than a huge page is not worth a call, and the end of one is left to the next tensor.
             const LEAST: usize = 2 << 20;
-            let part = self.0.slice_ref(part);
-            if part.len() < LEAST {
+            let part = self.bytes.slice_ref(part);
+            if part.len() < LEAST || !self.is_mapped {
                 return;
             }
             // SAFETY: sysconf only reports, and the page's size is always known.

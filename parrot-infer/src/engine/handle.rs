@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_channel::mpsc::unbounded;
 use parrot_model::config::DecoderConfig;
 use parrot_model::text::{ChatTemplate, Tokenizer};
+use web_time::Instant;
 
 use super::request::{Answering, Request};
 use super::worker::{Job, work};

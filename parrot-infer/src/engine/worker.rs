@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use futures_channel::mpsc::UnboundedSender;
 use parrot_model::batch::Sample;
 use parrot_model::language::KvCache;
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::untrusted::contained;
+use web_time::Instant;
 
 use super::handle::{Queue, Shared};
 use super::request::Event;

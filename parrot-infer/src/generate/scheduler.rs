@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
-use std::time::Instant;
 
 use burn::prelude::*;
 use parrot_model::config::DecoderConfig;
 use parrot_model::language::{Decoder, DecoderInput, KvCache, STEP_ROWS};
 use parrot_model::untrusted::contained;
+use web_time::Instant;
 
 use super::sequence::{Chosen, OnPiece, Piece, Sequence};
 use super::{Phases, choose};

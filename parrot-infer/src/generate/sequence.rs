@@ -1,9 +1,9 @@
 //! One answer while it grows: which token comes next, what text that makes, and whether it is over.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use parrot_model::text::{DecodeStream, Tokenizer};
+use web_time::Instant;
 
 use super::FinishReason;
 use super::logprobs::TokenLogprob;

@@ -1,7 +1,7 @@
 //! Prompts → answers.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
@@ -10,6 +10,7 @@ use parrot_model::language::{KvCache, STEP_ROWS};
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
 use parrot_model::text::{Conversation, IMAGE_TOKEN_INDEX};
+use web_time::Instant;
 
 use super::Parrot;
 use crate::answer::{Answer, Timings};

@@ -1,16 +1,14 @@
 //! A checkpoint → [`Parrot`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use burn::prelude::*;
 use parrot_model::checkpoint::layout::GENERATION_CONFIG_FILE;
-use parrot_model::checkpoint::resolve;
+use parrot_model::checkpoint::{Files, resolve};
 use parrot_model::config::TokenIds;
 use parrot_model::text::{ChatTemplate, Tokenizer};
-use parrot_model::untrusted::read_json;
 use serde::Deserialize;
+use web_time::Instant;
 
 use super::image_cache::ImageCache;
 use super::loaded_model::Opened;
@@ -58,7 +56,7 @@ impl Parrot {
     /// # Errors
     ///
     /// As [`Loader::load`].
-    pub fn load(model: impl AsRef<Path>, device: &Device) -> Result<Self> {
+    pub fn load(model: impl Into<Files>, device: &Device) -> Result<Self> {
         Self::loader().load(model, device)
     }
 
@@ -89,16 +87,16 @@ impl<'a> Loader<'a> {
         self
     }
 
-    /// Loads a model: a folder, a text model's GGUF or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
+    /// Loads a model: a folder on disk or [in memory](Files::in_memory), a text model's GGUF or, with the cargo feature `hub`, an id like `AIDC-AI/Parrot-7B`, whose files are then
     /// downloaded once.
     ///
     /// # Errors
     ///
     /// Every [`parrot_model::Error`] of a device that does not compute in the dtype, and of a checkpoint, tokenizer or
     /// configuration that cannot be used.
-    pub fn load(self, model: impl AsRef<Path>, device: &Device) -> Result<Parrot> {
+    pub fn load(self, model: impl Into<Files>, device: &Device) -> Result<Parrot> {
         let started = Instant::now();
-        let folder = &folder_of(model.as_ref())?;
+        let folder = &folder_of(model.into())?;
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
         let dtype = match self.width {
@@ -117,7 +115,7 @@ impl<'a> Loader<'a> {
         let eos = generation_eos.as_ref().or(opened.eos_token_id());
         let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
         eos.extend(template.end_of_turn());
-        tracing::debug!(folder = %folder.display(), ?dtype, ?eos, "opened the checkpoint");
+        tracing::debug!(?folder, ?dtype, ?eos, "opened the checkpoint");
         let network = opened.load(dtype, device, self.progress)?;
         let load = started.elapsed();
         tracing::debug!(?load, "loaded");
@@ -137,8 +135,9 @@ impl<'a> Loader<'a> {
 }
 
 /// The folder, if there is one at this path; anything else may be an id on the hub.
-fn folder_of(model: &Path) -> Result<PathBuf> {
-    Ok(if model.is_dir() { model.to_path_buf() } else { resolve(&model.to_string_lossy())? })
+fn folder_of(model: Files) -> Result<Files> {
+    let is_there = model.is_in_memory() || model.is_folder();
+    Ok(if is_there { model } else { resolve(&model.path().to_string_lossy())?.into() })
 }
 
 fn config_error(key: &str, expected: String, found: impl ToString) -> Error {
@@ -152,11 +151,11 @@ struct GenerationConfig {
 }
 
 /// The ids that end an answer according to `generation_config.json`, if there is such a file.
-fn generation_eos(file: &Path) -> Result<Option<TokenIds>> {
+fn generation_eos(file: &Files) -> Result<Option<TokenIds>> {
     if !file.is_file() {
         return Ok(None);
     }
-    let config: GenerationConfig = read_json(file)?;
+    let config: GenerationConfig = file.read_json()?;
     Ok(config.eos_token_id)
 }
 
@@ -167,7 +166,8 @@ mod tests {
     #[test]
     fn generation_config_names_one_end_or_several_or_none() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("generation_config.json");
+        let path = folder.path().join("generation_config.json");
+        let file = Files::from(&path);
         assert_eq!(generation_eos(&file).unwrap(), None);
         for (json, expected) in [
             (r#"{"eos_token_id": 7, "do_sample": true}"#, Some(TokenIds::One(7))),
@@ -175,10 +175,10 @@ mod tests {
             (r#"{"eos_token_id": null}"#, None),
             ("{}", None),
         ] {
-            std::fs::write(&file, json).unwrap();
+            std::fs::write(&path, json).unwrap();
             assert_eq!(generation_eos(&file).unwrap(), expected);
         }
-        std::fs::write(&file, r#"{"eos_token_id": "end"}"#).unwrap();
+        std::fs::write(&path, r#"{"eos_token_id": "end"}"#).unwrap();
         assert!(generation_eos(&file).unwrap_err().to_string().contains("generation_config.json"));
     }
 }

@@ -1,10 +1,8 @@
 //! The loaded network: a whole Parrot, or a decoder that reads text alone.
 
-use std::path::Path;
-
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
-use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription};
+use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription, Files};
 use parrot_model::config::{DecoderConfig, TokenIds};
 use parrot_model::device::WeightDtype;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
@@ -40,7 +38,7 @@ pub(super) struct ImageInput {
 }
 
 impl Opened {
-    pub(super) fn open(folder: &Path) -> Result<Self> {
+    pub(super) fn open(folder: &Files) -> Result<Self> {
         if DecoderDescription::is_in(folder)? {
             Ok(Self::Text(Box::new(DecoderCheckpoint::open(folder)?)))
         } else {

@@ -1,13 +1,14 @@
 //! A decoder by itself: the folder of a text model, `config.json` with `model_type` qwen2, qwen3, llama or mistral, or one of
 //! llama.cpp's files (GGUF) of the architecture qwen2, qwen3 or llama.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::files::Files;
 use super::layout::CONFIG_FILE;
 use super::weights::Weights;
 use super::{load, names};
@@ -39,8 +40,8 @@ impl DecoderDescription {
     ///
     /// [`Error::Checkpoint`] for a folder that is not there; [`Error::Io`] and [`Error::Json`] for a `config.json` that
     /// cannot be read.
-    pub fn is_in(path: impl AsRef<Path>) -> Result<bool> {
-        let keys = folder_keys(path.as_ref())?;
+    pub fn is_in(model: impl Into<Files>) -> Result<bool> {
+        let keys = folder_keys(&model.into())?;
         let model_type = keys.get("model_type").and_then(Value::as_str);
         Ok(model_type.is_some_and(|model_type| DecoderFamily::from_model_type(model_type).is_some()))
     }
@@ -50,8 +51,8 @@ impl DecoderDescription {
     /// # Errors
     ///
     /// As [`DecoderCheckpoint::open`], except for those about weights.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let keys = folder_keys(path.as_ref())?;
+    pub fn open(model: impl Into<Files>) -> Result<Self> {
+        let keys = folder_keys(&model.into())?;
         let bos_token_id = token_ids(&keys, "bos_token_id")?;
         let eos_token_id = token_ids(&keys, "eos_token_id")?;
         let unknown_keys = DecoderConfig::unknown_keys(&keys);
@@ -76,10 +77,10 @@ impl DecoderCheckpoint {
     ///
     /// [`Error::Io`], [`Error::Json`] or [`Error::Config`] for a configuration that cannot be used;
     /// [`Error::Checkpoint`] for weight files that are missing or broken, as [`Weights::from_folder`] says.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let description = DecoderDescription::open(path)?;
-        Ok(Self { description, path: path.to_path_buf(), weights: Weights::from_folder(path)? })
+    pub fn open(model: impl Into<Files>) -> Result<Self> {
+        let model = model.into();
+        let description = DecoderDescription::open(&model)?;
+        Ok(Self { description, path: model.path().to_path_buf(), weights: Weights::from_folder(model)? })
     }
 
     /// What the weights of products are stored in, if it is a quantised model: it can be loaded as that alone.
@@ -139,12 +140,12 @@ fn token_ids<T: DeserializeOwned>(keys: &Keys, key: &str) -> Result<Option<T>> {
 }
 
 /// The keys of a folder's `config.json`, or what a GGUF says in their place.
-fn folder_keys(path: &Path) -> Result<Keys> {
-    if gguf::is_gguf(path) {
-        return gguf::with_header(path, |header| header.decoder_keys());
+fn folder_keys(model: &Files) -> Result<Keys> {
+    if gguf::is_gguf(model) {
+        return gguf::with_header(model, |header| header.decoder_keys());
     }
-    if !path.is_dir() {
-        return Err(Error::checkpoint(path, "no such folder"));
+    if !model.is_folder() {
+        return Err(Error::checkpoint(model.path(), "no such folder"));
     }
-    read_keys(&path.join(CONFIG_FILE))
+    read_keys(&model.join(CONFIG_FILE))
 }

@@ -16,6 +16,7 @@
 mod block_file;
 mod cast;
 mod decoder;
+mod files;
 mod ggml;
 mod hub;
 pub mod layout;
@@ -45,6 +46,7 @@ use crate::quantization::BlockFormat;
 use crate::{Error, Result, device};
 
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
+pub use files::Files;
 pub use hub::{
     DownloadProgress, resolve, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
@@ -75,10 +77,10 @@ impl Description {
     /// # Errors
     ///
     /// As [`Checkpoint::open`], except for those about weights.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let config = read_config(path)?;
-        let tower = tower::find(path, &config)?;
+    pub fn open(model: impl Into<Files>) -> Result<Self> {
+        let model = model.into();
+        let config = read_config(&model)?;
+        let tower = tower::find(&model, &config)?;
         Ok(Self::of(config, &tower))
     }
 
@@ -92,11 +94,11 @@ impl Description {
     }
 }
 
-fn read_config(path: &Path) -> Result<ParrotConfig> {
-    if !path.is_dir() {
-        return Err(Error::checkpoint(path, "no such folder"));
+fn read_config(model: &Files) -> Result<ParrotConfig> {
+    if !model.is_folder() {
+        return Err(Error::checkpoint(model.path(), "no such folder"));
     }
-    ParrotConfig::from_file(path.join(layout::CONFIG_FILE))
+    ParrotConfig::from_file(model.join(layout::CONFIG_FILE))
 }
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
@@ -117,9 +119,10 @@ impl Checkpoint {
     ///
     /// [`Error::Io`], [`Error::Json`] or [`Error::Config`] for a configuration that cannot be used;
     /// [`Error::Checkpoint`] for weight files that are missing or broken, as [`Weights::from_folder`] says.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::open_with_config(path, read_config(path)?)
+    pub fn open(model: impl Into<Files>) -> Result<Self> {
+        let model = model.into();
+        let config = read_config(&model)?;
+        Self::open_with_config(model, config)
     }
 
     /// [`open`](Self::open) with another configuration than the folder's, for the same weights.
@@ -127,19 +130,19 @@ impl Checkpoint {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_with_config(path: impl AsRef<Path>, config: ParrotConfig) -> Result<Self> {
-        let path = path.as_ref();
+    pub fn open_with_config(model: impl Into<Files>, config: ParrotConfig) -> Result<Self> {
+        let model = model.into();
         config.validate()?;
-        let tower = tower::find(path, &config)?;
-        let weights = Weights::from_folder(path)?;
+        let tower = tower::find(&model, &config)?;
+        let weights = Weights::from_folder(&model)?;
         let tower_weights = if weights.names().any(|name| names::in_tower_folder(name).is_some()) {
             None
         } else {
-            Some(tower.weights(path)?)
+            Some(tower.weights(model.path())?)
         };
         Ok(Self {
             description: Description::of(config, &tower),
-            path: path.to_path_buf(),
+            path: model.path().to_path_buf(),
             weights,
             tower_weights,
         })

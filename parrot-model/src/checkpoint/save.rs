@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use burn::tensor::{DType, FloatDType};
 use serde::Serialize;
 
+use super::files::Files;
 use super::layout::{
     COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE, WEIGHTS_FILE,
@@ -96,13 +97,13 @@ pub(super) fn write_beside(
     let tower = write_tower(folder, &config, vision, options)?;
     config.mm_vision_tower = Some(tower.clone());
     config.save(folder.join(CONFIG_FILE))?;
-    if let Some(source) = options.source.as_ref().filter(|source| gguf::is_gguf(source)) {
+    if let Some(source) = options.source.as_ref().map(Files::from).filter(gguf::is_gguf) {
         let write = |name: &str, bytes: &[u8]| {
             let path = folder.join(name);
             fs::write(&path, bytes).map_err(Error::io("write", &path))
         };
-        write(TOKENIZER_FILE, &gguf::tokenizer_json(source, TOKENIZER_FILE)?)?;
-        let config = gguf::with_header(source, |header| Ok(header.tokenizer_config()))?;
+        write(TOKENIZER_FILE, &gguf::tokenizer_json(&source, TOKENIZER_FILE)?)?;
+        let config = gguf::with_header(&source, |header| Ok(header.tokenizer_config()))?;
         write(TOKENIZER_CONFIG_FILE, config.to_string().as_bytes())?;
     } else if let Some(source) = &options.source {
         for name in COMPANION_FILES.into_iter().chain([MODELING_FILE]) {

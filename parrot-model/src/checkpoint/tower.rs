@@ -1,7 +1,8 @@
 //! Finds a checkpoint's vision tower, its image processor and, if they are stored apart, its weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::files::Files;
 use super::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use super::load::load_found;
 use super::names;
@@ -21,7 +22,7 @@ pub(super) struct Tower {
     /// `mm_vision_tower`.
     name: String,
     /// Its folder; `None` for a tower known by its name alone.
-    folder: Option<PathBuf>,
+    folder: Option<Files>,
 }
 
 impl Tower {
@@ -63,18 +64,16 @@ pub(super) fn find_tensor<'w>(weights: &'w Weights, name: &str) -> Option<Stored
 
 /// Looks for `mm_vision_tower` in the checkpoint's folder, then beside it, then among the towers whose
 /// configuration is built in, and at last on the hub.
-pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
+pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
     let Some(name) = config.mm_vision_tower.clone() else {
         return Err(Error::config("mm_vision_tower", "the vision tower's folder or id", "nothing"));
     };
-    // A relative path of one component has the empty parent, which is the working folder.
-    let beside = checkpoint.parent().unwrap_or(checkpoint);
-    let mut folder = [checkpoint.join(&name), beside.join(&name)]
+    let mut folder = [checkpoint.join(&name), checkpoint.beside(&name)]
         .into_iter()
         .find(|folder| folder.join(CONFIG_FILE).is_file());
     let built_in = VisionConfig::well_known(&name);
     if folder.is_none() && built_in.is_none() && !is_local(&name) && cfg!(feature = "hub") {
-        folder = Some(super::hub::download_tower(&name)?);
+        folder = Some(super::hub::download_tower(&name)?.into());
     }
     let (vision, unknown_keys) = match (&folder, built_in) {
         (Some(folder), _) => {
@@ -83,20 +82,17 @@ pub(super) fn find(checkpoint: &Path, config: &ParrotConfig) -> Result<Tower> {
         }
         (None, Some(config)) => (config, Vec::new()),
         (None, None) => {
-            let expected = format!("a folder with a {CONFIG_FILE} in {} or beside it", checkpoint.display());
+            let expected =
+                format!("a folder with a {CONFIG_FILE} in {} or beside it", checkpoint.path().display());
             return Err(Error::config("mm_vision_tower", expected, name));
         }
     };
     let image_processor = folder
         .iter()
-        .map(PathBuf::as_path)
         .chain([checkpoint])
         .map(|folder| folder.join(PROCESSOR_FILE))
         .find(|file| file.is_file())
-        .map_or_else(
-            || Ok(ImageProcessorConfig::for_tower(&vision)),
-            |file| ImageProcessorConfig::from_file(&file),
-        )?;
+        .map_or_else(|| Ok(ImageProcessorConfig::for_tower(&vision)), ImageProcessorConfig::from_file)?;
     if image_processor.image_size as usize != vision.image_size {
         let expected = format!("the vision tower's image_size = {}", vision.image_size);
         return Err(Error::config("crop_size", expected, image_processor.image_size));

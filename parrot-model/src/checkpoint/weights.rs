@@ -13,6 +13,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
+use super::files::Files;
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
 use crate::gguf::{self, GgmlType, GgufTensor};
 use crate::mapped::MappedFile;
@@ -115,8 +116,8 @@ impl Weights {
     /// [`Error::Checkpoint`] when there are no weights, a shard is missing, the index contradicts its files
     /// or names one outside the folder, or a file is not a whole safetensors file; [`Error::Io`] and
     /// [`Error::Json`] for files that cannot be read at all.
-    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
+    pub fn from_folder(folder: impl Into<Files>) -> Result<Self> {
+        let folder = folder.into();
         if folder.is_file() {
             return Self::from_file(folder);
         }
@@ -124,10 +125,13 @@ impl Weights {
             return Self::from_file(folder.join(WEIGHTS_FILE));
         }
         if folder.join(INDEX_FILE).is_file() {
-            return Self::from_index(folder);
+            return Self::from_index(&folder);
         }
-        let hint = other_weights(folder).map_or(String::new(), |hint| format!(" ({hint})"));
-        Err(Error::checkpoint(folder, format!("neither {WEIGHTS_FILE} nor {INDEX_FILE} is there{hint}")))
+        let hint = other_weights(&folder).map_or(String::new(), |hint| format!(" ({hint})"));
+        Err(Error::checkpoint(
+            folder.path(),
+            format!("neither {WEIGHTS_FILE} nor {INDEX_FILE} is there{hint}"),
+        ))
     }
 
     /// Opens one safetensors file, or a decoder in one of llama.cpp's (GGUF), whose tensors have the names that they have in a
@@ -137,16 +141,17 @@ impl Weights {
     ///
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is no whole safetensors
     /// file, or a GGUF that is not whole, of another architecture or with a tensor of a type that is not read.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let file = WeightFile::open(path)?;
+    pub fn from_file(file: impl Into<Files>) -> Result<Self> {
+        let place = file.into();
+        let file = WeightFile::open(&place)?;
         let file_of = file.tensors.keys().map(|name| (name.clone(), 0)).collect();
-        Ok(Self { path: path.to_path_buf(), files: vec![file], file_of })
+        Ok(Self { path: place.path().to_path_buf(), files: vec![file], file_of })
     }
 
-    fn from_index(folder: &Path) -> Result<Self> {
-        let index_path = folder.join(INDEX_FILE);
-        let index = Index::read(&index_path)?;
+    fn from_index(folder: &Files) -> Result<Self> {
+        let index_file = folder.join(INDEX_FILE);
+        let index_path = index_file.path().to_path_buf();
+        let index = Index::read(&index_file)?;
         let shards = index.shards(&index_path)?;
         let is_missing = |name: &&str| !folder.join(name).is_file();
         let missing = shards.iter().copied().filter(is_missing);
@@ -179,7 +184,7 @@ impl Weights {
         if !problems.is_empty() {
             return Err(Error::Checkpoint { path: index_path, problems });
         }
-        Ok(Self { path: folder.to_path_buf(), files, file_of })
+        Ok(Self { path: folder.path().to_path_buf(), files, file_of })
     }
 
     /// The file or folder that was opened.
@@ -207,12 +212,10 @@ impl Weights {
 }
 
 /// What to do about weights in another form, if such files are there.
-fn other_weights(folder: &Path) -> Option<&'static str> {
-    let endings: BTreeSet<String> = std::fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .filter_map(|entry| Some(Path::new(&entry.file_name()).extension()?.to_str()?.to_lowercase()))
-        .collect();
+fn other_weights(folder: &Files) -> Option<&'static str> {
+    let names = folder.names().into_iter();
+    let endings: BTreeSet<String> =
+        names.filter_map(|name| Some(name.extension()?.to_str()?.to_lowercase())).collect();
     let is_there = |name: &str| folder.join(name).exists();
     if is_there("adapter_model.safetensors") || is_there("adapter_model.bin") {
         Some("it holds an adapter: merge it into its model first, `merge_and_unload` does")
@@ -232,13 +235,13 @@ fn other_weights(folder: &Path) -> Option<&'static str> {
 /// The files that an index names, for whoever has to fetch them first.
 #[cfg(feature = "hub")]
 pub(super) fn shard_names(index_path: &Path) -> Result<Vec<String>> {
-    let index = Index::read(index_path)?;
+    let index = Index::read(&index_path.into())?;
     Ok(index.shards(index_path)?.into_iter().map(String::from).collect())
 }
 
 impl Index {
-    fn read(path: &Path) -> Result<Self> {
-        untrusted::parse_json(path, &untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?)
+    fn read(file: &Files) -> Result<Self> {
+        untrusted::parse_json(file.path(), &file.read(untrusted::MAX_VOCABULARY_BYTES)?)
     }
 
     /// The files that it names, each once; an error if one lies outside the index's folder.
@@ -256,10 +259,9 @@ impl Index {
 }
 
 impl WeightFile {
-    fn open(path: &Path) -> Result<Self> {
-        let file = untrusted::open(path)?;
-        let file = MappedFile::new(&file).map_err(Error::io("read", path))?;
-        let error = |reason| Error::checkpoint(path, reason);
+    fn open(place: &Files) -> Result<Self> {
+        let file = place.map()?;
+        let error = |reason| Error::checkpoint(place.path(), reason);
         if gguf::begins(file.bytes()) {
             let tensors = gguf::Header::read(file.bytes()).and_then(|header| header.decoder_tensors());
             let tensors = tensors.map_err(error)?.into_iter();

@@ -1,11 +1,10 @@
 //! The keys of a JSON file → a configuration, with errors that name the key.
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::checkpoint::Files;
 use crate::{Error, Result};
 
 /// The keys of a JSON object.
@@ -16,8 +15,8 @@ pub type Keys = Map<String, Value>;
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::Json`].
-pub(crate) fn read_keys(path: &Path) -> Result<Keys> {
-    crate::untrusted::read_json(path)
+pub(crate) fn read_keys(file: &Files) -> Result<Keys> {
+    file.read_json()
 }
 
 /// What some of a file's keys say, for files that need none of the others.

@@ -23,6 +23,7 @@ pub use projector::ProjectorKind;
 pub use size::ModelSize;
 pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
+use crate::checkpoint::Files;
 use crate::{Error, Result};
 
 /// The prefix that makes a decoder's `model_type` that of a Parrot with this decoder.
@@ -157,8 +158,8 @@ impl ParrotConfig {
     /// # Errors
     ///
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming the key that cannot be used.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        Self::from_keys(keys::read_keys(path.as_ref())?)
+    pub fn from_file(file: impl Into<Files>) -> Result<Self> {
+        Self::from_keys(keys::read_keys(&file.into())?)
     }
 
     /// [`from_file`](Self::from_file) from the keys of the file.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
 use super::{SelectFeature, extra, limits};
+use crate::checkpoint::Files;
 use crate::{Error, Result};
 
 /// Which family a vision tower belongs to.
@@ -88,8 +89,8 @@ struct File {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self> {
-        super::keys::from_fields(crate::untrusted::read_json(path)?)
+    fn read(file: &Files) -> Result<Self> {
+        super::keys::from_fields(super::keys::read_keys(file)?)
     }
 
     /// The tower's part, which a whole model's file nests.
@@ -183,8 +184,8 @@ impl VisionConfig {
     ///
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type`, a SigLIP 2 whose patch grid
     /// follows each picture (NaFlex), or shapes that cannot be.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let file = File::read(path.as_ref())?;
+    pub fn from_file(file: impl Into<Files>) -> Result<Self> {
+        let file = File::read(&file.into())?;
         let model_type = file.model_type.clone().unwrap_or_default();
         let file = file.of_tower();
         if let Some(found) = file.num_channels.filter(|channels| *channels != 3) {
@@ -235,7 +236,7 @@ impl VisionConfig {
     /// # Errors
     ///
     /// [`Error::Io`] and [`Error::Json`], or [`Error::Config`] for a key of a wrong type.
-    pub fn unknown_keys(path: impl AsRef<Path>) -> Result<Vec<String>> {
+    pub fn unknown_keys(file: impl Into<Files>) -> Result<Vec<String>> {
         // What transformers writes beside a tower: the projection into the space shared with text, starting values.
         const WITHOUT_EFFECT: [&str; 8] = [
             "dropout",
@@ -247,7 +248,7 @@ impl VisionConfig {
             "torch_dtype",
             "vision_use_head",
         ];
-        let others = File::read(path.as_ref())?.of_tower().others;
+        let others = File::read(&file.into())?.of_tower().others;
         let unknown = others.iter().filter(|(key, value)| {
             !WITHOUT_EFFECT.contains(&key.as_str()) && extra::could_matter(key, value)
         });

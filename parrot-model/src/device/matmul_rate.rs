@@ -1,8 +1,9 @@
 //! How fast a device multiplies large matrices: what a model reaches is measured against it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
+use web_time::Instant;
 
 use super::{device_error, name_of};
 use crate::Result;

@@ -8,13 +8,11 @@ mod decoder;
 mod ggml;
 mod tokenizer;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
 
-use crate::mapped::MappedFile;
+use crate::checkpoint::Files;
 use crate::{Error, Result, untrusted};
 pub(crate) use decoder::GgufTensor;
 pub(crate) use ggml::{GgmlType, half};
@@ -33,11 +31,8 @@ pub(crate) fn begins(bytes: &[u8]) -> bool {
 }
 
 /// Whether this is a file that begins as a GGUF does.
-pub(crate) fn is_gguf(path: &Path) -> bool {
-    let mut magic = [0; MAGIC.len()];
-    path.is_file()
-        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
-        && &magic == MAGIC
+pub(crate) fn is_gguf(file: &Files) -> bool {
+    file.is_file() && file.map().is_ok_and(|file| begins(file.bytes()))
 }
 
 /// What `read` makes of a file's header.
@@ -45,10 +40,10 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
 /// # Errors
 ///
 /// [`Error::Io`] for a file that cannot be read, [`Error::Checkpoint`] for one that is no whole GGUF, and where `read` fails.
-pub(crate) fn with_header<T>(path: &Path, read: impl FnOnce(&Header<'_>) -> Result<T, String>) -> Result<T> {
-    let file = MappedFile::new(&untrusted::open(path)?).map_err(Error::io("read", path))?;
-    let found = Header::read(file.bytes()).and_then(|header| read(&header));
-    found.map_err(|reason| Error::checkpoint(path, reason))
+pub(crate) fn with_header<T>(file: &Files, read: impl FnOnce(&Header<'_>) -> Result<T, String>) -> Result<T> {
+    let map = file.map()?;
+    let found = Header::read(map.bytes()).and_then(|header| read(&header));
+    found.map_err(|reason| Error::checkpoint(file.path(), reason))
 }
 
 /// The `tokenizer.json` of a GGUF: what its metadata describe, or else the file of this name beside it.
@@ -56,10 +51,10 @@ pub(crate) fn with_header<T>(path: &Path, read: impl FnOnce(&Header<'_>) -> Resu
 /// # Errors
 ///
 /// As [`with_header`], where the metadata describe none that can be read and no file is beside it.
-pub(crate) fn tokenizer_json(path: &Path, name: &str) -> Result<Vec<u8>> {
-    let beside = path.with_file_name(name);
-    match with_header(path, |header| header.tokenizer_json()) {
-        Err(_) if beside.is_file() => untrusted::read(&beside, untrusted::MAX_VOCABULARY_BYTES),
+pub(crate) fn tokenizer_json(file: &Files, name: &str) -> Result<Vec<u8>> {
+    let beside = file.beside(name);
+    match with_header(file, |header| header.tokenizer_json()) {
+        Err(_) if beside.is_file() => beside.read(untrusted::MAX_VOCABULARY_BYTES).map(Cow::into_owned),
         found => found,
     }
 }

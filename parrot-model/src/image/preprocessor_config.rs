@@ -1,11 +1,10 @@
 //! `preprocessor_config.json` as it stands on disk, read into and written from an [`ImageProcessorConfig`].
 
-use std::path::Path;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{ImageProcessorConfig, Resample, Resize};
-use crate::config::keys::from_fields;
+use crate::checkpoint::Files;
+use crate::config::keys::{from_fields, read_keys};
 use crate::error::{Error, Result};
 
 /// No vision tower has a larger input; a larger number means a damaged file.
@@ -68,8 +67,8 @@ impl ImageProcessorConfig {
     /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json) if there is no such file,
     /// [`Error::Config`](crate::Error::Config) if it asks for a
     /// processing that CLIP's and SigLIP's towers do not use.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let raw: PreprocessorConfig = from_fields(crate::untrusted::read_json(path)?)?;
+    pub fn from_file(file: impl Into<Files>) -> Result<Self> {
+        let raw: PreprocessorConfig = from_fields(read_keys(&file.into())?)?;
         raw.try_into()
     }
 }

@@ -52,14 +52,24 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte over the limit is enough to be refused, whatever the file's length claims to be.
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    check(path, &bytes, max_bytes)?;
+    Ok(bytes)
+}
+
+/// Refuses bytes of a file that are more than `max_bytes`, or Git LFS's in its place.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub(crate) fn check(path: &Path, bytes: &[u8], max_bytes: u64) -> Result<()> {
     if bytes.len() as u64 > max_bytes {
         let reason = format!("it is larger than {max_bytes} bytes, the most that is read of such a file");
         return Err(Error::io("read", path)(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
     }
-    if is_lfs_pointer(&bytes) {
+    if is_lfs_pointer(bytes) {
         return Err(Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, LFS_POINTER)));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Said of the few lines that stand in a file's place until Git LFS has fetched it.
@@ -92,7 +102,12 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Resu
 ///
 /// As [`read`], and [`Error::Io`] for bytes that are no UTF-8.
 pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
-    String::from_utf8(read(path, max_bytes)?).map_err(|error| {
+    parse_text(path, read(path, max_bytes)?)
+}
+
+/// [`read_text`] of bytes that were read from `path`.
+pub(crate) fn parse_text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
         let reason = format!("it is no text in UTF-8: {}", error.utf8_error());
         Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, reason))
     })

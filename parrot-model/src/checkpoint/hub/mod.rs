@@ -77,7 +77,7 @@ pub fn resolve_part_description(id_or_path: &str, progress: Option<DownloadProgr
 /// The folder of this name, or what `download` gives if the name is an id.
 fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let path = Path::new(id_or_path);
-    if path.is_dir() || gguf::is_gguf(path) {
+    if path.is_dir() || gguf::is_gguf(&path.into()) {
         return Ok(path.to_path_buf());
     }
     match parse_id(id_or_path) {

@@ -1,12 +1,13 @@
 //! What the files of a checkpoint say about its prompts.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::chatml::{IM_END, IM_START};
+use crate::checkpoint::Files;
 use crate::checkpoint::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
 use crate::untrusted;
 use crate::{Error, Result, gguf};
@@ -55,15 +56,14 @@ struct Named {
 impl TokenizerConfig {
     /// Reads the checkpoint in `folder` or in a GGUF; in a folder neither file needs to be: `tokenizer_config.json`, and
     /// `chat_template.jinja`, whose template comes first.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
+    pub(super) fn read(folder: &Files) -> Result<Self> {
         let mut config = Self::default();
         let (path, fields) = if gguf::is_gguf(folder) {
             let fields = gguf::with_header(folder, |header| Ok(header.tokenizer_config()))?;
-            (folder.to_path_buf(), Some(fields))
+            (folder.path().to_path_buf(), Some(fields))
         } else {
-            let path = folder.join(TOKENIZER_CONFIG_FILE);
-            let fields = read_json(&path)?;
-            (path, fields)
+            let file = folder.join(TOKENIZER_CONFIG_FILE);
+            (file.path().to_path_buf(), read_json(&file)?)
         };
         if let Some(Value::Object(fields)) = fields {
             for (name, value) in fields {
@@ -80,9 +80,11 @@ impl TokenizerConfig {
                 }
             }
         }
-        let path = folder.join(CHAT_TEMPLATE_FILE);
-        if path.is_file() {
-            let source = untrusted::read_text(&path, untrusted::MAX_CONFIG_BYTES)?;
+        let file = folder.join(CHAT_TEMPLATE_FILE);
+        if file.is_file() {
+            let path = file.path().to_path_buf();
+            let bytes = file.read(untrusted::MAX_CONFIG_BYTES)?.into_owned();
+            let source = untrusted::parse_text(&path, bytes)?;
             config.own_template = Some(OwnTemplate { path, source });
         }
         Ok(config)
@@ -119,16 +121,16 @@ impl OwnTemplate {
 }
 
 /// Whether the checkpoint in `folder` is a Parrot, not a language model alone.
-pub(super) fn is_parrot(folder: &Path) -> Result<bool> {
+pub(super) fn is_parrot(folder: &Files) -> Result<bool> {
     let config = read_json(&folder.join(CONFIG_FILE))?;
     Ok(config.is_some_and(|config| !config["mm_vision_tower"].is_null()))
 }
 
-fn read_json(path: &Path) -> Result<Option<Value>> {
-    if !path.is_file() {
+fn read_json(file: &Files) -> Result<Option<Value>> {
+    if !file.is_file() {
         return Ok(None);
     }
     // Files of many added tokens are larger than settings are.
-    let bytes = untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?;
-    untrusted::parse_json(path, &bytes).map(Some)
+    let bytes = file.read(untrusted::MAX_VOCABULARY_BYTES)?;
+    untrusted::parse_json(file.path(), &bytes).map(Some)
 }

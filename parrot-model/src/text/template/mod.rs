@@ -16,10 +16,9 @@ mod jinja;
 mod llama3;
 mod plain;
 
-use std::path::Path;
-
 use super::tokenizer::Before;
 use super::{Conversation, Encoded, Message, Role, Tokenizer};
+use crate::checkpoint::Files;
 use crate::{Error, Result};
 use chatml::ChatMl;
 use files::TokenizerConfig;
@@ -60,7 +59,8 @@ impl ChatTemplate {
     /// [`Error::Tokenizer`] when the tokenizer has only some of the tokens that the template needs,
     /// [`Error::ChatTemplate`] for a template of its own that cannot be used, [`Error::Json`] and [`Error::Io`]
     /// for files that cannot be read.
-    pub fn open(folder: &Path, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn open(folder: impl Into<Files>, tokenizer: &Tokenizer) -> Result<Self> {
+        let folder = &folder.into();
         let config = TokenizerConfig::read(folder)?;
         let has = |token: &str| tokenizer.has_token(token);
         if has(chatml::IM_START) || has(chatml::IM_END) {
@@ -126,11 +126,12 @@ impl ChatTemplate {
     /// [`Error::ChatTemplate`] when there is none or it cannot be used; [`Error::Json`] and [`Error::Io`] for
     /// files that cannot be read.
     #[cfg(feature = "jinja")]
-    pub fn open_jinja(folder: &Path, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn open_jinja(folder: impl Into<Files>, tokenizer: &Tokenizer) -> Result<Self> {
+        let folder = &folder.into();
         let config = TokenizerConfig::read(folder)?;
         match &config.own_template {
             Some(own) => Self::jinja(own, &config.special_tokens, tokenizer),
-            None => Err(Error::ChatTemplate { path: folder.into(), reason: "there is none".into() }),
+            None => Err(Error::ChatTemplate { path: folder.path().into(), reason: "there is none".into() }),
         }
     }
 

@@ -20,6 +20,7 @@ use tokenizers::{AddedVocabulary, PostProcessorWrapper, PreTokenizerWrapper};
 
 pub use decode::DecodeStream;
 
+use crate::checkpoint::Files;
 use crate::checkpoint::layout::TOKENIZER_FILE;
 use crate::untrusted::{self, contained};
 use crate::{Error, Result, gguf};
@@ -85,9 +86,11 @@ impl Tokenizer {
     ///
     /// [`Error::Io`] when the file cannot be read; [`Error::Tokenizer`] when it describes neither byte-level BPE
     /// nor SentencePiece's BPE with bytes, or when plain text could give one of its special tokens.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let beside = |name| path.with_file_name(name).is_file();
-        if !path.exists() && (beside("vocab.json") && beside("merges.txt") || beside("tokenizer.model")) {
+    pub fn from_file(file: impl Into<Files>) -> Result<Self> {
+        let file = file.into();
+        let path = file.path();
+        let beside = |name| file.beside(name).is_file();
+        if !file.exists() && (beside("vocab.json") && beside("merges.txt") || beside("tokenizer.model")) {
             let folder = path.parent().unwrap_or(path).display();
             return Err(Error::Tokenizer {
                 path: path.to_path_buf(),
@@ -97,7 +100,7 @@ impl Tokenizer {
                 ),
             });
         }
-        let bytes = untrusted::read(path, untrusted::MAX_VOCABULARY_BYTES)?;
+        let bytes = file.read(untrusted::MAX_VOCABULARY_BYTES)?;
         Self::parse(&bytes, path)
     }
 
@@ -108,11 +111,12 @@ impl Tokenizer {
     /// # Errors
     ///
     /// As [`from_file`](Self::from_file), and [`Error::Checkpoint`] for a GGUF whose tokenizer cannot be read.
-    pub fn open(model: &Path) -> Result<Self> {
-        if !gguf::is_gguf(model) {
-            return Self::from_file(&model.join(TOKENIZER_FILE));
+    pub fn open(model: impl Into<Files>) -> Result<Self> {
+        let model = model.into();
+        if !gguf::is_gguf(&model) {
+            return Self::from_file(model.join(TOKENIZER_FILE));
         }
-        Self::parse(&gguf::tokenizer_json(model, TOKENIZER_FILE)?, model)
+        Self::parse(&gguf::tokenizer_json(&model, TOKENIZER_FILE)?, model.path())
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
