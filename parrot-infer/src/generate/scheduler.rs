@@ -9,6 +9,7 @@ use std::ops::{ControlFlow, Range};
 
 use burn::prelude::*;
 use parrot_model::config::DecoderConfig;
+use parrot_model::device::{lanes, side_by_side};
 use parrot_model::language::{Decoder, DecoderInput, KvCache, STEP_ROWS};
 use parrot_model::untrusted::contained;
 use web_time::Instant;
@@ -40,6 +41,8 @@ pub struct Scheduler<'n> {
     /// Ids that end a sequence.
     eos: &'n [u32],
     prefill_chunk: usize,
+    /// How many prompts are read, and groups of sequences continued, at the same time.
+    lanes: usize,
     tickets: u64,
     /// Those whose prompts are not read yet, in the order of admission.
     reading: VecDeque<Slot<'n>>,
@@ -105,6 +108,7 @@ impl<'n> Scheduler<'n> {
             config,
             eos,
             prefill_chunk: prefill_chunk.max(1),
+            lanes: lanes(&decoder.device(), decoder.num_params()),
             tickets: 0,
             reading: VecDeque::new(),
             running: Vec::new(),
@@ -211,34 +215,45 @@ impl<'n> Scheduler<'n> {
         prompt_tokens: usize,
         on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
     ) -> usize {
+        let (decoder, chunk) = (self.decoder, self.prefill_chunk);
         let mut read = 0;
-        while (read == 0 || read < prompt_tokens)
-            && let Some(mut slot) = self.reading.pop_front()
-        {
-            let before = slot.kv_cache.len();
-            let started = *slot.started.get_or_insert_with(Instant::now);
-            let outcome = panics_as_errors(|| slot.read(self.decoder, self.prefill_chunk));
-            read += slot.kv_cache.len().saturating_sub(before).max(1);
-            match outcome {
-                Ok(None) => self.reading.push_front(slot),
-                Ok(Some(chosen)) => {
-                    slot.phases.prefill = started.elapsed();
-                    self.push(slot, chosen, on_piece);
-                }
-                Err(error) => self.end(slot, Some(error)),
+        loop {
+            // As many prompts as there is to be read of, a chunk of each.
+            let mut slots = Vec::new();
+            while (read == 0 || read < prompt_tokens)
+                && let Some(slot) = self.reading.pop_front()
+            {
+                read += slot.next_chunk(chunk).len().max(1);
+                slots.push(slot);
             }
+            if slots.is_empty() {
+                return read;
+            }
+            let outcomes = side_by_side(self.lanes, slots, |mut slot| {
+                let started = *slot.started.get_or_insert_with(Instant::now);
+                let outcome = panics_as_errors(|| slot.read(decoder, chunk));
+                slot.phases.prefill = started.elapsed();
+                (slot, outcome)
+            });
+            let mut unread = Vec::new();
+            for (slot, outcome) in outcomes {
+                match outcome {
+                    Ok(None) => unread.push(slot),
+                    Ok(Some(chosen)) => self.push(slot, chosen, on_piece),
+                    Err(error) => self.end(slot, Some(error)),
+                }
+            }
+            unread.into_iter().rev().for_each(|slot| self.reading.push_front(slot));
         }
-        read
     }
 
     fn decode(&mut self, on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>) -> usize {
         let mut slots = std::mem::take(&mut self.running);
         let decoded = slots.len();
-        let mut outcomes = Vec::with_capacity(decoded);
-        for group in slots.chunks_mut(STEP_ROWS) {
-            outcomes.extend(next_tokens(self.decoder, group));
-        }
-        for (mut slot, outcome) in slots.into_iter().zip(outcomes) {
+        let size = decoded.div_ceil(self.lanes).clamp(1, STEP_ROWS);
+        let groups: Vec<_> = slots.chunks_mut(size).collect();
+        let outcomes = side_by_side(self.lanes, groups, |group| next_tokens(self.decoder, group));
+        for (mut slot, outcome) in slots.into_iter().zip(outcomes.into_iter().flatten()) {
             slot.phases.decode_steps += 1;
             match outcome {
                 Ok(chosen) => self.push(slot, chosen, on_piece),
@@ -274,12 +289,18 @@ impl<'n> Scheduler<'n> {
 }
 
 impl Slot<'_> {
+    /// The positions of the prompt that are read next.
+    fn next_chunk(&self, chunk: usize) -> Range<usize> {
+        let seq = self.prompt.as_ref().map_or(0, |prompt| prompt.dims()[1]);
+        let begin = self.kv_cache.len();
+        begin..(begin + chunk).min(seq)
+    }
+
     /// Reads the next chunk of the prompt; the first token if it was the last.
     fn read(&mut self, decoder: &Decoder, chunk: usize) -> Result<Option<Chosen>> {
+        let Range { start, end } = self.next_chunk(chunk);
         let Some(prompt) = &self.prompt else { unreachable!("its prompt is being read") };
         let [_, seq, _] = prompt.dims();
-        let begin = self.kv_cache.len();
-        let Range { start, end } = begin..(begin + chunk).min(seq);
         let input = DecoderInput::unpadded(prompt.clone().narrow(1, start, end - start));
         let last = Tensor::from_data(TensorData::new(vec![(end - start - 1) as i64], [1]), &prompt.device());
         let last = decoder.forward_rows(input, last, Some(&mut self.kv_cache));

@@ -18,6 +18,7 @@
 
 mod backend;
 mod dtype;
+mod lanes;
 mod matmul_rate;
 mod memory;
 mod name;
@@ -35,6 +36,7 @@ use crate::{Error, Result};
 pub use backend::Backend;
 pub(crate) use dtype::parameter_dtype;
 pub use dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
+pub use lanes::{lanes, side_by_side};
 pub use matmul_rate::{MatmulRate, matmul_rate};
 pub(crate) use memory::require_memory;
 pub use memory::widest_dtype;
