@@ -29,6 +29,12 @@ pub enum Error {
         /// What it was.
         found: String,
     },
+    /// [`AskOptions::format`](crate::AskOptions::format) asks for what cannot be followed.
+    #[error("the answer's format cannot be followed: {reason}")]
+    Format {
+        /// Why, in a few words.
+        reason: String,
+    },
     /// The network's scores are infinite or not a number: f16 has overflowed, or the weights are broken.
     #[error("the model's scores are not finite: its weights are damaged or too large for {dtype}")]
     NotFinite {

@@ -133,6 +133,7 @@ impl From<Error> for ApiError {
                 full.retry_after(Duration::from_secs(1))
             }
             Error::NeverFits { .. } => Self::invalid(message).param("max_tokens").code("never_fits"),
+            Error::Format { .. } => Self::invalid(message).param("response_format").code("invalid_format"),
             Error::ShutDown => Self::stopping(),
             Error::EmptyQuestion | Error::TextOnly => Self::invalid(message).param("messages"),
             Error::Model(parrot_model::Error::TooLong { .. }) => {

@@ -293,11 +293,13 @@ impl Shared {
         if bytes > self.options.cache_bytes {
             return Err(Error::NeverFits { needed: bytes, budget: self.options.cache_bytes });
         }
+        let constraint = parrot.constraint(&options)?;
         let (events, received) = unbounded();
         let gone = CancelToken::default();
         let answering = Answering::new(received, gone.clone());
         let asked = Instant::now();
-        let job = Job { sample, images, limit, prompt_tokens, bytes, options, events, gone, asked };
+        let job =
+            Job { sample, images, limit, prompt_tokens, bytes, options, constraint, events, gone, asked };
         Ok((job, answering))
     }
 

@@ -15,7 +15,7 @@ use super::request::Event;
 use crate::answer::{Answer, Timings};
 use crate::cancel::CancelToken;
 use crate::error::panics_as_errors;
-use crate::generate::{AskOptions, Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket};
+use crate::generate::{AskOptions, Constraint, Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket};
 use crate::image::Image;
 use crate::parrot::routing_weights;
 use crate::prefix::{ChunkName, PrefixCache};
@@ -34,6 +34,8 @@ pub(super) struct Job {
     /// What its keys and values will take at most.
     pub(super) bytes: u64,
     pub(super) options: AskOptions,
+    /// What the answer must be; taken once it begins.
+    pub(super) constraint: Option<Constraint>,
     pub(super) events: UnboundedSender<Event>,
     /// Nobody waits for it any more.
     pub(super) gone: CancelToken,
@@ -219,8 +221,9 @@ impl<'e> Worker<'e> {
                 Err(_) => self.encode(&job.images.iter().collect::<Vec<_>>()),
             })
             .collect();
-        for (job, encoded) in jobs.into_iter().zip(of_job) {
-            if let Err(error) = encoded.and_then(|encoded| panics_as_errors(|| self.admit_one(&job, encoded)))
+        for (mut job, encoded) in jobs.into_iter().zip(of_job) {
+            if let Err(error) =
+                encoded.and_then(|encoded| panics_as_errors(|| self.admit_one(&mut job, encoded)))
             {
                 job.tell(Event::Failed(error));
                 self.shared.lock().stats.failed += 1;
@@ -234,7 +237,7 @@ impl<'e> Worker<'e> {
         Ok(Encoded { features, new, timings })
     }
 
-    fn admit_one(&mut self, job: &Job, encoded: Encoded) -> Result<()> {
+    fn admit_one(&mut self, job: &mut Job, encoded: Encoded) -> Result<()> {
         let parrot = &self.shared.parrot;
         job.tell(Event::Started { waited: job.asked.elapsed() });
         let started = Instant::now();
@@ -243,9 +246,12 @@ impl<'e> Worker<'e> {
         if !routing_weights.is_empty() {
             job.tell(Event::Routing(routing_weights.clone()));
         }
-        let sequence = Sequence::asked_at(job.asked, &job.options, job.limit, &parrot.tokenizer)?;
+        let sequence = Sequence::asked_at(job.asked, &job.options, job.limit, &parrot.tokenizer)?
+            .constrained(job.constraint.take());
         let chunk = self.shared.options.prefill_chunk;
         let chunks = parrot.chunk_names(&job.sample, &job.images, &routing_weights, chunk);
+        // Asked for before there is room, so that what makes room is anything but this.
+        self.prefixes.find(&chunks);
         self.make_room(job.bytes);
         let prompt = prepared.input.inputs_embeds;
         let (ticket, reused_tokens) = match self.prefixes.find(&chunks) {

@@ -7,6 +7,7 @@
 //! [`Parrot`](crate::Parrot) and [`Engine`](crate::Engine) call this with prompts made of conversations. Callers with prompts of
 //! their own, as embeddings, call it directly.
 
+mod format;
 mod logprobs;
 mod options;
 mod sampling;
@@ -22,6 +23,8 @@ use burn::tensor::DType;
 use parrot_model::config::DecoderConfig;
 use parrot_model::language::Decoder;
 
+pub use format::AnswerFormat;
+pub(crate) use format::{Constraint, Formats};
 pub use logprobs::{TokenLogprob, TopToken};
 pub use options::AskOptions;
 pub use sampling::Sampling;
@@ -119,5 +122,6 @@ fn choose(
     let [_, vocab] = logits.dims();
     let scores = logits.try_into_vec_as::<f32>()?;
     let rows = sequences.iter_mut().zip(scores.chunks_exact(vocab));
-    Ok(rows.map(|(sequence, scores)| sequence.choose(scores).ok_or_else(not_finite)).collect())
+    let choose = |sequence: &mut Sequence<'_>, scores| sequence.choose(scores)?.ok_or_else(not_finite);
+    Ok(rows.map(|(sequence, scores)| choose(sequence, scores)).collect())
 }

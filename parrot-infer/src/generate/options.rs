@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::AnswerFormat;
 use super::sampling::Sampling;
 use super::stop::StopStrings;
 use crate::cancel::CancelToken;
@@ -18,6 +19,8 @@ pub struct AskOptions {
     pub sampling: Sampling,
     /// An answer ends before the first of these strings.
     pub stop: Vec<String>,
+    /// What form the answer must have; `None`: any.
+    pub format: Option<AnswerFormat>,
     /// Cancels the answer at its next token.
     pub cancel: Option<CancelToken>,
     /// How long an answer may take, counted from the question; it ends at the first token after that.
@@ -34,6 +37,7 @@ impl Default for AskOptions {
             max_new_tokens: 512,
             sampling: Sampling::default(),
             stop: Vec::new(),
+            format: None,
             cancel: None,
             time_limit: None,
             top_logprobs: None,

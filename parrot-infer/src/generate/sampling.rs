@@ -138,11 +138,19 @@ impl Sampler {
 
     /// The next token after `generated`, from the scores of the whole vocabulary `[vocab]`; `None` when one of
     /// them is infinite or NaN.
-    pub(crate) fn next(&mut self, mut logits: Vec<f32>, generated: &[u32]) -> Option<u32> {
+    ///
+    /// - forbid: sets the scores of tokens that must not be chosen to −∞, never of all
+    pub(crate) fn next(
+        &mut self,
+        mut logits: Vec<f32>,
+        generated: &[u32],
+        forbid: impl FnOnce(&mut [f32]),
+    ) -> Option<u32> {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return None;
         }
         penalize(&mut logits, generated, &self.sampling);
+        forbid(&mut logits);
         if self.sampling.is_greedy() {
             return Some(argmax(&logits) as u32);
         }
@@ -150,7 +158,8 @@ impl Sampler {
         // Relative to the highest score, so that dividing by a tiny temperature cannot overflow.
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         logits.iter_mut().for_each(|logit| *logit = (*logit - highest) / temperature);
-        let mut candidates: Vec<usize> = (0..logits.len()).collect();
+        let is_allowed = |token: &usize| logits[*token] > f32::NEG_INFINITY;
+        let mut candidates: Vec<usize> = (0..logits.len()).filter(is_allowed).collect();
         if let Some(top_k) = self.sampling.top_k {
             keep_top_k(&mut candidates, &logits, top_k);
         }
@@ -247,7 +256,7 @@ mod tests {
         let draws = 4000;
         let mut counts = [0.0; 4];
         for _ in 0..draws {
-            counts[sampler.next(logits(), &[]).unwrap() as usize] += 1.0 / f64::from(draws);
+            counts[sampler.next(logits(), &[], |_| {}).unwrap() as usize] += 1.0 / f64::from(draws);
         }
         counts
     }
@@ -260,8 +269,8 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_best() {
         let mut sampler = Sampler::new(&Sampling::default()).unwrap();
-        assert_eq!(sampler.next(logits(), &[]), Some(2));
-        assert_eq!(sampler.next(vec![1.0, 3.0, 3.0], &[]), Some(1));
+        assert_eq!(sampler.next(logits(), &[], |_| {}), Some(2));
+        assert_eq!(sampler.next(vec![1.0, 3.0, 3.0], &[], |_| {}), Some(1));
     }
 
     #[test]
@@ -311,7 +320,7 @@ mod tests {
         assert_eq!(logits, [1.0, -4.0, 1.0, 4.0]);
         let mut sampler = Sampler::new(&sampling).unwrap();
         assert!(sampling.is_greedy() && !sampler.is_argmax());
-        assert_eq!(sampler.next(vec![1.0, 3.0, 2.0], &[1]), Some(2));
+        assert_eq!(sampler.next(vec![1.0, 3.0, 2.0], &[1], |_| {}), Some(2));
     }
 
     #[test]
@@ -334,7 +343,7 @@ mod tests {
     fn a_bias_forbids_and_forces_tokens() {
         let next = |bias: &[(u32, f32)]| {
             let sampling = Sampling { logit_bias: bias.to_vec(), ..Default::default() };
-            Sampler::new(&sampling).unwrap().next(vec![1.0, 3.0, 2.0], &[])
+            Sampler::new(&sampling).unwrap().next(vec![1.0, 3.0, 2.0], &[], |_| {})
         };
         assert_eq!(next(&[]), Some(1));
         assert_eq!(next(&[(1, -100.0)]), Some(2));
@@ -349,7 +358,7 @@ mod tests {
         let draws = |seed| {
             let sampling = Sampling { temperature: Some(1.0), seed, ..Default::default() };
             let mut sampler = Sampler::new(&sampling).unwrap();
-            (0..64).map(|_| sampler.next(logits(), &[])).collect::<Vec<_>>()
+            (0..64).map(|_| sampler.next(logits(), &[], |_| {})).collect::<Vec<_>>()
         };
         assert_eq!(draws(7), draws(7));
         assert_ne!(draws(7), draws(8));
@@ -373,8 +382,8 @@ mod tests {
         ] {
             let mut sampler = Sampler::new(&sampling).unwrap();
             for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                assert_eq!(sampler.next(vec![broken; 4], &[1]), None);
-                assert_eq!(sampler.next(vec![1.0, broken, 2.0], &[1]), None);
+                assert_eq!(sampler.next(vec![broken; 4], &[1], |_| {}), None);
+                assert_eq!(sampler.next(vec![1.0, broken, 2.0], &[1], |_| {}), None);
             }
         }
     }

@@ -6,6 +6,7 @@ use parrot_model::text::{DecodeStream, Tokenizer};
 use web_time::Instant;
 
 use super::FinishReason;
+use super::format::Constraint;
 use super::logprobs::TokenLogprob;
 use super::options::AskOptions;
 use super::sampling::Sampler;
@@ -24,6 +25,8 @@ pub struct Sequence<'t> {
     cancel: Option<CancelToken>,
     deadline: Option<Instant>,
     top_logprobs: Option<usize>,
+    /// What its text must be.
+    constraint: Option<Constraint>,
     /// The most ids it may have.
     limit: usize,
     /// How many of the log-probabilities have been shown.
@@ -105,6 +108,7 @@ impl<'t> Sequence<'t> {
             cancel: None,
             deadline: None,
             top_logprobs: None,
+            constraint: None,
             limit,
             shown: 0,
             token_ids: Vec::new(),
@@ -112,6 +116,12 @@ impl<'t> Sequence<'t> {
             text: String::new(),
             finish_reason: None,
         }
+    }
+
+    /// The same answer, of a given form.
+    #[must_use]
+    pub(crate) fn constrained(self, constraint: Option<Constraint>) -> Self {
+        Self { constraint, ..self }
     }
 
     /// The most ids it may have.
@@ -126,14 +136,28 @@ impl<'t> Sequence<'t> {
 
     /// Whether the next token is the one with the highest score, and nothing else is wanted of the scores.
     pub(super) fn needs_argmax_only(&self) -> bool {
-        self.sampler.is_argmax() && self.top_logprobs.is_none()
+        self.sampler.is_argmax() && self.top_logprobs.is_none() && self.constraint.is_none()
     }
 
     /// The next token from the scores of the whole vocabulary `[vocab]`; `None` when one of them is infinite or NaN.
-    pub(super) fn choose(&mut self, scores: &[f32]) -> Option<Chosen> {
-        let id = self.sampler.next(scores.to_vec(), &self.token_ids)?;
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`](crate::Error::Format) when the form that the answer must have cannot be followed any further.
+    pub(super) fn choose(&mut self, scores: &[f32]) -> Result<Option<Chosen>> {
+        let Self { sampler, constraint, token_ids, .. } = self;
+        let allowed = constraint.as_mut().map(Constraint::allowed).transpose()?;
+        let forbid = |scores: &mut [f32]| {
+            if let Some(allowed) = &allowed {
+                allowed.apply(scores);
+            }
+        };
+        let Some(id) = sampler.next(scores.to_vec(), token_ids, forbid) else { return Ok(None) };
+        if let Some(constraint) = constraint {
+            constraint.take(id)?;
+        }
         let logprob = self.top_logprobs.map(|top| TokenLogprob::new(scores, id, top, self.tokenizer));
-        Some(Chosen { id, logprob })
+        Ok(Some(Chosen { id, logprob }))
     }
 
     /// Takes the next token; `on_piece` gets the text that it completes.

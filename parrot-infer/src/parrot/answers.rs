@@ -14,7 +14,7 @@ use web_time::Instant;
 
 use super::Parrot;
 use crate::answer::{Answer, Timings};
-use crate::generate::{AskOptions, Ended, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
+use crate::generate::{AskOptions, Constraint, Ended, Formats, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
 use crate::image::Image;
 use crate::prefix::{ChunkName, PrefixCache, chunk_names};
 use crate::{Error, Result};
@@ -40,8 +40,10 @@ impl Parrot {
         self.check(options)?;
         // Everything that can be refused is refused before the vision tower runs.
         let Prompts { samples, images, room } = self.encode(prompts)?;
-        let sequence =
-            |room: &usize| Sequence::new(options, options.max_new_tokens.min(*room), &self.tokenizer);
+        let sequence = |room: &usize| {
+            let sequence = Sequence::new(options, options.max_new_tokens.min(*room), &self.tokenizer)?;
+            Ok(sequence.constrained(self.constraint(options)?))
+        };
         let sequences = room.iter().map(sequence).collect::<Result<Vec<_>>>()?;
         let mut timings = Timings { load: self.load, ..Timings::default() };
         let (features, encoded_images) = self.features(&images, &mut timings)?;
@@ -140,6 +142,23 @@ impl Parrot {
             Some((id, _)) => Err(Error::option("logit_bias", "of tokens in the vocabulary", id)),
             None => Ok(()),
         }
+    }
+
+    /// What an answer must be; `None` where the options ask for no form.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`].
+    pub(super) fn constraint(&self, options: &AskOptions) -> Result<Option<Constraint>> {
+        let Some(format) = &options.format else { return Ok(None) };
+        let formats = match self.formats.get() {
+            Some(formats) => formats,
+            None => {
+                let made = Formats::new(&self.tokenizer, self.decoder().vocab_size(), &self.eos)?;
+                self.formats.get_or_init(|| made)
+            }
+        };
+        formats.constraint(format).map(Some)
     }
 
     /// One prompt's embeddings.

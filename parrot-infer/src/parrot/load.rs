@@ -1,6 +1,7 @@
 //! A checkpoint → [`Parrot`].
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use burn::prelude::*;
 use parrot_model::checkpoint::layout::GENERATION_CONFIG_FILE;
@@ -128,6 +129,7 @@ impl<'a> Loader<'a> {
             device: device.clone(),
             dtype,
             remembered: ImageCache::new(IMAGE_CACHE_BYTES),
+            formats: OnceLock::new(),
             routing_text: None,
             load,
         })

@@ -10,6 +10,7 @@ mod loaded_model;
 pub(crate) mod tests;
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use burn::prelude::*;
@@ -25,7 +26,7 @@ pub use image_cache::ImageCacheUse;
 pub use load::Loader;
 
 use crate::answer::Answer;
-use crate::generate::AskOptions;
+use crate::generate::{AskOptions, Formats};
 use crate::image::Image;
 use crate::{Error, Result};
 use image_cache::ImageCache;
@@ -51,6 +52,8 @@ pub struct Parrot {
     device: Device,
     dtype: WeightDtype,
     pub(crate) remembered: ImageCache,
+    /// Forms of answers, made when one is first asked for.
+    formats: OnceLock<Formats>,
     /// What the router reads in the place of the question.
     routing_text: Option<Vec<i64>>,
     pub(crate) load: Duration,

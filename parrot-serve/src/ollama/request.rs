@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parrot_infer::{AskOptions, Sampling};
+use parrot_infer::{AnswerFormat, AskOptions, Sampling};
 use parrot_model::text::Role;
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,6 +22,8 @@ pub(crate) struct OllamaChat {
     messages: Vec<OllamaMessage>,
     /// Whether the answer comes piece by piece; true if not said.
     stream: Option<bool>,
+    /// What form the answer must have: `json`, or a JSON schema.
+    format: Option<Value>,
     /// What shapes the answer.
     #[serde(default)]
     options: OllamaOptions,
@@ -68,6 +70,8 @@ pub(crate) struct OllamaGenerate {
     images: Option<Vec<String>>,
     /// Whether the answer comes piece by piece; true if not said.
     stream: Option<bool>,
+    /// What form the answer must have: `json`, or a JSON schema.
+    format: Option<Value>,
     /// What shapes the answer.
     #[serde(default)]
     options: OllamaOptions,
@@ -122,7 +126,7 @@ impl OllamaChat {
             }
             conversation.push(role, message.content, images)?;
         }
-        let ask = self.options.ask(self.model, conversation, options)?;
+        let ask = self.options.ask(self.model, self.format, conversation, options)?;
         Ok((ask, self.stream.unwrap_or(true)))
     }
 }
@@ -136,7 +140,7 @@ impl OllamaGenerate {
             conversation.push(Role::System, system, Vec::new())?;
         }
         conversation.push(Role::User, self.prompt, images(self.images, "images")?)?;
-        let ask = self.options.ask(self.model, conversation, options)?;
+        let ask = self.options.ask(self.model, self.format, conversation, options)?;
         Ok((ask, self.stream.unwrap_or(true)))
     }
 }
@@ -145,6 +149,7 @@ impl OllamaOptions {
     fn ask(
         self,
         model: Option<String>,
+        format: Option<Value>,
         conversation: ConversationBuilder,
         limits: &ServeOptions,
     ) -> Result<Ask, ApiError> {
@@ -165,6 +170,7 @@ impl OllamaOptions {
                 ..Sampling::default()
             },
             stop: self.stop.unwrap_or_default(),
+            format: answer_format(format)?,
             time_limit: Some(limits.request_timeout),
             ..defaults
         };
@@ -176,13 +182,23 @@ impl OllamaOptions {
     }
 }
 
+fn answer_format(format: Option<Value>) -> Result<Option<AnswerFormat>, ApiError> {
+    match format {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if name.is_empty() => Ok(None),
+        Some(Value::String(name)) if name == "json" => Ok(Some(AnswerFormat::JsonObject)),
+        Some(schema @ Value::Object(_)) => Ok(Some(AnswerFormat::JsonSchema(schema))),
+        Some(_) => Err(ApiError::invalid("format should be \"json\" or a JSON schema").param("format")),
+    }
+}
+
 /// Refuses every field that this server does not know or cannot honour.
 fn check_others(others: &BTreeMap<String, Value>) -> Result<(), ApiError> {
     for (name, value) in others {
         let is_neutral = match &**name {
             "keep_alive" | "tools" => true,
             "think" | "raw" | "logprobs" => *value == Value::Bool(false),
-            "format" | "suffix" | "template" => value.as_str() == Some(""),
+            "suffix" | "template" => value.as_str() == Some(""),
             "context" => value.as_array().is_some_and(Vec::is_empty),
             _ => false,
         };
@@ -228,11 +244,24 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
-        for (name, value) in [("format", json!("json")), ("think", json!(true)), ("new", json!(1))] {
+        for (name, value) in [("think", json!(true)), ("new", json!(1))] {
             let mut request = json!({"messages": [{"role": "user", "content": "?"}]});
             request[name] = value;
             assert_eq!(chat(request).unwrap_err().message, format!("{name} is not supported"));
         }
+    }
+
+    #[test]
+    fn a_format_is_json_or_a_schema() {
+        let format = |format: Value| {
+            let request = json!({"messages": [{"role": "user", "content": "?"}], "format": format});
+            chat(request).map(|(ask, _)| ask.options.format)
+        };
+        assert_eq!(format(json!("")), Ok(None));
+        assert_eq!(format(json!("json")), Ok(Some(AnswerFormat::JsonObject)));
+        let schema = json!({"type": "object"});
+        assert_eq!(format(schema.clone()), Ok(Some(AnswerFormat::JsonSchema(schema))));
+        assert!(format(json!("xml")).is_err() && format(json!(7)).is_err());
     }
 
     #[test]

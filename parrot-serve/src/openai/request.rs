@@ -45,6 +45,10 @@ pub(crate) struct ChatRequest {
     pub(crate) presence_penalty: Option<f32>,
     /// Taken off the score of a token as often as the answer already has it.
     pub(crate) frequency_penalty: Option<f32>,
+    /// What form the answer must have.
+    pub(crate) response_format: Option<ResponseFormat>,
+    /// The answer must be one of these texts. Not part of OpenAI's interface, but of vLLM's.
+    pub(crate) guided_choice: Option<Vec<String>>,
     /// Added to the scores of these tokens, by id.
     pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
     /// All other fields, of which most are refused.
@@ -62,6 +66,38 @@ pub(crate) struct StreamOptions {
     /// Accepted and without effect: no event is padded.
     #[serde(rename = "include_obfuscation")]
     _include_obfuscation: Option<bool>,
+}
+
+/// What form an answer must have.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum ResponseFormat {
+    /// Any.
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that a schema describes.
+    JsonSchema {
+        /// The schema.
+        json_schema: NamedSchema,
+    },
+}
+
+/// A JSON schema.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamedSchema {
+    /// Accepted and without effect.
+    #[serde(rename = "name")]
+    _name: Option<String>,
+    /// Accepted and without effect.
+    #[serde(rename = "description")]
+    _description: Option<String>,
+    /// Accepted and without effect: the schema is always followed.
+    #[serde(rename = "strict")]
+    _strict: Option<bool>,
+    /// The schema itself.
+    pub(crate) schema: Value,
 }
 
 /// One string or several.

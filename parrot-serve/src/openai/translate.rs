@@ -1,10 +1,10 @@
 //! OpenAI's request → [`Ask`]: what is not supported is refused by name.
 
-use parrot_infer::{AskOptions, Sampling};
+use parrot_infer::{AnswerFormat, AskOptions, Sampling};
 use parrot_model::text::Role;
 use serde_json::Value;
 
-use super::request::{ChatMessage, ChatRequest, ChatRole, Content, Part, Stop};
+use super::request::{ChatMessage, ChatRequest, ChatRole, Content, Part, ResponseFormat, Stop};
 use crate::ask::{Ask, ConversationBuilder};
 use crate::error::ApiError;
 use crate::images::ImageSource;
@@ -53,7 +53,6 @@ fn check_others(request: &ChatRequest) -> Result<(), ApiError> {
         let is_text = |text| value.as_str() == Some(text);
         let is_neutral = match &**name {
             _ if value.is_null() => true,
-            "response_format" => value.get("type").and_then(Value::as_str) == Some("text"),
             "modalities" => *value == serde_json::json!(["text"]),
             "tool_choice" | "function_call" => is_text("auto") || is_text("none"),
             "reasoning_effort" => is_text("none"),
@@ -62,7 +61,7 @@ fn check_others(request: &ChatRequest) -> Result<(), ApiError> {
         if !is_neutral {
             let name: String = name.chars().take(100).collect();
             let message = match &*name {
-                "response_format" | "modalities" | "tool_choice" | "function_call" | "reasoning_effort" => {
+                "modalities" | "tool_choice" | "function_call" | "reasoning_effort" => {
                     format!("this value of {name} is not supported")
                 }
                 _ => format!("{name} is not supported"),
@@ -109,12 +108,31 @@ fn ask_options(request: &ChatRequest, options: &ServeOptions) -> Result<AskOptio
         max_new_tokens,
         sampling,
         stop,
+        format: answer_format(request)?,
         time_limit: Some(options.request_timeout),
         top_logprobs: top_logprobs(request)?,
         ..defaults
     };
     options.validate()?;
     Ok(options)
+}
+
+fn answer_format(request: &ChatRequest) -> Result<Option<AnswerFormat>, ApiError> {
+    let format = match &request.response_format {
+        None | Some(ResponseFormat::Text) => None,
+        Some(ResponseFormat::JsonObject) => Some(AnswerFormat::JsonObject),
+        Some(ResponseFormat::JsonSchema { json_schema }) => {
+            Some(AnswerFormat::JsonSchema(json_schema.schema.clone()))
+        }
+    };
+    match (format, &request.guided_choice) {
+        (Some(_), Some(_)) => {
+            let message = "an answer cannot have the forms of both response_format and guided_choice";
+            Err(ApiError::invalid(message).param("guided_choice"))
+        }
+        (None, Some(texts)) => Ok(Some(AnswerFormat::Choice(texts.clone()))),
+        (format, None) => Ok(format),
+    }
 }
 
 fn logit_bias(request: &ChatRequest) -> Result<Vec<(u32, f32)>, ApiError> {
@@ -266,7 +284,6 @@ mod tests {
     fn what_is_not_supported_is_refused_by_name() {
         let refused = [
             ("functions", json!([])),
-            ("response_format", json!({"type": "json_object"})),
             ("tool_choice", json!("required")),
             ("modalities", json!(["text", "audio"])),
             ("a_field_of_the_future", json!(1)),
@@ -276,6 +293,30 @@ mod tests {
             let body = serde_json::to_value(error.body()).unwrap();
             assert_eq!(body["error"]["param"], name);
             assert_eq!(body["error"]["code"], "unsupported_parameter");
+        }
+    }
+
+    #[test]
+    fn forms_are_those_of_three_interfaces() {
+        let format = |name, value| with(name, value).map(|asked| asked.options.format);
+        assert_eq!(format("response_format", json!({"type": "text"})), Ok(None));
+        let object = json!({"type": "json_object"});
+        assert_eq!(format("response_format", object.clone()), Ok(Some(AnswerFormat::JsonObject)));
+        let schema = json!({"enum": ["a", "b"]});
+        let named =
+            json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
+        assert_eq!(format("response_format", named), Ok(Some(AnswerFormat::JsonSchema(schema))));
+        let texts = AnswerFormat::Choice(vec!["a".into(), "b".into()]);
+        assert_eq!(format("guided_choice", json!(["a", "b"])), Ok(Some(texts)));
+        let both = json!({
+            "messages": [{"role": "user", "content": "?"}], "response_format": object, "guided_choice": ["a"],
+        });
+        assert!(ask(both).is_err());
+        for unknown in
+            [json!({"type": "grammar"}), json!({"type": "json_schema", "json_schema": {"name": "n"}})]
+        {
+            let request = json!({"messages": [], "response_format": unknown});
+            assert!(serde_json::from_value::<ChatRequest>(request).is_err());
         }
     }
 

@@ -5,6 +5,7 @@ mod chat;
 mod client;
 mod clients;
 mod connections;
+mod formats;
 mod interfaces;
 mod page;
 mod server;

@@ -28,6 +28,14 @@ impl Tokenizer {
         bytes
     }
 
+    /// Whether this is a special token, which no text gives and no text shows.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        self.full
+            .id_to_token(id)
+            .is_some_and(|token| self.full.get_added_vocabulary().is_special_token(&token))
+    }
+
     fn text_of(&self, ids: &[u32], skip_special: bool) -> String {
         let mut bytes = Vec::new();
         for id in ids {
