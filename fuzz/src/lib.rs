@@ -30,13 +30,15 @@ pub struct Target {
 }
 
 /// All parsers.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "chat_text", run: parsers::chat_text, seeds: seeds::chat_text },
     Target { name: "golden_manifest", run: parsers::golden_manifest, seeds: seeds::golden_manifest },
     Target { name: "gguf", run: parsers::gguf, seeds: seeds::gguf },
     Target { name: "image", run: parsers::image, seeds: seeds::image },
     Target { name: "llava_records", run: parsers::llava_records, seeds: seeds::llava_records },
     Target { name: "model_config", run: parsers::model_config, seeds: seeds::model_config },
+    Target { name: "ollama_request", run: parsers::ollama_request, seeds: seeds::ollama_request },
+    Target { name: "openai_request", run: parsers::openai_request, seeds: seeds::openai_request },
     Target { name: "predictions_jsonl", run: parsers::predictions_jsonl, seeds: seeds::predictions_jsonl },
     Target { name: "predictions_xlsx", run: parsers::predictions_xlsx, seeds: seeds::predictions_xlsx },
     Target { name: "processor_config", run: parsers::processor_config, seeds: seeds::processor_config },

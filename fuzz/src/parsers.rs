@@ -10,6 +10,7 @@ use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, Description};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::image::{DecodeOptions, ImageProcessorConfig, decode_rgb};
 use parrot_model::text::{ChatTemplate, Conversation, Tokenizer};
+use parrot_serve::{Interface, check_request};
 use parrot_train::recipe::Recipe;
 use parrot_verify::Directory;
 use tempfile::TempDir;
@@ -118,6 +119,22 @@ pub(crate) fn model_config(bytes: &[u8]) {
             let _ = vision.validate();
         }
     });
+}
+
+pub(crate) fn ollama_request(bytes: &[u8]) {
+    assert_one_line(check_request(Interface::OllamaChat, bytes));
+    assert_one_line(check_request(Interface::OllamaGenerate, bytes));
+}
+
+pub(crate) fn openai_request(bytes: &[u8]) {
+    assert_one_line(check_request(Interface::OpenAi, bytes));
+}
+
+/// What a request's sender is told is short and fits a line.
+fn assert_one_line(checked: Result<(), String>) {
+    if let Err(message) = checked {
+        assert!(!message.contains(['\n', '\r']), "{message:?}");
+    }
 }
 
 pub(crate) fn predictions_jsonl(bytes: &[u8]) {

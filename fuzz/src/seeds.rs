@@ -127,6 +127,21 @@ pub(crate) fn model_config() -> Vec<Vec<u8>> {
     all
 }
 
+pub(crate) fn ollama_request() -> Vec<Vec<u8>> {
+    texts(&[
+        r#"{"model": "m:latest", "messages": [{"role": "user", "content": "?", "images": ["YQ=="]}], "stream": false, "format": "json", "keep_alive": "5m", "options": {"temperature": 0.5, "num_predict": -1, "stop": ["a"]}}"#,
+        r#"{"prompt": "?", "system": "s", "images": ["YQ"], "format": {"type": "object"}, "think": false}"#,
+    ])
+}
+
+pub(crate) fn openai_request() -> Vec<Vec<u8>> {
+    texts(&[
+        r#"{"model": "m", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,YQ==", "detail": "low"}}]}], "stream": true, "stream_options": {"include_usage": true}, "temperature": 0.5, "stop": ["a", "b"], "logit_bias": {"7": -100}, "n": 2}"#,
+        r#"{"messages": [{"role": "user", "content": "?"}], "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [1]}}}, "logprobs": true, "top_logprobs": 2}"#,
+        r#"{"messages": [{"role": "user", "content": "?"}], "guided_choice": ["a", "b"], "tools": [], "user": null}"#,
+    ])
+}
+
 pub(crate) fn predictions_jsonl() -> Vec<Vec<u8>> {
     texts(&[
         "{\"index\": 1, \"prediction\": \"A\"}\n{\"index\": \"2\", \"prediction\": null}\n",

@@ -34,6 +34,12 @@ impl Ask {
         (0..self.choices as u64).map(request).collect()
     }
 
+    /// The text of all messages, in bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let contents = self.conversation.0.iter().flat_map(|message| &message.content);
+        contents.map(|content| if let Content::Text(text) = content { text.len() } else { 0 }).sum()
+    }
+
     /// The text of all messages, for a log that was asked for.
     pub(crate) fn text(&self) -> String {
         let lines = self.conversation.0.iter().map(|message| format!("{}: {message}", message.role.name()));

@@ -2,26 +2,30 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
 
+use crate::bodies::Share;
 use crate::error::ApiError;
+use crate::options::ServeOptions;
+use crate::service::Service;
 
 /// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read why.
 const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 
-/// Reads a request's body of at most `limit` bytes, which has to arrive within `time`.
+/// Reads a request's body, within the limits of its size and time; its memory is that of the share that comes with it.
 pub(crate) async fn read<T: DeserializeOwned>(
     request: Request<Body>,
-    limit: usize,
-    time: Duration,
-) -> Result<T, ApiError> {
+    service: &Service,
+) -> Result<(T, Share), ApiError> {
+    let ServeOptions { max_body_bytes, client_timeout, .. } = service.options;
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
-    let bytes = read_bytes(&parts.headers, body, limit, time).await?;
-    parse(&bytes)
+    let mut share = service.bodies.share();
+    let bytes = read_bytes(&parts.headers, body, max_body_bytes, client_timeout, &mut share).await?;
+    Ok((parse(&bytes)?, share))
 }
 
 /// A form that a page of another site can send has no JSON type: a browser asks before it sends one.
@@ -41,25 +45,47 @@ async fn read_bytes(
     body: Body,
     limit: usize,
     time: Duration,
-) -> Result<Bytes, ApiError> {
+    share: &mut Share,
+) -> Result<Vec<u8>, ApiError> {
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let mut pieces = body.into_data_stream();
     if length.is_some_and(|length| length > limit as u64) {
         // Whoever asks first (`Expect: 100-continue`) is still waiting and sends nothing.
         if !headers.contains_key(header::EXPECT) {
-            discard(body).await;
+            discard(pieces).await;
         }
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(time, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        // Without a length it is either too large or its sender has gone, who reads no answer.
-        Ok(Err(_)) => Err(too_large(limit)),
-        Err(_) => {
-            let message = format!("the request did not arrive within {} seconds", time.as_secs());
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message))
+    let collect = async {
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            // Its sender has gone, who reads no answer.
+            let Ok(piece) = piece else { return Err(ApiError::invalid("the request broke off")) };
+            if bytes.len() + piece.len() > limit {
+                return Err(too_large(limit));
+            }
+            if !share.grow(piece.len()) {
+                return Err(busy());
+            }
+            bytes.extend_from_slice(&piece);
         }
+        Ok(bytes)
+    };
+    let collected = tokio::time::timeout(time, collect).await.unwrap_or_else(|_| {
+        let message = format!("the request did not arrive within {} seconds", time.as_secs());
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message))
+    });
+    if collected.as_ref().is_err_and(|error| error.status != StatusCode::REQUEST_TIMEOUT) {
+        discard(pieces).await;
     }
+    collected
+}
+
+fn busy() -> ApiError {
+    let message = "requests that are being read take all the memory that there is for them";
+    let busy = ApiError::new(StatusCode::TOO_MANY_REQUESTS, message).code("too_many_bodies");
+    busy.retry_after(Duration::from_secs(1))
 }
 
 fn too_large(limit: usize) -> ApiError {
@@ -67,14 +93,13 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("request_too_large")
 }
 
-async fn discard(body: Body) {
-    let mut pieces = body.into_data_stream();
+async fn discard(mut pieces: BodyDataStream) {
     let all = async { while let Some(Ok(_)) = pieces.next().await {} };
     let _ = tokio::time::timeout(DISCARD_LIMIT, all).await;
 }
 
 /// Parses JSON; the error names the field.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

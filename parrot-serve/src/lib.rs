@@ -35,6 +35,8 @@ struct ReadmeExamples;
 
 mod answers;
 mod ask;
+mod bodies;
+mod check;
 mod error;
 mod http;
 mod images;
@@ -48,6 +50,7 @@ mod reply;
 mod server;
 mod service;
 
+pub use check::{Interface, check_request};
 pub use models::Model;
 pub use options::ServeOptions;
 pub use server::{Server, Stopped};

@@ -67,7 +67,7 @@ impl Metrics {
             times("time_per_token", "Time of each token after an answer's first", Shortest::TenthOfOne);
         let answer_time =
             times("answer_time", "From the request to the end of its answer", Shortest::Millisecond);
-        registry.register_collector(Box::new(Engines(models.all().to_vec())));
+        registry.register_collector(Box::new(Engines(models.all().cloned().collect())));
         Self { registry, requests, queue_time, first_token_time, token_time, answer_time }
     }
 

@@ -11,6 +11,8 @@ pub struct ServeOptions {
     pub cors_origins: Vec<String>,
     /// The largest request, in bytes. Default 32 MiB.
     pub max_body_bytes: usize,
+    /// The bodies of all requests that are being read, in bytes; at least that of one. Default 256 MiB.
+    pub max_bodies_bytes: usize,
     /// Width times height of the largest image. Default 50 million.
     pub max_pixels: u64,
     /// Images of one request. Default 16.
@@ -37,6 +39,7 @@ impl Default for ServeOptions {
             api_keys: Vec::new(),
             cors_origins: Vec::new(),
             max_body_bytes: 32 << 20,
+            max_bodies_bytes: 256 << 20,
             max_pixels: 50_000_000,
             max_images: 16,
             max_choices: 8,

@@ -1,13 +1,16 @@
 //! What all requests share, and how a question gets from [`Ask`] to the engine.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parrot_infer::Engine;
+use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
 use crate::ask::Ask;
+use crate::bodies::Bodies;
 use crate::error::ApiError;
 use crate::images::Images;
 use crate::metrics::Metrics;
@@ -20,7 +23,10 @@ pub(crate) struct Service {
     pub(crate) models: Models,
     pub(crate) options: ServeOptions,
     pub(crate) metrics: Metrics,
+    pub(crate) bodies: Bodies,
     images: Images,
+    /// Conversations that are turned into tokens at a time: that takes many times their memory.
+    encoding: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -35,7 +41,11 @@ impl Service {
         let models = Models::new(models)?;
         let images = Images::new(options.max_pixels, options.allow_url_images);
         let metrics = Metrics::new(&models);
-        Ok(Self { models, options, metrics, images, stopping: AtomicBool::new(false) })
+        let bodies = Bodies::new(options.max_bodies_bytes.max(options.max_body_bytes));
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let encoding = Arc::new(Semaphore::new(cores));
+        let stopping = AtomicBool::new(false);
+        Ok(Self { models, options, metrics, bodies, images, encoding, stopping })
     }
 
     /// Whether the server has been told to stop.
@@ -53,7 +63,9 @@ impl Service {
             return Err(ApiError::stopping());
         }
         let asked = Instant::now();
-        let model = self.models.find(ask.model.as_deref())?.clone();
+        let known = self.models.find(ask.model.as_deref())?;
+        known.check_length(ask.text_bytes())?;
+        let model = known.model.clone();
         let vocab = model.engine.config().vocab_size;
         if let Some((id, _)) = ask.options.sampling.logit_bias.iter().find(|(id, _)| *id as usize >= vocab) {
             return Err(ApiError::value("logit_bias", &format!("about tokens below {vocab}"), id));
@@ -68,7 +80,9 @@ impl Service {
         let engine: Engine = model.engine.clone();
         let has_logprobs = ask.options.top_logprobs.is_some();
         // Turning words into tokens takes milliseconds for a long conversation.
+        let turn = self.encoding.clone().acquire_owned().await.map_err(|_| ApiError::stopping())?;
         let submitted = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let requests = ask.requests(&images).into_iter();
             requests.map(|request| engine.submit(request)).collect::<Result<Vec<_>, _>>()
         });

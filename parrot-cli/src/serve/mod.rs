@@ -86,6 +86,9 @@ struct Limits {
     /// The largest request
     #[arg(long, value_name = "MB", default_value_t = ServeOptions::default().max_body_bytes >> 20)]
     max_body_mb: usize,
+    /// The requests that are being read, all together
+    #[arg(long, value_name = "MB", default_value_t = ServeOptions::default().max_bodies_bytes >> 20)]
+    max_bodies_mb: usize,
     /// Width times height of the largest image
     #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_pixels)]
     max_pixels: u64,
@@ -123,6 +126,7 @@ impl Args {
             api_keys: self.keys()?,
             cors_origins: self.cors_origin.clone(),
             max_body_bytes: limits.max_body_mb.saturating_mul(1 << 20),
+            max_bodies_bytes: limits.max_bodies_mb.saturating_mul(1 << 20),
             max_pixels: limits.max_pixels,
             max_connections: limits.max_connections,
             request_timeout: Duration::from_secs(limits.request_timeout),

@@ -148,6 +148,15 @@ pub(super) struct Queue {
     pub(super) stats: EngineStats,
 }
 
+impl Queue {
+    /// Drops the questions that nobody waits for any more, and counts them.
+    pub(super) fn drop_gone(&mut self) {
+        let before = self.waiting.len();
+        self.waiting.retain(|job| !job.gone.is_cancelled());
+        self.stats.cancelled += (before - self.waiting.len()) as u64;
+    }
+}
+
 impl Engine {
     /// Starts the thread.
     ///
@@ -185,7 +194,7 @@ impl Engine {
             return Err(Error::ShutDown);
         }
         // Those that nobody waits for any more take nobody's place.
-        queue.waiting.retain(|job| !job.gone.is_cancelled());
+        queue.drop_gone();
         if queue.waiting.len() >= limits.max_waiting {
             return Err(Error::QueueFull { limit: limits.max_waiting });
         }

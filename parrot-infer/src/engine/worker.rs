@@ -125,6 +125,7 @@ impl<'e> Worker<'e> {
 
     /// Takes questions from the front of the queue, as long as they fit.
     fn admissible(&self, queue: &mut Queue) -> Vec<Job> {
+        queue.drop_gone();
         queue.waiting.retain(|job| {
             // Asked once: the time may run out between two looks.
             match job.is_over() {
@@ -132,7 +133,7 @@ impl<'e> Worker<'e> {
                     job.tell(Event::Finished(Box::new(Answer::none(job.prompt_tokens, reason))));
                     false
                 }
-                None => !job.gone.is_cancelled(),
+                None => true,
             }
         });
         let limits = &self.shared.options;

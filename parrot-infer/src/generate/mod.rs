@@ -8,6 +8,8 @@
 //! their own, as embeddings, call it directly.
 
 mod format;
+#[cfg(test)]
+mod invariance;
 mod logprobs;
 mod options;
 mod sampling;

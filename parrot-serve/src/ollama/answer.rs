@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::request::{OllamaChat, OllamaGenerate};
 use crate::answers::Step;
 use crate::ask::Ask;
+use crate::bodies::Share;
 use crate::error::ApiError;
 use crate::json;
 use crate::models::now;
@@ -53,9 +54,9 @@ impl IntoResponse for OllamaError {
 )]
 pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Result<Response, OllamaError> {
     let options = &service.options;
-    let request: OllamaChat = json::read(request, options.max_body_bytes, options.client_timeout).await?;
+    let (request, share): (OllamaChat, _) = json::read(request, &service).await?;
     let (ask, streamed) = request.translate(options)?;
-    Ok(answer(&service, ask, streamed, Shape::Message).await?)
+    Ok(answer(&service, ask, share, streamed, Shape::Message).await?)
 }
 
 /// `POST /api/generate`
@@ -68,13 +69,20 @@ pub(crate) async fn generate(
     request: Request,
 ) -> Result<Response, OllamaError> {
     let options = &service.options;
-    let request: OllamaGenerate = json::read(request, options.max_body_bytes, options.client_timeout).await?;
+    let (request, share): (OllamaGenerate, _) = json::read(request, &service).await?;
     let (ask, streamed) = request.translate(options)?;
-    Ok(answer(&service, ask, streamed, Shape::Response).await?)
+    Ok(answer(&service, ask, share, streamed, Shape::Response).await?)
 }
 
-async fn answer(service: &Service, ask: Ask, streamed: bool, shape: Shape) -> Result<Response, ApiError> {
+async fn answer(
+    service: &Service,
+    ask: Ask,
+    share: Share,
+    streamed: bool,
+    shape: Shape,
+) -> Result<Response, ApiError> {
     let answers = service.ask(ask).await?;
+    drop(share);
     let model = answers.model.clone();
     if streamed {
         let body = answers.into_body(move |step| match write(step, &model, shape) {

@@ -1,5 +1,5 @@
 //! Ollama's interface, as far as its clients need it: a thin translation.
 
 pub(crate) mod answer;
-mod request;
+pub(crate) mod request;
 pub(crate) mod tags;

@@ -110,7 +110,7 @@ struct OllamaOptions {
 
 impl OllamaChat {
     /// What is asked, and whether the answer is streamed.
-    pub(super) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
+    pub(crate) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
         check_others(&self.others)?;
         let mut conversation = ConversationBuilder::new(options);
         for (at, message) in self.messages.into_iter().enumerate() {
@@ -133,7 +133,7 @@ impl OllamaChat {
 
 impl OllamaGenerate {
     /// What is asked, and whether the answer is streamed.
-    pub(super) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
+    pub(crate) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
         check_others(&self.others)?;
         let mut conversation = ConversationBuilder::new(options);
         if let Some(system) = self.system.filter(|system| !system.is_empty()) {

@@ -38,7 +38,7 @@ pub(crate) struct Version {
 /// `GET /api/tags`
 #[utoipa::path(get, path = "/api/tags", tag = "Ollama", responses((status = 200, body = Tags)))]
 pub(crate) async fn tags(State(service): State<Shared>) -> Json<Tags> {
-    let models = service.models.all().iter().map(|model| Tag {
+    let models = service.models.all().map(|model| Tag {
         name: model.name.clone(),
         model: model.name.clone(),
         modified_at: timestamp(service.models.created),

@@ -43,13 +43,14 @@ const GRACE: Duration = Duration::from_secs(10);
 )]
 pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let options = &service.options;
-    let request: ChatRequest = json::read(request, options.max_body_bytes, options.client_timeout).await?;
+    let (request, share): (ChatRequest, _) = json::read(request, &service).await?;
     let streamed = request.stream.unwrap_or(false);
     let include_usage = request.stream_options.as_ref().and_then(|options| options.include_usage);
     if request.stream_options.is_some() && !streamed {
         return Err(ApiError::invalid("stream_options needs stream to be true").param("stream_options"));
     }
     let answers = service.ask(translate(request, options)?).await?;
+    drop(share);
     if streamed {
         return Ok(stream(answers, include_usage.unwrap_or(false)));
     }

@@ -39,7 +39,7 @@ impl ModelInfo {
 /// `GET /v1/models`
 #[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, body = ModelList)))]
 pub(crate) async fn models(State(service): State<Shared>) -> Json<ModelList> {
-    let models = service.models.all().iter();
+    let models = service.models.all();
     Json(ModelList {
         object: "list",
         data: models.map(|model| ModelInfo::new(&model.name, &service)).collect(),
@@ -56,5 +56,6 @@ pub(crate) async fn model(
     Path(id): Path<String>,
 ) -> Result<Json<ModelInfo>, ApiError> {
     let model = service.models.find(Some(&id))?;
+    let model = &model.model;
     Ok(Json(ModelInfo::new(&model.name, &service)))
 }

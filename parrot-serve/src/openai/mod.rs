@@ -2,6 +2,6 @@
 
 pub(crate) mod chat;
 pub(crate) mod list;
-mod request;
+pub(crate) mod request;
 pub(crate) mod response;
-mod translate;
+pub(crate) mod translate;

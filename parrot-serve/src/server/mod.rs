@@ -91,7 +91,7 @@ impl Server {
 /// Shuts all engines down, within one limit; returns how many answers were dropped.
 async fn shut_down(service: &Shared) -> usize {
     let deadline = Instant::now() + service.options.shutdown_timeout;
-    let engines: Vec<_> = service.models.all().iter().map(|model| model.engine.clone()).collect();
+    let engines: Vec<_> = service.models.all().map(|model| model.engine.clone()).collect();
     let waiting = engines.into_iter().map(|engine| {
         tokio::task::spawn_blocking(move || {
             engine.shut_down(deadline.saturating_duration_since(Instant::now()))

@@ -17,6 +17,16 @@ fn assert_alive(server: &Running) {
     assert_eq!(chat(server, &question("?", &image())).status, 200);
 }
 
+/// Text that cannot fit is refused before it is turned into tokens, which would take time and memory.
+#[test]
+fn text_that_cannot_fit_is_refused_at_once() {
+    let server = Running::new(ServeOptions::default());
+    let body = json!({"messages": [{"role": "user", "content": "long ".repeat(200_000)}]});
+    let began = std::time::Instant::now();
+    assert_eq!(chat(&server, &body).error(400), "context_length_exceeded");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
 #[test]
 fn what_is_no_request() {
     let server = Running::new(ServeOptions::default());

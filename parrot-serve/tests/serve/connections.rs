@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parrot_infer::EngineOptions;
 use parrot_serve::ServeOptions;
 use serde_json::Value;
 
-use crate::client::{chat, image, lines, long_question, question};
+use crate::client::{chat, image, lines, long_question, question, send};
 use crate::server::Running;
 
 /// Sends a request by hand and returns the socket.
@@ -84,6 +85,89 @@ fn connections_that_are_opened_and_left_give_way() {
     });
     let closed = closed.count();
     assert!(closed >= 300 - 32, "{closed} of 300 were closed");
+}
+
+/// Raises this process's limit of open files as far as it may; returns it.
+fn raise_open_files() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a struct of theirs, and change nothing else.
+    #[allow(unsafe_code)]
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+    }
+    limit.rlim_cur
+}
+
+/// Ten thousand of them, or as many as the system allows; every other one has sent half of a request's head.
+#[test]
+fn ten_thousand_connections_that_are_opened_and_left_stop_nobody() {
+    let server = Running::new(ServeOptions::default());
+    // The server's ends are open for a moment, too, and other tests run.
+    let count = 10_000.min(raise_open_files().saturating_sub(3_000) as usize);
+    let mut idle = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        if number % 2 == 0 {
+            // It may have been closed already.
+            let _ = stream.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: loc");
+        }
+        idle.push(stream);
+        if number % 2_000 == 0 {
+            assert_eq!(chat(&server, &question("?", &image())).status, 200);
+        }
+    }
+    assert!(count > 1_000, "only {count} files may be open");
+    assert_eq!(chat(&server, &question("?", &image())).status, 200);
+    drop(idle);
+    assert_eq!(chat(&server, &question("?", &image())).status, 200);
+}
+
+#[test]
+fn who_leaves_while_waiting_is_counted_as_gone() {
+    let server =
+        Running::with(EngineOptions { max_running: 1, ..EngineOptions::default() }, ServeOptions::default());
+    let running = begin(&server, &long_question());
+    let waiting: Vec<TcpStream> = (0..5).map(|_| begin(&server, &long_question())).collect();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.engine.stats().waiting < 5 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(waiting);
+    drop(running);
+    server.wait_until_idle();
+    let stats = server.engine.stats();
+    assert_eq!((stats.cancelled, stats.finished), (6, 0), "{stats:?}");
+}
+
+/// Whoever is told to come back later has not taken anybody's memory.
+#[test]
+fn bodies_share_a_budget() {
+    let limits =
+        ServeOptions { max_body_bytes: 1 << 20, max_bodies_bytes: 1 << 20, ..ServeOptions::default() };
+    let server = Running::new(limits);
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    write!(slow, "{head}\r\ncontent-length: 1000000\r\n\r\n{}", " ".repeat(900_000)).unwrap();
+    let large = format!("{}{}", " ".repeat(500_000), question("?", &image()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let reply = send(&server, "/v1/chat/completions", &large);
+        if reply.status == 429 {
+            assert_eq!(reply.error(429), "too_many_bodies");
+            assert_eq!(reply.headers["retry-after"], "1");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", reply.text);
+    }
+    // A small one still fits.
+    assert_eq!(chat(&server, &question("?", &image())).status, 200);
+    drop(slow);
+    while send(&server, "/v1/chat/completions", &large).status != 200 {
+        assert!(Instant::now() < deadline);
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn forms_that_cannot_be_followed_are_refused() {
     body["response_format"] = json!({"type": "grammar"});
     let reply = chat(&server, &body);
     reply.error(400);
-    assert_eq!(reply.json()["error"]["param"], "response_format");
+    assert_eq!(reply.json()["error"]["param"], "response_format.type");
 }
 
 /// Who must answer in a form changes nothing for those beside.
