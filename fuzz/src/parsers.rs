@@ -62,7 +62,7 @@ pub(crate) fn chat_text(bytes: &[u8]) {
         let control = |text: &str| {
             let conversation = Conversation::question(text, 0);
             let encoded =
-                template.encode(tokenizer, &conversation, Some("")).expect("a question is a prompt");
+                template.encode_prompt(tokenizer, &conversation, "").expect("a question is a prompt");
             encoded.input_ids.iter().filter(|id| **id >= 256).count()
         };
         assert_eq!(control(text), control("x"), "what a user types is no control token");

@@ -6,10 +6,10 @@
 use burn::prelude::*;
 
 use crate::config::PaddingSide;
-use crate::language::{Decoder, DecoderInput};
+use crate::language::DecoderInput;
 use crate::projector::Routing;
 use crate::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
-use crate::{Error, Result};
+use crate::{Error, Result, int_tensor};
 
 /// One prompt, or one training sample.
 #[derive(Debug, Clone, Default, PartialEq, Eq, derive_new::new)]
@@ -116,7 +116,8 @@ impl Prepared {
         if rows.is_empty() {
             return Err(Error::Conversation { reason: "no labelled token is left to learn from".into() });
         }
-        Ok(Targets { rows: self.index(rows), ids: self.index(ids) })
+        let device = self.input.inputs_embeds.device();
+        Ok(Targets { rows: int_tensor(&rows, &device), ids: int_tensor(&ids, &device) })
     }
 
     /// The last position of every sample, which predicts the first token of the answer; padding must be on the left.
@@ -124,12 +125,8 @@ impl Prepared {
     #[must_use]
     pub fn last_rows(&self) -> Tensor<1, Int> {
         let [batch, seq, _] = self.input.inputs_embeds.dims();
-        self.index((1..=batch).map(|end| (end * seq - 1) as i64).collect())
-    }
-
-    fn index(&self, rows: Vec<i64>) -> Tensor<1, Int> {
-        let count = rows.len();
-        Tensor::from_data(TensorData::new(rows, [count]), &self.input.inputs_embeds.device().inner())
+        let rows: Vec<i64> = (1..=batch).map(|end| (end * seq - 1) as i64).collect();
+        int_tensor(&rows, &self.input.inputs_embeds.device())
     }
 }
 
@@ -173,7 +170,7 @@ impl BatchLayout {
     ///
     /// # Errors
     ///
-    /// [`Error::ImageCount`] and [`Error::CutsImage`].
+    /// [`Error::ImageCount`] and [`Error::CutsImage`]; [`Error::Conversation`] for a batch without text.
     ///
     /// # Panics
     ///
@@ -185,6 +182,9 @@ impl BatchLayout {
         let mut sequences = Vec::with_capacity(samples.len());
         for sample in samples {
             sequences.push(expand(sample, image_tokens, options.max_length, &mut text_ids, &mut routed)?);
+        }
+        if text_ids.is_empty() {
+            return Err(Error::Conversation { reason: "there is no text beside the images".into() });
         }
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let seq = lengths.iter().copied().max().unwrap_or(0);
@@ -229,18 +229,17 @@ impl BatchLayout {
         routing: Option<Routing>,
     ) -> Prepared {
         let (device, [_, hidden]) = (text_embeds.device(), text_embeds.dims());
-        let index = index_on(&device);
         let zeros = Tensor::zeros([1, hidden], (&device, text_embeds.dtype()));
         let mut rows = vec![text_embeds];
         rows.extend(visual_tokens.map(|tokens| tokens.reshape([-1, hidden as i64])));
         rows.push(zeros);
         let (batch, seq) = (self.lengths.len(), self.seq);
         let padded = self.lengths.iter().any(|length| *length < seq);
-        let grid = |values: &[i64]| index(values).reshape([batch, seq]);
+        let grid = |values: &[i64]| int_tensor(values, &device).reshape([batch, seq]);
         Prepared {
             input: DecoderInput {
                 inputs_embeds: Tensor::cat(rows, 0)
-                    .select(0, index(&self.rows))
+                    .select(0, int_tensor(&self.rows, &device))
                     .reshape([batch, seq, hidden]),
                 attention_mask: padded.then(|| grid(&self.attention_mask).bool()),
                 position_ids: padded.then(|| grid(&self.position_ids)),
@@ -303,21 +302,4 @@ fn expand(
         sequence.truncate(limit);
     }
     Ok(sequence)
-}
-
-/// The embeddings of all text tokens; an error if there are none or one is outside the vocabulary. `[text, hidden]`
-pub(crate) fn embed_text(decoder: &Decoder, layout: &BatchLayout) -> Result<Tensor<2>> {
-    let vocab = decoder.vocab_size() as i64;
-    let reason = match layout.text_ids.iter().find(|id| !(0..vocab).contains(*id)) {
-        Some(id) => format!("the token id {id} is outside the vocabulary of {vocab}"),
-        None if layout.text_ids.is_empty() => "there is no text beside the images".into(),
-        None => return Ok(decoder.embed(index_on(&decoder.device())(&layout.text_ids))),
-    };
-    Err(Error::Conversation { reason })
-}
-
-/// Turns numbers into a tensor of indices on the device, without autodiff.
-pub(crate) fn index_on(device: &Device) -> impl Fn(&[i64]) -> Tensor<1, Int> + use<> {
-    let device = device.clone().inner();
-    move |ids| Tensor::from_data(TensorData::new(ids.to_vec(), [ids.len()]), &device)
 }

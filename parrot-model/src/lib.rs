@@ -68,6 +68,7 @@
 
 mod error;
 mod gguf;
+mod int_tensor;
 mod linear;
 mod mapped;
 mod norm;
@@ -91,3 +92,4 @@ pub mod vision;
 
 pub use burn;
 pub use error::{Error, Result, error_chain};
+pub use int_tensor::int_tensor;

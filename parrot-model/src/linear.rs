@@ -9,14 +9,14 @@ use crate::ops::matmul;
 /// configuration.
 pub(crate) const INITIALIZER_RANGE: f64 = 0.02;
 
-/// A linear layer stored as `[out, in]`, the checkpoint's own layout: loading and saving transpose nothing,
+/// A linear layer without a bias, stored as `[out, in]`, the checkpoint's own layout: loading and saving transpose nothing,
 /// and the rows that a single token's product reads are contiguous.
 ///
 /// Burn's `LinearLayout::Col` does the same, but waits for the device twice per weight, which in training
 /// would be twice per weight and step.
 ///
-/// Fresh weights are normal with this standard deviation, fresh biases zero.
-pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, device: &Device) -> Linear {
+/// - std: the standard deviation of fresh weights, which are normal
+pub(crate) fn linear(d_input: usize, d_output: usize, std: f64, device: &Device) -> Linear {
     let normal = Initializer::Normal { mean: 0.0, std };
     Linear {
         weight: normal
@@ -24,8 +24,14 @@ pub(crate) fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, devi
             .save_mapper(Tensor::transpose)
             .load_mapper(Tensor::transpose)
             .init_mapper(Tensor::transpose),
-        bias: bias.then(|| Initializer::Zeros.init([d_output], device)),
+        bias: None,
     }
+}
+
+/// [`linear`] with a bias, which begins as zeros.
+pub(crate) fn linear_with_bias(d_input: usize, d_output: usize, std: f64, device: &Device) -> Linear {
+    let bias = Initializer::Zeros.init([d_output], device);
+    Linear { bias: Some(bias), ..linear(d_input, d_output, std, device) }
 }
 
 /// A linear layer on every row, as one product of two matrices.

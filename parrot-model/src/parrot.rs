@@ -7,13 +7,13 @@
 
 use burn::prelude::*;
 
-use crate::batch::{BatchLayout, PrepareOptions, Prepared, Sample, Targets, embed_text, index_on};
+use crate::batch::{BatchLayout, PrepareOptions, Prepared, Sample, Targets};
 use crate::config::{ParrotConfig, ProjectorKind, VisionConfig};
 use crate::language::Decoder;
-use crate::ops::negative_log_likelihood;
+use crate::ops::cross_entropy;
 use crate::projector::{Projector, Routing, TextGuidedMoe};
 use crate::vision::VisionTower;
-use crate::{Error, Result};
+use crate::{Error, Result, int_tensor};
 
 /// The whole network.
 #[derive(Module, Debug)]
@@ -110,7 +110,7 @@ impl ParrotModel {
     ) -> Result<Prepared> {
         let image_tokens = images.map_or(0, |images| images.image_features.dims()[1]);
         let layout = BatchLayout::new(samples, image_tokens, options)?;
-        let text_embeds = embed_text(&self.language_model, &layout)?;
+        let text_embeds = self.language_model.embed_text(&layout.text_ids)?;
         let routed = images.filter(|_| !layout.routed.is_empty());
         let routed = routed.map(|images| self.route_images(images, &layout, text_embeds.clone()));
         let (visual_tokens, routing) =
@@ -125,9 +125,9 @@ impl ParrotModel {
         layout: &BatchLayout,
         text_embeds: Tensor<2>,
     ) -> (Tensor<3>, Option<Routing>) {
-        let index = index_on(&text_embeds.device());
+        let device = text_embeds.device();
         let chosen: Vec<i64> = layout.routed.iter().map(|routed| routed.image as i64).collect();
-        let image_features = images.image_features.clone().select(0, index(&chosen));
+        let image_features = images.image_features.clone().select(0, int_tensor(&chosen, &device));
         let (Some(moe), Some(experts_output)) = (self.moe(), &images.experts_output) else {
             return (image_features, None);
         };
@@ -143,10 +143,10 @@ impl ParrotModel {
         let padded = text_mask.contains(&0);
         let routing = moe.route(
             image_features.clone(),
-            text_embeds.select(0, index(&text_rows)).reshape([count, longest, hidden]),
-            padded.then(|| index(&text_mask).reshape([count, longest]).bool()),
+            text_embeds.select(0, int_tensor(&text_rows, &device)).reshape([count, longest, hidden]),
+            padded.then(|| int_tensor(&text_mask, &device).reshape([count, longest]).bool()),
         );
-        let experts_output = experts_output.clone().select(0, index(&chosen));
+        let experts_output = experts_output.clone().select(0, int_tensor(&chosen, &device));
         (moe.mix(image_features, experts_output, routing.routing_weights.clone()), Some(routing))
     }
 
@@ -181,8 +181,7 @@ impl ParrotModel {
     /// - output: `[1]`, f32
     #[must_use]
     pub fn cross_entropy(&self, hidden_states: Tensor<2>, targets: Targets) -> Tensor<1> {
-        negative_log_likelihood(self.language_model.logits(hidden_states), targets.ids.unsqueeze_dim(1))
-            .mean()
+        cross_entropy(self.language_model.logits(hidden_states), targets.ids.unsqueeze_dim(1)).mean()
     }
 }
 
@@ -197,6 +196,6 @@ impl ParrotModel {
 /// As [`ParrotModel::prepare`].
 pub fn prepare_text(decoder: &Decoder, samples: &[Sample], options: PrepareOptions) -> Result<Prepared> {
     let layout = BatchLayout::new(samples, 0, options)?;
-    let text_embeds = embed_text(decoder, &layout)?;
+    let text_embeds = decoder.embed_text(&layout.text_ids)?;
     Ok(layout.prepare(text_embeds, None, None))
 }

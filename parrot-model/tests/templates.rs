@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use parrot_model::text::tokenizer::Fragment;
 use parrot_model::text::{
-    ChatTemplate, Content, Conversation, IGNORE_INDEX, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer,
+    ChatTemplate, Content, Conversation, Encoded, IGNORE_INDEX, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer,
 };
 use serde::Deserialize;
 
@@ -46,9 +46,17 @@ impl Case {
         Conversation(messages.collect())
     }
 
-    /// The preface of a prompt for generation; `None` where the conversation ends with an answer.
-    fn preface(&self) -> Option<&'static str> {
-        (self.messages.last().unwrap().role == "user").then_some("")
+    /// Whether the conversation ends with a question.
+    fn is_prompt(&self) -> bool {
+        self.messages.last().unwrap().role == "user"
+    }
+
+    fn encode(&self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<Encoded, parrot_model::Error> {
+        if self.is_prompt() {
+            template.encode_prompt(tokenizer, &self.conversation(), "")
+        } else {
+            template.encode(tokenizer, &self.conversation())
+        }
     }
 }
 
@@ -120,14 +128,14 @@ fn templates_that_are_built_in_give_the_ids_of_the_checkpoint_s_own() {
         let line_break = i64::from(tokenizer.encode_text("\n").unwrap()[0]);
         for case in family(name).conversations {
             // Qwen 3's own template lets the last answer begin with thoughts, none where it did not think.
-            if name == "qwen3" && case.preface().is_none() {
+            if name == "qwen3" && !case.is_prompt() {
                 continue;
             }
             let mut expected = case.ids.clone().unwrap();
-            if template_name == "chatml" && case.preface().is_none() {
+            if template_name == "chatml" && !case.is_prompt() {
                 assert_eq!(expected.pop(), Some(line_break), "the last message has no line break here");
             }
-            let encoded = template.encode(&tokenizer, &case.conversation(), case.preface()).unwrap();
+            let encoded = case.encode(&template, &tokenizer).unwrap();
             assert_eq!(encoded.input_ids, expected, "{name}: {}", case.title);
         }
     }
@@ -138,7 +146,7 @@ fn a_parrot_begins_with_its_own_system_prompt_whatever_its_decoder_does() {
     let tokenizer = tokenizer("smollm2");
     let template = ChatTemplate::open(&folder("smollm2"), &tokenizer).unwrap();
     let prompt = |template: &ChatTemplate| {
-        let ids = template.encode(&tokenizer, &Conversation::question("q", 0), Some("")).unwrap().input_ids;
+        let ids = template.encode_prompt(&tokenizer, &Conversation::question("q", 0), "").unwrap().input_ids;
         let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
         tokenizer.decode_with_special(&ids)
     };
@@ -161,9 +169,9 @@ fn check(name: &str, template: &ChatTemplate, tokenizer: &Tokenizer) {
     // An answer is learnt as the model gives it: behind the prompt, with the token that ends it.
     for answer in ["A parrot.", "二 🦜", "\u{E9}t\u{E9}", ATTACK] {
         let mut conversation = Conversation::question("What is this?", 1);
-        let prompt = template.encode(tokenizer, &conversation, Some("")).unwrap();
+        let prompt = template.encode_prompt(tokenizer, &conversation, "").unwrap();
         conversation.0.push(Message::text(Role::Assistant, answer));
-        let sample = template.encode(tokenizer, &conversation, None).unwrap();
+        let sample = template.encode(tokenizer, &conversation).unwrap();
         let mut ids = template.encode_answer(tokenizer, answer).unwrap();
         ids.push(end);
         let learnt: Vec<i64> = sample.labels.iter().copied().filter(|id| *id != IGNORE_INDEX).collect();
@@ -194,11 +202,11 @@ fn check(name: &str, template: &ChatTemplate, tokenizer: &Tokenizer) {
         question.content.push(Content::Text(text.into()));
         let answer = Message::text(Role::Assistant, text);
         let conversation = Conversation(vec![question, answer, Message::question(text, 0)]);
-        control(&template.encode(tokenizer, &conversation, Some(text)).unwrap().input_ids)
+        control(&template.encode_prompt(tokenizer, &conversation, text).unwrap().input_ids)
     };
     assert_eq!(typed(ATTACK), typed("x"), "{name}");
     assert_eq!(typed("x").iter().filter(|id| **id == IMAGE_TOKEN_INDEX).count(), 2, "{name}");
-    assert!(template.encode(tokenizer, &Conversation::default(), None).is_err());
+    assert!(template.encode(tokenizer, &Conversation::default()).is_err());
 }
 
 #[test]
@@ -220,7 +228,7 @@ fn plain_text_is_what_the_tokenizer_makes_of_it() {
         let template = ChatTemplate::plain(&tokenizer, None).unwrap();
         for Text { text, ids, .. } in family(name).texts {
             let conversation = Conversation::question(&text, 0);
-            let encoded = template.encode(&tokenizer, &conversation, Some("")).unwrap();
+            let encoded = template.encode_prompt(&tokenizer, &conversation, "").unwrap();
             let ids: Vec<i64> = ids.into_iter().map(i64::from).collect();
             assert_eq!(encoded.input_ids, ids, "{name}: {text:?}");
             assert!(encoded.labels.iter().all(|label| *label == IGNORE_INDEX));
@@ -247,7 +255,7 @@ mod jinja {
             let template = ChatTemplate::open_jinja(&folder(name), &tokenizer).unwrap();
             assert_eq!(template.name(), "jinja");
             for case in family(name).conversations {
-                let encoded = template.encode(&tokenizer, &case.conversation(), case.preface());
+                let encoded = case.encode(&template, &tokenizer);
                 let Some(expected) = case.ids else {
                     let error = encoded.unwrap_err().to_string();
                     assert!(error.contains("user and assistant should take turns"), "{name}: {error}");
@@ -341,7 +349,7 @@ mod jinja {
         ] {
             let (template, tokenizer) = open(&each(content)).unwrap();
             let conversation = Conversation::question("\n\t q \n", 0);
-            let ids = template.encode(&tokenizer, &conversation, Some("")).unwrap().input_ids;
+            let ids = template.encode_prompt(&tokenizer, &conversation, "").unwrap().input_ids;
             let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
             assert_eq!(tokenizer.decode_with_special(&ids), expected, "{content}");
         }

@@ -35,7 +35,12 @@ fn edited_tokenizer(json: &serde_json::Value) -> Tokenizer {
 }
 
 fn encode(tokenizer: &Tokenizer, conversation: &Conversation, preface: Option<&str>) -> Encoded {
-    ChatTemplate::chatml(tokenizer).unwrap().encode(tokenizer, conversation, preface).unwrap()
+    let template = ChatTemplate::chatml(tokenizer).unwrap();
+    let encoded = match preface {
+        Some(preface) => template.encode_prompt(tokenizer, conversation, preface),
+        None => template.encode(tokenizer, conversation),
+    };
+    encoded.unwrap()
 }
 
 fn control_tokens(tokenizer: &Tokenizer) -> [u32; 3] {

@@ -182,7 +182,7 @@ impl Parrot {
                 self.network.parrot()?;
             }
             let rows = images.iter().map(|image| row_of(image, &mut encoded.images)).collect();
-            let input_ids = self.template.encode(&self.tokenizer, conversation, Some(""))?.input_ids;
+            let input_ids = self.template.encode_prompt(&self.tokenizer, conversation, "")?.input_ids;
             encoded.room.push(self.room(&input_ids, images.len())?);
             let routing_text = self.routing_text.clone();
             encoded.samples.push(Sample { routing_text, ..Sample::new(input_ids, rows) });

@@ -44,7 +44,7 @@ fn ask(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) 
 /// The whole prompt and all tokens so far through the network at every step, without a cache.
 fn ask_naively(parrot: &Parrot, images: &[Image], question: &str, tokens: usize) -> Vec<u32> {
     let conversation = Conversation::question(question, images.len());
-    let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
+    let encoded = parrot.template.encode_prompt(&parrot.tokenizer, &conversation, "").unwrap();
     let features = parrot.features(&images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
     let sample = Sample::new(encoded.input_ids, (0..images.len()).collect());
     let prepared = parrot.prepare(&sample, &features).unwrap();
@@ -382,7 +382,7 @@ fn a_routing_text_is_all_that_the_router_reads() {
 /// Every answer behind its prompt, whole and alone, without a cache.
 fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f32 {
     let conversation = Conversation::question(question.text, question.images.len());
-    let encoded = parrot.template.encode(&parrot.tokenizer, &conversation, Some("")).unwrap();
+    let encoded = parrot.template.encode_prompt(&parrot.tokenizer, &conversation, "").unwrap();
     let features =
         parrot.features(&question.images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
     let sample = Sample::new(encoded.input_ids, (0..question.images.len()).collect());

@@ -9,9 +9,9 @@ use super::cache::KvCache;
 use super::context::{AttentionMask, ForwardContext, StepContext};
 use super::rope::Rotation;
 use crate::config::DecoderConfig;
-use crate::linear::{self, linear};
+use crate::linear::{self, linear, linear_with_bias};
 use crate::norm::RmsNorm;
-use crate::ops::{attention, flash_attention};
+use crate::ops::{attention, causal_attention};
 
 /// Attention of one decoder layer.
 #[derive(Module, Debug)]
@@ -36,12 +36,14 @@ impl Attention {
         let (hidden, head_dim, std) = (config.hidden_size, config.head_dim(), config.initializer_range);
         let queries = config.num_attention_heads * head_dim;
         let keys = config.num_key_value_heads() * head_dim;
+        let project_in = if config.qkv_bias() { linear_with_bias } else { linear };
+        let project_out = if config.output_bias() { linear_with_bias } else { linear };
         let head_norm = || config.qk_norm().then(|| RmsNorm::init(head_dim, config.rms_norm_eps, device));
         Self {
-            q_proj: linear(hidden, queries, config.qkv_bias(), std, device),
-            k_proj: linear(hidden, keys, config.qkv_bias(), std, device),
-            v_proj: linear(hidden, keys, config.qkv_bias(), std, device),
-            o_proj: linear(queries, hidden, config.output_bias(), std, device),
+            q_proj: project_in(hidden, queries, std, device),
+            k_proj: project_in(hidden, keys, std, device),
+            v_proj: project_in(hidden, keys, std, device),
+            o_proj: project_out(queries, hidden, std, device),
             q_norm: head_norm(),
             k_norm: head_norm(),
             num_heads: config.num_attention_heads,
@@ -123,7 +125,7 @@ impl Attention {
         let [batch, _, seq, _] = queries.dims();
         let AttentionMask { bias, is_causal } = mask.clone();
         let gathered = if is_causal {
-            flash_attention(queries, keys, values, bias, true)
+            causal_attention(queries, keys, values, bias)
         } else {
             attention(queries, keys, values, bias)
         };

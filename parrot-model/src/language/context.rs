@@ -58,7 +58,7 @@ impl StepContext {
 
 /// Which keys each query attends to.
 #[derive(Debug, Clone)]
-pub struct AttentionMask {
+pub(crate) struct AttentionMask {
     /// `[batch or 1, 1, seq or 1, keys or 1]`, f32, added to the scores: −∞ where a query must not look.
     pub(crate) bias: Tensor<4>,
     /// Whether this is the plain causal mask: only the keys after a query are hidden, and nothing has been

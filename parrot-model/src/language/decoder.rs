@@ -16,6 +16,7 @@ use crate::config::DecoderConfig;
 use crate::linear::{self, linear};
 use crate::norm::RmsNorm;
 use crate::ops::silu_product;
+use crate::{Error, Result, int_tensor};
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
 #[derive(Module, Debug)]
@@ -104,6 +105,24 @@ impl Decoder {
         self.embed_tokens.embed(ids).cast(self.norm.dtype())
     }
 
+    /// The embeddings of a text's tokens.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[tokens, hidden]`
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conversation`] for an id outside the vocabulary.
+    pub(crate) fn embed_text(&self, ids: &[i64]) -> Result<Tensor<2>> {
+        let vocab = self.vocab_size() as i64;
+        if let Some(id) = ids.iter().find(|id| !(0..vocab).contains(*id)) {
+            let reason = format!("the token id {id} is outside the vocabulary of {vocab}");
+            return Err(Error::Conversation { reason });
+        }
+        Ok(self.embed(int_tensor(ids, &self.device())))
+    }
+
     /// Runs the layers and the final norm. A cache receives the keys and values of this input, and provides those of what was
     /// read before.
     ///
@@ -185,7 +204,7 @@ impl Decoder {
         assert_eq!(sequences, kv_caches.len(), "a cache for each sequence");
         let past: Vec<usize> = kv_caches.iter().map(|cache| cache.len()).collect();
         let positions: Vec<i64> = past.iter().map(|past| *past as i64).collect();
-        let positions = Tensor::from_data(TensorData::new(positions, [sequences, 1]), &device);
+        let positions = int_tensor(&positions, &device).unsqueeze_dim(1);
         let rotation = self.rotary.rotation(positions, inputs_embeds.dtype());
         let context = StepContext::new(rotation, &past, self.window, &device);
         let mut hidden_states: Tensor<3> = inputs_embeds.unsqueeze_dim(1);
@@ -360,9 +379,9 @@ impl SwiGlu {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         let std = config.initializer_range;
         Self {
-            gate_proj: linear(hidden, intermediate, false, std, device),
-            up_proj: linear(hidden, intermediate, false, std, device),
-            down_proj: linear(intermediate, hidden, false, std, device),
+            gate_proj: linear(hidden, intermediate, std, device),
+            up_proj: linear(hidden, intermediate, std, device),
+            down_proj: linear(intermediate, hidden, std, device),
         }
     }
 

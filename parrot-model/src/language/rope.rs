@@ -13,14 +13,14 @@ use crate::config::RopeScaling;
 
 /// The frequencies θ; angles are computed in f32 whatever the model's dtype, as the reference does.
 #[derive(Module, Debug)]
-pub struct RotaryEmbedding {
+pub(crate) struct RotaryEmbedding {
     /// `[head_dim / 2]`, f32.
     inv_freq: Tensor<1>,
 }
 
 /// Cosines and sines of every position of a batch, shared by all layers. `[batch, 1, seq, head_dim]`
 #[derive(Debug, Clone)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
@@ -28,7 +28,7 @@ pub struct Rotation {
 impl RotaryEmbedding {
     /// Frequencies for heads of width `head_dim`.
     #[must_use]
-    pub fn init(head_dim: usize, base: f64, scaling: Option<RopeScaling>, device: &Device) -> Self {
+    pub(crate) fn init(head_dim: usize, base: f64, scaling: Option<RopeScaling>, device: &Device) -> Self {
         let frequency = |i: usize| 1.0 / (base as f32).powf((2 * i) as f32 / head_dim as f32);
         let scaled = |frequency: f32| scaling.map_or(frequency, |scaling| scale(frequency, scaling));
         let inv_freq: Vec<f32> = (0..head_dim / 2).map(frequency).map(scaled).collect();
@@ -42,7 +42,7 @@ impl RotaryEmbedding {
     ///
     /// - position_ids: `[batch, seq]`
     #[must_use]
-    pub fn rotation(&self, position_ids: Tensor<2, Int>, dtype: DType) -> Rotation {
+    pub(crate) fn rotation(&self, position_ids: Tensor<2, Int>, dtype: DType) -> Rotation {
         let positions = position_ids.cast(FloatDType::F32).unsqueeze_dim::<3>(2);
         let half: Tensor<3> = positions * self.inv_freq.clone().unsqueeze();
         let angles = Tensor::cat(vec![half.clone(), half], 2).unsqueeze_dim::<4>(1);
@@ -70,7 +70,7 @@ impl Rotation {
     ///
     /// - x and output: `[batch, heads, seq, head_dim]`
     #[must_use]
-    pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let half = x.dims()[3] / 2;
         let first = x.clone().slice(s![.., .., .., ..half]);
         let second = x.clone().slice(s![.., .., .., half..]);

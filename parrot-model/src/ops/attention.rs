@@ -34,12 +34,10 @@ pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias
     ))
 }
 
-/// [`attention`] under one of two masks: the causal one, where the last query sees every key, or none.
+/// [`attention`] under the causal mask: each query sees the keys up to its own, and the last query all of them.
 ///
-/// A backend with a kernel for these masks neither reads the bias nor holds all scores in memory. Others add the
+/// A backend with a kernel for this mask neither reads the bias nor holds all scores in memory. Others add the
 /// bias, which must therefore be the same mask.
-///
-/// - is_causal: whether the mask is the causal one
 ///
 /// # Shapes
 ///
@@ -48,7 +46,36 @@ pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias
 /// # Panics
 ///
 /// As [`attention`].
-pub(crate) fn flash_attention(
+pub(crate) fn causal_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Tensor<4>,
+) -> Tensor<4> {
+    flash_attention(query, key, value, bias, true)
+}
+
+/// [`attention`] where every query sees every key, on the kernels of [`causal_attention`].
+///
+/// - bias: [`unmasked_bias`], made once for many calls
+///
+/// # Shapes
+///
+/// As [`attention`].
+///
+/// # Panics
+///
+/// As [`attention`].
+pub(crate) fn unmasked_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Tensor<4>,
+) -> Tensor<4> {
+    flash_attention(query, key, value, bias, false)
+}
+
+fn flash_attention(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
@@ -106,7 +133,7 @@ pub(super) trait AttentionOps: Backend {
         Self::attention_forward(query, key, value, bias).context
     }
 
-    /// See [`flash_attention`].
+    /// See [`causal_attention`] and [`unmasked_attention`]; `is_causal` tells them apart.
     #[fusion(dtype = query, shape = query)]
     fn flash_attention(
         query: FloatTensor<Self>,

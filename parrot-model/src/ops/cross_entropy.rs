@@ -1,4 +1,4 @@
-//! The cross-entropy of a vocabulary, without its mean.
+//! The cross-entropy of every row of logits; whoever calls it takes the mean.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -22,16 +22,16 @@ use super::autodiff::record;
 /// # Panics
 ///
 /// If there are not as many targets as rows.
-pub(crate) fn negative_log_likelihood(logits: Tensor<2>, targets: Tensor<2, Int>) -> Tensor<2> {
+pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<2, Int>) -> Tensor<2> {
     let [rows, _] = logits.dims();
-    assert_eq!(targets.dims(), [rows, 1], "negative_log_likelihood: targets must be [rows, 1]");
-    Tensor::from_dispatch(<Dispatch as CrossEntropy>::negative_log_likelihood(
+    assert_eq!(targets.dims(), [rows, 1], "cross_entropy: targets must be [rows, 1]");
+    Tensor::from_dispatch(<Dispatch as CrossEntropy>::cross_entropy(
         logits.into_dispatch(),
         targets.into_dispatch(),
     ))
 }
 
-/// [`negative_log_likelihood`] on a backend.
+/// [`cross_entropy()`] on a backend.
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
@@ -39,9 +39,9 @@ pub(crate) fn negative_log_likelihood(logits: Tensor<2>, targets: Tensor<2, Int>
     Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
 )]
 pub(super) trait CrossEntropy: Backend {
-    /// See [`negative_log_likelihood`].
+    /// See [`cross_entropy()`].
     #[fusion(default)]
-    fn negative_log_likelihood(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
+    fn cross_entropy(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
         composed::<Self>(logits, targets).0
     }
 }
@@ -72,7 +72,7 @@ fn composed<B: Backend>(
 }
 
 impl<B: CrossEntropy, C: CheckpointStrategy> CrossEntropy for Autodiff<B, C> {
-    fn negative_log_likelihood(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
+    fn cross_entropy(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
         let inputs = [logits.node()];
         let (output, state) = composed::<B>(logits.into_primitive(), targets);
         record::<B, C, _, 1>(CrossEntropyStep, inputs, state, output)
@@ -103,22 +103,22 @@ mod tests {
     use crate::ops::testing::{check, random};
 
     #[test]
-    fn the_likelihood_is_its_formula() {
+    fn the_cross_entropy_is_its_formula() {
         let device = Device::default().autodiff();
         let targets = Tensor::<2, Int>::from_data([[3], [0], [10]], &device);
         check(
             [random([3, 11], &device) * 4.0],
-            |[logits]| negative_log_likelihood(logits, targets.clone()),
+            |[logits]| cross_entropy(logits, targets.clone()),
             |[logits]| log_softmax(logits, 1).gather(1, targets.clone()).neg(),
         );
     }
 
     #[test]
-    fn a_target_that_the_model_rules_out_has_a_finite_likelihood() {
+    fn a_target_that_the_model_rules_out_has_a_finite_cross_entropy() {
         let device = Device::default().autodiff();
         let logits = Tensor::<2>::from_data([[0.0, -300.0]], &device).require_grad();
         let targets = Tensor::<2, Int>::from_data([[1]], &device);
-        let loss = negative_log_likelihood(logits.clone(), targets);
+        let loss = cross_entropy(logits.clone(), targets);
         let grads = loss.clone().sum().backward();
         assert_eq!(loss.into_scalar::<f32>(), 300.0);
         logits.grad(&grads).unwrap().into_data().assert_eq(&TensorData::from([[1.0f32, -1.0]]), true);
@@ -129,6 +129,6 @@ mod tests {
     fn every_row_needs_a_target() {
         let device = Device::default();
         let targets = Tensor::<2, Int>::from_data([[0]], &device);
-        negative_log_likelihood(random([2, 3], &device), targets);
+        cross_entropy(random([2, 3], &device), targets);
     }
 }

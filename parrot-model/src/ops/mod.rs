@@ -1,10 +1,10 @@
 //! Operations that Burn lacks or does badly: what each computes, its derivative, and the backends' own kernels.
 //!
-//! | operation | functions | on the CPU ([`flex`]), in f32 | on GPUs (`cubecl`) | derivative |
+//! | operation | functions | on the CPU ([`flex`], as Burn calls it), in f32 | on GPUs (`cubecl`) | derivative |
 //! |---|---|---|---|---|
 //! | matrix product | [`matmul()`] | own kernel | Burn's | two products |
-//! | attention | [`attention()`], [`flash_attention`] | own kernel | the fastest exact kernel, or composed | closed form |
-//! | cross-entropy | [`negative_log_likelihood`] | composed | composed | closed form |
+//! | attention | [`attention()`], [`causal_attention`], [`unmasked_attention`] | own kernel | the fastest exact kernel, or composed | closed form |
+//! | cross-entropy | [`cross_entropy()`] | composed | composed | closed form |
 //! | SwiGLU | [`silu_product`] | own kernel | composed | closed form |
 //! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
 //! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |
@@ -48,9 +48,9 @@ mod flex;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use attention::{attention, flash_attention, unmasked_bias};
+pub(crate) use attention::{attention, causal_attention, unmasked_attention, unmasked_bias};
 pub(crate) use blocks::{block_format, blocks, table_rows};
-pub(crate) use cross_entropy::negative_log_likelihood;
+pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use gelu::{gelu, quick_gelu};
 pub(crate) use matmul::matmul;
 pub(crate) use swiglu::silu_product;

@@ -4,7 +4,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 
 use crate::config::ProjectorKind;
-use crate::linear::{self, INITIALIZER_RANGE, linear};
+use crate::linear::{self, INITIALIZER_RANGE, linear_with_bias};
 use crate::ops::gelu;
 
 /// A chain of linear layers with GELU between them; empty for `identity`.
@@ -22,9 +22,8 @@ impl Projector {
     #[must_use]
     pub fn init(kind: ProjectorKind, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
         let layers = (0..kind.depth())
-            .map(|i| {
-                linear(if i == 0 { vision_hidden } else { hidden }, hidden, true, INITIALIZER_RANGE, device)
-            })
+            .map(|i| if i == 0 { vision_hidden } else { hidden })
+            .map(|d_input| linear_with_bias(d_input, hidden, INITIALIZER_RANGE, device))
             .collect();
         Self { layers, kind }
     }

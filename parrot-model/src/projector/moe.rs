@@ -67,7 +67,7 @@ impl TextGuidedMoe {
         let num_experts = config.num_experts.expect("validated: num_experts is set");
         let intermediate = config.moe_intermediate_size.expect("validated: moe_intermediate_size is set");
         Self {
-            gate: linear(hidden, num_experts, false, INITIALIZER_RANGE, device),
+            gate: linear(hidden, num_experts, INITIALIZER_RANGE, device),
             experts: Experts::init([num_experts, hidden, intermediate], device),
             residual: config.use_moe_residual,
             residual_weight: config.moe_weight,

@@ -1,7 +1,7 @@
 //! From a prompt that a template has laid out to the ids that the model reads and the labels that it learns.
 
-use super::Content;
 use super::tokenizer::{Before, Fragment, Tokenizer};
+use super::{Content, Role};
 use crate::Result;
 
 /// Stands in `input_ids` where an image goes.
@@ -33,11 +33,24 @@ pub struct Encoded {
 pub(super) struct Prompt {
     /// What the tokenizer puts before the whole text, which therefore still counts as the beginning.
     pub(super) start: Vec<u32>,
-    parts: Vec<(Part, Learnt)>,
+    parts: Vec<(Part, Learning)>,
 }
 
-/// Whether training learns a part.
-type Learnt = bool;
+/// Whether training learns a part of a prompt: what its labels are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learning {
+    /// The ids themselves.
+    Learnt,
+    /// [`IGNORE_INDEX`].
+    Ignored,
+}
+
+impl Learning {
+    /// What a speaker says is learnt if it is the model.
+    pub(super) fn from_role(role: Role) -> Self {
+        if role == Role::Assistant { Self::Learnt } else { Self::Ignored }
+    }
+}
 
 #[derive(Debug)]
 enum Part {
@@ -47,35 +60,35 @@ enum Part {
 }
 
 impl Prompt {
-    pub(super) fn control(&mut self, id: u32, learnt: Learnt) {
-        self.parts.push((Part::Control(id), learnt));
+    pub(super) fn control(&mut self, id: u32, learning: Learning) {
+        self.parts.push((Part::Control(id), learning));
     }
 
-    pub(super) fn text(&mut self, text: &str, learnt: Learnt) {
+    pub(super) fn text(&mut self, text: &str, learning: Learning) {
         match self.parts.last_mut() {
-            Some((Part::Text(before), same)) if *same == learnt => before.push_str(text),
+            Some((Part::Text(before), same)) if *same == learning => before.push_str(text),
             _ if text.is_empty() => {}
-            _ => self.parts.push((Part::Text(text.into()), learnt)),
+            _ => self.parts.push((Part::Text(text.into()), learning)),
         }
     }
 
     /// What someone said.
-    pub(super) fn content(&mut self, content: &[Content], learnt: Learnt) {
+    pub(super) fn content(&mut self, content: &[Content], learning: Learning) {
         for part in content {
             match part {
-                Content::Text(text) => self.text(text, learnt),
-                Content::Image => self.parts.push((Part::Image, learnt)),
+                Content::Text(text) => self.text(text, learning),
+                Content::Image => self.parts.push((Part::Image, learning)),
             }
         }
     }
 
     /// Text of a template's own, its tokens found.
     #[cfg_attr(not(feature = "jinja"), expect(dead_code, reason = "only Jinja templates spell their tokens"))]
-    pub(super) fn fragments(&mut self, fragments: &[Fragment<'_>], learnt: Learnt) {
+    pub(super) fn fragments(&mut self, fragments: &[Fragment<'_>], learning: Learning) {
         for fragment in fragments {
             match fragment {
-                Fragment::Token(id) => self.control(*id, learnt),
-                Fragment::Text(text) => self.text(text, learnt),
+                Fragment::Token(id) => self.control(*id, learning),
+                Fragment::Text(text) => self.text(text, learning),
             }
         }
     }
@@ -91,7 +104,7 @@ impl Prompt {
             labels: vec![IGNORE_INDEX; self.start.len()],
         };
         let mut before = Before::Nothing;
-        for (part, learnt) in self.parts {
+        for (part, learning) in self.parts {
             let ids = match &part {
                 Part::Control(id) => vec![i64::from(*id)],
                 Part::Text(text) => {
@@ -100,7 +113,10 @@ impl Prompt {
                 Part::Image => vec![IMAGE_TOKEN_INDEX],
             };
             before = if matches!(part, Part::Text(_)) { Before::Text } else { Before::Control };
-            encoded.labels.extend(ids.iter().map(|id| if learnt { *id } else { IGNORE_INDEX }));
+            encoded.labels.extend(ids.iter().map(|id| match learning {
+                Learning::Learnt => *id,
+                Learning::Ignored => IGNORE_INDEX,
+            }));
             encoded.input_ids.extend(ids);
         }
         Ok(encoded)

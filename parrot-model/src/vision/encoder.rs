@@ -7,9 +7,9 @@ use burn::prelude::*;
 use burn::tensor::activation::gelu_approximate;
 
 use crate::config::{HiddenAct, VisionConfig};
-use crate::linear::{self, INITIALIZER_RANGE, linear};
+use crate::linear::{self, INITIALIZER_RANGE, linear_with_bias};
 use crate::norm::LayerNorm;
-use crate::ops::{flash_attention, gelu, quick_gelu, unmasked_bias};
+use crate::ops::{gelu, quick_gelu, unmasked_attention, unmasked_bias};
 
 /// A stack of encoder layers.
 #[derive(Module, Debug)]
@@ -90,10 +90,10 @@ impl SelfAttention {
     fn init(config: &VisionConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
         Self {
-            q_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
-            k_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
-            v_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
-            out_proj: linear(hidden, hidden, true, INITIALIZER_RANGE, device),
+            q_proj: linear_with_bias(hidden, hidden, INITIALIZER_RANGE, device),
+            k_proj: linear_with_bias(hidden, hidden, INITIALIZER_RANGE, device),
+            v_proj: linear_with_bias(hidden, hidden, INITIALIZER_RANGE, device),
+            out_proj: linear_with_bias(hidden, hidden, INITIALIZER_RANGE, device),
             num_heads: config.num_attention_heads,
         }
     }
@@ -106,7 +106,7 @@ impl SelfAttention {
         let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
         let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
         let values = heads(linear::forward(&self.v_proj, hidden_states));
-        let context = flash_attention(queries, keys, values, bias, false);
+        let context = unmasked_attention(queries, keys, values, bias);
         linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([images, positions, hidden]))
     }
 }
@@ -123,8 +123,8 @@ struct FeedForward {
 impl FeedForward {
     fn init(config: &VisionConfig, device: &Device) -> Self {
         Self {
-            fc1: linear(config.hidden_size, config.intermediate_size, true, INITIALIZER_RANGE, device),
-            fc2: linear(config.intermediate_size, config.hidden_size, true, INITIALIZER_RANGE, device),
+            fc1: linear_with_bias(config.hidden_size, config.intermediate_size, INITIALIZER_RANGE, device),
+            fc2: linear_with_bias(config.intermediate_size, config.hidden_size, INITIALIZER_RANGE, device),
             act: config.hidden_act,
         }
     }

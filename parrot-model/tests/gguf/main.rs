@@ -265,7 +265,7 @@ fn prompts_are_those_of_the_folder() {
             let conversation = Conversation::question(text, 0);
             let [ours, theirs] =
                 [(&templates[0], &ours), (&templates[1], &theirs)].map(|(template, tokenizer)| {
-                    template.encode(tokenizer, &conversation, Some("")).unwrap().input_ids
+                    template.encode_prompt(tokenizer, &conversation, "").unwrap().input_ids
                 });
             assert_eq!(ours, theirs, "{name} {text:?}");
         }

@@ -87,7 +87,7 @@ impl Preparation {
         if let Some(problem) = record.problem() {
             return Err(refuse(problem));
         }
-        let encoded = self.template.encode(&self.tokenizer, &record.conversation(), None);
+        let encoded = self.template.encode(&self.tokenizer, &record.conversation());
         let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
         let sample = TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, Vec::new());
         if let Some(limits) = &self.limits {

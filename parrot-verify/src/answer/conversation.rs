@@ -80,7 +80,10 @@ fn compare(
         }
         if reference_chat::reads_alike(&tokenizer, conversation, generation_preface)? {
             let own = ChatTemplate::chatml(&tokenizer)?;
-            let own = own.encode(&tokenizer, conversation, generation_preface)?;
+            let own = match generation_preface {
+                Some(preface) => own.encode_prompt(&tokenizer, conversation, preface)?,
+                None => own.encode(&tokenizer, conversation)?,
+            };
             checks.equal(&format!("{name}.input_ids of the template"), &own.input_ids, &encoded.input_ids);
             checks.equal(&format!("{name}.labels of the template"), &own.labels, &encoded.labels);
         }

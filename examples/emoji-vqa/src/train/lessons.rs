@@ -255,7 +255,7 @@ impl Encoder {
     fn encode(&self, data: &dataset::Dataset, lesson: Lesson) -> Result<TrainingSample> {
         let encoded = self
             .template
-            .encode(&self.tokenizer, &lesson.conversation(), None)
+            .encode(&self.tokenizer, &lesson.conversation())
             .map_err(|error| Error::Sample { id: lesson.id.clone(), reason: error.to_string() })?;
         let pixels = lesson.scene.iter().map(|scene| self.pixels(data, scene)).collect();
         Ok(TrainingSample::new(lesson.id, encoded.input_ids, encoded.labels, pixels))

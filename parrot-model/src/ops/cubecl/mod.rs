@@ -1,4 +1,5 @@
-//! The operations on Burn's GPU backends, which are all compiled by CubeCL.
+//! The operations on GPUs. All of Burn's GPU backends (CUDA, ROCm, Metal, Vulkan, WebGPU) are compiled by *CubeCL*, which names this
+//! folder.
 //!
 //! Elementwise operations are composed above this backend, by its fusion, which makes a few kernels of their steps.
 

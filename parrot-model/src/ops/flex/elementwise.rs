@@ -12,7 +12,7 @@ use crate::ops::swiglu::{self, SwiGluOps};
 
 /// Elements that one thread takes at a time. Fewer than that stay on the calling thread: handing work over to the pool takes
 /// as long as computing some ten thousand of them.
-const CHUNK: usize = 1 << 16;
+const TASK_ELEMENTS: usize = 1 << 16;
 
 /// Accumulators of a sum or a maximum along a row: as many as the widest registers hold.
 const LANES: usize = 16;
@@ -39,11 +39,11 @@ impl SwiGluOps for Flex {
         let begin = grad.layout().start_offset();
         let grad_up: &mut [f32] = &mut grad.storage_mut()[begin..];
         let (gate, up) = (elements(&gate), elements(&up));
-        if gate.len() <= CHUNK {
+        if gate.len() <= TASK_ELEMENTS {
             silu_product_backward(gate, up, grad_up, &mut grad_gate);
         } else {
-            let inputs = gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK));
-            let outputs = grad_gate.par_chunks_mut(CHUNK).zip(grad_up.par_chunks_mut(CHUNK));
+            let inputs = gate.par_chunks(TASK_ELEMENTS).zip(up.par_chunks(TASK_ELEMENTS));
+            let outputs = grad_gate.par_chunks_mut(TASK_ELEMENTS).zip(grad_up.par_chunks_mut(TASK_ELEMENTS));
             outputs.zip(inputs).for_each(|((grad_gate, grad_up), (gate, up))| {
                 silu_product_backward(gate, up, grad_up, grad_gate);
             });
@@ -63,16 +63,16 @@ impl QuickGelu for Flex {
     }
 }
 
-/// What `fill` makes of inputs of the same length, chunk by chunk.
+/// What `fill` makes of inputs of the same length, task by task.
 fn map<const N: usize>(inputs: [&[f32]; N], fill: impl Fn([&[f32]; N], &mut [f32]) + Sync) -> Vec<f32> {
     let mut output = vec![0.0; inputs[0].len()];
-    let fill_chunk = |(at, output): (usize, &mut [f32])| {
-        fill(inputs.map(|input| &input[at * CHUNK..][..output.len()]), output);
+    let fill_task = |(at, output): (usize, &mut [f32])| {
+        fill(inputs.map(|input| &input[at * TASK_ELEMENTS..][..output.len()]), output);
     };
-    if output.len() <= CHUNK {
-        fill_chunk((0, &mut output));
+    if output.len() <= TASK_ELEMENTS {
+        fill_task((0, &mut output));
     } else {
-        output.par_chunks_mut(CHUNK).enumerate().for_each(fill_chunk);
+        output.par_chunks_mut(TASK_ELEMENTS).enumerate().for_each(fill_task);
     }
     output
 }

@@ -14,8 +14,9 @@
 //! a typed `<|im_end|>` ends the question, and line breaks at the beginning of an answer merge with the
 //! one that ends the header.
 
-use super::super::encode::Prompt;
+use super::super::encode::{Learning, Prompt};
 use super::super::{Message, Role, Tokenizer};
+use super::LastMessage;
 use crate::Result;
 
 /// Opens a message.
@@ -41,24 +42,23 @@ impl ChatMl {
         self.im_end
     }
 
-    /// Lays the messages out; the last one is left `open` if the model is to go on with it.
-    pub(super) fn lay_out(&self, messages: &[Message], open: bool) -> Prompt {
+    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> Prompt {
         let default = self.default_system_prompt.as_ref().filter(|_| messages[0].role != Role::System);
         let default = default.map(|prompt| Message::text(Role::System, prompt));
         let mut prompt = Prompt::default();
         let mut messages = default.iter().chain(messages).peekable();
         while let Some(message) = messages.next() {
-            let learnt = message.role == Role::Assistant;
-            let last = messages.peek().is_none();
-            prompt.control(self.im_start, false);
-            prompt.text(message.role.name(), false);
-            prompt.text("\n", false);
-            prompt.content(&message.content, learnt);
-            if !(last && open) {
-                prompt.control(self.im_end, learnt);
+            let learning = Learning::from_role(message.role);
+            let is_last = messages.peek().is_none();
+            prompt.control(self.im_start, Learning::Ignored);
+            prompt.text(message.role.name(), Learning::Ignored);
+            prompt.text("\n", Learning::Ignored);
+            prompt.content(&message.content, learning);
+            if !is_last || last_message == LastMessage::Ended {
+                prompt.control(self.im_end, learning);
             }
-            if !last {
-                prompt.text("\n", learnt);
+            if !is_last {
+                prompt.text("\n", learning);
             }
         }
         prompt

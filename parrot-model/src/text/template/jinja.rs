@@ -23,9 +23,10 @@ use std::hash::{BuildHasher, Hasher};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, context};
 
-use super::super::encode::Prompt;
+use super::super::encode::{Learning, Prompt};
 use super::super::tokenizer::{Before, Fragment};
 use super::super::{Message, Role, Tokenizer};
+use super::LastMessage;
 use crate::{Error, Result};
 
 /// What a template may do at most: one for each instruction, and for each 64 bytes that it writes.
@@ -110,7 +111,7 @@ impl Jinja {
     fn study(&mut self, tokenizer: &Tokenizer) -> Result<(), Reason> {
         const TURNS: [Role; 3] = [Role::User, Role::Assistant, Role::User];
         let fragments = |text| tokenizer.fragments(text).map_err(|error| error.to_string());
-        let (whole, _) = self.lay_out_roles(&TURNS, false)?;
+        let (whole, _) = self.render_and_probe(&TURNS, LastMessage::Ended)?;
         let answer = whole.order.iter().position(|message| *message == 1).unwrap_or(0);
         let end = fragments(&whole.own[answer + 1])?.into_iter().find_map(|fragment| match fragment {
             Fragment::Token(id) => Some(id),
@@ -118,8 +119,8 @@ impl Jinja {
         });
         self.end_of_turn = end.ok_or("it ends an answer without a token of the tokenizer")?;
 
-        let question = self.render(&TURNS[..1], true, "", "")?;
-        let answered = self.render(&TURNS[..2], false, "", "")?;
+        let question = self.render(&TURNS[..1], LastMessage::Open, "", "")?;
+        let answered = self.render(&TURNS[..2], LastMessage::Ended, "", "")?;
         let prompt = question.own.last().map_or("", String::as_str);
         let between = answered.own[1].strip_prefix(prompt).unwrap_or_default();
         if between.chars().all(char::is_whitespace) {
@@ -137,7 +138,7 @@ impl Jinja {
 
     pub(super) fn encode_answer(&self, tokenizer: &Tokenizer, answer: &str) -> Result<Vec<u32>> {
         let roles = [Role::User, Role::Assistant];
-        let (rendered, trims) = self.lay_out_roles(&roles, false).map_err(refuse)?;
+        let (rendered, trims) = self.render_and_probe(&roles, LastMessage::Ended).map_err(refuse)?;
         let place = rendered.order.iter().position(|message| *message == 1).unwrap_or(0);
         let [start, end] = trims[place];
         let answer = answer.trim_start_matches(|c| start.takes(c)).trim_end_matches(|c| end.takes(c));
@@ -145,19 +146,20 @@ impl Jinja {
         tokenizer.encode_piece(&format!("{}{answer}", self.answer_prefix), before)
     }
 
-    /// Lays the messages out; with a preface, the model is to go on with an answer that begins with it.
+    /// With the beginning of an answer, the model is to go on with that.
     ///
     /// # Errors
     ///
     /// [`Error::Conversation`] when the template refuses the messages or cannot be kept safe.
-    pub(super) fn lay_out(
+    pub(super) fn prompt(
         &self,
         tokenizer: &Tokenizer,
         messages: &[Message],
-        preface: Option<&str>,
+        answer_start: Option<&str>,
     ) -> Result<Prompt> {
         let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
-        let (rendered, trims) = self.lay_out_roles(&roles, preface.is_some()).map_err(refuse)?;
+        let last_message = if answer_start.is_some() { LastMessage::Open } else { LastMessage::Ended };
+        let (rendered, trims) = self.render_and_probe(&roles, last_message).map_err(refuse)?;
         let mut prompt = Prompt::default();
         let mut answered = false;
         for (place, own) in rendered.own.iter().enumerate() {
@@ -171,29 +173,35 @@ impl Jinja {
             // What ends an answer is learnt with it.
             let end = fragments.iter().position(|fragment| matches!(fragment, Fragment::Token(_)));
             let learnt = end.filter(|_| answered).map_or(0, |end| end + 1);
-            prompt.fragments(&fragments[..learnt], true);
-            prompt.fragments(&fragments[learnt..], false);
-            prompt.text(prefix, true);
+            prompt.fragments(&fragments[..learnt], Learning::Learnt);
+            prompt.fragments(&fragments[learnt..], Learning::Ignored);
+            prompt.text(prefix, Learning::Learnt);
             if let Some(message) = message {
                 let [start, end] = trims[place];
-                prompt.content(&message.trimmed(|c| start.takes(c), |c| end.takes(c)), answers);
+                let content = message.trimmed(|c| start.takes(c), |c| end.takes(c));
+                prompt.content(&content, Learning::from_role(message.role));
             }
             answered = answers;
         }
-        if let Some(preface) = preface.filter(|preface| !preface.is_empty()) {
-            prompt.text(&self.answer_prefix, true);
-            prompt.text(preface, true);
+        if let Some(answer_start) = answer_start.filter(|text| !text.is_empty()) {
+            prompt.text(&self.answer_prefix, Learning::Learnt);
+            prompt.text(answer_start, Learning::Learnt);
         }
         Ok(prompt)
     }
 
-    /// The template's own text for messages of these roles, and what it trims of each content in reading order.
-    fn lay_out_roles(&self, roles: &[Role], open: bool) -> Result<(Rendered, Vec<[Trim; 2]>), Reason> {
-        let bare = self.render(roles, open, "", "")?;
+    /// The template's own text for messages of these roles, and what it trims of each content in reading order, found out by
+    /// rendering with blanks.
+    fn render_and_probe(
+        &self,
+        roles: &[Role],
+        last_message: LastMessage,
+    ) -> Result<(Rendered, Vec<[Trim; 2]>), Reason> {
+        let bare = self.render(roles, last_message, "", "")?;
         let keeps = |blank: &str| -> Result<[Vec<bool>; 2], Reason> {
             Ok([
-                bare.keeps(&self.render(roles, open, blank, "")?, |own| format!("{own}{blank}"), 0)?,
-                bare.keeps(&self.render(roles, open, "", blank)?, |own| format!("{blank}{own}"), 1)?,
+                bare.keeps(&self.render(roles, last_message, blank, "")?, |own| format!("{own}{blank}"), 0)?,
+                bare.keeps(&self.render(roles, last_message, "", blank)?, |own| format!("{blank}{own}"), 1)?,
             ])
         };
         let (spaces, breaks) = (keeps(" ")?, keeps("\n")?);
@@ -209,7 +217,13 @@ impl Jinja {
     }
 
     /// Renders marks in the place of contents, with blanks around each.
-    fn render(&self, roles: &[Role], open: bool, before: &str, behind: &str) -> Result<Rendered, Reason> {
+    fn render(
+        &self,
+        roles: &[Role],
+        last_message: LastMessage,
+        before: &str,
+        behind: &str,
+    ) -> Result<Rendered, Reason> {
         let mark = |index: usize, end: &str| format!("{}{end}{index:06}", self.secret);
         let marks: Vec<[String; 2]> =
             (0..roles.len()).map(|index| [mark(index, "begins"), mark(index, "ends")]).collect();
@@ -222,7 +236,7 @@ impl Jinja {
             .collect();
         let variables = context! {
             messages => messages,
-            add_generation_prompt => open,
+            add_generation_prompt => last_message == LastMessage::Open,
             tools => (),
             documents => (),
             ..minijinja::Value::from(self.special_tokens.clone())

@@ -11,8 +11,9 @@
 //! What is said is trimmed, as Meta's code does. There is no default system message; the one with the dates that
 //! the templates of Llama 3.1 and later write comes out of the checkpoint's own template alone.
 
-use super::super::encode::Prompt;
-use super::super::{Message, Role, Tokenizer};
+use super::super::encode::{Learning, Prompt};
+use super::super::{Message, Tokenizer};
+use super::LastMessage;
 use crate::Result;
 
 /// Begins the name of who speaks.
@@ -42,21 +43,21 @@ impl Llama3 {
         self.eot
     }
 
-    /// Lays the messages out; the last one is left `open` if the model is to go on with it, its text untrimmed.
-    pub(super) fn lay_out(&self, messages: &[Message], open: bool) -> Prompt {
+    /// An open message's text stays untrimmed.
+    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> Prompt {
         let mut prompt = Prompt::default();
-        prompt.control(self.begin_of_text, false);
+        prompt.control(self.begin_of_text, Learning::Ignored);
         for (index, message) in messages.iter().enumerate() {
-            let learnt = message.role == Role::Assistant;
-            prompt.control(self.start_header, false);
-            prompt.text(message.role.name(), false);
-            prompt.control(self.end_header, false);
-            prompt.text("\n\n", false);
-            if open && index + 1 == messages.len() {
-                prompt.content(&message.content, learnt);
+            let learning = Learning::from_role(message.role);
+            prompt.control(self.start_header, Learning::Ignored);
+            prompt.text(message.role.name(), Learning::Ignored);
+            prompt.control(self.end_header, Learning::Ignored);
+            prompt.text("\n\n", Learning::Ignored);
+            if last_message == LastMessage::Open && index + 1 == messages.len() {
+                prompt.content(&message.content, learning);
             } else {
-                prompt.content(&message.trimmed(char::is_whitespace, char::is_whitespace), learnt);
-                prompt.control(self.eot, learnt);
+                prompt.content(&message.trimmed(char::is_whitespace, char::is_whitespace), learning);
+                prompt.control(self.eot, learning);
             }
         }
         prompt

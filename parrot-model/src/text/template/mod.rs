@@ -44,6 +44,15 @@ enum Kind {
     Jinja(std::sync::Arc<jinja::Jinja>),
 }
 
+/// Whether the token that ends a turn follows the last message of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastMessage {
+    /// As in a conversation that is over.
+    Ended,
+    /// The model is to go on with it.
+    Open,
+}
+
 impl ChatTemplate {
     /// The template of the checkpoint in `folder`.
     ///
@@ -156,35 +165,45 @@ impl ChatTemplate {
         self
     }
 
-    /// The ids and labels of a conversation.
-    ///
-    /// `generation_preface` decides what the ids are for. `None`: training, every message is closed. `Some`: a
-    /// prompt for generation, which ends in an open assistant message that begins with the given text, usually
-    /// `""`.
+    /// The ids and labels of a whole conversation, every message ended: what training learns from.
     ///
     /// # Errors
     ///
     /// [`Error::Conversation`] when there is no message, when the text cannot be tokenised, or when the
     /// checkpoint's own template refuses the conversation or does with it what cannot be kept safe.
-    pub fn encode(
+    pub fn encode(&self, tokenizer: &Tokenizer, conversation: &Conversation) -> Result<Encoded> {
+        let messages = conversation.messages()?;
+        let prompt = match &self.kind {
+            Kind::ChatMl(chatml) => chatml.prompt(messages, LastMessage::Ended),
+            Kind::Llama3(llama3) => llama3.prompt(messages, LastMessage::Ended),
+            Kind::Plain(plain) => plain.prompt(messages, LastMessage::Ended),
+            #[cfg(feature = "jinja")]
+            Kind::Jinja(jinja) => jinja.prompt(tokenizer, messages, None)?,
+        };
+        prompt.encode(tokenizer)
+    }
+
+    /// The ids and labels of a conversation that the model is to answer: an assistant message stands open at its end.
+    ///
+    /// - answer_start: what the answer begins with, usually nothing
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_prompt(
         &self,
         tokenizer: &Tokenizer,
         conversation: &Conversation,
-        generation_preface: Option<&str>,
+        answer_start: &str,
     ) -> Result<Encoded> {
         let messages = conversation.messages()?;
-        let open = generation_preface.is_some();
-        let all = || {
-            let mut all = messages.to_vec();
-            all.extend(generation_preface.map(|preface| Message::text(Role::Assistant, preface)));
-            all
-        };
+        let with_answer = || [messages, &[Message::text(Role::Assistant, answer_start)]].concat();
         let prompt = match &self.kind {
-            Kind::ChatMl(chatml) => chatml.lay_out(&all(), open),
-            Kind::Llama3(llama3) => llama3.lay_out(&all(), open),
-            Kind::Plain(plain) => plain.lay_out(&all(), open),
+            Kind::ChatMl(chatml) => chatml.prompt(&with_answer(), LastMessage::Open),
+            Kind::Llama3(llama3) => llama3.prompt(&with_answer(), LastMessage::Open),
+            Kind::Plain(plain) => plain.prompt(&with_answer(), LastMessage::Open),
             #[cfg(feature = "jinja")]
-            Kind::Jinja(jinja) => jinja.lay_out(tokenizer, messages, generation_preface)?,
+            Kind::Jinja(jinja) => jinja.prompt(tokenizer, messages, Some(answer_start))?,
         };
         prompt.encode(tokenizer)
     }

@@ -3,8 +3,9 @@
 //! The messages follow each other as they are, with nothing between them; an answer ends with the token that ends
 //! texts, if there is one.
 
-use super::super::encode::Prompt;
-use super::super::{Message, Role, Tokenizer};
+use super::super::encode::{Learning, Prompt};
+use super::super::{Message, Tokenizer};
+use super::LastMessage;
 
 #[derive(Clone, Debug)]
 pub(super) struct Plain {
@@ -18,16 +19,18 @@ impl Plain {
         Self { start: tokenizer.prompt_start().to_vec(), end_of_text }
     }
 
-    /// Lays the messages out; the last one is left `open` if the model is to go on with it.
-    pub(super) fn lay_out(&self, messages: &[Message], open: bool) -> Prompt {
+    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> Prompt {
         let mut prompt = Prompt::default();
         prompt.start.clone_from(&self.start);
         for (index, message) in messages.iter().enumerate() {
-            let learnt = message.role == Role::Assistant;
-            prompt.content(&message.content, learnt);
-            let end = self.end_of_text.filter(|_| learnt && !(open && index + 1 == messages.len()));
-            if let Some(end) = end {
-                prompt.control(end, learnt);
+            let learning = Learning::from_role(message.role);
+            prompt.content(&message.content, learning);
+            let is_open = last_message == LastMessage::Open && index + 1 == messages.len();
+            if let Some(end) = self.end_of_text
+                && learning == Learning::Learnt
+                && !is_open
+            {
+                prompt.control(end, learning);
             }
         }
         prompt

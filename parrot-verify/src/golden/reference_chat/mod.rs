@@ -56,7 +56,8 @@ pub(crate) fn read(conversations: &Value) -> Result<Conversation> {
 
 /// The prompt as text, control tokens and `<image>` spelled out.
 ///
-/// - generation_preface: as for [`ChatTemplate::encode`](parrot_model::text::ChatTemplate::encode)
+/// - generation_preface: what an answer that the model is to give begins with, as for
+///   [`ChatTemplate::encode_prompt`](parrot_model::text::ChatTemplate::encode_prompt); `None`: the conversation is whole
 ///
 /// # Errors
 ///

@@ -49,7 +49,12 @@ fn cases(kind: &str) -> Vec<Case> {
 }
 
 fn encode(tokenizer: &Tokenizer, conversation: &Conversation, preface: Option<&str>) -> Encoded {
-    ChatTemplate::chatml(tokenizer).unwrap().encode(tokenizer, conversation, preface).unwrap()
+    let template = ChatTemplate::chatml(tokenizer).unwrap();
+    let encoded = match preface {
+        Some(preface) => template.encode_prompt(tokenizer, conversation, preface),
+        None => template.encode(tokenizer, conversation),
+    };
+    encoded.unwrap()
 }
 
 fn without_images(ids: &[i64]) -> Vec<u32> {
@@ -116,7 +121,7 @@ fn unknown_roles_and_empty_conversations_are_errors() {
         assert!(reference_chat::prompt(&conversation, None).is_err(), "{}", case.id);
         assert!(reference_chat::encode(&tokenizer, &conversation, None).is_err(), "{}", case.id);
         let template = ChatTemplate::chatml(&tokenizer).unwrap();
-        let encoded = template.encode(&tokenizer, &conversation, None);
+        let encoded = template.encode(&tokenizer, &conversation);
         assert!(matches!(encoded, Err(Error::Conversation { .. })), "{}", case.id);
     }
     let unknown = reference_chat::read(&serde_json::json!([{"from": "user", "value": "x"}])).unwrap_err();
