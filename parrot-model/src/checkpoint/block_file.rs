@@ -10,7 +10,7 @@ use half::f16;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
-use super::weights::StoredTensor;
+use super::stored_tensor::StoredTensor;
 use crate::quantization::{BLOCK, BlockFormat, PANEL};
 
 /// The layout that is written, and the only one that is read.

@@ -9,14 +9,14 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
-use super::ggml;
-use super::weights::StoredTensor;
+use super::cast_gguf;
+use super::stored_tensor::StoredTensor;
 use crate::allocator::zeroed_weights;
 
 /// Elements converted at once; the two buffers stay in the first-level cache.
-pub(super) const CHUNK: usize = 2048;
+pub(super) const CAST_CHUNK: usize = 2048;
 /// Chunks that a thread takes at a time.
-const SHARE: usize = 64 * CHUNK;
+const SHARE: usize = 64 * CAST_CHUNK;
 
 /// Reads a tensor as `dtype`.
 ///
@@ -25,12 +25,13 @@ const SHARE: usize = 64 * CHUNK;
 /// In words, what is wrong with the first elements that are: not floats, NaN, infinite, or too large for `dtype`.
 pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<TensorData, String> {
     if let Some(coding) = tensor.coding {
-        return ggml::cast(tensor, coding, dtype);
+        return cast_gguf::cast(tensor, coding, dtype);
     }
     let stored = tensor.dtype;
     let element = element_size(stored)?;
+    // A tensor that is used where it lies is read here for the first time, at the rate of memory where the system has the file.
     if stored_dtype(dtype.into()) == Ok(stored)
-        && is_finite(tensor)
+        && tensor.bytes.par_chunks(SHARE * element).all(|share| is_finite(stored, share))
         && let Some(bytes) = tensor.in_place()
     {
         return Ok(TensorData::from_bytes(bytes, tensor.shape.to_vec(), DType::from(dtype)));
@@ -38,7 +39,7 @@ pub(super) fn cast(tensor: StoredTensor<'_>, dtype: FloatDType) -> Result<Tensor
     let bytes = match dtype {
         FloatDType::F32 => convert(tensor, element, |from, to| {
             read(stored, from, to);
-            check_finite(to)
+            Ok(())
         }),
         FloatDType::F16 => narrow(tensor, element, Dtype::F16, |from, to| {
             to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from);
@@ -66,22 +67,21 @@ pub(super) fn element_size(stored: Dtype) -> Result<usize, String> {
     }
 }
 
-/// Whether all elements are numbers, looking at each on all threads. A tensor that is used where it lies is read here for the
-/// first time, at the rate of memory where the system has the file.
-fn is_finite(tensor: StoredTensor<'_>) -> bool {
+/// Whether all of these stored elements are numbers. Without a branch for each: the compiler looks at several at a time.
+fn is_finite(stored: Dtype, bytes: &[u8]) -> bool {
     // All exponent bits are set in what is not finite.
     const F32: u32 = 0x7f80_0000;
-    let exponent = if tensor.dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 };
-    tensor.bytes.par_chunks(SHARE * size_of::<f32>()).all(|share| match tensor.dtype {
+    let exponent = if stored == Dtype::F16 { 0x7c00 } else { 0x7f80 };
+    match stored {
         Dtype::F32 => {
-            let elements = share.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+            let elements = bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
             elements.fold(true, |all, bits| all & (bits & F32 != F32))
         }
         _ => {
-            let elements = share.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
+            let elements = bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
             elements.fold(true, |all, bits| all & (bits & exponent != exponent))
         }
-    })
+    }
 }
 
 /// In 16 bits.
@@ -97,17 +97,11 @@ fn narrow(
     convert(tensor, element, |from, to: &mut [u16]| {
         if stored == dtype {
             read_bits(from, to);
-            // All exponent bits are set in what is not finite.
-            let exponent = if dtype == Dtype::F16 { 0x7c00 } else { 0x7f80 };
-            let is_finite = to.iter().fold(true, |all, bits| all & (bits & exponent != exponent));
-            if is_finite {
-                return Ok(());
-            }
+            return Ok(());
         }
-        let mut floats = [0.0; CHUNK];
+        let mut floats = [0.0; CAST_CHUNK];
         let floats = &mut floats[..to.len()];
         read(stored, from, floats);
-        check_finite(floats)?;
         match round(floats, to) {
             Some(i) => Err(format!("holds {}, which {dtype:?} cannot hold", floats[i])),
             None => Ok(()),
@@ -115,17 +109,19 @@ fn narrow(
     })
 }
 
-/// Makes a vector of what `fill` makes of each chunk's bytes.
+/// Makes a vector of what `fill` makes of each chunk's bytes, all of them numbers.
 fn convert<T: Element>(
     tensor: StoredTensor<'_>,
     element: usize,
     fill: impl Fn(&[u8], &mut [T]) -> Result<(), String> + Sync,
 ) -> Result<Bytes, String> {
-    let count = tensor.shape.iter().product();
+    let (stored, count) = (tensor.dtype, tensor.shape.iter().product());
     let mut values = zeroed_weights::<T>(count);
     let share = |(from, to): (&[u8], &mut [T])| {
-        let chunks = from.chunks(CHUNK * element).zip(to.chunks_mut(CHUNK));
-        chunks.map(|(from, to)| fill(from, to)).find_map(Result::err)
+        let chunks = from.chunks(CAST_CHUNK * element).zip(to.chunks_mut(CAST_CHUNK));
+        chunks
+            .map(|(from, to)| check_finite(stored, from).and_then(|()| fill(from, to)))
+            .find_map(Result::err)
     };
     let shares = tensor.bytes.par_chunks(SHARE * element).zip(values.par_chunks_mut(SHARE));
     match shares.map(share).find_map_first(|problem| problem) {
@@ -134,7 +130,7 @@ fn convert<T: Element>(
     }
 }
 
-/// At most [`CHUNK`] elements, in f32.
+/// At most [`CAST_CHUNK`] elements, in f32.
 pub(super) fn read(stored: Dtype, from: &[u8], to: &mut [f32]) {
     match stored {
         Dtype::F32 => {
@@ -143,7 +139,7 @@ pub(super) fn read(stored: Dtype, from: &[u8], to: &mut [f32]) {
             }
         }
         Dtype::F16 => {
-            let mut bits = [0; CHUNK];
+            let mut bits = [0; CAST_CHUNK];
             let bits = &mut bits[..to.len()];
             read_bits(from, bits);
             bits.reinterpret_cast::<f16>().convert_to_f32_slice(to);
@@ -162,11 +158,13 @@ fn read_bits(from: &[u8], to: &mut [u16]) {
     }
 }
 
-fn check_finite(values: &[f32]) -> Result<(), String> {
-    // Without a branch for each: the compiler looks at several at a time.
-    if values.iter().fold(true, |all, value| all & value.is_finite()) {
+/// Refuses a chunk with an element that is no number, naming the first.
+fn check_finite(stored: Dtype, chunk: &[u8]) -> Result<(), String> {
+    if is_finite(stored, chunk) {
         return Ok(());
     }
+    let mut values = vec![0.0; chunk.len() * 8 / stored.bitsize()];
+    read(stored, chunk, &mut values);
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(format!("holds {value}")),
         None => Ok(()),
@@ -227,7 +225,7 @@ mod tests {
     #[test]
     fn what_cannot_be_held_is_refused() {
         let mut many = vec![1.0; 3 * SHARE + 5];
-        many[2 * SHARE + CHUNK + 7] = f32::NAN;
+        many[2 * SHARE + CAST_CHUNK + 7] = f32::NAN;
         many[3 * SHARE + 1] = f32::INFINITY;
         let large = bf16::from_f32(1e5).to_le_bytes();
         for (dtype, bytes, target, expected) in [

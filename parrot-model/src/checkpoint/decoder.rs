@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::files::Files;
 use super::layout::CONFIG_FILE;
+use super::model_weights::{ModelWeights, StoredModel};
+use super::names;
 use super::weights::Weights;
-use super::{load, names};
 use crate::config::keys::read_keys;
 use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
@@ -122,13 +123,8 @@ impl DecoderCheckpoint {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Decoder> {
         let config = &self.description.config;
-        let stored = load::Stored {
-            path: &self.path,
-            weights: &self.weights,
-            find: &|name| self.weights.get(name),
-            is_tied: config.tie_word_embeddings,
-            is_surplus: &names::is_buffer,
-        };
+        let model = StoredModel::Decoder(config);
+        let stored = ModelWeights { path: &self.path, weights: &self.weights, model };
         stored.load(Decoder::init(config, device), &names::decoder, dtype.into(), device, &mut progress)
     }
 }

@@ -14,15 +14,13 @@ use super::block_file;
 use super::cast::cast;
 use super::names::{self, ModulePath};
 use super::quantize::quantize;
+use super::stored_tensor::StoredTensor;
 use super::tensors::{concat, join};
-use super::weights::{StoredTensor, Weights};
+use super::weights::Weights;
 use crate::device::WeightDtype;
 use crate::ops::blocks;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, device};
-
-pub(super) const LM_HEAD: &str = "lm_head.weight";
-pub(super) const EMBED_TOKENS: &str = "model.embed_tokens.weight";
 
 /// Loads any module: the vision tower of a folder of its own, a projector, a layer in a test.
 ///
@@ -72,83 +70,6 @@ pub fn load_found<'w, M: Module>(
     fill(module, &name_of, find, dtype, &mut |_| ()).map_err(error)
 }
 
-/// All weights of a model that has a decoder; none of them may be left over.
-pub(super) struct Stored<'a, 'w> {
-    /// The folder, for errors.
-    pub(super) path: &'a Path,
-    pub(super) weights: &'w Weights,
-    /// Finds a tensor there or elsewhere.
-    pub(super) find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
-    /// Whether the decoder's head is its embedding table.
-    pub(super) is_tied: bool,
-    /// Whether a tensor may be stored although the model has no place for it.
-    pub(super) is_surplus: &'a dyn Fn(&str) -> bool,
-}
-
-impl Stored<'_, '_> {
-    /// Fills a model, telling how many of the stored bytes have been read.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Checkpoint`] listing every missing, unexpected or mis-shaped tensor, or else every one whose elements
-    /// cannot be used; [`Error::Device`] when the device has too little memory.
-    pub(super) fn load<M: Module>(
-        &self,
-        model: M,
-        name_of: &dyn Fn(&[String]) -> String,
-        dtype: WeightDtype,
-        device: &burn::tensor::Device,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<M> {
-        let error = |problems| Error::Checkpoint { path: self.path.to_path_buf(), problems };
-        let wanted = parameters(&model, name_of);
-        if let Some(problem) = other_width(&wanted, self.find, dtype) {
-            return Err(error(vec![problem]));
-        }
-        self.check(&wanted)?;
-        device::require_memory(&model, dtype, device)?;
-        let bytes =
-            |wanted: &ExpectedTensor| (self.find)(&wanted.name).map_or(0, |stored| stored.bytes.len());
-        let total = wanted.iter().map(bytes).sum::<usize>() as u64;
-        let mut done = 0;
-        let mut advance = |bytes| {
-            done += bytes;
-            progress(done, total);
-        };
-        fill(model, name_of, self.find, dtype, &mut advance).map_err(error)
-    }
-
-    /// Refuses what is missing, unexpected or mis-shaped.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Checkpoint`] listing all of it.
-    pub(super) fn check(&self, wanted: &[ExpectedTensor]) -> Result<()> {
-        let mut problems = mismatches(wanted, self.find);
-        for name in unwanted(wanted, self.weights) {
-            if name == LM_HEAD && self.is_tied {
-                problems.extend(self.tied_head_problem());
-            } else if !(self.is_surplus)(name) {
-                problems.push(format!("`{name}` is unexpected"));
-            }
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        problems.splice(0..0, names::wrapped(self.weights.names()));
-        Err(Error::Checkpoint { path: self.path.to_path_buf(), problems })
-    }
-
-    /// A tied head may be stored, but then it has to be the embedding table.
-    fn tied_head_problem(&self) -> Option<String> {
-        let (head, table) = (self.weights.get(LM_HEAD)?, self.weights.get(EMBED_TOKENS)?);
-        let equal = head.dtype == table.dtype && head.shape == table.shape && head.bytes == table.bytes;
-        (!equal).then(|| {
-            format!("`{LM_HEAD}` differs from `{EMBED_TOKENS}` although tie_word_embeddings is true")
-        })
-    }
-}
-
 /// A parameter that a module wants: its name and its shape, both as stored.
 #[derive(Debug)]
 pub(super) struct ExpectedTensor {
@@ -169,7 +90,7 @@ pub(super) fn parameters<M: Module>(
 }
 
 /// What to say if blocks are to be loaded as anything but what they are.
-fn other_width<'w>(
+pub(super) fn other_width<'w>(
     wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
     dtype: WeightDtype,

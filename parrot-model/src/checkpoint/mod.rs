@@ -15,17 +15,19 @@
 
 mod block_file;
 mod cast;
+mod cast_gguf;
 mod decoder;
 mod files;
-mod ggml;
 mod hub;
 pub mod layout;
 mod load;
+mod model_weights;
 pub mod names;
 mod quantize;
 mod save;
 mod save_quantized;
 mod staging;
+mod stored_tensor;
 mod tensors;
 #[cfg(test)]
 mod testing;
@@ -45,6 +47,8 @@ use crate::parrot::ParrotModel;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, device};
 
+use model_weights::{ModelWeights, StoredModel};
+
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
 pub use files::Files;
 pub use hub::{
@@ -52,10 +56,11 @@ pub use hub::{
 };
 pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save};
+pub use stored_tensor::StoredTensor;
 pub use tensors::save_module;
 pub use tower::load_vision_tower;
 pub use transformers::export_transformers;
-pub use weights::{StoredTensor, Weights};
+pub use weights::Weights;
 
 /// What a model's folder says about the network. Weights are not read and need not be there.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,8 +201,7 @@ impl Checkpoint {
         let Description { config, vision, .. } = &self.description;
         let model = ParrotModel::init(config, vision, device)?;
         let name_of = names::parrot(config)?;
-        let (find, is_surplus) = (|name: &str| self.find(name), |name: &str| self.is_surplus(name));
-        self.stored(&find, &is_surplus).load(model, &name_of, dtype.into(), device, &mut progress)
+        self.model_weights().load(model, &name_of, dtype.into(), device, &mut progress)
     }
 
     /// What the weights of products are stored in, if it is a [quantised](Self::quantize) model: it can be loaded as that alone.
@@ -206,27 +210,12 @@ impl Checkpoint {
         self.weights.block_format()
     }
 
-    /// All weights; closures cannot be borrowed from here.
-    fn stored<'a>(
-        &'a self,
-        find: &'a dyn Fn(&str) -> Option<StoredTensor<'a>>,
-        is_surplus: &'a dyn Fn(&str) -> bool,
-    ) -> load::Stored<'a, 'a> {
-        let is_tied = self.description.config.decoder.tie_word_embeddings;
-        load::Stored { path: &self.path, weights: &self.weights, find, is_tied, is_surplus }
-    }
-
-    /// Whether a tensor may be stored although the model has no place for it.
-    fn is_surplus(&self, name: &str) -> bool {
-        names::is_surplus(name, &self.description.config, &self.description.vision)
-    }
-
-    /// A tensor of the checkpoint, or of the tower's own folder where that holds the tower.
-    fn find(&self, name: &str) -> Option<StoredTensor<'_>> {
-        match (&self.tower_weights, names::in_tower_folder(name)) {
-            (Some(tower_weights), Some(name)) => tower::find_tensor(tower_weights, name),
-            _ => self.weights.get(name),
-        }
+    /// All weights, those of the tower included.
+    fn model_weights(&self) -> ModelWeights<'_> {
+        let Description { config, vision, .. } = &self.description;
+        let tower_weights = self.tower_weights.as_ref();
+        let model = StoredModel::Parrot { config, vision, tower_weights };
+        ModelWeights { path: &self.path, weights: &self.weights, model }
     }
 }
 

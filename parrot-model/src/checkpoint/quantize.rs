@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::cast::{CHUNK, element_size, read};
-use super::ggml;
-use super::weights::StoredTensor;
+use super::cast::{CAST_CHUNK, element_size, read};
+use super::cast_gguf;
+use super::stored_tensor::StoredTensor;
 use crate::quantization::{BlockFormat, PANEL};
 
 /// Reads a matrix, or several that are whole panels, as blocks.
@@ -18,7 +18,7 @@ use crate::quantization::{BlockFormat, PANEL};
 /// If the tensor is no matrix.
 pub(super) fn quantize(tensor: StoredTensor<'_>, format: BlockFormat) -> Result<Vec<u8>, String> {
     if let Some(coding) = tensor.coding {
-        return ggml::quantize(tensor, coding, format);
+        return cast_gguf::quantize(tensor, coding, format);
     }
     let [rows, columns] = *tensor.shape else { panic!("a matrix is quantised, not {:?}", tensor.shape) };
     let size = element_size(tensor.dtype)?;
@@ -27,8 +27,8 @@ pub(super) fn quantize(tensor: StoredTensor<'_>, format: BlockFormat) -> Result<
     let problem = bytes.par_chunks_exact_mut(panel_bytes).enumerate().find_map_first(|(index, panel)| {
         let first = index * PANEL;
         let mut values = vec![0.0; PANEL.min(rows - first) * columns];
-        let stored = tensor.bytes[first * columns * size..].chunks(CHUNK * size);
-        for (values, stored) in values.chunks_mut(CHUNK).zip(stored) {
+        let stored = tensor.bytes[first * columns * size..].chunks(CAST_CHUNK * size);
+        for (values, stored) in values.chunks_mut(CAST_CHUNK).zip(stored) {
             read(tensor.dtype, &stored[..values.len() * size], values);
         }
         format.encode_panel(&values, columns, panel).err()

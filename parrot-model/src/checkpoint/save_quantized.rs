@@ -58,8 +58,7 @@ impl Checkpoint {
         let model =
             ParrotModel::init(&self.description.config, &self.description.vision, &Device::default())?;
         let wanted = load::parameters(&model, &names::parrot(&self.description.config)?);
-        let (find, is_surplus) = (|name: &str| self.find(name), |name: &str| self.is_surplus(name));
-        self.stored(&find, &is_surplus).check(&wanted)?;
+        self.model_weights().check(&wanted)?;
 
         let staging = Staging::create(out)?;
         self.write_blocks(&staging.path().join(WEIGHTS_FILE), &wanted, format, &mut progress)?;
@@ -83,8 +82,9 @@ impl Checkpoint {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
         // `check` has found every one.
+        let stored = self.model_weights();
         let tensors: Vec<_> =
-            wanted.iter().filter_map(|wanted| Some((wanted, self.find(&wanted.name)?))).collect();
+            wanted.iter().filter_map(|wanted| Some((wanted, stored.find(&wanted.name)?))).collect();
         let mut end = 0;
         let infos = tensors.iter().map(|(wanted, stored)| {
             let (dtype, shape, bytes) = match *wanted.shape {

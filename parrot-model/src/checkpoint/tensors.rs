@@ -10,7 +10,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::cast::{cast, stored_dtype};
 use super::names::{self, ModulePath};
-use super::weights::StoredTensor;
+use super::stored_tensor::StoredTensor;
 use crate::ops::block_format;
 use crate::{Error, Result};
 

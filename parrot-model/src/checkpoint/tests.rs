@@ -46,7 +46,7 @@ fn weights_that_are_stored_as_wanted_stay_in_their_file() {
     let folder = saved(&tiny);
     let in_place = |dtype: FloatDType| {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        let stored = checkpoint.find(load::LM_HEAD).unwrap();
+        let stored = checkpoint.model_weights().find(model_weights::LM_HEAD).unwrap();
         let data = cast::cast(stored, dtype).unwrap();
         (
             data.as_bytes().as_ptr() == stored.bytes.as_ptr(),
@@ -175,12 +175,12 @@ fn weights_that_are_no_numbers_are_named() {
 fn a_tied_head_may_be_stored_if_it_is_the_table() {
     let folder = saved(&Tiny::siglip());
     edit(folder.path(), |tensors| {
-        let table = tensors.iter().find(|(name, ..)| name == load::EMBED_TOKENS).unwrap().clone();
-        tensors.push((load::LM_HEAD.into(), table.1, table.2, table.3));
+        let table = tensors.iter().find(|(name, ..)| name == model_weights::EMBED_TOKENS).unwrap().clone();
+        tensors.push((model_weights::LM_HEAD.into(), table.1, table.2, table.3));
     });
     load(folder.path()).unwrap();
     edit(folder.path(), |tensors| {
-        tensors.iter_mut().find(|(name, ..)| name == load::LM_HEAD).unwrap().3[0] ^= 1;
+        tensors.iter_mut().find(|(name, ..)| name == model_weights::LM_HEAD).unwrap().3[0] ^= 1;
     });
     let error = load_error(folder.path());
     assert!(error.contains("`lm_head.weight` differs from `model.embed_tokens.weight`"), "{error}");

@@ -1,4 +1,4 @@
-//! Weights as they lie on disk: one safetensors file, or several and an index.
+//! Weights as they lie on disk: one safetensors file, several and an index, or a decoder in one of llama.cpp's files (GGUF).
 //!
 //! Files are mapped into memory, so opening reads the headers alone and a tensor's bytes are fetched when
 //! they are first touched. Nothing in a header is trusted before it has been checked against the file's
@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use burn::tensor::Bytes;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
 use super::files::Files;
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
+use super::stored_tensor::{GgufCoding, StoredTensor};
 use crate::gguf::{self, GgmlType, GgufTensor};
 use crate::mapped::MappedFile;
 use crate::quantization::BlockFormat;
@@ -25,7 +25,7 @@ const PREFIX: usize = size_of::<u64>();
 /// What transformers refuses as well; a 70-billion model's header has less than one megabyte.
 const MAX_HEADER: usize = 100_000_000;
 
-/// Opened safetensors files.
+/// Opened weight files: safetensors, or a GGUF, whose tensors go by the names that they have in safetensors.
 ///
 /// The files must be neither shortened nor rewritten in place while this value or a model that was loaded from it lives:
 /// reading a mapped page that is gone ends the process (SIGBUS on Unix), and what is written into a file changes weights that
@@ -37,51 +37,6 @@ pub struct Weights {
     files: Vec<WeightFile>,
     /// Tensor name → index into `files`.
     file_of: BTreeMap<String, usize>,
-}
-
-/// One tensor, still in its file.
-#[derive(Debug, Clone, Copy)]
-pub struct StoredTensor<'a> {
-    /// Type of its elements.
-    pub dtype: Dtype,
-    /// Its shape, outermost dimension first.
-    pub shape: &'a [usize],
-    /// Its elements, row-major and little-endian; not necessarily aligned.
-    pub bytes: &'a [u8],
-    /// The format, if it is a matrix in [blocks](crate::quantization): then the shape counts panels, blocks and bytes.
-    pub blocks: Option<BlockFormat>,
-    /// Blocks of llama.cpp's, or rows in another order than in a network.
-    pub(super) coding: Option<Coding>,
-    /// The file that they lie in, if they do.
-    file: Option<&'a MappedFile>,
-}
-
-/// How a tensor of a GGUF is to be read, if not number by number where it lies.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Coding {
-    pub(super) ggml_type: GgmlType,
-    /// Heads in which the rows that a rotation pairs lie side by side; in a network they are half a head apart.
-    pub(super) paired_heads: Option<usize>,
-}
-
-impl<'a> StoredTensor<'a> {
-    /// Numbers in memory.
-    #[must_use]
-    pub fn new(dtype: Dtype, shape: &'a [usize], bytes: &'a [u8]) -> Self {
-        Self { dtype, shape, bytes, blocks: None, coding: None, file: None }
-    }
-
-    /// Its bytes where they lie, if they can be a tensor's there; they keep their file mapped.
-    pub(super) fn in_place(&self) -> Option<Bytes> {
-        self.file?.share(self.bytes, self.dtype.bitsize() / 8)
-    }
-
-    /// Says that it has been copied and will hardly be read again.
-    pub(super) fn release(&self) {
-        if let Some(file) = self.file {
-            file.release(self.bytes);
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -98,7 +53,7 @@ struct Place {
     dtype: Dtype,
     shape: Vec<usize>,
     range: Range<usize>,
-    coding: Option<Coding>,
+    coding: Option<GgufCoding>,
 }
 
 /// `model.safetensors.index.json`: tensor name → file name.
@@ -298,7 +253,7 @@ impl Place {
             _ => None,
         };
         let number = number.filter(|_| paired_heads.is_none());
-        let coding = number.is_none().then_some(Coding { ggml_type: place.ggml_type, paired_heads });
+        let coding = number.is_none().then_some(GgufCoding { ggml_type: place.ggml_type, paired_heads });
         // What is no number is bytes.
         Self { dtype: number.unwrap_or(Dtype::U8), shape: place.shape, range: place.range, coding }
     }

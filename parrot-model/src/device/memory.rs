@@ -4,9 +4,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::Backend;
-use super::dtype::{float_dtype, supported};
+use super::float_dtype::{float_dtype, supported};
 use super::quiet::quietly;
-use super::weights::WeightDtype;
+use super::weight_dtype::WeightDtype;
 use super::{device_error, found};
 use crate::Result;
 use crate::quantization::BlockFormat;

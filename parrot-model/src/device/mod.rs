@@ -17,14 +17,14 @@
 //! computed something.
 
 mod backend;
-mod dtype;
+mod float_dtype;
 mod lanes;
 mod matmul_rate;
 mod memory;
 mod name;
 mod precision;
 mod quiet;
-mod weights;
+mod weight_dtype;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
@@ -34,8 +34,8 @@ use self::quiet::quietly;
 use crate::{Error, Result};
 
 pub use backend::Backend;
-pub(crate) use dtype::parameter_dtype;
-pub use dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
+pub(crate) use float_dtype::parameter_dtype;
+pub use float_dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
 pub use lanes::{lanes, side_by_side};
 pub use matmul_rate::{MatmulRate, matmul_rate};
 pub(crate) use memory::require_memory;
@@ -43,7 +43,7 @@ pub use memory::widest_dtype;
 pub use name::SYNTAX;
 pub use precision::{Precision, activation_dtype};
 pub use quiet::panics_in_one_line;
-pub use weights::{WeightDtype, parse_weight_dtype, weight_dtype};
+pub use weight_dtype::{WeightDtype, parse_weight_dtype, weight_dtype};
 
 /// A device that is ready, and how it came to be chosen.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ pub fn list() -> Vec<DeviceInfo> {
             Default::default()
         });
         let dtypes = match problem {
-            None => dtype::supported(Some(found.backend), &found.device),
+            None => float_dtype::supported(Some(found.backend), &found.device),
             Some(_) => Vec::new(),
         };
         let is_auto = !is_taken && problem.is_none() && !found.is_software();
@@ -127,7 +127,7 @@ pub fn list() -> Vec<DeviceInfo> {
             backend: found.backend,
             adapter,
             memory: memory.total,
-            default_dtype: dtype::default_of(Some(found.backend), &dtypes),
+            default_dtype: float_dtype::default_of(Some(found.backend), &dtypes),
             dtypes,
             is_auto,
             problem,

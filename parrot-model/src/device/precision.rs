@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, FloatDType};
 
-use super::dtype::is_cpu;
+use super::float_dtype::is_cpu;
 use super::found;
-use super::weights::WeightDtype;
+use super::weight_dtype::WeightDtype;
 use crate::quantization::BlockFormat;
 
 /// What a device rounds the operands of its matrix products to.

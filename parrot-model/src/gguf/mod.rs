@@ -5,7 +5,7 @@
 //! and places of Hugging Face's tensors, [`tokenizer`] makes of it `tokenizer.json` and `tokenizer_config.json`.
 
 mod decoder;
-mod ggml;
+mod ggml_type;
 mod tokenizer;
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::checkpoint::Files;
 use crate::{Error, Result, untrusted};
 pub(crate) use decoder::GgufTensor;
-pub(crate) use ggml::{GgmlType, half};
+pub(crate) use ggml_type::{GgmlType, half};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 /// Entries and tensors of a file at most; that of the largest models in use has some thousand tensors.

@@ -7,8 +7,8 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
+use super::block_product::product;
 use super::matmul::wide;
-use super::quantized::product;
 use super::{elements, tensor};
 use crate::ops::blocks::{Blocks, block_dtype, block_format, matrices};
 use crate::quantization::{BlockFormat, BlockMatrix};

@@ -6,6 +6,7 @@
 //! library: together, a fifth of a half-billion model's training step.
 
 mod attention;
+mod block_product;
 mod blocks;
 mod columns;
 mod decode_attention;
@@ -14,7 +15,6 @@ mod few_rows;
 mod many_rows;
 mod matmul;
 mod matrix;
-mod quantized;
 mod simd;
 mod weight;
 mod weight_product;

@@ -1,4 +1,4 @@
-//! What a device holds weights in.
+//! The floating-point dtypes that a device holds weights in; [`WeightDtype`](super::WeightDtype) adds blocks to them.
 
 use burn::tensor::{Device, FloatDType};
 

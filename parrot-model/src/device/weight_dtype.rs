@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::{DType, Device, FloatDType};
 
-use super::dtype::{dtype_name, float_dtype, parse_dtype};
+use super::float_dtype::{dtype_name, float_dtype, parse_dtype};
 use super::{Backend, device_error, found, name_of};
 use crate::Result;
 use crate::quantization::{BLOCK, BlockFormat, PANEL};

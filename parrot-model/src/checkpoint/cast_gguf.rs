@@ -13,14 +13,14 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::weights::{Coding, StoredTensor};
+use super::stored_tensor::{GgufCoding, StoredTensor};
 use crate::allocator::zeroed_weights;
 use crate::gguf::{GgmlType, half};
 use crate::quantization::{BLOCK, BlockFormat, PANEL};
 
 /// A tensor as rows.
 struct Rows<'a> {
-    coding: Coding,
+    coding: GgufCoding,
     rows: usize,
     columns: usize,
     row_bytes: usize,
@@ -28,7 +28,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(tensor: StoredTensor<'a>, coding: Coding) -> Self {
+    fn new(tensor: StoredTensor<'a>, coding: GgufCoding) -> Self {
         let [rows, columns] = match *tensor.shape {
             // A bias whose numbers change places as rows do.
             [rows] if coding.paired_heads.is_some() => [rows, 1],
@@ -74,7 +74,7 @@ impl<'a> Rows<'a> {
 /// As [`cast`](super::cast::cast).
 pub(super) fn cast(
     tensor: StoredTensor<'_>,
-    coding: Coding,
+    coding: GgufCoding,
     dtype: FloatDType,
 ) -> Result<TensorData, String> {
     let rows = Rows::new(tensor, coding);
@@ -124,7 +124,7 @@ fn convert<T: Element>(
 /// As [`quantize`](super::quantize::quantize).
 pub(super) fn quantize(
     tensor: StoredTensor<'_>,
-    coding: Coding,
+    coding: GgufCoding,
     format: BlockFormat,
 ) -> Result<Vec<u8>, String> {
     let rows = Rows::new(tensor, coding);
@@ -216,7 +216,7 @@ mod tests {
         ] {
             let bytes = stored(ggml_type);
             for paired_heads in [None, Some(5)] {
-                let coding = Coding { ggml_type, paired_heads };
+                let coding = GgufCoding { ggml_type, paired_heads };
                 let tensor = tensor(&[40, 64], &bytes);
                 let wide = cast(tensor, coding, FloatDType::F32).unwrap();
                 let wide = wide.as_slice::<f32>().unwrap().chunks(64);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_not_alike_is_quantised_anew() {
         let bytes = stored(GgmlType::Q8_0);
-        let coding = Coding { ggml_type: GgmlType::Q8_0, paired_heads: None };
+        let coding = GgufCoding { ggml_type: GgmlType::Q8_0, paired_heads: None };
         let tensor = tensor(&[40, 64], &bytes);
         let wide = cast(tensor, coding, FloatDType::F32).unwrap();
         let expected = BlockFormat::Q4.encode(wide.as_slice().unwrap(), [40, 64]).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn rows_that_a_rotation_pairs_are_set_half_a_head_apart() {
         let numbers: Vec<u8> = (0..12).flat_map(|value| (value as f32).to_le_bytes()).collect();
-        let coding = Coding { ggml_type: GgmlType::F32, paired_heads: Some(2) };
+        let coding = GgufCoding { ggml_type: GgmlType::F32, paired_heads: Some(2) };
         let biases = cast(tensor(&[12], &numbers), coding, FloatDType::F16).unwrap();
         let expected = [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11].map(|value| f16::from_f32(value as f32));
         assert_eq!(biases.as_slice::<f16>().unwrap(), expected);
@@ -254,7 +254,7 @@ mod tests {
     fn what_no_network_can_hold_is_refused() {
         let mut bytes = stored(GgmlType::Q8_0);
         bytes[34..36].copy_from_slice(&f16::NAN.to_le_bytes());
-        let coding = Coding { ggml_type: GgmlType::Q8_0, paired_heads: None };
+        let coding = GgufCoding { ggml_type: GgmlType::Q8_0, paired_heads: None };
         for format in BlockFormat::ALL {
             let error = quantize(tensor(&[40, 64], &bytes), coding, format).unwrap_err();
             assert!(error.contains("NaN"), "{error}");

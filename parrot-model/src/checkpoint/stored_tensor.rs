@@ -1,0 +1,53 @@
+//! A tensor as a weight file holds it.
+
+use burn::tensor::Bytes;
+use safetensors::tensor::Dtype;
+
+use crate::gguf::GgmlType;
+use crate::mapped::MappedFile;
+use crate::quantization::BlockFormat;
+
+/// One tensor, still in its file.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredTensor<'a> {
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Its shape, outermost dimension first.
+    pub shape: &'a [usize],
+    /// Its elements, row-major and little-endian; not necessarily aligned.
+    pub bytes: &'a [u8],
+    /// The format, if it is a matrix in [blocks](crate::quantization): then the shape counts panels, blocks and bytes.
+    pub blocks: Option<BlockFormat>,
+    /// Blocks of llama.cpp's, or rows in another order than in a network.
+    pub(super) coding: Option<GgufCoding>,
+    /// The file that they lie in, if they do.
+    pub(super) file: Option<&'a MappedFile>,
+}
+
+/// How a tensor of a GGUF is to be read, if not number by number where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GgufCoding {
+    pub(super) ggml_type: GgmlType,
+    /// Heads in which the rows that a rotation pairs lie side by side; in a network they are half a head apart.
+    pub(super) paired_heads: Option<usize>,
+}
+
+impl<'a> StoredTensor<'a> {
+    /// Numbers in memory.
+    #[must_use]
+    pub fn new(dtype: Dtype, shape: &'a [usize], bytes: &'a [u8]) -> Self {
+        Self { dtype, shape, bytes, blocks: None, coding: None, file: None }
+    }
+
+    /// Its bytes where they lie, if they can be a tensor's there; they keep their file mapped.
+    pub(super) fn in_place(&self) -> Option<Bytes> {
+        self.file?.share(self.bytes, self.dtype.bitsize() / 8)
+    }
+
+    /// Says that it has been copied and will hardly be read again.
+    pub(super) fn release(&self) {
+        if let Some(file) = self.file {
+            file.release(self.bytes);
+        }
+    }
+}
