@@ -24,9 +24,9 @@
 //! [`Recipe`] documents every key. A key that does not exist is refused with the one that was probably meant,
 //! and `--set train.learning_rate=2e-5` changes one without another file; `--set train.epochs=` takes one away.
 
+mod initial_model;
 mod parse;
 mod plan;
-mod start;
 
 use std::path::{Path, PathBuf};
 
@@ -44,8 +44,8 @@ use crate::step::LossNormalisation;
 use crate::trainer::Stage;
 use crate::{Error, Result};
 
+pub use initial_model::Start;
 pub use plan::Plan;
-pub use start::Start;
 
 /// A stage of training: which model learns what, from which data, how fast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! A stage of training from its first step, or from where it stopped, to its last.
 
-mod begin;
-mod steps;
+mod resume;
+mod training_loop;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::part::Part;
 use crate::step::{LossNormalisation, StepReport};
 use crate::{Error, Result};
 
-pub use begin::StartedStage;
+pub use resume::StartedStage;
 
 /// One stage: what learns, from how much data, how fast. Errors call its settings as a [recipe](crate::recipe) has them:
 /// `train.learning_rate`, and `train.batch_size` for `micro_batch_size` × `accumulation`.
