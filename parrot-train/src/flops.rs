@@ -35,7 +35,7 @@ pub struct Cost {
 
 /// What a step works on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct Workload {
     /// Sequences.
     pub samples: usize,
     /// Tokens, pictures counted.
@@ -124,8 +124,8 @@ impl Cost {
 
     /// Operations of one step, forward and backward; sequences are taken to be of equal length.
     #[must_use]
-    pub fn step(&self, load: Load) -> f64 {
-        let Load { samples, tokens, images, learnt } = load;
+    pub fn step(&self, workload: Workload) -> f64 {
+        let Workload { samples, tokens, images, learnt } = workload;
         let (config, vision) = (&self.config, &self.vision);
         let parameters = |part: Part| self.parameters.in_part(part);
         let visual = images * self.tokens_per_image();
@@ -184,7 +184,7 @@ mod tests {
         let (config, vision) = mini();
         let all = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel].into();
         let cost = Cost::new(&config, &vision, &all, false).unwrap();
-        let text = cost.step(Load { samples: 1, tokens: 10, images: 0, learnt: 10 });
+        let text = cost.step(Workload { samples: 1, tokens: 10, images: 0, learnt: 10 });
         let estimate = 6.0 * cost.parameters().in_part(Part::LanguageModel) as f64 * 10.0;
         assert!((text / estimate - 1.0).abs() < 0.02, "{text} {estimate}");
     }
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn frozen_parts_cost_less_and_recomputing_costs_more() {
         let (config, vision) = mini();
-        let load = Load { samples: 4, tokens: 4 * 80, images: 4, learnt: 4 * 20 };
+        let workload = Workload { samples: 4, tokens: 4 * 80, images: 4, learnt: 4 * 20 };
         let step = |parts: &[Part], recomputes| {
             let parts = parts.iter().copied().collect();
-            Cost::new(&config, &vision, &parts, recomputes).unwrap().step(load)
+            Cost::new(&config, &vision, &parts, recomputes).unwrap().step(workload)
         };
         let projector = step(&[Part::Projector], false);
         let stage2 = step(&[Part::Projector, Part::Moe, Part::LanguageModel], false);

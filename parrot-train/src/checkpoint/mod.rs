@@ -199,25 +199,13 @@ fn key_of(rule: &str) -> &str {
 }
 
 /// Writes a checkpoint into a run's folder and removes all but the newest `keep`, which is at least 1.
-/// Unreadable ones that claim a later step go as well.
+/// Unreadable ones that claim a later step go as well. Where the optimizer is spread over processes, they hand their
+/// shares over meanwhile.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] or what saving the model refuses; older checkpoints are then still there.
-pub fn save(
-    run: &RunFolder,
-    model: &ParrotModel,
-    optimizer: &Optimizer,
-    description: &ModelDescription,
-    state: &TrainState,
-    keep: usize,
-) -> Result<PathBuf> {
-    let alone = World::default();
-    save_sharded(run, model, &ShardedState::list(&alone, optimizer), description, state, keep)
-}
-
-/// [`save`] of an optimizer that is spread over processes, which hand their shares over meanwhile.
-pub(crate) fn save_sharded(
+pub(crate) fn save(
     run: &RunFolder,
     model: &ParrotModel,
     optimizer: &ShardedState<'_>,
@@ -242,27 +230,13 @@ pub(crate) fn save_sharded(
     Ok(place)
 }
 
-/// Reads a checkpoint onto an autodiff device, weights held in the dtype that they were trained in.
+/// The model of a checkpoint, on an autodiff device, weights held in the dtype that they were trained in.
 ///
 /// - adapted: the model, its decoder with adapters, that the stage started from, if it trains some
 ///
 /// # Errors
 ///
 /// [`Error::Checkpoint`] or the model's own error, naming the file that is missing or broken.
-pub fn load(
-    path: &Path,
-    optimizer: OptimizerConfig,
-    adapted: Option<ParrotModel>,
-    device: &Device,
-) -> Result<(ParrotModel, Optimizer, TrainState)> {
-    let state = read_state(path)?;
-    verify(path)?;
-    let model = load_model(path, adapted, device)?;
-    let optimizer = load_optimizer(path, &model, optimizer, &state, None)?;
-    Ok((model, optimizer, state))
-}
-
-/// The model of a checkpoint.
 pub(crate) fn load_model(path: &Path, adapted: Option<ParrotModel>, device: &Device) -> Result<ParrotModel> {
     let folder = path.join("model");
     let Some(mut model) = adapted else {

@@ -12,10 +12,10 @@ use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::data::TrainingSample;
-use parrot_train::flops::Load;
+use parrot_train::flops::Workload;
 use parrot_train::lora::LoraConfig;
 use parrot_train::optim::Optimizer;
-use parrot_train::step::{Learner, MicroBatch};
+use parrot_train::step::MicroBatch;
 use parrot_train::trainer::Stage;
 use serde::Serialize;
 
@@ -109,6 +109,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut stage = if arguments.stage == 1 { Stage::stage1(1) } else { Stage::stage2(1) };
     stage.activation_checkpointing = arguments.activation_checkpointing;
+    stage.threads = arguments.threads;
+    // As long as the command line says.
+    stage.max_length = None;
 
     let mut model = ParrotModel::random(&config, &vision, dtype, &device)?;
     model.use_moe = arguments.stage == 2;
@@ -122,10 +125,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let staged = ParrotConfig { use_moe: model.use_moe, ..config.clone() };
     let cost = stage.cost(&staged, &vision)?;
     let optimizer = Optimizer::new(stage.optimizer);
-    let mut learner = Learner::new(model, &stage.trainable, optimizer);
-    learner.max_grad_norm = stage.max_grad_norm;
-    learner.threads = arguments.threads;
-    learner.activation_checkpointing = arguments.activation_checkpointing;
+    let mut learner = stage.learner(model, optimizer);
     let sample =
         |number: usize| sample(number, arguments.tokens, config.decoder.vocab_size, vision.image_size);
     let micro_batches: Vec<MicroBatch> = (0..arguments.micro_batches)
@@ -138,12 +138,12 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         .collect();
 
     let mut seconds = Vec::with_capacity(arguments.steps);
-    let mut load = Load { samples: 0, tokens: 0, images: 0, learnt: 0 };
+    let mut workload = Workload::default();
     for step in 0..arguments.steps + 2 {
         let started = Instant::now();
         // The learning rate is too small to change anything. A step reads its loss, so it waits for the device.
         let report = learner.step(&micro_batches, 1e-6, step + 1)?;
-        load = report.load();
+        workload = report.workload();
         if step >= 2 {
             seconds.push(started.elapsed().as_secs_f64());
         }
@@ -155,13 +155,13 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         device: choice.name,
         dtype: device::dtype_name(dtype),
         stage: arguments.stage,
-        samples_per_step: load.samples,
+        samples_per_step: workload.samples,
         seconds_per_step: median,
         fastest_seconds: seconds[0],
         slowest_seconds: seconds[seconds.len() - 1],
-        samples_per_second: load.samples as f64 / median,
-        tokens_per_second: load.tokens as f64 / median,
-        flop_per_second: cost.step(load) / median,
+        samples_per_second: workload.samples as f64 / median,
+        tokens_per_second: workload.tokens as f64 / median,
+        flop_per_second: cost.step(workload) / median,
         matmul_flop_per_second: device::matmul_rate(&device, dtype)?.flops,
         device_memory_bytes,
     };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use parrot_train::data::mix::write_bad_records;
 use parrot_train::data::survey::survey;
-use parrot_train::recipe::Start;
+use parrot_train::recipe::InitialModel;
 
 use super::{RecipeArguments, hub_progress, say, write_out};
 
@@ -29,8 +29,8 @@ pub(crate) struct Arguments {
 /// Prints the survey; the exit status is 1 if more records are unusable than the recipe allows.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
-    let start = Start::describe(&recipe, Some(hub_progress()))?;
-    let preparation = start.preparation(recipe.max_length(&start.description.config))?;
+    let initial = InitialModel::describe(&recipe, Some(hub_progress()))?;
+    let preparation = initial.preparation(recipe.max_length(&initial.description.config))?;
     let survey = survey(&recipe.sources(), &preparation, arguments.samples)?;
     if arguments.json {
         write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?;

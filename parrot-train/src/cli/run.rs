@@ -13,8 +13,8 @@ use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
 use parrot_train::metrics::{Metrics, report};
-use parrot_train::recipe::{Recipe, SaveDtype, Start};
-use parrot_train::trainer;
+use parrot_train::recipe::{InitialModel, Recipe, SaveDtype};
+use parrot_train::trainer::{Run, Trainer};
 
 use super::device::choose;
 use super::display::{Display, RunSummary};
@@ -59,36 +59,36 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let dtype = training_dtype(&choice.device, recipe.model.dtype.float())?;
     let device = choice.device.autodiff();
 
-    let start = Start::open(&recipe, Some(hub_progress()))?;
+    let initial = InitialModel::open(&recipe, Some(hub_progress()))?;
     // From here on no other run can be at work in the folder.
     let held = if world.is_first() { Some(RunFolder::open(&recipe.out)?) } else { None };
     world.barrier();
     let checkpoints = newest_first(&recipe.out)?;
-    let mix = open_mix(&recipe, &start, world, checkpoints.is_empty())?;
+    let mix = open_mix(&recipe, &initial, world, checkpoints.is_empty())?;
     if !quiet {
         say(mix.to_string().trim_end());
     }
     let bad: Vec<BadRecord> = mix.bad_records().cloned().collect();
-    let stage = recipe.stage(mix.len(), &start.description.config);
+    let stage = recipe.stage(mix.len(), &initial.description.config);
     let data: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(mix);
 
     let goes_on = checkpoints.iter().any(|path| read_state(path).is_ok());
     device.seed(recipe.seed);
     let model = match (goes_on, &recipe.lora) {
         // What a checkpoint holds need not be loaded or drawn first.
-        (true, None) => start.empty(&device)?,
+        (true, None) => initial.empty(&device)?,
         // Adapters go on the decoder that they started on.
-        _ => start.load(&device, loading_progress())?,
+        _ => initial.load(&device, loading_progress())?,
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let description = &start.description;
-    let run = trainer::Run {
+    let description = &initial.description;
+    let run = Run {
         world: Some(world),
         held: held.as_ref(),
         dtype: Some(dtype),
-        ..trainer::Run::new(&recipe.out, description, &stop)
+        ..Run::new(&recipe.out, description, &stop)
     };
-    let begun = stage.begin(model, &data, &run)?;
+    let trainer = Trainer::open(&stage, model, &data, &run)?;
     stop_on_interrupt(&stop, world.is_first())?;
 
     // Nothing in the folder has changed so far: what belongs to another run has been refused.
@@ -98,19 +98,19 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         let cost = stage.cost(&description.config, &description.vision)?;
         let peak = if quiet { None } else { Some(matmul_rate(&device, dtype)?.flops) };
         let subject = RunSummary { stage: stage.name.clone(), steps: stage.steps, peak };
-        let (files, earlier) = Metrics::open(&recipe.out, cost, begun.done())?;
+        let (files, earlier) = Metrics::open(&recipe.out, cost, trainer.steps_done())?;
         let display = match (quiet, arguments.tui) {
             (true, _) => Display::Quiet,
             (false, true) => {
                 let dashboard = Display::dashboard(&subject, earlier, Arc::clone(&stop));
                 dashboard.context("cannot draw on the terminal")?
             }
-            (false, false) => Display::bar(&subject, begun.done()),
+            (false, false) => Display::bar(&subject, trainer.steps_done()),
         };
         metrics = Some((files, display));
     }
     let mut failed = None;
-    let outcome = begun.finish(|step, report| {
+    let outcome = trainer.train(|step, report| {
         let Some((files, display)) = &mut metrics else { return };
         match files.record(step, report) {
             Ok(record) => display.show(record),
@@ -150,8 +150,8 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
 
 /// Reads the data. Where more records cannot be used than may, or none can, a folder without checkpoints gets the list of
 /// them.
-fn open_mix(recipe: &Recipe, start: &Start, world: &World, is_new: bool) -> Result<Mix> {
-    let mix = recipe.mix(start, recipe.data.max_bad_records);
+fn open_mix(recipe: &Recipe, initial: &InitialModel, world: &World, is_new: bool) -> Result<Mix> {
+    let mix = recipe.mix(initial, recipe.data.max_bad_records);
     if let Err(error) = &mix {
         let is_about_records =
             matches!(error, Error::BadRecords { .. } | Error::Setting { key: "data.source", .. });

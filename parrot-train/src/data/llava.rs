@@ -52,8 +52,9 @@ impl SampleLimits {
 impl Preparation {
     /// The sample of a record; `open` decodes its pictures, once it is known that the record's text can be used.
     ///
-    /// This is the one place that decides about a record: what `check-data` looks at, `plan` counts and a run learns
-    /// from goes through here.
+    /// What its file and its text tell of a record was asked before, when the [source](super::source) was read. Whatever
+    /// else decides whether it can be learnt from is asked here: the samples that `check-data` looks at and those that a
+    /// run learns from are made by this function, and `plan` asks its first half, [`text`](Self::text).
     ///
     /// # Errors
     ///

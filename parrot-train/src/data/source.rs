@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::TrainingSample;
 use super::llava::Preparation;
-use super::record::{self, BadRecord, Record, Records};
+use super::record::{self, BadRecord, BadRecordKind, Record, Records};
 use crate::{Error, Result};
 
 /// How often an epoch may visit a record: a weight beyond that is a slip.
@@ -60,7 +60,7 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn read(source: &Source) -> Result<Self> {
         let part = Self::read_with(source, true)?;
-        let shows = part.bad.iter().any(|bad| bad.reason.starts_with(NO_IMAGE));
+        let shows = part.bad.iter().any(|bad| bad.kind == BadRecordKind::MissingImage);
         if shows && !source.images.is_dir() {
             let reason = format!("no such folder, in which {} has its pictures", source.name);
             return Err(Error::Data { path: source.images.clone(), reason });
@@ -75,23 +75,29 @@ impl Part {
         let mut problem = |record: &Record| {
             let outside = || record.images.iter().find(|image| !source.images_anywhere && leaves(image));
             let outside = outside().map(|image| {
-                format!("{OUTSIDE} {}: {image}; `images_anywhere = true` allows it", source.images.display())
+                let folder = source.images.display();
+                let reason = format!("picture outside {folder}: {image}; `images_anywhere = true` allows it");
+                (BadRecordKind::ImageOutsideFolder, reason)
             });
             let mut missing = || {
                 let missing = record.images.iter().find(|image| {
                     let exists = || !looks || source.images.join(image).is_file();
                     !*seen.entry((*image).clone()).or_insert_with(exists)
                 });
-                missing.map(|image| format!("{NO_IMAGE} {}", source.images.join(image).display()))
+                missing.map(|image| {
+                    let reason = format!("no picture {}", source.images.join(image).display());
+                    (BadRecordKind::MissingImage, reason)
+                })
             };
-            record.problem().or(outside).or_else(&mut missing)
+            let in_text = record.problem().map(|reason| (BadRecordKind::Other, reason));
+            in_text.or(outside).or_else(&mut missing)
         };
         let mut good = Vec::with_capacity(records.len());
         for (number, record) in records {
             match problem(&record) {
                 None => good.push((number, record)),
-                Some(reason) => {
-                    bad.push(BadRecord { source: source.name.clone(), number, id: record.id, reason });
+                Some((kind, reason)) => {
+                    bad.push(BadRecord { source: source.name.clone(), number, id: record.id, reason, kind });
                 }
             }
         }
@@ -172,10 +178,6 @@ impl Part {
         }
     }
 }
-
-/// How the reasons of records begin whose picture is not there, or not where it may be.
-pub(super) const NO_IMAGE: &str = "no picture";
-pub(super) const OUTSIDE: &str = "picture outside";
 
 /// Whether a picture's name leads out of its folder.
 fn leaves(image: &str) -> bool {

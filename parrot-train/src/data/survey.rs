@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::language::{answers, language_of};
 use super::llava::{Preparation, SampleLimits};
 use super::mix::{not_read, read_all};
-use super::record::BadRecord;
-use super::source::{NO_IMAGE, OUTSIDE, Part, Source};
+use super::record::{BadRecord, BadRecordKind};
+use super::source::{Part, Source};
 use crate::{Error, Result};
 
 /// The data of a stage, source by source.
@@ -97,11 +97,11 @@ fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey 
     };
     for bad in &part.bad {
         // Without names and places, so that equal problems are counted together.
-        let reason = match bad.reason.as_str() {
-            reason if reason.starts_with(NO_IMAGE) => "missing picture",
-            reason if reason.starts_with(OUTSIDE) => "picture outside its folder",
-            reason if reason.starts_with("no JSON") => "no JSON",
-            reason => reason,
+        let reason = match bad.kind {
+            BadRecordKind::MissingImage => "missing picture",
+            BadRecordKind::ImageOutsideFolder => "picture outside its folder",
+            BadRecordKind::NotJson => "no JSON",
+            BadRecordKind::Other => &bad.reason,
         };
         *survey.bad.entry(reason.into()).or_default() += 1;
         survey.first_bad.entry(reason.into()).or_insert_with(|| bad.clone());
@@ -122,7 +122,8 @@ fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey 
             Err(Error::Sample { reason, .. }) => {
                 let (number, record) = &part.records[index];
                 let (source, id) = (part.source.name.clone(), record.id.clone());
-                survey.unusable.push(BadRecord { source, number: *number, id, reason });
+                let kind = BadRecordKind::Other;
+                survey.unusable.push(BadRecord { source, number: *number, id, reason, kind });
             }
             Err(error) => tracing::warn!("{}: {error}", part.source.name),
         }

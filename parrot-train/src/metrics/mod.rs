@@ -70,7 +70,7 @@ impl Metrics {
             step,
             report: report.clone(),
             seconds: self.last.elapsed().as_secs_f64(),
-            flops: self.cost.step(report.load()),
+            flops: self.cost.step(report.workload()),
             memory: resident_memory(),
         };
         self.last = Instant::now();

@@ -22,9 +22,9 @@ use crate::data::llava::{Preparation, SampleLimits};
 use crate::part::Part;
 use crate::{Error, Result};
 
-/// A model's description and where its weights come from; nothing of them is loaded yet.
+/// The model that a recipe starts from: its description, and where its weights come from. None of them is loaded yet.
 #[derive(Debug)]
-pub struct Start {
+pub struct InitialModel {
     /// What checkpoints say of the model besides the weights.
     pub description: ModelDescription,
     /// How its pictures are preprocessed.
@@ -64,7 +64,7 @@ impl SaveDtype {
     }
 }
 
-impl Start {
+impl InitialModel {
     /// Finds the folders, downloading from the hub what is named by an id, and reads their configurations.
     ///
     /// # Errors
@@ -91,13 +91,13 @@ impl Start {
         resolve: impl Fn(&str) -> parrot_model::Result<PathBuf>,
         resolve_part: impl Fn(&str) -> parrot_model::Result<PathBuf>,
     ) -> Result<Self> {
-        let mut start = Self::find_as_it_is(&recipe.model, recipe.train.moe, resolve, resolve_part)?;
-        start.description.image_processor = Some(start.image_processor.clone());
+        let mut initial = Self::find_as_it_is(&recipe.model, recipe.train.moe, resolve, resolve_part)?;
+        initial.description.image_processor = Some(initial.image_processor.clone());
         if recipe.train.parts.contains(&Part::VisionTower) {
-            let name = &mut start.description.config.mm_vision_tower;
+            let name = &mut initial.description.config.mm_vision_tower;
             *name = name.as_deref().map(trained_tower_name);
         }
-        Ok(start)
+        Ok(initial)
     }
 
     fn find_as_it_is(

@@ -44,7 +44,7 @@ use crate::step::LossNormalisation;
 use crate::trainer::Stage;
 use crate::{Error, Result};
 
-pub use initial_model::Start;
+pub use initial_model::InitialModel;
 pub use plan::Plan;
 
 /// A stage of training: which model learns what, from which data, how fast.
@@ -344,8 +344,8 @@ impl Recipe {
     /// # Errors
     ///
     /// As [`Mix::open`], and the model's own error for its tokenizer.
-    pub fn mix(&self, start: &Start, max_bad_records: usize) -> Result<Mix> {
-        let preparation = start.preparation(self.max_length(&start.description.config))?;
+    pub fn mix(&self, initial: &InitialModel, max_bad_records: usize) -> Result<Mix> {
+        let preparation = initial.preparation(self.max_length(&initial.description.config))?;
         Mix::open(&self.sources(), preparation, max_bad_records, self.seed)
     }
 

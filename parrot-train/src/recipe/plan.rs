@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use parrot_model::config::ParrotConfig;
 
-use super::{ModelRecipe, Recipe, Start, TrainingDtype};
+use super::{InitialModel, ModelRecipe, Recipe, TrainingDtype};
 use crate::data::source::{self, Count};
 use crate::distributed::World;
-use crate::flops::{Cost, Load};
+use crate::flops::{Cost, Workload};
 use crate::optim::OptimizerConfig;
 use crate::part::Part;
 use crate::trainer::Stage;
@@ -56,8 +56,8 @@ impl Plan {
             // Known by name.
             (Some(size), _) if !is_here => size.configs(),
             _ => {
-                let described = Start::describe(recipe, None);
-                let start = described.map_err(|error| match from {
+                let described = InitialModel::describe(recipe, None);
+                let initial = described.map_err(|error| match from {
                     Some(from) if !is_here => Error::Setting {
                         key: "model.from",
                         expected: "there, or `model.size` beside it, to plan with until it is".into(),
@@ -65,9 +65,9 @@ impl Plan {
                     },
                     _ => error,
                 })?;
-                let max_length = recipe.max_length(&start.description.config);
-                preparation = start.preparation(max_length).ok();
-                (start.description.config, start.description.vision)
+                let max_length = recipe.max_length(&initial.description.config);
+                preparation = initial.preparation(max_length).ok();
+                (initial.description.config, initial.description.vision)
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
@@ -135,11 +135,11 @@ impl Plan {
 
     /// What a step works on, as far as it is known beforehand: one picture a sample.
     #[must_use]
-    pub fn load(&self) -> Load {
+    pub fn workload(&self) -> Workload {
         let samples = self.recipe.train.batch_size;
         let longest = self.stage.max_length.unwrap_or(usize::MAX);
         let tokens = (self.cost.tokens_per_image() + TOKENS_OF_TEXT).min(longest);
-        Load {
+        Workload {
             samples,
             tokens: samples * tokens,
             images: samples,
@@ -172,8 +172,8 @@ impl fmt::Display for Plan {
 
         let origin = if self.counted { "counted in the files" } else { "as the recipe says" };
         let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
-        let load = self.load();
-        let step = self.cost.step(load);
+        let workload = self.workload();
+        let step = self.cost.step(workload);
         let left_out = match self.left_out {
             0 => String::new(),
             bad => format!("; {bad} records cannot be used"),
@@ -193,8 +193,8 @@ impl fmt::Display for Plan {
         writeln!(
             f,
             "tokens          about {} a step, {} in all",
-            grouped(load.tokens),
-            grouped(load.tokens.saturating_mul(*steps))
+            grouped(workload.tokens),
+            grouped(workload.tokens.saturating_mul(*steps))
         )?;
         writeln!(f, "operations      {step:.2e} a step, {:.2e} in all", step * *steps as f64)?;
         writeln!(

@@ -24,7 +24,7 @@ use crate::distributed::World;
 use crate::distributed::shard::Owners;
 use crate::distributed::{reduce, shard};
 use crate::error::read_back;
-use crate::flops::Load;
+use crate::flops::Workload;
 use crate::optim::{GradientNorm, Optimizer};
 use crate::part::Part;
 use crate::{Error, Result};
@@ -81,9 +81,9 @@ pub struct StepReport {
 impl StepReport {
     /// What the step worked on.
     #[must_use]
-    pub fn load(&self) -> Load {
+    pub fn workload(&self) -> Workload {
         let Self { samples, tokens, images, learnt, .. } = *self;
-        Load { samples, tokens, images, learnt }
+        Workload { samples, tokens, images, learnt }
     }
 }
 
@@ -225,24 +225,24 @@ impl Learner {
     }
 
     /// What the samples of a micro-batch come to as the network sees them.
-    fn load(&self, batch: &MicroBatch) -> Result<Load> {
-        let mut load = Load::default();
+    fn workload(&self, batch: &MicroBatch) -> Result<Workload> {
+        let mut workload = Workload::default();
         for sample in &batch.samples {
             let length = sample.length(self.tokens_per_image, self.prepare.max_length);
             let length = length.map_err(|error| refused(batch, &error))?;
-            load.samples += 1;
-            load.tokens += length.tokens;
-            load.images += sample.images.len();
-            load.learnt += length.learnt;
+            workload.samples += 1;
+            workload.tokens += length.tokens;
+            workload.images += sample.images.len();
+            workload.learnt += length.learnt;
         }
-        Ok(load)
+        Ok(workload)
     }
 
     /// How much each micro-batch counts; over all processes they sum to one.
-    fn shares(&self, loads: &[Load], world: &World) -> Vec<f64> {
-        let counts = loads.iter().map(|load| match self.loss_normalisation {
+    fn shares(&self, workloads: &[Workload], world: &World) -> Vec<f64> {
+        let counts = workloads.iter().map(|workload| match self.loss_normalisation {
             LossNormalisation::MicroBatch => 1,
-            LossNormalisation::Tokens => load.learnt,
+            LossNormalisation::Tokens => workload.learnt,
         });
         let counts: Vec<usize> = counts.collect();
         let total = world.total(counts.iter().sum::<usize>() as f64).max(1.0);
@@ -284,8 +284,9 @@ impl Learner {
         learning_rate: f64,
         step: usize,
     ) -> Result<StepReport> {
-        let loads = micro_batches.iter().map(|batch| self.load(batch)).collect::<Result<Vec<Load>>>()?;
-        let shares = self.shares(&loads, world);
+        let workloads =
+            micro_batches.iter().map(|batch| self.workload(batch)).collect::<Result<Vec<Workload>>>()?;
+        let shares = self.shares(&workloads, world);
         let backward = |model: &ParrotModel, batch: &MicroBatch, share: f64| {
             if self.activation_checkpointing {
                 let prepare = |model: &ParrotModel| {
@@ -309,16 +310,17 @@ impl Learner {
         let losses = losses.into_iter().zip(&shares).map(|(loss, share)| loss * *share);
         let measured = Tensor::cat([norm.norm.clone()].into_iter().chain(losses).collect(), 0);
         let measured: Vec<f64> = read_back(measured)?.iter::<f64>().collect();
-        let total =
-            |count: fn(&Load) -> usize| world.total(loads.iter().map(count).sum::<usize>() as f64) as usize;
+        let total = |count: fn(&Workload) -> usize| {
+            world.total(workloads.iter().map(count).sum::<usize>() as f64) as usize
+        };
         let report = StepReport {
             loss: world.total(measured[1..].iter().sum()),
             grad_norm: measured[0],
             learning_rate,
-            samples: total(|load| load.samples),
-            tokens: total(|load| load.tokens),
-            images: total(|load| load.images),
-            learnt: total(|load| load.learnt),
+            samples: total(|workload| workload.samples),
+            tokens: total(|workload| workload.tokens),
+            images: total(|workload| workload.images),
+            learnt: total(|workload| workload.learnt),
             skipped: Vec::new(),
             routing: Vec::new(),
         };

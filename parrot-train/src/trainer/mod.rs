@@ -18,12 +18,12 @@ use crate::data::{Dataset, TrainingSample};
 use crate::distributed::World;
 use crate::flops::Cost;
 use crate::lora::LoraConfig;
-use crate::optim::OptimizerConfig;
+use crate::optim::{Optimizer, OptimizerConfig};
 use crate::part::Part;
-use crate::step::{LossNormalisation, StepReport};
+use crate::step::{Learner, LossNormalisation, StepReport};
 use crate::{Error, Result};
 
-pub use resume::StartedStage;
+pub use resume::Trainer;
 
 /// One stage: what learns, from how much data, how fast. Errors call its settings as a [recipe](crate::recipe) has them:
 /// `train.learning_rate`, and `train.batch_size` for `micro_batch_size` × `accumulation`.
@@ -198,7 +198,19 @@ impl Stage {
         run: &Run<'_>,
         observe: impl FnMut(usize, &StepReport),
     ) -> Result<StageOutcome> {
-        self.begin(model, dataset, run)?.finish(observe)
+        Trainer::open(self, model, dataset, run)?.train(observe)
+    }
+
+    /// The model as it learns in this stage, step by step; for a loop of one's own.
+    #[must_use]
+    pub fn learner(&self, model: ParrotModel, optimizer: Optimizer) -> Learner {
+        let mut learner = Learner::new(model, &self.trainable, optimizer);
+        learner.prepare.max_length = self.max_length;
+        learner.max_grad_norm = self.max_grad_norm;
+        learner.threads = self.threads;
+        learner.loss_normalisation = self.loss_normalisation;
+        learner.activation_checkpointing = self.activation_checkpointing;
+        learner
     }
 
     fn looks_at_router(&self, step: usize) -> bool {

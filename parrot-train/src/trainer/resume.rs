@@ -21,8 +21,9 @@ use crate::optim::Optimizer;
 use crate::step::{dtype_of, freeze_others};
 use crate::{Error, Result};
 
-/// A stage that knows where it goes on from, and holds its folder until it ends.
-pub struct StartedStage<'a> {
+/// A stage with its model, its data and where it goes on from: all that its remaining steps need. Holds the run's folder
+/// until it ends. [`Stage::train`] does both halves at once.
+pub struct Trainer<'a> {
     pub(super) stage: &'a Stage,
     pub(super) dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
     pub(super) run: Run<'a>,
@@ -37,12 +38,9 @@ pub struct StartedStage<'a> {
     pub(super) loader: Option<BatchLoader<TrainingSample>>,
 }
 
-impl fmt::Debug for StartedStage<'_> {
+impl fmt::Debug for Trainer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StartedStage")
-            .field("run", &self.run)
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Trainer").field("run", &self.run).field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -53,48 +51,48 @@ struct Resumed {
     state: TrainState,
 }
 
-impl StartedStage<'_> {
+impl<'a> Trainer<'a> {
+    /// Everything of a stage that can be refused before anything is written: locks the folder, checks the stage, loads
+    /// the newest checkpoint that can be read, or else takes `model`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stage::train`].
+    pub fn open(
+        stage: &'a Stage,
+        model: ParrotModel,
+        dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
+        run: &Run<'a>,
+    ) -> Result<Self> {
+        let alone = World::default();
+        let world = run.world.unwrap_or(&alone);
+        stage.check(world, &run.description.config)?;
+        // The first process writes; the others read once it has cleaned up.
+        let holds = world.is_first() && run.held.is_none();
+        let folder = if holds { Some(RunFolder::open(run.folder)?) } else { None };
+        world.barrier();
+        let initial = stage.initial_state(dataset.as_ref(), &model, run);
+        let (resumed, Resumed { model, optimizer, state }) = stage.resume(world, run, model, initial)?;
+        let loader = match state.step {
+            done if done == stage.steps => None,
+            done => {
+                let options = stage.loader_options(done * stage.accumulation, world, &run.description.vision);
+                Some(BatchLoader::start(dataset, &options)?)
+            }
+        };
+        Ok(Self { stage, dataset, run: *run, folder, model, optimizer, state, resumed, loader })
+    }
+
     /// Steps that have been done.
     #[must_use]
-    pub fn done(&self) -> usize {
+    pub fn steps_done(&self) -> usize {
         self.state.step
     }
 }
 
 impl Stage {
-    /// The first half of [`train`](Self::train), with everything that can be refused before anything is written;
-    /// [`StartedStage::finish`] is the second half. In between, [`StartedStage::done`] tells how many steps are done.
-    ///
-    /// # Errors
-    ///
-    /// As [`train`](Self::train).
-    pub fn begin<'a>(
-        &'a self,
-        model: ParrotModel,
-        dataset: &'a Arc<dyn Dataset<Sample = TrainingSample>>,
-        run: &Run<'a>,
-    ) -> Result<StartedStage<'a>> {
-        let alone = World::default();
-        let world = run.world.unwrap_or(&alone);
-        self.check(world, &run.description.config)?;
-        // The first process writes; the others read once it has cleaned up.
-        let holds = world.is_first() && run.held.is_none();
-        let folder = if holds { Some(RunFolder::open(run.folder)?) } else { None };
-        world.barrier();
-        let start = self.start(dataset.as_ref(), &model, run);
-        let (resumed, Resumed { model, optimizer, state }) = self.resume(world, run, model, start)?;
-        let loader = match state.step {
-            done if done == self.steps => None,
-            done => {
-                let options = self.loader_options(done * self.accumulation, world, &run.description.vision);
-                Some(BatchLoader::start(dataset, &options)?)
-            }
-        };
-        Ok(StartedStage { stage: self, dataset, run: *run, folder, model, optimizer, state, resumed, loader })
-    }
-
     /// The state before the first step.
-    fn start(
+    fn initial_state(
         &self,
         dataset: &dyn Dataset<Sample = TrainingSample>,
         model: &ParrotModel,
@@ -167,7 +165,7 @@ impl Stage {
         world: &World,
         run: &Run<'_>,
         model: ParrotModel,
-        start: TrainState,
+        initial: TrainState,
     ) -> Result<(Option<PathBuf>, Resumed)> {
         let checkpoints = checkpoint::newest_first(run.folder)?;
         let device = model.devices().into_iter().next().unwrap_or_default();
@@ -178,7 +176,7 @@ impl Stage {
             None => model,
         };
         if checkpoints.is_empty() {
-            return Ok((None, Resumed { model, optimizer: Optimizer::new(self.optimizer), state: start }));
+            return Ok((None, Resumed { model, optimizer: Optimizer::new(self.optimizer), state: initial }));
         }
         // So that memory need not hold two models: only adapters build on the model that the stage started from.
         let adapted = self.lora.as_ref().map(|_| model);
@@ -186,7 +184,7 @@ impl Stage {
         for path in &checkpoints {
             // Checked before the weights are read: those of another run may not even fit the optimizer.
             let found =
-                checkpoint::read_state(path).and_then(|saved| match self.difference(&start, &saved) {
+                checkpoint::read_state(path).and_then(|saved| match self.difference(&initial, &saved) {
                     Some(difference) => Ok(Err(difference)),
                     None => self.load(world, path, adapted.clone(), &device, saved).map(Ok),
                 });
@@ -215,8 +213,8 @@ impl Stage {
                             resumed.state.step + 1
                         );
                     }
-                    resumed.state.rules = start.rules;
-                    resumed.state.schedule = start.schedule;
+                    resumed.state.rules = initial.rules;
+                    resumed.state.schedule = initial.schedule;
                     return Ok((Some(path.clone()), resumed));
                 }
                 Ok(Ok(_)) => "another process cannot read it".into(),
@@ -250,7 +248,7 @@ impl Stage {
     }
 
     /// Why the run cannot go on from a state.
-    fn difference(&self, start: &TrainState, saved: &TrainState) -> Option<String> {
+    fn difference(&self, initial: &TrainState, saved: &TrainState) -> Option<String> {
         let too_far = || format!("its step is {}, the stage ends at {}", saved.step, self.steps);
         // With no step left, another schedule would be of no effect, and nobody would be told.
         let rescheduled = || {
@@ -259,7 +257,7 @@ impl Stage {
             is_done.then(|| format!("it is done, and {}", rescheduled.join("; ")))
         };
         let too_far = || (saved.step > self.steps).then(too_far);
-        start.difference(saved).or_else(too_far).or_else(rescheduled)
+        initial.difference(saved).or_else(too_far).or_else(rescheduled)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::{Stage, StageOutcome, StartedStage};
+use super::{Stage, StageOutcome, Trainer};
 use crate::checkpoint::{self, ModelDescription, RunFolder, ShardedState, TrainState};
 use crate::data::TrainingSample;
 use crate::data::loader::{Batch, BatchLoader, LengthGrouping, Skipped};
@@ -23,13 +23,15 @@ struct Share {
     skipped: Vec<Skipped>,
 }
 
-impl StartedStage<'_> {
-    /// The second half of [`Stage::train`].
+impl Trainer<'_> {
+    /// Does the steps that are left, to the last one or until the run is asked to stop.
+    ///
+    /// - observe: as for [`Stage::train`]
     ///
     /// # Errors
     ///
     /// As [`Stage::train`].
-    pub fn finish(self, mut observe: impl FnMut(usize, &StepReport)) -> Result<StageOutcome> {
+    pub fn train(self, mut observe: impl FnMut(usize, &StepReport)) -> Result<StageOutcome> {
         let Self { stage, dataset, run, folder, model, optimizer, mut state, resumed, loader } = self;
         let alone = World::default();
         let world = run.world.unwrap_or(&alone);
@@ -39,12 +41,7 @@ impl StartedStage<'_> {
             return Ok(StageOutcome { model: model.materialize(), steps: done, interrupted: false });
         };
         let device = model.devices().into_iter().next().unwrap_or_default();
-        let mut learner = Learner::new(model, &stage.trainable, optimizer);
-        learner.prepare.max_length = stage.max_length;
-        learner.max_grad_norm = stage.max_grad_norm;
-        learner.threads = stage.threads;
-        learner.loss_normalisation = stage.loss_normalisation;
-        learner.activation_checkpointing = stage.activation_checkpointing;
+        let mut learner = stage.learner(model, optimizer);
         let schedule = CosineSchedule::new(stage.learning_rate, stage.steps, stage.warmup_ratio);
         let mut saved = resumed;
         let mut untold = Vec::new();
@@ -116,7 +113,7 @@ impl Stage {
         let saved = match folder {
             Some(folder) => {
                 let model = learner.model();
-                Some(checkpoint::save_sharded(folder, model, &optimizer, description, state, self.keep)?)
+                Some(checkpoint::save(folder, model, &optimizer, description, state, self.keep)?)
             }
             None => {
                 optimizer.stream(|_| Ok(()))?;
