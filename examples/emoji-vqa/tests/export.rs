@@ -11,8 +11,8 @@ use parrot_model::config::VisionConfig;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_train::data::Dataset;
-use parrot_train::data::llava::Preparation;
 use parrot_train::data::mix::Mix;
+use parrot_train::data::preparation::Preparation;
 use parrot_train::data::source::Source;
 use parrot_train::recipe::{Recipe, SaveDtype};
 

@@ -28,8 +28,8 @@ use parrot_model::checkpoint::layout::TOKENIZER_FILE;
 use parrot_model::image::AspectRatio;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_train::checkpoint::ModelDescription;
-use parrot_train::data::llava::Preparation;
 use parrot_train::data::mix::Mix;
+use parrot_train::data::preparation::Preparation;
 use parrot_train::data::source::Source;
 use parrot_train::trainer::{Run, Stage};
 

@@ -12,9 +12,9 @@ use parrot_model::untrusted::printable;
 use sha2::{Digest, Sha256};
 
 use super::language::language_of;
-use super::llava::Preparation;
+use super::preparation::Preparation;
 use super::record::BadRecord;
-use super::source::{self, MOST_VISITS, Part, Source};
+use super::source::{self, LoadedSource, MOST_VISITS, Source};
 use super::{Dataset, LengthHint, TrainingSample};
 use crate::files::replace_file;
 use crate::{Error, Result};
@@ -25,8 +25,8 @@ const BYTES_PER_TOKEN: usize = 3;
 /// Sources that have been read.
 #[derive(Debug)]
 pub struct Mix {
-    parts: Vec<Part>,
-    /// What an epoch visits: a part and one of its records.
+    sources: Vec<LoadedSource>,
+    /// What an epoch visits: a source and one of its records.
     visits: Vec<(u32, u32)>,
     preparation: Preparation,
     fingerprint: String,
@@ -48,8 +48,8 @@ impl Mix {
         max_bad_records: usize,
         seed: u64,
     ) -> Result<Self> {
-        let parts = read_all(sources)?;
-        let bad: Vec<&BadRecord> = parts.iter().flat_map(|part| &part.bad).collect();
+        let loaded_sources = read_all(sources)?;
+        let bad: Vec<&BadRecord> = loaded_sources.iter().flat_map(|loaded| &loaded.bad).collect();
         if bad.len() > max_bad_records {
             return Err(Error::BadRecords {
                 found: bad.len(),
@@ -59,20 +59,20 @@ impl Mix {
         }
         let mut visits = Vec::new();
         let mut hash = Sha256::new();
-        for (number, part) in (0..).zip(&parts) {
-            part.check()?;
-            let wanted = source::visits(part.records.len(), part.source.weight);
+        for (number, loaded) in (0..).zip(&loaded_sources) {
+            loaded.check()?;
+            let wanted = source::visits(loaded.records.len(), loaded.source.weight);
             if visits.len().saturating_add(wanted) > MOST_VISITS {
                 let expected = "so that an epoch has at most 50 million visits".into();
-                let found = format!("{} for {}", part.source.weight, part.source.name);
+                let found = format!("{} for {}", loaded.source.weight, loaded.source.name);
                 return Err(Error::Setting { key: "data.source.weight", expected, found });
             }
-            visits.extend(part.visits(seed.wrapping_add(u64::from(number))).map(|record| (number, record)));
-            part.fingerprint(&mut hash);
+            visits.extend(loaded.visits(seed.wrapping_add(u64::from(number))).map(|record| (number, record)));
+            loaded.fingerprint(&mut hash);
         }
         if visits.is_empty() {
             let reasons: BTreeSet<&str> =
-                parts.iter().flat_map(|part| &part.bad).map(|bad| &*bad.reason).collect();
+                loaded_sources.iter().flat_map(|loaded| &loaded.bad).map(|bad| &*bad.reason).collect();
             let mut found = "none that can be used".to_string();
             for (number, reason) in reasons.iter().take(3).enumerate() {
                 found += if number == 0 { ": " } else { "; " };
@@ -86,18 +86,18 @@ impl Mix {
         }
         hash.update(seed.to_le_bytes());
         let fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { parts, visits, preparation, fingerprint })
+        Ok(Self { sources: loaded_sources, visits, preparation, fingerprint })
     }
 
     /// The records that were left out.
     pub fn bad_records(&self) -> impl Iterator<Item = &BadRecord> {
-        self.parts.iter().flat_map(|part| &part.bad)
+        self.sources.iter().flat_map(|loaded| &loaded.bad)
     }
 
     /// Records of each source that are used, by the source's name.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&str, usize> {
-        self.parts.iter().map(|part| (part.source.name.as_str(), part.records.len())).collect()
+        self.sources.iter().map(|loaded| (loaded.source.name.as_str(), loaded.records.len())).collect()
     }
 }
 
@@ -109,20 +109,20 @@ impl Dataset for Mix {
     }
 
     fn sample(&self, index: usize) -> Result<TrainingSample> {
-        let (part, record) = self.visits[index];
-        self.parts[part as usize].sample(record as usize, &self.preparation)
+        let (source, record) = self.visits[index];
+        self.sources[source as usize].sample(record as usize, &self.preparation)
     }
 
     fn length_hint(&self, index: usize) -> LengthHint {
-        let (part, record) = self.visits[index];
-        let (_, record) = &self.parts[part as usize].records[record as usize];
+        let (source, record) = self.visits[index];
+        let (_, record) = &self.sources[source as usize].records[record as usize];
         let bytes: usize = record.conversations.iter().map(|turn| turn.value.len()).sum();
         LengthHint { images: record.images.len(), tokens: bytes / BYTES_PER_TOKEN }
     }
 
     fn language(&self, index: usize) -> String {
-        let (part, record) = self.visits[index];
-        let Part { source, records, .. } = &self.parts[part as usize];
+        let (source, record) = self.visits[index];
+        let LoadedSource { source, records, .. } = &self.sources[source as usize];
         let told = || language_of(&records[record as usize].1).into();
         source.language.clone().unwrap_or_else(told)
     }
@@ -135,17 +135,17 @@ impl Dataset for Mix {
 /// One line a source: how many records are used, how many are not.
 impl fmt::Display for Mix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.parts {
-            let Source { name, weight, .. } = &part.source;
-            write!(f, "{name}: {} records", part.records.len())?;
+        for loaded in &self.sources {
+            let Source { name, weight, .. } = &loaded.source;
+            write!(f, "{name}: {} records", loaded.records.len())?;
             if *weight != 1.0 {
                 write!(f, " × {weight}")?;
             }
-            match part.bad.len() {
+            match loaded.bad.len() {
                 0 => writeln!(f)?,
                 bad => writeln!(f, ", {bad} left out")?,
             }
-            if let Some(keys) = not_read(&part.not_read) {
+            if let Some(keys) = not_read(&loaded.not_read) {
                 writeln!(f, "  not read: {keys}")?;
             }
         }
@@ -165,13 +165,13 @@ pub(super) fn not_read(keys: &BTreeMap<String, usize>) -> Option<String> {
 }
 
 /// Reads the sources, whose names tell them apart.
-pub(super) fn read_all(sources: &[Source]) -> Result<Vec<Part>> {
+pub(super) fn read_all(sources: &[Source]) -> Result<Vec<LoadedSource>> {
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     if names.len() < sources.len() {
         let found = sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>().join(", ");
         return Err(Error::Setting { key: "data.source.name", expected: "different names".into(), found });
     }
-    sources.iter().map(Part::read).collect()
+    sources.iter().map(LoadedSource::read).collect()
 }
 
 /// Every record of the sources that cannot be used: what [`Mix::open`] has counted when it refuses them.
@@ -180,7 +180,7 @@ pub(super) fn read_all(sources: &[Source]) -> Result<Vec<Part>> {
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub fn bad_records(sources: &[Source]) -> Result<Vec<BadRecord>> {
-    Ok(read_all(sources)?.into_iter().flat_map(|part| part.bad).collect())
+    Ok(read_all(sources)?.into_iter().flat_map(|loaded| loaded.bad).collect())
 }
 
 /// Writes bad records, one JSON object a line; when there are none, no file is there afterwards.

@@ -2,9 +2,9 @@
 
 mod json;
 mod language;
-pub mod llava;
 pub mod loader;
 pub mod mix;
+pub mod preparation;
 pub mod record;
 pub mod source;
 pub mod survey;

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use super::TrainingSample;
-use super::llava::Preparation;
+use super::preparation::Preparation;
 use super::record::{self, BadRecord, BadRecordKind, Record, Records};
 use crate::{Error, Result};
 
@@ -49,7 +49,7 @@ impl Source {
 
 /// A source and its usable records with their numbers in the file.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct LoadedSource {
     pub(super) source: Source,
     pub(super) records: Vec<(usize, Record)>,
     pub(super) bad: Vec<BadRecord>,
@@ -57,19 +57,25 @@ pub(super) struct Part {
     pub(super) not_read: BTreeMap<String, usize>,
 }
 
-impl Part {
+/// Whether a record's pictures are looked for when its file is read; a missing one then makes it unusable.
+#[derive(Debug, Clone, Copy)]
+enum ImageFiles {
+    LookedFor,
+    TakenToBeThere,
+}
+
+impl LoadedSource {
     pub(super) fn read(source: &Source) -> Result<Self> {
-        let part = Self::read_with(source, true)?;
-        let shows = part.bad.iter().any(|bad| bad.kind == BadRecordKind::MissingImage);
+        let loaded = Self::read_records(source, ImageFiles::LookedFor)?;
+        let shows = loaded.bad.iter().any(|bad| bad.kind == BadRecordKind::MissingImage);
         if shows && !source.images.is_dir() {
             let reason = format!("no such folder, in which {} has its pictures", source.name);
             return Err(Error::Data { path: source.images.clone(), reason });
         }
-        Ok(part)
+        Ok(loaded)
     }
 
-    /// - looks: whether to look for the pictures; a missing one then makes its record unusable
-    fn read_with(source: &Source, looks: bool) -> Result<Self> {
+    fn read_records(source: &Source, image_files: ImageFiles) -> Result<Self> {
         let Records { good: records, mut bad, not_read } = record::read(&source.file, &source.name)?;
         let mut seen: BTreeMap<String, bool> = BTreeMap::new();
         let mut problem = |record: &Record| {
@@ -81,7 +87,10 @@ impl Part {
             });
             let mut missing = || {
                 let missing = record.images.iter().find(|image| {
-                    let exists = || !looks || source.images.join(image).is_file();
+                    let exists = || match image_files {
+                        ImageFiles::LookedFor => source.images.join(image).is_file(),
+                        ImageFiles::TakenToBeThere => true,
+                    };
                     !*seen.entry((*image).clone()).or_insert_with(exists)
                 });
                 missing.map(|image| {
@@ -225,11 +234,12 @@ pub(crate) struct Count {
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub(crate) fn count(source: &Source, preparation: Option<&Preparation>) -> Result<Count> {
     const MOST_LOOKED_AT: usize = 1000;
-    let part = Part::read_with(source, source.images.is_dir())?;
-    let mut count = Count { usable: part.records.len(), bad: part.bad.len(), ..Count::default() };
+    let image_files = if source.images.is_dir() { ImageFiles::LookedFor } else { ImageFiles::TakenToBeThere };
+    let loaded = LoadedSource::read_records(source, image_files)?;
+    let mut count = Count { usable: loaded.records.len(), bad: loaded.bad.len(), ..Count::default() };
     let Some(preparation) = preparation else { return Ok(count) };
     count.looked_at = count.usable.min(MOST_LOOKED_AT);
-    let looked_at = (0..count.looked_at).map(|at| &part.records[at * count.usable / count.looked_at].1);
+    let looked_at = (0..count.looked_at).map(|at| &loaded.records[at * count.usable / count.looked_at].1);
     count.unusable = looked_at.filter(|record| preparation.text(record).is_err()).count();
     Ok(count)
 }

@@ -7,10 +7,10 @@ use parrot_model::untrusted::printable;
 use serde::Serialize;
 
 use super::language::{answers, language_of};
-use super::llava::{Preparation, SampleLimits};
 use super::mix::{not_read, read_all};
+use super::preparation::{Preparation, SampleLimits};
 use super::record::{BadRecord, BadRecordKind};
-use super::source::{Part, Source};
+use super::source::{LoadedSource, Source};
 use crate::{Error, Result};
 
 /// The data of a stage, source by source.
@@ -77,25 +77,28 @@ pub struct Lengths {
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub fn survey(sources: &[Source], preparation: &Preparation, samples: usize) -> Result<Survey> {
-    let parts = read_all(sources)?;
-    let bad_records = parts.iter().flat_map(|part| part.bad.clone()).collect();
-    Ok(Survey { sources: parts.iter().map(|part| look(part, preparation, samples)).collect(), bad_records })
+    let loaded_sources = read_all(sources)?;
+    let bad_records = loaded_sources.iter().flat_map(|loaded| loaded.bad.clone()).collect();
+    Ok(Survey {
+        sources: loaded_sources.iter().map(|loaded| look(loaded, preparation, samples)).collect(),
+        bad_records,
+    })
 }
 
-fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey {
+fn look(loaded: &LoadedSource, preparation: &Preparation, samples: usize) -> SourceSurvey {
     let limits = preparation.limits.as_ref();
     let tokens_per_image = limits.map_or(1, SampleLimits::tokens_per_image);
     let max_length = limits.and_then(|limits| limits.max_length);
-    let records = part.records.iter().map(|(_, record)| record);
+    let records = loaded.records.iter().map(|(_, record)| record);
     let mut survey = SourceSurvey {
-        name: part.source.name.clone(),
-        records: part.records.len(),
+        name: loaded.source.name.clone(),
+        records: loaded.records.len(),
         with_image: records.clone().filter(|record| !record.images.is_empty()).count(),
-        not_read: part.not_read.clone(),
-        language: part.source.language.clone(),
+        not_read: loaded.not_read.clone(),
+        language: loaded.source.language.clone(),
         ..SourceSurvey::default()
     };
-    for bad in &part.bad {
+    for bad in &loaded.bad {
         // Without names and places, so that equal problems are counted together.
         let reason = match bad.kind {
             BadRecordKind::MissingImage => "missing picture",
@@ -110,22 +113,22 @@ fn look(part: &Part, preparation: &Preparation, samples: usize) -> SourceSurvey 
         survey.answers += answers(record).count();
         *survey.languages.entry(language_of(record)).or_default() += 1;
     }
-    let count = samples.min(part.records.len());
+    let count = samples.min(loaded.records.len());
     let mut lengths = Vec::with_capacity(count);
-    for index in (0..count).map(|i| i * part.records.len() / count) {
+    for index in (0..count).map(|i| i * loaded.records.len() / count) {
         survey.sampled += 1;
-        match part.sample(index, preparation) {
+        match loaded.sample(index, preparation) {
             Ok(sample) => {
                 let images = sample.pixels.len();
                 lengths.push(sample.input_ids.len() - images + images * tokens_per_image);
             }
             Err(Error::Sample { reason, .. }) => {
-                let (number, record) = &part.records[index];
-                let (source, id) = (part.source.name.clone(), record.id.clone());
+                let (number, record) = &loaded.records[index];
+                let (source, id) = (loaded.source.name.clone(), record.id.clone());
                 let kind = BadRecordKind::Other;
                 survey.unusable.push(BadRecord { source, number: *number, id, reason, kind });
             }
-            Err(error) => tracing::warn!("{}: {error}", part.source.name),
+            Err(error) => tracing::warn!("{}: {error}", loaded.source.name),
         }
     }
     survey.too_long = lengths.iter().filter(|length| max_length.is_some_and(|max| **length > max)).count();

@@ -18,7 +18,7 @@ use parrot_model::untrusted::printable;
 
 use super::{ModelRecipe, Recipe, SaveDtype, TrainingDtype};
 use crate::checkpoint::ModelDescription;
-use crate::data::llava::{Preparation, SampleLimits};
+use crate::data::preparation::{Preparation, SampleLimits};
 use crate::part::Part;
 use crate::{Error, Result};
 

@@ -1,4 +1,4 @@
-//! LLaVA's [records](super::record) → samples.
+//! From LLaVA's [records](super::record) to samples: prompts laid out and tokenised, pictures preprocessed.
 //!
 //! A record that cannot be used is an error naming it. (The reference goes on in silence: it replaces an
 //! unreadable picture by one of the mean colour and takes whatever number of placeholders there is.)
