@@ -15,7 +15,9 @@ use super::request::Event;
 use crate::answer::{Answer, Timings};
 use crate::cancel::CancelToken;
 use crate::error::panics_as_errors;
-use crate::generate::{AskOptions, Constraint, Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket};
+use crate::generate::{
+    AskOptions, Constraint, Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket,
+};
 use crate::image::Image;
 use crate::parrot::routing_weights;
 use crate::prefix::{ChunkName, PrefixCache};

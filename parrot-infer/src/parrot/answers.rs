@@ -14,7 +14,9 @@ use web_time::Instant;
 
 use super::Parrot;
 use crate::answer::{Answer, Timings};
-use crate::generate::{AskOptions, Constraint, Ended, Formats, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket};
+use crate::generate::{
+    AskOptions, Constraint, Ended, Formats, PREFILL_CHUNK, Phases, Scheduler, Sequence, Ticket,
+};
 use crate::image::Image;
 use crate::prefix::{ChunkName, PrefixCache, chunk_names};
 use crate::{Error, Result};
@@ -149,7 +151,7 @@ impl Parrot {
     /// # Errors
     ///
     /// [`Error::Format`].
-    pub(super) fn constraint(&self, options: &AskOptions) -> Result<Option<Constraint>> {
+    pub(crate) fn constraint(&self, options: &AskOptions) -> Result<Option<Constraint>> {
         let Some(format) = &options.format else { return Ok(None) };
         let formats = match self.formats.get() {
             Some(formats) => formats,
