@@ -2,12 +2,12 @@
 
 use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
-use parrot_model::Error;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::config::{DecoderConfig, PaddingSide, ParrotConfig, VisionConfig};
 use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::parrot::{ImageFeatures, ParrotModel};
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
+use parrot_model::{Error, int_tensor};
 
 const IMAGE: i64 = IMAGE_TOKEN_INDEX;
 /// 2 × 2 patches and the class token.
@@ -108,8 +108,7 @@ fn a_cached_answer_is_the_uncached_one() {
     let Prepared { input, lengths, .. } = prepared;
     let language_model = &fixture.parrot.language_model;
     let next: Vec<i64> = vec![20, 21, 22, 23];
-    let ids = Tensor::<1, Int>::from_data(TensorData::new(next, [4]), &fixture.device);
-    let next_embeds = language_model.embed(ids).unsqueeze_dim::<3>(1);
+    let next_embeds = language_model.embed(int_tensor(&next, &fixture.device)).unsqueeze_dim::<3>(1);
     let next_positions = TensorData::new(lengths.iter().map(|l| *l as i64).collect::<Vec<_>>(), [4, 1]);
     let next_positions = Tensor::<2, Int>::from_data(next_positions, &fixture.device);
 

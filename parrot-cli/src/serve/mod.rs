@@ -45,8 +45,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN", help_heading = "Network")]
     cors_origin: Vec<String>,
     /// Let requests name images by http and https addresses, which are then fetched from the public internet
-    #[arg(long, help_heading = "Network")]
-    allow_url_pictures: bool,
+    #[arg(long = "allow-url-pictures", help_heading = "Network")]
+    allow_url_images: bool,
 
     /// A key that requests have to bring; may be given several times. Others can read it in the list of processes:
     /// $PARROT_API_KEY or --api-key-file are safer
@@ -132,7 +132,7 @@ impl Args {
             request_timeout: Duration::from_secs(limits.request_timeout),
             client_timeout: Duration::from_secs(limits.client_timeout),
             shutdown_timeout: Duration::from_secs(limits.shutdown_timeout),
-            allow_url_images: self.allow_url_pictures,
+            allow_url_images: self.allow_url_images,
             log_text: self.log_words,
             ..ServeOptions::default()
         })

@@ -17,6 +17,7 @@ use burn::tensor::FloatDType;
 use burn::tensor::activation::log_softmax;
 use parrot_model::checkpoint::Checkpoint;
 use parrot_model::image::Pixels;
+use parrot_model::int_tensor;
 use parrot_model::language::Decoder;
 use parrot_model::parrot::ParrotModel;
 use parrot_model::projector::Projector;
@@ -63,7 +64,7 @@ impl Target {
         let device = run.device.clone().inner();
         Ok(Self {
             label,
-            ids: Tensor::from_data(TensorData::new(ids, [count]), &device),
+            ids: int_tensor(&ids, &device),
             mean: Tensor::from_data(TensorData::new(mean, [words.len(), count]), &device),
         })
     }

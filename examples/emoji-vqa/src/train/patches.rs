@@ -8,6 +8,7 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::prelude::*;
 use parrot_model::image::Pixels;
+use parrot_model::int_tensor;
 use parrot_train::checkpoint::{self, RunFolder};
 use parrot_train::data::Dataset;
 use parrot_train::data::loader::{BatchLoader, LengthGrouping, LoaderOptions};
@@ -211,10 +212,7 @@ impl Batch {
     }
 
     pub(super) fn collate(samples: Vec<Labelled>, device: &Device) -> Self {
-        let ints = |values: Vec<i64>| {
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device.clone().inner())
-        };
+        let ints = |values: Vec<i64>| int_tensor(&values, device);
         let mut pixels = Vec::with_capacity(samples.len());
         let mut present = Vec::with_capacity(samples.len());
         let mut present_ground = Vec::with_capacity(samples.len());
