@@ -67,6 +67,7 @@
 //! [arXiv 2406.02539]: https://arxiv.org/abs/2406.02539
 
 mod error;
+mod files;
 mod gguf;
 mod int_tensor;
 mod linear;

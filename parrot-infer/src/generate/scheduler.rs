@@ -10,6 +10,7 @@ use std::ops::{ControlFlow, Range};
 use burn::prelude::*;
 use parrot_model::config::DecoderConfig;
 use parrot_model::device::{lanes, side_by_side};
+use parrot_model::int_tensor;
 use parrot_model::language::{Decoder, DecoderInput, KvCache, STEP_ROWS};
 use parrot_model::untrusted::contained;
 use web_time::Instant;
@@ -302,7 +303,7 @@ impl Slot<'_> {
         let Some(prompt) = &self.prompt else { unreachable!("its prompt is being read") };
         let [_, seq, _] = prompt.dims();
         let input = DecoderInput::unpadded(prompt.clone().narrow(1, start, end - start));
-        let last = Tensor::from_data(TensorData::new(vec![(end - start - 1) as i64], [1]), &prompt.device());
+        let last = int_tensor(&[(end - start - 1) as i64], &prompt.device());
         let last = decoder.forward_rows(input, last, Some(&mut self.kv_cache));
         if end < seq {
             return Ok(None);
@@ -330,7 +331,7 @@ fn next_tokens(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Vec<Result<Chosen>>
 
 fn read_and_choose(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Result<Vec<Result<Chosen>>> {
     let ids: Vec<i64> = slots.iter().map(|slot| i64::from(slot.next)).collect();
-    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [slots.len()]), &decoder.device());
+    let ids = int_tensor(&ids, &decoder.device());
     let mut kv_caches: Vec<&mut KvCache> = slots.iter_mut().map(|slot| &mut slot.kv_cache).collect();
     let read = decoder.step(decoder.embed(ids), &mut kv_caches);
     let dtype = read.dtype();

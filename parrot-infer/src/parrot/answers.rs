@@ -6,6 +6,7 @@ use std::time::Duration;
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::image::Pixels;
+use parrot_model::int_tensor;
 use parrot_model::language::{KvCache, STEP_ROWS};
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::projector::Routing;
@@ -310,7 +311,7 @@ fn unstack(features: ImageFeatures, count: usize) -> Vec<ImageFeatures> {
     let ImageFeatures { image_features, experts_output } = features;
     let device = image_features.device();
     let row = |at: usize| {
-        let at = Tensor::<1, Int>::from_data(TensorData::new(vec![at as i64], [1]), &device);
+        let at = int_tensor(&[at as i64], &device);
         ImageFeatures {
             image_features: image_features.clone().select(0, at.clone()),
             experts_output: experts_output.clone().map(|experts| experts.select(0, at)),

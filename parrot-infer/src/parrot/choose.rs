@@ -4,6 +4,7 @@ use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use parrot_model::batch::{PrepareOptions, Prepared};
 use parrot_model::config::PaddingSide;
+use parrot_model::int_tensor;
 use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::text::Conversation;
 
@@ -105,10 +106,7 @@ impl Parrot {
     fn log_probs(&self, prompt: Prepared, answers: &Answers) -> Result<Vec<f32>> {
         let decoder = self.network.decoder();
         let device = prompt.input.inputs_embeds.device();
-        let index = |values: Vec<i64>| {
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
-        };
+        let index = |values: Vec<i64>| int_tensor(&values, &device);
         let [batch, seq, _] = prompt.input.inputs_embeds.dims();
         // The token that ends an answer is predicted but never read.
         let [count, longest] = [answers.ids.len(), answers.longest() - 1];

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::files::Files;
 use super::layout::CONFIG_FILE;
 use super::model_weights::{ModelWeights, StoredModel};
 use super::names;
@@ -16,6 +15,7 @@ use super::weights::Weights;
 use crate::config::keys::read_keys;
 use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
+use crate::files::Files;
 use crate::language::Decoder;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, device, gguf};

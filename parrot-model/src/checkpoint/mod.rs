@@ -17,7 +17,6 @@ mod block_file;
 mod cast;
 mod cast_gguf;
 mod decoder;
-mod files;
 mod hub;
 pub mod layout;
 mod load;
@@ -49,8 +48,8 @@ use crate::{Error, Result, device};
 
 use model_weights::{ModelWeights, StoredModel};
 
+pub use crate::files::Files;
 pub use decoder::{DecoderCheckpoint, DecoderDescription};
-pub use files::Files;
 pub use hub::{
     DownloadProgress, resolve, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };

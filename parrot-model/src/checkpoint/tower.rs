@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::files::Files;
 use super::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use super::load::load_found;
 use super::names;
@@ -10,6 +9,7 @@ use super::stored_tensor::StoredTensor;
 use super::weights::Weights;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
+use crate::files::Files;
 use crate::image::ImageProcessorConfig;
 use crate::vision::VisionTower;
 use crate::{Error, Result};

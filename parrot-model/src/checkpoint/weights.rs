@@ -12,9 +12,9 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
-use super::files::Files;
 use super::layout::{INDEX_FILE, WEIGHTS_FILE};
 use super::stored_tensor::{GgufCoding, StoredTensor};
+use crate::files::Files;
 use crate::gguf::{self, GgmlType, GgufTensor};
 use crate::mapped::MappedFile;
 use crate::quantization::BlockFormat;

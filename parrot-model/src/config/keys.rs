@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::Files;
+use crate::files::Files;
 use crate::{Error, Result};
 
 /// The keys of a JSON object.

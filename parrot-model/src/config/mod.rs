@@ -23,7 +23,7 @@ pub use projector::ProjectorKind;
 pub use size::ModelSize;
 pub use vision::{HiddenAct, TowerKind, VisionConfig};
 
-use crate::checkpoint::Files;
+use crate::files::Files;
 use crate::{Error, Result};
 
 /// The prefix that makes a decoder's `model_type` that of a Parrot with this decoder.

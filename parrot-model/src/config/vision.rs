@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
 use super::{SelectFeature, extra, limits};
-use crate::checkpoint::Files;
+use crate::files::Files;
 use crate::{Error, Result};
 
 /// Which family a vision tower belongs to.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::checkpoint::Files;
+use crate::files::Files;
 use crate::{Error, Result, untrusted};
 pub(crate) use decoder::GgufTensor;
 pub(crate) use ggml_type::{GgmlType, half};

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{ImageProcessorConfig, Resample, Resize};
-use crate::checkpoint::Files;
 use crate::config::keys::{from_fields, read_keys};
 use crate::error::{Error, Result};
+use crate::files::Files;
 
 /// No vision tower has a larger input; a larger number means a damaged file.
 const MAX_SIDE: u32 = 16_384;

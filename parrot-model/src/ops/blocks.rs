@@ -131,74 +131,9 @@ impl<B: Blocks, C: CheckpointStrategy> Blocks for Autodiff<B, C> {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
-    use burn::tensor::{Distribution, Tolerance};
-
     use super::*;
-    use crate::ops::matmul;
-    use crate::quantization::BlockMatrix;
-
-    /// Random weights, as blocks and as the numbers that those stand for.
-    fn weights<const D: usize>(format: BlockFormat, dims: [usize; D], device: &Device) -> [Tensor<D>; 2] {
-        let random = Tensor::<D>::random(dims, Distribution::Normal(0.0, 1.0), device).into_data();
-        let values = random.as_slice::<f32>().unwrap();
-        let columns = dims[D - 1];
-        let shape = [values.len() / columns, columns];
-        let bytes = format.encode(values, shape).unwrap();
-        let mut decoded = vec![0.0; values.len()];
-        let matrix = BlockMatrix::new(format, shape, &bytes);
-        for (row, values) in decoded.chunks_exact_mut(columns).enumerate() {
-            matrix.decode_row(row, values);
-        }
-        [
-            blocks(Bytes::from_bytes_vec(bytes), format, dims, device),
-            Tensor::from_data(TensorData::new(decoded, dims), device),
-        ]
-    }
-
-    fn assert_near<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
-        // The activations are rounded to 8 bits.
-        let scale = expected.clone().abs().max().into_scalar::<f32>();
-        found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(0.02 * scale));
-    }
-
-    #[test]
-    fn a_layer_multiplies_with_blocks_as_with_numbers() {
-        for device in [Device::flex(), Device::flex().autodiff()] {
-            for format in BlockFormat::ALL {
-                let [blocks, numbers] = weights(format, [40, 70], &device);
-                for rows in [1, 5, 50] {
-                    let x = Tensor::<2>::random([rows, 70], Distribution::Normal(0.0, 1.0), &device);
-                    let found = matmul(x.clone(), blocks.clone().transpose());
-                    assert_near(found, matmul(x, numbers.clone().transpose()));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn several_matrices_are_multiplied_one_by_one_or_as_one() {
-        let device = Device::flex();
-        let [blocks, numbers] = weights(BlockFormat::Q8, [3, 32, 64], &device);
-        let x = Tensor::<3>::random([3, 7, 64], Distribution::Normal(0.0, 1.0), &device);
-        let found = matmul(x.clone(), blocks.clone().swap_dims(1, 2));
-        assert_near(found, matmul(x.clone(), numbers.clone().swap_dims(1, 2)));
-        let x = x.slice(s![0..1]).reshape([7, 64]);
-        let found = matmul(x.clone(), blocks.reshape([96, 64]).transpose());
-        assert_near(found, matmul(x, numbers.reshape([96, 64]).transpose()));
-    }
-
-    #[test]
-    fn a_table_gives_its_rows_exactly() {
-        let device = Device::flex();
-        for format in BlockFormat::ALL {
-            let [blocks, numbers] = weights(format, [20, 48], &device);
-            let ids = Tensor::<1, Int>::from_data([19, 0, 7, 7], &device);
-            let found = table_rows(blocks, ids.clone());
-            found.into_data().assert_eq(&numbers.select(0, ids).into_data(), true);
-        }
-    }
 
     #[test]
     fn the_dtype_says_the_format() {

@@ -18,7 +18,7 @@ mod plain;
 
 use super::tokenizer::Before;
 use super::{Conversation, Encoded, Message, Role, Tokenizer};
-use crate::checkpoint::Files;
+use crate::files::Files;
 use crate::{Error, Result};
 use chatml::ChatMl;
 use files::TokenizerConfig;
