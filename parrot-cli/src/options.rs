@@ -82,6 +82,12 @@ impl DeviceOptions {
 }
 
 impl ModelOptions {
+    /// The same for a host's process of this number, which takes a device of its own where the name leaves that open.
+    pub(crate) fn of_process(&self, rank: usize) -> Result<Self> {
+        let device = device::name_of_process(&self.device.device, rank)?;
+        Ok(Self { model: self.model.clone(), device: DeviceOptions { device, dtype: self.device.dtype } })
+    }
+
     /// Loads the model, with a bar if that takes long.
     pub(crate) fn load(&self) -> Result<Parrot> {
         Ok(self.find_and_load()?.1)

@@ -99,12 +99,6 @@ pub enum Error {
         /// The first few.
         examples: Vec<String>,
     },
-    /// The training processes could not connect.
-    #[error("distributed training: {reason}")]
-    Distributed {
-        /// What is wrong.
-        reason: String,
-    },
     /// A training sample that cannot be used.
     #[error("sample {id}: {reason}")]
     Sample {

@@ -1,47 +1,54 @@
 //! Asking a model, from the beginning or from where a run was interrupted.
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use parrot_distributed::World;
 use parrot_eval::{
-    Answers, Asked, Conditions, Dataset, GenerateOptions, How, Job, Journal, ModelInfo, Problem, Protocol,
-    QuestionOutcome,
+    Answered, Answers, Asked, Conditions, Dataset, GenerateOptions, Journal, ModelInfo, Parts, Problem, Share,
 };
 
 use super::Args;
+use super::progress::Progress;
 use super::scores::{Finished, Scores};
 use crate::model_info::model_info;
 use crate::terminal::print_notice;
 
 impl Args {
-    /// Asks a model, resuming an interrupted run if there is one, and scores its answers.
-    pub(super) fn ask(&self, datasets: Vec<Dataset>) -> Result<Finished> {
-        let (folder, parrot) = self.model.find_and_load()?;
+    /// Asks a model, resuming an interrupted run if there is one, and scores its answers; `None` in a process that is not the
+    /// first of several, which has handed its answers over.
+    pub(super) fn ask(&self, datasets: Vec<Dataset>, world: &World) -> Result<Option<Finished>> {
+        let model = self.model.of_process(world.local_rank().unwrap_or_default())?;
+        let (folder, parrot) = model.find_and_load()?;
         let window = self.images as u64 * parrot.image_bytes();
         let parrot = parrot.remember_image_bytes(window);
         let info = model_info(&parrot, &folder)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+        // Processes of a host compute on devices of one kind, and their answers are those of the first one's.
+        let mut devices = world.gather(vec![info.device.clone().unwrap_or_default()]);
         let conditions = Conditions {
             model_sha256: info.sha256.clone().unwrap_or_default(),
             dtype: info.dtype.clone().unwrap_or_default(),
-            device: info.device.clone().unwrap_or_default(),
+            device: devices.swap_remove(0),
             batch_size: self.batch_size,
             max_new_tokens: self.max_new_tokens,
             jpeg_roundtrip: self.jpeg_roundtrip,
         };
-        let mut journal = Journal::open(&out.join("answers.jsonl"), &conditions)?;
+        let share = Share { process: world.rank(), of: world.size() };
+        let (parts, mut journal) = Parts::open(&out, share, &conditions)?;
+        journal.know(world.gather(own_answers(&journal, world)));
         let options = GenerateOptions {
             batch_size: self.batch_size,
             images: self.images,
             max_new_tokens: self.max_new_tokens,
+            share,
         };
         let jobs = parrot_eval::jobs(&datasets, &self.all_asked_as());
-        let mut progress = Progress::new(&datasets, self.protocol.0[0], jobs.len());
+        let questions = parrot_eval::batches(&jobs, &parrot, &options).iter().map(Vec::len).sum();
+        let mut progress = Progress::new(&datasets, self.protocol.0[0], questions, share);
         let started = Instant::now();
         parrot_eval::generate(
             &parrot,
@@ -54,6 +61,8 @@ impl Args {
                 true
             },
         )?;
+        let now = progress.finish();
+        let total = |count: usize| world.total(count as f64) as usize;
         let asked = Asked {
             run_as: self.protocol.0.iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
             method: self.method(),
@@ -61,12 +70,24 @@ impl Args {
             max_new_tokens: self.max_new_tokens,
             jpeg_roundtrip: self.jpeg_roundtrip,
             batch_size: self.batch_size,
-            questions: progress.answered,
-            questions_now: progress.asked,
+            processes: world.size(),
+            questions: jobs.len(),
+            questions_now: total(now.questions),
+            images_now: total(now.images),
+            tokens_now: total(now.tokens),
             seconds_now: started.elapsed().as_secs_f64(),
         };
-        progress.bar.finish_and_clear();
-        self.score_answers(datasets, journal, info, asked, out)
+        let answers = world.gather(own_answers(&journal, world));
+        if !world.is_first() {
+            drop(journal);
+            world.barrier();
+            parts.close()?;
+            return Ok(None);
+        }
+        journal.take(answers, jobs.iter().map(|job| &*job.id))?;
+        world.barrier();
+        say_speed(&asked);
+        self.score_answers(datasets, journal, info, asked, out).map(Some)
     }
 
     fn score_answers(
@@ -118,68 +139,28 @@ impl Args {
     }
 }
 
-/// A bar over questions with the share of right answers so far.
-struct Progress<'a> {
-    datasets: &'a [Dataset],
-    protocol: Protocol,
-    bar: ProgressBar,
-    right: usize,
-    judged: usize,
-    /// Questions that have an answer or a reason why not, and those of them that this run asked.
-    answered: usize,
-    asked: usize,
-    /// When a line was last printed, where there is no terminal for a bar.
-    said: Option<Instant>,
+/// What this process has to tell the others: nothing where there is none.
+fn own_answers(journal: &Journal, world: &World) -> Vec<Answered> {
+    if world.size() > 1 { journal.answers().cloned().collect() } else { Vec::new() }
 }
 
-/// Seconds between lines where there is no terminal.
-const BETWEEN_LINES: u64 = 30;
-
-impl<'a> Progress<'a> {
-    fn new(datasets: &'a [Dataset], protocol: Protocol, questions: usize) -> Self {
-        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} questions, {msg}{eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(questions as u64).with_style(style);
-        let said = (!io::stderr().is_terminal()).then(Instant::now);
-        Self { datasets, protocol, bar, right: 0, judged: 0, answered: 0, asked: 0, said }
+/// How fast this run was.
+fn say_speed(asked: &Asked) {
+    if asked.questions_now == 0 {
+        return;
     }
-
-    fn show(&mut self, batch: &[&Job], journal: &Journal, is_new: bool) {
-        for job in batch {
-            let Some(QuestionOutcome::Answer { text, .. }) =
-                journal.get(&job.id).map(|record| &record.outcome)
-            else {
-                continue;
-            };
-            let dataset = &self.datasets[job.dataset];
-            let text = parrot_eval::through_spreadsheet(&parrot_eval::post_process(
-                &job.message().to_string(),
-                text,
-            ));
-            let verdict = dataset.benchmark.judge(&dataset.rows[job.row], &text, self.protocol);
-            if verdict.how != How::Unjudged {
-                self.right += usize::from(verdict.right);
-                self.judged += 1;
-            }
-        }
-        // What was answered before says nothing about how long the rest takes.
-        if is_new && self.asked == 0 {
-            self.bar.reset_eta();
-        }
-        self.asked += if is_new { batch.len() } else { 0 };
-        self.answered += batch.len();
-        self.bar.inc(batch.len() as u64);
-        let right = format!("{:.1} % right so far", parrot_eval::percent(self.right, self.judged));
-        if let Some(said) = self.said.as_mut().filter(|said| said.elapsed().as_secs() >= BETWEEN_LINES) {
-            *said = Instant::now();
-            print_notice(&format!(
-                "{} of {} questions, {right}",
-                self.answered,
-                self.bar.length().unwrap_or(0)
-            ));
-        }
-        self.bar.set_message(right + ", ");
-    }
+    let rate = |count: usize| count as f64 / asked.seconds_now.max(1e-9);
+    let processes =
+        if asked.processes > 1 { format!(" in {} processes", asked.processes) } else { String::new() };
+    print_notice(&format!(
+        "asked {} questions about {} pictures in {:.1} s{processes}: {:.1} questions/s, {:.1} pictures/s, {:.1} tokens/s",
+        asked.questions_now,
+        asked.images_now,
+        asked.seconds_now,
+        rate(asked.questions_now),
+        rate(asked.images_now),
+        rate(asked.tokens_now)
+    ));
 }
 
 /// `Path::with_extension` would take `Parrot-1.5_MMMB` for `Parrot-1` with an ending.

@@ -6,6 +6,7 @@ mod files;
 mod judge;
 mod list;
 mod predictions;
+mod progress;
 mod prompts;
 mod scores;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use parrot_distributed::World;
 use parrot_eval::{AskedAs, Benchmark, GenerateOptions, Method, Problem, Protocol, ReportPage, RunAs};
 
 use crate::options::ModelOptions;
@@ -28,6 +30,9 @@ use crate::terminal::{print_notice, printable};
 /// name: paper-2024-06 counts a yes/no pair as one question, kit-2024-08 and kit-2026-08 (VLMEvalKit) count rows. The
 /// tables go to stdout; predictions, results.json, results.md and report.html to the folder --out, where an interrupted run
 /// goes on.
+///
+/// In a build with the feature `mpi`, `mpirun -n 4 parrot eval …` shares the questions among four processes, on one host or several;
+/// results are those of one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -146,7 +151,23 @@ fn parse_benchmark(name: &str) -> Result<Arc<dyn Benchmark>, String> {
     })
 }
 
+/// Runs the command; of several processes one that fails says which it is and ends all: the others would wait for it for ever.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let world = World::join()?;
+    evaluate(args, &world).inspect_err(|error| {
+        if world.size() > 1 {
+            print_notice(&format!("{} has failed: {error:#}", world.name()));
+            world.abort();
+        }
+    })
+}
+
+fn evaluate(args: &Args, world: &World) -> Result<()> {
+    // Only asking is shared.
+    let is_asked = !args.list && !args.prompts_only && args.compare.is_empty() && args.score.is_empty();
+    if !world.is_first() && !is_asked {
+        return Ok(());
+    }
     if args.list {
         return args.print_list();
     }
@@ -158,8 +179,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         say_problems(&skipped);
         return args.compare_runs(&datasets, &args.compare);
     }
-    let mut finished =
-        if args.score.is_empty() { args.ask(datasets)? } else { args.read_predictions(datasets)? };
+    let finished = if args.score.is_empty() {
+        args.ask(datasets, world)?
+    } else {
+        Some(args.read_predictions(datasets)?)
+    };
+    let Some(mut finished) = finished else { return Ok(()) };
     finished.report.problems.splice(0..0, skipped);
     say_problems(&finished.report.problems);
     let mut stdout = io::stdout();

@@ -137,7 +137,8 @@ fn each_image_is_computed_once_for_all_languages() {
     let jobs = parrot_eval::jobs(&datasets, &[RunAs::Dataset, RunAs::Collection]);
     // Ten questions in three languages; in Arabic and Turkish under two names, which are one in English.
     assert_eq!(jobs.len(), 10 + 20 + 20);
-    let options = GenerateOptions { batch_size: 4, images: 4, max_new_tokens: 2 };
+    let options =
+        GenerateOptions { batch_size: 4, images: 4, max_new_tokens: 2, ..GenerateOptions::default() };
     let batches = parrot_eval::batches(&jobs, &parrot, &options);
     assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 50);
     // A picture whose batches are over does not come again: each is computed in one window.

@@ -22,18 +22,37 @@ pub struct GenerateOptions {
     pub images: usize,
     /// Tokens of an answer at most.
     pub max_new_tokens: usize,
+    /// Which of the windows of pictures are asked about: all of them, or those of one of several processes.
+    pub share: Share,
+}
+
+/// A process's share of the work: of so many processes the one with this number, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Its number.
+    pub process: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// All of it.
+impl Default for Share {
+    fn default() -> Self {
+        Self { process: 0, of: 1 }
+    }
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { batch_size: 8, images: 16, max_new_tokens: 512 }
+        Self { batch_size: 8, images: 16, max_new_tokens: 512, share: Share::default() }
     }
 }
 
 /// Batches: pictures in the order in which they come, a window of them at a time, and within a window the
 /// questions by length, so that little is padded and no picture is needed again later.
 ///
-/// The same jobs make the same batches, whatever has been answered before.
+/// The same jobs make the same batches, whatever has been answered before, and however many processes share them: windows are dealt
+/// to processes by turns, so that no picture is computed twice and every batch is one that a single process would have asked.
 #[must_use]
 pub fn batches<'j>(jobs: &'j [Job], parrot: &Parrot, options: &GenerateOptions) -> Vec<Vec<&'j Job>> {
     let mut order: Vec<[u8; 32]> = Vec::new();
@@ -48,7 +67,8 @@ pub fn batches<'j>(jobs: &'j [Job], parrot: &Parrot, options: &GenerateOptions) 
     let length =
         |job: &&Job| parrot.tokenizer().encode_text(&job.prompt).map_or(job.prompt.len(), |ids| ids.len());
     let mut batches = Vec::new();
-    for window in windows(&order, &by_image, options.images) {
+    let Share { process, of } = options.share;
+    for window in windows(&order, &by_image, options.images).into_iter().skip(process).step_by(of.max(1)) {
         let mut questions: Vec<&Job> = window.iter().flat_map(|hash| &by_image[hash]).copied().collect();
         questions.sort_by_cached_key(length);
         batches.extend(questions.chunks(options.batch_size.max(1)).map(<[&Job]>::to_vec));

@@ -1,6 +1,6 @@
 //! Answers as they are given, on disk: what a run that was interrupted goes on from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,9 @@ pub(crate) fn question_id(prompt: &str, image: &[u8; 32]) -> String {
 pub struct Journal {
     /// `None` for one in memory.
     file: Option<(PathBuf, File)>,
-    records: HashMap<String, Answered>,
+    pub(super) records: HashMap<String, Answered>,
+    /// Those of them that the file has.
+    written: HashSet<String>,
 }
 
 impl Journal {
@@ -106,7 +108,8 @@ impl Journal {
         }
         file.set_len(end as u64).map_err(io("write"))?;
         file.seek(SeekFrom::End(0)).map_err(io("write"))?;
-        let mut journal = Self { file: Some((path.into(), file)), records };
+        let mut journal =
+            Self { written: records.keys().cloned().collect(), file: Some((path.into(), file)), records };
         if end == 0 {
             journal.append(&[serde_json::to_string(conditions)])?;
         } else if !bytes[..end].ends_with(b"\n") {
@@ -118,7 +121,7 @@ impl Journal {
     /// A journal without a file, kept in memory only.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { file: None, records: HashMap::new() }
+        Self { file: None, records: HashMap::new(), written: HashSet::new() }
     }
 
     /// The answer to a question, if there is one.
@@ -146,8 +149,19 @@ impl Journal {
     /// When the file cannot be written.
     pub fn add(&mut self, records: Vec<Answered>) -> Result<()> {
         self.append(&records.iter().map(serde_json::to_string).collect::<Vec<_>>())?;
+        self.written.extend(records.iter().map(|record| record.id.clone()));
         self.records.extend(records.into_iter().map(|record| (record.id.clone(), record)));
         Ok(())
+    }
+
+    /// All answers, in no order.
+    pub fn answers(&self) -> impl Iterator<Item = &Answered> {
+        self.records.values()
+    }
+
+    /// Whether it wrote the answer itself, or found it in its file.
+    pub(super) fn is_written(&self, id: &str) -> bool {
+        self.written.contains(id)
     }
 
     fn append(&mut self, lines: &[serde_json::Result<String>]) -> Result<()> {

@@ -5,4 +5,5 @@ mod decoded;
 pub(crate) mod generate;
 pub(crate) mod job;
 pub(crate) mod journal;
+pub(crate) mod parts;
 pub(crate) mod request;

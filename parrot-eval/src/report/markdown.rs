@@ -318,8 +318,11 @@ mod tests {
             max_new_tokens: 8,
             jpeg_roundtrip: false,
             batch_size: 1,
+            processes: 1,
             questions: 2,
             questions_now: 2,
+            images_now: 1,
+            tokens_now: 2,
             seconds_now: 1.0,
         };
         let text = report("mmmb_tr.tsv", "x", Some(asked));

@@ -64,10 +64,16 @@ pub struct Asked {
     pub jpeg_roundtrip: bool,
     /// Questions computed at the same time.
     pub batch_size: usize,
+    /// Processes that asked.
+    pub processes: usize,
     /// Questions that the scores are made of, in all runs into this folder.
     pub questions: usize,
     /// Those of them that this run asked, the others having been answered before.
     pub questions_now: usize,
+    /// Different pictures of those.
+    pub images_now: usize,
+    /// Tokens of their answers.
+    pub tokens_now: usize,
     /// How long those took.
     pub seconds_now: f64,
 }

@@ -23,6 +23,7 @@ mod matmul_rate;
 mod memory;
 mod name;
 mod precision;
+mod process;
 mod quiet;
 mod weight_dtype;
 
@@ -42,6 +43,7 @@ pub(crate) use memory::require_memory;
 pub use memory::widest_dtype;
 pub use name::SYNTAX;
 pub use precision::{Precision, activation_dtype};
+pub use process::name_of_process;
 pub use quiet::panics_in_one_line;
 pub use weight_dtype::{WeightDtype, parse_weight_dtype, weight_dtype};
 

@@ -32,8 +32,8 @@ impl Drop for Connection {
 
 impl Connection {
     pub(super) fn open() -> Result<Self> {
-        let failed = |reason: &str| Error::Distributed { reason: reason.into() };
-        // Worker threads compute; only the thread that trains communicates.
+        let failed = |reason: &str| Error { reason: reason.into() };
+        // Worker threads compute; only the thread that began communicates.
         let (universe, threading) = mpi::initialize_with_threading(Threading::Funneled)
             .ok_or_else(|| failed("MPI has been started before"))?;
         if threading < Threading::Funneled {
