@@ -41,6 +41,11 @@ pub(crate) fn check(row: &Row) -> Option<(ProblemKind, String)> {
     let found = if row.answer().is_empty() { "nothing in the column `answer`" } else { row.answer() };
     let detail = if letters.is_empty() {
         format!("there is no option in the columns A, B, …; found {found}")
+    } else if let Some((letter, _)) = options.iter().find(|(_, text)| *text == row.answer()) {
+        format!(
+            "expected one of {}, found {found}, the words of {letter}: write its letter",
+            letters.join(", ")
+        )
     } else {
         format!("expected one of {}, found {found}", letters.join(", "))
     };

@@ -5,8 +5,6 @@
 //! models that read pictures among words a kit puts each in the place of its marker (`MMMUDataset.split_MMMU`). An open
 //! question is scored as one with two options, its answer and “Other Answers” (`MMMU_preproc`).
 
-use std::collections::BTreeSet;
-
 use crate::answers::extract::extract;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::choice;
@@ -25,14 +23,6 @@ impl Benchmark for Mmmu {
     }
 
     fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
-        let shown = row.images.len();
-        // Rows without a picture are said to be that.
-        let missing = markers(row).into_iter().find(|number| shown > 0 && (*number == 0 || *number > shown));
-        if let Some(number) = missing {
-            let pictures = if shown == 1 { "picture" } else { "pictures" };
-            let detail = format!("it names `<image {number}>`, and the row has {shown} {pictures}");
-            return Some((ProblemKind::ImageMarker, detail));
-        }
         if row.get("A").is_some() {
             return choice::check(row);
         }
@@ -67,13 +57,6 @@ fn expected(row: &Row) -> &str {
     if is_letter { row.answer() } else { "A" }
 }
 
-/// The numbers of the pictures that the question and its options name.
-fn markers(row: &Row) -> BTreeSet<usize> {
-    let texts = [row.question()].into_iter().chain(row.options().into_iter().map(|(_, text)| text));
-    let number = |rest: &str| rest.split_once('>').and_then(|(number, _)| number.parse().ok());
-    texts.flat_map(|text| text.split("<image ").skip(1).filter_map(number).collect::<Vec<_>>()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,16 +78,6 @@ mod tests {
         assert_eq!(Mmmu.check(&open), None);
         let without = row(&[("question", "How many?"), ("answer", ""), ("index", "1")], 1);
         assert_eq!(Mmmu.check(&without).unwrap().0, ProblemKind::BadAnswer);
-    }
-
-    #[test]
-    fn a_marker_needs_its_picture() {
-        let cells =
-            [("question", "<image 1> or"), ("A", "<image 2>"), ("B", "b"), ("answer", "A"), ("index", "1")];
-        assert_eq!(Mmmu.check(&row(&cells, 2)), None);
-        let (kind, detail) = Mmmu.check(&row(&cells, 1)).unwrap();
-        assert_eq!(kind, ProblemKind::ImageMarker);
-        assert_eq!(detail, "it names `<image 2>`, and the row has 1 picture");
     }
 
     #[test]

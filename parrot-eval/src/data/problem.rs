@@ -48,6 +48,8 @@ pub enum ProblemKind {
     /// A question names a picture by a marker such as `<image 3>` that the row does not have.
     #[serde(rename = "picture_marker")]
     ImageMarker,
+    /// An option is shown as another text than it has, as a column of numbers is read.
+    Rewritten,
     /// The expected answer is missing or is none of the options.
     BadAnswer,
     /// Rows that belong together are not all there.
@@ -82,6 +84,7 @@ impl ProblemKind {
             Self::NoImage => "no picture",
             Self::BrokenImage => "broken picture",
             Self::ImageMarker => "no such picture",
+            Self::Rewritten => "rewritten option",
             Self::BadAnswer => "answer is no option",
             Self::IncompleteGroup => "incomplete group",
             Self::NotAsked => "could not be asked",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::data::pandas;
+use crate::data::problem::ProblemKind;
 use crate::dataset::Dataset;
 use crate::protocol::Protocol;
 
@@ -14,10 +15,23 @@ impl Dataset {
                 self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
             let Some(read) = pandas::read_csv(&cells) else { continue };
             self.rewritten.insert(name.clone());
-            for (row, text) in self.rows.iter_mut().zip(read) {
+            let mut first = None;
+            for (number, (row, text)) in self.rows.iter_mut().zip(read).enumerate() {
                 if let (Some(cell), Some(text)) = (row.cells.get_mut(at), text) {
+                    if cell.as_deref().is_some_and(|cell| cell != text) {
+                        first.get_or_insert_with(|| {
+                            let found = cell.clone().unwrap_or_default();
+                            (number, format!("`{found}` in the column {name} is shown as `{text}`"))
+                        });
+                    }
                     *cell = Some(text);
                 }
+            }
+            if let Some((number, detail)) = first {
+                let detail = detail
+                    + ", as pandas reads a column of nothing but numbers or truth values; a unit or a word in one of its cells keeps all as \
+                       they are";
+                self.problems.push(self.problem(&self.rows[number], ProblemKind::Rewritten, detail));
             }
         }
     }

@@ -189,7 +189,11 @@ impl Dataset {
         if let Some(known) = self.known
             && known.md5 != self.md5
         {
-            let detail = format!("MD5 of {} should be {}, found {}", known.id, known.md5, self.md5);
+            let detail = format!(
+                "MD5 of {} should be {}, found {}; its numbers cannot be compared with published ones, and a set of one's own \
+                 wants another name",
+                known.id, known.md5, self.md5
+            );
             let file = self.file_name();
             problems.push(Problem { kind: ProblemKind::WrongMd5, file, line: None, index: None, detail });
         }
@@ -205,6 +209,9 @@ impl Dataset {
             if row.get("question").is_none() {
                 problems.push(self.problem(row, ProblemKind::NoQuestion, ""));
             }
+            if let Some(detail) = missing_marker(row) {
+                problems.push(self.problem(row, ProblemKind::ImageMarker, detail));
+            }
             if let Some((kind, mut detail)) = self.benchmark.check(row) {
                 let (fields, columns) = (row.cells.len(), row.columns.len());
                 if let Some(missing) = row.columns.get(fields) {
@@ -219,6 +226,18 @@ impl Dataset {
         }
         self.problems.extend(problems);
     }
+}
+
+/// Said where question or options name a picture by a marker, `<image 2>`, that the row does not have.
+fn missing_marker(row: &Row) -> Option<String> {
+    let shown = row.images.len();
+    let texts = [row.question()].into_iter().chain(row.options().into_iter().map(|(_, text)| text));
+    let number = |rest: &str| rest.split_once('>').and_then(|(number, _)| number.parse::<usize>().ok());
+    let markers = texts.flat_map(|text| text.split("<image ").skip(1)).filter_map(number);
+    // Rows without a picture are said to be that.
+    let missing = markers.filter(|number| shown > 0 && (*number == 0 || *number > shown)).min()?;
+    let pictures = if shown == 1 { "picture" } else { "pictures" };
+    Some(format!("it names `<image {missing}>`, and the row has {shown} {pictures}"))
 }
 
 /// The picture of a field, or all of a list as Python writes one.
@@ -265,8 +284,12 @@ fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let problem =
-        format!("{} needs the columns {}, which are not there", benchmark.name(), missing.join(", "));
+    let there: String = table.columns.join(", ").chars().take(200).collect();
+    let problem = format!(
+        "{} needs the columns {}, which are not there; the file has {there}",
+        benchmark.name(),
+        missing.join(", ")
+    );
     Err(Error::Table { file: table.file.clone(), line: None, problem })
 }
 
@@ -348,6 +371,21 @@ mod tests {
         assert_eq!(counts, [1, 2, 2, 0, 0, 0]);
     }
 
+    #[test]
+    fn a_marker_needs_its_picture() {
+        let text = format!(
+            "index\timage\tquestion\tA\tB\tanswer\n1\t['{IMAGE}', '{IMAGE}']\t<image 1>?\t<image 2>\tb\tA\n\
+             2\t{IMAGE}\t<image 1>?\t<image 2>\tb\tA\n"
+        );
+        for name in ["MMMU_small.tsv", "own_fr.tsv"] {
+            let (dataset, _) = open(name, &text).unwrap();
+            let expected = format!(
+                "{name} line 3 (index 2): no such picture: it names `<image 2>`, and the row has 1 picture"
+            );
+            assert_eq!(problems(&dataset), [expected]);
+        }
+    }
+
     /// eval/short_row.tsv
     #[test]
     fn a_row_that_ends_early_is_named_with_its_column() {
@@ -372,7 +410,12 @@ mod tests {
              1\t{IMAGE}\tq\t7\tTrue\tA\tx\n2\t{IMAGE}\tq\t007\tfalse\tA\tx\n3\t{IMAGE}\tq\t7.0\tTRUE\tA\tx\n"
         );
         let (dataset, _) = open("numbers.tsv", &text).unwrap();
-        assert_eq!(problems(&dataset), [] as [&str; 0]);
+        let said = problems(&dataset);
+        assert_eq!(said.len(), 2);
+        assert!(said[0].starts_with(
+            "numbers.tsv line 2 (index 1): rewritten option: `7` in the column A is shown as `7.0`"
+        ));
+        assert!(said[1].contains("`false` in the column B is shown as `False`"), "{}", said[1]);
         let row = &dataset.rows[1];
         assert_eq!((row.get("l2-category"), row.options()), (Some("x"), vec![('A', "7.0"), ('B', "False")]));
         let scored = dataset.scored_options(&[0, 1, 2], Protocol::Kit2024_08);
@@ -473,7 +516,8 @@ mod tests {
                 .contains("songs.tsv: neither its name nor its columns")
         );
         assert!(error("mme.tsv", "index\tquestion\nx\ty\n").ends_with(
-            "mme.tsv: MME needs the columns image, answer, category, image_path, which are not there"
+            "mme.tsv: MME needs the columns image, answer, category, image_path, which are not there; the file has index, \
+             question"
         ));
     }
 }
