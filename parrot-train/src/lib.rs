@@ -11,7 +11,8 @@
 //! - [`Stage`](trainer::Stage) takes a model through its steps, saves on the way and goes on where an earlier
 //!   call was stopped or killed. On the CPU the result is then bit for bit that of a run that never stopped.
 //! - [`Learner`](step::Learner) is a model between two steps, for a loop of one's own:
-//!   [micro-batches](step::MicroBatch) in, a [report](step::StepReport) out.
+//!   [micro-batches](step::MicroBatch) in, a [report](step::StepReport) out. [`Stage::learner`](trainer::Stage::learner) makes
+//!   one with a stage's settings.
 //! - An [`Optimizer`](optim::Optimizer) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped
 //!   by the [global norm](optim::GradientNorm).
 //! - A [`Recipe`](recipe::Recipe) is a stage with its model and its data in a TOML file, which the command

@@ -10,8 +10,22 @@ use crate::data::row::Row;
 use crate::prompt::{PromptStyle, multiple_choice};
 use crate::protocol::{Grouping, Protocol};
 
-/// A benchmark. Each stands in a file of its own, and [`catalogue`](crate::catalogue) lists them all. The provided methods
-/// are for questions with options `A`, `B`, …
+/// A benchmark. Each stands in a file of its own, and [`catalogue`](crate::catalogue) lists them all.
+///
+/// The provided methods make one of questions with options `A`, `B`, …, whose rows each count by themselves, as most are. What a
+/// benchmark's own file does not say is then:
+///
+/// | method | what it does |
+/// |---|---|
+/// | [`expected_column`](Self::expected_column) | the expected letter stands in `answer` |
+/// | [`columns`](Self::columns) | the options stand in `A`, `B` and, where there are more, `C` and so on |
+/// | [`grouping`](Self::grouping) | a row counts, not a group |
+/// | [`check`](Self::check), [`check_groups`](Self::check_groups) | the index is a number, the answer one of the options; groups are not looked at |
+/// | [`kits_fail`](Self::kits_fail), [`as_kits_count`](Self::as_kits_count) | a kit can score it, and counts what it counts of every file with options |
+/// | [`prompt`](Self::prompt) | hint, question, options and the request for a letter: [`multiple_choice`] |
+/// | [`candidates`](Self::candidates), [`candidate_prompt`](Self::candidate_prompt) | by likelihood, the options' words are the answers to the question alone |
+/// | [`judge`](Self::judge) | the letter that the answer says, or the option whose words it contains |
+/// | [`scores`](Self::scores) | accuracy over all, counted the other way, per split, `l2-category` and `category` |
 pub trait Benchmark: fmt::Debug + Send + Sync {
     /// Its name, e.g. `MMMB`.
     fn name(&self) -> &'static str;

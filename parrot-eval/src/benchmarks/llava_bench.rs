@@ -4,12 +4,11 @@
 //! to 10. The number is the mean of the answers' ratings as a share of the mean of GPT-4's (VLMEvalKit, `LLaVABench` and
 //! `utils/llavabench.py`, whose request to the judge is LLaVA's).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::candidate::Candidate;
-use crate::benchmarks::verdict::{How, Judged, Level, Score, Verdict};
+use crate::benchmarks::verdict::{How, Judged, Level, Score, Verdict, by_category};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
 use crate::judge::ratings::{Rating, Ratings};
@@ -106,19 +105,12 @@ impl Benchmark for LlavaBench {
 
     /// Over the answers that are rated; nothing where none is.
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
-        let rated: Vec<(Option<&str>, Rating)> = judged
-            .iter()
-            .filter_map(|answer| {
-                Some((answer.row.get("category"), answer.verdict.said.as_deref()?.parse().ok()?))
-            })
-            .collect();
-        let all: Vec<Rating> = rated.iter().map(|(_, rating)| *rating).collect();
-        let mut scores = three(Level::Overall, None, &all);
-        let categories: BTreeSet<&str> = rated.iter().filter_map(|(category, _)| *category).collect();
-        for category in categories {
-            let of_category = rated.iter().filter(|(other, _)| *other == Some(category));
-            let ratings: Vec<Rating> = of_category.map(|(_, rating)| *rating).collect();
-            scores.extend(three(Level::Category, Some(category), &ratings));
+        let ratings = |rows: &[&Judged<'_>]| -> Vec<Rating> {
+            rows.iter().filter_map(|answer| answer.verdict.said.as_deref()?.parse().ok()).collect()
+        };
+        let mut scores = three(Level::Overall, None, &ratings(&judged.iter().collect::<Vec<_>>()));
+        for (category, rows) in by_category(judged, |row| row.get("category")) {
+            scores.extend(three(Level::Category, Some(category), &ratings(&rows)));
         }
         scores
     }

@@ -2,6 +2,8 @@
 //!
 //! The paper counts a yes/no pair, the same picture asked about twice with opposite answers, as one question;
 //! every kit since counts rows. Both numbers are always computed.
+//!
+//! Prompt, verdict and scores are those that [`Benchmark`] provides for questions with options.
 
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::choice;

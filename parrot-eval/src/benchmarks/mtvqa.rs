@@ -3,11 +3,9 @@
 //! Right is an answer that contains the expected one, letter case and full stops aside; `category` is the language
 //! (VLMEvalKit, `MTVQADataset.evaluate`).
 
-use std::collections::BTreeMap;
-
 use crate::answers::extract::is_python_space;
 use crate::benchmarks::benchmark::Benchmark;
-use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
+use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, by_category};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
 use crate::prompt::PromptStyle;
@@ -52,22 +50,12 @@ impl Benchmark for MtVqa {
     /// Over all rows, then per language. The mean of the languages, which a small one moves as much as a large one, how
     /// far the worst is from the best, and the worst stand beside the kit's average over rows.
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
-        let mut by_language: BTreeMap<&str, Vec<&Judged<'_>>> = BTreeMap::new();
-        for answer in judged {
-            by_language.entry(answer.row.get("category").unwrap_or("none")).or_default().push(answer);
-        }
-        let accuracy = |level, name: &str, rows: &[&Judged<'_>]| {
-            Score::accuracy(
-                level,
-                name,
-                rows.iter().filter(|answer| answer.verdict.right).count(),
-                rows.len(),
-            )
-        };
         let all: Vec<&Judged<'_>> = judged.iter().collect();
-        let mut scores = vec![accuracy(Level::Overall, "Average", &all)];
-        let languages: Vec<Score> =
-            by_language.iter().map(|(name, rows)| accuracy(Level::Category, name, rows)).collect();
+        let mut scores = vec![Score::accuracy_of(Level::Overall, "Average", &all)];
+        // A row that tells no language counts as well.
+        let by_language = by_category(judged, |row| Some(row.get("category").unwrap_or("none")));
+        let accuracy = |(name, rows): (&str, Vec<_>)| Score::accuracy_of(Level::Category, name, &rows);
+        let languages: Vec<Score> = by_language.into_iter().map(accuracy).collect();
         let values = languages.iter().map(|score| score.value);
         let extremes = values.clone().reduce(f64::min).zip(values.clone().reduce(f64::max));
         if let Some((worst, best)) = extremes.filter(|_| languages.len() > 1) {

@@ -6,7 +6,7 @@
 
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::candidate::Candidate;
-use crate::benchmarks::verdict::{Judged, Level, Score, Verdict};
+use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, by_category};
 use crate::data::problem::ProblemKind;
 use crate::data::python_list::python_list;
 use crate::data::row::Row;
@@ -66,23 +66,11 @@ impl Benchmark for OpenSet {
     }
 
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
-        let of_rows = |level, name: &str, rows: &[&Judged<'_>]| {
-            Score::accuracy(
-                level,
-                name,
-                rows.iter().filter(|answer| answer.verdict.right).count(),
-                rows.len(),
-            )
-        };
         let all: Vec<&Judged<'_>> = judged.iter().collect();
-        let mut scores = vec![of_rows(Level::Overall, self.name(), &all)];
-        let category = |answer: &&Judged<'_>| answer.row.get("category").map(str::to_string);
-        let names: std::collections::BTreeSet<String> = all.iter().filter_map(category).collect();
-        scores.extend(names.into_iter().map(|name| {
-            let rows: Vec<&Judged<'_>> =
-                all.iter().copied().filter(|answer| answer.row.get("category") == Some(&*name)).collect();
-            of_rows(Level::Category, &name, &rows)
-        }));
+        let mut scores = vec![Score::accuracy_of(Level::Overall, self.name(), &all)];
+        for (category, rows) in by_category(judged, |row| row.get("category")) {
+            scores.push(Score::accuracy_of(Level::Category, category, &rows));
+        }
         scores
     }
 }

@@ -4,12 +4,10 @@
 //! Overall is F1 over rows that count once per category they are in. LLaVA's own POPE, the mean over three files,
 //! is another number.
 
-use std::collections::BTreeSet;
-
 use crate::answers::yes_no::extract_yes_no;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::candidate::{Candidate, yes_and_no};
-use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, percent};
+use crate::benchmarks::verdict::{Judged, Level, Score, Verdict, by_category, percent};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
 use crate::prompt::{PromptStyle, yes_or_no};
@@ -46,20 +44,11 @@ impl Benchmark for Pope {
 
     fn scores(&self, judged: &[Judged<'_>], _protocol: Protocol) -> Vec<Score> {
         // A row counts once in every category of its list.
-        let exploded: Vec<(&str, &Judged<'_>)> = judged
-            .iter()
-            .flat_map(|judged| {
-                judged.row.get("category").unwrap_or_default().split(',').map(move |name| (name, judged))
-            })
-            .collect();
-        let all: Vec<&Judged<'_>> = exploded.iter().map(|(_, answer)| *answer).collect();
+        let exploded = by_category(judged, |row| row.get("category").unwrap_or_default().split(','));
+        let all: Vec<&Judged<'_>> = exploded.values().flatten().copied().collect();
         let mut scores = four(Level::Overall, "", &all);
-        let categories: BTreeSet<&str> =
-            exploded.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-        for category in categories {
-            let rows: Vec<&Judged<'_>> =
-                exploded.iter().filter(|(name, _)| *name == category).map(|(_, answer)| *answer).collect();
-            scores.extend(four(Level::Category, category, &rows));
+        for (category, rows) in exploded.iter().filter(|(category, _)| !category.is_empty()) {
+            scores.extend(four(Level::Category, category, rows));
         }
         scores
     }

@@ -4,11 +4,9 @@
 //! averaged over leaving each of the ten out (VLMEvalKit, `process_line` by `vqa_score`); words are compared after
 //! [`vqa_words`](crate::answers::vqa::vqa_words).
 
-use std::collections::BTreeSet;
-
 use crate::answers::vqa::vqa_words;
 use crate::benchmarks::benchmark::Benchmark;
-use crate::benchmarks::verdict::{How, Judged, Level, Score, Verdict};
+use crate::benchmarks::verdict::{How, Judged, Level, Score, Verdict, by_category};
 use crate::data::problem::ProblemKind;
 use crate::data::python_list::python_list;
 use crate::data::row::Row;
@@ -54,13 +52,11 @@ impl Benchmark for TextVqa {
         let mut scores = vec![mean(Level::Overall, "VQA score", &all, protocol)];
         let has_splits = all.iter().any(|answer| answer.row.has_column("split"));
         let column = if has_splits { "split" } else { "category" };
-        let values: BTreeSet<&str> = all.iter().filter_map(|answer| answer.row.get(column)).collect();
-        if has_splits && values.len() < 2 {
+        let by_value = by_category(judged, |row| row.get(column));
+        if has_splits && by_value.len() < 2 {
             return scores;
         }
-        for value in values {
-            let rows: Vec<&Judged<'_>> =
-                all.iter().copied().filter(|answer| answer.row.get(column) == Some(value)).collect();
+        for (value, rows) in by_value {
             scores.push(if has_splits {
                 let overall = mean(Level::Overall, "VQA score", &rows, protocol);
                 Score { split: Some(value.into()), ..overall }

@@ -1,5 +1,7 @@
 //! The verdict on an answer, and the scores that verdicts add up to.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::answers::extract::Extracted;
@@ -122,7 +124,30 @@ pub enum Level {
     Category,
 }
 
+/// The judged rows of each category, in the order of the names.
+///
+/// - categories: those that a row is in: none, one, or several
+pub(crate) fn by_category<'j, 'a, C: IntoIterator<Item = &'a str>>(
+    judged: &'j [Judged<'a>],
+    categories: impl Fn(&'a Row) -> C,
+) -> BTreeMap<&'a str, Vec<&'j Judged<'a>>> {
+    let mut rows: BTreeMap<&str, Vec<&Judged<'_>>> = BTreeMap::new();
+    for answer in judged {
+        for category in categories(answer.row) {
+            rows.entry(category).or_default().push(answer);
+        }
+    }
+    rows
+}
+
 impl Score {
+    /// The share of the rows that are right, in percent.
+    #[must_use]
+    pub(crate) fn accuracy_of(level: Level, name: &str, rows: &[&Judged<'_>]) -> Self {
+        let right = rows.iter().filter(|answer| answer.verdict.right).count();
+        Self::accuracy(level, name, right, rows.len())
+    }
+
     /// The share of `right` in percent.
     #[must_use]
     pub fn accuracy(level: Level, name: impl Into<String>, right: usize, of: usize) -> Self {
