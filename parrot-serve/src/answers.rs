@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use parrot_infer::{Answer, Answering, Event};
 use tokio_stream::{Stream, StreamExt, StreamMap};
 
+use crate::budget::Share;
 use crate::error::ApiError;
 use crate::metrics::ModelMetrics;
 
@@ -28,6 +29,8 @@ pub(crate) struct Answers {
     metrics: ModelMetrics,
     asked: Instant,
     log_text: bool,
+    /// The memory of the images that are asked about.
+    _pixels: Option<Share>,
 }
 
 /// What a streamed response is made of.
@@ -59,7 +62,13 @@ impl Answers {
             metrics,
             asked,
             log_text,
+            _pixels: None,
         }
+    }
+
+    /// The same, with the memory that the question's images take.
+    pub(crate) fn holding(self, pixels: Share) -> Self {
+        Self { _pixels: Some(pixels), ..self }
     }
 
     /// How many there are.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
 
-use crate::bodies::Share;
+use crate::budget::Share;
 use crate::error::ApiError;
 use crate::options::ServeOptions;
 use crate::service::Service;
@@ -23,6 +23,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
     let ServeOptions { max_body_bytes, client_timeout, .. } = service.options;
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
+    require_plain(&parts.headers)?;
     let mut share = service.bodies.share();
     let bytes = read_bytes(&parts.headers, body, max_body_bytes, client_timeout, &mut share).await?;
     Ok((parse(&bytes)?, share))
@@ -37,6 +38,16 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     let found: String = found.chars().take(100).collect();
     let message = format!("the header content-type should be application/json, found {found}");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+/// A compressed body could become any size.
+fn require_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let is_plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    let message = "compressed requests (content-encoding) are not supported";
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 

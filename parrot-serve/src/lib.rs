@@ -35,7 +35,7 @@ struct ReadmeExamples;
 
 mod answers;
 mod ask;
-mod bodies;
+mod budget;
 mod check;
 mod error;
 mod http;

@@ -10,9 +10,9 @@ use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
 use crate::ask::Ask;
-use crate::bodies::Bodies;
+use crate::budget::Budget;
 use crate::error::ApiError;
-use crate::images::Images;
+use crate::images::{DECODED, Images};
 use crate::metrics::Metrics;
 use crate::models::{Model, Models};
 use crate::options::ServeOptions;
@@ -23,7 +23,7 @@ pub(crate) struct Service {
     pub(crate) models: Models,
     pub(crate) options: ServeOptions,
     pub(crate) metrics: Metrics,
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Budget,
     images: Images,
     /// Conversations that are turned into tokens at a time: that takes many times their memory.
     encoding: Arc<Semaphore>,
@@ -39,9 +39,9 @@ impl Service {
     /// As [`Models::new`].
     pub(crate) fn new(models: Vec<Model>, options: ServeOptions) -> Result<Self, String> {
         let models = Models::new(models)?;
-        let images = Images::new(options.max_pixels, options.allow_url_images);
+        let images = Images::new(options.max_pixels, DECODED, options.allow_url_images);
         let metrics = Metrics::new(&models);
-        let bodies = Bodies::new(options.max_bodies_bytes.max(options.max_body_bytes));
+        let bodies = Budget::new(options.max_bodies_bytes.max(options.max_body_bytes));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let encoding = Arc::new(Semaphore::new(cores));
         let stopping = AtomicBool::new(false);
@@ -73,7 +73,7 @@ impl Service {
         if !ask.images.is_empty() && !model.engine.has_images() {
             return Err(parrot_infer::Error::TextOnly.into());
         }
-        let images = self.images.open(std::mem::take(&mut ask.images)).await?;
+        let (images, pixels) = self.images.open(std::mem::take(&mut ask.images)).await?;
         if self.options.log_text {
             tracing::info!(model = %model.name, text = %ask.text(), "asked");
         }
@@ -88,6 +88,8 @@ impl Service {
         });
         let answering = submitted.await.map_err(|error| ApiError::internal(error.to_string()))??;
         let metrics = self.metrics.of_model(&model.name);
-        Ok(Answers::new(model.name, answering, metrics, asked, has_logprobs, self.options.log_text))
+        let answers =
+            Answers::new(model.name, answering, metrics, asked, has_logprobs, self.options.log_text);
+        Ok(answers.holding(pixels))
     }
 }

@@ -56,8 +56,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Refuses requests that call a server of this machine by another name: what a page does whose site has made its own name
 /// point here (DNS rebinding), to ask as if it were of this machine.
 pub(super) async fn require_local_name(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if host.is_none_or(is_local_name) {
+    // Of several, as no browser sends them, each.
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    if hosts.all(|host| host.to_str().is_ok_and(is_local_name)) {
         return next.run(request).await;
     }
     let message = "this server answers to localhost, 127.0.0.1 and [::1] only; with a key, or another --host, to all names";

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::request::{OllamaChat, OllamaGenerate};
 use crate::answers::Step;
 use crate::ask::Ask;
-use crate::bodies::Share;
+use crate::budget::Share;
 use crate::error::ApiError;
 use crate::json;
 use crate::models::now;

@@ -1,7 +1,8 @@
 //! Open connections: no more than there may be, none for longer than it has something to say.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 
+use super::busy::{Busy, BusyBody};
 use super::socket::ImpatientSocket;
 use crate::options::ServeOptions;
 
@@ -33,8 +35,8 @@ pub(super) struct Connections {
 /// One of them.
 #[derive(Default)]
 struct Connection {
-    /// Whether a request has come.
-    has_asked: AtomicBool,
+    /// Requests that have come and whose responses are not complete.
+    requests: Arc<AtomicUsize>,
     /// Told to close at once.
     cut: Notify,
 }
@@ -85,12 +87,12 @@ impl Connections {
         }
     }
 
-    /// Lists a new connection; `None` when there is no room, all others having asked something.
+    /// Lists a new connection; `None` when there is no room, all others being answered.
     fn list(&self, number: u64) -> Option<(Listed, Arc<Connection>)> {
         let mut open = lock(&self.open);
         if open.len() >= self.limit {
-            // The oldest of those that were opened and left.
-            let idle = open.iter().find(|(_, connection)| !connection.has_asked.load(Ordering::Relaxed));
+            // The oldest of those that were opened and left, or that have got what they asked for.
+            let idle = open.iter().find(|(_, connection)| connection.requests.load(Ordering::Relaxed) == 0);
             let number = *idle?.0;
             open.remove(&number)?.cut.notify_one();
         }
@@ -120,15 +122,16 @@ async fn serve(
     // Pieces of an answer are small, and wanted at once.
     let _ = socket.set_nodelay(true);
     let socket = TokioIo::new(ImpatientSocket::new(socket, client_timeout));
-    let asked = connection.clone();
-    let router = router.map_request(move |request: Request<Incoming>| {
-        asked.has_asked.store(true, Ordering::Relaxed);
-        request.map(Body::new)
+    let requests = connection.requests.clone();
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let busy = Busy::new(&requests);
+        let responding = router.clone().oneshot(request.map(Body::new));
+        async move { Ok::<_, Infallible>(responding.await?.map(|body| BusyBody::new(body, busy))) }
     });
     let mut http = http1::Builder::new();
     // Also the time that a connection may idle between two requests.
     http.timer(TokioTimer::new()).header_read_timeout(client_timeout);
-    let served = http.serve_connection(socket, TowerToHyperService::new(router));
+    let served = http.serve_connection(socket, TowerToHyperService::new(service));
     tokio::pin!(served);
     loop {
         tokio::select! {

@@ -1,5 +1,6 @@
 //! [`Server`]: from a list of models to a socket that answers, and back.
 
+mod busy;
 mod connections;
 mod socket;
 

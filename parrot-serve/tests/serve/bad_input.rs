@@ -206,3 +206,46 @@ fn an_answer_that_takes_too_long_is_cut_off() {
     assert_eq!(reply["choices"][0]["finish_reason"], "length");
     assert_eq!(reply["parrot"][0]["finish_reason"], "time_limit", "{reply}");
 }
+
+/// What comes back for these bytes.
+fn raw(server: &Running, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    String::from_utf8(reply).unwrap()
+}
+
+#[test]
+fn what_no_client_should_send() {
+    let server = Running::new(ServeOptions::default());
+    let post = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n"
+    );
+    let body = question("?", &image()).to_string();
+    let whole = |headers: &str| format!("{post}{headers}content-length: {}\r\n\r\n{body}", body.len());
+    let chunks = format!("{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", 9, &body[..9], body.len() - 9, &body[9..]);
+    let get = |rest: &str| format!("GET /health HTTP/1.1\r\nconnection: close\r\n{rest}\r\n");
+    for (request, status) in [
+        (whole(""), 200),
+        (whole("").replace("HTTP/1.1", "HTTP/1.0"), 200),
+        (format!("{post}transfer-encoding: chunked\r\n\r\n{chunks}"), 200),
+        (format!("{post}transfer-encoding: chunked\r\n\r\nzz\r\n"), 400),
+        (whole("content-length: 3\r\n"), 400),
+        (whole("content-encoding: gzip\r\n"), 415),
+        (whole(&format!("x-a: {}\r\n", "a".repeat(1 << 20))), 431),
+        (whole(&"x-a: a\r\n".repeat(5_000)), 431),
+        (get("host: localhost\r\n"), 200),
+        (get("host: localhost\r\nhost: example.org\r\n"), 403),
+        ("\u{16}\u{3}\u{1} no HTTP at all\r\n\r\n".into(), 400),
+    ] {
+        let reply = raw(&server, &request);
+        let start: String = request.chars().take(300).collect();
+        assert_eq!(reply.get(9..12), Some(&*status.to_string()), "{start}: {reply}");
+    }
+    // Three requests at once have three answers.
+    let pipelined = whole("").replace("connection: close\r\n", "").repeat(2) + &whole("");
+    assert_eq!(raw(&server, &pipelined).matches("HTTP/1.1 200").count(), 3);
+    assert_alive(&server);
+}

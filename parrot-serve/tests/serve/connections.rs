@@ -87,6 +87,22 @@ fn connections_that_are_opened_and_left_give_way() {
     assert!(closed >= 300 - 32, "{closed} of 300 were closed");
 }
 
+/// Who has got an answer and keeps the connection keeps nobody out.
+#[test]
+fn connections_that_have_been_answered_give_way() {
+    let server = Running::new(ServeOptions { max_connections: 8, ..ServeOptions::default() });
+    let mut kept = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        kept.push(stream);
+    }
+    assert_eq!(chat(&server, &question("?", &image())).status, 200);
+}
+
 /// Raises this process's limit of open files as far as it may; returns it.
 fn raise_open_files() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

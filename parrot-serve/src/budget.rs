@@ -1,4 +1,4 @@
-//! Memory for the bodies of all requests that are being read.
+//! Memory that requests have in common: for their bodies, and for their decoded images.
 
 use std::sync::Arc;
 
@@ -7,9 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// What is counted in, in bytes: a semaphore counts no further than four thousand million.
 const UNIT: usize = 1 << 10;
 
-/// A budget of bytes that requests share until their questions have been handed over.
+/// A budget of bytes.
 #[derive(Debug)]
-pub(crate) struct Bodies(Arc<Semaphore>);
+pub(crate) struct Budget {
+    left: Arc<Semaphore>,
+    units: usize,
+}
 
 /// A request's share. Dropping it gives it back.
 #[derive(Debug)]
@@ -19,16 +22,21 @@ pub(crate) struct Share {
     held: Option<OwnedSemaphorePermit>,
 }
 
-impl Bodies {
-    /// - bytes: of all bodies together
+impl Budget {
+    /// - bytes: of all requests together
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
+        let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
+        Self { left: Arc::new(Semaphore::new(units)), units }
     }
 
     /// A share of nothing yet.
     pub(crate) fn share(&self) -> Share {
-        let Self(budget) = self;
-        Share { budget: budget.clone(), bytes: 0, held: None }
+        Share { budget: self.left.clone(), bytes: 0, held: None }
+    }
+
+    /// Whether this share could have what it asks for if there were no other.
+    pub(crate) fn could_hold(&self, share: &Share) -> bool {
+        share.bytes.div_ceil(UNIT) <= self.units
     }
 }
 
@@ -57,11 +65,12 @@ mod tests {
 
     #[test]
     fn shares_are_of_one_budget_and_given_back() {
-        let bodies = Bodies::new(4 * UNIT);
-        let (mut first, mut second) = (bodies.share(), bodies.share());
+        let budget = Budget::new(4 * UNIT);
+        let (mut first, mut second) = (budget.share(), budget.share());
         assert!(first.grow(1) && first.grow(UNIT - 1) && first.grow(2 * UNIT));
         assert!(second.grow(UNIT));
         assert!(!second.grow(1) && !first.grow(1));
+        assert!(budget.could_hold(&second) && !first.grow(9 * UNIT) && !budget.could_hold(&first));
         drop(first);
         assert!(second.grow(UNIT));
     }
