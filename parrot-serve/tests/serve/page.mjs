@@ -75,6 +75,18 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await complete();
   assert.match(await last.locator(".facts").innerText(), /tokens/);
 
+  // A question that is too long is refused, and those that follow are answered.
+  await page.click("#new");
+  await page.fill("#question", "long ".repeat(2000));
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".answer .error");
+  assert.match(errors.splice(0).join(), /400/);
+  await page.fill("#question", "Hm?");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelectorAll(".answer").length === 2);
+  await complete();
+  assert.match(await page.locator(".answer").last().locator(".facts").innerText(), /tokens/);
+
   // Nothing is wider than the window.
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `${overflow} pixels too wide`);
