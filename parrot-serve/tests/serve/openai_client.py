@@ -30,8 +30,14 @@ stream = client.chat.completions.create(**request, stream=True)
 next(iter(stream))
 stream.close()
 
+# An answer that has to have a form.
+schema = {"type": "object", "required": ["a"], "additionalProperties": False, "properties": {"a": {"enum": ["b", "c"]}}}
+form = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}}
+formed = client.chat.completions.create(**(request | {"response_format": form, "max_tokens": 40}))
+assert formed.choices[0].message.content in ('{"a":"b"}', '{"a":"c"}'), formed
+
 for error, extra in [
-    (openai.BadRequestError, {"response_format": {"type": "json_object"}}),
+    (openai.BadRequestError, {"modalities": ["text", "audio"]}),
     (openai.BadRequestError, {"temperature": 5}),
     (openai.NotFoundError, {"model": "none"}),
 ]:
