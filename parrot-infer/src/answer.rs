@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::generate::{FinishReason, Sequence, TokenLogprob};
+use crate::generate::{FinishReason, TokenLogprob};
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,16 +64,6 @@ pub struct Timings {
 }
 
 impl Answer {
-    /// What a sequence became; the rest is empty.
-    pub(crate) fn from_sequence(sequence: Sequence<'_>) -> Self {
-        Self {
-            text: sequence.text,
-            token_ids: sequence.token_ids,
-            logprobs: sequence.logprobs,
-            ..Self::none(0, sequence.finish_reason.unwrap_or(FinishReason::Length))
-        }
-    }
-
     /// An answer without a token.
     pub(crate) fn none(prompt_tokens: usize, finish_reason: FinishReason) -> Self {
         Self {

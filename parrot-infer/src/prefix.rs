@@ -17,19 +17,19 @@ use parrot_model::language::KvCache;
 use parrot_model::text::IMAGE_TOKEN_INDEX;
 use sha2::{Digest, Sha256};
 
-use crate::image::Image;
+use crate::image::ContentHash;
 
 /// Names all of a prompt up to the end of a chunk.
 pub(crate) type ChunkName = [u8; 32];
 
 /// The names of a prompt's whole chunks, but for its last token, which always has to be read.
 ///
-/// - images: those that the sample refers to
+/// - contents: of the images that the sample refers to
 /// - routing_weights: those of each placeholder in turn; none where nothing is routed
 /// - image_tokens: positions of an image
 pub(crate) fn chunk_names(
     sample: &Sample,
-    images: &[Image],
+    contents: &[ContentHash],
     routing_weights: &[Vec<f32>],
     image_tokens: usize,
     chunk: usize,
@@ -49,7 +49,7 @@ pub(crate) fn chunk_names(
             hasher.update(id.to_le_bytes());
             continue;
         }
-        let content = sample.images.get(shown).and_then(|at| images.get(*at)).map(Image::content);
+        let content = sample.images.get(shown).and_then(|at| contents.get(*at));
         let weights = routing_weights.get(shown).into_iter().flatten();
         let weights: Vec<u8> = weights.flat_map(|weight| weight.to_bits().to_le_bytes()).collect();
         shown += 1;
@@ -57,7 +57,7 @@ pub(crate) fn chunk_names(
             next(&hasher);
             // Its id is none of a text's, and the same at every position: how many there are says which one it is.
             hasher.update(IMAGE_TOKEN_INDEX.to_le_bytes());
-            hasher.update(content.map_or(&[][..], |content| content));
+            hasher.update(content.map_or(&[][..], |content| &content[..]));
             hasher.update(&weights);
         }
     }
@@ -65,8 +65,10 @@ pub(crate) fn chunk_names(
 }
 
 /// The beginnings of prompts used last, within a budget of bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PrefixCache {
+    /// Positions of a chunk.
+    chunk: usize,
     /// The most recently used last.
     entries: Vec<Entry>,
 }
@@ -80,6 +82,18 @@ struct Entry {
 }
 
 impl PrefixCache {
+    /// Nothing yet.
+    ///
+    /// - chunk: positions of a chunk, as prompts are read
+    pub(crate) fn new(chunk: usize) -> Self {
+        Self { chunk, entries: Vec::new() }
+    }
+
+    /// Positions of a chunk.
+    pub(crate) fn chunk(&self) -> usize {
+        self.chunk
+    }
+
     /// The longest known beginning of this prompt: its keys and values, and how many of its chunks they are.
     pub(crate) fn find(&mut self, names: &[ChunkName]) -> Option<(&KvCache, usize)> {
         let common = |entry: &Entry| names.iter().zip(&entry.names).take_while(|(a, b)| a == b).count();
@@ -93,18 +107,16 @@ impl PrefixCache {
 
     /// Keeps the chunks of a prompt that has been read, instead of any shorter beginning of it.
     ///
-    /// - chunk: positions of one
     /// - bytes_of: the memory of so many positions
     /// - budget: bytes for all that is kept; what alone is more is not kept
     pub(crate) fn keep(
         &mut self,
         names: Vec<ChunkName>,
         kv_cache: &KvCache,
-        chunk: usize,
         bytes_of: impl Fn(usize) -> u64,
         budget: u64,
     ) {
-        let len = names.len() * chunk;
+        let len = names.len() * self.chunk;
         let bytes = bytes_of(len);
         let is_known = self.entries.iter().any(|entry| entry.names.starts_with(&names));
         if names.is_empty() || len > kv_cache.len() || bytes > budget || is_known {
@@ -139,9 +151,11 @@ mod tests {
     use parrot_model::config::DecoderConfig;
 
     use super::*;
+    use crate::image::Image;
 
     fn names(ids: &[i64], images: &[Image], weights: &[Vec<f32>]) -> Vec<ChunkName> {
-        chunk_names(&Sample::new(ids.to_vec(), (0..images.len()).collect()), images, weights, 3, 2)
+        let contents: Vec<ContentHash> = images.iter().map(|image| *image.content()).collect();
+        chunk_names(&Sample::new(ids.to_vec(), (0..images.len()).collect()), &contents, weights, 3, 2)
     }
 
     fn common(a: &[ChunkName], b: &[ChunkName]) -> usize {
@@ -175,11 +189,11 @@ mod tests {
     fn the_least_recently_used_beginning_is_forgotten() {
         let config = DecoderConfig { num_hidden_layers: 1, ..DecoderConfig::default() };
         let kv_cache = KvCache::new(&config, 0);
-        let mut cache = PrefixCache::default();
+        // Chunks of no position, so that nothing has to be computed.
+        let mut cache = PrefixCache::new(0);
         let keep = |cache: &mut PrefixCache, names: &[u8]| {
             let names = names.iter().map(|name| [*name; 32]).collect();
-            // Chunks of no position, so that nothing has to be computed.
-            cache.keep(names, &kv_cache, 0, |_| 10, 25);
+            cache.keep(names, &kv_cache, |_| 10, 25);
         };
         let found = |cache: &mut PrefixCache, names: &[u8]| {
             let names: Vec<ChunkName> = names.iter().map(|name| [*name; 32]).collect();

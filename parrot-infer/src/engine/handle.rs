@@ -1,86 +1,19 @@
 //! [`Engine`]: a model on a thread of its own, which answers many at once.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_channel::mpsc::unbounded;
 use parrot_model::config::DecoderConfig;
 use parrot_model::text::{ChatTemplate, Tokenizer};
-use web_time::Instant;
 
+use super::options::EngineOptions;
+use super::queue::Shared;
 use super::request::{Answering, Request};
-use super::worker::{Job, work};
-use crate::cancel::CancelToken;
-use crate::generate::{PREFILL_CHUNK, Scheduler};
-use crate::parrot::{IMAGE_CACHE_BYTES, ImageCacheUse, Parrot, Prompts};
+use super::stats::EngineStats;
+use super::worker::work;
+use crate::parrot::Parrot;
 use crate::{Error, Result};
-
-/// What an [`Engine`] may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineOptions {
-    /// Bytes for keys and values. A question is answered once there is room for it and its longest answer; until then it waits,
-    /// and those behind it with it. What is left keeps the beginnings of prompts for those that begin in the same way
-    /// ([`Answer::reused_tokens`](crate::Answer::reused_tokens)).
-    pub cache_bytes: u64,
-    /// Bytes for the features of images, as [`Parrot::remember_image_bytes`].
-    pub image_cache_bytes: u64,
-    /// Answers that are computed together at most; at least 1.
-    pub max_running: usize,
-    /// Questions that wait at most; at least 1.
-    pub max_waiting: usize,
-    /// Tokens of a prompt that are read between two tokens of those that are answering; at least 1. With another value than
-    /// [`PREFILL_CHUNK`] answers differ by roundings from those of [`Parrot::answer`].
-    pub prefill_chunk: usize,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 4 << 30,
-            image_cache_bytes: IMAGE_CACHE_BYTES,
-            max_running: 32,
-            max_waiting: 256,
-            prefill_chunk: PREFILL_CHUNK,
-        }
-    }
-}
-
-/// What an [`Engine`] is doing and has done.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EngineStats {
-    /// Answers that are being computed.
-    pub running: usize,
-    /// Questions that wait.
-    pub waiting: usize,
-    /// Bytes that the running answers' keys and values may come to take.
-    pub cache_bytes: u64,
-    /// Bytes of keys and values that are kept of earlier prompts.
-    pub kept_bytes: u64,
-    /// Bytes that both may take together.
-    pub cache_budget: u64,
-    /// The memory of images.
-    pub images: ImageCacheUse,
-    /// Answers that had begun and ended, whatever the reason, since the start; those that nobody waited for any more are not among
-    /// them.
-    pub finished: u64,
-    /// Answers that failed.
-    pub failed: u64,
-    /// Answers that were dropped because nobody waited for them any more.
-    pub cancelled: u64,
-    /// Tokens of prompts that were read.
-    pub prompt_tokens: u64,
-    /// Tokens of prompts that did not have to be read, as their keys and values were known.
-    pub reused_tokens: u64,
-    /// Tokens of answers.
-    pub generated_tokens: u64,
-    /// Steps of decoding. The tokens of each are as many as answers took part in it.
-    pub decode_steps: u64,
-    /// Tokens that came from steps of decoding: all but each answer's first. Divided by the steps, the mean size of a batch.
-    pub decoded_tokens: u64,
-}
 
 /// A [`Parrot`] on a thread of its own, which answers many questions at once. Clones share it; when the last is dropped it
 /// finishes what was submitted and ends.
@@ -125,38 +58,6 @@ pub struct Engine(Arc<Handle>);
 #[derive(Debug)]
 struct Handle(Arc<Shared>);
 
-/// What the thread and those who ask share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) parrot: Parrot,
-    pub(super) options: EngineOptions,
-    queue: Mutex<Queue>,
-    /// Something in the queue has changed.
-    changed: Condvar,
-}
-
-/// What waits, and what is known about the thread.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    pub(super) waiting: VecDeque<Job>,
-    /// Nothing more is taken.
-    pub(super) is_closed: bool,
-    /// Nothing more is answered.
-    pub(super) is_aborted: bool,
-    /// The thread has ended.
-    pub(super) is_over: bool,
-    pub(super) stats: EngineStats,
-}
-
-impl Queue {
-    /// Drops the questions that nobody waits for any more, and counts them.
-    pub(super) fn drop_gone(&mut self) {
-        let before = self.waiting.len();
-        self.waiting.retain(|job| !job.gone.is_cancelled());
-        self.stats.cancelled += (before - self.waiting.len()) as u64;
-    }
-}
-
 impl Engine {
     /// Starts the thread.
     ///
@@ -164,15 +65,7 @@ impl Engine {
     ///
     /// [`Error::Option`] for an option outside its range; [`Error::Thread`] when there is no thread to be had.
     pub fn start(parrot: Parrot, options: EngineOptions) -> Result<Self> {
-        for (option, value) in [
-            ("max_running", options.max_running),
-            ("max_waiting", options.max_waiting),
-            ("prefill_chunk", options.prefill_chunk),
-        ] {
-            if value == 0 {
-                return Err(Error::option(option, "at least 1", value));
-            }
-        }
+        options.validate()?;
         let shared = Arc::new(Shared::new(parrot, options));
         let of_thread = Arc::clone(&shared);
         let named = thread::Builder::new().name("parrot-engine".into());
@@ -200,7 +93,7 @@ impl Engine {
         }
         queue.waiting.push_back(job);
         drop(queue);
-        self.shared().changed.notify_all();
+        self.shared().tell();
         Ok(answering)
     }
 
@@ -225,7 +118,7 @@ impl Engine {
     /// Whether it can be shown images; else it reads text alone.
     #[must_use]
     pub fn has_images(&self) -> bool {
-        self.shared().parrot.network().is_some()
+        self.shared().parrot.model().is_some()
     }
 
     /// What it was started with.
@@ -250,7 +143,7 @@ impl Engine {
         let shared = self.shared();
         let mut queue = shared.lock();
         queue.is_closed = true;
-        shared.changed.notify_all();
+        shared.tell();
         let waited = shared.changed.wait_timeout_while(queue, limit, |queue| !queue.is_over);
         queue = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(queue, _)| queue);
         if queue.is_over {
@@ -258,7 +151,7 @@ impl Engine {
         }
         let dropped = queue.waiting.len() + queue.stats.running;
         queue.is_aborted = true;
-        shared.changed.notify_all();
+        shared.tell();
         dropped
     }
 
@@ -272,58 +165,6 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let Self(shared) = self;
         shared.lock().is_closed = true;
-        shared.changed.notify_all();
-    }
-}
-
-impl Shared {
-    pub(super) fn new(parrot: Parrot, options: EngineOptions) -> Self {
-        let parrot = parrot.remember_image_bytes(options.image_cache_bytes);
-        Self { parrot, options, queue: Mutex::default(), changed: Condvar::new() }
-    }
-
-    /// A question, encoded, and what its answer will come out of.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::submit`], but for those of the queue.
-    pub(super) fn job(&self, request: Request) -> Result<(Job, Answering)> {
-        let Request { conversation, images, options } = request;
-        let parrot = &self.parrot;
-        parrot.check(&options)?;
-        let Prompts { samples, images, room } = parrot.encode(&[(&conversation, &images)])?;
-        let (Some(sample), Some(room)) = (samples.into_iter().next(), room.first()) else {
-            unreachable!("one prompt was encoded")
-        };
-        let images: Vec<_> = images.into_iter().cloned().collect();
-        let limit = options.max_new_tokens.min(*room);
-        let prompt_tokens = parrot.config.max_position_embeddings + 1 - room;
-        let bytes = parrot.cache_bytes(Scheduler::positions(prompt_tokens, limit));
-        if bytes > self.options.cache_bytes {
-            return Err(Error::NeverFits { needed: bytes, budget: self.options.cache_bytes });
-        }
-        let constraint = parrot.constraint(&options)?;
-        let (events, received) = unbounded();
-        let gone = CancelToken::default();
-        let answering = Answering::new(received, gone.clone());
-        let asked = Instant::now();
-        let job =
-            Job { sample, images, limit, prompt_tokens, bytes, options, constraint, events, gone, asked };
-        Ok((job, answering))
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it holds the lock; if it did, the queue would still be one.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until there is something to do.
-    pub(super) fn wait<'q>(&self, queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
-        self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells those who wait for it that something has changed.
-    pub(super) fn tell(&self) {
-        self.changed.notify_all();
+        shared.tell();
     }
 }

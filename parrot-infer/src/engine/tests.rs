@@ -8,10 +8,10 @@ use parrot_model::language::KvCache;
 use parrot_model::parrot::ImageFeatures;
 use parrot_model::text::{Conversation, Message, Role};
 
-use super::handle::Shared;
-use super::worker::{Job, Worker};
+use super::queue::{Job, Shared};
+use super::worker::Worker;
 use super::*;
-use crate::answer::{Answer, Timings};
+use crate::answer::Answer;
 use crate::generate::{AskOptions, FinishReason, Sampling, Scheduler};
 use crate::parrot::tests::{image, parrot};
 use crate::{Error, Image, Parrot, tiny};
@@ -290,7 +290,7 @@ fn images_that_arrive_together_are_encoded_once_and_then_remembered() {
 fn images_in_a_batch_have_the_bits_that_they_have_alone() {
     let parrot = parrot(0);
     let images: Vec<Image> = (0..6).map(image).collect();
-    let features = |images: &[&Image]| parrot.features(images, &mut Timings::default()).unwrap().0;
+    let features = |images: &[&Image]| parrot.encode_images(images).unwrap().features;
     let together = features(&images.iter().collect::<Vec<_>>());
     for (image, together) in images.iter().zip(together) {
         let alone = features(&[image]).swap_remove(0);

@@ -4,45 +4,19 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use futures_channel::mpsc::UnboundedSender;
-use parrot_model::batch::Sample;
 use parrot_model::language::KvCache;
-use parrot_model::parrot::ImageFeatures;
 use parrot_model::untrusted::contained;
-use web_time::Instant;
 
-use super::handle::{Queue, Shared};
+use super::queue::{Job, Queue, Shared};
 use super::request::Event;
-use crate::answer::{Answer, Timings};
+use crate::answer::Answer;
 use crate::cancel::CancelToken;
 use crate::error::panics_as_errors;
-use crate::generate::{
-    AskOptions, Constraint, Ended, FinishReason, Phases, Piece, Scheduler, Sequence, Step, Ticket,
-};
+use crate::generate::{Ended, Piece, Scheduler, Sequence, Step, Ticket};
 use crate::image::Image;
-use crate::parrot::routing_weights;
+use crate::parrot::{Admitted, BegunAnswer, EncodedImages};
 use crate::prefix::{ChunkName, PrefixCache};
 use crate::{Error, Result};
-
-/// A question that waits.
-#[derive(Debug)]
-pub(super) struct Job {
-    /// The prompt; it refers to `images` by index.
-    pub(super) sample: Sample,
-    /// Each once.
-    pub(super) images: Vec<Image>,
-    /// Tokens that the answer may have.
-    pub(super) limit: usize,
-    pub(super) prompt_tokens: usize,
-    /// What its keys and values will take at most.
-    pub(super) bytes: u64,
-    pub(super) options: AskOptions,
-    /// What the answer must be; taken once it begins.
-    pub(super) constraint: Option<Constraint>,
-    pub(super) events: UnboundedSender<Event>,
-    /// Nobody waits for it any more.
-    pub(super) gone: CancelToken,
-    pub(super) asked: Instant,
-}
 
 /// Somebody who waits for an answer that is being computed.
 struct Client {
@@ -51,24 +25,7 @@ struct Client {
     bytes: u64,
     /// Of the prompt.
     chunks: Vec<ChunkName>,
-    /// What is known of the answer.
-    answer: Answer,
-}
-
-impl Job {
-    /// Tells who asked; if nobody listens any more, it is noticed elsewhere.
-    fn tell(&self, event: Event) {
-        let _ = self.events.unbounded_send(event);
-    }
-
-    /// Why there is nothing to answer any more, although somebody waits.
-    fn is_over(&self) -> Option<FinishReason> {
-        let AskOptions { cancel, time_limit, .. } = &self.options;
-        if cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
-            return Some(FinishReason::Cancelled);
-        }
-        time_limit.is_some_and(|limit| self.asked.elapsed() >= limit).then_some(FinishReason::TimeLimit)
-    }
+    begun: BegunAnswer,
 }
 
 /// Answers until the queue is closed and empty.
@@ -102,7 +59,8 @@ pub(super) struct Worker<'e> {
 impl<'e> Worker<'e> {
     pub(super) fn new(shared: &'e Shared) -> Self {
         let scheduler = shared.parrot.scheduler(shared.options.prefill_chunk);
-        Self { shared, scheduler, clients: HashMap::new(), prefixes: PrefixCache::default() }
+        let prefixes = PrefixCache::new(shared.options.prefill_chunk);
+        Self { shared, scheduler, clients: HashMap::new(), prefixes }
     }
 
     /// The waiting questions that can be answered now; waits for one if there is nothing to do. `None` once there will be nothing
@@ -132,7 +90,7 @@ impl<'e> Worker<'e> {
             // Asked once: the time may run out between two looks.
             match job.is_over() {
                 Some(reason) => {
-                    job.tell(Event::Finished(Box::new(Answer::none(job.prompt_tokens, reason))));
+                    job.tell(Event::Finished(Box::new(Answer::none(job.prompt.tokens, reason))));
                     false
                 }
                 None => true,
@@ -198,7 +156,11 @@ impl<'e> Worker<'e> {
         // Before anybody is told, so that who has an answer finds it counted.
         self.count(step, &ended);
         for (client, sequence) in ended {
-            let _ = client.events.unbounded_send(finished(client.answer, sequence));
+            let event = match client.begun.finish(sequence) {
+                Ok(answer) => Event::Finished(Box::new(answer)),
+                Err(error) => Event::Failed(error),
+            };
+            let _ = client.events.unbounded_send(event);
         }
     }
 
@@ -211,68 +173,44 @@ impl<'e> Worker<'e> {
             }
         }
         let together = self.encode(&images);
-        let pick = |job: &Job, all: &Encoded| {
-            let at = |image: &Image| images.iter().position(|known| known.content() == image.content());
-            let features = job.images.iter().filter_map(at).map(|at| all.features[at].clone());
-            Encoded { features: features.collect(), ..*all }
-        };
-        let of_job: Vec<Result<Encoded>> = jobs
+        let of_job: Vec<Result<EncodedImages>> = jobs
             .iter()
             .map(|job| match &together {
-                Ok(all) => Ok(pick(job, all)),
+                Ok(all) => Ok(all.select(&job.images)),
                 // One of the images is at fault; alone it is the fault of those who ask about it.
                 Err(_) => self.encode(&job.images.iter().collect::<Vec<_>>()),
             })
             .collect();
-        for (mut job, encoded) in jobs.into_iter().zip(of_job) {
-            if let Err(error) =
-                encoded.and_then(|encoded| panics_as_errors(|| self.admit_one(&mut job, encoded)))
-            {
+        for (mut job, images) in jobs.into_iter().zip(of_job) {
+            let admitted = images.and_then(|images| panics_as_errors(|| self.admit_one(&mut job, &images)));
+            if let Err(error) = admitted {
                 job.tell(Event::Failed(error));
                 self.shared.lock().stats.failed += 1;
             }
         }
     }
 
-    fn encode(&self, images: &[&Image]) -> Result<Encoded> {
-        let mut timings = Timings { load: self.shared.parrot.load, ..Timings::default() };
-        let (features, new) = panics_as_errors(|| self.shared.parrot.features(images, &mut timings))?;
-        Ok(Encoded { features, new, timings })
+    fn encode(&self, images: &[&Image]) -> Result<EncodedImages> {
+        panics_as_errors(|| self.shared.parrot.encode_images(images))
     }
 
-    fn admit_one(&mut self, job: &mut Job, encoded: Encoded) -> Result<()> {
+    fn admit_one(&mut self, job: &mut Job, images: &EncodedImages) -> Result<()> {
         let parrot = &self.shared.parrot;
         job.tell(Event::Started { waited: job.asked.elapsed() });
-        let started = Instant::now();
-        let prepared = parrot.prepare(&job.sample, &encoded.features)?;
-        let routing_weights = routing_weights(prepared.routing)?;
+        let mut embedded = parrot.embed_prompt(&job.prompt, images, Some(&self.prefixes))?;
+        let routing_weights = embedded.routing_weights()?;
         if !routing_weights.is_empty() {
-            job.tell(Event::Routing(routing_weights.clone()));
+            job.tell(Event::Routing(routing_weights.to_vec()));
         }
         let sequence = Sequence::asked_at(job.asked, &job.options, job.limit, &parrot.tokenizer)?
             .constrained(job.constraint.take());
-        let chunk = self.shared.options.prefill_chunk;
-        let chunks = parrot.chunk_names(&job.sample, &job.images, &routing_weights, chunk);
         // Asked for before there is room, so that what makes room is anything but this.
-        self.prefixes.find(&chunks);
+        self.prefixes.find(&embedded.chunks);
         self.make_room(job.bytes);
-        let prompt = prepared.input.inputs_embeds;
-        let (ticket, reused_tokens) = match self.prefixes.find(&chunks) {
-            Some((known, count)) => {
-                let len = count * chunk;
-                (self.scheduler.resume(prompt, sequence, known, len), len)
-            }
-            None => (self.scheduler.admit(prompt, sequence), 0),
-        };
-        let answer = Answer {
-            reused_tokens,
-            routing_weights,
-            encoded_images: encoded.new,
-            timings: Timings { prefill: started.elapsed(), ..encoded.timings },
-            ..Answer::none(job.prompt_tokens, FinishReason::Length)
-        };
+        let Admitted { ticket, chunks, begun } =
+            embedded.admit(sequence, &mut self.scheduler, Some(&mut self.prefixes));
         let (events, gone) = (job.events.clone(), job.gone.clone());
-        self.clients.insert(ticket, Client { events, gone, bytes: job.bytes, chunks, answer });
+        self.clients.insert(ticket, Client { events, gone, bytes: job.bytes, chunks, begun });
         Ok(())
     }
 
@@ -291,13 +229,7 @@ impl<'e> Worker<'e> {
     fn keep(&mut self, chunks: &[ChunkName], kv_cache: &KvCache) {
         let Shared { parrot, options, .. } = self.shared;
         let budget = options.cache_bytes.saturating_sub(self.running_bytes());
-        self.prefixes.keep(
-            chunks.to_vec(),
-            kv_cache,
-            options.prefill_chunk,
-            |len| parrot.cache_bytes(len),
-            budget,
-        );
+        self.prefixes.keep(chunks.to_vec(), kv_cache, |len| parrot.cache_bytes(len), budget);
     }
 
     fn count(&self, step: Step, ended: &[(Client, Ended<'_>)]) {
@@ -315,7 +247,7 @@ impl<'e> Worker<'e> {
                 Some(_) => stats.failed += 1,
             }
             stats.generated_tokens += sequence.sequence.token_ids.len() as u64;
-            stats.reused_tokens += client.answer.reused_tokens as u64;
+            stats.reused_tokens += client.begun.reused_tokens as u64;
         }
     }
 
@@ -323,36 +255,11 @@ impl<'e> Worker<'e> {
     fn drop_all(&mut self, why: impl Fn() -> Error) {
         self.scheduler.cancel(|_| true);
         self.scheduler.retire();
-        self.prefixes = PrefixCache::default();
+        self.prefixes.shrink(0);
         let mut queue = self.shared.lock();
         for (_, client) in self.clients.drain() {
             let _ = client.events.unbounded_send(Event::Failed(why()));
             queue.stats.failed += 1;
         }
     }
-}
-
-/// Images' features, each once.
-struct Encoded {
-    features: Vec<ImageFeatures>,
-    /// How many had to be computed.
-    new: usize,
-    timings: Timings,
-}
-
-/// What is said at the end.
-fn finished(answer: Answer, ended: Ended<'_>) -> Event {
-    if let Some(error) = ended.error {
-        return Event::Failed(error);
-    }
-    let Phases { prefill, decode, decode_steps } = ended.phases;
-    let prefill = answer.timings.prefill + prefill;
-    Event::Finished(Box::new(Answer {
-        prompt_tokens: answer.prompt_tokens,
-        routing_weights: answer.routing_weights,
-        encoded_images: answer.encoded_images,
-        reused_tokens: answer.reused_tokens,
-        timings: Timings { prefill, decode, decode_steps, ..answer.timings },
-        ..Answer::from_sequence(ended.sequence)
-    }))
 }

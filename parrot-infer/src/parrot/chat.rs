@@ -6,7 +6,7 @@ use parrot_model::text::{Content, Conversation, Message, Role};
 
 use super::{Parrot, opening};
 use crate::answer::Answer;
-use crate::generate::AskOptions;
+use crate::generate::{AskOptions, PREFILL_CHUNK};
 use crate::image::Image;
 use crate::prefix::PrefixCache;
 use crate::{Error, Result};
@@ -36,7 +36,7 @@ pub struct Chat<'p> {
 impl<'p> Chat<'p> {
     pub(super) fn new(parrot: &'p Parrot, options: AskOptions) -> Self {
         let conversation = Conversation(opening(&options));
-        let (images, pending, prefixes) = (Vec::new(), Vec::new(), PrefixCache::default());
+        let (images, pending, prefixes) = (Vec::new(), Vec::new(), PrefixCache::new(PREFILL_CHUNK));
         Self { parrot, options, conversation, images, pending, prefixes }
     }
 

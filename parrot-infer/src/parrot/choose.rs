@@ -2,15 +2,15 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
-use parrot_model::batch::{PrepareOptions, Prepared};
+use parrot_model::batch::{PrepareOptions, Prepared, Sample};
 use parrot_model::config::PaddingSide;
 use parrot_model::int_tensor;
 use parrot_model::language::{DecoderInput, KvCache};
 use parrot_model::text::Conversation;
 
-use super::answers::{Prompts, stack};
+use super::encoded_images::stack;
+use super::prompt::{Prompt, Prompts};
 use super::{Parrot, Question, ask};
-use crate::answer::Timings;
 use crate::generate::AskOptions;
 use crate::{Error, Result};
 
@@ -86,14 +86,15 @@ impl Parrot {
         let conversations: Vec<Conversation> =
             questions.iter().map(|(question, _)| ask(*question, options)).collect::<Result<_>>()?;
         let images = questions.iter().map(|(question, _)| question.images);
-        let Prompts { samples, images, room } =
+        let Prompts { prompts, images } =
             self.encode(&conversations.iter().zip(images).collect::<Vec<_>>())?;
-        let answers = Answers::encode(self, questions, &room)?;
+        let answers = Answers::encode(self, questions, &prompts)?;
 
-        let features = stack(self.features(&images, &mut Timings::default())?.0);
+        let features = stack(self.encode_images(&images)?.features);
+        let samples: Vec<Sample> = prompts.into_iter().map(|prompt| prompt.sample).collect();
         // Padding before the prompts, so that the answers begin in the same column.
         let options = PrepareOptions { padding_side: PaddingSide::Left, ..PrepareOptions::default() };
-        let prepared = self.network.prepare(&samples, features.as_ref(), options)?;
+        let prepared = self.model.prepare(&samples, features.as_ref(), options)?;
         let scores = self.log_probs(prepared, &answers)?;
         let mut scores = scores.into_iter();
         Ok(questions
@@ -104,7 +105,7 @@ impl Parrot {
 
     /// ln P of every answer.
     fn log_probs(&self, prompt: Prepared, answers: &Answers) -> Result<Vec<f32>> {
-        let decoder = self.network.decoder();
+        let decoder = self.model.decoder();
         let device = prompt.input.inputs_embeds.device();
         let index = |values: Vec<i64>| int_tensor(&values, &device);
         let [batch, seq, _] = prompt.input.inputs_embeds.dims();
@@ -170,10 +171,10 @@ impl Answers {
     fn encode<S: AsRef<str>>(
         parrot: &Parrot,
         questions: &[(Question<'_>, &[S])],
-        room: &[usize],
+        prompts: &[Prompt],
     ) -> Result<Self> {
         let mut all = Self { prompts: Vec::new(), ids: Vec::new() };
-        for (prompt, ((_, answers), room)) in questions.iter().zip(room).enumerate() {
+        for (number, ((_, answers), prompt)) in questions.iter().zip(prompts).enumerate() {
             if answers.is_empty() {
                 return Err(Error::option("answers", "at least one", 0));
             }
@@ -183,13 +184,12 @@ impl Answers {
                     return Err(Error::option("answers", "text in each", "an empty one"));
                 }
                 ids.extend(parrot.template.end_of_turn());
-                if ids.len() > *room {
+                if ids.len() > prompt.room {
                     let limit = parrot.config.max_position_embeddings;
-                    return Err(
-                        parrot_model::Error::TooLong { found: limit + ids.len() - room, limit }.into()
-                    );
+                    let found = prompt.tokens + ids.len() - 1;
+                    return Err(parrot_model::Error::TooLong { found, limit }.into());
                 }
-                all.prompts.push(prompt);
+                all.prompts.push(number);
                 all.ids.push(ids);
             }
         }

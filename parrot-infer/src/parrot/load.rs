@@ -117,11 +117,11 @@ impl<'a> Loader<'a> {
         let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
         eos.extend(template.end_of_turn());
         tracing::debug!(?folder, ?dtype, ?eos, "opened the checkpoint");
-        let network = opened.load(dtype, device, self.progress)?;
+        let model = opened.load(dtype, device, self.progress)?;
         let load = started.elapsed();
         tracing::debug!(?load, "loaded");
         Ok(Parrot {
-            network,
+            model,
             config,
             tokenizer,
             template,

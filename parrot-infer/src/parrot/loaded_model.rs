@@ -1,4 +1,4 @@
-//! The loaded network: a whole Parrot, or a decoder that reads text alone.
+//! A loaded model: a whole Parrot, or a decoder that reads text alone.
 
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
@@ -19,9 +19,9 @@ pub(super) enum Opened {
     Text(Box<DecoderCheckpoint>),
 }
 
-/// The network with its weights.
+/// A network with its weights.
 #[derive(Debug)]
-pub(super) enum Network {
+pub(super) enum LoadedModel {
     Parrot(Box<ParrotModel>, ImageInput),
     Text(Box<Decoder>),
 }
@@ -82,7 +82,7 @@ impl Opened {
         dtype: WeightDtype,
         device: &Device,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Network> {
+    ) -> Result<LoadedModel> {
         match self {
             Self::Parrot(checkpoint) => {
                 let (config, vision) = (&checkpoint.description.config, &checkpoint.description.vision);
@@ -92,16 +92,16 @@ impl Opened {
                     tokens: vision.tokens_per_image(config.mm_vision_select_feature),
                     per_conversation: config.max_images_per_conversation,
                 };
-                Ok(Network::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))
+                Ok(LoadedModel::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))
             }
             Self::Text(checkpoint) => {
-                Ok(Network::Text(Box::new(checkpoint.load_with(dtype, device, progress)?)))
+                Ok(LoadedModel::Text(Box::new(checkpoint.load_with(dtype, device, progress)?)))
             }
         }
     }
 }
 
-impl Network {
+impl LoadedModel {
     pub(super) fn decoder(&self) -> &Decoder {
         match self {
             Self::Parrot(parrot, _) => &parrot.language_model,
@@ -119,6 +119,11 @@ impl Network {
             Self::Parrot(parrot, images) => Ok((parrot, images)),
             Self::Text(_) => Err(Error::TextOnly),
         }
+    }
+
+    /// Positions that an image takes in a prompt; none for a text model.
+    pub(super) fn image_tokens(&self) -> usize {
+        self.parrot().map_or(0, |(_, images)| images.tokens)
     }
 
     /// As [`ParrotModel::prepare`].

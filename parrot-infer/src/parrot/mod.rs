@@ -1,11 +1,14 @@
 //! [`Parrot`]: a model together with everything else that an answer needs.
 
+mod admission;
 mod answers;
 mod chat;
 mod choose;
+mod encoded_images;
 mod image_cache;
 mod load;
 mod loaded_model;
+mod prompt;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -19,18 +22,20 @@ use parrot_model::device::WeightDtype;
 use parrot_model::language::Decoder;
 use parrot_model::text::{ChatTemplate, Conversation, Message, Role, Tokenizer};
 
-pub(crate) use answers::{Prompts, routing_weights};
+pub(crate) use admission::{Admitted, BegunAnswer};
 pub use chat::Chat;
 pub use choose::Choice;
+pub(crate) use encoded_images::EncodedImages;
 pub use image_cache::ImageCacheUse;
 pub use load::Loader;
+pub(crate) use prompt::{Prompt, Prompts};
 
 use crate::answer::Answer;
 use crate::generate::{AskOptions, Formats};
 use crate::image::Image;
 use crate::{Error, Result};
 use image_cache::ImageCache;
-use loaded_model::Network;
+use loaded_model::LoadedModel;
 
 /// Bytes of images' features that are remembered unless [`Parrot::remember_image_bytes`] says otherwise.
 ///
@@ -44,7 +49,7 @@ pub const IMAGE_CACHE_BYTES: u64 = 512 << 20;
 /// [`Engine`](crate::Engine) answers many at once, and asynchronously.
 #[derive(Debug)]
 pub struct Parrot {
-    network: Network,
+    model: LoadedModel,
     pub(crate) config: DecoderConfig,
     pub(crate) tokenizer: Tokenizer,
     template: ChatTemplate,
@@ -79,7 +84,7 @@ impl Parrot {
     /// The memory that the features of one image take; 0 for a text model.
     #[must_use]
     pub fn image_bytes(&self) -> u64 {
-        let Ok((parrot, images)) = self.network.parrot() else { return 0 };
+        let Ok((parrot, images)) = self.model.parrot() else { return 0 };
         let experts = parrot.moe_model.as_ref().filter(|_| parrot.use_moe).map_or(0, |moe| moe.num_experts());
         let elements = (1 + experts) * images.tokens * self.config.hidden_size;
         (elements * self.decoder().activation_dtype().size()) as u64
@@ -96,7 +101,7 @@ impl Parrot {
         if ids.is_empty() {
             return Err(Error::EmptyQuestion);
         }
-        self.network.parrot()?;
+        self.model.parrot()?;
         self.routing_text = Some(ids.into_iter().map(i64::from).collect());
         Ok(self)
     }
@@ -119,16 +124,16 @@ impl Parrot {
         &self.template
     }
 
-    /// The network itself; `None` for a text model.
+    /// The network; `None` for a text model, which is a [`decoder`](Self::decoder) alone.
     #[must_use]
-    pub fn network(&self) -> Option<&parrot_model::parrot::ParrotModel> {
-        self.network.parrot().ok().map(|(parrot, _)| parrot)
+    pub fn model(&self) -> Option<&parrot_model::parrot::ParrotModel> {
+        self.model.parrot().ok().map(|(parrot, _)| parrot)
     }
 
     /// The language model.
     #[must_use]
     pub fn decoder(&self) -> &Decoder {
-        self.network.decoder()
+        self.model.decoder()
     }
 
     /// The most images that it has learnt to talk about in one conversation; `None` where its checkpoint does not say
@@ -136,7 +141,7 @@ impl Parrot {
     /// but what it says about them means little.
     #[must_use]
     pub fn max_images_per_conversation(&self) -> Option<usize> {
-        self.network.parrot().ok().and_then(|(_, images)| images.per_conversation)
+        self.model.parrot().ok().and_then(|(_, images)| images.per_conversation)
     }
 
     /// The device that it computes on.

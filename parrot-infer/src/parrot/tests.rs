@@ -13,7 +13,6 @@ use parrot_model::language::DecoderInput;
 use parrot_model::quantization::BlockFormat;
 
 use super::*;
-use crate::answer::Timings;
 use crate::cancel::CancelToken;
 use crate::generate::{FinishReason, Sampling};
 use crate::tiny;
@@ -45,9 +44,9 @@ fn ask(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) 
 fn ask_naively(parrot: &Parrot, images: &[Image], question: &str, tokens: usize) -> Vec<u32> {
     let conversation = Conversation::question(question, images.len());
     let encoded = parrot.template.encode_prompt(&parrot.tokenizer, &conversation, "").unwrap();
-    let features = parrot.features(&images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
+    let features = parrot.encode_images(&images.iter().collect::<Vec<_>>()).unwrap().features;
     let sample = Sample::new(encoded.input_ids, (0..images.len()).collect());
-    let prepared = parrot.prepare(&sample, &features).unwrap();
+    let prepared = parrot.embed(&sample, &features).unwrap();
     let decoder = parrot.decoder();
     let mut inputs_embeds = prepared.input.inputs_embeds;
     let mut ids = Vec::new();
@@ -136,7 +135,7 @@ fn a_remembered_image_runs_no_vision_work_and_changes_no_bit() {
         assert_eq!(remembered.routing_weights, computed.routing_weights);
     }
     let bits = |parrot: &Parrot| {
-        let features = parrot.features(&[&image(1)], &mut Timings::default()).unwrap().0.swap_remove(0);
+        let features = parrot.encode_images(&[&image(1)]).unwrap().features.swap_remove(0);
         (features.image_features.into_data(), features.experts_output.unwrap().into_data())
     };
     assert_eq!(bits(&remembering), bits(&forgetting));
@@ -287,7 +286,7 @@ fn a_text_model_answers_and_sees_no_image() {
     save_module(whole.decoder(), names::decoder, weights, None).unwrap();
 
     let text = Parrot::load(folder.path(), &Device::default()).unwrap();
-    assert!(text.network().is_none() && whole.network().is_some());
+    assert!(text.model().is_none() && whole.model().is_some());
     assert_eq!(text.config(), whole.config());
     let asked = |parrot: &Parrot, question: &str| ask(parrot, &[], question, &options(12)).token_ids;
     for question in ["What is this?", "这是什么?"] {
@@ -326,7 +325,7 @@ fn an_answer_ends_when_it_is_cancelled_or_its_time_is_over() {
 #[test]
 fn broken_weights_are_an_error_and_not_an_answer() {
     let mut parrot = parrot(8);
-    let Network::Parrot(network, _) = &mut parrot.network else { panic!("it reads images") };
+    let LoadedModel::Parrot(network, _) = &mut parrot.model else { panic!("it reads images") };
     **network = network.clone().map(&mut Break);
     let error = parrot.ask(&image(1), "What is this?").unwrap_err().to_string();
     assert!(error.starts_with("the model's scores are not finite"), "{error}");
@@ -383,10 +382,9 @@ fn a_routing_text_is_all_that_the_router_reads() {
 fn log_prob_naively(parrot: &Parrot, question: Question<'_>, answer: &str) -> f32 {
     let conversation = Conversation::question(question.text, question.images.len());
     let encoded = parrot.template.encode_prompt(&parrot.tokenizer, &conversation, "").unwrap();
-    let features =
-        parrot.features(&question.images.iter().collect::<Vec<_>>(), &mut Timings::default()).unwrap().0;
+    let features = parrot.encode_images(&question.images.iter().collect::<Vec<_>>()).unwrap().features;
     let sample = Sample::new(encoded.input_ids, (0..question.images.len()).collect());
-    let prompt = parrot.prepare(&sample, &features).unwrap();
+    let prompt = parrot.embed(&sample, &features).unwrap();
     let mut ids = parrot.tokenizer.encode_text(answer).unwrap();
     ids.extend(parrot.template.end_of_turn());
     let ids = ids.into_iter().map(i64::from).collect::<Vec<_>>();
