@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn from_folder(folder: &Path) -> Result<Inspection> {
     let name = folder.display().to_string();
     let description = Description::open(folder).with_context(|| format!("cannot inspect {name}"))?;
-    let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?;
+    let tokenizer = Tokenizer::from_file(folder.join(TOKENIZER_FILE))?;
     Inspection::new(&name, description.config, &description.vision, Some(tokenizer.vocab_size()))
 }
 

@@ -65,7 +65,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn tokenizer(name: &str) -> Tokenizer {
-    Tokenizer::from_file(&folder(name).join("tokenizer.json")).unwrap()
+    Tokenizer::from_file(folder(name).join("tokenizer.json")).unwrap()
 }
 
 fn family(name: &str) -> Family {
@@ -123,7 +123,7 @@ fn templates_that_are_built_in_give_the_ids_of_the_checkpoint_s_own() {
         [("qwen2.5", "chatml"), ("qwen3", "chatml"), ("smollm2", "chatml"), ("llama3", "llama3")]
     {
         let tokenizer = tokenizer(name);
-        let template = ChatTemplate::open(&folder(name), &tokenizer).unwrap();
+        let template = ChatTemplate::open(folder(name), &tokenizer).unwrap();
         assert_eq!(template.name(), template_name);
         let line_break = i64::from(tokenizer.encode_text("\n").unwrap()[0]);
         for case in family(name).conversations {
@@ -144,7 +144,7 @@ fn templates_that_are_built_in_give_the_ids_of_the_checkpoint_s_own() {
 #[test]
 fn a_parrot_begins_with_its_own_system_prompt_whatever_its_decoder_does() {
     let tokenizer = tokenizer("smollm2");
-    let template = ChatTemplate::open(&folder("smollm2"), &tokenizer).unwrap();
+    let template = ChatTemplate::open(folder("smollm2"), &tokenizer).unwrap();
     let prompt = |template: &ChatTemplate| {
         let ids = template.encode_prompt(&tokenizer, &Conversation::question("q", 0), "").unwrap().input_ids;
         let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
@@ -213,7 +213,7 @@ fn check(name: &str, template: &ChatTemplate, tokenizer: &Tokenizer) {
 fn built_in_templates_learn_what_the_model_gives_and_keep_text_text() {
     for name in ["qwen2.5", "qwen3", "smollm2", "llama3"] {
         let tokenizer = tokenizer(name);
-        check(name, &ChatTemplate::open(&folder(name), &tokenizer).unwrap(), &tokenizer);
+        check(name, &ChatTemplate::open(folder(name), &tokenizer).unwrap(), &tokenizer);
     }
     for (name, end) in [("llama3", "<|end_of_text|>"), ("mistral-old", "</s>"), ("mistral-new", "</s>")] {
         let tokenizer = tokenizer(name);
@@ -252,7 +252,7 @@ mod jinja {
     fn ids_are_those_of_transformers() {
         for name in FAMILIES {
             let tokenizer = tokenizer(name);
-            let template = ChatTemplate::open_jinja(&folder(name), &tokenizer).unwrap();
+            let template = ChatTemplate::open_jinja(folder(name), &tokenizer).unwrap();
             assert_eq!(template.name(), "jinja");
             for case in family(name).conversations {
                 let encoded = case.encode(&template, &tokenizer);
@@ -276,11 +276,11 @@ mod jinja {
     fn what_holds_for_templates_that_are_built_in_holds() {
         for name in FAMILIES {
             let tokenizer = tokenizer(name);
-            let template = ChatTemplate::open_jinja(&folder(name), &tokenizer).unwrap();
+            let template = ChatTemplate::open_jinja(folder(name), &tokenizer).unwrap();
             check(&format!("{name} jinja"), &template, &tokenizer);
         }
         let mistral = tokenizer("mistral-new");
-        assert_eq!(ChatTemplate::open(&folder("mistral-new"), &mistral).unwrap().name(), "jinja");
+        assert_eq!(ChatTemplate::open(folder("mistral-new"), &mistral).unwrap().name(), "jinja");
     }
 
     /// The template in a checkpoint of its own.

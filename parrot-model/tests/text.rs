@@ -25,7 +25,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(&golden("tokenizer.json")).unwrap()
+    Tokenizer::from_file(golden("tokenizer.json")).unwrap()
 }
 
 fn edited_tokenizer(json: &serde_json::Value) -> Tokenizer {
@@ -224,7 +224,7 @@ fn a_broken_tokenizer_file_is_an_error() {
         assert!(!error.to_string().contains('\n'), "{what}: {error}");
         assert!(matches!(&error, Error::Tokenizer { path: p, .. } if *p == path), "{what}: {error}");
     }
-    assert!(matches!(Tokenizer::from_file(&folder.path().join("none")), Err(Error::Io { .. })));
+    assert!(matches!(Tokenizer::from_file(folder.path().join("none")), Err(Error::Io { .. })));
 }
 
 #[test]
@@ -302,6 +302,6 @@ fn a_vocabulary_without_a_tokenizer_says_what_to_do() {
     for name in ["vocab.json", "merges.txt"] {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
-    let error = Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap_err().to_string();
+    let error = Tokenizer::from_file(folder.path().join("tokenizer.json")).unwrap_err().to_string();
     assert!(error.contains("it is missing") && error.contains("AutoTokenizer"), "{error}");
 }

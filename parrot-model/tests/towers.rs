@@ -22,7 +22,7 @@ fn config(family: &str) -> VisionConfig {
 }
 
 fn processor(family: &str) -> ImageProcessorConfig {
-    ImageProcessorConfig::from_file(&folder(family).join("preprocessor_config.json")).unwrap()
+    ImageProcessorConfig::from_file(folder(family).join("preprocessor_config.json")).unwrap()
 }
 
 fn expected(family: &str) -> Weights {

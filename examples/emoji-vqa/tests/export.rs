@@ -49,7 +49,7 @@ fn counts(each: usize) -> Counts {
 fn exported_lessons_are_those_of_training_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     export(&common(), &counts(12), folder.path()).unwrap();
-    let tokenizer = || Tokenizer::from_file(&common().assets.join("parrot-mini/tokenizer.json")).unwrap();
+    let tokenizer = || Tokenizer::from_file(common().assets.join("parrot-mini/tokenizer.json")).unwrap();
     let processor = ImageProcessorConfig::clip(VisionConfig::clip_vit_mini().image_size as u32);
     for subject in Subject::ALL {
         let data = common().data(subject, [1.0; 6], subject.variation()).unwrap();

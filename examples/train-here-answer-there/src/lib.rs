@@ -55,7 +55,7 @@ pub fn train(
         checkpoint.description.config.image_aspect_ratio.as_deref(),
         checkpoint.description.vision.kind,
     )?;
-    let tokenizer = Tokenizer::from_file(&model.join(TOKENIZER_FILE))?;
+    let tokenizer = Tokenizer::from_file(model.join(TOKENIZER_FILE))?;
     let preparation = Preparation {
         template: ChatTemplate::open(model, &tokenizer)?,
         tokenizer: Arc::new(tokenizer),

@@ -111,7 +111,7 @@ mod tests {
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
 
     fn preparation() -> Preparation {
-        let tokenizer = Tokenizer::from_file(&Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap();
+        let tokenizer = Tokenizer::from_file(Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap();
         Preparation {
             template: ChatTemplate::chatml(&tokenizer).unwrap(),
             tokenizer: Arc::new(tokenizer),

@@ -114,7 +114,7 @@ impl Fixture {
         let checkpoint = Checkpoint::open_with_config(&folder, config)?;
         let loaded = Rc::new(Loaded {
             model: checkpoint.load(dtype, &self.device)?,
-            tokenizer: Arc::new(Tokenizer::from_file(&folder.join(TOKENIZER_FILE))?),
+            tokenizer: Arc::new(Tokenizer::from_file(folder.join(TOKENIZER_FILE))?),
             aspect_ratio: AspectRatio::from_key(
                 checkpoint.description.config.image_aspect_ratio.as_deref(),
                 checkpoint.description.vision.kind,
@@ -194,7 +194,7 @@ impl Fixture {
             "tiny" => self.any_checkpoint()?.to_string(),
             name => format!("tokenizers/{name}"),
         };
-        let tokenizer = Tokenizer::from_file(&self.directory.path(&folder)?.join(TOKENIZER_FILE))?;
+        let tokenizer = Tokenizer::from_file(self.directory.path(&folder)?.join(TOKENIZER_FILE))?;
         let tokenizer = Rc::new(tokenizer);
         self.tokenizers.borrow_mut().insert(name.into(), tokenizer.clone());
         Ok(tokenizer)

@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
             common,
             folder,
             description: ModelDescription::new(ParrotConfig::parrot_mini(), vision, source),
-            encoder: Encoder::new(Tokenizer::from_file(&tokenizer.join(TOKENIZER_FILE))?, processor)?,
+            encoder: Encoder::new(Tokenizer::from_file(tokenizer.join(TOKENIZER_FILE))?, processor)?,
             device: common.device()?,
             variation,
             stop,

@@ -31,7 +31,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(&golden("tokenizer.json")).unwrap()
+    Tokenizer::from_file(golden("tokenizer.json")).unwrap()
 }
 
 fn edited_tokenizer(json: &serde_json::Value) -> Tokenizer {
