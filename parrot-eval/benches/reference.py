@@ -30,7 +30,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 
-
 def questions(parrot, files):
     """Prompts as `parrot eval` asks them, with the pictures."""
     command = [parrot, "eval", "--prompts-only", "--run-as", "collection", "--data", *files]
@@ -41,7 +40,8 @@ def questions(parrot, files):
     csv.field_size_limit(1 << 30)
     found = []
     for file in files:
-        rows = list(csv.DictReader(open(file, newline=""), delimiter="\t"))
+        with open(file, newline="") as table:
+            rows = list(csv.DictReader(table, delimiter="\t"))
         images = {row["index"]: row["image"] for row in rows}
         for row in rows:
             encoded = row["image"] if len(row["image"]) > 64 else images[row["image"]]
@@ -117,8 +117,12 @@ def main():
     parser.add_argument("--model", default="assets/golden/t1")
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--threads", type=int, help="of each side; where others compute as well, one compares best")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        os.environ["RAYON_NUM_THREADS"] = str(options.threads)
     # The same question is asked once here; the reference asks what is left.
     asked = list(dict.fromkeys(questions(options.parrot, options.data)))
     reference = Reference(options.reference, options.model)
