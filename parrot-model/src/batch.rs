@@ -222,7 +222,7 @@ impl BatchLayout {
     ///
     /// - text_embeds: `[text, hidden]`
     /// - visual_tokens: `[routed images, tokens, hidden]`
-    pub(crate) fn prepare(
+    pub(crate) fn gather(
         self,
         text_embeds: Tensor<2>,
         visual_tokens: Option<Tensor<3>>,

@@ -115,7 +115,7 @@ impl ParrotModel {
         let routed = routed.map(|images| self.route_images(images, &layout, text_embeds.clone()));
         let (visual_tokens, routing) =
             routed.map_or((None, None), |(tokens, routing)| (Some(tokens), routing));
-        Ok(layout.prepare(text_embeds, visual_tokens, routing))
+        Ok(layout.gather(text_embeds, visual_tokens, routing))
     }
 
     /// The visual tokens of every routed image, as its own prompt's text steers them.
@@ -197,5 +197,5 @@ impl ParrotModel {
 pub fn prepare_text(decoder: &Decoder, samples: &[Sample], options: PrepareOptions) -> Result<Prepared> {
     let layout = BatchLayout::new(samples, 0, options)?;
     let text_embeds = decoder.embed_text(&layout.text_ids)?;
-    Ok(layout.prepare(text_embeds, None, None))
+    Ok(layout.gather(text_embeds, None, None))
 }

@@ -103,7 +103,7 @@ pub struct Learner {
     /// Which process keeps the optimizer's state of which parameter; empty before the first step.
     owners: Owners,
     /// How batches are put together.
-    pub prepare: PrepareOptions,
+    pub prepare_options: PrepareOptions,
     /// Gradients are scaled down to this norm; `None` never clips.
     pub max_grad_norm: Option<f64>,
     /// What counts alike in a step's loss.
@@ -132,7 +132,7 @@ impl Learner {
             tower_dtype,
             optimizer,
             owners: Owners::default(),
-            prepare: PrepareOptions { max_length: None, padding_side: PaddingSide::Right },
+            prepare_options: PrepareOptions { max_length: None, padding_side: PaddingSide::Right },
             max_grad_norm: None,
             loss_normalisation: LossNormalisation::default(),
             activation_checkpointing: false,
@@ -174,7 +174,7 @@ impl Learner {
     /// Whether this model can learn from a sample by itself.
     pub(crate) fn check(&self, sample: &TrainingSample, description: &ModelDescription) -> Result<()> {
         sample.check(&description.config, &description.vision)?;
-        sample.check_length(self.tokens_per_image, self.prepare.max_length)
+        sample.check_length(self.tokens_per_image, self.prepare_options.max_length)
     }
 
     /// The loss of a micro-batch. `[1]`, f32
@@ -200,7 +200,7 @@ impl Learner {
                 None => model.encode_images(Tensor::from_inner(pixel_values)),
             }
         });
-        let prepared = model.prepare(&batch.samples, images.as_ref(), self.prepare);
+        let prepared = model.prepare(&batch.samples, images.as_ref(), self.prepare_options);
         prepared.map_err(|error| refused(batch, &error))
     }
 
@@ -228,7 +228,7 @@ impl Learner {
     fn workload(&self, batch: &MicroBatch) -> Result<Workload> {
         let mut workload = Workload::default();
         for sample in &batch.samples {
-            let length = sample.length(self.tokens_per_image, self.prepare.max_length);
+            let length = sample.length(self.tokens_per_image, self.prepare_options.max_length);
             let length = length.map_err(|error| refused(batch, &error))?;
             workload.samples += 1;
             workload.tokens += length.tokens;

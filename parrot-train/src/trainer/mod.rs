@@ -205,7 +205,7 @@ impl Stage {
     #[must_use]
     pub fn learner(&self, model: ParrotModel, optimizer: Optimizer) -> Learner {
         let mut learner = Learner::new(model, &self.trainable, optimizer);
-        learner.prepare.max_length = self.max_length;
+        learner.prepare_options.max_length = self.max_length;
         learner.max_grad_norm = self.max_grad_norm;
         learner.threads = self.threads;
         learner.loss_normalisation = self.loss_normalisation;

@@ -52,7 +52,7 @@ fn a_padded_batch_is_the_token_weighted_mean_of_its_samples() {
     let tokens: usize = samples.iter().map(learnt_tokens).sum();
     for side in [PaddingSide::Right, PaddingSide::Left] {
         let mut learner = learner();
-        learner.prepare.padding_side = side;
+        learner.prepare_options.padding_side = side;
         let single = |sample: &TrainingSample| {
             loss(&learner, std::slice::from_ref(sample)) * learnt_tokens(sample) as f64
         };
@@ -223,7 +223,7 @@ fn a_weight_that_is_no_number_moves_nothing_either() {
 #[test]
 fn a_sample_that_the_network_refuses_is_named() {
     let mut learner = learner();
-    learner.prepare.max_length = Some(4);
+    learner.prepare_options.max_length = Some(4);
     // The picture has five tokens.
     let error = learner.step(&[batch(&samples()[1..2])], 1e-2, 1).unwrap_err().to_string();
     assert!(error.starts_with("sample #1: truncating to 4 tokens"), "{error}");

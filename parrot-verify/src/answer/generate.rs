@@ -108,7 +108,7 @@ fn engine(
     max_new_tokens: usize,
 ) -> Result<Vec<i64>> {
     let samples = reference_samples([(input_ids.to_vec(), None)], decoding.image_count)?;
-    let prepared = reference_batch::prepare(
+    let prepared = reference_batch::assemble(
         &loaded.model,
         &samples,
         decoding.images.as_ref(),
@@ -208,7 +208,7 @@ fn prefill(
     };
     let samples = reference_samples([(ids, None)], decoding.image_count)?;
     let options = PrepareOptions { max_length: None, ..loaded.prepare_options() };
-    let prepared = reference_batch::prepare(&loaded.model, &samples, decoding.images.as_ref(), options)?;
+    let prepared = reference_batch::assemble(&loaded.model, &samples, decoding.images.as_ref(), options)?;
     let input = DecoderInput { attention_mask, ..DecoderInput::unpadded(prepared.input.inputs_embeds) };
     Ok(decoder.forward(input, cache))
 }

@@ -253,7 +253,7 @@ pub(super) fn prepare_prompt(
         // Without pictures the reference touches nothing, so it does not truncate either.
         None => PrepareOptions { max_length: None, ..loaded.prepare_options() },
     };
-    reference_batch::prepare(&loaded.model, &samples, images.as_ref(), options)
+    reference_batch::assemble(&loaded.model, &samples, images.as_ref(), options)
 }
 
 /// Compares `inputs_embeds` (its first rows, as many as are stored) and `inputs_embeds_tail` (its last).

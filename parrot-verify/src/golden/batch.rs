@@ -45,7 +45,7 @@ impl Batch {
         }))
     }
 
-    /// The batch as the reference [prepares](reference_batch::prepare) it.
+    /// The batch as the reference [assembles](reference_batch::assemble) it.
     ///
     /// Pictures are the batch's own `in_images`; without them those of the data-set records called `samples`.
     ///
@@ -67,7 +67,7 @@ impl Batch {
         let count = pixel_values.as_ref().map_or(0, |pixel_values| pixel_values.dims()[0]);
         let samples = self.samples(count)?;
         let images = pixel_values.map(|pixel_values| loaded.model.encode_images(pixel_values));
-        reference_batch::prepare(&loaded.model, &samples, images.as_ref(), loaded.prepare_options())
+        reference_batch::assemble(&loaded.model, &samples, images.as_ref(), loaded.prepare_options())
     }
 
     /// The batch as samples, with pictures dealt out as the reference does ([`reference_samples`]).

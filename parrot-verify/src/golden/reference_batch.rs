@@ -21,7 +21,7 @@ use crate::Result;
 /// # Panics
 ///
 /// As [`ParrotModel::prepare`].
-pub(crate) fn prepare(
+pub(crate) fn assemble(
     model: &ParrotModel,
     samples: &[Sample],
     images: Option<&ImageFeatures>,
@@ -134,7 +134,7 @@ mod tests {
         let two = Sample::new(vec![IMAGE_TOKEN_INDEX, 1, IMAGE_TOKEN_INDEX], vec![0, 1]);
         let one = Sample::new(vec![IMAGE_TOKEN_INDEX, 1], vec![1]);
         let options = PrepareOptions { max_length: Some(2 * tokens), ..PrepareOptions::default() };
-        let batch = prepare(&model, &[two.clone(), one.clone()], Some(&images), options).unwrap();
+        let batch = assemble(&model, &[two.clone(), one.clone()], Some(&images), options).unwrap();
         assert_eq!(batch.lengths, [2 * tokens, tokens + 1]);
         let sizes = batch.input.inputs_embeds.abs().max_dim(2).squeeze_dim::<2>(2);
         let sizes: Vec<f32> = sizes.into_data().try_to_vec().unwrap();

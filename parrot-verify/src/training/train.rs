@@ -198,7 +198,7 @@ fn repeat(fixture: &Fixture, case: &Case, fields: &TrainCase) -> Result<Run> {
     });
     let mut learner = Learner::new(loaded.model.clone(), &fields.trainable(), optimizer);
     learner.max_grad_norm = fields.max_grad_norm;
-    learner.prepare = loaded.prepare_options();
+    learner.prepare_options = loaded.prepare_options();
     let schedule = fields.schedule();
     let reports = micro_batches
         .chunks(accumulation)
