@@ -11,7 +11,8 @@ use crate::report::readable_bytes;
 
 /// Show what --device takes here: the devices of this machine, and what this build lacks
 ///
-/// Every device is opened and computes something, so a driver that does not work is found out.
+/// Every device is opened and computes a small network whose results are known, so a driver that does not work, or computes
+/// something else, is found out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -126,7 +127,7 @@ impl Device {
         // The default first.
         let mut dtypes = vec![format!("{} by default", self.default_dtype)];
         dtypes.extend(self.dtypes.iter().filter(|dtype| **dtype != self.default_dtype).cloned());
-        format!("{adapter}, {memory}, {}", dtypes.join(", "))
+        format!("{adapter}, {memory}, {}; self-test passed", dtypes.join(", "))
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
         let offer =
             Offer { devices: vec![gpu(), broken], without_device: vec!["wgpu"], not_built: vec![missing] };
         let expected = "\
-* cuda:0             Some GPU, 24.0 GB, bf16 by default, f32, f16
+* cuda:0             Some GPU, 24.0 GB, bf16 by default, f32, f16; self-test passed
   vulkan:discrete:0  unknown adapter, does not work: the driver is too old
 * is what --device auto takes
 no device found for: wgpu

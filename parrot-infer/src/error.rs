@@ -1,5 +1,9 @@
 //! The one error type of this crate.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+
 use burn::tensor::TensorReadError;
 use parrot_model::untrusted::contained;
 
@@ -84,4 +88,14 @@ impl Error {
 /// Computes for one question, whose error a panic becomes.
 pub(crate) fn panics_as_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     contained(work).unwrap_or_else(|what| Err(Error::Panicked { what }))
+}
+
+/// [`panics_as_errors`] for what is waited for.
+pub(crate) async fn panics_as_errors_async<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut work = pin!(work);
+    let poll = |context: &mut Context<'_>| {
+        let polled = contained(|| work.as_mut().poll(context));
+        polled.unwrap_or_else(|what| Poll::Ready(Err(Error::Panicked { what })))
+    };
+    poll_fn(poll).await
 }

@@ -57,6 +57,6 @@ pub use engine::{Answering, Engine, EngineOptions, EngineStats, Event, Request};
 pub use error::{Error, Result};
 pub use generate::{AnswerFormat, AskOptions, FinishReason, Sampling, TokenLogprob, TopToken};
 pub use image::Image;
-pub use parrot::{Chat, Choice, IMAGE_CACHE_BYTES, ImageCacheUse, Loader, Parrot, Question};
+pub use parrot::{AnswerSteps, Chat, Choice, IMAGE_CACHE_BYTES, ImageCacheUse, Loader, Parrot, Question};
 pub use parrot_model::checkpoint::Files;
 pub use parrot_model::device;

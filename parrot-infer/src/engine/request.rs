@@ -1,9 +1,8 @@
 //! What an [`Engine`](super::Engine) is asked, and what comes back while it answers.
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_channel::mpsc::UnboundedReceiver;
@@ -12,6 +11,7 @@ use parrot_model::text::Conversation;
 
 use crate::answer::Answer;
 use crate::cancel::CancelToken;
+use crate::device::wait;
 use crate::generate::{AskOptions, TokenLogprob};
 use crate::image::Image;
 use crate::{Error, Result};
@@ -102,28 +102,12 @@ impl Iterator for Answering {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            match Pin::new(&mut self.events).poll_next(&mut context) {
-                Poll::Ready(event) => return event,
-                Poll::Pending => thread::park(),
-            }
-        }
+        wait(poll_fn(|context| Pin::new(&mut self.events).poll_next(context)))
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
         self.gone.cancel();
-    }
-}
-
-/// Wakes a thread that waits for an event.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
     }
 }

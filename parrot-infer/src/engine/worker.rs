@@ -11,6 +11,7 @@ use super::queue::{Job, Queue, Shared};
 use super::request::Event;
 use crate::answer::Answer;
 use crate::cancel::CancelToken;
+use crate::device::wait;
 use crate::error::panics_as_errors;
 use crate::generate::{Ended, Piece, Scheduler, Sequence, Step, Ticket};
 use crate::image::Image;
@@ -156,7 +157,7 @@ impl<'e> Worker<'e> {
         // Before anybody is told, so that who has an answer finds it counted.
         self.count(step, &ended);
         for (client, sequence) in ended {
-            let event = match client.begun.finish(sequence) {
+            let event = match wait(client.begun.finish(sequence)) {
                 Ok(answer) => Event::Finished(Box::new(answer)),
                 Err(error) => Event::Failed(error),
             };
@@ -197,8 +198,8 @@ impl<'e> Worker<'e> {
     fn admit_one(&mut self, job: &mut Job, images: &EncodedImages) -> Result<()> {
         let parrot = &self.shared.parrot;
         job.tell(Event::Started { waited: job.asked.elapsed() });
-        let mut embedded = parrot.embed_prompt(&job.prompt, images, Some(&self.prefixes))?;
-        let routing_weights = embedded.routing_weights()?;
+        let mut embedded = wait(parrot.embed_prompt(&job.prompt, images, Some(&self.prefixes)))?;
+        let routing_weights = wait(embedded.routing_weights())?;
         if !routing_weights.is_empty() {
             job.tell(Event::Routing(routing_weights.to_vec()));
         }

@@ -7,6 +7,7 @@
 //! [`Parrot`](crate::Parrot) and [`Engine`](crate::Engine) call this with prompts made of conversations. Callers with prompts of
 //! their own, as embeddings, call it directly.
 
+mod choice;
 mod format;
 #[cfg(test)]
 mod invariance;
@@ -21,7 +22,6 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use burn::prelude::*;
-use burn::tensor::DType;
 use parrot_model::config::DecoderConfig;
 use parrot_model::language::Decoder;
 
@@ -31,13 +31,9 @@ pub use logprobs::{TokenLogprob, TopToken};
 pub use options::AskOptions;
 pub use sampling::Sampling;
 pub use scheduler::{Ended, PREFILL_CHUNK, Scheduler, Step, Ticket};
-use sequence::Chosen;
 pub use sequence::{Piece, Sequence};
 
-use crate::{Error, Result};
-
-/// Stands for an id that could not be chosen.
-const NOT_FINITE: i64 = -1;
+use crate::Result;
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -77,7 +73,8 @@ pub struct Phases {
 ///
 /// # Errors
 ///
-/// [`Error::NotFinite`] when the scores are, [`Error::Compute`] when the device fails, [`Error::Panicked`].
+/// [`Error::NotFinite`](crate::Error::NotFinite) when the scores are, [`Error::Compute`](crate::Error::Compute) when the device
+/// fails, [`Error::Panicked`](crate::Error::Panicked).
 ///
 /// # Panics
 ///
@@ -98,32 +95,4 @@ pub fn generate<'n>(
             return error.map_or(Ok((sequence, phases)), Err);
         }
     }
-}
-
-/// The next token of every sequence, from the scores of each `[sequences, vocab]`: [`Error::NotFinite`] where they are infinite
-/// or NaN.
-///
-/// - dtype: what the network computed in, for that error
-fn choose(
-    logits: Tensor<2>,
-    dtype: DType,
-    sequences: &mut [&mut Sequence<'_>],
-) -> Result<Vec<Result<Chosen>>> {
-    let not_finite = || Error::NotFinite { dtype: format!("{dtype:?}").to_lowercase() };
-    if sequences.iter().all(|sequence| sequence.needs_argmax_only()) {
-        let best = logits.clone().argmax(1).squeeze_dim::<1>(1);
-        // One read gives the ids and tells whether the scores are finite: where one is not, their sum is not either.
-        let broken = logits.sum_dim(1).squeeze_dim::<1>(1).is_finite().bool_not();
-        let ids = best.mask_fill(broken, NOT_FINITE).try_into_vec_as::<i64>()?;
-        let chosen = |id| match id {
-            NOT_FINITE => Err(not_finite()),
-            id => Ok(Chosen { id: id as u32, logprob: None }),
-        };
-        return Ok(ids.into_iter().map(chosen).collect());
-    }
-    let [_, vocab] = logits.dims();
-    let scores = logits.try_into_vec_as::<f32>()?;
-    let rows = sequences.iter_mut().zip(scores.chunks_exact(vocab));
-    let choose = |sequence: &mut Sequence<'_>, scores| sequence.choose(scores)?.ok_or_else(not_finite);
-    Ok(rows.map(|(sequence, scores)| choose(sequence, scores)).collect())
 }

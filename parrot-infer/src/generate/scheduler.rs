@@ -15,9 +15,11 @@ use parrot_model::language::{Decoder, DecoderInput, KvCache, STEP_ROWS};
 use parrot_model::untrusted::contained;
 use web_time::Instant;
 
+use super::Phases;
+use super::choice::{OnDevice, Scores};
 use super::sequence::{Chosen, OnPiece, Piece, Sequence};
-use super::{Phases, choose};
-use crate::error::panics_as_errors;
+use crate::device::wait;
+use crate::error::{panics_as_errors, panics_as_errors_async};
 use crate::{Error, Result};
 
 /// Tokens of a prompt that are read at a time unless something else is asked for.
@@ -181,8 +183,17 @@ impl<'n> Scheduler<'n> {
         prompt_tokens: usize,
         on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
     ) -> Step {
-        let read = self.read_prompts(prompt_tokens, on_piece);
-        let decoded = self.decode(on_piece);
+        wait(self.step_async(prompt_tokens, on_piece))
+    }
+
+    /// [`step`](Self::step) for programs that must not block: what the device computes is waited for. It is one and the same loop.
+    pub async fn step_async(
+        &mut self,
+        prompt_tokens: usize,
+        on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
+    ) -> Step {
+        let read = self.read_prompts(prompt_tokens, on_piece).await;
+        let decoded = self.decode(on_piece).await;
         Step { read, decoded }
     }
 
@@ -211,7 +222,7 @@ impl<'n> Scheduler<'n> {
         self.len() == 0
     }
 
-    fn read_prompts(
+    async fn read_prompts(
         &mut self,
         prompt_tokens: usize,
         on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
@@ -237,7 +248,12 @@ impl<'n> Scheduler<'n> {
                 (slot, outcome)
             });
             let mut unread = Vec::new();
-            for (slot, outcome) in outcomes {
+            for (mut slot, outcome) in outcomes {
+                let outcome = match outcome {
+                    Ok(Some(last)) => slot.first_token(last).await.map(Some),
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                };
                 match outcome {
                     Ok(None) => unread.push(slot),
                     Ok(Some(chosen)) => self.push(slot, chosen, on_piece),
@@ -248,13 +264,13 @@ impl<'n> Scheduler<'n> {
         }
     }
 
-    fn decode(&mut self, on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>) -> usize {
+    async fn decode(&mut self, on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>) -> usize {
         let mut slots = std::mem::take(&mut self.running);
         let decoded = slots.len();
         let size = decoded.div_ceil(self.lanes).clamp(1, STEP_ROWS);
         let groups: Vec<_> = slots.chunks_mut(size).collect();
-        let outcomes = side_by_side(self.lanes, groups, |group| next_tokens(self.decoder, group));
-        for (mut slot, outcome) in slots.into_iter().zip(outcomes.into_iter().flatten()) {
+        let outcomes = next_tokens(self.decoder, self.lanes, groups).await;
+        for (mut slot, outcome) in slots.into_iter().zip(outcomes) {
             slot.phases.decode_steps += 1;
             match outcome {
                 Ok(chosen) => self.push(slot, chosen, on_piece),
@@ -297,8 +313,8 @@ impl Slot<'_> {
         begin..(begin + chunk).min(seq)
     }
 
-    /// Reads the next chunk of the prompt; the first token if it was the last.
-    fn read(&mut self, decoder: &Decoder, chunk: usize) -> Result<Option<Chosen>> {
+    /// Reads the next chunk of the prompt; what the first token is chosen by if it was the last.
+    fn read(&mut self, decoder: &Decoder, chunk: usize) -> Result<Option<OnDevice>> {
         let Range { start, end } = self.next_chunk(chunk);
         let Some(prompt) = &self.prompt else { unreachable!("its prompt is being read") };
         let [_, seq, _] = prompt.dims();
@@ -310,33 +326,70 @@ impl Slot<'_> {
         }
         self.prompt = None;
         let dtype = last.dtype();
-        let mut chosen = choose(decoder.logits(last), dtype, &mut [&mut self.sequence])?;
-        chosen.swap_remove(0).map(Some)
+        Ok(Some(OnDevice::new(decoder.logits(last), dtype, std::iter::once(&self.sequence))))
+    }
+
+    /// Chooses the first token.
+    async fn first_token(&mut self, last: OnDevice) -> Result<Chosen> {
+        let started = Instant::now();
+        let scores = panics_as_errors_async(last.read()).await?;
+        let sequence = &mut self.sequence;
+        let mut chosen = panics_as_errors(|| Ok(scores.choose(std::iter::once(sequence))))?;
+        self.phases.prefill += started.elapsed();
+        chosen.swap_remove(0)
     }
 }
 
-/// The next token of each of up to [`STEP_ROWS`] sequences. Where something fails for all of them, each is tried alone.
-fn next_tokens(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Vec<Result<Chosen>> {
-    let past: Vec<usize> = slots.iter().map(|slot| slot.kv_cache.len()).collect();
-    match panics_as_errors(|| read_and_choose(decoder, slots)) {
-        Ok(outcomes) => outcomes,
-        Err(error) if slots.len() == 1 => vec![Err(error)],
-        Err(error) => {
-            tracing::warn!(%error, sequences = slots.len(), "a step failed; each sequence is tried alone");
-            slots.iter_mut().zip(past).for_each(|(slot, past)| slot.kv_cache.truncate(past));
-            slots.chunks_mut(1).flat_map(|slot| next_tokens(decoder, slot)).collect()
+/// The next token of each sequence in groups of up to [`STEP_ROWS`]. Where something fails for all of a group, each of it is
+/// tried alone.
+async fn next_tokens(
+    decoder: &Decoder,
+    lanes: usize,
+    mut groups: Vec<&mut [Slot<'_>]>,
+) -> Vec<Result<Chosen>> {
+    let len = |slot: &Slot<'_>| slot.kv_cache.len();
+    let past: Vec<Vec<usize>> = groups.iter().map(|group| group.iter().map(len).collect()).collect();
+    let compute = |group: &mut &mut [Slot<'_>]| panics_as_errors(|| Ok(decode_step(decoder, group)));
+    let computed = side_by_side(lanes, groups.iter_mut().collect(), compute);
+    let mut read = Vec::with_capacity(computed.len());
+    for computed in computed {
+        read.push(match computed {
+            Ok(computed) => panics_as_errors_async(computed.read()).await,
+            Err(error) => Err(error),
+        });
+    }
+    let is_choosing_slow = read.iter().flatten().any(|scores| !scores.are_ids());
+    let work: Vec<_> = groups.iter_mut().zip(read).collect();
+    let chosen = side_by_side(if is_choosing_slow { lanes } else { 1 }, work, |(group, scores)| {
+        let sequences = group.iter_mut().map(|slot| &mut slot.sequence);
+        scores.and_then(|scores: Scores| panics_as_errors(|| Ok(scores.choose(sequences))))
+    });
+    let mut outcomes = Vec::new();
+    for ((group, chosen), past) in groups.into_iter().zip(chosen).zip(past) {
+        match chosen {
+            Ok(chosen) => outcomes.extend(chosen),
+            Err(error) if group.len() == 1 => outcomes.push(Err(error)),
+            Err(error) => {
+                tracing::warn!(%error, sequences = group.len(), "a step failed; each sequence is tried alone");
+                for (slot, past) in group.iter_mut().zip(past) {
+                    slot.kv_cache.truncate(past);
+                    outcomes
+                        .extend(Box::pin(next_tokens(decoder, 1, vec![std::slice::from_mut(slot)])).await);
+                }
+            }
         }
     }
+    outcomes
 }
 
-fn read_and_choose(decoder: &Decoder, slots: &mut [Slot<'_>]) -> Result<Vec<Result<Chosen>>> {
+/// Reads each sequence's token.
+fn decode_step(decoder: &Decoder, slots: &mut [Slot<'_>]) -> OnDevice {
     let ids: Vec<i64> = slots.iter().map(|slot| i64::from(slot.next)).collect();
     let ids = int_tensor(&ids, &decoder.device());
     let mut kv_caches: Vec<&mut KvCache> = slots.iter_mut().map(|slot| &mut slot.kv_cache).collect();
     let read = decoder.step(decoder.embed(ids), &mut kv_caches);
     let dtype = read.dtype();
-    let mut sequences: Vec<_> = slots.iter_mut().map(|slot| &mut slot.sequence).collect();
-    choose(decoder.logits(read), dtype, &mut sequences)
+    OnDevice::new(decoder.logits(read), dtype, slots.iter().map(|slot| &slot.sequence))
 }
 
 #[cfg(test)]

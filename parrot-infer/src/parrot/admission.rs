@@ -2,6 +2,7 @@
 //! of it becomes the [`Answer`]. [`Parrot`] and [`Engine`](crate::Engine) both go this way.
 
 use burn::prelude::*;
+use burn::tensor::TensorReadError;
 use parrot_model::projector::Routing;
 use web_time::Instant;
 
@@ -57,7 +58,7 @@ impl Parrot {
     ///
     /// - images: those that it refers to
     /// - prefixes: where its beginning is looked for and kept, if it is
-    pub(crate) fn embed_prompt(
+    pub(crate) async fn embed_prompt(
         &self,
         prompt: &Prompt,
         images: &EncodedImages,
@@ -68,7 +69,7 @@ impl Parrot {
         let mut routing = RoutingWeights { on_device: prepared.routing, read: Vec::new() };
         let chunks = match prefixes {
             Some(prefixes) => {
-                let (weights, image_tokens) = (routing.read()?, self.model.image_tokens());
+                let (weights, image_tokens) = (routing.read().await?, self.model.image_tokens());
                 chunk_names(&prompt.sample, &images.contents, weights, image_tokens, prefixes.chunk())
             }
             None => Vec::new(),
@@ -86,8 +87,8 @@ impl Parrot {
 
 impl EmbeddedPrompt {
     /// For each image in turn, the weight that the prompt gives each expert; none where nothing is routed.
-    pub(crate) fn routing_weights(&mut self) -> Result<&[Vec<f32>]> {
-        self.begun.routing.read()
+    pub(crate) async fn routing_weights(&mut self) -> Result<&[Vec<f32>]> {
+        self.begun.routing.read().await
     }
 
     /// Hands the prompt over, to be read from behind its longest known beginning on.
@@ -115,18 +116,23 @@ impl EmbeddedPrompt {
 }
 
 impl BegunAnswer {
+    /// As [`EmbeddedPrompt::routing_weights`].
+    pub(super) async fn routing_weights(&mut self) -> Result<&[Vec<f32>]> {
+        self.routing.read().await
+    }
+
     /// The whole answer, from what the scheduler made of the prompt.
     ///
     /// # Errors
     ///
     /// That of the sequence, if it failed.
-    pub(crate) fn finish(mut self, ended: Ended<'_>) -> Result<Answer> {
+    pub(crate) async fn finish(mut self, ended: Ended<'_>) -> Result<Answer> {
         let Ended { sequence, phases, error, .. } = ended;
         if let Some(error) = error {
             return Err(error);
         }
         // Read last, so that the prompt does not wait for it.
-        self.routing.read()?;
+        self.routing.read().await?;
         let Self { prompt_tokens, reused_tokens, routing, encoded_images, timings } = self;
         let Phases { prefill, decode, decode_steps } = phases;
         Ok(Answer {
@@ -144,10 +150,11 @@ impl BegunAnswer {
 }
 
 impl RoutingWeights {
-    fn read(&mut self) -> Result<&[Vec<f32>]> {
+    async fn read(&mut self) -> Result<&[Vec<f32>]> {
         if let Some(Routing { routing_weights, .. }) = self.on_device.take() {
             let [_, experts] = routing_weights.dims();
-            let weights = routing_weights.try_into_vec_as::<f32>()?;
+            let data = routing_weights.into_data_async().await.map_err(TensorReadError::from)?;
+            let weights = data.try_into_vec_as::<f32>().map_err(TensorReadError::from)?;
             self.read = weights.chunks_exact(experts).map(<[f32]>::to_vec).collect();
         }
         Ok(&self.read)

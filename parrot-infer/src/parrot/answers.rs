@@ -6,10 +6,10 @@ use parrot_model::language::KvCache;
 use parrot_model::text::Conversation;
 
 use super::Parrot;
-use super::admission::Admitted;
-use super::prompt::{Prompt, Prompts};
+use super::run::Run;
 use crate::answer::Answer;
-use crate::generate::{AskOptions, Constraint, Ended, Formats, PREFILL_CHUNK, Scheduler, Sequence, Ticket};
+use crate::device::wait;
+use crate::generate::{AskOptions, Constraint, Formats, Scheduler};
 use crate::image::Image;
 use crate::prefix::PrefixCache;
 use crate::{Error, Result};
@@ -28,44 +28,11 @@ impl Parrot {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        self.check(options)?;
-        // Everything that can be refused is refused before the vision tower runs.
-        let Prompts { prompts, images } = self.encode(prompts)?;
-        let sequence = |prompt: &Prompt| {
-            let limit = options.max_new_tokens.min(prompt.room);
-            Ok(Sequence::new(options, limit, &self.tokenizer)?.constrained(self.constraint(options)?))
-        };
-        let sequences = prompts.iter().map(sequence).collect::<Result<Vec<_>>>()?;
-        let images = self.encode_images(&images)?;
-
-        let mut scheduler = self.scheduler(PREFILL_CHUNK);
-        let mut asked = Vec::with_capacity(prompts.len());
-        for (prompt, sequence) in prompts.iter().zip(sequences) {
-            let embedded = self.embed_prompt(prompt, &images, prefixes.as_deref())?;
-            asked.push(embedded.admit(sequence, &mut scheduler, prefixes.as_deref_mut()));
-        }
-        let number = |ticket: Ticket| asked.iter().position(|asked| asked.ticket == ticket).unwrap_or(0);
-        let mut ended: Vec<Option<Ended<'_>>> = asked.iter().map(|_| None).collect();
-        while !scheduler.is_empty() {
-            // All prompts first: a step of decoding costs nearly the same however many take part.
-            scheduler.step(usize::MAX, &mut |ticket, piece| on_text(number(ticket), piece.text));
-            for mut sequence in scheduler.retire() {
-                if let Some(error) = sequence.error.take() {
-                    return Err(error);
-                }
-                let number = number(sequence.ticket);
-                ended[number] = Some(sequence);
-            }
-        }
-        let mut answers = Vec::with_capacity(asked.len());
-        for (ended, Admitted { chunks, begun, .. }) in ended.into_iter().flatten().zip(asked) {
-            if let Some(prefixes) = &mut prefixes {
-                prefixes.shrink(0);
-                prefixes.keep(chunks, &ended.kv_cache, |positions| self.cache_bytes(positions), u64::MAX);
-            }
-            answers.push(begun.finish(ended)?);
-        }
-        Ok(answers)
+        wait(async {
+            let mut run = Run::begin(self, prompts, options, prefixes.as_deref_mut()).await?;
+            while run.step(&mut on_text).await? {}
+            run.finish(prefixes).await
+        })
     }
 
     /// A scheduler of this model's decoder.

@@ -9,6 +9,8 @@ mod image_cache;
 mod load;
 mod loaded_model;
 mod prompt;
+mod run;
+mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -29,6 +31,7 @@ pub(crate) use encoded_images::EncodedImages;
 pub use image_cache::ImageCacheUse;
 pub use load::Loader;
 pub(crate) use prompt::{Prompt, Prompts};
+pub use steps::AnswerSteps;
 
 use crate::answer::Answer;
 use crate::generate::{AskOptions, Formats};

@@ -85,6 +85,34 @@ impl Backend {
         }
     }
 
+    /// Asks the browser for its GPU; the others need no asking.
+    ///
+    /// # Errors
+    ///
+    /// What the browser said.
+    #[cfg(target_family = "wasm")]
+    pub(super) async fn start(self) -> Result<(), String> {
+        #[cfg(feature = "webgpu")]
+        if self == Self::WebGpu {
+            use std::sync::atomic::{AtomicBool, Ordering};
+
+            use burn::tensor::DeviceKind;
+            use burn::tensor::wgpu::WgpuBackend;
+
+            // It can be asked for once.
+            static IS_STARTED: AtomicBool = AtomicBool::new(false);
+            if IS_STARTED.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            // The one that is found: a browser has one GPU, and does not say of which kind it is.
+            let options = Device::wgpu_options().device_kind(DeviceKind::DiscreteGpu(0));
+            let options = options.graphics_api(WgpuBackend::WebGpu);
+            options.init_async().await.map_err(|error| error.to_string())?;
+            IS_STARTED.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Its devices on this machine, best first: none where it is not built in, or has no driver.
     pub(super) fn find(self) -> Vec<Found> {
         let Some(device_type) = self.device_type() else {

@@ -25,6 +25,8 @@ mod name;
 mod precision;
 mod process;
 mod quiet;
+mod self_test;
+mod wait;
 mod weight_dtype;
 
 use burn::tensor::{Device, FloatDType, Tensor};
@@ -32,6 +34,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use self::backend::Found;
 use self::name::{Request, Which};
 use self::quiet::quietly;
+use self::self_test::{one_line, self_test};
 use crate::{Error, Result};
 
 pub use backend::Backend;
@@ -45,6 +48,7 @@ pub use name::SYNTAX;
 pub use precision::{Precision, activation_dtype};
 pub use process::name_of_process;
 pub use quiet::panics_in_one_line;
+pub use wait::wait;
 pub use weight_dtype::{WeightDtype, parse_weight_dtype, weight_dtype};
 
 /// A device that is ready, and how it came to be chosen.
@@ -106,14 +110,51 @@ pub fn choose(name: &str) -> Result<ChosenDevice> {
     }
 }
 
+/// [`open`] for programs that must not block, above all for browsers, where opening a GPU is the only way to begin; with the
+/// self-test that [`list`] does. In a browser `auto` is its GPU if the build is for one, else the processor.
+///
+/// # Errors
+///
+/// As [`choose`], and [`Error::Device`] for a device that computes something else than it should.
+pub async fn open_async(name: &str) -> Result<Device> {
+    let found = find_async(name).await?;
+    let dtypes = float_dtype::supported(Some(found.backend), &found.device);
+    let tested = self_test(&found.device, float_dtype::default_of(Some(found.backend), &dtypes)).await;
+    tested.map_err(|reason| device_error(&found.name(), reason))?;
+    Ok(found.device)
+}
+
+#[cfg(not(target_family = "wasm"))]
+async fn find_async(name: &str) -> Result<Found> {
+    let chosen = choose(name)?;
+    found(&chosen.device).ok_or_else(|| device_error(name, "it is gone".into()))
+}
+
+/// Without trying it out, which would wait for it.
+#[cfg(target_family = "wasm")]
+async fn find_async(name: &str) -> Result<Found> {
+    let refuse = |reason: String| device_error(name, reason);
+    let (backend, which) = match name::parse(name)? {
+        Request::Auto if Backend::WebGpu.is_built() => (Backend::WebGpu, Which::Best),
+        Request::Auto => (Backend::Cpu, Which::Best),
+        Request::Of(backend, which) => (backend, which),
+    };
+    if !backend.is_built() {
+        return Err(refuse(format!("this build has no {backend} backend")));
+    }
+    backend.start().await.map_err(|reason| refuse(one_line(&reason)))?;
+    let found = backend.find();
+    pick(&found, which).cloned().ok_or_else(|| refuse(absent(backend, &found)))
+}
+
 /// Every device of this machine that this build knows, in the order in which `auto` prefers their backends.
-/// Opens them all, one after the other.
+/// Opens them all, one after the other, and lets each compute a small network whose results are known.
 #[must_use]
 pub fn list() -> Vec<DeviceInfo> {
     let mut is_taken = false;
     let found = Backend::ALL.into_iter().flat_map(Backend::find);
     let describe = |found: Found| {
-        let mut problem = try_out(&found).err();
+        let mut problem = try_out(&found).and_then(|()| test(&found)).err();
         let (adapter, memory) = quietly(|| found.describe()).unwrap_or_else(|reason| {
             problem.get_or_insert(reason);
             Default::default()
@@ -236,9 +277,15 @@ fn try_out(found: &Found) -> Result<(), String> {
     match quietly(sum)? {
         Ok(3.0) => Ok(()),
         Ok(sum) => Err(format!("it says that 1 + 2 is {sum}")),
-        // A driver's message may have several lines; errors have one.
-        Err(error) => Err(error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
+        Err(error) => Err(one_line(&error.to_string())),
     }
+}
+
+/// The [`self_test`] in what the device computes in by default.
+fn test(found: &Found) -> Result<(), String> {
+    let dtypes = float_dtype::supported(Some(found.backend), &found.device);
+    let dtype = float_dtype::default_of(Some(found.backend), &dtypes);
+    quietly(|| wait(self_test(&found.device, dtype)))?
 }
 
 fn device_error(name: &str, reason: String) -> Error {
