@@ -8,9 +8,9 @@ use parrot_model::parrot::ImageFeatures;
 use web_time::Instant;
 
 use super::Parrot;
+use crate::Result;
 use crate::answer::Timings;
 use crate::image::{ContentHash, Image};
-use crate::{Error, Result};
 
 /// Images that go through the vision tower together at most: enough to keep a GPU busy, few enough that answers under way do
 /// not wait long.
@@ -86,7 +86,7 @@ impl Parrot {
         let features = parrot.encode_images(pixel_values);
         // A browser cannot wait here: there, an error shows when a result is read, and the time is the prompt's.
         #[cfg(not(target_family = "wasm"))]
-        self.device.sync().map_err(|source| Error::Compute(source.into()))?;
+        self.device.sync().map_err(|source| crate::Error::Compute(source.into()))?;
         timings.vision += started.elapsed();
         Ok(unstack(features, pixels.len()))
     }
