@@ -31,7 +31,7 @@ use crate::image::Image;
 ///     print!("{text}");
 /// }
 /// let answer = answer.finish().await?;
-/// # parrot_infer::Result::Ok(answer)
+/// # Ok::<_, parrot_infer::Error>(answer)
 /// # };
 /// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
 /// # assert!(std::pin::pin!(answering).poll(&mut context).is_ready(), "the processor is ready at once");
