@@ -1,0 +1,215 @@
+// The page of `parrot serve` without a server: what it asks of one, a worker in this browser does. Loaded behind the page's own
+// script, of which it replaces `loadModels`, `stream` and `add`.
+"use strict";
+
+/** The most that files of a model may be: a tab has 4 GB, and a weight may take twice what it takes in its file. */
+const MAX_MODEL = 1.5e9;
+
+let worker = null;        // holds the model
+let model = null;         // { name, files }: what the worker holds; files are [path, Blob]
+let ready = null;         // settled once the worker has answered to the model
+let asked = 0;            // numbers the questions
+const answering = new Map(); // number → what becomes of the answer
+
+const bar = element("progress", { max: 1, hidden: true, ariaLabel: "Loading the model" });
+const place = element("p", { className: "status", id: "place" });
+$("status").before(bar, place);
+const megabytes = bytes => (bytes / 1e6).toFixed(1);
+
+// ---- the model's files
+
+/** The shipped model, from beside the page or from this browser's cache. */
+async function shipped() {
+  const { files } = await (await get("model/files.json", { cache: "no-cache" })).json();
+  const total = files.reduce((sum, file) => sum + file.bytes, 0);
+  const cache = await globalThis.caches?.open("parrot").catch(() => null);
+  const urls = files.map(({ name, version }) => new URL(`model/${name}?${version}`, location).href);
+  let done = 0;
+  const progress = bytes => {
+    done += bytes;
+    bar.value = done / total;
+    say(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB`);
+  };
+  const found = [];
+  for (const [at, { name, bytes }] of files.entries()) {
+    const kept = await cache?.match(urls[at]).catch(() => null);
+    const content = await readAll(kept ?? await get(urls[at]), progress)
+      .catch(() => { throw new Error(`The network failed after ${megabytes(done)} of ${megabytes(total)} MB of the model.`); });
+    if (content.size !== bytes) throw new Error(`${name} has ${content.size} bytes and should have ${bytes}: it was cut off, or is of another version.`);
+    if (!kept) await cache?.put(urls[at], new Response(content)).catch(() => {});
+    found.push([name, content]);
+  }
+  // Of earlier versions nothing is kept.
+  for (const { url } of await cache?.keys().catch(() => []) ?? []) if (!urls.includes(url)) await cache.delete(url);
+  return { name: "parrot-mini", files: found };
+}
+async function get(url, options) {
+  const response = await fetch(url, options).catch(() => { throw new Error("The network cannot be reached."); });
+  if (!response.ok) throw new Error(`${url} is not there (${response.status}).`);
+  return response;
+}
+async function readAll(response, progress) {
+  const parts = [];
+  const reader = response.body.getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return new Blob(parts);
+    parts.push(value);
+    progress(value.length);
+  }
+}
+const isOfModel = file => /\.(safetensors|gguf|json|jinja|txt|model|bin|pt|pth|ckpt)$/i.test(file.name);
+/** Files of a model that were dropped or chosen, each with its path below the folder that holds them all. */
+async function given(files) {
+  const total = files.reduce((sum, { file }) => sum + file.size, 0);
+  if (total > MAX_MODEL) throw new Error(`These files are ${(total / 1e9).toFixed(1)} GB; a browser's tab holds models of up to ${MAX_MODEL / 1e9} GB.`);
+  if (!files.some(({ file }) => /\.(safetensors|gguf)$/i.test(file.name))) {
+    throw new Error("No weights are among these files. Drop a model's whole folder, or a text model's GGUF.");
+  }
+  const ofWeights = files.find(({ file }) => /\.(safetensors|gguf)$/i.test(file.name)).file.name;
+  const folder = files.map(({ path }) => path.split("/").slice(0, -1)).reduce((a, b) => a.length <= b.length ? a : b);
+  const within = path => path.split("/").slice(folder.length).join("/");
+  return { name: folder.at(-1) ?? ofWeights, files: files.map(({ path, file }) => [within(path), file]) };
+}
+
+// ---- the worker
+
+function restart() {
+  worker?.terminate();
+  for (const on of [...answering.values()]) on({ error: "The program ended at another question: then Retry.", isFatal: false });
+  worker = new Worker("worker.js", { type: "module" });
+  worker.onmessage = ({ data }) => answering.get(data.id)?.(data);
+  worker.onerror = event => {
+    event.preventDefault();
+    const error = `The worker failed: ${event.message ?? "its script cannot be loaded"}`;
+    for (const on of [...answering.values()]) on({ error });
+  };
+}
+/** Sends a question to the worker; `on` gets what it says until that is `done` or an `error`. */
+function call(message, on) {
+  const id = ++asked;
+  return { id, over: new Promise((resolve, reject) => {
+    answering.set(id, data => {
+      if (data.error !== undefined) { answering.delete(id); reject(Object.assign(new Error(data.error), { isFatal: data.isFatal ?? true })); }
+      else if (data.done) { answering.delete(id); resolve(data.done); }
+      else on(data);
+    });
+    worker.postMessage({ id, ...message });
+  }) };
+}
+/** Loads a model; if it cannot be loaded, the one before stays. */
+async function load(find) {
+  const before = model;
+  bar.hidden = false;
+  bar.removeAttribute("value");
+  try {
+    const found = await find();
+    if (!worker) restart();
+    say(`Starting ${found.name} …`);
+    await hand(found);
+    model = found;
+    say("");
+  } catch (error) {
+    model = before;
+    say(error.message + (before ? ` ${before.name} is still here.` : " "));
+    if (!before) $("status").append(element("button", { type: "button", className: "small", textContent: "Try again", onclick: () => loadModels() }));
+    if (error.isFatal) await revive();
+    throw error;
+  } finally { bar.hidden = true; }
+}
+/** A new worker, with the model that the old one had. */
+async function revive() {
+  restart();
+  if (model) await hand(model);
+}
+/** Hands a model over to the worker, and says where it computes. */
+async function hand({ name, files }) {
+  await call({ load: files }).over;
+  place.textContent = `${name}, on this computer's processor.`;
+}
+function begin(find) {
+  ready = load(find);
+  ready.catch(() => {});
+  return ready;
+}
+
+// ---- what the page asks
+
+loadModels = () => { if (!model && bar.hidden) begin(shipped); };
+
+stream = async (messages, signal, on) => {
+  await ready.catch(error => { if (!model) throw error; });
+  const images = [];
+  const said = await Promise.all(request(messages).messages.map(async ({ role, content }) => {
+    const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
+    const urls = parts.filter(part => part.type === "image_url").map(part => part.image_url.url);
+    images.push(...urls);
+    return { role, text: parts.filter(part => part.type === "text").map(part => part.text).join("\n"), images: urls.length };
+  }));
+  const files = await Promise.all(images.map(async url => new Uint8Array(await readable(url))));
+  const { temperature, max_tokens } = request(messages);
+  const { id, over } = call({ ask: JSON.stringify({ messages: said, temperature, max_tokens }), images: files }, ({ event }) => {
+    if (event.routing) on({ choices: [], parrot: { routing: event.routing } });
+    if (event.text) on({ choices: [{ delta: { content: event.text } }] });
+  });
+  signal.addEventListener("abort", () => worker.postMessage({ id, stop: true }));
+  let end;
+  try { end = await over; }
+  catch (error) {
+    if (error.isFatal) { ready = revive(); ready.catch(() => {}); error.message += " The model is being started again: then Retry."; }
+    throw error;
+  }
+  if (signal.aborted) throw new DOMException("stopped", "AbortError");
+  on({ choices: [{ delta: {}, finish_reason: end.finish_reason === "length" ? "length" : "stop" }], usage: { completion_tokens: end.tokens } });
+};
+/** A picture's file, in one of the formats that the model's code reads. */
+async function readable(url) {
+  const blob = await (await fetch(url)).blob();
+  if (/^image\/(png|jpeg|webp|gif|bmp)$/.test(blob.type)) return blob.arrayBuffer();
+  return (await (await fetch(await smaller(blob))).blob()).arrayBuffer();
+}
+
+const addPictures = add;
+add = async files => {
+  if (!files.some(isOfModel)) return addPictures(files);
+  await begin(() => given(files.map(file => ({ path: file.webkitRelativePath || file.name, file })))).catch(() => {});
+};
+/** What was dropped, folders with all that is in them. */
+async function entries(items) {
+  const found = [];
+  const visit = async (entry, path) => {
+    if (entry.isFile) found.push({ path: path + entry.name, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
+    else {
+      const reader = entry.createReader();
+      for (let some; (some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length;) {
+        for (const each of some) await visit(each, `${path}${entry.name}/`);
+      }
+    }
+  };
+  for (const entry of items) await visit(entry, "");
+  return found;
+}
+document.ondrop = event => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  const items = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry?.()).filter(entry => entry);
+  if (items.some(entry => entry.isDirectory)) begin(async () => given(await entries(items))).catch(() => {});
+  else add([...event.dataTransfer.files]);
+};
+
+// ---- settings: no key, but another model
+
+$("key").closest("label").hidden = true;
+const choose = (id, text, properties) => {
+  const input = element("input", { id, type: "file", multiple: true, onchange: event => {
+    const files = [...event.target.files].map(file => ({ path: file.webkitRelativePath || file.name, file }));
+    event.target.value = "";
+    if (files.length) { $("settings").close(); begin(() => given(files)).catch(() => {}); }
+  }, ...properties });
+  input.style.cssText = "position: static; width: 100%; height: auto; opacity: 1";
+  return element("label", {}, text, input);
+};
+$("max-tokens").closest("label").after(
+  choose("model-folder", "Another model: its folder, as from Hugging Face; it stays on this computer", { webkitdirectory: true }),
+  choose("model-files", "… or a text model's GGUF", {}),
+);

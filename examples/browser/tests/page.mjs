@@ -1,0 +1,167 @@
+// Uses the page in Chromium: FOLDER CHROMIUM MODULES PARROT [SCREENSHOTS], where FOLDER is what build.sh made, MODULES is a folder
+// with node_modules/playwright-core, and PARROT is the command, whose answers are the ones that are expected.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFile, readdir } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { extname, join, normalize } from "node:path";
+
+const [folder, executablePath, modules, parrot, screenshots] = process.argv.slice(2);
+const { chromium } = createRequire(`${modules}/`)("playwright-core");
+const assets = join(import.meta.dirname, "../../../assets");
+
+// ---- static files, as any web server gives them; `fault` spoils one of them
+
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png" };
+let fault = null;
+const server = createServer(async (request, response) => {
+  const path = normalize(new URL(request.url, "http://localhost").pathname);
+  const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
+  try {
+    const content = await readFile(file);
+    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": content.length });
+    if (fault && path.endsWith(fault)) {
+      response.write(content.subarray(0, content.length / 2));
+      setTimeout(() => response.destroy(), 200);
+    } else response.end(content);
+  } catch { response.writeHead(404).end("not there"); }
+});
+await new Promise(listening => server.listen(0, "127.0.0.1", listening));
+const url = `http://127.0.0.1:${server.address().port}/`;
+
+const picture = join(assets, "pictures/rocket.png");
+const questions = [["What is in the picture?", "ltr"], ["ماذا في الصورة؟", "rtl"]];
+const expected = questions.map(([question]) =>
+  execFileSync(parrot, ["ask", picture, question, "--device", "cpu", "--model", join(assets, "parrot-mini")], { encoding: "utf8" }).trim());
+console.log("expected:", expected.join(" | "));
+
+const TIME = 120_000;
+async function open(browser, options) {
+  const page = await browser.newPage(options);
+  page.setDefaultTimeout(TIME);
+  const errors = [];
+  page.on("pageerror", error => errors.push(String(error)));
+  page.on("console", message => message.type() === "error" && errors.push(message.text()));
+  return { page, errors };
+}
+const loaded = page => page.waitForFunction(() => /computer/.test(document.getElementById("place")?.textContent));
+const complete = page => page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
+const status = page => page.innerText("#status");
+const last = page => page.locator(".answer").last();
+
+/** Asks about the sample in two languages, and returns the answers. */
+async function askTwice(page) {
+  const answers = [];
+  for (const [at, [question, direction]] of questions.entries()) {
+    await page.click("#new");
+    await page.click("[data-sample=rocket]");
+    await page.waitForSelector("#thumbs img");
+    await page.fill("#question", question);
+    assert.equal(await page.evaluate(() => getComputedStyle(document.getElementById("question")).direction), direction);
+    const started = Date.now();
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.querySelector(".answer .text")?.textContent);
+    if (at === 0) console.log(`first words after ${Date.now() - started} ms`);
+    await complete(page);
+    assert.equal(await last(page).locator(".router .tube").count(), 6);
+    answers.push(await last(page).locator(".text").innerText());
+  }
+  return answers;
+}
+
+// ---- asking
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "dark"]]) {
+  const { page, errors } = await open(browser, { viewport: { width, height }, colorScheme });
+  const shoot = async name => screenshots && page.screenshot({ path: `${screenshots}/browser-${name}-${width}.png` });
+  const started = Date.now();
+  await page.goto(url);
+  await page.waitForSelector("progress:not([hidden])");
+  await loaded(page);
+  console.log(`${width}: ready after ${Date.now() - started} ms; ${await page.innerText("#place")}`);
+  assert.deepEqual(await askTwice(page), expected);
+  await shoot("asked");
+
+  // All six languages at once.
+  await page.click("#new");
+  await page.click("[data-sample=rocket]");
+  await page.waitForSelector("#thumbs img");
+  await page.click("#open-six");
+  await page.click("#six button[value=ask]");
+  await page.waitForSelector(".answers.six");
+  await complete(page);
+  for (const text of await page.locator(".answers.six .text").allInnerTexts()) assert.notEqual(text, "");
+  assert.equal(await page.locator(".answers.six .router .tube").count(), 36);
+  await shoot("six");
+
+  // Stopped, and the page can still be used.
+  await page.fill("#question", "Describe the picture.");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Escape");
+  await complete(page);
+  await page.fill("#question", "What is this?");
+  await page.keyboard.press("Enter");
+  await complete(page);
+  assert.match(await last(page).locator(".facts").innerText(), /tokens/);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${overflow} pixels too wide`);
+  assert.deepEqual(errors, []);
+  await page.close();
+}
+
+// ---- what goes wrong is said, and the page stays usable
+
+{
+  const { page } = await open(browser);
+  // The network fails half-way through the model.
+  fault = "model.safetensors";
+  await page.goto(url);
+  await page.waitForFunction(() => /network failed after/.test(document.getElementById("status").textContent));
+  console.log("half a model:", await status(page));
+  fault = null;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await loaded(page);
+
+  // What is no model and no picture, half a model, a whole one.
+  const drop = async files => page.dispatchEvent("#composer", "drop", { dataTransfer: await page.evaluateHandle(files => {
+    const data = new DataTransfer();
+    for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name));
+    return data;
+  }, files) });
+  const says = pattern => page.waitForFunction(pattern => new RegExp(pattern).test(document.getElementById("status").textContent), pattern);
+  await drop([["notes.pdf", [37, 80, 68, 70]]]);
+  await says("notes.pdf is no picture");
+  await drop([["config.json", [123, 125]]]);
+  await says("No weights are among these files");
+  await drop([["model.safetensors", [1, 2, 3]], ["config.json", [123, 125]]]);
+  await says("parrot-mini is still here");
+  console.log("half a model dropped:", await status(page));
+  const tower = (await readdir(join(assets, "parrot-mini/towers")))[0];
+  await page.evaluate(async ({ tower }) => {
+    // A dropped folder cannot be made up; what the page makes of one can.
+    const read = async path => ({ path: `mine/${path}`, file: await (await fetch(`model/${path}`)).blob().then(blob => new File([blob], path.split("/").at(-1))) });
+    const paths = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", `towers/${tower}/config.json`, `towers/${tower}/preprocessor_config.json`];
+    await begin(async () => given(await Promise.all(paths.map(read))));
+  }, { tower });
+  assert.match(await page.innerText("#place"), /^mine, on/);
+  assert.deepEqual(await askTwice(page), expected);
+
+  // The program ends in the middle of an answer, as it does when there is no memory left.
+  await page.fill("#question", "What is this?");
+  await page.evaluate(() => {
+    worker.postMessage = ({ id }) => setTimeout(() => worker.onmessage({ data: { id, error: "No memory, for the test.", isFatal: true } }));
+  });
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".answer .error");
+  console.log("a failed program:", await page.innerText(".answer .error"));
+  await last(page).getByRole("button", { name: "Retry" }).click();
+  await complete(page);
+  assert.match(await last(page).locator(".facts").innerText(), /tokens/);
+  await page.close();
+}
+await browser.close();
+
+server.close();
