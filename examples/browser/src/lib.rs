@@ -1,6 +1,6 @@
 //! Parrot in a browser tab: the same model code, compiled to WebAssembly.
 //!
-//! This is what `worker.js` calls. A [`Model`] is made of the files that the page fetched or that were dropped on it, and is
+//! This is what `worker.js` calls. A `Model` is made of the files that the page fetched or that were dropped on it, and is
 //! asked with a conversation; what happens meanwhile goes to a function of the worker's, which also says when to stop.
 
 #![cfg(target_family = "wasm")]
