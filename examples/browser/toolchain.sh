@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# For machines where `rustup target add wasm32-unknown-unknown` is not possible but Debian's packages are: unpacks Debian's rustc
-# with its standard library for WebAssembly into a folder, and says what to set. Nothing is installed; root is not needed.
+# For x86-64 machines where `rustup target add wasm32-unknown-unknown` is not possible but Debian's packages are: unpacks its rustc
+# with the standard library for WebAssembly into a folder, and says what to set. Nothing is installed; root is not needed.
 #
 #   examples/browser/toolchain.sh FOLDER && source FOLDER/env
 set -euo pipefail

@@ -40,6 +40,7 @@ mod error;
 mod judge;
 mod language;
 mod language_code;
+mod line_file;
 mod predictions;
 mod prompt;
 mod protocol;

@@ -7,5 +7,5 @@ modules=$1
 folder=${2:-$here/dist}
 cd "$here/../.."
 unset CARGO_TARGET_DIR RUSTC
-cargo build --locked --quiet -p parrot-cli
+cargo build --locked --quiet --workspace --bin parrot
 node "$here/tests/page.mjs" "$folder" /usr/bin/chromium "$modules" target/debug/parrot ${PARROT_SCREENSHOTS:+"$PARROT_SCREENSHOTS"}

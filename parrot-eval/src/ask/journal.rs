@@ -1,12 +1,11 @@
 //! Answers as they are given, on disk: what a run that was interrupted goes on from.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::line_file::{LineFile, whole_lines};
 use crate::{Error, Result};
 
 /// What answers depend on besides prompt and picture. A file of answers that were given under other conditions is
@@ -77,7 +76,7 @@ pub(crate) fn question_id(prompt: &str, image: &[u8; 32]) -> String {
 #[derive(Debug)]
 pub struct Journal {
     /// `None` for one in memory.
-    file: Option<(PathBuf, File)>,
+    file: Option<LineFile>,
     pub(super) records: HashMap<String, Answered>,
     /// Those of them that the file has.
     written: HashSet<String>,
@@ -93,29 +92,14 @@ impl Journal {
     /// When the file cannot be read or written, another process holds it, it was made under other conditions, or it
     /// is broken elsewhere than at its end.
     pub fn open(path: &Path, conditions: &Conditions) -> Result<Self> {
-        let io =
-            |action| move |source| Error::from(parrot_model::Error::Io { action, path: path.into(), source });
-        let mut open = OpenOptions::new();
-        let open = open.create(true).truncate(false).read(true).write(true).open(path);
-        let mut file = open.map_err(io("write"))?;
-        lock(path, &file)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io("read"))?;
-        let end = whole(path, &bytes, conditions)?;
-        let mut records = HashMap::new();
-        if end > 0 {
-            records = read_records(path, &bytes[..end], conditions)?;
+        let (mut file, bytes) = LineFile::open(path)?;
+        let whole = &bytes[..whole(path, &bytes, conditions)?];
+        let records = if whole.is_empty() { HashMap::new() } else { read_records(path, whole, conditions)? };
+        file.end_after(whole)?;
+        if whole.is_empty() {
+            file.append([serde_json::to_string(conditions)])?;
         }
-        file.set_len(end as u64).map_err(io("write"))?;
-        file.seek(SeekFrom::End(0)).map_err(io("write"))?;
-        let mut journal =
-            Self { written: records.keys().cloned().collect(), file: Some((path.into(), file)), records };
-        if end == 0 {
-            journal.append(&[serde_json::to_string(conditions)])?;
-        } else if !bytes[..end].ends_with(b"\n") {
-            journal.append(&[Ok(String::new())])?;
-        }
-        Ok(journal)
+        Ok(Self { written: records.keys().cloned().collect(), file: Some(file), records })
     }
 
     /// A journal without a file, kept in memory only.
@@ -148,7 +132,9 @@ impl Journal {
     ///
     /// When the file cannot be written.
     pub fn add(&mut self, records: Vec<Answered>) -> Result<()> {
-        self.append(&records.iter().map(serde_json::to_string).collect::<Vec<_>>())?;
+        if let Some(file) = &mut self.file {
+            file.append(records.iter().map(serde_json::to_string))?;
+        }
         self.written.extend(records.iter().map(|record| record.id.clone()));
         self.records.extend(records.into_iter().map(|record| (record.id.clone(), record)));
         Ok(())
@@ -163,65 +149,23 @@ impl Journal {
     pub(super) fn is_written(&self, id: &str) -> bool {
         self.written.contains(id)
     }
-
-    fn append(&mut self, lines: &[serde_json::Result<String>]) -> Result<()> {
-        let Some((path, file)) = &mut self.file else { return Ok(()) };
-        let io =
-            |source| Error::from(parrot_model::Error::Io { action: "write", path: path.clone(), source });
-        let mut text = String::new();
-        for line in lines {
-            text += line.as_ref().map_err(|error| io(io::Error::other(error.to_string())))?;
-            text.push('\n');
-        }
-        file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(io)
-    }
 }
 
-/// The operating system releases it however the process ends.
-pub(crate) fn lock(path: &Path, file: &File) -> Result<()> {
-    let problem = match file.try_lock() {
-        Ok(()) => return Ok(()),
-        Err(TryLockError::WouldBlock) => "another run is writing it; choose another folder, or wait".into(),
-        // Some network file systems have no locks; there, not sharing a folder is up to the user.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
-        Err(TryLockError::Error(error)) => format!("it cannot be locked: {error}"),
-    };
-    Err(Error::Table { file: path.into(), line: None, problem })
-}
-
-/// How many of a file's bytes stand for whole lines. Only what an interrupted run of ours leaves at the end, the
-/// beginning of a line, is not among them: an editor that writes no last line break loses nobody an answer, and a file
-/// of somebody else is refused instead of being emptied.
+/// How many of a file's bytes stand for whole lines.
 fn whole(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<usize> {
-    let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let last = &bytes[start..];
-    // After a power cut some file systems end a file in zeros.
-    let is_unfinished = |line: &[u8]| line.iter().all(|byte| *byte == 0) || line.starts_with(b"{\"id\":");
-    let is_whole = match start {
-        0 => serde_json::from_slice::<Conditions>(last).is_ok(),
-        _ => serde_json::from_slice::<Answered>(last).is_ok(),
+    let is_line = |number, line: &[u8]| match number {
+        1 => serde_json::from_slice::<Conditions>(line).is_ok(),
+        _ => serde_json::from_slice::<Answered>(line).is_ok(),
     };
-    let is_cut = match start {
-        0 => {
-            is_unfinished(last)
-                || serde_json::to_string(conditions).is_ok_and(|text| text.as_bytes().starts_with(last))
-        }
-        _ => is_unfinished(last) || b"{\"id\":".starts_with(last),
+    let is_cut = |number, line: &[u8]| {
+        number == 1 && serde_json::to_string(conditions).is_ok_and(|text| text.as_bytes().starts_with(line))
     };
-    if is_whole {
-        Ok(bytes.len())
-    } else if is_cut {
-        Ok(start)
-    } else {
-        let line = bytes.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+    whole_lines(bytes, is_line, is_cut).map_err(|line| {
         let problem =
-            if start == 0 { "no conditions of a run" } else { "neither an answer nor the beginning of one" };
-        Err(Error::Table {
-            file: path.into(),
-            line: Some(line),
-            problem: format!("{problem}; choose another folder"),
-        })
-    }
+            if line == 1 { "no conditions of a run" } else { "neither an answer nor the beginning of one" };
+        let problem = format!("{problem}; choose another folder");
+        Error::Table { file: path.into(), line: Some(line), problem }
+    })
 }
 
 /// The answers of a file's lines, if it was made under these conditions.
@@ -265,10 +209,10 @@ fn differences(expected: &Conditions, found: &Conditions) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn conditions() -> Conditions {
+    pub(in crate::ask) fn conditions() -> Conditions {
         Conditions {
             model_sha256: "ab".repeat(32),
             dtype: "f32".into(),

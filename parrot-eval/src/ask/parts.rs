@@ -4,7 +4,7 @@
 //! it is where there is one process; that of the `n`-th beside it is `answers.n.jsonl`. A run that was killed leaves these behind,
 //! and the next one, with whatever number of processes, goes on from all of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -98,7 +98,7 @@ impl Journal {
         answers: Vec<Answered>,
         order: impl IntoIterator<Item = &'i str>,
     ) -> Result<()> {
-        let mut new: std::collections::HashMap<String, Answered> = answers
+        let mut new: HashMap<String, Answered> = answers
             .into_iter()
             .filter(|answer| !self.is_written(&answer.id))
             .map(|answer| (answer.id.clone(), answer))
@@ -110,19 +110,9 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal::tests::conditions;
     use super::*;
     use crate::QuestionOutcome;
-
-    fn conditions() -> Conditions {
-        Conditions {
-            model_sha256: "ab".repeat(32),
-            dtype: "f32".into(),
-            device: "cpu".into(),
-            batch_size: 8,
-            max_new_tokens: 8,
-            jpeg_roundtrip: false,
-        }
-    }
 
     fn answer(id: &str) -> Answered {
         let outcome = QuestionOutcome::Answer { text: id.into(), tokens: 1, routing: Vec::new() };

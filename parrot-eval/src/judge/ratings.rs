@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ask::journal::lock;
+use crate::line_file::{LineFile, whole_lines};
 use crate::{Error, Result};
 
 /// What a judge gave two answers.
@@ -66,7 +64,7 @@ struct Line {
 /// The ratings of one judge; with a file, those of others are in it as well and are left alone.
 #[derive(Debug, Default)]
 pub struct Ratings {
-    file: Option<(PathBuf, File)>,
+    file: Option<LineFile>,
     judge: String,
     by_prompt: HashMap<String, Rating>,
 }
@@ -84,27 +82,23 @@ impl Ratings {
     ///
     /// When the file cannot be read or written, another process holds it, or a line of it, but the last, is no rating.
     pub fn open(path: &Path, judge: Option<&str>) -> Result<Self> {
-        let io =
-            |action| move |source| Error::from(parrot_model::Error::Io { action, path: path.into(), source });
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).read(true).write(true);
-        let mut file = options.open(path).map_err(io("write"))?;
-        lock(path, &file)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io("read"))?;
-        // An interrupted run leaves the beginning of a line.
-        let end = text.rfind('\n').map_or(0, |at| at + 1);
+        let (mut file, bytes) = LineFile::open(path)?;
+        let refuse = |line, problem: String| Error::Table {
+            file: path.into(),
+            line: Some(line),
+            problem: format!("{problem}; choose another folder"),
+        };
+        let is_rating = |_, line: &[u8]| serde_json::from_slice::<Line>(line).is_ok();
+        let end = whole_lines(&bytes, is_rating, |_, _| false)
+            .map_err(|line| refuse(line, "neither a rating nor the beginning of one".into()))?;
         let mut lines = Vec::new();
-        for (number, line) in (1..).zip(text[..end].lines()) {
-            let refuse = |error: serde_json::Error| Error::Table {
-                file: path.into(),
-                line: Some(number),
-                problem: format!("no rating: {error}; choose another folder"),
-            };
-            lines.push(serde_json::from_str::<Line>(line).map_err(refuse)?);
+        for (number, line) in (1..).zip(bytes[..end].split(|byte| *byte == b'\n')) {
+            if !line.is_empty() {
+                let line = serde_json::from_slice::<Line>(line);
+                lines.push(line.map_err(|error| refuse(number, format!("no rating: {error}")))?);
+            }
         }
-        file.set_len(end as u64).map_err(io("write"))?;
-        file.seek(SeekFrom::End(0)).map_err(io("write"))?;
+        file.end_after(&bytes[..end])?;
         let judges: BTreeSet<&str> = lines.iter().map(|line| line.judge.as_str()).collect();
         let judge = match (judge, judges.len()) {
             (Some(judge), _) => judge.to_string(),
@@ -113,7 +107,7 @@ impl Ratings {
         };
         let own = lines.into_iter().filter(|line| line.judge == judge);
         let by_prompt = own.map(|line| (line.id, line.rating)).collect();
-        Ok(Self { file: Some((path.into(), file)), judge, by_prompt })
+        Ok(Self { file: Some(file), judge, by_prompt })
     }
 
     /// The judge's name; empty where there is none.
@@ -148,21 +142,11 @@ impl Ratings {
         reply: &str,
     ) -> Result<()> {
         let id = id(prompt);
-        if let Some((path, file)) = &mut self.file {
-            let io =
-                |source| Error::from(parrot_model::Error::Io { action: "write", path: path.clone(), source });
+        if let Some(file) = &mut self.file {
             let (dataset, index) = (place.0.into(), place.1.into());
-            let line = Line {
-                id: id.clone(),
-                judge: self.judge.clone(),
-                dataset,
-                index,
-                rating,
-                reply: reply.into(),
-            };
-            let mut text = serde_json::to_string(&line).map_err(|error| io(error.into()))?;
-            text.push('\n');
-            file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(io)?;
+            let (judge, reply) = (self.judge.clone(), reply.into());
+            let line = Line { id: id.clone(), judge, dataset, index, rating, reply };
+            file.append([serde_json::to_string(&line)])?;
         }
         self.by_prompt.insert(id, rating);
         Ok(())
@@ -217,8 +201,15 @@ mod tests {
         drop(ratings);
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         assert!(Ratings::open(&path, Some("second")).unwrap().is_empty());
-        std::fs::write(&path, "my notes\n").unwrap();
-        let error = Ratings::open(&path, None).unwrap_err().to_string();
-        assert!(error.contains("ratings.jsonl line 1: no rating"), "{error}");
+        // A rating without its line break is one, and nothing of somebody else's is removed.
+        std::fs::write(&path, whole.trim_ascii_end()).unwrap();
+        assert_eq!(Ratings::open(&path, None).unwrap().len(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        for notes in ["my notes", "my notes\n"] {
+            std::fs::write(&path, notes).unwrap();
+            let error = Ratings::open(&path, None).unwrap_err().to_string();
+            assert!(error.contains("ratings.jsonl line 1: ") && error.contains("rating"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), notes);
+        }
     }
 }

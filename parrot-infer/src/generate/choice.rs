@@ -1,7 +1,7 @@
 //! From the network's scores to the next token of every sequence: computed on the device, read from it, chosen.
 
 use burn::prelude::*;
-use burn::tensor::DType;
+use burn::tensor::{DType, TensorReadError};
 
 use super::sequence::{Chosen, Sequence};
 use crate::{Error, Result};
@@ -55,17 +55,16 @@ impl OnDevice {
     /// [`Error::Compute`].
     pub(super) async fn read(self) -> Result<Scores> {
         let Self { needed, dtype } = self;
-        let failed = |error| Error::Compute(error);
         Ok(match needed {
             Needed::Best(ids) => {
-                let data = ids.into_data_async().await.map_err(|error| failed(error.into()))?;
-                let ids = data.try_into_vec_as::<i64>().map_err(|error| failed(error.into()))?;
+                let data = ids.into_data_async().await.map_err(TensorReadError::from)?;
+                let ids = data.try_into_vec_as::<i64>().map_err(TensorReadError::from)?;
                 Scores::Best(ids, dtype)
             }
             Needed::Scores(logits) => {
                 let [_, vocab] = logits.dims();
-                let data = logits.into_data_async().await.map_err(|error| failed(error.into()))?;
-                let scores = data.try_into_vec_as::<f32>().map_err(|error| failed(error.into()))?;
+                let data = logits.into_data_async().await.map_err(TensorReadError::from)?;
+                let scores = data.try_into_vec_as::<f32>().map_err(TensorReadError::from)?;
                 Scores::All { scores, vocab, dtype }
             }
         })

@@ -12,6 +12,7 @@ use super::precision::activation_dtype;
 use super::{dtype_name, parameter_dtype};
 use crate::batch::{PrepareOptions, Sample};
 use crate::config::{DecoderConfig, ParrotConfig, VisionConfig};
+use crate::int_tensor;
 use crate::language::{DecoderInput, KvCache};
 use crate::parrot::ParrotModel;
 use crate::text::IMAGE_TOKEN_INDEX;
@@ -73,10 +74,13 @@ async fn scores(device: &Device, dtype: FloatDType) -> Result<Vec<f32>, String> 
     let prompt = prompt.map_err(|error| error.to_string())?.input.inputs_embeds;
     let decoder = &network.language_model;
     let [_, seq, _] = prompt.dims();
-    let index = |at: usize| Tensor::<1, Int>::from_data(TensorData::new(vec![at as i64], [1]), device);
     let mut kv_cache = KvCache::new(&config.decoder, seq + 1);
-    let first = decoder.forward_rows(DecoderInput::unpadded(prompt), index(seq - 1), Some(&mut kv_cache));
-    let second = decoder.step(decoder.embed(index(5)), &mut [&mut kv_cache]);
+    let first = decoder.forward_rows(
+        DecoderInput::unpadded(prompt),
+        int_tensor(&[seq as i64 - 1], device),
+        Some(&mut kv_cache),
+    );
+    let second = decoder.step(decoder.embed(int_tensor(&[5], device)), &mut [&mut kv_cache]);
     let logits: Tensor<2> = decoder.logits(Tensor::cat(vec![first, second], 0));
     let data = logits.narrow(1, 0, EXPECTED[0].len()).into_data_async().await;
     let data = data.map_err(|error| one_line(&error.to_string()))?;

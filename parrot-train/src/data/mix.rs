@@ -204,27 +204,12 @@ pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file:
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
-    use parrot_model::image::{AspectRatio, ImageProcessorConfig};
-    use parrot_model::text::{ChatTemplate, Tokenizer};
     use serde_json::json;
 
+    use super::super::preparation::tests::{GOLDEN, preparation};
     use super::super::source::{count, visits};
     use super::*;
-
-    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
-
-    fn preparation() -> Preparation {
-        let tokenizer = Tokenizer::from_file(Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap();
-        Preparation {
-            template: ChatTemplate::chatml(&tokenizer).unwrap(),
-            tokenizer: Arc::new(tokenizer),
-            processor: ImageProcessorConfig::clip(56),
-            aspect_ratio: AspectRatio::Pad,
-            limits: None,
-        }
-    }
 
     /// A file of `count` records about a picture.
     fn source(folder: &Path, name: &str, count: usize, image: &str) -> Source {

@@ -99,7 +99,7 @@ impl Preparation {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use parrot_model::image::{DecodeOptions, open_rgb};
@@ -108,9 +108,9 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
+    pub(in crate::data) const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
 
-    fn preparation() -> Preparation {
+    pub(in crate::data) fn preparation() -> Preparation {
         let tokenizer = Tokenizer::from_file(Path::new(GOLDEN).join("t1/tokenizer.json")).unwrap();
         Preparation {
             template: ChatTemplate::chatml(&tokenizer).unwrap(),
