@@ -155,6 +155,11 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// An [`Error::Device`].
+    pub(crate) fn device(name: &str, reason: String) -> Self {
+        Self::Device { name: name.into(), reason }
+    }
+
     /// An [`Error::Checkpoint`] with a single problem.
     pub(crate) fn checkpoint(path: impl AsRef<Path>, problem: impl ToString) -> Self {
         Self::Checkpoint { path: path.as_ref().to_path_buf(), problems: vec![problem.to_string()] }

@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, FloatDType};
 
+use super::backend::Backend;
+use super::found::{found, name_of};
 use super::quiet::quietly;
-use super::{Backend, device_error, found, name_of};
-use crate::Result;
+use crate::{Error, Result};
 
 /// What weights may be held in, the most precise first.
 const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::BF16];
@@ -22,7 +23,7 @@ const DTYPES: [FloatDType; 3] = [FloatDType::F32, FloatDType::F16, FloatDType::B
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`, naming what it
+/// [`Error::Device`] when the device does not compute in `requested`, naming what it
 /// does compute in.
 pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<FloatDType> {
     let found = found(device);
@@ -34,7 +35,7 @@ pub fn float_dtype(device: &Device, requested: Option<FloatDType>) -> Result<Flo
     if supported.contains(&dtype) {
         return Ok(dtype);
     }
-    Err(device_error(&name_of(device), refusal(dtype, &supported)))
+    Err(Error::device(&name_of(device), refusal(dtype, &supported)))
 }
 
 /// Whether the processor computes.
@@ -57,14 +58,14 @@ pub(crate) fn parameter_dtype(
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`, and on the CPU for all but f32:
+/// [`Error::Device`] when the device does not compute in `requested`, and on the CPU for all but f32:
 /// gradients of narrower weights would widen each of them for every product.
 pub fn training_dtype(device: &Device, requested: FloatDType) -> Result<FloatDType> {
     let dtype = float_dtype(device, Some(requested))?;
     if dtype == FloatDType::F32 || !is_cpu(device) {
         return Ok(dtype);
     }
-    Err(device_error(&name_of(device), format!("it trains in f32, not in {}", dtype_name(dtype))))
+    Err(Error::device(&name_of(device), format!("it trains in f32, not in {}", dtype_name(dtype))))
 }
 
 /// Reads `f32`, `f16` or `bf16`.

@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::is_cpu;
+use super::float_dtype::is_cpu;
 
 /// A network of up to so many parameters stays in the processor's caches, whoever reads it. Of larger ones memory is what is
 /// waited for: all threads had better share one reading of the weights.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use web_time::Instant;
 
-use super::{device_error, name_of};
-use crate::Result;
+use super::found::name_of;
+use crate::{Error, Result};
 
 /// The best rate of a product of square matrices, measured rather than taken from a data sheet.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,10 +28,10 @@ const RUNS: usize = 5;
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::Error::Device) when the device fails.
+/// [`Error::Device`] when the device fails.
 pub fn matmul_rate(device: &Device, dtype: FloatDType) -> Result<MatmulRate> {
     let device = device.clone().inner();
-    let failed = |error: &dyn std::fmt::Display| device_error(&name_of(&device), error.to_string());
+    let failed = |error: &dyn std::fmt::Display| Error::device(&name_of(&device), error.to_string());
     let mut size = 512;
     loop {
         let random =

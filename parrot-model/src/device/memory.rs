@@ -3,21 +3,13 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::Backend;
+use super::backend::Backend;
 use super::float_dtype::{float_dtype, supported};
+use super::found::{Memory, found};
 use super::quiet::quietly;
 use super::weight_dtype::WeightDtype;
-use super::{device_error, found};
-use crate::Result;
 use crate::quantization::BlockFormat;
-
-/// A device's memory in bytes, where it reports it.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Memory {
-    pub(super) total: Option<u64>,
-    /// The largest tensor: CubeCL allocates none that shaders could not bind.
-    pub(super) largest: Option<u64>,
-}
+use crate::{Error, Result};
 
 /// Refuses a network that cannot fit, before its first parameter gets memory.
 ///
@@ -25,7 +17,7 @@ pub(super) struct Memory {
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::Error::Device), saying how much is needed, how much there is, and which of the dtypes that the
+/// [`Error::Device`], saying how much is needed, how much there is, and which of the dtypes that the
 /// device computes in would fit.
 pub(crate) fn require_memory<M: Module>(
     network: &M,
@@ -35,7 +27,7 @@ pub(crate) fn require_memory<M: Module>(
     let Some(found) = found(device) else { return Ok(()) };
     let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
     match too_large(&Sizes::of(network), dtype.into(), memory, &widths(found.backend, device)) {
-        Some(reason) => Err(device_error(&found.name(), reason)),
+        Some(reason) => Err(Error::device(&found.name(), reason)),
         None => Ok(()),
     }
 }
@@ -47,13 +39,13 @@ pub(crate) fn require_memory<M: Module>(
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::Error::Device) when there is none.
+/// [`Error::Device`] when there is none.
 pub fn widest_dtype<M: Module>(network: &M, device: &Device) -> Result<WeightDtype> {
     let default = WeightDtype::from(float_dtype(device, None)?);
     let Some(found) = found(device) else { return Ok(default) };
     let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
     widest(&Sizes::of(network), default, memory, &widths(found.backend, device))
-        .map_err(|reason| device_error(&found.name(), reason))
+        .map_err(|reason| Error::device(&found.name(), reason))
 }
 
 fn widest(

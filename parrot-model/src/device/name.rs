@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Backend;
+use super::backend::Backend;
 use crate::{Error, Result};
 
 /// What [`choose`](super::choose) takes, for help texts.
@@ -76,7 +76,7 @@ impl fmt::Display for Which {
 ///
 /// [`Error::Device`] for anything that is not of the form [`SYNTAX`].
 pub(super) fn parse(name: &str) -> Result<Request> {
-    let refuse = |reason: String| Error::Device { name: name.into(), reason };
+    let refuse = |reason: String| Error::device(name, reason);
     let mut parts = name.split(':');
     let first = parts.next().unwrap_or_default();
     let rest: Vec<&str> = parts.collect();

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, FloatDType};
 
 use super::float_dtype::is_cpu;
-use super::found;
+use super::found::found;
 use super::weight_dtype::WeightDtype;
 use crate::quantization::BlockFormat;
 

@@ -1,6 +1,7 @@
 //! Which device a process computes on: several processes on one host take different ones.
 
-use super::{choose, list};
+use super::choose::choose;
+use super::list::list;
 use crate::Result;
 
 /// What the device called `name` is called for a host's `rank`-th process, counted from 0. Where the name leaves it open which
@@ -8,7 +9,7 @@ use crate::Result;
 ///
 /// # Errors
 ///
-/// As [`choose`].
+/// As [`choose`](super::choose()).
 pub fn name_of_process(name: &str, rank: usize) -> Result<String> {
     if rank == 0 || !is_open(name) {
         return Ok(name.into());

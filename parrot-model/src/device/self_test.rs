@@ -8,8 +8,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 
+use super::float_dtype::{dtype_name, parameter_dtype};
 use super::precision::activation_dtype;
-use super::{dtype_name, parameter_dtype};
 use crate::batch::{PrepareOptions, Sample};
 use crate::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use crate::int_tensor;

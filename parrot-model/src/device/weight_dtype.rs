@@ -4,10 +4,11 @@ use std::fmt;
 
 use burn::tensor::{DType, Device, FloatDType};
 
+use super::backend::Backend;
 use super::float_dtype::{dtype_name, float_dtype, parse_dtype};
-use super::{Backend, device_error, found, name_of};
-use crate::Result;
+use super::found::{found, name_of};
 use crate::quantization::{BLOCK, BlockFormat, PANEL};
+use crate::{Error, Result};
 
 /// What the weights of products and the tables are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +66,7 @@ impl WeightDtype {
 ///
 /// # Errors
 ///
-/// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`; in blocks only the CPU does.
+/// [`Error::Device`] when the device does not compute in `requested`; in blocks only the CPU does.
 pub fn weight_dtype(device: &Device, requested: Option<WeightDtype>) -> Result<WeightDtype> {
     match requested {
         Some(WeightDtype::Blocks(format)) => match found(device) {
@@ -73,7 +74,7 @@ pub fn weight_dtype(device: &Device, requested: Option<WeightDtype>) -> Result<W
             _ => {
                 let suits = dtype_name(float_dtype(device, None)?);
                 let reason = format!("{} is for the CPU; what suits it is {suits}", format.name());
-                Err(device_error(&name_of(device), reason))
+                Err(Error::device(&name_of(device), reason))
             }
         },
         Some(WeightDtype::Float(dtype)) => Ok(float_dtype(device, Some(dtype))?.into()),
