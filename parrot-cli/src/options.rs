@@ -7,12 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
-use parrot_model::checkpoint::layout::CONFIG_FILE;
 use parrot_model::checkpoint::{
     DecoderDescription, Description, DownloadProgress, resolve_description, resolve_with,
 };
 use parrot_model::config::ModelSize;
 use parrot_model::device::WeightDtype;
+use parrot_model::layout::CONFIG_FILE;
 use parrot_model::untrusted::printable;
 
 use crate::progress::Bar;

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
-use parrot_model::checkpoint::layout::TOKENIZER_FILE;
 use parrot_model::checkpoint::{SaveOptions, save};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
+use parrot_model::layout::TOKENIZER_FILE;
 use parrot_model::parrot::ParrotModel;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -24,11 +24,11 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Which of several weight files holds which tensor.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// What Python's transformers computes the model with, where it has been [exported](super::export_transformers).
+/// What Python's transformers computes the model with, where it has been [exported](crate::checkpoint::export_transformers).
 pub const MODELING_FILE: &str = "modeling_parrot.py";
 
 /// Files that a model may have beside configuration and weights: a download fetches them, and
-/// [`save`](super::save) copies them.
+/// [`save`](crate::checkpoint::save) copies them.
 pub const COMPANION_FILES: [&str; 9] = [
     TOKENIZER_FILE,
     TOKENIZER_CONFIG_FILE,

@@ -84,6 +84,7 @@ pub mod device;
 pub mod flops;
 pub mod image;
 pub mod language;
+pub mod layout;
 pub mod parrot;
 pub mod projector;
 pub mod quantization;

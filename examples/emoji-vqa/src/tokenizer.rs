@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use parrot_eval::choice_ending;
-use parrot_model::checkpoint::layout::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
+use parrot_model::layout::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,

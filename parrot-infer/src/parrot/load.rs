@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use burn::prelude::*;
-use parrot_model::checkpoint::layout::GENERATION_CONFIG_FILE;
 use parrot_model::checkpoint::{Files, resolve};
 use parrot_model::config::TokenIds;
+use parrot_model::layout::GENERATION_CONFIG_FILE;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use serde::Deserialize;
 use web_time::Instant;

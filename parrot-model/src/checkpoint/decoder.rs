@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::layout::CONFIG_FILE;
 use super::model_weights::{ModelWeights, StoredModel};
 use super::names;
 use super::weights::Weights;
@@ -17,6 +16,7 @@ use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
 use crate::files::Files;
 use crate::language::Decoder;
+use crate::layout::CONFIG_FILE;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, device, gguf};
 

@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bytes, FloatDType, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, FloatDType, Tensor, TensorData};
 
 use super::block_file;
 use super::cast::cast;
 use super::names::{self, ModulePath};
 use super::quantize::quantize;
 use super::stored_tensor::StoredTensor;
-use super::tensors::{concat, join};
 use super::weights::Weights;
 use crate::device::WeightDtype;
 use crate::ops::blocks;
@@ -57,17 +56,45 @@ pub fn load_found<'w, M: Module>(
     name_of: impl Fn(&[String]) -> String,
     dtype: impl Into<WeightDtype>,
 ) -> Result<M> {
+    let check = |_: &M, wanted: &[ExpectedTensor]| match mismatches(wanted, &find) {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(Error::Checkpoint { path: path.to_path_buf(), problems }),
+    };
+    check_and_fill(module, path, &find, &name_of, dtype.into(), check, &mut |_, _| ())
+}
+
+/// Compares a module with what is stored, then fills it.
+///
+/// - `check` refuses names and shapes that do not fit, and whatever else has to be known before an element is read
+/// - `progress` is told how many of the stored bytes have been read, and how many there are
+///
+/// # Errors
+///
+/// Those of `check`; [`Error::Checkpoint`] for blocks that are wanted as anything else, or listing every tensor whose
+/// elements cannot be used.
+pub(super) fn check_and_fill<'w, M: Module>(
+    module: M,
+    path: &Path,
+    find: &dyn Fn(&str) -> Option<StoredTensor<'w>>,
+    name_of: &dyn Fn(&[String]) -> String,
+    dtype: WeightDtype,
+    check: impl FnOnce(&M, &[ExpectedTensor]) -> Result<()>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<M> {
     let error = |problems| Error::Checkpoint { path: path.to_path_buf(), problems };
-    let dtype = dtype.into();
-    let wanted = parameters(&module, &name_of);
-    if let Some(problem) = other_width(&wanted, &find, dtype) {
+    let wanted = parameters(&module, name_of);
+    if let Some(problem) = other_width(&wanted, find, dtype) {
         return Err(error(vec![problem]));
     }
-    let problems = mismatches(&wanted, &find);
-    if !problems.is_empty() {
-        return Err(error(problems));
-    }
-    fill(module, &name_of, find, dtype, &mut |_| ()).map_err(error)
+    check(&module, &wanted)?;
+    let bytes = |wanted: &ExpectedTensor| find(&wanted.name).map_or(0, |stored| stored.bytes.len());
+    let total = wanted.iter().map(bytes).sum::<usize>() as u64;
+    let mut done = 0;
+    let mut advance = |bytes| {
+        done += bytes;
+        progress(done, total);
+    };
+    fill(module, name_of, find, dtype, &mut advance).map_err(error)
 }
 
 /// A parameter that a module wants: its name and its shape, both as stored.
@@ -90,7 +117,7 @@ pub(super) fn parameters<M: Module>(
 }
 
 /// What to say if blocks are to be loaded as anything but what they are.
-pub(super) fn other_width<'w>(
+fn other_width<'w>(
     wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
     dtype: WeightDtype,
@@ -133,16 +160,16 @@ pub(super) fn mismatches<'w>(
 /// # Errors
 ///
 /// One sentence for each tensor whose elements cannot be used.
-pub(super) fn fill<'w, M: Module>(
+fn fill<'w, M: Module>(
     module: M,
     name_of: &dyn Fn(&[String]) -> String,
-    find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+    find: &dyn Fn(&str) -> Option<StoredTensor<'w>>,
     dtype: WeightDtype,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
     let mut filling = Filling {
         name_of,
-        find: &find,
+        find,
         dtype,
         activation_dtype: None,
         progress,
@@ -294,4 +321,22 @@ fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData, dtype: FloatDT
     let tensor =
         device.memory_persistent_allocations(data, |data| Tensor::from_data(data, (&device, dtype.into())));
     param.transform_for_load(tensor, id)
+}
+
+/// Values one after the other, as one tensor of this shape.
+fn join(parts: Vec<TensorData>, shape: Vec<usize>) -> TensorData {
+    let dtype = parts.first().map_or(DType::F32, |part| part.dtype());
+    let bytes = concat(parts.into_iter().map(TensorData::into_bytes).collect());
+    TensorData::from_bytes(bytes, shape, dtype)
+}
+
+/// Bytes one after the other; those of one part are not copied.
+fn concat(parts: Vec<Bytes>) -> Bytes {
+    match <[Bytes; 1]>::try_from(parts) {
+        Ok([whole]) => whole,
+        Err(parts) => {
+            let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+            Bytes::from_bytes_vec(parts.concat())
+        }
+    }
 }

@@ -18,7 +18,6 @@ mod cast;
 mod cast_gguf;
 mod decoder;
 mod hub;
-pub mod layout;
 mod load;
 mod model_weights;
 pub mod names;
@@ -42,6 +41,7 @@ use self::tower::Tower;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::image::ImageProcessorConfig;
+use crate::layout::CONFIG_FILE;
 use crate::parrot::ParrotModel;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, device};
@@ -102,7 +102,7 @@ fn read_config(model: &Files) -> Result<ParrotConfig> {
     if !model.is_folder() {
         return Err(Error::checkpoint(model.path(), "no such folder"));
     }
-    ParrotConfig::from_file(model.join(layout::CONFIG_FILE))
+    ParrotConfig::from_file(model.join(CONFIG_FILE))
 }
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.

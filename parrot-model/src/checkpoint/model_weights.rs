@@ -5,10 +5,9 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::load::{ExpectedTensor, fill, mismatches, other_width, parameters, unwanted};
+use super::load::{ExpectedTensor, check_and_fill, mismatches, unwanted};
 use super::names;
 use super::stored_tensor::StoredTensor;
-use super::tower::find_tensor;
 use super::weights::Weights;
 use crate::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
@@ -44,7 +43,7 @@ impl<'w> ModelWeights<'w> {
         if let StoredModel::Parrot { tower_weights: Some(tower_weights), .. } = self.model
             && let Some(name) = names::in_tower_folder(name)
         {
-            return find_tensor(tower_weights, name);
+            return tower_weights.tower_tensor(name);
         }
         self.weights.get(name)
     }
@@ -63,22 +62,11 @@ impl<'w> ModelWeights<'w> {
         device: &Device,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<M> {
-        let error = |problems| Error::Checkpoint { path: self.path.to_path_buf(), problems };
-        let find = |name: &str| self.find(name);
-        let wanted = parameters(&model, name_of);
-        if let Some(problem) = other_width(&wanted, find, dtype) {
-            return Err(error(vec![problem]));
-        }
-        self.check(&wanted)?;
-        device::require_memory(&model, dtype, device)?;
-        let bytes = |wanted: &ExpectedTensor| find(&wanted.name).map_or(0, |stored| stored.bytes.len());
-        let total = wanted.iter().map(bytes).sum::<usize>() as u64;
-        let mut done = 0;
-        let mut advance = |bytes| {
-            done += bytes;
-            progress(done, total);
+        let check = |model: &M, wanted: &[ExpectedTensor]| {
+            self.check(wanted)?;
+            device::require_memory(model, dtype, device)
         };
-        fill(model, name_of, find, dtype, &mut advance).map_err(error)
+        check_and_fill(model, self.path, &|name| self.find(name), name_of, dtype, check, progress)
     }
 
     /// Refuses what is missing, unexpected or mis-shaped.

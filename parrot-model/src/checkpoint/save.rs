@@ -10,10 +10,6 @@ use std::path::{Component, Path, PathBuf};
 use burn::tensor::{DType, FloatDType};
 use serde::Serialize;
 
-use super::layout::{
-    COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, TOKENIZER_CONFIG_FILE,
-    TOKENIZER_FILE, WEIGHTS_FILE,
-};
 use super::names;
 use super::staging::Staging;
 use super::tensors::{ModuleTensor, module_tensors, save_module, write_file};
@@ -21,6 +17,10 @@ use super::tower::is_local;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::files::Files;
 use crate::image::ImageProcessorConfig;
+use crate::layout::{
+    COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE, WEIGHTS_FILE,
+};
 use crate::parrot::ParrotModel;
 use crate::{Error, Result, gguf};
 

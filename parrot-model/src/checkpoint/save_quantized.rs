@@ -9,13 +9,13 @@ use burn::tensor::FloatDType;
 use safetensors::tensor::{Dtype, TensorInfo};
 
 use super::cast::cast;
-use super::layout::WEIGHTS_FILE;
 use super::load::{self, ExpectedTensor};
 use super::quantize::quantize;
 use super::save::{SaveOptions, write_beside};
 use super::staging::Staging;
 use super::tensors::header_bytes;
 use super::{Checkpoint, block_file, names};
+use crate::layout::WEIGHTS_FILE;
 use crate::parrot::ParrotModel;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result};

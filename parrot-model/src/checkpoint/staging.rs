@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layout::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE};
+use crate::layout::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE};
 use crate::{Error, Result};
 
 /// A folder beside its destination, removed again unless it is published.

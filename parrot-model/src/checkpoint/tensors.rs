@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Bytes, DType, FloatDType, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::cast::{cast, stored_dtype};
@@ -156,24 +156,6 @@ impl ModuleVisitor for Collector<'_> {
                 tensor.try_into_data().map_err(|error| format!("cannot be read from its device: {error}"))
             });
             self.tensors.push(ModuleTensor { name, shape: shape.to_vec(), dtype, values });
-        }
-    }
-}
-
-/// Values one after the other, as one tensor of this shape.
-pub(super) fn join(parts: Vec<TensorData>, shape: Vec<usize>) -> TensorData {
-    let dtype = parts.first().map_or(DType::F32, |part| part.dtype());
-    let bytes = concat(parts.into_iter().map(TensorData::into_bytes).collect());
-    TensorData::from_bytes(bytes, shape, dtype)
-}
-
-/// Bytes one after the other; those of one part are not copied.
-pub(super) fn concat(parts: Vec<Bytes>) -> Bytes {
-    match <[Bytes; 1]>::try_from(parts) {
-        Ok([whole]) => whole,
-        Err(parts) => {
-            let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-            Bytes::from_bytes_vec(parts.concat())
         }
     }
 }

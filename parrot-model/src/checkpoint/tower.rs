@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use super::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use super::load::load_found;
 use super::names;
-use super::stored_tensor::StoredTensor;
 use super::weights::Weights;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::files::Files;
 use crate::image::ImageProcessorConfig;
+use crate::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use crate::vision::VisionTower;
 use crate::{Error, Result};
 
@@ -53,14 +52,7 @@ pub fn load_vision_tower(
     weights: &Weights,
     dtype: impl Into<WeightDtype>,
 ) -> Result<VisionTower> {
-    load_found(tower, weights.path(), |name| find_tensor(weights, name), names::vision_tower, dtype)
-}
-
-/// A tensor of a tower's own folder.
-///
-/// Names begin with `vision_model.`, which transformers leaves out since version 5 where it saves a tower alone.
-pub(super) fn find_tensor<'w>(weights: &'w Weights, name: &str) -> Option<StoredTensor<'w>> {
-    weights.get(name).or_else(|| weights.get(name.strip_prefix("vision_model.")?))
+    load_found(tower, weights.path(), |name| weights.tower_tensor(name), names::vision_tower, dtype)
 }
 
 /// Looks for `mm_vision_tower` in the checkpoint's folder, then beside it, then among the towers whose

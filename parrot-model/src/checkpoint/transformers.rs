@@ -9,11 +9,11 @@ use std::path::Path;
 use serde_json::json;
 
 use super::Description;
-use super::layout::{CONFIG_FILE, MODELING_FILE};
 use super::names;
 use super::weights::Weights;
 use crate::config::{DecoderFamily, ParrotConfig, SelectFeature, VisionConfig};
 use crate::image::ImageProcessorConfig;
+use crate::layout::{CONFIG_FILE, MODELING_FILE};
 use crate::{Error, Result};
 
 /// The modelling file: our own, needing torch, transformers, numpy and Pillow.

@@ -12,10 +12,10 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
-use super::layout::{INDEX_FILE, WEIGHTS_FILE};
 use super::stored_tensor::{GgufCoding, StoredTensor};
 use crate::files::Files;
 use crate::gguf::{self, GgmlType, GgufTensor};
+use crate::layout::{INDEX_FILE, WEIGHTS_FILE};
 use crate::mapped::MappedFile;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, untrusted};
@@ -163,6 +163,13 @@ impl Weights {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         self.files[*self.file_of.get(name)?].get(name)
+    }
+
+    /// A vision tower's tensor, from the tower's own folder.
+    ///
+    /// Names begin with `vision_model.`, which transformers leaves out since version 5 where it saves a tower alone.
+    pub(super) fn tower_tensor(&self, name: &str) -> Option<StoredTensor<'_>> {
+        self.get(name).or_else(|| self.get(name.strip_prefix("vision_model.")?))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use parrot_model::checkpoint::export_transformers;
-use parrot_model::checkpoint::layout::MODELING_FILE;
+use parrot_model::layout::MODELING_FILE;
 
 use super::say;
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use parrot_model::checkpoint::{
     Checkpoint, DecoderDescription, Description, DownloadProgress, Weights, load_module, load_vision_tower,
     names, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
 use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
+use parrot_model::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_model::untrusted::printable;

@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-use super::super::DecoderDescription;
-use super::super::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
+use super::super::decoder::DecoderDescription;
 use super::super::weights::shard_names;
+use super::DownloadProgress;
 use super::cache::Cache;
 use super::client::{Client, Failure, FileInfo};
+use super::id::{HubId, parse_id};
 use super::settings::Settings;
-use super::{DownloadProgress, HubId, parse_id};
 use crate::config::{ParrotConfig, VisionConfig};
+use crate::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
 use crate::{Error, Result};
 
 pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
@@ -22,8 +23,12 @@ pub(super) fn download_description(id: &str, progress: Option<DownloadProgress>)
     Ok(Repository::open(id, &Settings::from_environment(), progress)?.description()?.0)
 }
 
-pub(super) fn download_part(id: &str, weights: bool, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Repository::open(id, &Settings::from_environment(), progress)?.part(weights)
+pub(super) fn download_part(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    Repository::open(id, &Settings::from_environment(), progress)?.part()
+}
+
+pub(super) fn download_part_description(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
+    Ok(Repository::open(id, &Settings::from_environment(), progress)?.part_description()?.0)
 }
 
 /// One model on the hub.
@@ -90,15 +95,19 @@ impl Repository {
     }
 
     /// A decoder or a vision tower, whose configuration is none of a Parrot.
-    pub(super) fn part(&self, weights: bool) -> Result<PathBuf> {
+    pub(super) fn part(&self) -> Result<PathBuf> {
+        let (folder, commit) = self.part_description()?;
+        self.weights(&folder, &commit)?;
+        Ok(folder)
+    }
+
+    /// The same without the weights: the folder, and the commit's hash.
+    pub(super) fn part_description(&self) -> Result<(PathBuf, String)> {
         let (folder, commit) = self.snapshot()?;
         for name in COMPANION_FILES {
             self.optional(name, &commit)?;
         }
-        if weights {
-            self.weights(&folder, &commit)?;
-        }
-        Ok(folder)
+        Ok((folder, commit))
     }
 
     /// The cache's folder for the revision's commit, and that commit's hash: asking for all other files by it

@@ -277,10 +277,10 @@ fn a_part_need_be_no_parrot() {
     let repository = repository(&server.endpoint, cache.path(), None, false, None).unwrap();
     let error = repository.model().unwrap_err().to_string();
     assert!(error.contains("gpt2"), "{error}");
-    let folder = repository.part(false).unwrap();
+    let (folder, _) = repository.part_description().unwrap();
     assert!(folder.join("tokenizer.json").is_file());
     assert!(!server.requests().iter().any(|request| request.contains("safetensors")));
-    assert!(repository.part(true).unwrap().join("model-00002-of-00002.safetensors").is_file());
+    assert!(repository.part().unwrap().join("model-00002-of-00002.safetensors").is_file());
 }
 
 #[test]

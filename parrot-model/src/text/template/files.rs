@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::chatml::{IM_END, IM_START};
-use crate::checkpoint::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
 use crate::files::Files;
+use crate::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
 use crate::untrusted;
 use crate::{Error, Result, gguf};
 

@@ -20,8 +20,8 @@ use tokenizers::{AddedVocabulary, PostProcessorWrapper, PreTokenizerWrapper};
 
 pub use decode::DecodeStream;
 
-use crate::checkpoint::layout::TOKENIZER_FILE;
 use crate::files::Files;
+use crate::layout::TOKENIZER_FILE;
 use crate::untrusted::{self, contained};
 use crate::{Error, Result, gguf};
 use layout::{AddedToken, Family, Prefix, SPACE_MARK, TokenizerFile};
