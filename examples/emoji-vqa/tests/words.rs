@@ -9,7 +9,8 @@ use emoji_vqa::{
     scene::{Ground, Scene, Variation},
     texture::Pattern,
     train::lessons::Subject,
-    wording::grammar::{Grammar, Intent, Part},
+    wording::grammar::{Grammar, Intent},
+    wording::phrasebook::Part,
 };
 
 fn dataset() -> Dataset {

@@ -9,7 +9,8 @@ use crate::{
     random::Random,
     scene::{Ground, Scene, Variation},
     texture::{Pattern, Texture},
-    wording::grammar::{Gaps, Grammar, Intent, Part, Phrasebook},
+    wording::grammar::{Grammar, Intent},
+    wording::phrasebook::{Gaps, Part, Phrasebook},
 };
 
 /// How often a sample asks about a picture that shows something known, about one that does not, and something that no

@@ -12,7 +12,8 @@ use super::{Score, Words, progress, row, table, total};
 use crate::catalogue::Style;
 use crate::dataset::{Dataset, UnknownItem};
 use crate::language::Language;
-use crate::wording::grammar::{Grammar, Intent, Part};
+use crate::wording::grammar::{Grammar, Intent};
+use crate::wording::phrasebook::Part;
 
 /// What a score is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

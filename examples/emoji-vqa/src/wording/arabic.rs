@@ -1,7 +1,7 @@
 //! Arabic: the written language without vowel signs, and what people type in Egypt, the Levant, the Gulf, Iraq and the
 //! Maghreb.
 
-use super::Wording;
+use super::frames::Wording;
 use super::grammar::Grammar;
 use super::surface::{Surface, transcribed};
 

@@ -1,6 +1,6 @@
 //! English.
 
-use super::Wording;
+use super::frames::Wording;
 use super::grammar::Grammar;
 use super::surface::Surface;
 

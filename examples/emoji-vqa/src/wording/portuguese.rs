@@ -1,6 +1,6 @@
 //! Portuguese, mostly of Brazil, with what people in Portugal say as well.
 
-use super::Wording;
+use super::frames::Wording;
 use super::grammar::Grammar;
 use super::surface::{Surface, transcribed};
 
@@ -361,10 +361,12 @@ fn form(name: &str, form: &str) -> Option<String> {
             _ => None,
         };
     }
-    let [one, the, of, all] = match (among(MASCULINE), among(FEMININE)) {
-        (true, _) => ["um", "o", "do", "os"],
-        (_, true) => ["uma", "a", "da", "as"],
-        _ => return None,
+    let [one, the, of, all] = if among(MASCULINE) {
+        ["um", "o", "do", "os"]
+    } else if among(FEMININE) {
+        ["uma", "a", "da", "as"]
+    } else {
+        return None;
     };
     match form {
         "um" => Some(format!("{one} {name}")),

@@ -1,6 +1,6 @@
 //! Russian.
 
-use super::Wording;
+use super::frames::Wording;
 use super::grammar::Grammar;
 use super::russian_names::form;
 use super::surface::{Surface, transcribed};
