@@ -177,7 +177,11 @@ fn a_panic_in_a_decoder_is_one_line() {
     let files = Files::new();
     let png = "../parrot-model/tests/golden-pillow/png-palette-of-4-bytes.png";
     fs::copy(png, files.path("palette.png")).unwrap();
-    files.error_about("palette.png", "palette.png");
+    let message = files.error_about("palette.png", "palette.png");
+    // Nor a trace, where those of other panics are asked for.
+    let mut traced = files.ask("palette.png");
+    traced.env("RUST_BACKTRACE", "1");
+    assert_eq!(error(traced), message);
 }
 
 /// A pipe that nobody writes to, a device that never ends.

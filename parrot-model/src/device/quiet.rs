@@ -37,13 +37,22 @@ pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     PANICS.catch(work)
 }
 
-/// Has a panic printed as one line, as an error is: for a program's `main`, never for a library.
+/// Prints each panic as one line, as an error is printed.
+///
+/// This sets the process's panic hook, so it is for a program's `main` to call. No library here calls it, and all of them
+/// work without it.
 ///
 /// Where a driver gives up in the midst of a computation, Burn and CubeCL panic, on several threads one after the other; each
 /// gets its line. A panic that becomes an error ([`contained`](crate::untrusted::contained)) is not printed. With
-/// `RUST_BACKTRACE` set everything stays as it was.
+/// `RUST_BACKTRACE` set, all other panics are left to the hook that was there before.
 pub fn panics_in_one_line() {
     if std::env::var_os("RUST_BACKTRACE").is_some() {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !is_contained() {
+                previous(panic);
+            }
+        }));
         return;
     }
     panic::set_hook(Box::new(|panic| {
