@@ -106,12 +106,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     writeln!(io::stdout(), "{}", printable(question, terminal))?;
                 }
             }
-            let subject = match (groups.len() > 1, several) {
-                (true, true) => Some(format!("{} {}", shown(&name), shown(question))),
-                (true, false) => Some(shown(&name)),
-                (false, true) => Some(shown(question)),
-                (false, false) => None,
-            };
+            // What tells this answer from the others.
+            let image = (groups.len() > 1).then(|| shown(&name));
+            let subject: Vec<String> = image.into_iter().chain(several.then(|| shown(question))).collect();
+            let subject = (!subject.is_empty()).then(|| subject.join(" "));
             args.answer(&parrot, &images, &name, question, &options, subject.as_deref())?;
         }
     }

@@ -43,14 +43,17 @@ fn parrot_choice(row: &Row, style: PromptStyle) -> String {
     // A Chinese character anywhere in the prompt makes the ending Chinese, in a prompt of any language.
     let chinese = has_chinese(&prompt);
     prompt.push('\n');
-    prompt += match (row.options().is_empty(), chinese) {
-        (true, true) => "请用单个词或短语回答问题。",
-        (true, false) => "Answer the question using a single word or phrase.",
-        (false, true) => choice_ending(Some(Language::Zh)),
-        (false, false) => choice_ending(match style.run_as {
-            RunAs::Dataset => style.language,
-            RunAs::Collection => None,
-        }),
+    let language = match style.run_as {
+        _ if chinese => Some(Language::Zh),
+        RunAs::Dataset => style.language,
+        RunAs::Collection => None,
+    };
+    prompt += if !row.options().is_empty() {
+        choice_ending(language)
+    } else if chinese {
+        "请用单个词或短语回答问题。"
+    } else {
+        "Answer the question using a single word or phrase."
     };
     prompt
 }

@@ -50,20 +50,28 @@ impl Answers {
         answering: Vec<Answering>,
         metrics: ModelMetrics,
         asked: Instant,
-        has_logprobs: bool,
-        log_text: bool,
     ) -> Self {
         let count = answering.len();
         Self {
             model,
-            has_logprobs,
+            has_logprobs: false,
             count,
             answering: answering.into_iter().enumerate().collect(),
             metrics,
             asked,
-            log_text,
+            log_text: false,
             _pixels: None,
         }
+    }
+
+    /// The same, with log-probabilities if they were asked for.
+    pub(crate) fn with_logprobs(self, has_logprobs: bool) -> Self {
+        Self { has_logprobs, ..self }
+    }
+
+    /// The same, whose text goes into the log if the operator wants that.
+    pub(crate) fn with_text_logged(self, log_text: bool) -> Self {
+        Self { log_text, ..self }
     }
 
     /// The same, with the memory that the question's images take.

@@ -39,7 +39,8 @@ impl Service {
     /// As [`Models::new`].
     pub(crate) fn new(models: Vec<Model>, options: ServeOptions) -> Result<Self, String> {
         let models = Models::new(models)?;
-        let images = Images::new(options.max_pixels, DECODED, options.allow_url_images);
+        let images = Images::new(options.max_pixels, DECODED);
+        let images = if options.allow_url_images { images.fetching() } else { images };
         let metrics = Metrics::new(&models);
         let bodies = Budget::new(options.max_bodies_bytes.max(options.max_body_bytes));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -88,8 +89,8 @@ impl Service {
         });
         let answering = submitted.await.map_err(|error| ApiError::internal(error.to_string()))??;
         let metrics = self.metrics.of_model(&model.name);
-        let answers =
-            Answers::new(model.name, answering, metrics, asked, has_logprobs, self.options.log_text);
+        let answers = Answers::new(model.name, answering, metrics, asked);
+        let answers = answers.with_logprobs(has_logprobs).with_text_logged(self.options.log_text);
         Ok(answers.holding(pixels))
     }
 }

@@ -30,6 +30,7 @@ pub struct Cost {
     /// Layers of the tower that run.
     vision_layers: usize,
     trainable: BTreeSet<Part>,
+    /// Whether the decoder's layers are computed again in the backward pass.
     recomputes: bool,
 }
 
@@ -93,8 +94,6 @@ fn count(module: &impl Module) -> usize {
 impl Cost {
     /// The cost of training these parts of a model.
     ///
-    /// - recomputes: whether the decoder's layers are computed again in the backward pass
-    ///
     /// # Errors
     ///
     /// The model's own error for an impossible configuration.
@@ -102,12 +101,17 @@ impl Cost {
         config: &ParrotConfig,
         vision: &VisionConfig,
         trainable: &BTreeSet<Part>,
-        recomputes: bool,
     ) -> Result<Self> {
         let parameters = Parameters::count(config, vision)?;
         let vision_layers = vision.selected_layers(config.mm_vision_select_layer)?;
         let (config, vision) = (config.clone(), vision.clone());
-        Ok(Self { parameters, config, vision, vision_layers, trainable: trainable.clone(), recomputes })
+        let (trainable, recomputes) = (trainable.clone(), false);
+        Ok(Self { parameters, config, vision, vision_layers, trainable, recomputes })
+    }
+
+    /// The cost when the decoder's layers are computed again in the backward pass.
+    pub(crate) fn recomputing(self) -> Self {
+        Self { recomputes: true, ..self }
     }
 
     /// Its parameters.
@@ -183,7 +187,7 @@ mod tests {
     fn a_whole_model_costs_about_six_operations_a_parameter_and_token() {
         let (config, vision) = mini();
         let all = [Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel].into();
-        let cost = Cost::new(&config, &vision, &all, false).unwrap();
+        let cost = Cost::new(&config, &vision, &all).unwrap();
         let text = cost.step(Workload { samples: 1, tokens: 10, images: 0, learnt: 10 });
         let estimate = 6.0 * cost.parameters().in_part(Part::LanguageModel) as f64 * 10.0;
         assert!((text / estimate - 1.0).abs() < 0.02, "{text} {estimate}");
@@ -193,14 +197,12 @@ mod tests {
     fn frozen_parts_cost_less_and_recomputing_costs_more() {
         let (config, vision) = mini();
         let workload = Workload { samples: 4, tokens: 4 * 80, images: 4, learnt: 4 * 20 };
-        let step = |parts: &[Part], recomputes| {
-            let parts = parts.iter().copied().collect();
-            Cost::new(&config, &vision, &parts, recomputes).unwrap().step(workload)
-        };
-        let projector = step(&[Part::Projector], false);
-        let stage2 = step(&[Part::Projector, Part::Moe, Part::LanguageModel], false);
-        assert!(projector < stage2);
-        assert!(stage2 < step(&[Part::Projector, Part::Moe, Part::LanguageModel], true));
-        assert!(stage2 < step(&[Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel], false));
+        let cost = |parts: &[Part]| Cost::new(&config, &vision, &parts.iter().copied().collect()).unwrap();
+        let projector = cost(&[Part::Projector]).step(workload);
+        let stage2 = cost(&[Part::Projector, Part::Moe, Part::LanguageModel]);
+        let all = cost(&[Part::VisionTower, Part::Projector, Part::Moe, Part::LanguageModel]);
+        assert!(projector < stage2.step(workload));
+        assert!(stage2.step(workload) < all.step(workload));
+        assert!(stage2.step(workload) < stage2.clone().recomputing().step(workload));
     }
 }

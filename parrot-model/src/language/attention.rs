@@ -71,7 +71,8 @@ impl Attention {
         if let Some((cache, layer)) = cache {
             (keys, values) = cache.append(layer, keys, values);
         }
-        self.attend([queries, keys, values], context.mask(self.slides))
+        let mask = if self.slides { context.window_mask() } else { &context.mask };
+        self.attend([queries, keys, values], mask)
     }
 
     /// [`forward`](Self::forward) for one token of each of several sequences, every one with a cache of its own.
@@ -91,7 +92,8 @@ impl Attention {
         let gathered = caches.iter_mut().enumerate().map(|(row, cache)| {
             let [query, key, value] = projected.each_ref().map(|x| x.clone().narrow(0, row, 1));
             let (keys, values) = cache.append(layer, key, value);
-            self.attend([query, keys, values], context.mask(row, self.slides))
+            let mask = if self.slides { context.window_mask(row) } else { &context.mask };
+            self.attend([query, keys, values], mask)
         });
         Tensor::cat(gathered.collect(), 0)
     }

@@ -18,11 +18,9 @@ pub struct ForwardContext {
 }
 
 impl ForwardContext {
-    /// What the queries of a layer see.
-    ///
-    /// - slides: whether it has a sliding window
-    pub(crate) fn mask(&self, slides: bool) -> &AttentionMask {
-        self.window_mask.as_ref().filter(|_| slides).unwrap_or(&self.mask)
+    /// What the queries of a layer with a sliding window see.
+    pub(crate) fn window_mask(&self) -> &AttentionMask {
+        self.window_mask.as_ref().unwrap_or(&self.mask)
     }
 }
 
@@ -32,7 +30,7 @@ pub(crate) struct StepContext {
     /// The position of each sequence's token.
     pub(crate) rotation: Rotation,
     /// What a query sees without a sliding window: all.
-    mask: AttentionMask,
+    pub(crate) mask: AttentionMask,
     /// For each sequence, what a query sees in layers with a sliding window, if the window hides anything.
     window_masks: Vec<Option<AttentionMask>>,
 }
@@ -50,9 +48,9 @@ impl StepContext {
         Self { rotation, mask: AttentionMask::open(device), window_masks }
     }
 
-    /// What a sequence's query sees in a layer.
-    pub(crate) fn mask(&self, sequence: usize, slides: bool) -> &AttentionMask {
-        self.window_masks[sequence].as_ref().filter(|_| slides).unwrap_or(&self.mask)
+    /// What a sequence's query sees in a layer with a sliding window.
+    pub(crate) fn window_mask(&self, sequence: usize) -> &AttentionMask {
+        self.window_masks[sequence].as_ref().unwrap_or(&self.mask)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Encoded {
 /// the model generates: otherwise the line breaks that begin an answer would merge with the one that ends the
 /// header, and the model would learn an answer that it cannot give.
 #[derive(Debug, Default)]
-pub(super) struct Prompt {
+pub(super) struct RenderedPrompt {
     /// What the tokenizer puts before the whole text, which therefore still counts as the beginning.
     pub(super) start: Vec<u32>,
     parts: Vec<(Part, Learning)>,
@@ -59,7 +59,7 @@ enum Part {
     Image,
 }
 
-impl Prompt {
+impl RenderedPrompt {
     pub(super) fn control(&mut self, id: u32, learning: Learning) {
         self.parts.push((Part::Control(id), learning));
     }

@@ -36,17 +36,21 @@ pub(crate) struct Images {
 impl Images {
     /// - max_pixels: larger images are refused before memory is set aside for them
     /// - decoded: bytes of all images together that are being asked about; at least those of one with so many pixels
-    /// - may_fetch: whether an image may be somewhere on the internet
-    pub(crate) fn new(max_pixels: u64, decoded: u64, may_fetch: bool) -> Self {
+    pub(crate) fn new(max_pixels: u64, decoded: u64) -> Self {
         let limits = DecodeLimits { max_pixels, ..DecodeLimits::default() };
         Self {
             options: DecodeOptions { limits, ..DecodeOptions::default() },
-            fetcher: may_fetch.then(|| Arc::new(Fetcher::new())),
+            fetcher: None,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             decoded: Budget::new(
                 usize::try_from(decoded.max(max_pixels.saturating_mul(3))).unwrap_or(usize::MAX),
             ),
         }
+    }
+
+    /// The same for images that may also be somewhere on the internet.
+    pub(crate) fn fetching(self) -> Self {
+        Self { fetcher: Some(Arc::new(Fetcher::new())), ..self }
     }
 
     /// The pixels of all images, in order, and their memory, which is theirs as long as the share that comes with them.
@@ -123,7 +127,7 @@ mod tests {
         RgbImage::new(20, 20).write_to(&mut png, ImageFormat::Png).unwrap();
         let images = |count| (0..count).map(|_| ImageSource::Bytes(png.get_ref().clone())).collect();
         // 1,200 bytes each, of which five fit.
-        let opener = Images::new(400, 7 << 10, false);
+        let opener = Images::new(400, 7 << 10);
         let (pixels, first) = opener.open(images(2)).await.unwrap();
         assert_eq!(pixels.len(), 2);
         let second = opener.open(images(3)).await.unwrap();

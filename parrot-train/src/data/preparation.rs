@@ -85,10 +85,8 @@ impl Preparation {
     /// As [`sample`](Self::sample), but for the pictures.
     pub fn text(&self, record: &Record) -> Result<TrainingSample> {
         let refuse = |reason: String| Error::Sample { id: record.id.clone(), reason };
-        if let Some(problem) = record.problem() {
-            return Err(refuse(problem));
-        }
-        let encoded = self.template.encode(&self.tokenizer, &record.conversation());
+        let conversation = record.lesson().map_err(refuse)?;
+        let encoded = self.template.encode(&self.tokenizer, &conversation);
         let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
         let sample = TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, Vec::new());
         if let Some(limits) = &self.limits {

@@ -137,7 +137,7 @@ pub(crate) mod testing {
 
     pub(crate) fn cost() -> Cost {
         let parts = BTreeSet::from([Part::Projector]);
-        Cost::new(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &parts, false).unwrap()
+        Cost::new(&ParrotConfig::parrot_mini(), &VisionConfig::clip_vit_mini(), &parts).unwrap()
     }
 
     pub(crate) fn report(step: usize) -> StepReport {

@@ -171,7 +171,8 @@ impl Learner {
         &self.owners
     }
 
-    /// Whether this model can learn from a sample by itself.
+    /// Whether this model can learn from a sample by itself. A [`Preparation`](crate::data::preparation::Preparation) with
+    /// limits has asked the same before it decoded any picture, but samples may come from elsewhere.
     pub(crate) fn check(&self, sample: &TrainingSample, description: &ModelDescription) -> Result<()> {
         sample.check(&description.config, &description.vision)?;
         sample.check_length(self.tokens_per_image, self.prepare_options.max_length)

@@ -117,7 +117,8 @@ impl Stage {
     pub fn cost(&self, config: &ParrotConfig, vision: &VisionConfig) -> Result<Cost> {
         let mut trainable = self.trainable.clone();
         trainable.extend(self.lora.as_ref().map(|_| Part::LanguageModel));
-        Cost::new(config, vision, &trainable, self.activation_checkpointing)
+        let cost = Cost::new(config, vision, &trainable)?;
+        Ok(if self.activation_checkpointing { cost.recomputing() } else { cost })
     }
 
     /// The paper's first stage (its Table 13): the projector learns from captions to speak to the decoder,

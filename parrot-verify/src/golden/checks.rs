@@ -27,21 +27,21 @@ pub(crate) enum CaseVerdict {
 #[derive(Debug)]
 pub(crate) struct Checks {
     precision: Precision,
-    pub(super) differences: BTreeMap<Quantity, Difference>,
+    pub(super) differences: BTreeMap<Quantity, Deviation>,
     pub(super) problems: Vec<String>,
     pub(super) remarks: Vec<String>,
 }
 
 /// How far a quantity was off, in the measure that [`Quantity`] gives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Difference {
+pub struct Deviation {
     /// The largest difference.
     pub largest: f64,
     /// The largest that passes; `None`: any.
     pub limit: Option<f64>,
 }
 
-impl Difference {
+impl Deviation {
     /// Includes another difference.
     pub(super) fn merge(&mut self, other: Self) {
         self.largest = self.largest.max(other.largest);
@@ -88,7 +88,7 @@ impl Checks {
             }
         }
         let limit = quantity.limit(self.precision);
-        let difference = Difference { largest: worst.0, limit };
+        let difference = Deviation { largest: worst.0, limit };
         self.differences.entry(quantity).or_insert(difference).merge(difference);
         if let Some(limit) = limit
             && worst.0 > limit

@@ -22,7 +22,7 @@ mod report;
 
 pub(crate) use array::Array;
 pub(crate) use batch::{Batch, reference_samples};
-pub(crate) use checks::{CaseVerdict, Checks, Difference};
+pub(crate) use checks::{CaseVerdict, Checks, Deviation};
 pub use directory::Directory;
 pub(crate) use directory::{Case, Number};
 pub(crate) use fixture::{ConfigEdits, Fixture, Loaded};

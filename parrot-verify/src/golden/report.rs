@@ -7,7 +7,7 @@ use parrot_model::error_chain;
 use parrot_model::untrusted::contained;
 use serde::Serialize;
 
-use super::{Case, CaseVerdict, Difference, Directory, Quantity};
+use super::{Case, CaseVerdict, Deviation, Directory, Quantity};
 use crate::Result;
 
 /// Which cases to run. Both empty: all.
@@ -55,7 +55,7 @@ pub struct KindReport {
     /// Cases not run, counted by reason.
     pub skipped: BTreeMap<String, usize>,
     /// How far each quantity was off at most.
-    pub differences: BTreeMap<Quantity, Difference>,
+    pub differences: BTreeMap<Quantity, Deviation>,
 }
 
 /// A case that did not pass.
@@ -210,7 +210,7 @@ impl KindReport {
         let mut parts: Vec<String> = self
             .differences
             .iter()
-            .map(|(quantity, Difference { largest, limit })| {
+            .map(|(quantity, Deviation { largest, limit })| {
                 let limit = limit.map_or("reported only".to_string(), |limit| format!("≤ {limit:.0e}"));
                 format!("{quantity} {largest:.1e} ({limit})")
             })

@@ -3,11 +3,26 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Which threads take part in a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// The calling one.
+    One,
+    /// All of rayon's.
+    All,
+}
+
+impl Threads {
+    /// All for `work` that is at least `least`: less than that is done before the others wake up.
+    pub(super) fn for_work(work: usize, least: usize) -> Self {
+        if work >= least { Self::All } else { Self::One }
+    }
+}
+
 /// `[matrices, rows, columns]`, computed by blocks of one matrix's columns, transposed.
 ///
 /// - width: columns of a block; a matrix's last may have fewer
 /// - stride: the distance between two columns of a block
-/// - is_shared: whether all threads take part, else this alone
 /// - fill: computes some columns of a matrix, `[columns, stride]`; of each the first `rows` are the output's. What it is
 ///   given holds anything
 ///
@@ -18,7 +33,7 @@ pub(super) fn by_columns(
     [matrices, rows, columns]: [usize; 3],
     width: usize,
     stride: usize,
-    is_shared: bool,
+    threads: Threads,
     fill: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     assert!(stride >= rows, "a column has to hold its rows");
@@ -46,7 +61,10 @@ pub(super) fn by_columns(
             }
         }
     };
-    let helpers = if is_shared { rayon::current_num_threads().min(blocks).saturating_sub(1) } else { 0 };
+    let helpers = match threads {
+        Threads::All => rayon::current_num_threads().min(blocks).saturating_sub(1),
+        Threads::One => 0,
+    };
     if helpers == 0 {
         work();
     } else {

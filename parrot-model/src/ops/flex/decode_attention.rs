@@ -2,7 +2,7 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::columns::by_columns;
+use super::columns::{Threads, by_columns};
 use super::elementwise::softmax;
 use super::simd::{Isa, Kernel, LANES, Lanes};
 use super::weight::Weight;
@@ -31,8 +31,9 @@ pub(super) fn attend<'b>(
     let [batch, heads, _, head_dim] = query.layout().shape().dims();
     let [_, kv_heads, keys, _] = key.layout().shape().dims();
     let scale = 1.0 / (head_dim as f32).sqrt();
-    let is_shared = 2 * batch * kv_heads * keys * head_dim * size_of::<f32>() >= SHARED_FROM;
-    by_columns([batch, 1, heads * head_dim], head_dim, 1, is_shared, |batch, columns, context| {
+    let bytes = 2 * batch * kv_heads * keys * head_dim * size_of::<f32>();
+    let threads = Threads::for_work(bytes, SHARED_FROM);
+    by_columns([batch, 1, heads * head_dim], head_dim, 1, threads, |batch, columns, context| {
         let head = columns.start / head_dim;
         let kv_head = head / (heads / kv_heads);
         let query: Vec<f32> = matrix_at(query, [batch, head]).row(0).map(|x| x * scale).collect();

@@ -13,6 +13,7 @@
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::columns::Threads;
 use super::matrix::Matrix;
 use super::simd::{Isa, Kernel, LANES, Lanes};
 use super::weight::{Number, Weight};
@@ -25,10 +26,18 @@ pub(super) const BLOCK: usize = 48;
 const WIDE_TILE: usize = 12;
 const NARROW_TILE: usize = 4;
 
+/// What an element of a packed left side holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    /// One number of a row.
+    F32,
+    /// Two neighbours of a row, rounded.
+    PairOfBf16,
+}
+
 /// A left side, packed for an instruction set and one kind of weight.
 pub(super) struct Packed {
-    /// Whether an element is a pair of bf16, else one f32.
-    is_pairs: bool,
+    element: Element,
     isa: Isa,
     rows: usize,
     inner: usize,
@@ -39,41 +48,44 @@ pub(super) struct Packed {
 impl Packed {
     /// Packs `[rows, inner]`.
     ///
-    /// - is_shared: whether all threads take part
-    ///
     /// # Panics
     ///
     /// If the elements of a row do not lie side by side.
-    pub(super) fn new(isa: Isa, x: Matrix<'_>, is_pairs: bool, is_shared: bool) -> Self {
+    pub(super) fn new(isa: Isa, x: Matrix<'_>, element: Element, threads: Threads) -> Self {
         let [rows, inner] = x.dims();
-        let depth = if is_pairs { inner.div_ceil(2) } else { inner };
+        let depth = match element {
+            Element::F32 => inner,
+            Element::PairOfBf16 => inner.div_ceil(2),
+        };
         let mut strips = vec![[0; LANES]; rows.div_ceil(LANES) * depth];
         let pack = |(at, strip): (usize, &mut [[u32; LANES]])| {
             for lane in 0..LANES.min(rows - at * LANES) {
                 let row = x.contiguous_row(at * LANES + lane);
-                if is_pairs {
-                    let (pairs, rest) = row.as_chunks();
-                    for (to, [low, high]) in strip.iter_mut().zip(pairs) {
-                        to[lane] = pair(bf16::from_f32(*low), bf16::from_f32(*high));
+                match element {
+                    Element::F32 => {
+                        for (to, x) in strip.iter_mut().zip(row) {
+                            to[lane] = x.to_bits();
+                        }
                     }
-                    if let [last] = rest {
-                        strip[depth - 1][lane] = pair(bf16::from_f32(*last), bf16::ZERO);
-                    }
-                } else {
-                    for (to, x) in strip.iter_mut().zip(row) {
-                        to[lane] = x.to_bits();
+                    Element::PairOfBf16 => {
+                        let (pairs, rest) = row.as_chunks();
+                        for (to, [low, high]) in strip.iter_mut().zip(pairs) {
+                            to[lane] = pair(bf16::from_f32(*low), bf16::from_f32(*high));
+                        }
+                        if let [last] = rest {
+                            strip[depth - 1][lane] = pair(bf16::from_f32(*last), bf16::ZERO);
+                        }
                     }
                 }
             }
         };
         if depth > 0 {
-            if is_shared {
-                strips.par_chunks_exact_mut(depth).enumerate().for_each(pack);
-            } else {
-                strips.chunks_exact_mut(depth).enumerate().for_each(pack);
+            match threads {
+                Threads::All => strips.par_chunks_exact_mut(depth).enumerate().for_each(pack),
+                Threads::One => strips.chunks_exact_mut(depth).enumerate().for_each(pack),
             }
         }
-        Self { is_pairs, isa, rows, inner, strips }
+        Self { element, isa, rows, inner, strips }
     }
 }
 
@@ -122,10 +134,9 @@ impl<T: PanelNumber> Kernel for Block<'_, T> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let Self { left, weight, sums } = self;
-        if left.is_pairs {
-            fill::<V, T, true>(left, weight, sums);
-        } else {
-            fill::<V, T, false>(left, weight, sums);
+        match left.element {
+            Element::F32 => fill::<V, T, false>(left, weight, sums),
+            Element::PairOfBf16 => fill::<V, T, true>(left, weight, sums),
         }
     }
 }

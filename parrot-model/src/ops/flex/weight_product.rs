@@ -18,7 +18,8 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 
-use super::columns::by_columns;
+use super::columns::{Threads, by_columns};
+use super::many_rows::Element;
 use super::matrix::Matrix;
 use super::simd::Isa;
 use super::weight::Weight;
@@ -80,20 +81,23 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
         let begin = matrix * columns;
         weight.slice((begin + range.start) * inner..(begin + range.end) * inner)
     };
-    let is_pairs = matches!(weight, Weight::Bf16(_)) && isa.multiplies_bf16();
-    if rows <= if is_pairs { FEW_OF_BF16 } else { FEW } {
+    let (element, few) = match weight {
+        Weight::Bf16(_) if isa.multiplies_bf16() => (Element::PairOfBf16, FEW_OF_BF16),
+        _ => (Element::F32, FEW),
+    };
+    if rows <= few {
         let lhs: Vec<_> = lhs.iter().copied().map(Matrix::to_contiguous).collect();
         let share = (weight.bytes() / (4 * rayon::current_num_threads())).clamp(SHARE[0], SHARE[1]);
         let width = (share / (weight.bytes() / (lhs.len() * columns)).max(1)).clamp(1, columns);
-        let is_shared = weight.bytes() >= SHARED_FROM;
-        return by_columns(shape, width, rows, is_shared, |matrix, range, output| {
+        let threads = Threads::for_work(weight.bytes(), SHARED_FROM);
+        return by_columns(shape, width, rows, threads, |matrix, range, output| {
             few_rows::multiply(isa, &lhs[matrix], rows, some_columns(matrix, range), output);
         });
     }
-    let is_shared = lhs.len() * rows * inner * columns >= PARALLEL_FROM;
-    let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, is_pairs, is_shared)).collect();
+    let threads = Threads::for_work(lhs.len() * rows * inner * columns, PARALLEL_FROM);
+    let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, element, threads)).collect();
     let width = many_rows::BLOCK;
-    by_columns(shape, width, many_rows::stride(rows), is_shared, |matrix, range, sums| {
+    by_columns(shape, width, many_rows::stride(rows), threads, |matrix, range, sums| {
         many_rows::multiply(&lhs[matrix], some_columns(matrix, range), sums);
     })
 }

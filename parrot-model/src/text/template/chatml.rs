@@ -14,7 +14,7 @@
 //! a typed `<|im_end|>` ends the question, and line breaks at the beginning of an answer merge with the
 //! one that ends the header.
 
-use super::super::encode::{Learning, Prompt};
+use super::super::encode::{Learning, RenderedPrompt};
 use super::super::{Message, Role, Tokenizer};
 use super::LastMessage;
 use crate::Result;
@@ -42,10 +42,10 @@ impl ChatMl {
         self.im_end
     }
 
-    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> Prompt {
+    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> RenderedPrompt {
         let default = self.default_system_prompt.as_ref().filter(|_| messages[0].role != Role::System);
         let default = default.map(|prompt| Message::text(Role::System, prompt));
-        let mut prompt = Prompt::default();
+        let mut prompt = RenderedPrompt::default();
         let mut messages = default.iter().chain(messages).peekable();
         while let Some(message) = messages.next() {
             let learning = Learning::from_role(message.role);

@@ -23,7 +23,7 @@ use std::hash::{BuildHasher, Hasher};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, context};
 
-use super::super::encode::{Learning, Prompt};
+use super::super::encode::{Learning, RenderedPrompt};
 use super::super::tokenizer::{Before, Fragment};
 use super::super::{Message, Role, Tokenizer};
 use super::LastMessage;
@@ -156,11 +156,11 @@ impl Jinja {
         tokenizer: &Tokenizer,
         messages: &[Message],
         answer_start: Option<&str>,
-    ) -> Result<Prompt> {
+    ) -> Result<RenderedPrompt> {
         let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
         let last_message = if answer_start.is_some() { LastMessage::Open } else { LastMessage::Ended };
         let (rendered, trims) = self.render_and_probe(&roles, last_message).map_err(refuse)?;
-        let mut prompt = Prompt::default();
+        let mut prompt = RenderedPrompt::default();
         let mut answered = false;
         for (place, own) in rendered.own.iter().enumerate() {
             let message = rendered.order.get(place).map(|index| &messages[*index]);

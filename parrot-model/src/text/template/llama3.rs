@@ -11,7 +11,7 @@
 //! What is said is trimmed, as Meta's code does. There is no default system message; the one with the dates that
 //! the templates of Llama 3.1 and later write comes out of the checkpoint's own template alone.
 
-use super::super::encode::{Learning, Prompt};
+use super::super::encode::{Learning, RenderedPrompt};
 use super::super::{Message, Tokenizer};
 use super::LastMessage;
 use crate::Result;
@@ -44,8 +44,8 @@ impl Llama3 {
     }
 
     /// An open message's text stays untrimmed.
-    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> Prompt {
-        let mut prompt = Prompt::default();
+    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> RenderedPrompt {
+        let mut prompt = RenderedPrompt::default();
         prompt.control(self.begin_of_text, Learning::Ignored);
         for (index, message) in messages.iter().enumerate() {
             let learning = Learning::from_role(message.role);

@@ -3,7 +3,7 @@
 //! The messages follow each other as they are, with nothing between them; an answer ends with the token that ends
 //! texts, if there is one.
 
-use super::super::encode::{Learning, Prompt};
+use super::super::encode::{Learning, RenderedPrompt};
 use super::super::{Message, Tokenizer};
 use super::LastMessage;
 
@@ -19,8 +19,8 @@ impl Plain {
         Self { start: tokenizer.prompt_start().to_vec(), end_of_text }
     }
 
-    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> Prompt {
-        let mut prompt = Prompt::default();
+    pub(super) fn prompt(&self, messages: &[Message], last_message: LastMessage) -> RenderedPrompt {
+        let mut prompt = RenderedPrompt::default();
         prompt.start.clone_from(&self.start);
         for (index, message) in messages.iter().enumerate() {
             let learning = Learning::from_role(message.role);

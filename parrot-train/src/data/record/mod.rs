@@ -118,27 +118,33 @@ impl Record {
     /// Why nothing can be learnt from the record, as far as its text tells.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
+        self.lesson().err()
+    }
+
+    /// The [conversation](Self::conversation), if something can be learnt from it.
+    ///
+    /// # Errors
+    ///
+    /// The [`problem`](Self::problem).
+    pub(crate) fn lesson(&self) -> Result<Conversation, String> {
         if self.images.len() > MOST_IMAGES {
-            return Some(format!(
-                "it has {} pictures, more than the {MOST_IMAGES} that a record may",
-                self.images.len()
-            ));
+            let images = self.images.len();
+            return Err(format!("it has {images} pictures, more than the {MOST_IMAGES} that a record may"));
         }
         if let Some(other) = self.conversations.iter().find_map(Turn::other_placeholder) {
-            return Some(format!("it shows something else than pictures: {other}"));
+            return Err(format!("it shows something else than pictures: {other}"));
         }
-        let placeholders = self.conversation().images();
+        let conversation = self.conversation();
+        let placeholders = conversation.images();
         if placeholders != self.images.len() {
-            return Some(format!(
-                "it has {placeholders} <image> placeholder(s) for {} picture(s)",
-                self.images.len()
-            ));
+            let images = self.images.len();
+            return Err(format!("it has {placeholders} <image> placeholder(s) for {images} picture(s)"));
         }
         let has_answer = self
             .conversations
             .iter()
             .any(|turn| turn.from == Role::Assistant && !turn.value.trim().is_empty());
-        (!has_answer).then(|| "it has no answer to learn from".into())
+        if has_answer { Ok(conversation) } else { Err("it has no answer to learn from".into()) }
     }
 }
 
