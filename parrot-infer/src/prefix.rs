@@ -2,15 +2,15 @@
 //!
 //! The keys and values of a position depend on what stands there and before. For a text token that is its id. For an image's
 //! tokens it is the image, and the weights that the router gave the experts, which depend on *all* text of the prompt (Eq. 2): any
-//! other question changes them. So what is valid of an earlier prompt is
+//! other question changes them. So this much of an earlier prompt can be used again:
 //!
-//! - always: what the two have in common before the first image; of a conversation without images, all that was said before;
-//! - from the first image on: as far as image, routing weights and text are the same bit for bit, as in the same question
+//! - always what the two have in common before the first image; in a conversation without images, everything that was said;
+//! - from the first image on, as far as image, routing weights and text are the same bit for bit, as in the same question
 //!   asked again, or where [`Parrot::route_by`](crate::Parrot::route_by) fixes what the router reads.
 //!
-//! Whole chunks of a prompt are kept, as the prefill read them ([`PREFILL_CHUNK`](crate::generate::PREFILL_CHUNK)), and none that
-//! decoding wrote: products of other shapes sum in another order. So an answer is bit for bit the same with and without what was
-//! kept.
+//! Only whole chunks of a prompt are kept, as the prefill read them ([`PREFILL_CHUNK`](crate::generate::PREFILL_CHUNK)), and
+//! nothing that decoding wrote: products of other shapes are summed in another order. So an answer is bit for bit the same with
+//! and without what was kept.
 
 use parrot_model::batch::Sample;
 use parrot_model::language::KvCache;
@@ -107,7 +107,7 @@ impl PrefixCache {
 
     /// Keeps the chunks of a prompt that has been read, instead of any shorter beginning of it.
     ///
-    /// - bytes_of: the memory of so many positions
+    /// - bytes_of: the memory that a number of positions takes
     /// - budget: bytes for all that is kept; what alone is more is not kept
     pub(crate) fn keep(
         &mut self,

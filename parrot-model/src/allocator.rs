@@ -1,4 +1,4 @@
-//! What the process does with memory: that of tensors that are gone, and that of weights.
+//! The process's memory: keeping what freed tensors leave, and getting zeroed memory for weights.
 
 use burn::tensor::Element;
 

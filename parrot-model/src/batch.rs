@@ -23,7 +23,9 @@ pub struct Sample {
     /// For each placeholder in turn, a row of the [`ImageFeatures`](crate::parrot::ImageFeatures). Samples may share images.
     pub images: Vec<usize>,
     /// Token ids that guide the routing in the place of the sample's own text; `None`, as in the paper: the sample's own. Our
-    /// addition, to measure what routing by the question is worth.
+    /// addition, to measure what routing by the question is worth. It is here, not in an experiment, because
+    /// [`prepare`](crate::parrot::ParrotModel::prepare) embeds and routes in one go, both when training and when answering: a
+    /// hook outside would have to do all of that again.
     #[new(default)]
     pub routing_text: Option<Vec<i64>>,
 }

@@ -28,7 +28,7 @@ use crate::{Error, Result, untrusted};
 #[derive(Clone)]
 pub struct Files {
     path: PathBuf,
-    /// By paths that begin with the folder's name; `None` for what is on disk.
+    /// The files' bytes, by paths that begin with the folder's name; `None` for what is on disk.
     memory: Option<Arc<BTreeMap<PathBuf, bytes::Bytes>>>,
 }
 

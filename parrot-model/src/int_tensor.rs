@@ -1,4 +1,4 @@
-//! Integers that were worked out on the host, as a tensor.
+//! Integers that were computed on the host, as a tensor.
 
 use burn::prelude::*;
 

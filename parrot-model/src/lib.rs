@@ -49,8 +49,8 @@
 //!
 //! # Where this differs from the released code
 //!
-//! Its numbers are reproduced, its defects are not. What comparing with it needs nevertheless (its ways of encoding text,
-//! building batches and ordering records) is in the crate `parrot-verify`; this crate has only its way of decoding
+//! Its numbers are reproduced, its defects are not. Its ways of encoding text, building batches and ordering records, which
+//! are still needed to compare with it, are in the crate `parrot-verify`; this crate has only its way of decoding
 //! pictures ([`DecodeOptions::reference`](image::DecodeOptions::reference)).
 //!
 //! | | released code | here |

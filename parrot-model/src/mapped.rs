@@ -1,4 +1,4 @@
-//! A file's bytes as memory that tensors may lie in.
+//! A file's bytes as memory that tensors can use.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,7 @@
 //! The join: images and tokens → embeddings → logits.
 //!
 //! A prompt is a list of token ids in which [`IMAGE_TOKEN_INDEX`](crate::text::IMAGE_TOKEN_INDEX) stands for an image.
-//! [`ParrotModel::encode_images`] computes what each image contributes whatever is asked about it;
+//! [`ParrotModel::encode_images`] computes what does not depend on what is asked about an image;
 //! [`ParrotModel::prepare`] routes every image by its own prompt's text, puts the visual tokens where the placeholders
 //! stand and pads the batch; [`Decoder::forward`] does the rest.
 

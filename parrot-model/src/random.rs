@@ -84,7 +84,7 @@ impl ModuleMapper for Random {
 }
 
 const NUMBERS: Distribution = Distribution::Normal(0.0, 0.02);
-/// On the CPU, so many numbers are drawn of a tensor and repeated: drawing billions takes minutes.
+/// On the CPU, this many numbers of a tensor are drawn and then repeated: drawing billions takes minutes.
 const PATTERN: usize = 99_991;
 
 fn random(count: usize, device: &Device) -> Vec<f32> {

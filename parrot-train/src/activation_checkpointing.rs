@@ -1,5 +1,5 @@
-//! Layer-by-layer activation checkpointing: of the decoder's forward pass only each layer's input is kept, and the
-//! backward pass computes one layer at a time again.
+//! Layer-by-layer activation checkpointing: the decoder's forward pass keeps only the input of each layer, and the
+//! backward pass computes the layers again, one at a time.
 //!
 //! ```text
 //! forward, off the tape     x₀ = embeddings, xᵢ₊₁ = layerᵢ(xᵢ), i < n − 1
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! This takes the memory of one layer's activations and one `[batch, seq, hidden]` per layer, at the cost of one more forward
-//! pass of all layers but the last. Burn 0.22 checkpoints single operations only; the chain rule over pieces needs none of it.
-//! Every piece has a tape of its own, and so a replica of the parameters where two pieces share one: the embedding
+//! pass of all layers but the last. Burn 0.22 checkpoints only single operations; the chain rule over pieces does not need
+//! that. Every piece has a tape of its own, and so a replica of the parameters where two pieces share one: the embedding
 //! table, when it is also the head.
 
 use burn::module::Module;

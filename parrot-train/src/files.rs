@@ -1,4 +1,4 @@
-//! Files that a run writes into its folder, whatever stands there.
+//! Files that a run writes into its folder, whatever is there already.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
 //! What a step of training costs: parameters, floating-point operations, memory.
 //!
 //! A product of `[n, k]` and `[k, m]` counts 2·n·k·m operations; norms, activations and the softmax count nothing.
-//! The backward pass costs as much again for the gradients of weights that learn, and as much again for the gradients
-//! that have to pass through on the way to them.
+//! In the backward pass a product counts once more for the gradient of its weight, if that learns, and once more for the
+//! gradient that passes through it to what comes before.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,16 +1,16 @@
 //! Train Parrot.
 //!
-//! The paper trains in two stages: in the first the [projector](Part::Projector) alone learns from
-//! captions to put pictures into the decoder's words, the mixture of experts bypassed; in the second all but
-//! the vision tower learns from conversations in six languages. Here each is a [`Stage`](trainer::Stage) of
-//! its own run, [`Stage::stage1`](trainer::Stage::stage1) and [`Stage::stage2`](trainer::Stage::stage2) with
+//! The paper trains in two stages. In the first, only the [projector](Part::Projector) learns, from captions,
+//! to put pictures into the decoder's words; the mixture of experts is bypassed. In the second, everything but
+//! the vision tower learns, from conversations in six languages. Here each is a [`Stage`](trainer::Stage) with a
+//! run of its own, [`Stage::stage1`](trainer::Stage::stage1) and [`Stage::stage2`](trainer::Stage::stage2) with
 //! the paper's settings, every one of which can be changed.
 //!
 //! - [`Dataset`](data::Dataset) makes [samples](data::TrainingSample) by number: token ids, labels, pixels.
 //!   A `Vec` of samples is one, [`Mix`](data::mix::Mix) reads LLaVA's JSON.
 //! - [`Stage`](trainer::Stage) takes a model through its steps, saves on the way and goes on where an earlier
 //!   call was stopped or killed. On the CPU the result is then bit for bit that of a run that never stopped.
-//! - [`Learner`](step::Learner) is a model between two steps, for a loop of one's own:
+//! - [`Learner`](step::Learner) is a model between two steps, for a training loop of your own:
 //!   [micro-batches](step::MicroBatch) in, a [report](step::StepReport) out. [`Stage::learner`](trainer::Stage::learner) makes
 //!   one with a stage's settings.
 //! - An [`Optimizer`](optim::Optimizer) moves the weights, under a [cosine schedule](optim::CosineSchedule) and clipped

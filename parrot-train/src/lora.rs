@@ -1,7 +1,7 @@
 //! Low-rank adapters on the decoder (Hu et al. 2021, arXiv 2106.09685): a weight is `W + alpha / rank · A·B`, of which
 //! only the small A and B learn.
 //!
-//! They are Burn's own: whatever runs the decoder runs the adapted one. Burn composes the dense weight where it is
+//! The adapters are Burn's own: whatever runs the decoder also runs the adapted one. Burn composes the dense weight where it is
 //! used, and so does its gradient; with [activation checkpointing](crate::activation_checkpointing) one layer's at a
 //! time, which is what makes the adapters save memory.
 //!

@@ -1,10 +1,10 @@
-//! What an [`Engine`](super::Engine) may take.
+//! How much an [`Engine`](super::Engine) takes on.
 
 use crate::generate::PREFILL_CHUNK;
 use crate::parrot::IMAGE_CACHE_BYTES;
 use crate::{Error, Result};
 
-/// What an [`Engine`](super::Engine) may take.
+/// How much an [`Engine`](super::Engine) takes on: memory, answers, questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Bytes for keys and values. A question is answered once there is room for it and its longest answer; until then it waits,

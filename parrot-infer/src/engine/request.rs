@@ -57,8 +57,8 @@ pub enum Event {
 /// An answer while it is made, by [`Engine::submit`](super::Engine::submit): a [`Stream`] of [`Event`]s for asynchronous
 /// programs, an [`Iterator`] that blocks for others, and [`wait`](Self::wait) for those who want the answer alone.
 ///
-/// Events that are not taken wait in memory, no more of them than the answer has tokens. Dropping this cancels the answer at
-/// its next token and frees its memory.
+/// Events that are not taken wait in memory; there are never more of them than the answer has tokens. Dropping this cancels
+/// the answer at its next token and frees its memory.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the answer"]
 pub struct Answering {

@@ -32,7 +32,7 @@ fn engine(parrot: Parrot, change: impl FnOnce(&mut EngineOptions)) -> Engine {
     Engine::start(parrot, options).unwrap()
 }
 
-/// What a prompt of so many tokens takes with an answer of `limit`.
+/// The memory that a prompt of `prompt_tokens` takes with an answer of `limit`.
 fn bytes(parrot: &Parrot, prompt_tokens: usize, limit: usize) -> u64 {
     let positions = Scheduler::positions(prompt_tokens, limit);
     KvCache::bytes(parrot.config(), positions, parrot.decoder().activation_dtype())

@@ -24,7 +24,7 @@ struct Client {
     events: UnboundedSender<Event>,
     gone: CancelToken,
     bytes: u64,
-    /// Of the prompt.
+    /// The names of the prompt's chunks.
     chunks: Vec<ChunkName>,
     begun: BegunAnswer,
 }
@@ -53,7 +53,7 @@ pub(super) struct Worker<'e> {
     shared: &'e Shared,
     scheduler: Scheduler<'e>,
     clients: HashMap<Ticket, Client>,
-    /// In what the running answers leave of the budget.
+    /// The beginnings of prompts that are kept, in what the running answers leave of the budget.
     prefixes: PrefixCache,
 }
 

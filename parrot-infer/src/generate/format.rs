@@ -1,6 +1,6 @@
-//! Answers of a given form: before a token is chosen, those that cannot stand there are ruled out.
+//! Answers of a given form: before a token is chosen, those that cannot come next are ruled out.
 //!
-//! What may come next says the crate llguidance, behind the feature `grammar`; without it every form is refused.
+//! The crate llguidance (feature `grammar`) says what can come next; without it every form is refused.
 
 use serde_json::Value;
 
@@ -86,7 +86,7 @@ mod with {
     /// States of the recogniser of words, of one or two kilobytes each.
     const MAX_LEXER_STATES: usize = 10_000;
 
-    /// Work for one token, of which a millisecond does 14,000: others wait for it.
+    /// The most steps of work for one token, while other answers wait; a millisecond does 14,000.
     const STEP_FUEL: u64 = 50_000;
 
     /// Forms in the words of one model.

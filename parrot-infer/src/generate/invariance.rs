@@ -1,4 +1,5 @@
-//! How often the ids of answers depend on who else is answered, for every width that weights may be held in on the CPU.
+//! How often the ids of answers depend on which others are computed with them, for every width that weights may be held in
+//! on the CPU.
 
 use std::path::Path;
 

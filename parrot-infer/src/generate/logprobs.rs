@@ -1,4 +1,4 @@
-//! How likely the model found a token, and which others it had in mind.
+//! How likely the model found a token, and which others it found likely.
 
 use parrot_model::text::Tokenizer;
 

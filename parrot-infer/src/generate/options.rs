@@ -1,4 +1,4 @@
-//! What a question can be asked with.
+//! The options of a question.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct AskOptions {
     pub cancel: Option<CancelToken>,
     /// How long an answer may take, counted from the question; it ends at the first token after that.
     pub time_limit: Option<Duration>,
-    /// Says how likely each token was, and so many of the likeliest in its place
+    /// Says how likely each token was, and this many of the likeliest in its place
     /// ([`Answer::logprobs`](crate::Answer::logprobs)); `None`: says nothing.
     pub top_logprobs: Option<usize>,
 }

@@ -6,8 +6,8 @@
 //! logits → repetition penalty → temperature → top-k → top-p → softmax → draw
 //! ```
 //!
-//! OpenAI's bias and penalties, which Hugging Face has not, stand around the first: biases before it, presence and frequency
-//! penalties behind it, as in vLLM.
+//! OpenAI's bias and penalties, which Hugging Face does not have, are applied around the first step as in vLLM: biases before
+//! it, presence and frequency penalties after it.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

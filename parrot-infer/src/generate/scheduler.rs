@@ -1,8 +1,8 @@
 //! The one decode loop: many sequences, which join and leave at any token.
 //!
-//! A sequence's prompt is read by itself, in chunks; then it takes part in every decoding step until it ends. Each has a
-//! [`KvCache`] of its own, so nothing is padded and nothing masked, and what one computes does not depend on the others: on the
-//! CPU bit for bit ([`Decoder::step`]).
+//! A sequence's prompt is read alone, in chunks; then the sequence takes part in every decoding step until it ends. Each has a
+//! [`KvCache`] of its own, so nothing is padded or masked, and what one sequence computes does not depend on the others: on the
+//! CPU not in a single bit ([`Decoder::step`]).
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
@@ -147,7 +147,7 @@ impl<'n> Scheduler<'n> {
     ///
     /// # Panics
     ///
-    /// As [`admit`](Self::admit), and if `known` has not so many, or none is left to be read.
+    /// As [`admit`](Self::admit), and if `known` has fewer positions than `len`, or none is left to be read.
     pub fn resume(
         &mut self,
         prompt: Tensor<3>,
@@ -176,7 +176,7 @@ impl<'n> Scheduler<'n> {
 
     /// Reads prompts, then gives every sequence whose prompt is read its next token.
     ///
-    /// - prompt_tokens: so many tokens of prompts are read, if there are any; rounded up to whole chunks, at least one
+    /// - prompt_tokens: how many tokens of prompts are read, if there are any; rounded up to whole chunks, at least one
     /// - on_piece: gets the text of each; `Break` ends that sequence
     pub fn step(
         &mut self,

@@ -1,5 +1,5 @@
-//! From a prompt to an answer, around the decode loop: the prompt is embedded and handed over to a [`Scheduler`]; what that makes
-//! of it becomes the [`Answer`]. [`Parrot`] and [`Engine`](crate::Engine) both go this way.
+//! A prompt → an answer, around the decode loop: the prompt is embedded and handed over to a [`Scheduler`], and what comes back
+//! becomes the [`Answer`]. [`Parrot`] and [`Engine`](crate::Engine) both work this way.
 
 use burn::prelude::*;
 use burn::tensor::TensorReadError;

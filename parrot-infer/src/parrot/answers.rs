@@ -40,7 +40,7 @@ impl Parrot {
         Scheduler::new(self.model.decoder(), &self.config, &self.eos, prefill_chunk)
     }
 
-    /// The memory that keys and values of so many positions take.
+    /// The memory that the keys and values of `positions` positions take.
     pub(crate) fn cache_bytes(&self, positions: usize) -> u64 {
         KvCache::bytes(&self.config, positions, self.decoder().activation_dtype())
     }

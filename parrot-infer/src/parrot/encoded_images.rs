@@ -21,7 +21,7 @@ const IMAGE_BATCH: usize = 4;
 pub(crate) struct EncodedImages {
     /// Which images they are.
     pub(crate) contents: Vec<ContentHash>,
-    /// Of each, its own features.
+    /// The features of each.
     pub(crate) features: Vec<ImageFeatures>,
     /// How many had to be computed; the others were remembered.
     pub(crate) computed: usize,

@@ -1,4 +1,4 @@
-//! The memory of what the vision tower and the experts made of images.
+//! Remembers the features that the vision tower and the experts computed for images.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! A loaded model: a whole Parrot, or a decoder that reads text alone.
+//! A loaded model: a whole Parrot, or a decoder, which reads only text.
 
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};

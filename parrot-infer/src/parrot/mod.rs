@@ -77,7 +77,7 @@ pub struct Question<'a> {
 }
 
 impl Parrot {
-    /// Remembers the features of images within so many bytes, those of the most recently asked about.
+    /// Remembers the features of the images that were asked about last, in up to `budget` bytes.
     #[must_use]
     pub fn remember_image_bytes(mut self, budget: u64) -> Self {
         self.remembered = ImageCache::new(budget);

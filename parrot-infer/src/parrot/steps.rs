@@ -1,4 +1,4 @@
-//! An answer that is asked for a step at a time.
+//! An answer whose steps the caller asks for one at a time.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;

@@ -1,7 +1,8 @@
 //! Stored elements → the dtype that is asked for, on all threads.
 //!
-//! What is stored in that dtype is used where it lies, or else copied; every other element passes through f32, which holds each value of f16 and bf16
-//! exactly. NaN and infinities are refused: a network with one of them answers nonsense without saying so.
+//! Elements that are stored in that dtype are used where they lie, or copied. All others pass through f32, which holds every
+//! value of f16 and bf16 exactly. NaN and infinities are refused: with one of them a network gives nonsense for an answer, and
+//! no error.
 
 use burn::tensor::{Bytes, DType, Element, FloatDType, TensorData};
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
@@ -84,7 +85,7 @@ fn is_finite(stored: Dtype, bytes: &[u8]) -> bool {
     }
 }
 
-/// In 16 bits.
+/// Elements in 16 bits.
 ///
 /// - round: converts floats, and says which of them does not fit
 fn narrow(
@@ -130,7 +131,7 @@ fn convert<T: Element>(
     }
 }
 
-/// At most [`CAST_CHUNK`] elements, in f32.
+/// Reads at most [`CAST_CHUNK`] elements, as f32.
 pub(super) fn read(stored: Dtype, from: &[u8], to: &mut [f32]) {
     match stored {
         Dtype::F32 => {

@@ -6,7 +6,7 @@
 //! | q4_0, q4_1 | decoded | quantised anew | the same blocks |
 //! | q4_K, q6_K | decoded | quantised anew | quantised anew |
 //!
-//! “The same blocks” are packed otherwise, and stand for the same numbers to the last bit.
+//! “The same blocks” are packed differently, but stand for the same numbers to the last bit.
 
 use burn::tensor::{Bytes, DType, Element, FloatDType, TensorData};
 use half::slice::HalfFloatSliceExt;

@@ -1,5 +1,5 @@
-//! A decoder by itself: the folder of a text model, `config.json` with `model_type` qwen2, qwen3, llama or mistral, or one of
-//! llama.cpp's files (GGUF) of the architecture qwen2, qwen3 or llama.
+//! A decoder alone: the folder of a text model, whose `config.json` has the `model_type` qwen2, qwen3, llama or mistral, or one
+//! of llama.cpp's files (GGUF) of the architecture qwen2, qwen3 or llama.
 
 use std::path::PathBuf;
 
@@ -84,7 +84,8 @@ impl DecoderCheckpoint {
         Ok(Self { description, path: model.path().to_path_buf(), weights: Weights::from_folder(model)? })
     }
 
-    /// What the weights of products are stored in, if it is a quantised model: it can be loaded as that alone.
+    /// The format of the weights of products in a quantised model, the only one that it can be loaded in. `None` for
+    /// other models.
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
         self.weights.block_format()

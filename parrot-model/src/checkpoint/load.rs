@@ -1,8 +1,8 @@
 //! Weights → modules.
 //!
-//! Names and shapes are compared first, so that one error lists all that does not fit before a single
-//! element is read. Then each parameter is cast and handed to the device on its own: beside the model,
-//! memory holds one tensor at a time. What is stored as it is wanted stays where the file is mapped.
+//! Names and shapes are compared first, so that one error lists everything that does not fit before a single
+//! element is read. Then each parameter is cast and handed to the device on its own: besides the model,
+//! memory holds one tensor at a time. A tensor that is stored in the wanted dtype stays in the mapped file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -116,7 +116,7 @@ pub(super) fn parameters<M: Module>(
     listing.wanted
 }
 
-/// What to say if blocks are to be loaded as anything but what they are.
+/// The error if blocks are wanted in another format than theirs.
 fn other_width<'w>(
     wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,

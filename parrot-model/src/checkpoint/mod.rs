@@ -8,7 +8,7 @@
 //! <mm_vision_tower>/model.safetensors  the tower alone, for the reference and `CLIPVisionModel`
 //! ```
 //!
-//! A decoder by itself has the same layout without a tower: [`DecoderCheckpoint`].
+//! A decoder alone has the same layout without a tower: [`DecoderCheckpoint`].
 //!
 //! [`Checkpoint::open`] reads the descriptions ([`Description::open`] nothing else), [`Checkpoint::load`] the weights,
 //! [`save`] writes the same layout so that the reference reads it back.
@@ -203,7 +203,8 @@ impl Checkpoint {
         self.model_weights().load(model, &name_of, dtype.into(), device, &mut progress)
     }
 
-    /// What the weights of products are stored in, if it is a [quantised](Self::quantize) model: it can be loaded as that alone.
+    /// The format of the weights of products in a [quantised](Self::quantize) model, the only one that it can be loaded in.
+    /// `None` for other models.
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
         self.weights.block_format()

@@ -1,4 +1,4 @@
-//! All weights of a model, wherever they lie, and what may lie there besides.
+//! All weights of a model, wherever they are stored, and what else may be stored with them.
 
 use std::path::Path;
 

@@ -32,7 +32,8 @@ pub struct SaveOptions {
     /// Largest weight file, in bytes of tensors; a single larger tensor gets a file of its own.
     pub max_shard_bytes: u64,
     /// The folder that tokenizer files, `generation_config.json` and the vision tower's folder are copied
-    /// from. It may be the destination. Of a GGUF, which a Parrot's decoder may have come from, the tokenizer's are made.
+    /// from. It may be the destination. From a GGUF, which a Parrot's decoder may have come from, the tokenizer's files are
+    /// made.
     pub source: Option<PathBuf>,
     /// How pictures become the vision tower's input; `None` keeps what the source's tower says, or else
     /// writes what the tower's family uses.

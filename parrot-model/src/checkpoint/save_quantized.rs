@@ -1,4 +1,4 @@
-//! A model's folder → that of the same model in blocks of 8 or 4 bits.
+//! A model's folder → a folder with the same model in blocks of 8 or 4 bits.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

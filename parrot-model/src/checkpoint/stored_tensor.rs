@@ -24,7 +24,7 @@ pub struct StoredTensor<'a> {
     pub(super) file: Option<&'a MappedFile>,
 }
 
-/// How a tensor of a GGUF is to be read, if not number by number where it lies.
+/// How a tensor of a GGUF has to be read, unless it is plain numbers that are read where they lie.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GgufCoding {
     pub(super) ggml_type: GgmlType,

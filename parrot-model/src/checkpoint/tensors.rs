@@ -193,7 +193,7 @@ fn header(tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<Vec<u8>
     header_bytes(infos, [])
 }
 
-/// A header with these tensors and this beside what transformers wants.
+/// A header with these tensors, and with this metadata besides what transformers wants.
 pub(super) fn header_bytes<const N: usize>(
     infos: Vec<(String, TensorInfo)>,
     metadata: [(String, String); N],

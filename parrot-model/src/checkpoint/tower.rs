@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub(super) struct Tower {
     pub(super) config: VisionConfig,
     pub(super) image_processor: ImageProcessorConfig,
-    /// Of its `config.json`, see [`VisionConfig::unknown_keys`].
+    /// Keys of its `config.json` that are not known: [`VisionConfig::unknown_keys`].
     pub(super) unknown_keys: Vec<String>,
     /// `mm_vision_tower`.
     name: String,

@@ -1,4 +1,4 @@
-//! What makes a folder one that Python's transformers loads: a modelling file beside the weights, and keys of `config.json`
+//! Adds to a folder what Python's transformers needs to load it: a modelling file beside the weights, and keys of `config.json`
 //! that name it.
 //!
 //! transformers has no `parrot_qwen2` of its own; with `trust_remote_code=True` it runs the file that `auto_map` names.
@@ -41,7 +41,7 @@ pub fn export_transformers(folder: impl AsRef<Path>) -> Result<()> {
     write(folder, CONFIG_FILE, |path| config.save(path))
 }
 
-/// Beside its place, then into it: never half a file.
+/// Writes a file beside its place and then moves it there: it is never half written.
 fn write(folder: &Path, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let (aside, file) = (folder.join(format!(".{name}.partial")), folder.join(name));
     // Of an interrupted call, or a link to somewhere else.

@@ -64,7 +64,7 @@ struct Index {
 
 impl Weights {
     /// Opens the weights of a checkpoint folder: `model.safetensors`, or else every file that
-    /// `model.safetensors.index.json` names. Of a file, [`from_file`](Self::from_file).
+    /// `model.safetensors.index.json` names. A single file is opened as [`from_file`](Self::from_file) does.
     ///
     /// # Errors
     ///

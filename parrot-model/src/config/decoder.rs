@@ -8,7 +8,7 @@
 //! | Qwen 1.5, 2, 2.5 | `qwen2` | yes | no | in the layers from `max_window_layers` on, if `use_sliding_window` |
 //! | Qwen 3 | `qwen3` | if `attention_bias` | yes | as Qwen 2 |
 //! | Llama 2, 3, SmolLM2 | `llama` | if `attention_bias` | no | no |
-//! | Mistral | `mistral` | no | no | in all layers, if `sliding_window` is no null |
+//! | Mistral | `mistral` | no | no | in all layers, if `sliding_window` is not null |
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl DecoderFamily {
     /// Every family.
     pub const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen3, Self::Llama, Self::Mistral];
 
-    /// The `model_type` of a decoder by itself.
+    /// The `model_type` of a decoder alone.
     #[must_use]
     pub fn model_type(self) -> &'static str {
         match self {

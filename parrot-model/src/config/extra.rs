@@ -1,5 +1,5 @@
-//! Keys that checkpoints of Parrot, LLaVA and transformers hold beside those that this crate uses, and that change no number of
-//! an answer: how the model was trained, what transformers returns, how it chooses tokens.
+//! Keys that checkpoints of Parrot, LLaVA and transformers hold besides those that this crate uses. They change no number of an
+//! answer: they say how the model was trained, what transformers returns, how it chooses tokens.
 
 use serde_json::Value;
 

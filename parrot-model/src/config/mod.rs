@@ -63,8 +63,8 @@ pub struct ParrotConfig {
     pub tokenizer_model_max_length: Option<usize>,
     /// Padding side of a training batch, `right` or `left`.
     pub tokenizer_padding_side: PaddingSide,
-    /// The most images that the model has learnt to talk about in one conversation; `None` where nobody says. Our own key:
-    /// nothing is refused because of it, but a program can begin a new conversation in time.
+    /// The most images that the model has learnt to talk about in one conversation; `None` where that is not known. Our own
+    /// key: nothing is refused because of it, but a program can begin a new conversation in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_images_per_conversation: Option<usize>,
 
@@ -112,7 +112,7 @@ pub enum SelectFeature {
     ClsPatch,
 }
 
-/// On which side a batch is padded.
+/// The side on which a batch is padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PaddingSide {

@@ -1,4 +1,4 @@
-//! The sizes that have a name.
+//! Sizes of models that have a name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ impl ModelSize {
     /// Every size, the smallest first.
     pub const ALL: [Self; 4] = [Self::ParrotMini, Self::Parrot0_5b, Self::Parrot7b, Self::Parrot14b];
 
-    /// As [`FromStr`] and recipes have it.
+    /// Its name in recipes, which [`FromStr`] reads.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -22,7 +22,7 @@ pub enum TowerKind {
 }
 
 impl TowerKind {
-    /// As its makers call it: `CLIP`, `Chinese-CLIP`, `SigLIP`.
+    /// Its name as its makers write it: `CLIP`, `Chinese-CLIP`, `SigLIP`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! A name → the device that it means, once that has computed something.
+//! A device's name → the device, after it has computed something.
 
 use burn::tensor::{Device, Tensor};
 
@@ -48,7 +48,7 @@ pub fn choose(name: &str) -> Result<ChosenDevice> {
 }
 
 /// [`open`] for programs that must not block, above all for browsers, where opening a GPU is the only way to begin; with the
-/// self-test that [`list`](super::list) does. In a browser `auto` is its GPU if the build is for one, else the processor.
+/// self-test that [`list`](super::list()) does. In a browser `auto` is its GPU if the build is for one, else the processor.
 ///
 /// # Errors
 ///

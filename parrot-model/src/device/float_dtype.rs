@@ -44,8 +44,8 @@ pub fn is_cpu(device: &Device) -> bool {
     found(device).is_some_and(|found| found.backend == Backend::Cpu)
 }
 
-/// The dtype of a parameter of so many dimensions: weights of products and tables have two or three, and `dtype`; norms,
-/// biases and convolutions have that of activations.
+/// The dtype of a parameter with this number of dimensions. Weights of products and tables have two or three, and are in
+/// `dtype`; norms, biases and convolutions have other numbers, and are in the dtype of activations.
 pub(crate) fn parameter_dtype(
     dimensions: usize,
     dtype: FloatDType,

@@ -53,7 +53,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The name that [`choose`](super::choose) takes for it.
+    /// The name that [`choose`](super::choose()) takes for it.
     pub(super) fn name(&self) -> String {
         format!("{}{}", self.backend.name(), self.which)
     }

@@ -7,8 +7,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::float_dtype::is_cpu;
 
-/// A network of up to so many parameters stays in the processor's caches, whoever reads it. Of larger ones memory is what is
-/// waited for: all threads had better share one reading of the weights.
+/// A network of up to this many parameters stays in the processor's caches, however many threads read it. Larger ones wait
+/// for memory, so all threads had better share one reading of the weights.
 const SMALL: usize = 8 << 20;
 
 /// A pool of one thread for each core: what runs there is not split up any further, and waits for nobody.

@@ -1,4 +1,4 @@
-//! How fast a device multiplies large matrices: what a model reaches is measured against it.
+//! How fast a device multiplies large matrices, to compare what a model reaches with.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct MatmulRate {
 /// A product that takes this long keeps every core of a processor, and of a GPU, busy.
 const LONG_ENOUGH: Duration = Duration::from_millis(20);
 const LARGEST: usize = 8192;
-/// Runs of which the fastest counts: disturbances only ever make a run slower.
+/// How many runs there are. The fastest counts: disturbances only ever make a run slower.
 const RUNS: usize = 5;
 
 /// Measures [`MatmulRate`] with Burn's own product, in about a second. Blocks until the device is done.

@@ -33,7 +33,7 @@ pub(crate) fn require_memory<M: Module>(
 }
 
 /// The widest dtype, from the device's default on, in which a network's weights leave a fifth of the device's memory free: for
-/// keys and values, activations and other programs. Of two as wide it is bf16, which every weight fits.
+/// keys and values, activations and other programs. Of two equally wide dtypes bf16 is taken, as every weight fits into it.
 ///
 /// The network's parameters get no memory.
 ///

@@ -1,8 +1,8 @@
-//! Where the network runs: a device's name → Burn's [`Device`].
+//! Where the network runs: a device's name → Burn's [`Device`](burn::tensor::Device).
 //!
-//! Everything else takes a [`Device`] and never asks what is behind it. Which backends a build has is decided
-//! by cargo features (`flex`, `cuda`, `rocm`, `metal`, `vulkan`, `wgpu`, `webgpu`; any number of them), which
-//! device it uses by a name at run time:
+//! Everything else takes a [`Device`](burn::tensor::Device) and never asks what is behind it. Cargo features decide which
+//! backends a build has (`flex`, `cuda`, `rocm`, `metal`, `vulkan`, `wgpu`, `webgpu`; any number of them), and a name
+//! decides at run time which device is used:
 //!
 //! ```
 //! use parrot_model::device;

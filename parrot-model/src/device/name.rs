@@ -5,7 +5,7 @@ use std::fmt;
 use super::backend::Backend;
 use crate::{Error, Result};
 
-/// What [`choose`](super::choose) takes, for help texts.
+/// What [`choose`](super::choose()) takes, for help texts.
 pub const SYNTAX: &str = "auto, cpu, cuda[:N], rocm[:N], or metal, vulkan, wgpu or webgpu, each alone or followed \
                           by :discrete[:N], :integrated[:N], :virtual[:N], :other[:N] or :cpu";
 

@@ -1,4 +1,4 @@
-//! How exactly a network computes whose weights are held in some dtype.
+//! How precisely a network computes, given the dtype of its weights.
 
 use burn::tensor::{Device, FloatDType};
 

@@ -1,4 +1,4 @@
-//! Panics of drivers as errors, and a program's panics in one line.
+//! Turns panics of drivers into errors, and prints a program's panics in one line.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};

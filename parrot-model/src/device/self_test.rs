@@ -1,8 +1,8 @@
 //! Whether a device computes what it should.
 //!
-//! Drivers have been seen to compute garbage without a word, and browsers to refuse a kernel without the program's noticing. So a
-//! small Parrot, with the default model's widths and weights that a formula gives, answers here, and its scores are compared with
-//! those that the processor computed once.
+//! Some drivers compute garbage without an error, and some browsers refuse a kernel without the program noticing. So a small
+//! Parrot runs here, with the default model's widths and with weights from a formula, and its scores are compared with those
+//! that the processor computed once.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;

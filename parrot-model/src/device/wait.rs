@@ -1,4 +1,4 @@
-//! Waiting on this thread for what is computed elsewhere.
+//! Waits on this thread for something that is computed elsewhere.
 
 use std::future::Future;
 use std::pin::pin;

@@ -32,7 +32,7 @@ impl From<BlockFormat> for WeightDtype {
     }
 }
 
-/// As people write it: `f32`, `bf16`, `q8`.
+/// Writes it as people do: `f32`, `bf16`, `q8`.
 impl fmt::Display for WeightDtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

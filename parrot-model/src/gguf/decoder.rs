@@ -13,15 +13,15 @@ const FAMILIES: [DecoderFamily; 3] = [DecoderFamily::Qwen2, DecoderFamily::Qwen3
 
 const EMBED_TOKENS: &str = "token_embd.weight";
 const LM_HEAD: &str = "output.weight";
-/// By what the rotary frequencies are divided.
+/// The tensor that the rotary frequencies are divided by.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// A tensor of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GgufTensor {
     pub(crate) place: Place,
-    /// Heads whose rows lie otherwise than in Hugging Face's layout: those that a rotation pairs are side by side, not half a
-    /// head apart.
+    /// Heads whose rows lie in another order than in Hugging Face's layout: those that a rotation pairs are side by side,
+    /// not half a head apart.
     pub(crate) paired_heads: Option<usize>,
 }
 
@@ -172,8 +172,8 @@ impl Header<'_> {
 
     /// `rope_scaling`; `None` where frequencies are those of the base.
     ///
-    /// Of Llama 3.1's scaling a file has but what the frequencies are divided by. The four numbers behind it are those that
-    /// every such model was released with but for the factor, and the file's are compared with what they give.
+    /// Of Llama 3.1's scaling a file holds only what the frequencies are divided by, not the four numbers behind that. Except
+    /// for the factor, these were the same in every released model, and the file's values are compared with what they give.
     fn rope_scaling(&self, family: DecoderFamily, theta: f64) -> Result<Option<Json>, String> {
         const LOW: f64 = 1.0;
         const HIGH: f64 = 4.0;

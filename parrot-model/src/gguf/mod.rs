@@ -1,8 +1,8 @@
-//! llama.cpp's files (GGUF, versions 2 and 3): metadata, and where the tensors lie. Nothing that a file says is believed before
-//! it was checked against the file's length, and nothing is kept of it that nobody asks for.
+//! llama.cpp's files (GGUF, versions 2 and 3): metadata, and where the tensors lie. Nothing in a file is trusted before it has
+//! been checked against the file's length, and only what is needed of it is kept.
 //!
-//! A decoder is read from one as from a folder: [`decoder`] makes of the metadata what `config.json` says and finds the names
-//! and places of Hugging Face's tensors, [`tokenizer`] makes of it `tokenizer.json` and `tokenizer_config.json`.
+//! A decoder is read from such a file as from a folder: [`decoder`] turns the metadata into what `config.json` says and finds
+//! the names and places of Hugging Face's tensors; [`tokenizer`] turns it into `tokenizer.json` and `tokenizer_config.json`.
 
 mod decoder;
 mod ggml_type;
@@ -78,7 +78,7 @@ pub(crate) struct Place {
     pub(crate) ggml_type: GgmlType,
     /// Outermost dimension first, unlike in the file.
     pub(crate) shape: Vec<usize>,
-    /// Of its bytes in the file.
+    /// Where its bytes lie in the file.
     pub(crate) range: Range<usize>,
 }
 
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// How many of something follow, each of so many bytes at least.
+    /// How many of something follow, each of at least `least` bytes.
     fn count(&mut self, what: &str, least: usize, most: usize) -> Result<usize, String> {
         let count = self.u64()?;
         let held = (self.file.len() - self.at) / least;
@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number of a type that `Reader::size_of` knows. One that no `i64` holds, which nothing of use is, is none.
+/// A number of a type that `Reader::size_of` knows; none if it does not fit an `i64`, as no useful one is that large.
 fn number(kind: u32, bytes: &[u8]) -> Value<'static> {
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);

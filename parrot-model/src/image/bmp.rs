@@ -1,7 +1,7 @@
 //! BMP as Pillow reads it: 1, 4, 8, 16, 24 and 32 bits, plain, run-length coded or with masks; alpha is dropped.
 //!
-//! Where the header says that the pixels begin within the header or the palette, Pillow shows shifted pixels; such a file is
-//! refused. One that says 0, or forgets the palette, has its pixels behind the palette.
+//! If the header says that the pixels begin within the header or the palette, Pillow shows shifted pixels; here the file is
+//! refused. If it says 0, or forgets the palette, the pixels are taken from behind the palette.
 
 use ::image::RgbImage;
 

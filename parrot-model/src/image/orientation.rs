@@ -1,7 +1,7 @@
-//! How a picture is to be turned: the EXIF tag `Orientation`, or XMP's where there is none, found and read as Pillow's
+//! How a picture has to be turned: the EXIF tag `Orientation`, or XMP's where there is none, found and read as Pillow's
 //! `exif_transpose` does, in any of the types in which programs write it.
 //!
-//! Where Pillow gives up on damaged EXIF data, the picture is taken as it lies.
+//! Where Pillow gives up on damaged EXIF data, the picture is not turned.
 
 use ::image::{DynamicImage, RgbImage, metadata::Orientation};
 
@@ -20,7 +20,7 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Of a JPEG file: EXIF data may go on in further segments, of XMP the last segment counts.
+    /// The orientation of a JPEG file. EXIF data may go on in further segments; of several XMP segments the last one counts.
     pub(super) fn of_jpeg(bytes: &[u8]) -> Self {
         let mut metadata = Self::default();
         let mut rest = bytes.get(2..).unwrap_or_default();
@@ -56,7 +56,7 @@ impl Metadata {
     }
 }
 
-/// The picture as it is to be seen.
+/// The picture, turned as it should be seen.
 pub(super) fn turn(image: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
         return image;

@@ -1,4 +1,4 @@
-//! PNG: palettes looked up, grey repeated, alpha dropped, of 16 bits the high byte; rows are converted as they come.
+//! PNG: palettes looked up, grey repeated, alpha dropped, 16 bits cut to the high byte. Rows are converted as they are decoded.
 
 use std::io::Cursor;
 

@@ -24,7 +24,7 @@ pub struct ImageProcessorConfig {
     pub image_std: [f64; 3],
 }
 
-/// To which size a picture is scaled.
+/// The size that a picture is scaled to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resize {

@@ -6,7 +6,7 @@
 //! are made here. Since version 13 it takes the other order where that is less work, as for a tall picture that is
 //! made smaller; the towers were trained with older ones.
 //!
-//! Two things differ from Pillow, neither of them in the result: only the window that is asked for is
+//! Two things are done differently from Pillow, with the same result: only the window that is asked for is
 //! computed, and a picture on a larger canvas of one colour is resized without building the canvas. A
 //! 65535×1 picture padded to a square would otherwise take 13 GB.
 

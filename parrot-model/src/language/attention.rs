@@ -20,7 +20,7 @@ pub(crate) struct Attention {
     k_proj: Linear,
     v_proj: Linear,
     o_proj: Linear,
-    /// Over each head by itself; Qwen3 has them.
+    /// Norms over each head separately, which only Qwen3 has.
     q_norm: Option<RmsNorm>,
     k_norm: Option<RmsNorm>,
     num_heads: usize,

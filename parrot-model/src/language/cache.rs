@@ -78,7 +78,7 @@ impl KvCache {
     ///
     /// # Panics
     ///
-    /// If there are not so many positions, or no room for them.
+    /// If there are fewer than `len` positions, or `capacity` is less than `len`.
     #[must_use]
     pub fn prefix(&self, len: usize, capacity: usize) -> Self {
         assert!(len <= self.len, "{len} of {} positions", self.len);

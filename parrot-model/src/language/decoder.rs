@@ -183,7 +183,7 @@ impl Decoder {
     }
 
     /// Reads one more token of each of several sequences that have nothing to do with each other: linear layers see all of
-    /// them at once, attention each by itself against its own cache, which holds one sequence. Nothing is padded.
+    /// them at once; attention takes each alone, with its own cache, which holds one sequence. Nothing is padded.
     ///
     /// On the CPU every row is, bit for bit, what it would be alone, as long as there are no more than [`STEP_ROWS`] and weights
     /// are in f32 or f16: products of that few rows sum each in the same order. With bf16 weights, and on other devices, kernels

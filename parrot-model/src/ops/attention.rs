@@ -170,7 +170,8 @@ pub(super) trait AttentionOps: Backend {
 /// What attention's derivative needs, laid out as the backend's kernel wants it.
 #[derive(Debug, Clone, ExtensionType)]
 pub(super) struct AttentionState<B: Backend> {
-    /// As given; composed: divided by `√head_dim`, and grouped as `[batch, kv_heads, heads / kv_heads · seq, head_dim]`
+    /// The query as given; in the composed form divided by `√head_dim`, and grouped as
+    /// `[batch, kv_heads, heads / kv_heads · seq, head_dim]`
     pub(super) query: FloatTensor<B>,
     /// `[batch, kv_heads, keys, head_dim]`
     pub(super) key: FloatTensor<B>,

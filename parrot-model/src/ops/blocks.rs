@@ -1,9 +1,9 @@
 //! Weights in [blocks](crate::quantization) as tensors.
 //!
-//! Such a tensor has the shape of the matrix that it stands for, `[out, in]`, or of several, and a quantised dtype; what it
-//! holds are the blocks' bytes. It can be transposed and reshaped, as a layer's weight is, and be the right side of
-//! [`matmul`](super::matmul()), transposed; of a table, [`table_rows`] gives rows. Nothing else works on it. Only the CPU makes
-//! one, and nothing differentiates through it.
+//! Such a tensor has a quantised dtype and the shape of the matrix that it stands for, `[out, in]`, or of several; its bytes
+//! are the blocks. It can be transposed and reshaped, as a layer's weight is, and used, transposed, as the right side of
+//! [`matmul`](super::matmul()); [`table_rows`] reads rows of a table. Nothing else works on it. Only the CPU makes such
+//! tensors, and they have no derivative.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor, QuantizedTensor};

@@ -1,7 +1,7 @@
 //! Products of matrices.
 //!
 //! Burn's CPU backend zeroes a product's output before it fills it, and then copies it elsewhere (`FlexTensor::empty` in
-//! 0.22); [`flex`](super::flex) does neither. And of a weight that is frozen, nothing is kept for the backward pass.
+//! 0.22); [`flex`](super::flex) does neither. And for a frozen weight nothing is kept for the backward pass.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

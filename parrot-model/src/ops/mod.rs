@@ -19,15 +19,15 @@
 //!
 //! # How to add an operation
 //!
-//! 1. A file here with all that is true on every backend: the function that forward code calls, a trait with a method for
-//!    each thing that a backend may do in its own way, the composed form as those methods' default, and
+//! 1. A file here with everything that is the same on every backend: the function that forward code calls, a trait with a
+//!    method for each thing that a backend may do in its own way, the composed form as those methods' default, and
 //!    `impl … for Autodiff`, which records the derivative ([`autodiff`]). Its test (`testing::check`) compares output and
 //!    gradients with those that Burn derives from the same formula.
 //! 2. One `impl` for each backend, in `flex/` and in `cubecl/`: the backend's kernels, or empty, which says that the backend
 //!    composes the operation. Without it the crate does not compile.
 //!
-//! A [`Tensor`](burn::Tensor)'s type does not say which backend computes it. `#[backend_extension]` on a trait leads from the
-//! one to the other: it writes `impl … for Dispatch` and, with Burn's fusion, `impl … for Fusion<B>`. There a method marked
+//! A [`Tensor`](burn::Tensor)'s type does not say which backend computes it. `#[backend_extension]` on a trait connects the
+//! two: it writes `impl … for Dispatch` and, with Burn's fusion, `impl … for Fusion<B>`. There a method marked
 //! `#[fusion(default)]` is composed, so that its steps are fused with their neighbours; one marked with the dtype and shape
 //! of its output goes on to the backend's own kernel. Every trait repeats the attribute's list of backends, because a macro
 //! that held the list would hide the traits from rustfmt. Tensors go in and out of a method alone, in tuples, or in structs
@@ -55,5 +55,5 @@ pub(crate) use gelu::{gelu, quick_gelu};
 pub(crate) use matmul::matmul;
 pub(crate) use swiglu::silu_product;
 
-/// A product with a weight of up to so many rows sums each row in the same order on the CPU, whatever its neighbours.
+/// On the CPU, a product of up to this many rows with a weight sums each row in the same order, whatever the other rows are.
 pub(crate) const FEW_ROWS: usize = 32;

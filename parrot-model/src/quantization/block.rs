@@ -166,8 +166,8 @@ fn inverse(scale: f16) -> f32 {
     if scale == 0.0 { 0.0 } else { 1.0 / scale }
 }
 
-/// The nearest integer of a number below 2²², of two the even one. Unlike [`f32::round_ties_even`] this is two additions on
-/// every processor, and so many at once as there are in a register.
+/// The nearest integer to a number below 2²²; of two equally near the even one. Unlike [`f32::round_ties_even`] this is two
+/// additions on every processor, and a whole register at once.
 fn round(value: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
     (value + SHIFT) - SHIFT

@@ -7,10 +7,10 @@
 //! | [`Q8`](BlockFormat::Q8) | scale · (code − 128), codes 1 to 255 | 8.5 | 0.5 % |
 //! | [`Q4`](BlockFormat::Q4) | scale · code + minimum, codes 0 to 15 | 5 | 7.1 % |
 //!
-//! The words, here and in `ops` and [`checkpoint`](crate::checkpoint): *to quantise* is to make blocks of numbers; what has been
-//! made lies *in blocks*, of a [`BlockFormat`], `q8` or `q4`; a *quantised model* is one whose products' weights do.
+//! The words, here and in `ops` and [`checkpoint`](crate::checkpoint): *to quantise* is to turn numbers into blocks; a
+//! matrix *in blocks* has a [`BlockFormat`], `q8` or `q4`; the weights of a *quantised model*'s products are in blocks.
 //!
-//! A minimum costs half a bit and lessens the error; with it every block of llama.cpp's q4_0 and q4_1 is one of ours.
+//! A minimum costs half a bit and makes the error smaller. It also makes every block of llama.cpp's q4_0 and q4_1 one of ours.
 //!
 //! # Layout
 //!

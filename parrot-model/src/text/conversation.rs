@@ -54,7 +54,7 @@ impl Message {
         Self { role, content: vec![Content::Text(text.into())] }
     }
 
-    /// A user's question about so many images, each on a line of its own before the text.
+    /// A user's question about this number of images, each on a line of its own before the text.
     pub fn question(text: impl AsRef<str>, images: usize) -> Self {
         let image = [Content::Image, Content::Text("\n".into())];
         let mut content: Vec<_> = std::iter::repeat_n(image, images).flatten().collect();
@@ -108,7 +108,7 @@ impl fmt::Display for Message {
 pub struct Conversation(pub Vec<Message>);
 
 impl Conversation {
-    /// A conversation that begins with a question about so many images ([`Message::question`]).
+    /// A conversation that begins with a question about this number of images ([`Message::question`]).
     pub fn question(text: impl AsRef<str>, images: usize) -> Self {
         Self(vec![Message::question(text, images)])
     }

@@ -1,4 +1,4 @@
-//! From a prompt that a template has laid out to the ids that the model reads and the labels that it learns.
+//! A prompt that a template has laid out → the ids that the model reads and the labels that it learns.
 
 use super::tokenizer::{Before, Fragment, Tokenizer};
 use super::{Content, Role};

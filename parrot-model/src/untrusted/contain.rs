@@ -1,4 +1,4 @@
-//! The boundary behind which dependencies read what comes from outside.
+//! Keeps a panic in a dependency that reads what comes from outside from being more than an error.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -12,8 +12,8 @@ thread_local! {
 /// Does `work`, in which a decoder, parser or driver meets what comes from outside: a panic in it is an error.
 ///
 /// What `work` changes should be of no use to anybody once it has failed. The process's panic hook is left alone and
-/// still called: the standard one prints where the panic was; one's own may ask [`is_contained`] first.
-/// Running out of memory and of stack end the process here as anywhere; only limits that are checked before help.
+/// still called: the standard one prints where the panic was; a program's own hook may ask [`is_contained`] first.
+/// Running out of memory or stack ends the process here as anywhere; only limits that are checked beforehand help.
 ///
 /// # Errors
 ///

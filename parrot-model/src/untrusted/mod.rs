@@ -1,5 +1,5 @@
-//! What comes from outside (files, their names, what they hold) and how it is met: read with a limit, decoded
-//! where a dependency's panic is an error, printed without its control characters.
+//! How what comes from outside (files, their names, what they hold) is handled: it is read with a limit, decoded
+//! where a dependency's panic becomes an error, and printed without its control characters.
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -1,4 +1,4 @@
-//! Text from outside: read from the encodings that editors write, shown without what would steer a terminal.
+//! Text from outside: read in the encodings that editors write, shown without characters that would control a terminal.
 
 use std::borrow::Cow;
 

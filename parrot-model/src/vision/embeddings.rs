@@ -1,7 +1,7 @@
 //! The patch embedding of all towers: `conv(pixels) + positions`, with a class token in front where the family has one.
 //!
-//! SigLIP has none. With Parrot, its first (top-left) patch then takes the class token's part in the routing, as it
-//! does in the reference.
+//! SigLIP has none. With Parrot, its first (top-left) patch then stands in for the class token in the routing, as in
+//! the reference.
 
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -15,7 +15,7 @@ use crate::linear::INITIALIZER_RANGE;
 #[derive(Module, Debug)]
 pub(super) struct VisionEmbeddings {
     class_embedding: Option<Param<Tensor<1>>>,
-    /// With a bias where there is no class token.
+    /// It has a bias where there is no class token.
     patch_embedding: Conv2d,
     position_embedding: Embedding,
     image_size: usize,

@@ -1,7 +1,7 @@
-//! `checksums.json`: what the files of a checkpoint were when it was written.
+//! `checksums.json`: the checksums of a checkpoint's files, from when they were written.
 //!
-//! A bit that flips on a disk changes a weight and breaks no format: only a checksum tells. CRC-32C finds every single
-//! one, at the speed of memory; it is no protection from people.
+//! A bit that flips on a disk changes a weight but breaks no format: only a checksum shows it. CRC-32C finds every single
+//! flipped bit, at the speed of memory; it does not protect from people.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

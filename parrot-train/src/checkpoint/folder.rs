@@ -1,4 +1,4 @@
-//! The folder that a run keeps its checkpoints in, none of which is ever half written.
+//! The folder in which a run keeps its checkpoints; none of them is ever half written.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -1,4 +1,4 @@
-//! Training checkpoints: all that a run needs to go on as if it had never stopped.
+//! Training checkpoints: everything that a run needs to go on as if it had never stopped.
 //!
 //! ```text
 //! <run>/.lock               held by the process at work
@@ -8,7 +8,7 @@
 //!                           `.master`
 //!   adapters.safetensors    of a stage that trains low-rank adapters; `model/` has them merged
 //!   state.json              TrainState
-//!   checksums.json          CRC-32C of every other file: a bit that has flipped makes it one that cannot be read
+//!   checksums.json          CRC-32C of every other file: a checkpoint with a flipped bit counts as unreadable
 //! ```
 //!
 //! The checkpoint of any other module ([`save_module`]) has its weights in `module.safetensors`, beside

@@ -1,4 +1,4 @@
-//! `parrot-train bench`: how fast a stage of training is on a device, beside what the device can do at best.
+//! `parrot-train bench`: how fast a stage of training is on a device, compared with what the device can do at best.
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 /// Trains; the exit status is 0 when the stage is done or was stopped on request and saved.
 ///
-/// Of several processes one that fails says which it is and ends all: the others would wait for it for ever.
+/// If one of several processes fails, it says which one it is and ends all of them: the others would wait for it forever.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let world = World::join()?;
     train(arguments, &world).inspect_err(|error| {

@@ -1,7 +1,7 @@
 //! A file of records → the records one by one, whole or broken.
 //!
-//! One that is broken costs itself alone, in a list (`.json`) as in lines (`.jsonl`): serde_json would give the whole
-//! list up at a `NaN`. So the list is cut into elements first, by its brackets, each of which is then read by itself.
+//! A broken record costs no other, neither in a list (`.json`) nor in lines (`.jsonl`). serde_json would give up the whole
+//! list at a `NaN`, so the list is first cut into elements, by its brackets, and then each element is read on its own.
 
 use std::io::{self, BufRead};
 

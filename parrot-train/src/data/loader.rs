@@ -1,6 +1,6 @@
 //! Micro-batches in a fixed order, made ahead of time by worker threads.
 //!
-//! The order depends on the data, the seed and the [`LengthGrouping`] alone. Process `r` of `n` makes
+//! The order depends only on the data, the seed and the [`LengthGrouping`]. Process `r` of `n` makes
 //! the micro-batches `r, r + n, …`, and its threads take turns at them. Neither number changes what a step of the whole
 //! run consists of, and a run resumes at any step by starting there.
 
@@ -20,7 +20,7 @@ const QUEUE: usize = 4;
 
 /// How many micro-batches each worker may keep ready: at least one, and together less than 1 GiB.
 ///
-/// - bytes: of a micro-batch, about
+/// - bytes: about how many a micro-batch has
 #[must_use]
 pub(crate) fn queue(workers: usize, bytes: usize) -> usize {
     const ROOM: usize = 1 << 30;
@@ -50,7 +50,7 @@ pub enum LengthGrouping {
 }
 
 impl LengthGrouping {
-    /// As recipes have it.
+    /// Its name in recipes.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,9 @@
 //! Several LLaVA files as one data set.
 //!
 //! A source's weight says how often an epoch visits each of its records: 1 once, 2 twice, 0.25 a quarter of
-//! them, drawn once and for all from the seed. Records that cannot be used are found when the mix is opened as
-//! far as that is possible without decoding pictures, counted, and left out up to a limit.
+//! them, drawn once and for all from the seed. Opening the mix finds
+//! the records that cannot be used, as far as that is possible without decoding pictures; they are counted and, up to a
+//! limit, left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,7 +1,7 @@
-//! From LLaVA's [records](super::record) to samples: prompts laid out and tokenised, pictures preprocessed.
+//! LLaVA's [records](super::record) → samples: prompts laid out and tokenised, pictures preprocessed.
 //!
-//! A record that cannot be used is an error naming it. (The reference goes on in silence: it replaces an
-//! unreadable picture by one of the mean colour and takes whatever number of placeholders there is.)
+//! A record that cannot be used is an error naming it. (The reference silently goes on: it replaces an
+//! unreadable picture by one of the mean colour and accepts any number of placeholders.)
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Preparation {
     pub processor: ImageProcessorConfig,
     /// How pictures become square.
     pub aspect_ratio: AspectRatio,
-    /// What its samples have to fit; nothing where somebody else asks that.
+    /// What its samples have to fit; `None` where that is checked elsewhere.
     pub limits: Option<SampleLimits>,
 }
 
@@ -52,9 +52,9 @@ impl SampleLimits {
 impl Preparation {
     /// The sample of a record; `open` decodes its pictures, once it is known that the record's text can be used.
     ///
-    /// What its file and its text tell of a record was asked before, when the [source](super::source) was read. Whatever
-    /// else decides whether it can be learnt from is asked here: the samples that `check-data` looks at and those that a
-    /// run learns from are made by this function, and `plan` asks its first half, [`text`](Self::text).
+    /// When the [source](super::source) was read, a record's file and text were checked. Whatever else decides whether it can
+    /// be learnt from is checked here: this function makes the samples that `check-data` looks at and those that a run learns
+    /// from, and `plan` calls its first half, [`text`](Self::text).
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Gradients of all processes → their sum, the same everywhere.
 //!
-//! Gradients of successive parameters travel together: many small messages would wait for each other, and one of a
-//! whole model would need its memory again.
+//! Gradients of successive parameters travel together: many small messages would wait for each other, and a single
+//! large one would need the memory of a whole model again.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;

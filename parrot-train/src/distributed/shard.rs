@@ -13,8 +13,8 @@ use super::World;
 pub struct Owners(BTreeMap<String, usize>);
 
 impl Owners {
-    /// Deals a module's parameters to `processes`, the largest first, each to whoever has least: every process
-    /// comes to the same result by itself.
+    /// Deals a module's parameters to `processes`, the largest first, each to the one that has least. Every
+    /// process comes to the same result on its own.
     #[must_use]
     pub fn new<M: Module>(module: &M, processes: usize) -> Self {
         let mut learning = Learning::default();

@@ -87,7 +87,7 @@ fn resident_memory() -> Option<u64> {
     Some(text.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
 }
 
-/// In one piece, so that a killed run leaves at most its last line unfinished.
+/// A step's line, in one piece so that a killed run leaves at most its last line unfinished.
 fn line(record: &StepRecord) -> String {
     serde_json::to_string(record).unwrap_or_default() + "\n"
 }

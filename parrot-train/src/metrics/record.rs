@@ -1,4 +1,4 @@
-//! A step's record, and what charts and progress bars make of several.
+//! The record of a step, and what charts and progress bars show of several.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Adafactor (Shazeer and Stern 2018, arXiv 1804.04235): of a matrix's second moment only the means of rows and
-//! columns are kept.
+//! Adafactor (Shazeer and Stern 2018, arXiv 1804.04235), which keeps only the means of rows and columns of a matrix's
+//! second moment.
 //!
 //! ```text
 //! β ← 1 − t^decay

@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 
-/// The norm of all gradients, still on the device: nothing is read back until it is asked for.
+/// The norm of all gradients, still on the device: nothing is read back until somebody wants it.
 #[derive(Debug, Clone)]
 pub struct GradientNorm {
     /// `[1]`, f32.

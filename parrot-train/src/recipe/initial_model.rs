@@ -42,7 +42,7 @@ enum Origin {
 }
 
 impl TrainingDtype {
-    /// As Burn calls it.
+    /// The same as a dtype of Burn.
     #[must_use]
     pub fn float(self) -> FloatDType {
         match self {
@@ -53,7 +53,7 @@ impl TrainingDtype {
 }
 
 impl SaveDtype {
-    /// As Burn calls it.
+    /// The same as a dtype of Burn.
     #[must_use]
     pub fn float(self) -> FloatDType {
         match self {
@@ -238,7 +238,7 @@ fn with_decoder(config: ParrotConfig, folder: &Path) -> Result<ParrotConfig> {
     })
 }
 
-/// Says which keys of a part's configuration nobody here knows: one of them could change the numbers.
+/// Says which keys of a part's configuration are not known here: one of them could change the numbers.
 fn warn_of_unknown_keys(part: &str, keys: impl IntoIterator<Item = impl AsRef<str>>) {
     let keys: Vec<String> = keys.into_iter().map(|key| printable(key.as_ref()).to_string()).collect();
     if !keys.is_empty() {

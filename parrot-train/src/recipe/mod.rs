@@ -22,7 +22,7 @@
 //! ```
 //!
 //! [`Recipe`] documents every key. A key that does not exist is refused with the one that was probably meant,
-//! and `--set train.learning_rate=2e-5` changes one without another file; `--set train.epochs=` takes one away.
+//! and `--set train.learning_rate=2e-5` changes one without editing the file; `--set train.epochs=` removes one.
 
 mod initial_model;
 mod parse;
@@ -55,7 +55,7 @@ pub struct Recipe {
     pub name: String,
     /// The run's folder: checkpoints, metrics and, in the end, `model/`.
     pub out: PathBuf,
-    /// Of the data's order and of weights that start at random.
+    /// The seed of the data's order and of weights that start at random.
     #[serde(default = "defaults::seed")]
     pub seed: u64,
     /// What the finished model is written in, `f32`, `f16` or `bf16`; as it was trained where this is missing.

@@ -171,7 +171,7 @@ impl Learner {
         &self.owners
     }
 
-    /// Whether this model can learn from a sample by itself. A [`Preparation`](crate::data::preparation::Preparation) with
+    /// Whether this model can learn from a single sample. A [`Preparation`](crate::data::preparation::Preparation) with
     /// limits has asked the same before it decoded any picture, but samples may come from elsewhere.
     pub(crate) fn check(&self, sample: &TrainingSample, description: &ModelDescription) -> Result<()> {
         sample.check(&description.config, &description.vision)?;
@@ -277,7 +277,7 @@ impl Learner {
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step), in all processes alike but for what one of them refuses by itself.
+    /// As [`step`](Self::step), and the same in all processes, except for what only one of them refuses.
     pub(crate) fn step_with(
         &mut self,
         world: &World,

@@ -77,7 +77,7 @@ pub(crate) fn not_finite<M: Module>(module: &M) -> Result<Option<String>> {
     Ok(broken.map(|at| names[at].clone()))
 }
 
-/// Of each weight that learns the sum of its values times 0, which is a number only if all of them are.
+/// For each weight that learns, the sum of its values times 0, which is a number only if all of them are.
 #[derive(Default)]
 struct Zeros {
     path: Vec<String>,

@@ -53,7 +53,7 @@ pub struct Stage {
     pub trainable: BTreeSet<Part>,
     /// Low-rank adapters that learn in the decoder's place.
     pub lora: Option<LoraConfig>,
-    /// Of the data's order.
+    /// The seed of the data's order.
     pub seed: u64,
     /// What counts alike in a step's loss.
     pub loss_normalisation: LossNormalisation,

@@ -9,7 +9,7 @@ use parrot_model::parrot::ParrotModel;
 
 pub(crate) const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
 
-/// A model of a few thousand weights with so many decoder layers, and its tower.
+/// A model of a few thousand weights with this number of decoder layers, and its tower.
 pub(crate) fn configs(num_hidden_layers: usize) -> (ParrotConfig, VisionConfig) {
     let mini = ParrotConfig::parrot_mini();
     let decoder = DecoderConfig {

@@ -4,7 +4,7 @@
 //! models--owner--name/refs/main                  the commit that the branch was at
 //! models--owner--name/snapshots/COMMIT/FILE      a link to its bytes
 //! models--owner--name/blobs/ETAG                 the bytes
-//! models--owner--name/blobs/ETAG.incomplete      those of a download that has not ended
+//! models--owner--name/blobs/ETAG.incomplete      the bytes of an unfinished download
 //! models--owner--name/.no_exist/COMMIT/FILE      the commit has no such file
 //! .locks/models--owner--name/ETAG.lock           held while the bytes arrive
 //! ```
@@ -72,7 +72,7 @@ impl Cache {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Where they lie until all have arrived.
+    /// Where the bytes lie until all have arrived.
     pub(super) fn incomplete(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(format!("{etag}.incomplete"))
     }

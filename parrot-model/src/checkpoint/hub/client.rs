@@ -1,4 +1,4 @@
-//! Two requests: what the hub says of a file, and the file's bytes.
+//! Two requests: what the hub says about a file, and the file's bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use super::settings::Settings;
 /// Redirects inside the hub, which renamed models have.
 const MAX_MOVES: usize = 5;
 
-/// What the hub says of a file.
+/// What the hub says about a file.
 #[derive(Debug)]
 pub(super) struct FileInfo {
     /// Where its bytes are.

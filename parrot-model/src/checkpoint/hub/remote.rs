@@ -1,4 +1,4 @@
-//! What a checkpoint needs of its repository.
+//! Downloads what a checkpoint needs from its repository.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -33,7 +33,7 @@ pub(super) fn download_part_description(id: &str, progress: Option<DownloadProgr
 
 /// One model on the hub.
 pub(super) struct Repository {
-    /// As the user named it.
+    /// The model as the user named it.
     name: String,
     id: String,
     revision: String,
@@ -94,7 +94,7 @@ impl Repository {
         Ok((folder, commit))
     }
 
-    /// A decoder or a vision tower, whose configuration is none of a Parrot.
+    /// A decoder or a vision tower, whose configuration is not that of a Parrot.
     pub(super) fn part(&self) -> Result<PathBuf> {
         let (folder, commit) = self.part_description()?;
         self.weights(&folder, &commit)?;
@@ -118,8 +118,8 @@ impl Repository {
         Ok((self.cache.snapshot(&commit), commit))
     }
 
-    /// Fetches the configuration and tells the commit that it is of. When the hub cannot be reached, that is the commit which
-    /// the cache knows.
+    /// Fetches the configuration and returns the commit that it belongs to. When the hub cannot be reached, that is the
+    /// commit which the cache knows.
     fn newest_config(&self) -> Result<String, Failure> {
         let known = self.cache.commit(&self.revision);
         let known = known.filter(|commit| self.cache.file(commit, CONFIG_FILE).is_some());

@@ -31,8 +31,8 @@ pub fn resolve_with(id_or_path: &str, progress: Option<DownloadProgress>) -> Res
     folder_or(id_or_path, || remote::download_model(id_or_path, progress))
 }
 
-/// [`resolve_with`] for [`Description::open`](crate::checkpoint::Description::open): of a model on the hub no weights are
-/// downloaded.
+/// [`resolve_with`] for [`Description::open`](crate::checkpoint::Description::open), without downloading the weights of a
+/// model on the hub.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn resolve_part(id_or_path: &str, progress: Option<DownloadProgress>) -> Res
     folder_or(id_or_path, || remote::download_part(id_or_path, progress))
 }
 
-/// [`resolve_part`] without its weights: of a part on the hub they are not downloaded.
+/// [`resolve_part`] without downloading the weights of a part on the hub.
 ///
 /// # Errors
 ///

@@ -54,7 +54,7 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// By the rules of Python's `huggingface_hub`.
+/// Whether a variable is on, by the rules of Python's `huggingface_hub`.
 fn is_on(name: &str) -> bool {
     variable(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()))
 }

@@ -1,4 +1,4 @@
-//! Against a server of our own on this machine.
+//! Downloads from a server of our own on this machine.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -1,5 +1,5 @@
 //! The inverse discrete cosine transform of 8×8 coefficients, in integers: after Loeffler, Ligtenberg and Moschytz (1989),
-//! with 13 bits of fraction and 2 more kept between the passes, which is what libjpeg's "islow" rounds like.
+//! with 13 bits of fraction and 2 more kept between the passes. It rounds as libjpeg's "islow" does.
 
 const CONST_BITS: u32 = 13;
 const PASS_BITS: u32 = 2;

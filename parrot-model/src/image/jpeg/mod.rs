@@ -1,4 +1,4 @@
-//! JPEG → 8-bit planes → RGB, to the last bit as Pillow has it, which means as libjpeg-turbo does: its integer inverse
+//! JPEG → 8-bit planes → RGB, bit for bit as in Pillow, which means as in libjpeg-turbo: its integer inverse
 //! transform, its triangle filter for enlarging colour planes, its fixed-point colour conversion. Decoders that
 //! round otherwise are up to 10 levels of 255 off inside a picture and up to 104 at its edges.
 //!
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Where libjpeg warns and goes on with invented pixels (missing data, a code that no table has, a wrong restart marker),
-//! the picture is refused. Bytes between a scan and the next marker are passed over, as there.
-//! Refused as well, each by its name: arithmetic coding, lossless and hierarchical JPEG, 12 bits.
+//! the picture is refused. Bytes between a scan and the next marker are skipped, as libjpeg does.
+//! Also refused, each with an error that names it: arithmetic coding, lossless and hierarchical JPEG, 12 bits.
 
 mod huffman;
 mod idct;
@@ -48,7 +48,7 @@ struct Component {
     /// Blocks that are stored: whole MCUs.
     blocks_across: usize,
     blocks_down: usize,
-    /// In zigzag order, 64 a block.
+    /// Its coefficients in zigzag order, 64 a block.
     coefficients: Vec<i16>,
     /// For each coefficient how many low bits are still unknown; `None` before its first scan.
     unknown_bits: [Option<u8>; 64],

@@ -2,7 +2,7 @@
 //!
 //! Burn's own attention also chooses among others. In half precision some of them compute unscaled scores, which with Qwen2
 //! overflow f16, and take the softmax in half precision; those for matrix units round to f16 whatever they are
-//! given; and with grouped queries its flash attention computes something else, silently.
+//! given; and its flash attention silently gives wrong results for grouped queries.
 
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::backend::ops::FloatTensorOps;
@@ -131,7 +131,7 @@ fn composed((query, key, value, bias, _): Inputs) -> CubeTensor {
     attention::composed::<CubeBackend>(query, key, value, bias).context
 }
 
-/// In tiles of f16 that are summed in f32.
+/// Attention in tiles of f16 that are summed in f32.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ fn on_matrix_units(inputs: Inputs, num_planes: u8) -> Result<CubeTensor, String>
     Ok(flash(inputs, TILE * usize::from(num_planes), strategy))
 }
 
-/// Without ever holding all scores; softmax and sums are in f32.
+/// Attention that never holds all scores; softmax and sums are in f32.
 ///
 /// - rows: the number of queries must be a multiple of it; the missing ones are put before the first, as the causal mask is
 ///   aligned with the last

@@ -1,7 +1,7 @@
-//! The operations on GPUs. All of Burn's GPU backends (CUDA, ROCm, Metal, Vulkan, WebGPU) are compiled by *CubeCL*, which names this
-//! folder.
+//! The operations on GPUs. All of Burn's GPU backends (CUDA, ROCm, Metal, Vulkan, WebGPU) are compiled by *CubeCL*: hence
+//! this folder's name.
 //!
-//! Elementwise operations are composed above this backend, by its fusion, which makes a few kernels of their steps.
+//! Elementwise operations are composed above this backend, where Burn's fusion makes a few kernels of their steps.
 
 mod attention;
 

@@ -1,5 +1,5 @@
-//! Attention by blocks of queries, each against the keys up to the last that one of its queries sees: under a causal mask
-//! that is little more than half of all pairs.
+//! Attention by blocks of queries. Each block is computed with the keys up to the last one that any of its queries sees:
+//! under a causal mask, that is little more than half of all pairs.
 
 use std::ops::Range;
 

@@ -23,8 +23,8 @@ impl Threads {
 ///
 /// - width: columns of a block; a matrix's last may have fewer
 /// - stride: the distance between two columns of a block
-/// - fill: computes some columns of a matrix, `[columns, stride]`; of each the first `rows` are the output's. What it is
-///   given holds anything
+/// - fill: computes some columns of a matrix, `[columns, stride]`; the first `rows` of each go into the output. The
+///   memory that it gets may hold anything
 ///
 /// # Panics
 ///

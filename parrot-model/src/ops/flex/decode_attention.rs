@@ -1,4 +1,5 @@
-//! Attention of a single query, a step of decoding: keys and values are read once, where the cache has them, by all threads.
+//! Attention of a single query, in a step of decoding. All threads together read the keys and values once, straight from the
+//! cache.
 
 use burn::backend::flex::FlexTensor;
 
@@ -8,7 +9,7 @@ use super::simd::{Isa, Kernel, LANES, Lanes};
 use super::weight::Weight;
 use super::{few_rows, matrix_at};
 
-/// From so many bytes of keys and values on they are read by all threads.
+/// Keys and values of at least this many bytes are read by all threads.
 const SHARED_FROM: usize = 1 << 18;
 
 /// `softmax(Q Kᵀ / √head_dim + bias) V`

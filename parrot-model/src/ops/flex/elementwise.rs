@@ -1,4 +1,4 @@
-//! Exponentials and what is made of them, compiled for the vector instructions that the processor has.
+//! Exponentials and functions made of them, compiled for the vector instructions that the processor has.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;

@@ -1,7 +1,7 @@
-//! Products of few rows with a weight: a step of decoding. The weight is read once, from memory to registers, and how fast
-//! that goes is how fast the product is.
+//! Products of few rows with a weight: a step of decoding. The weight is read once, from memory into registers, and the speed
+//! of that is the speed of the product.
 //!
-//! However many rows there are, each is summed in the same order: what a row's product is does not depend on the others.
+//! Each row is summed in the same order, however many there are: a row's product does not depend on the others.
 
 use half::{bf16, f16};
 
@@ -45,8 +45,8 @@ struct FewRows<'a, T> {
 /// Sums of a row and a column, each of every second step; the order in which a row is summed.
 const SUMS: usize = 2;
 
-/// From so many rows on, two columns are multiplied at a time: then it is no longer memory that everything waits for, and each
-/// number of the left side is loaded once for two.
+/// From this many rows on, two columns are multiplied at a time. Memory is no longer the bottleneck then, and each number of
+/// the left side is loaded once for both.
 const TWO_COLUMNS_FROM: usize = 8;
 
 impl<T: Number> Kernel for FewRows<'_, T> {

@@ -1,6 +1,6 @@
 //! Products of many rows with a weight: a prompt, the patches of a picture.
 //!
-//! The left side is packed once, 16 rows side by side, so that one load has a column of 16 rows. The weight needs no
+//! The left side is packed once, 16 rows side by side, so that one load fetches a column of 16 rows. The weight needs no
 //! packing: a tile multiplies such columns with single numbers of some of its rows. They are widened into a small
 //! panel first, or, where the processor [multiplies bf16](Isa::multiplies_bf16), copied as pairs.
 //!

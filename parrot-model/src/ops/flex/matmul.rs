@@ -1,4 +1,5 @@
-//! [`matmul`](crate::ops::matmul()) on the CPU: with a weight as it is stored, [`weight_product`]; all others by [`matrix`](super::matrix).
+//! [`matmul`](crate::ops::matmul()) on the CPU: [`weight_product`] multiplies with a weight as it is stored,
+//! [`matrix`](super::matrix) computes all other products.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -32,7 +33,7 @@ fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
 }
 
-/// In f32.
+/// The tensor in f32.
 pub(super) fn wide(x: FlexTensor) -> FlexTensor {
     if x.dtype() == DType::F32 { x } else { Flex::float_cast(x, FloatDType::F32) }
 }

@@ -1,9 +1,9 @@
-//! The costliest operations on the CPU. Burn calls its CPU backend *flex*, and so does this folder. Activations are f32, weights may
-//! be held in less.
+//! The costliest operations on the CPU. Burn calls its CPU backend *flex*: hence this folder's name. Activations are f32;
+//! weights may be held in less.
 //!
 //! Burn's own products zero the output before they fill it and then copy it elsewhere (`FlexTensor::empty` in 0.22), its
 //! attention goes over the scores once for each elementary operation, and its exponentials come one by one from the C
-//! library: together, a fifth of a half-billion model's training step.
+//! library. Together that costs a fifth of a half-billion model's training step.
 
 mod attention;
 mod block_product;

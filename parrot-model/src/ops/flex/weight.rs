@@ -52,7 +52,7 @@ impl<'a> Weight<'a> {
 
 /// A number of a weight.
 pub(super) trait Number: Copy {
-    /// In f32, exactly.
+    /// The number in f32, exactly.
     fn wide(self) -> f32;
     /// Sixteen of them in f32.
     fn widen<V: Lanes>(from: &[Self; LANES]) -> V;

@@ -11,9 +11,9 @@
 //!
 //! # How to add a width
 //!
-//! A variant of [`Weight`], which [`stored_weight`] finds by the tensor's dtype; a kernel for few rows, called in
-//! [`few_rows::multiply`]; and a [`Number`](super::weight::Number)'s way, or another, of widening some of a row into a panel
-//! of [`many_rows`], called in [`many_rows::multiply`]. Everything above this file stays as it is.
+//! Add a variant of [`Weight`], which [`stored_weight`] finds by the tensor's dtype; a kernel for few rows, called in
+//! [`few_rows::multiply`]; and a way to widen part of a row into a panel of [`many_rows`], as a
+//! [`Number`](super::weight::Number) has it, called in [`many_rows::multiply`]. Everything above this file stays as it is.
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
@@ -25,15 +25,15 @@ use super::simd::Isa;
 use super::weight::Weight;
 use super::{PARALLEL_FROM, few_rows, many_rows};
 
-/// Up to so many rows a product is one of few.
+/// The most rows that count as few.
 const FEW: usize = crate::ops::FEW_ROWS;
-/// The same where the processor multiplies bf16 itself: from there on that is faster than exact sums, and of bf16 nobody is
-/// promised the same bits among others as alone.
+/// The same for bf16 weights where the processor multiplies bf16 itself: with more rows that is faster than exact sums. (With
+/// such weights a row is not promised the same bits alone and among others.)
 const FEW_OF_BF16: usize = 12;
-/// From so many bytes on a weight is read by all threads.
+/// A weight of at least this many bytes is read by all threads.
 const SHARED_FROM: usize = 1 << 18;
-/// Bytes of a weight that a thread takes at a time, at least and at most: the longer it reads on the faster, and the shorter
-/// the less the last one is waited for.
+/// The fewest and the most bytes of a weight that a thread takes at a time. Long reads are faster; with short ones the others
+/// wait less for the last thread.
 const SHARE: [usize; 2] = [1 << 16, 1 << 18];
 
 /// What is stored behind a right side, if it is one or several weights `[out, in]` that are contiguous and were

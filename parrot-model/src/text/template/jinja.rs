@@ -1,17 +1,17 @@
 //! The checkpoint's own template, in Jinja.
 //!
 //! A template mixes its own tokens with what was said into one string, in which a typed `<|im_end|>` and a real one
-//! look the same. So it never sees what was said. It is given marks in its place, whatever it writes around them
-//! is its own, in which tokens are recognised; then the contents, encoded as plain text, take the marks' places.
+//! look the same. So it never sees what was said, but is given marks instead. Whatever it writes around the marks is
+//! its own text, in which tokens are recognised; then the contents, encoded as plain text, replace the marks.
 //!
 //! ```text
 //! [user: ⟦0⟧] ──render──► "<s>[INST] ⟦0⟧ [/INST]" ──► <s> · "[INST] " · the content of 0 · " [/INST]"
 //! ```
 //!
-//! What a template does with contents is found out by rendering it again with blanks around the marks. Contents
-//! that it trims are trimmed alike; a template that does anything else with them (leaves one out, repeats, shortens,
-//! escapes it) is refused. A template that looks into contents (Qwen3's cuts `<think>` out of earlier answers) does
-//! not find there what it looks for: contents stay whole.
+//! Rendering it again with blanks around the marks shows what a template does with contents. Where it trims contents,
+//! they are trimmed; a template that does anything else with them (leaves one out, repeats, shortens, escapes it) is
+//! refused. A template that looks into contents (Qwen3's cuts `<think>` out of earlier answers) does not find there
+//! what it looks for: contents stay whole.
 //!
 //! Templates run as in transformers (`trim_blocks`, `lstrip_blocks`, `raise_exception`, Python's methods), but know
 //! no date: `strftime_now` is not defined, and a prompt is the same on every day.
@@ -146,7 +146,7 @@ impl Jinja {
         tokenizer.encode_piece(&format!("{}{answer}", self.answer_prefix), before)
     }
 
-    /// With the beginning of an answer, the model is to go on with that.
+    /// The prompt; with `answer_start`, one whose answer begins with that and goes on.
     ///
     /// # Errors
     ///

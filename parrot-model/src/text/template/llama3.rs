@@ -8,8 +8,8 @@
 //! A parrot.<|eot_id|>
 //! ```
 //!
-//! What is said is trimmed, as Meta's code does. There is no default system message; the one with the dates that
-//! the templates of Llama 3.1 and later write comes out of the checkpoint's own template alone.
+//! What is said is trimmed, as in Meta's code. There is no default system message; only the checkpoint's own template
+//! writes the one with dates that Llama 3.1 and later have.
 
 use super::super::encode::{Learning, RenderedPrompt};
 use super::super::{Message, Tokenizer};

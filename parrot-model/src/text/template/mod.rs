@@ -47,9 +47,9 @@ enum Kind {
 /// Whether the token that ends a turn follows the last message of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LastMessage {
-    /// As in a conversation that is over.
+    /// It does, as in a conversation that is over.
     Ended,
-    /// The model is to go on with it.
+    /// It does not: the model goes on with the message.
     Open,
 }
 

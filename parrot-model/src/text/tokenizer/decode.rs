@@ -68,7 +68,7 @@ impl Tokenizer {
         }
     }
 
-    /// Without the space that encoding put in front.
+    /// Removes the space that encoding put in front.
     fn strip<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         match self.family {
             Family::SentencePiece { strip: true, .. } => bytes.strip_prefix(b" ").unwrap_or(bytes),

@@ -1,5 +1,5 @@
-//! What a `tokenizer.json` describes, looked at before the `tokenizers` crate may have it: that crate panics on
-//! some files, and takes others that would let text become a control token.
+//! What a `tokenizer.json` describes, checked before the `tokenizers` crate gets it: that crate panics on some
+//! files, and accepts others that would let text become a control token.
 
 use std::collections::{HashMap, HashSet};
 

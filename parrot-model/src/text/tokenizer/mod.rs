@@ -104,8 +104,8 @@ impl Tokenizer {
         Self::parse(&bytes, path)
     }
 
-    /// Reads the tokenizer of a model: `tokenizer.json` in its folder, or what a text model's GGUF says of it. Of a GGUF
-    /// byte-level BPE is read, if its words are told apart as Qwen's, Llama 3's, SmolLM2's or GPT-2's are; for any other,
+    /// Reads the tokenizer of a model: `tokenizer.json` in its folder, or what a text model's GGUF says about it. From a GGUF
+    /// it reads byte-level BPE that tells words apart as Qwen, Llama 3, SmolLM2 or GPT-2 do; for any other tokenizer,
     /// `tokenizer.json` has to lie beside the file.
     ///
     /// # Errors

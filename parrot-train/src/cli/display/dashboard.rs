@@ -1,7 +1,7 @@
 //! A dashboard on the whole terminal.
 //!
-//! Drawn after a step, at most five times a second; keys are read then as well, so that nothing runs beside the
-//! training. `q` goes on with the progress bar, `s` and Ctrl-C save and stop.
+//! It is drawn after a step, at most five times a second. Keys are read at the same moments, so that nothing runs beside
+//! the training. `q` goes on with the progress bar, `s` and Ctrl-C save and stop.
 
 use std::io;
 use std::sync::Arc;

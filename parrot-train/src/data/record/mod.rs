@@ -8,8 +8,8 @@
 //!
 //! A `.json` file is such a list, a `.jsonl` file has one record a line; `image` may be a list of pictures. Files
 //! of hundreds of thousands of records have broken ones: each becomes a [`BadRecord`], and the rest is read.
-//! Videos, sound and the like, which other programs' records may have, make a record a bad one: its text alone is not
-//! what it teaches. Keys that are not known are counted ([`Records::not_read`]).
+//! A record with videos, sound and the like, which other programs have, counts as broken: its text alone would teach
+//! something else. Keys that are not known are counted ([`Records::not_read`]).
 
 mod reader;
 #[cfg(test)]
@@ -149,8 +149,8 @@ impl Record {
 }
 
 impl Turn {
-    /// A placeholder of a video or the like that stands where those stand: by itself, or at the message's begin or end. In
-    /// the middle of a sentence it is a word about HTML.
+    /// A placeholder of a video or the like in a place where placeholders stand: on a line of its own, or at the beginning or
+    /// the end of the message. In the middle of a sentence it is a word about HTML.
     fn other_placeholder(&self) -> Option<&'static str> {
         let stands = |word: &&&str| {
             self.value.lines().any(|line| line.trim() == **word)

@@ -1,4 +1,4 @@
-//! A file's records, one by one: those that are none are told, and the rest is read.
+//! Reads a file's records one by one; what is no record is reported, and the rest is read.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

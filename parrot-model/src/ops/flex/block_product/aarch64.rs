@@ -1,7 +1,7 @@
 //! The kernel for 64-bit Arm, with the vector instructions (NEON) that all of them have.
 //!
-//! Four registers have the sums of the panel's 16 rows. The products of four columns take two steps: of 16 bits each, and
-//! then added up in pairs.
+//! Four registers have the sums of the panel's 16 rows. The products of four columns take two steps: they are computed in
+//! 16 bits, then added up in pairs.
 
 use std::arch::aarch64::*;
 

@@ -12,7 +12,7 @@ pub(super) const TILE: usize = 8;
 pub(super) struct ActivationBlock {
     pub(super) codes: [i8; BLOCK],
     pub(super) scale: f32,
-    /// Of the codes.
+    /// The sum of the codes.
     pub(super) sum: i32,
 }
 

@@ -1,8 +1,8 @@
 //! Products with weights in [blocks](crate::quantization) of 8 or 4 bits.
 //!
-//! The activations become blocks as well, of 8 bits, so that a product is one of bytes with a multiplication by both scales
-//! for every 32 of them, as in llama.cpp; all else stays in f32. A panel of 16 weight rows against up to eight rows of activations
-//! is what a [`Kernel`] computes. Nothing is unpacked in memory, for many rows of activations no more than for one.
+//! The activations become blocks of 8 bits as well. So a product multiplies bytes, and multiplies every 32 of them by both
+//! scales, as in llama.cpp; everything else stays in f32. A [`Kernel`] multiplies a panel of 16 weight rows with up to eight
+//! rows of activations. Weights are never unpacked in memory, however many rows of activations there are.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use crate::quantization::{BLOCK, BlockFormat, BlockMatrix, PANEL};
 use activations::{ActivationBlock, TILE, quantize, tiles};
 
-/// From how many rows on threads share the rows, each with all weights, and not the weights.
+/// From this many rows on, threads share the rows, each with all weights; with fewer they share the weights.
 const SHARE_ROWS_FROM: usize = 32;
 
 /// Bytes of weights that stay in the second-level cache while all rows of a thread pass over them.
@@ -30,7 +30,7 @@ const PARALLEL_FROM: usize = 1 << 16;
 /// The instructions that products are computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kernel {
-    /// Of 512-bit registers of bytes.
+    /// AVX-512 with its products of bytes (VNNI).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
@@ -168,7 +168,7 @@ fn few_rows(kernel: Kernel, x: &[f32], rows: usize, weight: BlockMatrix<'_>) -> 
     output
 }
 
-/// On this thread: as many panels as the cache holds, against each tile of rows.
+/// Multiplies on this thread: as many panels as the cache holds, with each tile of rows.
 fn many_rows(kernel: Kernel, x: &[f32], weight: BlockMatrix<'_>, output: &mut [f32]) {
     let [outputs, columns] = weight.dims();
     let blocks = columns.div_ceil(BLOCK);

@@ -1,7 +1,7 @@
 //! Kernels for x86: with AVX-512 and its products of bytes (VNNI), and with AVX2.
 //!
-//! A register, or two of half its size, has a sum for each of the panel's 16 rows. For every four columns it gets the
-//! products of those rows' codes with the same four activations.
+//! A register, or two of half its size, has a sum for each of the panel's 16 rows. For every four columns, the products of
+//! those rows' codes with the same four activations are added to it.
 
 use std::arch::x86_64::*;
 

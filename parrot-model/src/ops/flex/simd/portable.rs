@@ -1,4 +1,4 @@
-//! Lanes as the compiler makes them of plain arrays.
+//! Lanes in plain arrays, for which the compiler chooses the instructions.
 
 use half::{bf16, f16};
 

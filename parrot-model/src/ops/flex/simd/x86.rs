@@ -1,8 +1,7 @@
 //! Lanes in AVX-512 and in AVX2.
 //!
-//! In each `impl`, what every `unsafe` rests on: its methods are called by kernels alone, and those are entered by
-//! [`Isa::run`](super::Isa::run), once the processor was found to have the instructions. Arrays are as long as what
-//! is read or written.
+//! Every `unsafe` in these `impl`s rests on this: only kernels call the methods, and [`Isa::run`](super::Isa::run) enters
+//! a kernel only after the processor was found to have the instructions. Arrays are as long as what is read or written.
 
 use std::arch::x86_64::*;
 
