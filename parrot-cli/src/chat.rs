@@ -152,7 +152,7 @@ fn path_of(typed: &str) -> PathBuf {
 
 /// Where questions come from.
 enum Input {
-    /// With editing and history.
+    /// A terminal, with editing and history.
     Terminal(Box<DefaultEditor>),
     Pipe(io::Lines<io::StdinLock<'static>>),
 }

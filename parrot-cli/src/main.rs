@@ -100,7 +100,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// What fails is said as an error; what drivers log while they are looked for is nobody's concern.
+/// Logs only what `RUST_LOG` asks for. Failures are printed as errors anyway, and what drivers log while they are looked for
+/// would only confuse.
 fn log_if_asked() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

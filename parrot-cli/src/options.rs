@@ -32,7 +32,7 @@ pub(crate) struct ModelOptions {
     pub(crate) device: DeviceOptions,
 }
 
-/// Where, and how precise.
+/// Where to compute, and how precisely.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DeviceOptions {
     /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is

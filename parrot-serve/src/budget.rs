@@ -41,7 +41,7 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes so many bytes more; false if they are not left.
+    /// Takes `bytes` more; false if there are not enough left.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);

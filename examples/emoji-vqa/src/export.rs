@@ -14,7 +14,7 @@ use crate::train::{Common, progress_bar};
 /// Lessons that are made at a time.
 const CHUNK: usize = 1000;
 
-/// How many lessons of each subject. The defaults are so many that none of the default model's recipes sees one twice.
+/// How many lessons of each subject. With the defaults, none of the default model's recipes sees a lesson twice.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Counts {
     /// Pictures told in words, for pre-training of the decoder

@@ -81,7 +81,7 @@ impl Distortion {
 }
 
 impl Sprite {
-    /// From premultiplied pixels in reading order.
+    /// A sprite of premultiplied pixels in reading order.
     ///
     /// # Panics
     ///

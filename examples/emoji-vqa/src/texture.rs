@@ -46,7 +46,7 @@ impl Pattern {
     /// Those that are never learnt from.
     pub const HELD_OUT: [Self; 3] = [Self::Checks, Self::Marble, Self::Screen];
 
-    /// For tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blank => "blank",

@@ -136,9 +136,9 @@ pub(crate) struct Phase {
 enum Work {
     /// Nothing, or of several kinds.
     Other,
-    /// Products of so many operations.
+    /// Products; how many operations.
     Products(f64),
-    /// Reading so many bytes, for products of so many operations.
+    /// Reading memory for products; how many bytes, and how many operations.
     Reading(f64, f64),
 }
 

@@ -90,7 +90,7 @@ fn main_memory() -> (f64, String) {
     (len as f64 / best, format!("{threads}, {pages}"))
 }
 
-/// With several sums at a time, which the compiler keeps in vector registers.
+/// Adds up several sums at a time, which the compiler keeps in vector registers.
 fn sum(part: &[u64]) -> u64 {
     let mut sums = [0_u64; 32];
     let (chunks, rest) = part.as_chunks();
@@ -109,7 +109,7 @@ fn huge_pages() -> Option<usize> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? << 10)
 }
 
-/// In bytes, where Linux tells it.
+/// The size of the last-level cache in bytes, where Linux tells it.
 fn last_level_cache() -> Option<usize> {
     let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok()?;
     Some(size.trim().strip_suffix('K')?.parse::<usize>().ok()? << 10)

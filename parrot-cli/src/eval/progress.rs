@@ -35,7 +35,7 @@ pub(super) struct Now {
     pub(super) questions: usize,
     /// Different ones.
     pub(super) images: usize,
-    /// Of the answers.
+    /// Tokens of the answers.
     pub(super) tokens: usize,
 }
 

@@ -6,7 +6,7 @@ use parrot_infer::Image;
 
 use crate::ask::job::{Job, JobImage};
 
-/// Decoded pictures are held up to so many bytes, 256 MiB; one that is larger by itself is held alone.
+/// Decoded pictures are held up to 256 MiB; a single one that is larger is held alone.
 const DECODED_BYTES: usize = 256 << 20;
 
 /// Pictures that later batches may ask about again.

@@ -26,7 +26,7 @@ pub struct GenerateOptions {
     pub share: Share,
 }
 
-/// A process's share of the work: of so many processes the one with this number, counted from 0.
+/// A process's share of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// Its number.
@@ -76,7 +76,7 @@ pub fn batches<'j>(jobs: &'j [Job], parrot: &Parrot, options: &GenerateOptions) 
     batches
 }
 
-/// Divides pictures, or what several pictures are shown together, into windows of so many pictures.
+/// Divides pictures, or what several pictures are shown together, into windows of a number of pictures.
 fn windows<'o>(
     order: &'o [[u8; 32]],
     by_image: &HashMap<[u8; 32], Vec<&Job>>,

@@ -17,7 +17,7 @@ use crate::protocol::{AskedAs, ImageEncoding};
 /// A question to be asked once.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Of prompt and pictures.
+    /// Stands for the prompt and the pictures: equal for equal questions.
     pub id: String,
     /// The words.
     pub prompt: String,
@@ -54,7 +54,7 @@ impl Job {
     }
 }
 
-/// What a question about so many pictures is shown as: [`Job::message`].
+/// How a question about this number of pictures is shown to the model: [`Job::message`].
 pub(crate) fn message(prompt: &str, images: usize) -> Message {
     if images == 1 {
         return Message::question(prompt, 1);

@@ -22,7 +22,7 @@ pub struct LlavaBench {
 }
 
 impl LlavaBench {
-    /// With these ratings.
+    /// The benchmark with these ratings.
     #[must_use]
     pub fn rated(ratings: Arc<Ratings>) -> Self {
         Self { ratings }

@@ -90,7 +90,7 @@ fn share(row: &Row, said: &str, protocol: Protocol) -> f64 {
 mod tests {
     use super::*;
 
-    /// Worked out by hand: of ten people, so many said so.
+    /// Worked out by hand, for the number of people, of ten, who said so.
     #[test]
     fn an_answer_is_worth_what_people_agree() {
         for (people, expected) in [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)] {

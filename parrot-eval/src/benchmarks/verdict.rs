@@ -39,7 +39,7 @@ pub enum How {
 }
 
 impl Verdict {
-    /// On a question with options.
+    /// The verdict on a question with options.
     #[must_use]
     pub fn of_letter(extracted: Extracted, expected: &str) -> Self {
         let how = match extracted {
@@ -52,7 +52,7 @@ impl Verdict {
         Self { how, right: said.as_deref() == Some(expected), said }
     }
 
-    /// On a yes-or-no question.
+    /// The verdict on a yes-or-no question.
     #[must_use]
     pub fn of_yes_no(yes: Option<bool>, expected: &str) -> Self {
         let said = yes.map(|yes| if yes { "Yes".to_string() } else { "No".to_string() });
@@ -60,7 +60,7 @@ impl Verdict {
         Self { how, right: said.as_deref() == Some(expected), said }
     }
 
-    /// On a question whose answer has to contain an accepted text: the one that it contains.
+    /// The verdict on a question whose answer has to contain an accepted text; `accepted` is the one that it contains.
     #[must_use]
     pub fn of_contained(accepted: Option<String>) -> Self {
         let how = if accepted.is_some() { How::Text } else { How::None };
@@ -73,7 +73,7 @@ impl Verdict {
         !self.right && self.how != How::Unjudged
     }
 
-    /// On a question that was never answered.
+    /// The verdict on a question that was never answered.
     #[must_use]
     pub fn missing() -> Self {
         Self { how: How::None, said: None, right: false }

@@ -21,7 +21,7 @@ use crate::report::results::collection_name;
 use crate::report::score::{Scored, score};
 use crate::report::wrong::{ShownQuestion, clipped};
 
-/// Into so many blocks pictures are divided for intervals, or into one each where there are fewer.
+/// For intervals, pictures are divided into this many blocks, or into one each where there are fewer.
 const BLOCKS: usize = 100;
 
 /// A dataset with the answers of two runs.
@@ -51,7 +51,7 @@ pub struct Comparison {
     pub changed_in_all: usize,
 }
 
-/// By how much the second run differs from the first.
+/// How much the second run differs from the first.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
@@ -155,7 +155,7 @@ impl<'a> Compared<'a> {
 
 /// Which block of the data a row belongs to: questions about one picture, and the rows of a group, share one, in every language.
 struct Blocks {
-    /// By the pictures' hash.
+    /// Each picture's block, by the picture's hash.
     of_images: HashMap<[u8; 32], usize>,
     count: usize,
 }

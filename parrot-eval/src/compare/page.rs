@@ -39,7 +39,7 @@ impl Comparison {
         })
     }
 
-    /// As tables.
+    /// The comparison as Markdown tables.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let [first, second] = self.runs.each_ref().map(|run| escaped(run));
@@ -63,7 +63,7 @@ impl Comparison {
         text
     }
 
-    /// As indented JSON.
+    /// The comparison as indented JSON.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Comparison {
         serde_json::to_string_pretty(self)
     }
 
-    /// As a page, with the answers that changed and their pictures.
+    /// The comparison as a page, with the answers that changed and their pictures.
     ///
     /// # Errors
     ///

@@ -70,7 +70,7 @@ fn escape(chars: &mut std::str::CharIndices<'_>, text: &mut String) -> Result<()
     Ok(())
 }
 
-/// A character by its number, of which `value` has been read and so many digits follow.
+/// A character by its number, of which `value` has been read and `digits` more digits follow.
 fn code(
     chars: &mut std::str::CharIndices<'_>,
     digits: usize,

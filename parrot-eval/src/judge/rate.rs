@@ -9,7 +9,7 @@ use crate::predictions::Assigned;
 use super::endpoint::{Failure, Judge};
 use super::ratings::Ratings;
 
-/// A judge that fails for so many answers in a row is not asked about others.
+/// A judge that fails for this many answers in a row is not asked about others.
 const PATIENCE: usize = 3;
 
 /// Has every answer rated that has no rating yet; `on_answer` is told how many of how many are done. What stays without a

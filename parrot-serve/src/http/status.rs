@@ -11,7 +11,7 @@ use crate::metrics::CONTENT_TYPE;
 use crate::reply::Json;
 use crate::service::Shared;
 
-/// That all is well.
+/// Says that all is well.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     /// `ok`

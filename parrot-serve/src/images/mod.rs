@@ -35,7 +35,7 @@ pub(crate) struct Images {
 
 impl Images {
     /// - max_pixels: larger images are refused before memory is set aside for them
-    /// - decoded: bytes of all images together that are being asked about; at least those of one with so many pixels
+    /// - decoded: bytes of all images together that are being asked about; at least those of one image with `max_pixels`
     pub(crate) fn new(max_pixels: u64, decoded: u64) -> Self {
         let limits = DecodeLimits { max_pixels, ..DecodeLimits::default() };
         Self {

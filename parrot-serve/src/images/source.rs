@@ -21,7 +21,7 @@ pub(crate) enum ImageSource {
     Url(String),
 }
 
-/// Without what the user sent.
+/// Leaves out what the user sent.
 impl fmt::Debug for ImageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -31,7 +31,7 @@ struct Tag {
 /// The server's version.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Version {
-    /// That of parrot-serve.
+    /// The version of parrot-serve.
     version: &'static str,
 }
 

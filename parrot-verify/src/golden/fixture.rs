@@ -65,7 +65,7 @@ pub(crate) struct Fixture {
     pub dtype: WeightDtype,
     /// The checkpoint used last: cases of one checkpoint follow each other.
     last: RefCell<Option<(Key, Rc<Loaded>)>>,
-    /// By the name that cases use.
+    /// The tokenizers, by the names that cases use.
     tokenizers: RefCell<HashMap<String, Rc<Tokenizer>>>,
     /// Picture file → the same picture as the reference decodes it, losslessly stored.
     decoded: HashMap<String, String>,

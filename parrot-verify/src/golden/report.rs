@@ -30,7 +30,7 @@ impl Filter {
 #[derive(Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// By kind, in alphabetical order.
+    /// The results by kind, in alphabetical order.
     pub kinds: BTreeMap<String, KindReport>,
     /// Every failed case, in the order of the manifest.
     pub failures: Vec<Failure>,
@@ -48,9 +48,9 @@ pub struct KindReport {
     pub passed: usize,
     /// Cases in which something did not agree.
     pub failed: usize,
-    /// Of those passed: failures or oddities of the reference that this build reproduces.
+    /// How many of the passed are failures or oddities of the reference that this build reproduces.
     pub reproduced: usize,
-    /// Of those passed: failures or oddities of the reference where this build gives its own error.
+    /// How many of the passed are failures or oddities of the reference where this build gives its own error.
     pub own_error: usize,
     /// Cases not run, counted by reason.
     pub skipped: BTreeMap<String, usize>,

@@ -281,7 +281,7 @@ fn category(subgroup: &str, emoji: &str) -> Category {
     }
 }
 
-/// Of two concepts with the same name in any language the later one goes, a core concept never.
+/// Drops the later of two concepts with the same name in any language, but never a core concept.
 fn drop_repeated_names(choices: &mut Vec<Choice>) {
     let mut taken: HashSet<(Language, String)> = HashSet::new();
     choices.sort_by_key(|choice| !choice.concept.core);

@@ -180,7 +180,7 @@ impl Dataset {
         Self::new(catalogue, sprites, config)
     }
 
-    /// From parts.
+    /// A data set of these parts.
     ///
     /// # Errors
     ///

@@ -43,9 +43,9 @@ impl Score {
 /// How it is decided what a model answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Answering {
-    /// Of the listed options, the one that it finds likeliest; a guess is right one time in four.
+    /// It takes the listed option that it finds likeliest; a guess is right one time in four.
     Choosing,
-    /// To the same question, what it says: an option, or anything else.
+    /// It answers the same question in words: with an option, or anything else.
     Saying,
     /// What it says when no options are listed.
     Open,

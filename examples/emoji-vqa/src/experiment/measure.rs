@@ -19,7 +19,7 @@ use crate::language::Language;
 pub struct Measured {
     /// How it was trained.
     pub arm: Arm,
-    /// Of its experts and data.
+    /// The seed of its experts and data.
     pub seed: u64,
     /// What it did in each language.
     pub languages: BTreeMap<Language, Tally>,

@@ -33,7 +33,7 @@ use measure::Measured;
 /// What the control's router reads instead of every question.
 const CONSTANT_TEXT: &str = "Picture.";
 
-/// Of every picture that is learnt from.
+/// How every picture that is learnt from is varied.
 const VARIATION: Variation = Variation::Full;
 
 /// English alone.
@@ -59,7 +59,7 @@ pub enum Arm {
 }
 
 impl Arm {
-    /// In the order of the tables.
+    /// All arms in the order of the tables.
     pub const ALL: [Self; 5] = [
         Self::EnglishOnly,
         Self::ImbalancedDense,
@@ -68,7 +68,7 @@ impl Arm {
         Self::Balanced,
     ];
 
-    /// For tables and folders.
+    /// Its name in tables and folders.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -54,7 +54,7 @@ impl Subject {
         Self::Words,
     ];
 
-    /// For files and ids.
+    /// Its name in files and ids.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -186,7 +186,7 @@ impl Lesson {
         Self { id, turns: in_turns(&sample.turns), scene: Some(sample.scene) }
     }
 
-    /// As the chat template takes it.
+    /// The lesson as the chat template takes it.
     #[must_use]
     pub fn conversation(&self) -> Conversation {
         let images = usize::from(self.scene.is_some());
@@ -200,7 +200,7 @@ impl Lesson {
         Conversation(messages.collect())
     }
 
-    /// As a LLaVA file has it; `image` is the picture's file.
+    /// The lesson as a record of a LLaVA file; `image` is the picture's file.
     #[must_use]
     pub fn record(&self, image: Option<&Path>) -> Value {
         let messages = self.turns.iter().enumerate().flat_map(|(index, (question, answer))| {
@@ -231,7 +231,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// For a model's tokenizer and picture size.
+    /// Lessons for a model's tokenizer and picture size.
     ///
     /// # Errors
     ///

@@ -53,7 +53,7 @@ pub struct Common {
     /// Micro-batches computed at the same time
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
-    /// Of weights, data and its order
+    /// Seed of weights, data and its order
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// All concepts instead of the core
@@ -100,7 +100,7 @@ pub(crate) struct Run<'a> {
     pub(crate) description: ModelDescription,
     pub(crate) encoder: Encoder,
     device: Device,
-    /// Of the pictures that it makes while it runs.
+    /// How the pictures that it makes while it runs are varied.
     variation: Variation,
     pub(crate) stop: &'a AtomicBool,
 }

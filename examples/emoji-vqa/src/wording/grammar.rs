@@ -1,4 +1,4 @@
-//! What a language's patterns are of: the wordings of each task, how names are put in, how they are typed.
+//! The patterns of a language: how each task is asked for, how names are put in, how questions are typed.
 
 use super::surface::Surface;
 
@@ -45,7 +45,7 @@ impl Intent {
         Self::Outside,
     ];
 
-    /// For tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Naming => "naming",
@@ -88,9 +88,9 @@ pub struct Grammar {
     pub describe: &'static [&'static str],
     /// [`Intent::Outside`]
     pub outside: &'static [&'static str],
-    /// Patterns for `{c}`, in the order of [`Corner::ALL`].
+    /// Patterns for `{c}`, in the order of [`Corner::ALL`](crate::scene::Corner::ALL).
     pub corners: [&'static str; 4],
-    /// For `{k}`, in the order in which [`Category`] is declared; empty where nobody would say it.
+    /// For `{k}`, in the order in which [`Category`](crate::catalogue::Category) is declared; empty where nobody would say it.
     pub kinds: [&'static str; 11],
     /// What people call a thing whose name in the catalogue is another.
     pub synonyms: &'static [(&'static str, &'static [&'static str])],

@@ -349,7 +349,7 @@ const SOFTENED: [(&str, &str); 26] = [
     ("yatak", "yatağ"),
 ];
 
-/// Of these too, and of names whose last vowel is not the one that decides.
+/// The same of further names, and of those whose last vowel is not the one that decides.
 const IRREGULAR: [(&str, &str, char); 4] = [
     ("açık kitap", "açık kitab", 'a'),
     ("kitap", "kitab", 'a'),
