@@ -35,10 +35,10 @@ impl Staging {
         };
         let (path, old) = (beside(".partial"), beside(".old"));
         // If a process died between two steps of `publish`, finish or undo what it began.
-        match (old.exists(), destination.exists()) {
-            (true, false) => fs::rename(&old, destination).map_err(Error::io("restore", destination))?,
-            (true, true) => keep_other_files(&old, destination)?,
-            (false, _) => {}
+        if old.exists() && destination.exists() {
+            keep_other_files(&old, destination)?;
+        } else if old.exists() {
+            fs::rename(&old, destination).map_err(Error::io("restore", destination))?;
         }
         check(destination)?;
         remove(&old)?;
