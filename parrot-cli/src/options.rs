@@ -22,7 +22,7 @@ use crate::terminal::print_notice;
 const DEFAULT_MODEL: &str = "assets/parrot-mini";
 
 /// Which model, where, and how precise.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptions {
     /// The model's folder, a text model's GGUF, or an id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]

@@ -69,6 +69,7 @@ pub use benchmarks::mmmu::Mmmu;
 pub use benchmarks::mtvqa::MtVqa;
 pub use benchmarks::ocr_bench::OcrBench;
 pub use benchmarks::open_set::OpenSet;
+pub use benchmarks::own_choice::OwnChoice;
 pub use benchmarks::pope::Pope;
 pub use benchmarks::text_vqa::TextVqa;
 pub use benchmarks::verdict::{How, Judged, Level, Score, Verdict, percent};

@@ -158,9 +158,11 @@ ANSWERS = ["A", "B", "C", "A.", "(B)", "B because A is wrong", "The answer is B 
 
 def make(random, folder):
     """A file of questions and answers to them, by index."""
-    kind = random.choice(["mmmb", "mmmb", "mmbench", "mmbench", "POPE"])
+    kind = random.choice(["mmmb", "mmmb", "mmbench", "mmbench", "POPE", "MMStar", "ScienceQA"])
     if kind == "POPE":
         name = "POPE"
+    elif not kind.startswith("mm"):
+        name = f"mini_{kind}"
     else:
         name = f"mini_{kind}_{random.choice(['en', 'tr', 'cn', 'ru', 'TR', 'ar'])}"
     letters = "ABCD"[: random.randint(2, 4)]

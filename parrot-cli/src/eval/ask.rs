@@ -48,7 +48,7 @@ impl Args {
         };
         let jobs = parrot_eval::jobs(&datasets, &self.all_asked_as());
         let questions = parrot_eval::batches(&jobs, &parrot, &options).iter().map(Vec::len).sum();
-        let mut progress = Progress::new(&datasets, self.protocol.0[0], questions, share);
+        let mut progress = Progress::new(&datasets, self.protocols()[0], questions, share);
         let started = Instant::now();
         parrot_eval::generate(
             &parrot,
@@ -64,7 +64,7 @@ impl Args {
         let now = progress.finish();
         let total = |count: usize| world.total(count as f64) as usize;
         let asked = Asked {
-            run_as: self.protocol.0.iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
+            run_as: self.protocols().iter().map(|protocol| (*protocol, self.run_as(*protocol))).collect(),
             method: self.method(),
             request: self.request.clone(),
             max_new_tokens: self.max_new_tokens,
@@ -100,7 +100,7 @@ impl Args {
     ) -> Result<Finished> {
         let mut scores = Scores::new(Some(out.clone()));
         let of_protocols = |dataset: &Dataset| -> Vec<Answers> {
-            let protocols = self.protocol.0.iter();
+            let protocols = self.protocols().iter();
             protocols
                 .map(|protocol| parrot_eval::answers(dataset, self.asked_as(*protocol), &journal))
                 .collect()
@@ -114,7 +114,7 @@ impl Args {
         for (dataset, answers) in datasets.iter().zip(answers) {
             scores.problems.extend(dataset.problems.iter().cloned());
             let mut known: Vec<Problem> = Vec::new();
-            for (number, (protocol, mut answers)) in self.protocol.0.iter().zip(answers).enumerate() {
+            for (number, (protocol, mut answers)) in self.protocols().iter().zip(answers).enumerate() {
                 let folder = out.join(protocol.id());
                 fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));
@@ -152,15 +152,25 @@ fn say_speed(asked: &Asked) {
     let rate = |count: usize| count as f64 / asked.seconds_now.max(1e-9);
     let processes =
         if asked.processes > 1 { format!(" in {} processes", asked.processes) } else { String::new() };
+    // Where options are chosen nothing is written.
+    let tokens = if asked.tokens_now > 0 {
+        format!(", {:.1} tokens/s", rate(asked.tokens_now))
+    } else {
+        String::new()
+    };
     print_notice(&format!(
-        "asked {} questions about {} pictures in {:.1} s{processes}: {:.1} questions/s, {:.1} pictures/s, {:.1} tokens/s",
-        asked.questions_now,
-        asked.images_now,
+        "asked {} about {} in {:.1} s{processes}: {:.1} questions/s, {:.1} pictures/s{tokens}",
+        counted(asked.questions_now, "question"),
+        counted(asked.images_now, "picture"),
         asked.seconds_now,
         rate(asked.questions_now),
-        rate(asked.images_now),
-        rate(asked.tokens_now)
+        rate(asked.images_now)
     ));
+}
+
+/// `1 question`, `2 questions`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `Path::with_extension` would take `Parrot-1.5_MMMB` for `Parrot-1` with an ending.

@@ -17,7 +17,7 @@ impl Args {
         let mut compared = Vec::new();
         let mut without = BTreeSet::new();
         let mut problems: Vec<Problem> = Vec::new();
-        for protocol in &self.protocol.0 {
+        for protocol in self.protocols() {
             let [Some(first), Some(second)] = [run(&runs[0], *protocol)?, run(&runs[1], *protocol)?] else {
                 continue;
             };

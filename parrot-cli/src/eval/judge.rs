@@ -59,7 +59,7 @@ impl Args {
     }
 
     /// The judge of the command line, if there is one.
-    fn open_judge(&self) -> Result<Option<Judge>> {
+    pub(super) fn open_judge(&self) -> Result<Option<Judge>> {
         let (Some(address), Some(model)) = (&self.judge, &self.judge_model) else { return Ok(None) };
         let key = std::env::var("PARROT_JUDGE_KEY").ok().filter(|key| !key.is_empty());
         let patience = Duration::from_secs(self.judge_patience);

@@ -21,7 +21,13 @@ fn table(all: &[Listed]) -> String {
     let mut text = String::new();
     for benchmark in all {
         let files: Vec<&str> = benchmark.files.iter().map(|file| file.name.as_str()).collect();
-        let files = if files.is_empty() { "names with circular or mmcr".into() } else { files.join(", ") };
+        let files = match (benchmark.name, &files[..]) {
+            ("circular", _) => "names with circular or mmcr".into(),
+            ("choice", _) => "any other name, with columns A and B".into(),
+            ("contains", _) => "any other name, without such columns".into(),
+            (name, []) => format!("with --benchmark {name}"),
+            (_, files) => files.join(", "),
+        };
         text += &format!("{}\n  files    {files}\n", benchmark.name);
         let columns: Vec<&str> = ["index", "image", "question", benchmark.expected]
             .iter()
@@ -34,6 +40,6 @@ fn table(all: &[Listed]) -> String {
             benchmark.prompt, benchmark.reading, benchmark.score
         );
     }
-    text + "Any other file works that has index, image, question, answer, A, B, … Files with these names are compared with \
-            their MD5 (--json shows them); nothing is downloaded."
+    text + "Files with these names are compared with their MD5 (--json shows them); nothing is downloaded. --benchmark NAME says \
+            what a file is whose name does not."
 }

@@ -19,7 +19,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use parrot_distributed::World;
-use parrot_eval::{AskedAs, Benchmark, GenerateOptions, Method, Problem, Protocol, ReportPage, RunAs};
+use parrot_eval::{
+    AskedAs, Benchmark, Dataset, GenerateOptions, Method, Problem, Protocol, ReportPage, RunAs,
+};
 
 use crate::options::ModelOptions;
 use crate::terminal::{print_notice, printable};
@@ -33,7 +35,7 @@ use crate::terminal::{print_notice, printable};
 ///
 /// In a build with the feature `mpi`, `mpirun -n 4 parrot eval …` shares the questions among four processes, on one host or several;
 /// results are those of one.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Benchmark files, or folders of them
@@ -42,10 +44,12 @@ pub(crate) struct Args {
     /// Show the benchmarks that are known by name, with their files, what they need and how they are scored
     #[arg(long, conflicts_with_all = ["data", "score", "prompts_only", "out"])]
     list: bool,
-    /// Whose rules: paper-2024-06, kit-2024-08, kit-2026-08 or all
-    #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_protocol)]
-    protocol: Protocols,
-    /// Prompts end as when files are run by their own names or as a collection [default: as the protocol's users did]
+    /// Whose rules: paper-2024-06, kit-2024-08, kit-2026-08 or all [default: all; of files of one's own alone, which no kit
+    /// knows, kit-2026-08]
+    #[arg(long, value_name = "NAME", value_parser = parse_protocol)]
+    protocol: Option<Protocols>,
+    /// Prompts end as when files are run by their own names or as a collection [default: as the protocol's users did; of files
+    /// of one's own alone, by their own names]
     #[arg(long, value_name = "NAME")]
     run_as: Option<RunAsName>,
     /// What the files are, where their names do not say so
@@ -172,6 +176,9 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
         return args.print_list();
     }
     let (datasets, skipped) = args.datasets()?;
+    let args = &args.settled(&datasets);
+    // A mistake in its address is not to be told after hours of asking.
+    args.open_judge()?;
     if args.prompts_only {
         return args.print_prompts(&datasets, &skipped);
     }
@@ -204,6 +211,20 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
 }
 
 impl Args {
+    /// One protocol is enough where there are files of one's own alone: they all say the same of them, or nearly.
+    fn settled(&self, datasets: &[Dataset]) -> Self {
+        let mut args = self.clone();
+        if datasets.iter().all(Dataset::is_own) && args.protocol.is_none() {
+            args.protocol = Some(Protocols(vec![Protocol::Kit2026_08]));
+            args.run_as.get_or_insert(RunAsName::Dataset);
+        }
+        args
+    }
+
+    fn protocols(&self) -> &[Protocol] {
+        self.protocol.as_ref().map_or(&Protocol::ALL, |protocols| &protocols.0)
+    }
+
     fn run_as(&self, protocol: Protocol) -> RunAs {
         match self.run_as {
             Some(RunAsName::Dataset) => RunAs::Dataset,
@@ -229,7 +250,7 @@ impl Args {
     /// The different ways in which the protocols ask.
     fn all_asked_as(&self) -> Vec<AskedAs> {
         let mut all: Vec<AskedAs> = Vec::new();
-        for asked_as in self.protocol.0.iter().map(|protocol| self.asked_as(*protocol)) {
+        for asked_as in self.protocols().iter().map(|protocol| self.asked_as(*protocol)) {
             if !all.contains(&asked_as) {
                 all.push(asked_as);
             }
@@ -240,7 +261,7 @@ impl Args {
     /// The different names that the protocols run datasets under.
     fn names(&self) -> Vec<RunAs> {
         let mut names: Vec<RunAs> = Vec::new();
-        for protocol in &self.protocol.0 {
+        for protocol in self.protocols() {
             let name = self.run_as(*protocol);
             if !names.contains(&name) {
                 names.push(name);

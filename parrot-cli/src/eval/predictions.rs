@@ -11,7 +11,7 @@ impl Args {
     pub(super) fn read_predictions(&self, mut datasets: Vec<Dataset>) -> Result<Finished> {
         let files: Vec<PredictionFile> =
             self.score.iter().map(|file| PredictionFile::read(file)).collect::<Result<_, _>>()?;
-        let name = self.score[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = model_name(&self.score[0].file_stem().unwrap_or_default().to_string_lossy(), &datasets);
         let mut scores = Scores::new(self.out.clone());
         scores.problems.extend(files.iter().flat_map(|file| file.problems.clone()));
         scores.problems.extend(parrot_eval::unassigned(&datasets, &files));
@@ -38,7 +38,7 @@ impl Args {
             if !has_some(&assigned) {
                 scores.problems.push(no_predictions(dataset));
             }
-            for (number, protocol) in self.protocol.0.iter().enumerate() {
+            for (number, protocol) in self.protocols().iter().enumerate() {
                 let wrong = if number == 0 { self.wrong.div_ceil(datasets.len()) } else { 0 };
                 scores.add(dataset, &assigned, *protocol, wrong, |_| ());
             }
@@ -49,6 +49,13 @@ impl Args {
         finished.report.judge = judge;
         Ok(finished)
     }
+}
+
+/// The model of a file that is named `MODEL_DATASET`; any other name as it is.
+fn model_name(stem: &str, datasets: &[Dataset]) -> String {
+    let without = |dataset: &Dataset| Some(stem.strip_suffix(dataset.id.as_str())?.trim_end_matches('_'));
+    let names = datasets.iter().filter_map(without);
+    names.filter(|name| !name.is_empty()).min_by_key(|name| name.len()).unwrap_or(stem).into()
 }
 
 fn no_predictions(dataset: &Dataset) -> Problem {

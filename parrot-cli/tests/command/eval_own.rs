@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use parrot_infer::tiny;
 use serde_json::Value;
 
 use crate::common::{error, output, parrot};
+use crate::eval_recorded::recorded;
 
 const IMAGE: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-
-fn recorded(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-eval/tests/recorded").join(name)
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -114,4 +114,69 @@ fn two_runs_are_compared_answer_by_answer() {
     assert!(message.contains("have no dataset and protocol in common"), "{message}");
     let message = error(compare([&folder.path().join("gone"), &runs[0]], &[]));
     assert!(message.contains("gone"), "{message}");
+}
+
+/// Numbers to choose from in Arabic, indices that are words, pictures that are written out, addressed and named.
+#[test]
+fn a_set_of_ones_own_is_asked_by_its_columns_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    tiny::write(&path("model"), 3).unwrap();
+    fs::create_dir(path("img")).unwrap();
+    fs::write(path("img/two.png"), STANDARD.decode(IMAGE).unwrap()).unwrap();
+    let images = [IMAGE, &format!("data:image/png;base64,{IMAGE}"), "img/two.png", "img/three.png"];
+    let rows = ["one", "two", "three", "four"].iter().zip(images);
+    let rows: String =
+        rows.map(|(index, image)| format!("{index}\t{image}\tكم عددها؟\t1\t2\t3\tB\n")).collect();
+    // As Excel writes it: with a mark at the start, and lines that end in two characters.
+    let table = format!("\u{feff}index\timage\tquestion\tA\tB\tC\tanswer\n{rows}").replace('\n', "\r\n");
+    fs::write(path("أعداد_ar.tsv"), table).unwrap();
+    for (method, out) in [("generate", "written"), ("likelihood", "chosen")] {
+        let (data, model, out) = (path("أعداد_ar.tsv"), path("model"), path(out));
+        let mut command =
+            parrot(&["eval", "--data", text(&data), "--model", text(&model), "--out", text(&out)]);
+        command.args(["--method", method, "--max-new-tokens", "4"]);
+        let (table, notes) = output(command);
+        assert!(notes.contains("asked 1 question about 1 picture in"), "the same question thrice: {notes}");
+        assert_eq!(notes.contains("tokens/s"), method == "generate", "{notes}");
+        let missing = "أعداد_ar.tsv line 5 (index four): broken picture: cannot read ";
+        assert!(notes.contains(missing) && !notes.contains("bad index"), "{notes}");
+        // One line, of one protocol, without what a kit would print.
+        assert_eq!(table.matches("| أعداد | kit-2026-08 | choice | **").count(), 1, "{table}");
+        assert!(!table.contains("paper-2024-06") && !table.contains("the kit would"), "{table}");
+        let found: Value = serde_json::from_slice(&fs::read(out.join("results.json")).unwrap()).unwrap();
+        let result = &found["results"][0];
+        assert_eq!((&result["benchmark"], &result["rows"]), (&"choice".into(), &4.into()));
+        let prompts = result["prompts_sha256"].as_str().unwrap();
+        assert_eq!(prompts.len(), 64);
+        assert_eq!(found["asked"]["run_as"]["kit-2026-08"], "dataset", "so that the request is in Arabic");
+    }
+}
+
+#[test]
+fn a_table_that_is_none_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, content: &[u8]| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        error(parrot(&["eval", "--data", text(&file), "--prompts-only"]))
+    };
+    for (content, said) in [
+        ("index;image;question;A;B;answer\n1;x;q;a;b;A\n", "separated by `;`, not by tabs; save it as"),
+        ("index\timage\tquestion\ta\tb\tanswer\n1\tx\tq\ta\tb\tA\n", "in capitals"),
+        ("index\timage\tquestion\tA\tB\n1\tx\tq\ta\tb\n", "it lacks the column answer; it has index, image"),
+        ("", "the file is empty"),
+        ("index\timage\tquestion\tanswer\n1\tx\t\"Qui ?\ta\n", "quotes of the text itself are written twice"),
+    ] {
+        let message = refused("animaux_fr.tsv", content.as_bytes());
+        assert!(message.contains("animaux_fr.tsv") && message.contains(said), "{said}: {message}");
+    }
+    let wide: Vec<u8> = "\u{feff}index\timage".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(refused("animaux_fr.tsv", &wide).ends_with("the file is UTF-16; save it as UTF-8"));
+    assert!(refused("MMStar.tsv", b"index\timage\n1\tx\n").contains("taken by its name for MMStar"));
+    let file = folder.path().join("x.tsv");
+    fs::write(&file, "index\timage\tquestion\tA\tB\tanswer\n1\t\tq\tcat\tdog\tb\n").unwrap();
+    let (_, notes) = output(parrot(&["eval", "--data", text(&file), "--prompts-only"]));
+    assert!(notes.contains("x.tsv line 2 (index 1): no picture"), "{notes}");
+    assert!(notes.contains("expected one of A, B, found `b`: as it stands here, in capitals"), "{notes}");
 }

@@ -1,119 +1,12 @@
-//! `parrot eval` and the library behind it, against values recorded from VLMEvalKit and as a user meets it.
+//! `parrot eval` on answers that are there, as a user meets it.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use parrot_eval::{
-    Dataset, DatasetResult, Extractor, ImageStore, Level, PredictionFile, Protocol, extract, extract_yes_no,
-};
+use parrot_eval::{Dataset, ImageStore, PredictionFile, Protocol};
 use serde_json::Value;
 
 use crate::common::{error, output, parrot, text};
-
-fn recorded(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-eval/tests/recorded").join(name)
-}
-
-fn lines(name: &str) -> Vec<Value> {
-    let text = fs::read_to_string(recorded(name)).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[test]
-fn answers_are_read_as_both_kits_read_them() {
-    let cases = lines("extraction.jsonl");
-    assert_eq!(cases.len(), 600);
-    let mut differing = 0;
-    for case in cases {
-        let options: Vec<(char, &str)> = ('A'..)
-            .zip(case["options"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()))
-            .collect();
-        let read = |extractor| match extract(case["prediction"].as_str().unwrap(), &options, extractor) {
-            parrot_eval::Extracted::Refusal => "Z".into(),
-            other => other.letter().map_or(Value::Null, |letter| letter.to_string().into()),
-        };
-        assert_eq!(read(Extractor::Fork), case["fork"], "{case}");
-        assert_eq!(read(Extractor::Upstream), case["upstream"], "{case}");
-        differing += usize::from(case["fork"] != case["upstream"]);
-    }
-    assert!(differing > 20, "only {differing} cases tell the kits apart");
-    for case in lines("yes_no.jsonl") {
-        let read = extract_yes_no(case["prediction"].as_str().unwrap());
-        let read = read.map_or("Unknown", |yes| if yes { "Yes" } else { "No" });
-        assert_eq!(read, case["expected"], "{case}");
-    }
-}
-
-/// Scores of a recorded set of predictions, as the kit computes them.
-fn scores(name: &str, tag: &str, protocol: Protocol) -> (DatasetResult, Vec<parrot_eval::Score>) {
-    let dataset = Dataset::open(&recorded(&format!("{name}.tsv")), &mut ImageStore::default()).unwrap();
-    assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
-    let file = PredictionFile::read(&recorded(&format!("{name}_{tag}.jsonl"))).unwrap();
-    let scored = parrot_eval::score(&dataset, &parrot_eval::assign(&dataset, &[file]), protocol);
-    let (as_kit, unknown) = (scored.result.as_kit.clone(), scored.result.kit_unknown);
-    // MME's own rating fails where an answer is missing.
-    let fails = (name, tag) == ("kit_mme", "part");
-    assert_eq!((as_kit.is_some(), unknown.is_some()), (tag == "part" && !fails, fails));
-    (scored.result.clone(), as_kit.unwrap_or(scored.result.scores))
-}
-
-fn protocol(id: &str) -> Protocol {
-    id.parse().unwrap()
-}
-
-#[test]
-fn scores_are_those_of_both_kits_missing_and_doubled_answers_included() {
-    let expected: Value =
-        serde_json::from_str(&fs::read_to_string(recorded("expected.json")).unwrap()).unwrap();
-    let mut compared = 0;
-    for (name, by_tag) in expected.as_object().unwrap() {
-        for (tag, by_protocol) in by_tag.as_object().unwrap() {
-            for (id, values) in by_protocol.as_object().unwrap() {
-                let (result, scores) = scores(name, tag, protocol(id));
-                // The kit failed, and nothing is said about what it would print.
-                assert_eq!(values.is_null(), result.kit_unknown.is_some(), "{name} {tag}");
-                let Some(values) = values.as_object() else { continue };
-                let by_name: BTreeMap<String, f64> = scores
-                    .iter()
-                    .filter(|score| score.level != Level::Alternative)
-                    .map(|score| (name_in_kit(name, score), score.value))
-                    .collect();
-                for (key, value) in values {
-                    let found =
-                        by_name.get(key).unwrap_or_else(|| panic!("{name} has no {key}: {by_name:?}"));
-                    let value = value.as_f64().unwrap();
-                    assert!(
-                        (found - value).abs() < 1e-9,
-                        "{name} {tag} {id} {key}: {found}, expected {value}"
-                    );
-                    compared += 1;
-                }
-            }
-        }
-    }
-    assert!(compared > 250, "only {compared} scores were compared");
-}
-
-fn name_in_kit(dataset: &str, score: &parrot_eval::Score) -> String {
-    match (dataset, score.level) {
-        ("kit_pope", Level::Overall) => format!("Overall|{}", score.metric),
-        ("kit_pope", _) => format!("{}|{}", score.name, score.metric),
-        ("kit_hallusionbench", Level::Overall) => format!("Overall|{}", score.metric),
-        ("kit_hallusionbench", _) => format!("{}|{}", score.name, score.metric),
-        // Its categories are no numbers of the kit's.
-        ("kit_ocrbench", Level::Category) => format!("category {}", score.name),
-        ("kit_ocrbench" | "kit_mtvqa", _) => score.name.clone(),
-        ("kit_mmmu_dev_val", level) => {
-            let name = if level == Level::Overall { "Overall" } else { &score.name };
-            format!("{}|{name}", score.split.as_deref().unwrap_or("all"))
-        }
-        ("kit_mme", _) if score.metric != "points" => format!("{} {}", score.name, score.metric),
-        ("kit_mme", _) => score.name.clone(),
-        (_, Level::Overall) => "Overall".into(),
-        _ => score.name.clone(),
-    }
-}
+use crate::eval_recorded::{lines, recorded, scores};
 
 /// Every known benchmark with what it needs; a name that is none is told the others.
 #[test]
@@ -316,7 +209,7 @@ fn a_folders_other_tables_are_skipped() {
     }
     // A broken benchmark is no other table.
     fs::write(file("mmmb_en.tsv"), "index\tquestion\nx\ty\n").unwrap();
-    assert!(error(prompts()).contains("MMMB needs the columns image"));
+    assert!(error(prompts()).contains("taken by its name for MMMB, it lacks the columns image"));
 }
 
 #[test]
@@ -333,7 +226,7 @@ fn files_that_are_no_benchmark_are_refused() {
     );
     assert!(
         error(eval("mmmb_tr.tsv", "index\timage\tquestion\tA\tanswer\n1\t2\t3\t4\t5\n"))
-            .contains("MMMB needs the columns B")
+            .contains("MMMB, it lacks the column B; it has")
     );
     assert!(
         error(eval("mmmb_tr.tsv", "a\tb\n1\t2\t3\n")).ends_with("line 2: 3 fields, but the header has 2")

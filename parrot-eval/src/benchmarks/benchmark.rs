@@ -22,6 +22,7 @@ use crate::protocol::{Grouping, Protocol};
 /// | [`grouping`](Self::grouping) | a row counts, not a group |
 /// | [`check`](Self::check), [`check_groups`](Self::check_groups) | the index is a number, the answer one of the options; groups are not looked at |
 /// | [`kits_fail`](Self::kits_fail), [`as_kits_count`](Self::as_kits_count) | a kit can score it, and counts what it counts of every file with options |
+/// | [`reads_spreadsheet`](Self::reads_spreadsheet) | answers are read as they come back from the kits' spreadsheet |
 /// | [`prompt`](Self::prompt) | hint, question, options and the request for a letter: [`multiple_choice`] |
 /// | [`candidates`](Self::candidates), [`candidate_prompt`](Self::candidate_prompt) | by likelihood, the options' words are the answers to the question alone |
 /// | [`judge`](Self::judge) | the letter that the answer says, or the option whose words it contains |
@@ -80,6 +81,12 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
         } else {
             Ok(answered)
         }
+    }
+
+    /// Whether answers are read as they come back from the spreadsheet that the kits write, which rewrites a few of them, or as the
+    /// model wrote them.
+    fn reads_spreadsheet(&self) -> bool {
+        true
     }
 
     /// What the model is asked.

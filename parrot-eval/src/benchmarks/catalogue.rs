@@ -9,7 +9,7 @@ use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KNOWN_FILES, KnownFile};
 use crate::{
     ChoiceSet, Circular, HallusionBench, LlavaBench, MmBench, Mme, Mmmb, Mmmu, MtVqa, OcrBench, OpenSet,
-    Pope, TextVqa,
+    OwnChoice, Pope, TextVqa,
 };
 
 /// A benchmark that is known by name.
@@ -117,6 +117,7 @@ pub fn catalogue() -> Vec<Listed> {
             KIT,
         ),
     ]);
+    all.push(listed(OwnChoice, options, LETTER, "accuracy per row", NO_JUDGE, OWN));
     let phrase = "a request for a word or phrase";
     for (set, reading) in [
         (OpenSet::Contains, "an expected answer is contained, letter case aside"),
@@ -176,7 +177,7 @@ mod tests {
         for listed in &all {
             let found = benchmark_named(&listed.name.to_uppercase()).unwrap();
             assert_eq!(found.name(), listed.name);
-            let is_kind = ["circular", "contains", "exact"].contains(&listed.name);
+            let is_kind = ["circular", "choice", "contains", "exact"].contains(&listed.name);
             assert_eq!(listed.files.is_empty(), is_kind, "{}", listed.name);
         }
         assert!(benchmark_named("songs").is_none());

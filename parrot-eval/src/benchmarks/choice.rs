@@ -32,6 +32,11 @@ pub(crate) fn check(row: &Row) -> Option<(ProblemKind, String)> {
     if !row.index.is_empty() && row.number().is_none() {
         return Some((ProblemKind::BadIndex, "expected a whole number".into()));
     }
+    check_answer(row)
+}
+
+/// An answer that is none of the options can never be right.
+pub(crate) fn check_answer(row: &Row) -> Option<(ProblemKind, String)> {
     let options = row.options();
     let is_option = |answer: &str| options.iter().any(|(letter, _)| answer == letter.to_string());
     if is_option(row.answer()) {
@@ -45,6 +50,12 @@ pub(crate) fn check(row: &Row) -> Option<(ProblemKind, String)> {
         format!(
             "expected one of {}, found {found}, the words of {letter}: write its letter",
             letters.join(", ")
+        )
+    } else if is_option(&row.answer().trim().to_uppercase()) {
+        format!(
+            "expected one of {}, found `{}`: as it stands here, in capitals",
+            letters.join(", "),
+            row.answer()
         )
     } else {
         format!("expected one of {}, found {found}", letters.join(", "))

@@ -69,6 +69,11 @@ impl Benchmark for LlavaBench {
         Some((ProblemKind::BadAnswer, detail))
     }
 
+    /// A judge is shown what the model wrote.
+    fn reads_spreadsheet(&self) -> bool {
+        false
+    }
+
     /// The question alone.
     fn prompt(&self, row: &Row, _style: PromptStyle) -> String {
         row.question().into()

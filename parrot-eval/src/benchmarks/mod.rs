@@ -16,6 +16,7 @@ pub(crate) mod mmmu;
 pub(crate) mod mtvqa;
 pub(crate) mod ocr_bench;
 pub(crate) mod open_set;
+pub(crate) mod own_choice;
 pub(crate) mod pope;
 pub(crate) mod text_vqa;
 pub(crate) mod verdict;

@@ -140,8 +140,12 @@ impl ImageStore {
         if bytes.is_empty() {
             return Err("there is no byte in it".into());
         }
-        let image = EncodedImage::new(bytes);
-        Ok(Arc::clone(self.by_hash.entry(image.hash()).or_insert_with(|| Arc::new(image))))
+        Ok(self.hold(EncodedImage::new(bytes)))
+    }
+
+    /// The picture, which may be there already.
+    pub(crate) fn hold(&mut self, image: EncodedImage) -> Arc<EncodedImage> {
+        Arc::clone(self.by_hash.entry(image.hash()).or_insert_with(|| Arc::new(image)))
     }
 }
 

@@ -77,7 +77,9 @@ impl Table {
         let refuse = |line, problem: &str| Error::Table { file: file.into(), line, problem: problem.into() };
         let (table, cut) = Self::parse_cells(file, bytes, is_missing)?;
         if let Some(line) = cut {
-            return Err(refuse(Some(line), UNCLOSED));
+            let problem =
+                format!("{UNCLOSED}; quotes of the text itself are written twice, within such a pair");
+            return Err(refuse(Some(line), &problem));
         }
         if table.records.is_empty() {
             return Err(refuse(None, "there is a header and no row"));
@@ -102,6 +104,10 @@ impl Table {
         is_missing: impl Fn(&str) -> bool,
     ) -> Result<(Self, Option<u64>)> {
         let refuse = |line, problem: String| Error::Table { file: file.into(), line, problem };
+        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+            // Excel's "Unicode Text".
+            return Err(refuse(None, "the file is UTF-16; save it as UTF-8".into()));
+        }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader =
             ReaderBuilder::new().delimiter(b'\t').has_headers(false).flexible(true).from_reader(bytes);
@@ -194,7 +200,9 @@ const MOST_BYTES: u64 = 4 << 30;
 
 fn error_text(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8", err.field() + 1),
+        csv::ErrorKind::Utf8 { err, .. } => {
+            format!("field {} is not UTF-8, as which the file has to be saved", err.field() + 1)
+        }
         _ => error.to_string(),
     }
 }
@@ -299,9 +307,18 @@ mod tests {
         assert_eq!(error(b"a\tb\n1\t2\n1\t2\t3\n"), "x.tsv line 3: 3 fields, but the header has 2");
         assert_eq!(error(b""), "x.tsv: the file is empty");
         assert_eq!(error(b"a\tb\n"), "x.tsv: there is a header and no row");
-        assert_eq!(error(b"a\tb\n1\t2\n1\t\xff\n"), "x.tsv line 3: field 2 is not UTF-8");
+        assert_eq!(
+            error(b"a\tb\n1\t2\n1\t\xff\n"),
+            "x.tsv line 3: field 2 is not UTF-8, as which the file has to be saved"
+        );
+        assert_eq!(error(b"\xff\xfea\0\t\0b\0"), "x.tsv: the file is UTF-16; save it as UTF-8");
         let unclosed = error(b"a\tb\n1\t\"x\"\"\"\n1\t\"two\nlines");
-        assert_eq!(unclosed, "x.tsv line 3: a quote opens here and is never closed");
+        assert_eq!(
+            unclosed,
+            format!(
+                "x.tsv line 3: {UNCLOSED}; quotes of the text itself are written twice, within such a pair"
+            )
+        );
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.tsv");
         std::fs::write(&file, "a\tb\n1\tNone\n2\t\"two\nlines").unwrap();

@@ -1,6 +1,8 @@
 //! A benchmark's file, ready to be asked and scored.
 
 mod columns;
+mod pictures;
+mod taken_for;
 #[cfg(test)]
 mod tests;
 
@@ -12,18 +14,18 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 
 use crate::benchmarks::benchmark::Benchmark;
-use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KnownFile, known_file};
-use crate::data::image::{EncodedImage, ImageStore, LONGEST_REFERENCE};
+use crate::data::image::{EncodedImage, ImageStore};
 use crate::data::problem::{Problem, ProblemKind};
-use crate::data::python_list::python_list;
 use crate::data::row::{Row, index_key};
 use crate::data::table::{Table, TableRecord, lower_names, read_bytes};
+use crate::dataset::pictures::{decode_all, is_reference};
+use crate::dataset::taken_for::taken_for;
 use crate::language::Language;
 use crate::language_code::LanguageCode;
 use crate::prompt::{Asker, PromptStyle, with_request};
 use crate::protocol::RunAs;
-use crate::{Error, Mmmb, OpenSet, Result};
+use crate::{OpenSet, OwnChoice, Result};
 
 /// A benchmark in one language.
 #[derive(Debug, Clone)]
@@ -77,11 +79,7 @@ impl Dataset {
         lower_names(&mut table.columns);
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
         let known = known_file(&stem);
-        let benchmark = match benchmark {
-            Some(benchmark) => benchmark,
-            None => benchmark_of(&stem, &table)?,
-        };
-        require_columns(&table, benchmark.as_ref())?;
+        let benchmark = taken_for(benchmark, &stem, &table)?;
         let mut dataset = Self {
             id: known.map_or(&*stem, |known| known.id).into(),
             file: file.into(),
@@ -107,6 +105,13 @@ impl Dataset {
         }
         let language = Language::of_prompts(&self.id);
         self.benchmark.prompt(row, PromptStyle { language, run_as, asker })
+    }
+
+    /// Whether it is a set of one's own, which no kit knows.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        let name = self.benchmark.name();
+        name == OwnChoice.name() || OpenSet::ALL.iter().any(|set| set.name() == name)
     }
 
     /// The file's name.
@@ -150,12 +155,12 @@ impl Dataset {
         let mut of_index: HashMap<String, Vec<Arc<EncodedImage>>> = HashMap::new();
         let mut found: Vec<Vec<Arc<EncodedImage>>> = vec![Vec::new(); self.rows.len()];
         let mut problems = Vec::new();
-        let is_reference = |field: &String| field.chars().count() <= LONGEST_REFERENCE;
+        let folder = self.file.parent().unwrap_or(Path::new(""));
         for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
             match field {
                 None => problems.push((at, ProblemKind::NoImage, String::new())),
                 Some(field) if is_reference(field) => {}
-                Some(field) => match decode_all(field, images) {
+                Some(field) => match decode_all(field, folder, images) {
                     Ok(images) => {
                         of_index.insert(index_key(&row.index).into_owned(), images.clone());
                         found[at] = images;
@@ -166,7 +171,7 @@ impl Dataset {
         }
         // In their order: what a reference has found is there for later ones, as in the kits.
         for (at, (row, field)) in self.rows.iter().zip(&fields).enumerate() {
-            let Some(field) = field.as_ref().filter(|field| is_reference(field)) else { continue };
+            let Some(field) = field.as_deref().filter(|field| is_reference(field)) else { continue };
             if let Some(images) = of_index.get(field).cloned() {
                 found[at].clone_from(&images);
                 of_index.insert(index_key(&row.index).into_owned(), images);
@@ -240,57 +245,4 @@ fn missing_marker(row: &Row) -> Option<String> {
     let missing = markers.filter(|number| shown > 0 && (*number == 0 || *number > shown)).min()?;
     let pictures = if shown == 1 { "picture" } else { "pictures" };
     Some(format!("it names `<image {missing}>`, and the row has {shown} {pictures}"))
-}
-
-/// The picture of a field, or all of a list as Python writes one.
-fn decode_all(field: &str, images: &mut ImageStore) -> Result<Vec<Arc<EncodedImage>>, String> {
-    if !field.starts_with('[') {
-        return Ok(vec![images.decode(field)?]);
-    }
-    let list =
-        python_list(field).map_err(|problem| format!("it is a list that cannot be read: {problem}"))?;
-    if list.is_empty() {
-        return Err("it is an empty list".into());
-    }
-    let in_all = list.len();
-    let one = |(number, base64): (usize, &String)| {
-        images.decode(base64).map_err(|problem| format!("picture {number} of {in_all}: {problem}"))
-    };
-    (1..).zip(&list).map(one).collect()
-}
-
-/// By the file's name; a file of one's own questions, with options or with expected answers, may have any other.
-fn benchmark_of(stem: &str, table: &Table) -> Result<Arc<dyn Benchmark>> {
-    Ok(if let Some(benchmark) = benchmark_of_name(stem) {
-        benchmark
-    } else if table.column("A").is_some() && table.column("B").is_some() {
-        Arc::new(Mmmb)
-    } else if ["question", "answer"].iter().all(|name| table.column(name).is_some()) {
-        Arc::new(OpenSet::Contains)
-    } else {
-        let columns = table.columns.join(", ");
-        let columns: String = columns.chars().take(200).collect();
-        let problem = format!(
-            "neither its name nor its columns are of a benchmark that `parrot eval --list` shows: it has the columns \
-             {columns}; questions have index, image, question, answer and, where there are options, A, B, …"
-        );
-        return Err(Error::Table { file: table.file.clone(), line: None, problem });
-    })
-}
-
-fn require_columns(table: &Table, benchmark: &dyn Benchmark) -> Result<()> {
-    let expected = benchmark.expected_column();
-    let required =
-        ["index", "image", "question", expected].into_iter().chain(benchmark.columns().iter().copied());
-    let missing: Vec<&str> = required.filter(|name| table.column(name).is_none()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let there: String = table.columns.join(", ").chars().take(200).collect();
-    let problem = format!(
-        "{} needs the columns {}, which are not there; the file has {there}",
-        benchmark.name(),
-        missing.join(", ")
-    );
-    Err(Error::Table { file: table.file.clone(), line: None, problem })
 }

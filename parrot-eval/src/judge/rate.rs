@@ -142,7 +142,7 @@ mod tests {
         http("200 OK", &serde_json::json!({"choices": [{"message": {"content": content}}]}).to_string())
     }
 
-    /// Five questions, all answered.
+    /// Five questions, all answered, with what a spreadsheet would rewrite.
     fn dataset() -> (Dataset, Assigned) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("LLaVABench.tsv");
@@ -151,7 +151,7 @@ mod tests {
             format!("index\timage\tquestion\tcaption\tgpt4_ans\tcategory\n{}", rows.collect::<String>());
         std::fs::write(&file, text).unwrap();
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
-        let of_rows = (1..=5).map(|at| vec![format!("It is a cat {at}.")]).collect();
+        let of_rows = (1..=5).map(|at| vec![format!("=It is\r a cat {at}.")]).collect();
         (dataset, Assigned { of_rows, problems: Vec::new() })
     }
 

@@ -272,15 +272,15 @@ fn span(counts: impl Iterator<Item = usize> + Clone) -> String {
 /// The score's name with what tells it apart.
 pub(crate) fn named(score: &Score) -> String {
     let mut name = score.name.clone();
-    if let Some(split) = &score.split {
-        name = format!("{split}: {name}");
-    }
-    if score.metric != "accuracy" && score.metric != name {
+    if score.metric != "accuracy" && !name.contains(score.metric) {
         name = format!("{name} {}", score.metric);
     } else if score.metric == "accuracy" && score.level == Level::Overall && name != "accuracy" {
         name = format!("accuracy {name}");
     }
-    name
+    match &score.split {
+        Some(split) => format!("{split}: {name}"),
+        None => name,
+    }
 }
 
 #[cfg(test)]

@@ -114,7 +114,11 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
     let mut stops_at_doubles = None;
     // The kits score what comes back from their spreadsheet, whose columns are read as a whole.
     let texts: Vec<&str> = predictions.of_rows.iter().flatten().map(String::as_str).collect();
-    let mut read = pandas::through_xlsx(&texts, protocol).into_iter();
+    let mut read = if dataset.benchmark.reads_spreadsheet() {
+        pandas::through_xlsx(&texts, protocol).into_iter()
+    } else {
+        texts.iter().map(|text| (*text).to_string()).collect::<Vec<_>>().into_iter()
+    };
     let rows_of_answers = predictions.of_rows.iter().enumerate();
     let answered: Vec<usize> =
         rows_of_answers.flat_map(|(at, texts)| std::iter::repeat_n(at, texts.len())).collect();
@@ -150,7 +154,10 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
             Vec::new()
         }
     };
-    let is_as_kit = as_kit.len() == judged.len() && predictions.of_rows.iter().all(|texts| texts.len() == 1);
+    kit_unknown = kit_unknown.filter(|_| !dataset.is_own());
+    let is_whole = as_kit.len() == judged.len() && predictions.of_rows.iter().all(|texts| texts.len() == 1);
+    // No kit prints anything of a file that none knows.
+    let is_as_kit = is_whole || dataset.is_own();
     let result = DatasetResult {
         dataset: dataset.id.clone(),
         benchmark: dataset.benchmark.name(),

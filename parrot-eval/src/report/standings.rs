@@ -42,9 +42,11 @@ pub(super) fn summary(report: &Report, protocols: &[Protocol]) -> Vec<Summary> {
     };
     for collection in report.languages.iter().filter(|collection| collection.is_reported) {
         let languages = collection.by_language.len();
+        // Of sets of one's own, how answers are matched.
+        let what = if is_own(&collection.counted) { &collection.counted } else { "accuracy" };
         let measured = match languages {
-            1 => format!("accuracy, {}", languages_of([collection])[0].code()),
-            several => format!("accuracy, mean of {several} languages"),
+            1 => format!("{what}, {}", languages_of([collection])[0].code()),
+            several => format!("{what}, mean of {several} languages"),
         };
         let worst = collection.worst.filter(|_| languages > 1);
         let worst = worst.map(|worst| format!("worst {}, spread {:.2}", worst.code(), collection.spread));
@@ -73,9 +75,15 @@ fn counted(name: &str, of: usize) -> String {
     format!("{} {unit}{plural}", grouped.join(","))
 }
 
+/// Whether a score is of a set of one's own: it is called as answers are matched.
+fn is_own(score: &str) -> bool {
+    ["choice", "contains", "exact"].contains(&score)
+}
+
 fn measured(score: &Score) -> String {
     let split = score.split.as_ref().map(|split| format!("{split}: ")).unwrap_or_default();
     match score.metric {
+        "accuracy" if is_own(&score.name) => format!("{split}{}", score.name),
         metric @ "accuracy" => format!("{split}{metric}"),
         _ => named(score),
     }
