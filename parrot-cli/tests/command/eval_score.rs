@@ -20,6 +20,13 @@ fn the_list_shows_every_benchmark() {
     }
     let (json, _) = output(parrot(&["eval", "--list", "--json"]));
     let all: Vec<Value> = serde_json::from_str(&json).unwrap();
+    // And the table of the documentation has a row for each.
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/evaluation.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let rows = &docs[docs.find("| benchmark |").unwrap()..docs.find("### A judge").unwrap()];
+    for name in all.iter().map(|it| it["name"].as_str().unwrap()) {
+        assert!(rows.contains(name), "{name} is not in docs/evaluation.md");
+    }
     let star = all.iter().find(|it| it["name"] == "MMStar").unwrap();
     assert_eq!(star["files"][0]["md5"], "e1ecd2140806c1b1bbf54b43372efb9e");
     let refused = parrot(&["eval", "--data", "x.tsv", "--benchmark", "songs"]).output().unwrap();

@@ -52,11 +52,7 @@ pub(crate) fn check_answer(row: &Row) -> Option<(ProblemKind, String)> {
             letters.join(", ")
         )
     } else if is_option(&row.answer().trim().to_uppercase()) {
-        format!(
-            "expected one of {}, found `{}`: as it stands here, in capitals",
-            letters.join(", "),
-            row.answer()
-        )
+        format!("expected one of {}, found `{}`: letters are capitals", letters.join(", "), row.answer())
     } else {
         format!("expected one of {}, found {found}", letters.join(", "))
     };
