@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use parrot_model::untrusted::printable;
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
 
@@ -113,23 +114,30 @@ async fn discard(mut pieces: BodyDataStream) {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
+        let path = in_one_line(&error.path().to_string());
         let error = error.into_inner();
         if !error.is_data() {
-            return ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json");
+            return invalid_json(&error);
         }
-        let (message, param) =
-            if path == "." { (error.to_string(), None) } else { (format!("{path}: {error}"), Some(path)) };
-        let refused = ApiError::invalid(message);
-        match param {
-            Some(param) => refused.param(param),
-            None => refused,
+        let error = in_one_line(&error.to_string());
+        if path == "." {
+            ApiError::invalid(error)
+        } else {
+            ApiError::invalid(format!("{path}: {error}")).param(path)
         }
     })?;
-    json.end().map_err(|error| {
-        ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json")
-    })?;
+    json.end().map_err(|error| invalid_json(&error))?;
     Ok(value)
+}
+
+fn invalid_json(error: &serde_json::Error) -> ApiError {
+    let error = in_one_line(&error.to_string());
+    ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json")
+}
+
+/// What quotes a request, as one line that a terminal may show.
+fn in_one_line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
 }
 
 #[cfg(test)]
@@ -142,10 +150,23 @@ mod tests {
         number: u8,
     }
 
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Role {
+        User,
+    }
+
     #[test]
     fn an_error_names_the_field() {
         let error = parse::<Vec<Inner>>(br#"[{"number": 1}, {"number": "two"}]"#).unwrap_err();
         assert!(error.message.starts_with("[1].number: invalid type: string"), "{}", error.message);
+        // Found by fuzzing: what is quoted may hold line ends.
+        let error = parse::<Role>(br#""us\r\ner""#).unwrap_err();
+        assert!(
+            error.message.starts_with("unknown variant `us\u{fffd} er`, expected `user`"),
+            "{}",
+            error.message
+        );
         for broken in ["", "[", "[] x", "[1,]"] {
             let error = parse::<Vec<u8>>(broken.as_bytes()).unwrap_err();
             assert!(error.message.starts_with("the request is not JSON"), "{broken}: {}", error.message);
