@@ -2,7 +2,8 @@
 //!
 //! The left side is packed once, 16 rows side by side, so that one load fetches a column of 16 rows. The weight needs no
 //! packing: a tile multiplies such columns with single numbers of some of its rows. They are widened into a small
-//! panel first, or, where the processor [multiplies bf16](Isa::multiplies_bf16), copied as pairs.
+//! panel first, or, where the processor [multiplies bf16](Isa::multiplies_bf16), copied as pairs. Where it has
+//! [tiles](super::simd), these multiply the pairs.
 //!
 //! ```text
 //! left    [strips of 16 or 32 rows][inner, or pairs of it][rows of the strip]     all of it, once
@@ -16,12 +17,16 @@ use rayon::prelude::*;
 use super::columns::Threads;
 use super::matrix::Matrix;
 use super::simd::{Isa, Kernel, LANES, Lanes};
+#[cfg(target_arch = "x86_64")]
+use super::tiled;
 use super::weight::{Number, Weight};
 
 /// How deep a panel is, in numbers or pairs: a tile's share of it and of the left side are in the first-level cache.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 /// Columns of a panel.
-pub(super) const BLOCK: usize = 48;
+const BLOCK: usize = 48;
+/// The depth of a left side in pairs is a multiple of this, filled up with zeros: what tiles multiply at a time.
+pub(super) const PAIRS: usize = 16;
 /// Columns of a tile in registers, where there are many of them, and where there are few.
 const WIDE_TILE: usize = 12;
 const NARROW_TILE: usize = 4;
@@ -38,9 +43,11 @@ pub(super) enum Element {
 /// A left side, packed for an instruction set and one kind of weight.
 pub(super) struct Packed {
     element: Element,
-    isa: Isa,
-    rows: usize,
-    inner: usize,
+    pub(super) isa: Isa,
+    pub(super) rows: usize,
+    pub(super) inner: usize,
+    /// Elements of a row.
+    depth: usize,
     /// `[strips][depth][LANES]`
     strips: Vec<[u32; LANES]>,
 }
@@ -55,7 +62,7 @@ impl Packed {
         let [rows, inner] = x.dims();
         let depth = match element {
             Element::F32 => inner,
-            Element::PairOfBf16 => inner.div_ceil(2),
+            Element::PairOfBf16 => inner.div_ceil(2).next_multiple_of(PAIRS),
         };
         let mut strips = vec![[0; LANES]; rows.div_ceil(LANES) * depth];
         let pack = |(at, strip): (usize, &mut [[u32; LANES]])| {
@@ -73,7 +80,7 @@ impl Packed {
                             to[lane] = pair(bf16::from_f32(*low), bf16::from_f32(*high));
                         }
                         if let [last] = rest {
-                            strip[depth - 1][lane] = pair(bf16::from_f32(*last), bf16::ZERO);
+                            strip[pairs.len()][lane] = pair(bf16::from_f32(*last), bf16::ZERO);
                         }
                     }
                 }
@@ -85,7 +92,27 @@ impl Packed {
                 Threads::One => strips.chunks_exact_mut(depth).enumerate().for_each(pack),
             }
         }
-        Self { element, isa, rows, inner, strips }
+        Self { element, isa, rows, inner, depth, strips }
+    }
+
+    /// How many columns [`multiply`] had best be given at a time; it takes no more.
+    pub(super) fn block(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_tiled() {
+            return tiled::BLOCK;
+        }
+        BLOCK
+    }
+
+    /// Whether products are computed in tiles.
+    #[cfg(target_arch = "x86_64")]
+    fn is_tiled(&self) -> bool {
+        self.element == Element::PairOfBf16 && self.isa.has_tiles()
+    }
+
+    /// Its strips, each `[depth, LANES]`.
+    pub(super) fn strips(&self) -> impl Iterator<Item = &[[u32; LANES]]> + Clone {
+        self.strips.chunks_exact(self.depth)
     }
 }
 
@@ -104,12 +131,14 @@ fn pair(low: bf16, high: bf16) -> u32 {
 ///
 /// # Panics
 ///
-/// If the lengths do not go together, or there are more than [`BLOCK`] columns.
+/// If the lengths do not go together, or there are more columns than in a [block](Packed::block).
 pub(super) fn multiply(left: &Packed, weight: Weight<'_>, sums: &mut [f32]) {
     let columns = sums.len() / stride(left.rows);
     assert_eq!(sums.len(), columns * stride(left.rows), "sums are [columns, stride]");
     assert_eq!(weight.len(), columns * left.inner, "the weight is [columns, inner]");
     match weight {
+        #[cfg(target_arch = "x86_64")]
+        Weight::Bf16(weight) if left.is_tiled() => tiled::multiply(left, weight, sums),
         Weight::F32(weight) => left.isa.run(Block { left, weight, sums }),
         Weight::Bf16(weight) => left.isa.run(Block { left, weight, sums }),
         Weight::F16(weight) => left.isa.run(Block { left, weight, sums }),
@@ -154,13 +183,19 @@ trait PanelNumber: Number {
 impl PanelNumber for bf16 {
     #[inline(always)]
     fn copy_pairs(from: &[Self], to: &mut [u32]) {
-        let (pairs, rest) = from.as_chunks();
-        for (to, [low, high]) in to.iter_mut().zip(pairs) {
-            *to = pair(*low, *high);
-        }
-        if let [last] = rest {
-            to[pairs.len()] = pair(*last, bf16::ZERO);
-        }
+        copy_pairs(from, to);
+    }
+}
+
+/// Lays out some of a row in pairs, the last filled up with 0.
+#[inline(always)]
+pub(super) fn copy_pairs(from: &[bf16], to: &mut [u32]) {
+    let (pairs, rest) = from.as_chunks();
+    for (to, [low, high]) in to.iter_mut().zip(pairs) {
+        *to = pair(*low, *high);
+    }
+    if let [last] = rest {
+        to[pairs.len()] = pair(*last, bf16::ZERO);
     }
 }
 
@@ -186,7 +221,6 @@ fn fill<V: Lanes, T: PanelNumber, const PAIRS: bool>(left: &Packed, weight: &[T]
     let columns = sums.len() / stride;
     let per_element = if PAIRS { 2 } else { 1 };
     let mut panel = [[0; DEPTH]; BLOCK];
-    let strip_len = inner.div_ceil(per_element);
     sums.fill(0.0);
     for begin in (0..inner).step_by(DEPTH * per_element) {
         let end = (begin + DEPTH * per_element).min(inner);
@@ -199,7 +233,7 @@ fn fill<V: Lanes, T: PanelNumber, const PAIRS: bool>(left: &Packed, weight: &[T]
             }
         }
         let depth = begin / per_element..end.div_ceil(per_element);
-        let strips = left.strips.chunks_exact(strip_len);
+        let strips = left.strips();
         // So that every tile of a strip finds it in the cache.
         let tile = if V::MANY { WIDE_TILE } else { NARROW_TILE };
         for first in (0..columns).step_by(tile) {

@@ -16,6 +16,8 @@ mod many_rows;
 mod matmul;
 mod matrix;
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 mod weight;
 mod weight_product;
 

@@ -7,7 +7,7 @@
 //! | rows | kernel | bf16 weights |
 //! |---|---|---|
 //! | few: a step of decoding | [`few_rows`] | widened in registers, exactly |
-//! | many: a prompt, a picture | [`many_rows`] | multiplied as they are where the processor can, the activations rounded to bf16; else widened |
+//! | many: a prompt, a picture | [`many_rows`] | multiplied as they are where the processor can, the activations rounded to bf16, in [tiles](super::simd) if it has them; else widened |
 //!
 //! # How to add a width
 //!
@@ -96,7 +96,7 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
     }
     let threads = Threads::for_work(lhs.len() * rows * inner * columns, PARALLEL_FROM);
     let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, element, threads)).collect();
-    let width = many_rows::BLOCK;
+    let width = lhs[0].block();
     by_columns(shape, width, many_rows::stride(rows), threads, |matrix, range, sums| {
         many_rows::multiply(&lhs[matrix], some_columns(matrix, range), sums);
     })

@@ -6,6 +6,9 @@
 mod portable;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
+pub(super) mod tiles;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 mod x86;
 
 use half::{bf16, f16};
@@ -18,6 +21,9 @@ pub(super) const LANES: usize = 16;
 /// A set of instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isa {
+    /// AVX-512 with bf16, and [tiles] for products of many rows: Intel's server processors since 2023.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AVX-512 with its sums of two products of bf16: Intel since Cooper Lake, AMD since Zen 4.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
@@ -40,7 +46,7 @@ impl Isa {
     /// All that this processor has, best first.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let known = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
+        let known = [Self::Amx, Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
         #[cfg(not(target_arch = "x86_64"))]
         let known = [Self::Portable];
         known.into_iter().filter(|isa| isa.is_present())
@@ -60,8 +66,10 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             };
+            let avx512_bf16 = || avx512() && is_x86_feature_detected!("avx512bf16");
             match self {
-                Self::Avx512Bf16 => avx512() && is_x86_feature_detected!("avx512bf16"),
+                Self::Amx => avx512_bf16() && tiles::are_present(),
+                Self::Avx512Bf16 => avx512_bf16(),
                 Self::Avx512 => avx512(),
                 Self::Avx2 => avx2(),
                 Self::Portable => true,
@@ -74,9 +82,15 @@ impl Isa {
     /// Whether it multiplies pairs of bf16: [`Lanes::add_pair_products`].
     pub(super) fn multiplies_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self == Self::Avx512Bf16;
+        return matches!(self, Self::Avx512Bf16 | Self::Amx);
         #[cfg(not(target_arch = "x86_64"))]
         false
+    }
+
+    /// Whether it multiplies pairs of bf16 in [`tiles`].
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_tiles(self) -> bool {
+        self == Self::Amx
     }
 
     /// Runs a kernel in these instructions.
@@ -90,7 +104,7 @@ impl Isa {
             // SAFETY: the processor has what the functions are compiled for.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
-            Self::Avx512Bf16 => unsafe { x86::run_avx512_bf16(kernel) },
+            Self::Avx512Bf16 | Self::Amx => unsafe { x86::run_avx512_bf16(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
