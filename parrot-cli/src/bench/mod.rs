@@ -91,7 +91,7 @@ impl Args {
         let folder = find_model(self.model.model.as_deref())?;
         let checkpoint = Checkpoint::open(&folder)?;
         let dtype = match width {
-            None => device::weight_dtype(&device, checkpoint.block_format().map(Into::into))?,
+            None => checkpoint.suited_dtype(&device)?,
             Some(Width::Given(dtype)) => dtype,
             Some(Width::Auto) => checkpoint.widest_dtype(&device)?,
         };

@@ -52,7 +52,8 @@ impl fmt::Debug for Loader<'_> {
 }
 
 impl Parrot {
-    /// Loads a model, weights in the dtype that suits the device (see [`device::weight_dtype`]).
+    /// Loads a model, weights in the dtype that [suits](parrot_model::checkpoint::Checkpoint::suited_dtype) the device and how they
+    /// are stored.
     ///
     /// # Errors
     ///
@@ -68,8 +69,8 @@ impl Parrot {
 }
 
 impl<'a> Loader<'a> {
-    /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what the model is
-    /// quantised in or else what suits the device.
+    /// What weights are held in, [`FloatDType`](burn::tensor::FloatDType)s or blocks of 8 or 4 bits, if not what
+    /// [suits](parrot_model::checkpoint::Checkpoint::suited_dtype) the device and how they are stored.
     pub fn dtype(mut self, dtype: impl Into<WeightDtype>) -> Self {
         self.width = Width::Given(dtype.into());
         self
@@ -101,7 +102,7 @@ impl<'a> Loader<'a> {
         // What is small is read first: a missing tokenizer should not cost a minute of loading.
         let opened = Opened::open(folder)?;
         let dtype = match self.width {
-            Width::Suited => device::weight_dtype(device, opened.block_format().map(WeightDtype::from))?,
+            Width::Suited => opened.suited_dtype(device)?,
             Width::Given(dtype) => device::weight_dtype(device, Some(dtype))?,
             Width::Widest => opened.widest_dtype(device)?,
         };

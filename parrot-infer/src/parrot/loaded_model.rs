@@ -8,7 +8,6 @@ use parrot_model::device::WeightDtype;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::language::Decoder;
 use parrot_model::parrot::{ImageFeatures, ParrotModel, prepare_text};
-use parrot_model::quantization::BlockFormat;
 
 use crate::{Error, Result};
 
@@ -61,12 +60,12 @@ impl Opened {
         }
     }
 
-    /// What the weights of products are stored in, if it is a quantised model.
-    pub(super) fn block_format(&self) -> Option<BlockFormat> {
-        match self {
-            Self::Parrot(checkpoint) => checkpoint.block_format(),
-            Self::Text(checkpoint) => checkpoint.block_format(),
-        }
+    /// What suits the device and how the weights are stored.
+    pub(super) fn suited_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        Ok(match self {
+            Self::Parrot(checkpoint) => checkpoint.suited_dtype(device)?,
+            Self::Text(checkpoint) => checkpoint.suited_dtype(device)?,
+        })
     }
 
     /// The widest dtype that fits the device.

@@ -7,7 +7,7 @@ use ::image::{Rgb, RgbImage};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::batch::Sample;
-use parrot_model::checkpoint::{names, save_module};
+use parrot_model::checkpoint::{Checkpoint, Description, SaveOptions, names, save, save_module};
 use parrot_model::device::WeightDtype;
 use parrot_model::language::DecoderInput;
 use parrot_model::quantization::BlockFormat;
@@ -38,6 +38,24 @@ fn options(max_new_tokens: usize) -> AskOptions {
 
 fn ask(parrot: &Parrot, images: &[Image], question: &str, options: &AskOptions) -> Answer {
     parrot.ask_streaming(images, question, options, |_| ControlFlow::Continue(())).unwrap()
+}
+
+#[test]
+fn on_the_cpu_a_model_is_held_as_it_is_stored_if_that_is_bf16() {
+    let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+    tiny::write(folder.path(), 2).unwrap();
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let Description { config, vision, .. } = &checkpoint.description;
+    let network = checkpoint.load(FloatDType::F32, &device).unwrap();
+    for (stored, held) in [(FloatDType::BF16, FloatDType::BF16), (FloatDType::F16, FloatDType::F32)] {
+        let narrow = folder.path().join(format!("{stored:?}"));
+        let source = Some(folder.path().to_path_buf());
+        let options = SaveOptions { dtype: Some(stored), source, ..SaveOptions::default() };
+        save(&network, config, vision, &narrow, &options).unwrap();
+        assert_eq!(Parrot::load(&narrow, &device).unwrap().dtype, held.into());
+        let wide = Parrot::loader().dtype(FloatDType::F32).load(&narrow, &device).unwrap();
+        assert_eq!(wide.dtype, FloatDType::F32.into());
+    }
 }
 
 /// The whole prompt and all tokens so far through the network at every step, without a cache.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::model_weights::{ModelWeights, StoredModel};
 use super::names;
-use super::weights::Weights;
+use super::weights::{self, Weights};
 use crate::config::keys::read_keys;
 use crate::config::{DecoderConfig, DecoderFamily, Keys, TokenIds};
 use crate::device::WeightDtype;
@@ -89,6 +89,15 @@ impl DecoderCheckpoint {
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
         self.weights.block_format()
+    }
+
+    /// As [`Checkpoint::suited_dtype`](super::Checkpoint::suited_dtype).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] for a quantised model on another device than the CPU.
+    pub fn suited_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        weights::suited_dtype(&self.weights, None, device)
     }
 
     /// As [`Checkpoint::widest_dtype`](super::Checkpoint::widest_dtype).

@@ -158,6 +158,18 @@ impl Checkpoint {
         &self.path
     }
 
+    /// What `device` should hold the weights in unless something else is asked for: of a quantised model, what it is stored in; on
+    /// the CPU bf16 if all matrices are stored in it; else the device's default ([`device::weight_dtype`]).
+    ///
+    /// In bf16 a file is used where it lies, with half the memory of f32 and nothing of the weights lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] for a quantised model on another device than the CPU.
+    pub fn suited_dtype(&self, device: &Device) -> Result<WeightDtype> {
+        weights::suited_dtype(&self.weights, self.tower_weights.as_ref(), device)
+    }
+
     /// What `device` should hold the weights in if it is to be the widest that fits
     /// ([`device::widest_dtype`]); of a quantised model, what it is stored in.
     ///

@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
+use burn::tensor::{Device, FloatDType};
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
 use super::stored_tensor::{GgufCoding, StoredTensor};
+use crate::device::{self, WeightDtype};
 use crate::files::Files;
 use crate::gguf::{self, GgmlType, GgufTensor};
 use crate::layout::{INDEX_FILE, WEIGHTS_FILE};
@@ -159,6 +161,14 @@ impl Weights {
         self.files.first()?.blocks
     }
 
+    /// Whether all its matrices are stored in bf16.
+    pub(super) fn is_bf16(&self) -> bool {
+        let tensors = self.names().filter_map(|name| self.get(name));
+        let mut matrices = tensors.filter(|tensor| tensor.shape.len() > 1).peekable();
+        matrices.peek().is_some()
+            && matrices.all(|tensor| tensor.dtype == Dtype::BF16 && tensor.coding.is_none())
+    }
+
     /// The tensor of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
@@ -171,6 +181,23 @@ impl Weights {
     pub(super) fn tower_tensor(&self, name: &str) -> Option<StoredTensor<'_>> {
         self.get(name).or_else(|| self.get(name.strip_prefix("vision_model.")?))
     }
+}
+
+/// What `device` should hold these weights in unless something else is asked for.
+///
+/// - tower: the tower's, if they lie in a folder of their own
+pub(super) fn suited_dtype(
+    weights: &Weights,
+    tower: Option<&Weights>,
+    device: &Device,
+) -> Result<WeightDtype> {
+    if let Some(format) = weights.block_format() {
+        return device::weight_dtype(device, Some(format.into()));
+    }
+    if device::is_cpu(device) && weights.is_bf16() && tower.is_none_or(Weights::is_bf16) {
+        return device::weight_dtype(device, Some(FloatDType::BF16.into()));
+    }
+    device::weight_dtype(device, None)
 }
 
 /// What to do about weights in another form, if such files are there.
