@@ -1,0 +1,190 @@
+//! Opens the window; opens it anew where the GPU that draws it is lost.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::{Parser, ValueEnum};
+use eframe::egui::{ThemePreference, Ui, ViewportBuilder, ViewportCommand, vec2};
+use eframe::egui_wgpu::WgpuConfiguration;
+use eframe::{Frame, NativeOptions};
+use parrot_infer::device;
+
+use crate::app::App;
+use crate::model::Setup;
+
+/// Ask Parrot about pictures, in a window
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Options {
+    /// Pictures to begin with
+    pub pictures: Vec<PathBuf>,
+    /// A model's folder, a text model's GGUF, or an id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Where to compute
+    #[arg(long, default_value = "auto", long_help = device::SYNTAX)]
+    pub device: String,
+    /// What weights are held in: f32, f16, bf16, q8, q4, or auto for the widest that fits [default: what suits the device]
+    #[arg(long)]
+    pub dtype: Option<String>,
+    /// Colours
+    #[arg(long, value_enum, default_value_t)]
+    pub theme: ThemeChoice,
+    /// Append questions and answers to this file, a line for each pair with a tab between them
+    #[arg(long)]
+    pub transcript: Option<PathBuf>,
+}
+
+/// Light, dark, or what the system has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ThemeChoice {
+    /// The system's; light where it does not say.
+    #[default]
+    System,
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+/// Frames in a row that could not be shown before the device is looked at.
+const MISSED_FRAMES: usize = 5;
+
+/// Shows the window until it is closed.
+///
+/// # Errors
+///
+/// In one line, with what to do: there is no screen, no graphics driver, or the transcript cannot be written.
+pub fn run(options: Options) -> Result<(), String> {
+    let transcript = options.transcript.as_ref().map(|path| {
+        let file = File::options().create(true).append(true).open(path);
+        file.map_err(|error| format!("cannot write {}: {error}", path.display()))
+    });
+    let transcript = transcript.transpose()?;
+    let model = options.model.clone().or_else(|| std::env::var("PARROT_MODEL").ok());
+    let mut setup = Setup {
+        model: model.unwrap_or_else(|| "assets/parrot-mini".into()),
+        device: options.device.clone(),
+        dtype: options.dtype.clone(),
+    };
+    let mut native = native_options();
+    let shared = share(&mut setup, &mut native);
+    let missed = Arc::new(AtomicUsize::new(0));
+    count_missed_frames(&mut native.wgpu_options, &missed);
+    let theme = options.theme;
+    let app: Rc<RefCell<Option<App>>> = Rc::default();
+    let is_lost = Rc::new(RefCell::new(false));
+    let window = Window { app: Rc::clone(&app), shared, missed, is_lost: Rc::clone(&is_lost) };
+    show(native, theme, move |context| {
+        let mut app = App::new(context, setup);
+        if let Some(file) = transcript {
+            app = app.with_transcript(file);
+        }
+        options.pictures.into_iter().for_each(|path| app.open_picture(path));
+        *window.app.borrow_mut() = Some(app);
+        window
+    })?;
+    if !is_lost.take() {
+        return Ok(());
+    }
+    // The conversation goes on in a window with a device of its own.
+    let window = Window { app, shared: None, missed: Arc::default(), is_lost };
+    show(native_options(), theme, move |context| {
+        if let Some(app) = window.app.borrow_mut().as_mut() {
+            app.recover(context);
+        }
+        window
+    })
+}
+
+/// Has window and model share a device, if it is to be one of wgpu's; returns its name.
+#[cfg(feature = "wgpu")]
+fn share(setup: &mut Setup, native: &mut NativeOptions) -> Option<String> {
+    let shared = crate::shared::open(&setup.device)?;
+    setup.device.clone_from(&shared.name);
+    native.wgpu_options.wgpu_setup = shared.setup;
+    Some(shared.name)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn share(_: &mut Setup, _: &mut NativeOptions) -> Option<String> {
+    None
+}
+
+fn native_options() -> NativeOptions {
+    let viewport = ViewportBuilder::default().with_title("Parrot").with_app_id("parrot-desktop");
+    let viewport = viewport.with_inner_size(vec2(1100.0, 780.0)).with_min_inner_size(vec2(420.0, 420.0));
+    NativeOptions { viewport, ..NativeOptions::default() }
+}
+
+/// Counts frames that could not be shown: of a device that is lost nothing else is heard.
+fn count_missed_frames(options: &mut WgpuConfiguration, missed: &Arc<AtomicUsize>) {
+    let act = Arc::clone(&options.on_surface_status);
+    let missed = Arc::clone(missed);
+    options.on_surface_status = Arc::new(move |status| {
+        if !matches!(status, eframe::wgpu::CurrentSurfaceTexture::Occluded) {
+            missed.fetch_add(1, Ordering::Relaxed);
+        }
+        act(status)
+    });
+}
+
+fn show(
+    options: NativeOptions,
+    theme: ThemeChoice,
+    make: impl FnOnce(&eframe::egui::Context) -> Window,
+) -> Result<(), String> {
+    let shown = eframe::run_native(
+        "Parrot",
+        options,
+        Box::new(move |creation| {
+            let context = &creation.egui_ctx;
+            context.options_mut(|options| options.fallback_theme = eframe::egui::Theme::Light);
+            context.set_theme(match theme {
+                ThemeChoice::System => ThemePreference::System,
+                ThemeChoice::Light => ThemePreference::Light,
+                ThemeChoice::Dark => ThemePreference::Dark,
+            });
+            Ok(Box::new(make(context)))
+        }),
+    );
+    shown.map_err(|error| {
+        format!(
+            "no window: {error}. It needs a screen, and a driver for Vulkan, Direct3D 12, Metal or OpenGL; on Debian, \
+             mesa-vulkan-drivers has one for every processor"
+        )
+    })
+}
+
+/// The app in a window.
+struct Window {
+    app: Rc<RefCell<Option<App>>>,
+    /// The device that the model and the window share.
+    shared: Option<String>,
+    missed: Arc<AtomicUsize>,
+    /// Whether it was closed because that device was lost.
+    is_lost: Rc<RefCell<bool>>,
+}
+
+impl eframe::App for Window {
+    fn ui(&mut self, ui: &mut Ui, _: &mut Frame) {
+        let mut app = self.app.borrow_mut();
+        let Some(app) = app.as_mut() else { return };
+        app.ui(ui);
+        let has_failed = std::mem::take(&mut app.has_device_failed);
+        let misses = self.missed.load(Ordering::Relaxed) >= MISSED_FRAMES;
+        if let Some(name) = self.shared.as_ref().filter(|_| has_failed || misses) {
+            self.missed.store(0, Ordering::Relaxed);
+            // Opening a device has it compute something.
+            if device::open(name).is_err() {
+                *self.is_lost.borrow_mut() = true;
+                self.shared = None;
+                ui.ctx().send_viewport_cmd(ViewportCommand::Close);
+            }
+        }
+    }
+}
