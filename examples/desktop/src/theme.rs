@@ -1,7 +1,7 @@
 //! Colours and sizes: those of the server's page.
 
 use eframe::egui::style::WidgetVisuals;
-use eframe::egui::{Color32, Context, CornerRadius, FontId, Stroke, TextStyle, Theme, Ui, vec2};
+use eframe::egui::{Color32, Context, CornerRadius, FontId, Margin, Stroke, TextStyle, Theme, Ui, vec2};
 
 /// The colours of a theme.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub(crate) fn install(context: &Context) {
             }
             style.spacing.item_spacing = vec2(8.0, 7.0);
             style.spacing.button_padding = vec2(12.0, 6.0);
+            // Of dialogs, too.
+            style.spacing.menu_margin = Margin::same(14);
             let visuals = &mut style.visuals;
             visuals.panel_fill = palette.ground;
             visuals.window_fill = palette.sheet;

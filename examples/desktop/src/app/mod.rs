@@ -222,6 +222,8 @@ impl App {
             self.composer.wants_focus = true;
         }
         self.sample_pictures.extend(self.samples.finished().into_iter().flatten());
+        let place = |picture: &Picture| SAMPLES.iter().position(|(name, _)| *name == picture.name);
+        self.sample_pictures.sort_by_key(place);
     }
 
     /// Files that were dropped, pictures that were pasted, keys that mean something everywhere.
