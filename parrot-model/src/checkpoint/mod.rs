@@ -161,7 +161,8 @@ impl Checkpoint {
     /// What `device` should hold the weights in unless something else is asked for: of a quantised model, what it is stored in; on
     /// the CPU bf16 if all matrices are stored in it; else the device's default ([`device::weight_dtype`]).
     ///
-    /// In bf16 a file is used where it lies, with half the memory of f32 and nothing of the weights lost.
+    /// In bf16 a file is used where it lies, with half the memory of f32 and nothing of the weights lost. Where the processor
+    /// multiplies bf16 itself, what goes into products of many rows is rounded to it; f32, asked for, avoids that.
     ///
     /// # Errors
     ///
