@@ -93,8 +93,9 @@ impl Benchmark for Mme {
             by_category.into_iter().map(|(name, rows)| (name, category(name, &rows))).collect();
         let sum = |name: &str, names: &[&str]| {
             let of_them = || names.iter().filter_map(|name| points.get(name)).map(|scores| &scores[0]);
-            let (value, of) =
-                (of_them().map(|score| score.value).sum(), of_them().map(|score| score.of).sum());
+            // From 0: of nothing, `sum` makes a negative zero.
+            let value = of_them().fold(0.0, |sum, score| sum + score.value);
+            let of = of_them().map(|score| score.of).sum();
             Score { level: Level::Overall, name: name.into(), split: None, metric: "points", value, of }
         };
         let all: Vec<&str> = PERCEPTION.iter().chain(&REASONING).copied().collect();
@@ -178,6 +179,8 @@ mod tests {
         assert_eq!(value("perception", "points"), 325.0);
         assert_eq!(value("reasoning", "points"), 0.0);
         assert_eq!(value("total", "points"), 325.0);
+        let nothing = Mme.scores(&judged[..4], Protocol::Kit2026_08);
+        assert_eq!((&*nothing[2].name, format!("{:.2}", nothing[2].value)), ("reasoning", "0.00".into()));
         assert_eq!(Mme.check_groups(&rows), []);
         let fails = |answers| Mme.kits_fail(&rows, answers).unwrap();
         assert!(fails(&[1; 8]).ends_with("all fourteen categories"));
