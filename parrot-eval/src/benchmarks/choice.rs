@@ -46,7 +46,7 @@ pub(crate) fn check_answer(row: &Row) -> Option<(ProblemKind, String)> {
     let found = if row.answer().is_empty() { "nothing in the column `answer`" } else { row.answer() };
     let detail = if letters.is_empty() {
         format!("there is no option in the columns A, B, …; found {found}")
-    } else if let Some((letter, _)) = options.iter().find(|(_, text)| *text == row.answer()) {
+    } else if let Some((letter, _)) = options.iter().find(|(_, text)| is_same_text(text, row.answer())) {
         format!(
             "expected one of {}, found {found}, the words of {letter}: write its letter",
             letters.join(", ")
@@ -57,6 +57,12 @@ pub(crate) fn check_answer(row: &Row) -> Option<(ProblemKind, String)> {
         format!("expected one of {}, found {found}", letters.join(", "))
     };
     Some((ProblemKind::BadAnswer, detail))
+}
+
+/// Whether an answer is an option's text, which may be a number that is shown as another: `1` as `1.0`.
+fn is_same_text(option: &str, answer: &str) -> bool {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    option == answer || number(option).is_some_and(|option| number(answer) == Some(option))
 }
 
 /// What is counted: a row, or a group with the row that stands for it.
@@ -365,6 +371,14 @@ mod tests {
             check(&row(1, "", "", "")).unwrap().1,
             "expected one of A, B, found nothing in the column `answer`"
         );
+        let numbers =
+            |answer| Row::from_cells(&[("index", "1"), ("A", "1.0"), ("B", "1.5"), ("answer", answer)]);
+        for (answer, said) in
+            [("1", "the words of A"), ("1.50", "the words of B"), ("2", "found 2"), ("a", "capitals")]
+        {
+            let (_, detail) = check(&numbers(answer)).unwrap();
+            assert!(detail.contains(said), "{answer}: {detail}");
+        }
         let rows = [row(1, "A", "", ""), row(1_000_001, "A", "", ""), row(1_000_002, "A", "", "")];
         assert_eq!(without_first_row(&rows, PROTOCOL), [2]);
     }
