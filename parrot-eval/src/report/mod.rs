@@ -8,4 +8,5 @@ pub(crate) mod published;
 pub(crate) mod results;
 pub(crate) mod score;
 mod standings;
+mod unread;
 pub(crate) mod wrong;

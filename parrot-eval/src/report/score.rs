@@ -14,6 +14,7 @@ use crate::dataset::Dataset;
 use crate::language_code::LanguageCode;
 use crate::predictions::Assigned;
 use crate::protocol::{Grouping, Protocol};
+use crate::report::unread::unread;
 
 /// A dataset scored in one protocol.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub struct DatasetResult {
     /// Answers in words of another language than the file's, as far as that can be told from so few words.
     #[serde(skip_serializing_if = "is_zero")]
     pub other_language: usize,
-    /// Why most answers could not be read, and what would read them, where that is so.
+    /// Why most answers could not be read or none was right, and what would help, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
     /// Mean weight of each expert over the rows.
@@ -188,36 +189,6 @@ fn other_language(dataset: &Dataset, predictions: &Assigned) -> usize {
         texts.last().is_some_and(|text| is_in_another_language(text, row, language))
     };
     dataset.rows.iter().zip(&predictions.of_rows).filter(is_other).count()
-}
-
-/// Said where more than half of the answers to questions with options, or with Yes and No, name none of them.
-fn unread(
-    dataset: &Dataset,
-    judged: &[Judged<'_>],
-    predictions: &Assigned,
-    extraction: Extraction,
-) -> Option<String> {
-    const SHOWN: usize = 40;
-    let answered = judged.len() - extraction.missing;
-    let has_candidates =
-        judged.first().is_some_and(|answer| !dataset.benchmark.candidates(answer.row).is_empty());
-    if !has_candidates || 2 * extraction.none <= answered {
-        return None;
-    }
-    // What is said most often stands for them all.
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let unread =
-        judged.iter().zip(&predictions.of_rows).filter(|(answer, _)| answer.verdict.how == How::None);
-    let texts = unread.filter_map(|(_, texts)| texts.last());
-    texts.for_each(|text| *counts.entry(text.trim()).or_default() += 1);
-    let example = counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(text, _)| text);
-    let example: String = example.chars().take(SHOWN).collect();
-    Some(format!(
-        "{} of {answered} answers, such as “{example}”, name no option, neither by its letter nor by its words (Yes or No \
-         where that is asked), so they count as wrong. A model that answers in words of its own is read by `--method \
-         likelihood`, which takes the option that it finds likeliest.",
-        extraction.none
-    ))
 }
 
 /// What becomes of several answers to one row where rows are counted. The kits keep one result per index: that of 2024
@@ -380,24 +351,6 @@ mod tests {
         let result =
             score(&dataset, &Assigned { of_rows, problems: Vec::new() }, Protocol::Kit2024_08).result;
         assert_eq!(result.headline(), 100.0);
-    }
-
-    #[test]
-    fn answers_in_other_words_than_the_options_are_explained() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("animals_fr.tsv");
-        let row = |index: usize| format!("{index}\t{IMAGE}\tQui ?\tun chat\tun chien\tA\n");
-        let rows: String = (1..4).map(row).collect();
-        std::fs::write(&file, format!("index\timage\tquestion\tA\tB\tanswer\n{rows}")).unwrap();
-        let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
-        let unread = |answers: [&str; 3]| {
-            let of_rows = answers.map(|text| vec![text.to_string()]).into();
-            score(&dataset, &Assigned { of_rows, problems: Vec::new() }, Protocol::Kit2026_08).result.unread
-        };
-        let said = unread(["matou", "matou", "A"]).unwrap();
-        assert!(said.starts_with("2 of 3 answers, such as “matou”, name no option"), "{said}");
-        assert!(said.contains("`--method likelihood`"), "{said}");
-        assert_eq!(unread(["matou", "un chat", "A"]), None);
     }
 
     #[test]
