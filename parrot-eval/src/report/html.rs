@@ -28,6 +28,8 @@ pub struct ReportPage<'a> {
     heat_maps: Vec<HeatMap>,
     experts: Vec<Experts>,
     rows: Vec<RowCounts>,
+    /// Whether a judge rates any of them.
+    has_judged: bool,
     problems: Vec<String>,
     more_problems: usize,
     wrong: &'a [WrongAnswer],
@@ -40,10 +42,11 @@ struct Experts {
     weights: Vec<f32>,
 }
 
-/// How the answers to one dataset were read.
+/// How the answers to one dataset were read, under protocols that agree on it.
 #[derive(Debug, Clone, Serialize)]
 struct RowCounts {
     result: DatasetResult,
+    protocols: Vec<Protocol>,
     /// What else there is to say, in sentences.
     notes: Vec<String>,
 }
@@ -65,7 +68,8 @@ impl<'a> ReportPage<'a> {
             protocols,
             heat_maps: heat_maps(&report.results),
             experts: experts(&report.results),
-            rows: report.results.iter().map(row_counts).collect(),
+            rows: row_counts(&report.results),
+            has_judged: report.results.iter().any(is_judged),
             problems: report.problems.iter().take(SHOWN).map(ToString::to_string).collect(),
             more_problems: report.problems.len().saturating_sub(SHOWN),
             wrong,
@@ -115,7 +119,29 @@ fn experts(results: &[DatasetResult]) -> Vec<Experts> {
     experts
 }
 
-fn row_counts(result: &DatasetResult) -> RowCounts {
+fn is_judged(result: &DatasetResult) -> bool {
+    result.extraction.judged + result.extraction.unjudged > 0
+}
+
+fn row_counts(results: &[DatasetResult]) -> Vec<RowCounts> {
+    let mut rows: Vec<RowCounts> = Vec::new();
+    for result in results {
+        let notes = notes(result);
+        match rows.last_mut() {
+            Some(row)
+                if row.result.dataset == result.dataset
+                    && row.result.extraction == result.extraction
+                    && row.notes == notes =>
+            {
+                row.protocols.push(result.protocol);
+            }
+            _ => rows.push(RowCounts { result: result.clone(), protocols: vec![result.protocol], notes }),
+        }
+    }
+    rows
+}
+
+fn notes(result: &DatasetResult) -> Vec<String> {
     let kit = result.as_kit.as_ref().and_then(|scores| scores.first());
     let unknown = result.kit_unknown.map(|why| format!("What the kit would print cannot be said: {why}."));
     let kit = kit.map(|score| format!("The kit would print {:.2} of {}.", score.value, score.of));
@@ -123,9 +149,8 @@ fn row_counts(result: &DatasetResult) -> RowCounts {
     let problems = (!problems.is_empty()).then(|| format!("Problems: {problems}."));
     let other = result.other_language;
     let language = result.language.map_or("", LanguageCode::code);
-    let other = (other > 0).then(|| format!("{other} answers are in another language than {language}."));
-    let notes = [unknown.or(kit), other, result.unread.clone(), problems].into_iter().flatten().collect();
-    RowCounts { notes, result: result.clone() }
+    let other = (other > 0).then(|| format!("In another language than {language}: {other}."));
+    [unknown.or(kit), other, result.unread.clone(), problems].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -264,6 +289,19 @@ mod tests {
             assert!(page.contains(&format!("<h2>MMMB by category, {title}</h2>")), "{page}");
         }
         assert_eq!(page.matches(" by category, ").count(), 2);
+    }
+
+    #[test]
+    fn protocols_that_agree_share_a_line_and_a_judge_has_columns_where_there_is_one() {
+        let (data, answers) = mmmb();
+        let mmmb = Protocol::ALL.map(|protocol| score(&data, &answers, protocol).result);
+        let alone = page(mmmb.to_vec(), &[]);
+        let line = "<td>MMMB_tr</td><td>paper-2024-06, kit-2024-08, kit-2026-08</td><td>";
+        assert!(alone.contains(line) && !alone.contains("<th>judged</th>"), "{alone}");
+        let (data, answers) =
+            dataset("LLaVABench.tsv", "question\tgpt4_ans\tcaption\tcategory", &[("q\ta\tc\tconv", "A")]);
+        let judged = page(vec![score(&data, &answers, Protocol::Kit2026_08).result], &[]);
+        assert!(judged.contains("<th>judged</th><th>not judged</th>"), "{judged}");
     }
 
     #[test]

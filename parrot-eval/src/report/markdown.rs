@@ -81,39 +81,26 @@ impl Report {
         text
     }
 
-    /// One table per collection and protocol: a line per category, a column per language.
+    /// One table per collection and protocol.
     fn category_tables(&self) -> String {
         let mut tables: BTreeMap<(String, Protocol), Vec<&DatasetResult>> = BTreeMap::new();
         for result in &self.results {
             tables.entry((collection_name(result), result.protocol)).or_default().push(result);
         }
-        let mut text = String::new();
-        for ((name, protocol), mut results) in tables {
-            results.sort_by_key(|result| result.language);
-            let mut lines: BTreeMap<(Level, String, &str), BTreeMap<&str, f64>> = BTreeMap::new();
-            for result in &results {
-                for score in result.scores.iter().filter(|score| score.level >= Level::L2Category) {
-                    let line = lines.entry((score.level, named(score), score.metric)).or_default();
-                    line.insert(&result.dataset, score.value);
+        // Protocols that agree share a table.
+        let mut shared: Vec<(String, Vec<Protocol>, String)> = Vec::new();
+        for ((name, protocol), results) in tables {
+            let table = category_table(results);
+            match shared.last_mut() {
+                Some((same, protocols, known)) if *same == name && *known == table => {
+                    protocols.push(protocol)
                 }
+                _ => shared.push((name, vec![protocol], table)),
             }
-            if lines.is_empty() {
-                continue;
-            }
-            let head =
-                |result: &&DatasetResult| result.language.map_or("value", LanguageCode::code).to_string();
-            let columns: Vec<String> = results.iter().map(head).collect();
-            let _ = writeln!(text, "\n{}, {protocol}\n\n| | {} |", escaped(&name), columns.join(" | "));
-            let _ = writeln!(text, "|---|{}", "--:|".repeat(columns.len()));
-            for ((level, name, _), values) in lines {
-                let cell = |result: &&DatasetResult| {
-                    values.get(result.dataset.as_str()).map_or("–".into(), |value| format!("{value:.2}"))
-                };
-                let cells: Vec<String> = results.iter().map(cell).collect();
-                let mark = if level == Level::L2Category { "**" } else { "" };
-                let name = escaped(&name);
-                let _ = writeln!(text, "| {mark}{name}{mark} | {} |", cells.join(" | "));
-            }
+        }
+        let mut text = String::new();
+        for (name, protocols, table) in shared.into_iter().filter(|(.., table)| !table.is_empty()) {
+            let _ = write!(text, "\n{}, {}\n\n{table}", escaped(&name), joined(&protocols));
         }
         text
     }
@@ -148,56 +135,21 @@ impl Report {
             let _ =
                 writeln!(text, "Rated by {model}: numbers of other judges cannot be compared with these.\n");
         }
+        // What protocols agree on is said once.
+        let mut said: Vec<(&str, Vec<Protocol>, Vec<String>)> = Vec::new();
         for result in &self.results {
-            let extraction = &result.extraction;
-            let _ = write!(
-                text,
-                "{}, {}: {} rows; read as letter {}, text {}, refusal {}, none {}, not answered {}",
-                escaped(&result.dataset),
-                result.protocol,
-                result.rows,
-                extraction.letter,
-                extraction.text,
-                extraction.refusal,
-                extraction.none,
-                extraction.missing
-            );
-            if result.other_language > 0 {
-                let _ = write!(text, "; {} in another language than the file's", result.other_language);
+            let notes = notes(result);
+            match said.last_mut() {
+                Some((dataset, protocols, same)) if *dataset == result.dataset && *same == notes => {
+                    protocols.push(result.protocol);
+                }
+                _ => said.push((&result.dataset, vec![result.protocol], notes)),
             }
-            if extraction.judged + extraction.unjudged > 0 {
-                let _ = write!(text, ", judged {}, not judged {}", extraction.judged, extraction.unjudged);
-            }
-            if !result.problems.is_empty() {
-                let _ = write!(text, "; {}", problem_counts(&result.problems));
-            }
-            if let Some(groups) = other_groups(result) {
-                let _ = write!(text, "; {groups} groups, where the paper's numbers fit {PAPERS_GROUPS}");
-            }
-            if let Some(why) = result.kit_unknown {
-                let _ = write!(text, "; what the kit would print cannot be said: {why}");
-            }
-            if let Some(kit) = result.as_kit.as_ref().and_then(|scores| scores.first()) {
-                let _ = write!(
-                    text,
-                    "; the kit leaves rows out that are counted here and would print {:.2} (of {})",
-                    kit.value, kit.of
-                );
-            }
-            text.push_str("\n\n");
-            if extraction.unjudged > 0 {
-                let _ = writeln!(
-                    text,
-                    "{}, {}: a judge has to rate {} of the answers, and scores are of the others; `--judge URL --judge-model NAME` \
-                     asks one behind OpenAI's API.\n",
-                    escaped(&result.dataset),
-                    result.protocol,
-                    extraction.unjudged
-                );
-            }
-            if let Some(why) = &result.unread {
-                let _ =
-                    writeln!(text, "{}, {}: {}\n", escaped(&result.dataset), result.protocol, escaped(why));
+        }
+        for (dataset, protocols, notes) in said {
+            let place = format!("{}, {}", escaped(dataset), joined(&protocols));
+            for note in notes {
+                let _ = writeln!(text, "{place}: {note}\n");
             }
         }
         if self.problems.is_empty() {
@@ -207,6 +159,86 @@ impl Report {
         }
         text
     }
+}
+
+/// A line per category, a column per language; empty where there are no categories.
+fn category_table(mut results: Vec<&DatasetResult>) -> String {
+    results.sort_by_key(|result| result.language);
+    let mut lines: BTreeMap<(Level, String, &str), BTreeMap<&str, f64>> = BTreeMap::new();
+    for result in &results {
+        for score in result.scores.iter().filter(|score| score.level >= Level::L2Category) {
+            let line = lines.entry((score.level, named(score), score.metric)).or_default();
+            line.insert(&result.dataset, score.value);
+        }
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    let head = |result: &&DatasetResult| result.language.map_or("value", LanguageCode::code).to_string();
+    let columns: Vec<String> = results.iter().map(head).collect();
+    let mut text = format!("| | {} |\n|---|{}\n", columns.join(" | "), "--:|".repeat(columns.len()));
+    for ((level, name, _), values) in lines {
+        let cell = |result: &&DatasetResult| {
+            values.get(result.dataset.as_str()).map_or("–".into(), |value| format!("{value:.2}"))
+        };
+        let cells: Vec<String> = results.iter().map(cell).collect();
+        let mark = if level == Level::L2Category { "**" } else { "" };
+        let name = escaped(&name);
+        let _ = writeln!(text, "| {mark}{name}{mark} | {} |", cells.join(" | "));
+    }
+    text
+}
+
+/// How a dataset's answers were read, what is wrong, and what the kit would have printed instead: a paragraph each.
+fn notes(result: &DatasetResult) -> Vec<String> {
+    let extraction = &result.extraction;
+    let mut read = format!(
+        "{} rows; read as letter {}, text {}, refusal {}, none {}, not answered {}",
+        result.rows,
+        extraction.letter,
+        extraction.text,
+        extraction.refusal,
+        extraction.none,
+        extraction.missing
+    );
+    if extraction.judged + extraction.unjudged > 0 {
+        let _ = write!(read, ", judged {}, not judged {}", extraction.judged, extraction.unjudged);
+    }
+    if result.other_language > 0 {
+        let _ = write!(read, "; {} in another language than the file's", result.other_language);
+    }
+    if !result.problems.is_empty() {
+        let _ = write!(read, "; {}", problem_counts(&result.problems));
+    }
+    if let Some(groups) = other_groups(result) {
+        let _ = write!(read, "; {groups} groups, where the paper's numbers fit {PAPERS_GROUPS}");
+    }
+    if let Some(why) = result.kit_unknown {
+        let _ = write!(read, "; what the kit would print cannot be said: {why}");
+    }
+    if let Some(kit) = result.as_kit.as_ref().and_then(|scores| scores.first()) {
+        let _ = write!(
+            read,
+            "; the kit leaves rows out that are counted here and would print {:.2} (of {})",
+            kit.value, kit.of
+        );
+    }
+    let mut notes = vec![read];
+    if extraction.unjudged > 0 {
+        notes.push(format!(
+            "a judge has to rate {} of the answers, and scores are of the others; `--judge URL --judge-model NAME` asks one \
+             behind OpenAI's API.",
+            extraction.unjudged
+        ));
+    }
+    notes.extend(result.unread.as_deref().map(escaped));
+    notes
+}
+
+/// Protocols by name, with commas between them.
+fn joined(protocols: &[Protocol]) -> String {
+    let names: Vec<String> = protocols.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 /// `3 × no picture, 1 × duplicate index`.
@@ -290,6 +322,10 @@ mod tests {
 
     /// A report of two rows of one group, answered right and wrong.
     fn report(name: &str, category: &str, asked: Option<Asked>) -> String {
+        report_of(name, category, asked, &[Protocol::Kit2024_08])
+    }
+
+    fn report_of(name: &str, category: &str, asked: Option<Asked>, protocols: &[Protocol]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
         let columns = "index\timage\tquestion\tA\tB\tanswer\tcategory";
@@ -297,8 +333,24 @@ mod tests {
         std::fs::write(&file, format!("{columns}\n{rows}")).unwrap();
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         let answers = Assigned { of_rows: vec![vec!["A".into()]; 2], problems: Vec::new() };
-        let result = score(&dataset, &answers, Protocol::Kit2024_08).result;
-        Report::new(ModelInfo::default(), asked, vec![result], Vec::new()).to_markdown()
+        let results = protocols.iter().map(|protocol| score(&dataset, &answers, *protocol).result).collect();
+        Report::new(ModelInfo::default(), asked, results, Vec::new()).to_markdown()
+    }
+
+    #[test]
+    fn what_protocols_agree_on_is_said_once() {
+        let text = report_of("mini_mmmb_tr.tsv", "x", None, &Protocol::ALL);
+        let lines =
+            |start: &str| -> Vec<&str> { text.lines().filter(|line| line.starts_with(start)).collect() };
+        let expected = ["mini_mmmb, paper-2024-06", "mini_mmmb, kit-2024-08, kit-2026-08"];
+        assert_eq!(lines("mini_mmmb, "), expected, "groups, then rows: {text}");
+        let read = lines("mini_mmmb_tr, ");
+        assert_eq!(read.len(), 1, "{text}");
+        assert!(
+            read[0].starts_with(
+                "mini_mmmb_tr, paper-2024-06, kit-2024-08, kit-2026-08: 2 rows; read as letter 2"
+            )
+        );
     }
 
     #[test]
