@@ -159,12 +159,24 @@ impl Judge {
         reader.read_to_end(&mut bytes).map_err(|error| failed(error.into()))?;
         let text = String::from_utf8_lossy(&bytes);
         let start: String = text.chars().take(100).collect();
+        let answered = if start.is_empty() {
+            format!("it answered {status}")
+        } else {
+            format!("it answered {status}: {start}")
+        };
         match status {
             200..=299 => {}
             429 | 500..=599 => {
-                return Err((Failure::Unreachable(format!("it answered {status}: {start}")), true));
+                return Err((Failure::Unreachable(answered), true));
             }
-            _ => return Err((Failure::Refused(format!("it answered {status}: {start}")), false)),
+            // A key is not sent on to another address.
+            300..=399 => {
+                return Err((
+                    Failure::Refused(format!("{answered}; `--judge` has to be the address itself")),
+                    false,
+                ));
+            }
+            _ => return Err((Failure::Refused(answered), false)),
         }
         if bytes.len() as u64 > MAX_BYTES {
             return Err((Failure::Nonsense(format!("its reply has more than {MAX_BYTES} bytes")), true));

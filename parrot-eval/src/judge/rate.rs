@@ -225,6 +225,7 @@ mod tests {
             (http("503 Busy", "busy"), "it answered 503: busy", 9, 4),
             // No use to go on.
             (http("401 No", "wrong key"), "it answered 401: wrong key", 1, 2),
+            (http("302 Found", ""), "it answered 302; `--judge` has to be the address itself", 1, 2),
         ] {
             let patience = if reply.starts_with("slow") { 500 } else { 60_000 };
             let server = server(vec![reply]);

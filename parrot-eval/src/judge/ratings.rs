@@ -27,12 +27,16 @@ impl fmt::Display for Rating {
     }
 }
 
-/// Of a judge's reply: its first line are the two numbers, from 0 to 10, with blanks or a comma between them.
+/// Of a judge's reply: its first line are the two numbers, from 0 to 10, with blanks or a comma between them. What a model that
+/// reasons writes before, between `<think>` and `</think>`, is passed over.
 impl FromStr for Rating {
     type Err = String;
 
     fn from_str(reply: &str) -> Result<Self, String> {
-        let line = reply.trim_start().lines().next().unwrap_or_default();
+        let reply = reply.trim_start();
+        let thought = reply.strip_prefix("<think>").and_then(|reply| reply.split_once("</think>"));
+        let answer = thought.map_or(reply, |(_, answer)| answer.trim_start());
+        let line = answer.lines().next().unwrap_or_default();
         let words = line.split([' ', ',', '\t']).filter(|word| !word.is_empty());
         let numbers: Option<Vec<f64>> =
             words.map(|word| word.parse().ok().filter(|number| (0.0..=10.0).contains(number))).collect();
@@ -170,13 +174,25 @@ mod tests {
             // The kit finds three parts here, and counts −1.
             ("8, 7", Some((8.0, 7.0))),
             ("\n9 8", Some((9.0, 8.0))),
+            // The kit reads nothing here, as `<think>` is no number.
+            ("<think>\nIs it 1 or\n2?\n</think>\n\n9 8\nBoth are good.", Some((9.0, 8.0))),
         ] {
             let found = reply.parse::<Rating>().ok().map(|rating| (rating.reference, rating.answer));
             assert_eq!(found, expected, "{reply}");
         }
-        for reply in
-            ["", "9", "Assistant 1: 9", "9 8 7", "90 80", "nan 5", "-1 -1", "nine eight", "{\"a\": 1}"]
-        {
+        for reply in [
+            "",
+            "9",
+            "<think>9 8",
+            "<think>9 8</think>",
+            "Assistant 1: 9",
+            "9 8 7",
+            "90 80",
+            "nan 5",
+            "-1 -1",
+            "nine eight",
+            "{\"a\": 1}",
+        ] {
             let error = reply.parse::<Rating>().unwrap_err();
             assert!(error.starts_with("expected two numbers up to 10"), "{reply}: {error}");
         }
