@@ -135,6 +135,8 @@ fn broken_predictions_are_named() {
     );
     assert!(error(score("a.xlsx", b"PK no")).contains("a.xlsx: no XLSX file: "));
     assert!(error(score("a.csv", b"")).contains("predictions are read from .tsv, .xlsx and .jsonl files"));
+    let missing = parrot(&["eval", "--data", data.to_str().unwrap(), "--score", "no/such"]);
+    assert!(error(missing).contains("cannot read no/such: "));
     assert!(
         error(score("a.tsv", b"index\tprediction\n999\tA\n")).contains("no prediction is for kit_mmmb_tr")
     );

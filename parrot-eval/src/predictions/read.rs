@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use parrot_model::untrusted;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -32,6 +33,8 @@ impl PredictionFile {
             index: None,
             detail: detail.into(),
         };
+        // That it is not there is said before what is wrong with its name.
+        untrusted::require_file(file)?;
         let ending = file.extension().unwrap_or_default().to_ascii_lowercase();
         let predictions = match ending.to_str() {
             Some("tsv") => {
