@@ -44,6 +44,7 @@ mod line_file;
 mod predictions;
 mod prompt;
 mod protocol;
+mod ratings;
 mod report;
 
 pub use answers::extract::{Extracted, extract};
@@ -82,7 +83,6 @@ pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use judge::endpoint::{Judge, JudgeInfo};
 pub use judge::rate::rate;
-pub use judge::ratings::{Rating, Ratings};
 pub use language::Language;
 pub use language_code::LanguageCode;
 pub use predictions::write::{write_tsv, write_xlsx};
@@ -91,6 +91,7 @@ pub use predictions::{
 };
 pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_choice, yes_or_no};
 pub use protocol::{AskedAs, Extractor, Grouping, ImageEncoding, Method, Protocol, RunAs};
+pub use ratings::{Rating, Ratings};
 pub use report::html::ReportPage;
 pub use report::markdown::problem_counts;
 pub use report::published::{Published, published};

@@ -11,9 +11,9 @@ use crate::benchmarks::candidate::Candidate;
 use crate::benchmarks::verdict::{How, Judged, Level, Score, Verdict, by_category};
 use crate::data::problem::ProblemKind;
 use crate::data::row::Row;
-use crate::judge::ratings::{Rating, Ratings};
 use crate::prompt::PromptStyle;
 use crate::protocol::Protocol;
+use crate::ratings::{Rating, Ratings};
 
 /// The benchmark, for `LLaVABench.tsv`, with the ratings that its answers have so far.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use super::ratings::Rating;
+use crate::ratings::Rating;
 
 /// The largest reply that is read.
 const MAX_BYTES: u64 = 1 << 20;

@@ -5,4 +5,3 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod rate;
-pub(crate) mod ratings;

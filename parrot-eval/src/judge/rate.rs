@@ -5,9 +5,9 @@ use crate::benchmarks::llava_bench::judge_prompt;
 use crate::data::problem::{Problem, ProblemKind};
 use crate::dataset::Dataset;
 use crate::predictions::Assigned;
+use crate::ratings::Ratings;
 
 use super::endpoint::{Failure, Judge};
-use super::ratings::Ratings;
 
 /// A judge that fails for this many answers in a row is not asked about others.
 const PATIENCE: usize = 3;
