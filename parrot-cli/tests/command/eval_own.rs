@@ -178,5 +178,5 @@ fn a_table_that_is_none_says_what_to_do() {
     fs::write(&file, "index\timage\tquestion\tA\tB\tanswer\n1\t\tq\tcat\tdog\tb\n").unwrap();
     let (_, notes) = output(parrot(&["eval", "--data", text(&file), "--prompts-only"]));
     assert!(notes.contains("x.tsv line 2 (index 1): no picture"), "{notes}");
-    assert!(notes.contains("expected one of A, B, found `b`: letters are capitals"), "{notes}");
+    assert!(notes.contains("expected one of A, B, found `b`: write `B`"), "{notes}");
 }

@@ -52,7 +52,8 @@ pub(crate) fn check_answer(row: &Row) -> Option<(ProblemKind, String)> {
             letters.join(", ")
         )
     } else if is_option(&row.answer().trim().to_uppercase()) {
-        format!("expected one of {}, found `{}`: letters are capitals", letters.join(", "), row.answer())
+        let letter = row.answer().trim().to_uppercase();
+        format!("expected one of {}, found `{}`: write `{letter}`", letters.join(", "), row.answer())
     } else {
         format!("expected one of {}, found {found}", letters.join(", "))
     };
@@ -373,9 +374,13 @@ mod tests {
         );
         let numbers =
             |answer| Row::from_cells(&[("index", "1"), ("A", "1.0"), ("B", "1.5"), ("answer", answer)]);
-        for (answer, said) in
-            [("1", "the words of A"), ("1.50", "the words of B"), ("2", "found 2"), ("a", "capitals")]
-        {
+        for (answer, said) in [
+            ("1", "the words of A"),
+            ("1.50", "the words of B"),
+            ("2", "found 2"),
+            ("a", "found `a`: write `A`"),
+            (" B ", "found ` B `: write `B`"),
+        ] {
             let (_, detail) = check(&numbers(answer)).unwrap();
             assert!(detail.contains(said), "{answer}: {detail}");
         }
