@@ -36,8 +36,8 @@ fn table(all: &[Listed]) -> String {
             .collect();
         text += &format!("  needs    the columns {}; judge: {}\n", columns.join(", "), benchmark.judge);
         text += &format!(
-            "  method   asks with {}; reads {}; counts {}\n\n",
-            benchmark.prompt, benchmark.reading, benchmark.score
+            "  method   asks with {}; reads {}; counts {}\n  source   {}\n\n",
+            benchmark.prompt, benchmark.reading, benchmark.score, benchmark.source
         );
     }
     text + "Files with these names are compared with their MD5 (--json shows them); nothing is downloaded. --benchmark NAME says \

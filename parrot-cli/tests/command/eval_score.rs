@@ -13,9 +13,15 @@ use crate::eval_recorded::{lines, recorded, scores};
 fn the_list_shows_every_benchmark() {
     let (list, stderr) = output(parrot(&["eval", "--list"]));
     assert_eq!(stderr, "");
-    for expected in
-        ["MMMB\n", "mmmb_ar.tsv", "HallusionBench.tsv", "TextVQA_VAL.tsv", "judge: none", "l2-category"]
-    {
+    for expected in [
+        "MMMB\n",
+        "mmmb_ar.tsv",
+        "HallusionBench.tsv",
+        "TextVQA_VAL.tsv",
+        "judge: none",
+        "l2-category",
+        "source   VLMEvalKit e8e78f0",
+    ] {
         assert!(list.contains(expected), "{expected} is not in\n{list}");
     }
     let (json, _) = output(parrot(&["eval", "--list", "--json"]));
@@ -108,6 +114,16 @@ fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
         text.starts_with("index\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\tl2-category\tprediction\n"),
         "{text}"
     );
+}
+
+#[test]
+fn nothing_at_a_time_is_refused() {
+    let data = recorded("kit_mmmb_tr.tsv");
+    for option in ["--batch-size", "--pictures", "--max-new-tokens"] {
+        let done = parrot(&["eval", "--data", data.to_str().unwrap(), option, "0"]).output().unwrap();
+        let said = text(done.stderr);
+        assert!(!done.status.success() && said.contains("expected at least 1"), "{option}: {said}");
+    }
 }
 
 #[test]
