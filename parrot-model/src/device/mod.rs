@@ -20,6 +20,8 @@ mod backend;
 mod choose;
 mod float_dtype;
 mod found;
+#[cfg(feature = "wgpu")]
+mod graphics;
 mod lanes;
 mod list;
 mod matmul_rate;
@@ -37,6 +39,8 @@ pub use choose::{ChosenDevice, choose, open, open_async};
 pub(crate) use float_dtype::parameter_dtype;
 pub use float_dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
 pub use found::name_of;
+#[cfg(feature = "wgpu")]
+pub use graphics::{GraphicsDevice, graphics_devices};
 pub use lanes::{lanes, side_by_side};
 pub use list::{DeviceInfo, list};
 pub use matmul_rate::{MatmulRate, matmul_rate};
