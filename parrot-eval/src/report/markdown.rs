@@ -93,7 +93,7 @@ impl Report {
             let table = category_table(results);
             match shared.last_mut() {
                 Some((same, protocols, known)) if *same == name && *known == table => {
-                    protocols.push(protocol)
+                    protocols.push(protocol);
                 }
                 _ => shared.push((name, vec![protocol], table)),
             }
