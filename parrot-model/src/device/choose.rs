@@ -1,13 +1,13 @@
-//! A device's name → the device, after a GPU has computed something whose result is known.
+//! A device's name → the device, after it has computed something.
 
 use burn::tensor::{Device, Tensor};
 
 use super::backend::Backend;
+use super::float_dtype::{default_of, supported};
 use super::found::Found;
 use super::name::{self, Request, Which};
 use super::quiet::quietly;
 use super::self_test::{one_line, self_test};
-use super::wait::wait;
 use crate::{Error, Result};
 
 /// A device that is ready, and how it came to be chosen.
@@ -31,10 +31,7 @@ pub fn open(name: &str) -> Result<Device> {
     Ok(choose(name)?.device)
 }
 
-/// The device called `name` (see [`SYNTAX`](super::SYNTAX)), and how it was chosen.
-///
-/// A GPU is opened only after it has computed a small network whose results are known, as [`list`](super::list()) has it do; once
-/// for each while a program runs. The CPU is trusted.
+/// The device called `name` (see [`SYNTAX`](super::SYNTAX)), after it has computed something, and how it was chosen.
 ///
 /// `auto` is the best that is there, in the order of [`Backend::ALL`]; a backend's name is the best of that
 /// backend. A driver that computes on the processor is used only when asked for by its full name.
@@ -42,23 +39,25 @@ pub fn open(name: &str) -> Result<Device> {
 /// # Errors
 ///
 /// [`Error::Device`] for an unknown name, a backend that is not built in (naming its cargo feature), a device
-/// that is not there (naming those that are), or one that does not work or computes something else than it should.
+/// that is not there (naming those that are), or one that does not work.
 pub fn choose(name: &str) -> Result<ChosenDevice> {
     match name::parse(name)? {
-        Request::Auto => auto(Backend::find, works),
+        Request::Auto => auto(Backend::find, try_out),
         Request::Of(backend, which) => named(name, backend, which),
     }
 }
 
-/// [`open`] for programs that must not block, above all for browsers, where opening a GPU is the only way to begin; the CPU is
-/// tested as well. In a browser `auto` is its GPU if the build is for one, else the processor.
+/// [`open`] for programs that must not block, above all for browsers, where opening a GPU is the only way to begin; with the
+/// self-test that [`list`](super::list()) does. In a browser `auto` is its GPU if the build is for one, else the processor.
 ///
 /// # Errors
 ///
 /// As [`choose`], and [`Error::Device`] for a device that computes something else than it should.
 pub async fn open_async(name: &str) -> Result<Device> {
     let found = find_async(name).await?;
-    self_test(&found).await.map_err(|reason| Error::device(&found.name(), reason))?;
+    let dtypes = supported(Some(found.backend), &found.device);
+    let tested = self_test(&found.device, default_of(Some(found.backend), &dtypes)).await;
+    tested.map_err(|reason| Error::device(&found.name(), reason))?;
     Ok(found.device)
 }
 
@@ -95,7 +94,7 @@ fn named(name: &str, backend: Backend, which: Which) -> Result<ChosenDevice> {
     }
     let found = backend.find();
     let chosen = pick(&found, which).ok_or_else(|| refuse(absent(backend, &found)))?;
-    works(chosen).map_err(refuse)?;
+    try_out(chosen).map_err(refuse)?;
     Ok(ready(chosen, None))
 }
 
@@ -160,16 +159,8 @@ fn absent(backend: Backend, found: &[Found]) -> String {
     }
 }
 
-/// Whether a device that was chosen may be used; the CPU always.
-fn works(found: &Found) -> Result<(), String> {
-    match found.backend {
-        Backend::Cpu => Ok(()),
-        _ => try_out(found).and_then(|()| passes(found)),
-    }
-}
-
-/// Makes a GPU add two numbers: with a missing or outdated driver, the first operation fails. The self-test would say so
-/// too, but only after kernels of products were chosen by measuring.
+/// Makes a device add two numbers: with a missing or outdated driver, the first operation fails.
+/// Nothing larger, because kernels of reductions and products are chosen by measuring, which takes seconds.
 pub(super) fn try_out(found: &Found) -> Result<(), String> {
     if found.backend == Backend::Cpu {
         return Ok(());
@@ -181,11 +172,6 @@ pub(super) fn try_out(found: &Found) -> Result<(), String> {
         Ok(sum) => Err(format!("it says that 1 + 2 is {sum}")),
         Err(error) => Err(one_line(&error.to_string())),
     }
-}
-
-/// The [`self_test`]; where the driver panics, what it said.
-pub(super) fn passes(found: &Found) -> Result<(), String> {
-    quietly(|| wait(self_test(found)))?
 }
 
 #[cfg(all(test, feature = "flex"))]
