@@ -1,5 +1,5 @@
 //! What HTTP and the engine's scheduling add to an answer when a single client asks:
-//! `cargo bench -p parrot-serve --bench overhead -- [MODEL] [IMAGE] [ROUNDS]`
+//! `cargo bench --workspace --bench overhead -- [MODEL] [IMAGE] [ROUNDS]`
 //!
 //! The same questions, with the same seeds and therefore the same answers, are asked by turns through [`Parrot::ask_streaming`]
 //! in this process and through a server on a socket, streamed. Prints medians.
@@ -129,36 +129,35 @@ impl Client {
         let (mut text, mut tokens) = (String::new(), 0);
         self.send(&request.to_string())?;
         loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err("the server hung up".into());
+            let line = self.line()?;
+            let Some(data) = line.strip_prefix("data: ") else { continue };
+            if data == "[DONE]" {
+                break;
             }
-            match line.trim_end() {
-                "data: [DONE]" => break,
-                line => {
-                    let Some(data) = line.strip_prefix("data: ") else { continue };
-                    let event: Value = serde_json::from_str(data)?;
-                    if let Some(piece) =
-                        event["choices"][0]["delta"]["content"].as_str().filter(|piece| !piece.is_empty())
-                    {
-                        first.get_or_insert_with(Instant::now);
-                        text += piece;
-                    }
-                    if let Some(completion) = event["usage"]["completion_tokens"].as_u64() {
-                        tokens = completion as usize;
-                    }
-                }
+            let event: Value = serde_json::from_str(data)?;
+            let piece = event["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
+            if !piece.is_empty() {
+                first.get_or_insert_with(Instant::now);
+                text += piece;
+            }
+            if let Some(completion) = event["usage"]["completion_tokens"].as_u64() {
+                tokens = completion as usize;
             }
         }
         let (took, writing) = (started.elapsed(), first.map_or(Duration::ZERO, |first| first.elapsed()));
-        // The chunk that ends the response.
-        let mut line = String::new();
-        while line != "0\r\n" {
-            line.clear();
-            self.stream.read_line(&mut line)?;
-        }
-        self.stream.read_line(&mut String::new())?;
+        // The empty chunk that ends the response, and the line after it.
+        while self.line()? != "0" {}
+        self.line()?;
         Ok(Measured { text, tokens, took, writing })
+    }
+
+    /// The next line, without its end.
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line)? {
+            0 => Err("the server hung up".into()),
+            _ => Ok(line.trim_end().into()),
+        }
     }
 
     fn send(&mut self, body: &str) -> Result<()> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
 use parrot_distributed::World;
 use parrot_eval::{
     AskedAs, Benchmark, Dataset, GenerateOptions, Method, Problem, Protocol, ReportPage, RunAs,
@@ -77,10 +78,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 60)]
     wrong: usize,
     /// Questions computed at the same time
-    #[arg(long, value_name = "N", value_parser = parse_count, default_value_t = GenerateOptions::default().batch_size)]
+    #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = GenerateOptions::default().batch_size)]
     batch_size: usize,
     /// Pictures whose features are kept; more find longer runs of questions of equal length
-    #[arg(long = "pictures", value_name = "N", value_parser = parse_count, default_value_t = GenerateOptions::default().images)]
+    #[arg(long = "pictures", value_name = "N", value_parser = at_least_one(), default_value_t = GenerateOptions::default().images)]
     images: usize,
     /// Answers that the model writes, as every kit has it, or the options that it finds likeliest
     #[arg(long, value_name = "NAME", default_value = "generate", conflicts_with_all = ["score", "prompts_only"])]
@@ -89,7 +90,7 @@ pub(crate) struct Args {
     #[arg(long = "prompt", value_name = "TEXT", conflicts_with_all = ["score", "compare"])]
     request: Option<String>,
     /// Longest answer, in tokens
-    #[arg(long, value_name = "N", value_parser = parse_count, default_value_t = GenerateOptions::default().max_new_tokens)]
+    #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = GenerateOptions::default().max_new_tokens)]
     max_new_tokens: usize,
     /// Save pictures as JPEG and read them again first, where the protocol's kit does
     #[arg(long)]
@@ -148,13 +149,8 @@ enum AskerName {
     Other,
 }
 
-/// A number of things of which there has to be one.
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1".into()),
-        Ok(count) => Ok(count),
-        Err(error) => Err(format!("expected a number: {error}")),
-    }
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 fn parse_benchmark(name: &str) -> Result<Arc<dyn Benchmark>, String> {

@@ -119,10 +119,10 @@ fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
 #[test]
 fn nothing_at_a_time_is_refused() {
     let data = recorded("kit_mmmb_tr.tsv");
-    for option in ["--batch-size", "--pictures", "--max-new-tokens"] {
+    for option in ["--batch-size", "--pictures", "--max-new-tokens", "--judge-patience"] {
         let done = parrot(&["eval", "--data", data.to_str().unwrap(), option, "0"]).output().unwrap();
         let said = text(done.stderr);
-        assert!(!done.status.success() && said.contains("expected at least 1"), "{option}: {said}");
+        assert!(!done.status.success() && said.contains("0 is not in 1.."), "{option}: {said}");
     }
 }
 

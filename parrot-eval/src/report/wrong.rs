@@ -102,9 +102,14 @@ pub fn wrong_answers(scored: &Scored<'_>, predictions: &Assigned, limit: usize) 
 /// Characters of a text that a page shows.
 const SHOWN: usize = 700;
 
-/// The beginning of what is long.
+/// The beginning of what is longer than a page shows.
 pub(crate) fn clipped(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    clipped_to(SHOWN, text)
+}
+
+/// The beginning of what has more characters than this.
+pub(super) fn clipped_to(length: usize, text: &str) -> String {
+    match text.char_indices().nth(length) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into(),
     }
