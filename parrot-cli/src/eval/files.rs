@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use parrot_eval::{Benchmark as _, Dataset, ImageStore, OpenSet, Problem, ProblemKind};
+use parrot_eval::{Dataset, ImageStore, Problem, ProblemKind};
 use parrot_model::{error_chain, untrusted};
 
 use super::Args;
@@ -37,7 +37,9 @@ impl Args {
             };
             match opened {
                 // Other benchmarks look so too; a file that is one's own is named itself.
-                Ok(dataset) if *is_found && self.benchmark.is_none() && is_open(&dataset) => {
+                Ok(dataset)
+                    if *is_found && self.benchmark.is_none() && dataset.benchmark.open_set().is_some() =>
+                {
                     skipped.push(open_questions(&dataset));
                 }
                 Ok(mut dataset) => {
@@ -75,11 +77,6 @@ fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Whether a file is named like a benchmark: failing to read it is then an error.
 fn is_named_as_benchmark(file: &Path) -> bool {
     parrot_eval::benchmark_of_name(&file.file_stem().unwrap_or_default().to_string_lossy()).is_some()
-}
-
-/// Whether a file has questions with expected answers, and a name that says nothing.
-fn is_open(dataset: &Dataset) -> bool {
-    OpenSet::ALL.iter().any(|set| set.name() == dataset.benchmark.name())
 }
 
 fn open_questions(dataset: &Dataset) -> Problem {

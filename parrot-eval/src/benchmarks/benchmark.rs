@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::OpenSet;
 use crate::benchmarks::candidate::Candidate;
 use crate::benchmarks::choice;
 use crate::benchmarks::verdict::{Judged, Score, Verdict};
@@ -18,6 +19,7 @@ use crate::protocol::{Grouping, Protocol};
 /// | method | what it does |
 /// |---|---|
 /// | [`expected_column`](Self::expected_column) | the expected letter stands in `answer` |
+/// | [`is_own`](Self::is_own), [`open_set`](Self::open_set) | a kit knows it, and expected answers are not all that it has |
 /// | [`columns`](Self::columns) | the options stand in `A`, `B` and, where there are more, `C` and so on |
 /// | [`grouping`](Self::grouping) | a row counts, not a group |
 /// | [`check`](Self::check), [`check_groups`](Self::check_groups) | the index is a number, the answer one of the options; groups are not looked at |
@@ -30,6 +32,16 @@ use crate::protocol::{Grouping, Protocol};
 pub trait Benchmark: fmt::Debug + Send + Sync {
     /// Its name, e.g. `MMMB`.
     fn name(&self) -> &'static str;
+
+    /// Whether it is a set of one's own, which no kit knows.
+    fn is_own(&self) -> bool {
+        false
+    }
+
+    /// What an answer has to do with the expected ones, where those are all that a set of one's own has.
+    fn open_set(&self) -> Option<OpenSet> {
+        None
+    }
 
     /// The column of the expected answer.
     fn expected_column(&self) -> &'static str {

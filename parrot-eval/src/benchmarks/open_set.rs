@@ -43,6 +43,14 @@ impl Benchmark for OpenSet {
         }
     }
 
+    fn is_own(&self) -> bool {
+        true
+    }
+
+    fn open_set(&self) -> Option<Self> {
+        Some(*self)
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         &[]
     }

@@ -17,6 +17,10 @@ impl Benchmark for OwnChoice {
         "choice"
     }
 
+    fn is_own(&self) -> bool {
+        true
+    }
+
     fn check(&self, row: &Row) -> Option<(ProblemKind, String)> {
         choice::check_answer(row)
     }

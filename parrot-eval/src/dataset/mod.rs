@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
+use crate::Result;
 use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::known::{KnownFile, known_file};
 use crate::data::image::{EncodedImage, ImageStore};
@@ -25,7 +26,6 @@ use crate::language::Language;
 use crate::language_code::LanguageCode;
 use crate::prompt::{Asker, PromptStyle, with_request};
 use crate::protocol::RunAs;
-use crate::{OpenSet, OwnChoice, Result};
 
 /// A benchmark in one language.
 #[derive(Debug, Clone)]
@@ -110,8 +110,7 @@ impl Dataset {
     /// Whether it is a set of one's own, which no kit knows.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        let name = self.benchmark.name();
-        name == OwnChoice.name() || OpenSet::ALL.iter().any(|set| set.name() == name)
+        self.benchmark.is_own()
     }
 
     /// The file's name.

@@ -24,7 +24,7 @@ pub(super) fn unread(
     if extraction.none == 0 || !(is_nothing_right || 2 * extraction.none > answered) {
         return None;
     }
-    if let Some(set) = OpenSet::ALL.into_iter().find(|set| set.name() == dataset.benchmark.name()) {
+    if let Some(set) = dataset.benchmark.open_set() {
         return is_nothing_right.then(|| nothing_expected(set, judged, predictions, answered));
     }
     let has_candidates =
