@@ -76,7 +76,7 @@ pub use benchmarks::text_vqa::TextVqa;
 pub use benchmarks::verdict::{How, Judged, Level, Score, Verdict, percent};
 pub use compare::{ChangedAnswer, Compared, Comparison, Difference};
 pub use data::image::{EncodedImage, ImageStore};
-pub use data::problem::{Problem, ProblemKind, count_problems};
+pub use data::problem::{Problem, ProblemKind, count_problems, problem_counts};
 pub use data::row::{GROUP, Row};
 pub use data::table::{Table, TableRecord, is_missing};
 pub use dataset::Dataset;
@@ -93,7 +93,6 @@ pub use prompt::{Asker, ENGLISH_ENDING, PromptStyle, choice_ending, multiple_cho
 pub use protocol::{AskedAs, Extractor, Grouping, ImageEncoding, Method, Protocol, RunAs};
 pub use ratings::{Rating, Ratings};
 pub use report::html::ReportPage;
-pub use report::markdown::problem_counts;
 pub use report::published::{Published, published};
 pub use report::results::{Asked, Collection, ModelInfo, Report, Versions};
 pub use report::score::{DatasetResult, Extraction, Scored, score};

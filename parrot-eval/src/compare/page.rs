@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{Comparison, Difference};
 use crate::Result;
-use crate::report::html::render;
 use crate::report::markdown::escaped;
+use crate::report::template::render;
 
 const TEMPLATE: &str = include_str!("compare.html");
 

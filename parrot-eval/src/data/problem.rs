@@ -127,3 +127,11 @@ pub fn count_problems<'p>(problems: impl IntoIterator<Item = &'p Problem>) -> BT
     }
     counts
 }
+
+/// `3 × no picture, 1 × duplicate index`.
+#[must_use]
+pub fn problem_counts(counts: &BTreeMap<ProblemKind, usize>) -> String {
+    let parts: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{count} × {}", kind.text())).collect();
+    parts.join(", ")
+}

@@ -1,19 +1,18 @@
 //! The report as one HTML file that needs nothing else.
 
-use minijinja::Environment;
 use serde::Serialize;
 
+use crate::data::problem::problem_counts;
 use crate::report::figure::{Figure, figure};
 use crate::report::heat_map::{HeatMap, heat_maps};
-use crate::report::markdown::problem_counts;
 use crate::report::results::{Report, collection_name};
 use crate::report::score::DatasetResult;
 use crate::report::standings::{OverallRow, Standing, Summary, overall_rows, standings, summary};
+use crate::report::template::render;
 use crate::report::wrong::WrongAnswer;
-use crate::{Error, LanguageCode, Protocol, Result};
+use crate::{LanguageCode, Protocol, Result};
 
 const TEMPLATE: &str = include_str!("report.html");
-const STYLE: &str = include_str!("style.css");
 
 /// What the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -85,22 +84,6 @@ impl<'a> ReportPage<'a> {
     pub fn render(&self) -> Result<String> {
         render("report.html", TEMPLATE, self)
     }
-}
-
-/// Fills a page's template, which may ask for `style`.
-pub(crate) fn render(name: &str, template: &str, page: &impl Serialize) -> Result<String> {
-    let failed = |error: minijinja::Error| Error::Table {
-        file: name.into(),
-        line: error.line().map(|line| line as u64),
-        problem: format!("{error:#}"),
-    };
-    let mut environment = Environment::new();
-    environment.add_global("style", minijinja::Value::from_safe_string(STYLE.into()));
-    environment.add_filter("score", |value: f64| format!("{value:.2}"));
-    environment.add_filter("signed", |value: f64| format!("{value:+.2}"));
-    environment.add_filter("weight", |value: f64| format!("{value:.3}"));
-    let page = minijinja::Value::from(minijinja::value::Serde(page));
-    environment.render_named_str(name, template, page).map_err(failed)
 }
 
 /// Experts' weights per dataset, once even if several protocols asked the same questions.
