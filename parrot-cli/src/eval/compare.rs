@@ -5,8 +5,9 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use parrot_eval::{Compared, Comparison, Dataset, PredictionFile, Problem, Protocol};
+use parrot_model::error_chain;
 
 use super::{Args, say_problems, write};
 use crate::terminal::{print_notice, printable};
@@ -17,6 +18,7 @@ impl Args {
         let mut compared = Vec::new();
         let mut without = BTreeSet::new();
         let mut problems: Vec<Problem> = Vec::new();
+        runs.iter().try_for_each(|path| require_run(path))?;
         for protocol in self.protocols() {
             let [Some(first), Some(second)] = [run(&runs[0], *protocol)?, run(&runs[1], *protocol)?] else {
                 continue;
@@ -67,10 +69,32 @@ impl Args {
     }
 }
 
+/// What a run can be given as.
+const EXPECTED: &str =
+    "--compare expects folders that --out named, or files of predictions (.tsv, .xlsx or .jsonl)";
+
+/// That a folder is that of a run: of a file it is found when it is read.
+fn require_run(path: &Path) -> Result<()> {
+    if !path.is_dir() || Protocol::ALL.iter().any(|protocol| path.join(protocol.id()).is_dir()) {
+        return Ok(());
+    }
+    let shown = path.display();
+    ensure!(
+        !path.join("answers.jsonl").is_file(),
+        "{shown} is a run that has not finished; the command that began it goes on with it"
+    );
+    ensure!(
+        !path.join("results.json").is_file(),
+        "{shown} has the scores of another program's answers, and not these; name the file that --score read"
+    );
+    bail!("{shown} is no run's folder, which holds predictions in {}, …; {EXPECTED}", Protocol::ALL[0])
+}
+
 /// The predictions of a run under a protocol; `None` for a folder that has none under it.
 fn run(path: &Path, protocol: Protocol) -> Result<Option<Vec<PredictionFile>>> {
     if !path.is_dir() {
-        return Ok(Some(vec![PredictionFile::read(path)?]));
+        let file = PredictionFile::read(path);
+        return Ok(Some(vec![file.map_err(|error| anyhow!("{}; {EXPECTED}", error_chain(&error)))?]));
     }
     let folder = path.join(protocol.id());
     if !folder.is_dir() {

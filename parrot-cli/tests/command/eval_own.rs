@@ -112,8 +112,27 @@ fn two_runs_are_compared_answer_by_answer() {
     assert!(table.contains("| +0.00 | – | 0 | 0 | 1.000 |"), "{table}");
     let message = error(compare([run, &runs[0]], &["--protocol", "paper-2024-06"]));
     assert!(message.contains("have no dataset and protocol in common"), "{message}");
-    let message = error(compare([&folder.path().join("gone"), &runs[0]], &[]));
-    assert!(message.contains("gone"), "{message}");
+    // What is no run is told what one is.
+    let [gone, unfinished, scored] = ["gone", "unfinished", "scored"].map(|name| folder.path().join(name));
+    for (run, file) in [(&unfinished, "answers.jsonl"), (&scored, "results.json")] {
+        fs::create_dir(run).unwrap();
+        fs::write(run.join(file), "").unwrap();
+    }
+    let expected =
+        "--compare expects folders that --out named, or files of predictions (.tsv, .xlsx or .jsonl)";
+    for (other, said) in [
+        (gone, "gone: No such file or directory (os error 2)"),
+        (folder.path().into(), "is no run's folder, which holds predictions in paper-2024-06, …"),
+        (run.join("kit-2026-08"), "is no run's folder, which holds predictions in paper-2024-06, …"),
+        (out.join("comparison.json"), "predictions are read from .tsv, .xlsx and .jsonl files"),
+        (data.clone(), "there is no column prediction, only index, image"),
+    ] {
+        let message = error(compare([&runs[0], &other], &[]));
+        assert!(message.contains(said) && message.ends_with(&format!("; {expected}")), "{message}");
+    }
+    let message = |run: &Path| error(compare([run, &runs[0]], &[]));
+    assert!(message(&unfinished).ends_with("has not finished; the command that began it goes on with it"));
+    assert!(message(&scored).ends_with("answers, and not these; name the file that --score read"));
 }
 
 /// Numbers to choose from in Arabic, indices that are words, pictures that are written out, addressed and named.
@@ -165,18 +184,25 @@ fn a_table_that_is_none_says_what_to_do() {
         ("index;image;question;A;B;answer\n1;x;q;a;b;A\n", "separated by `;`, not by tabs; save it as"),
         ("index\timage\tquestion\ta\tb\tanswer\n1\tx\tq\ta\tb\tA\n", "in capitals"),
         ("index\timage\tquestion\tA\tB\n1\tx\tq\ta\tb\n", "it lacks the column answer; it has index, image"),
+        ("index\timage\tquestion\t question \tanswer\n1\tx\tq\tq\ta\n", "two columns are called `question`"),
         ("", "the file is empty"),
         ("index\timage\tquestion\tanswer\n1\tx\t\"Qui ?\ta\n", "quotes of the text itself are written twice"),
     ] {
         let message = refused("animaux_fr.tsv", content.as_bytes());
         assert!(message.contains("animaux_fr.tsv") && message.contains(said), "{said}: {message}");
     }
-    let wide: Vec<u8> = "\u{feff}index\timage".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert!(refused("animaux_fr.tsv", &wide).ends_with("the file is UTF-16; save it as UTF-8"));
+    for header in ["\u{feff}index\timage", "index\timage"] {
+        let wide: Vec<u8> = header.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(refused("animaux_fr.tsv", &wide).ends_with("the file is UTF-16; save it as UTF-8"));
+    }
     assert!(refused("MMStar.tsv", b"index\timage\n1\tx\n").contains("taken by its name for MMStar"));
     let file = folder.path().join("x.tsv");
-    fs::write(&file, "index\timage\tquestion\tA\tB\tanswer\n1\t\tq\tcat\tdog\tb\n").unwrap();
+    let rows = "1\t\tq\tcat\tdog\tb\n2\thttps://example.org/cat.jpg\tq\tcat\tdog\tB\n";
+    fs::write(&file, format!("index\timage\t\" question \"\tA\tB \tanswer\n{rows}")).unwrap();
     let (_, notes) = output(parrot(&["eval", "--data", text(&file), "--prompts-only"]));
     assert!(notes.contains("x.tsv line 2 (index 1): no picture"), "{notes}");
+    let address = "x.tsv line 3 (index 2): broken picture: https://example.org/cat.jpg is an address, and none is fetched; \
+                   download the picture to below the table's folder and give its file's name\n";
+    assert!(notes.contains(address), "{notes}");
     assert!(notes.contains("expected one of A, B, found `b`: write `B`"), "{notes}");
 }

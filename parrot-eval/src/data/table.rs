@@ -4,6 +4,7 @@
 //! quotes; an empty field and a list of words count as missing, quoted or not. Cells stay text; what pandas makes of
 //! columns of numbers is the matter of [`pandas`](super::pandas).
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord};
@@ -67,12 +68,13 @@ impl Table {
         Self::parse(file, &read_bytes(file)?)
     }
 
-    /// Reads the contents of `file`. What a row with too few fields lacks is missing, as pandas has it.
+    /// Reads the contents of `file`. What a row with too few fields lacks is missing, as pandas has it; blanks around a
+    /// column's name are no part of it, as a kit would not find that column.
     ///
     /// # Errors
     ///
-    /// [`Error::Table`] when the bytes are not UTF-8, a row has more fields than the header, a quote is never
-    /// closed, or there is no row at all.
+    /// [`Error::Table`] when the bytes are not UTF-8, two columns have one name, a row has more fields than the header, a
+    /// quote is never closed, or there is no row at all.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self> {
         let refuse = |line, problem: &str| Error::Table { file: file.into(), line, problem: problem.into() };
         let (table, cut) = Self::parse_cells(file, bytes, is_missing)?;
@@ -104,8 +106,8 @@ impl Table {
         is_missing: impl Fn(&str) -> bool,
     ) -> Result<(Self, Option<u64>)> {
         let refuse = |line, problem: String| Error::Table { file: file.into(), line, problem };
-        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-            // Excel's "Unicode Text".
+        // Excel's "Unicode Text", for one.
+        if is_utf16(bytes) {
             return Err(refuse(None, "the file is UTF-16; save it as UTF-8".into()));
         }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -124,7 +126,7 @@ impl Table {
                 break;
             }
             let Some(columns) = &columns else {
-                columns = Some(record.iter().map(Into::into).collect());
+                columns = Some(column_names(&record).map_err(|problem| refuse(Some(line), problem))?);
                 continue;
             };
             // pandas takes a line of nothing but spaces for an empty one.
@@ -198,6 +200,28 @@ pub(crate) fn read_bytes(file: &Path) -> Result<Vec<u8>> {
 /// What a table may hold: 4 GiB. The largest published one has 78 MB.
 const MOST_BYTES: u64 = 4 << 30;
 
+/// Whether text is UTF-16: by the mark at its start, or by every other byte of its header being zero where letters are Latin.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let zeros = |first: usize| header.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
+    let (even, odd) = (zeros(0), zeros(1));
+    bytes.starts_with(b"\xFF\xFE")
+        || bytes.starts_with(b"\xFE\xFF")
+        || (even.min(odd) == 0 && even.max(odd) > header.len() / 4)
+}
+
+/// The header's names, of which those that are none may be there more than once.
+pub(crate) fn column_names<'h>(header: impl IntoIterator<Item = &'h str>) -> Result<Vec<String>, String> {
+    let mut known = HashSet::new();
+    let names = header.into_iter().map(str::trim).map(|name| {
+        if name.is_empty() || known.insert(name) {
+            return Ok(name.into());
+        }
+        Err(format!("two columns are called `{name}`; take one of them out, or rename it"))
+    });
+    names.collect()
+}
+
 fn error_text(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { err, .. } => {
@@ -266,6 +290,9 @@ mod tests {
         let lines: Vec<u64> = parse(text).unwrap().records.iter().map(|record| record.line).collect();
         assert_eq!(lines, [2, 4, 6]);
         assert_eq!(parse("\u{feff}a\tb\n1\t2").unwrap().columns, ["a", "b"]);
+        let padded = parse(" a\t\"b \"\t\u{a0}c d\t\t \n1\t 2\n").unwrap();
+        assert_eq!(padded.columns, ["a", "b", "c d", "", ""], "names, not what is below them");
+        assert_eq!(padded.records[0].cells, some(&["1", " 2"]));
     }
 
     #[test]
@@ -311,7 +338,16 @@ mod tests {
             error(b"a\tb\n1\t2\n1\t\xff\n"),
             "x.tsv line 3: field 2 is not UTF-8, as which the file has to be saved"
         );
-        assert_eq!(error(b"\xff\xfea\0\t\0b\0"), "x.tsv: the file is UTF-16; save it as UTF-8");
+        let wide = "index\tsoru\tقطة\n1\tKim uyuyor?\tx\n";
+        let little: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = wide.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for marked in [[b"\xff\xfe", &little[..]].concat(), [b"\xfe\xff", &big[..]].concat(), little, big] {
+            assert_eq!(error(&marked), "x.tsv: the file is UTF-16; save it as UTF-8");
+        }
+        assert_eq!(
+            error(b"a\tb\t a \n1\t2\t3\n"),
+            "x.tsv line 1: two columns are called `a`; take one of them out, or rename it"
+        );
         let unclosed = error(b"a\tb\n1\t\"x\"\"\"\n1\t\"two\nlines");
         assert_eq!(
             unclosed,

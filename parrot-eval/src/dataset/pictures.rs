@@ -15,7 +15,12 @@ const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 /// Whether a field is the index of the row whose picture is meant, as the kits have it: one that is short.
 pub(super) fn is_reference(field: &str) -> bool {
     let is_short = field.chars().count() <= LONGEST_REFERENCE;
-    is_short && !field.starts_with('[') && data_url(field).is_none() && !is_file_name(field)
+    is_short && !is_spelt_out(field)
+}
+
+/// Whether a field is a picture, or says where one is.
+fn is_spelt_out(field: &str) -> bool {
+    field.starts_with('[') || data_url(field).is_some() || is_address(field) || is_file_name(field)
 }
 
 /// The picture of a field, or all of a list as Python writes one. Files are looked for in `folder`.
@@ -40,6 +45,12 @@ pub(super) fn decode_all(
 }
 
 fn read_one(field: &str, folder: &Path, images: &mut ImageStore) -> Result<Arc<EncodedImage>, String> {
+    if is_address(field) {
+        let address: String = field.chars().take(100).collect();
+        return Err(format!(
+            "{address} is an address, and none is fetched; download the picture to below the table's folder and give its file's name"
+        ));
+    }
     if is_file_name(field) {
         return Ok(images.hold(EncodedImage::new(read_file(field, folder)?)));
     }
@@ -50,6 +61,13 @@ fn read_one(field: &str, folder: &Path, images: &mut ImageStore) -> Result<Arc<E
 fn data_url(field: &str) -> Option<&str> {
     let (kind, base64) = field.strip_prefix("data:")?.split_once(',')?;
     kind.ends_with(";base64").then_some(base64)
+}
+
+/// Whether a field is a picture's place on the web.
+fn is_address(field: &str) -> bool {
+    let starts =
+        |scheme: &str| field.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    starts("https://") || starts("http://")
 }
 
 fn is_file_name(field: &str) -> bool {
@@ -95,6 +113,13 @@ mod tests {
         for field in ["../secret.png", "img/../../secret.png", &absolute] {
             assert!(read(field).unwrap_err().contains("is not below the table's folder"), "{field}");
         }
+        let long = format!("HTTP://example.org/{}", "x".repeat(5000));
+        for address in ["https://example.org/a.png", "http://example.org/a", &long] {
+            let problem = read(address).unwrap_err();
+            assert!(problem.contains(" is an address, and none is fetched; download") && problem.len() < 300);
+        }
+        let problem = read("['aGVsbG8=', 'https://example.org/a']").unwrap_err();
+        assert!(problem.starts_with("picture 2 of 2: https://example.org/a is an address"), "{problem}");
         let problem = read("['aGVsbG8=', 'img/none.png']").unwrap_err();
         assert!(
             problem.starts_with("picture 2 of 2: cannot read ") && problem.contains("none.png"),

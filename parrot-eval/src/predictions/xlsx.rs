@@ -10,7 +10,7 @@ use parrot_model::untrusted::contained;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::data::table::{Table, TableRecord, read_bytes};
+use crate::data::table::{Table, TableRecord, column_names, read_bytes};
 use crate::{Error, Result};
 
 /// What the parts of a spreadsheet may hold together once they are unpacked: 1 GiB. A kit's file of all of MMMB has a
@@ -21,7 +21,7 @@ const MOST_UNPACKED: u64 = 1 << 30;
 ///
 /// # Errors
 ///
-/// [`Error::Table`] when the file is no spreadsheet or too large once it is unpacked; as for any file that cannot be read.
+/// [`Error::Table`] when the file is no spreadsheet, is too large once it is unpacked, or two columns have one name; as for any file that cannot be read.
 pub(super) fn read(file: &Path) -> Result<Table> {
     let refuse = |problem: String| Error::Table { file: file.into(), line: None, problem };
     let bytes = read_bytes(file)?;
@@ -67,7 +67,7 @@ fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<TableRecord>), String> {
     if columns.is_empty() {
         return Err("its first sheet is empty".into());
     }
-    Ok((columns, records))
+    Ok((column_names(columns.iter().map(String::as_str))?, records))
 }
 
 fn text(cell: &DataRef<'_>) -> Option<String> {
@@ -110,7 +110,7 @@ mod tests {
     fn a_sheet_of_a_few_cells_costs_a_few_cells() {
         let (_folder, file) = sheet(&[
             (1, 2, "index"),
-            (1, 16_383, "prediction"),
+            (1, 16_383, " prediction "),
             (1_048_575, 2, "1"),
             (1_048_575, 16_383, "A"),
             (5, 9, "x"),
