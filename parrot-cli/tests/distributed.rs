@@ -7,7 +7,8 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -42,6 +43,10 @@ impl Workplace {
     }
 
     fn evaluate(&self, processes: usize, out: &str, extra: &[&str]) -> Output {
+        self.command(processes, out, extra).output().expect("mpirun is there")
+    }
+
+    fn command(&self, processes: usize, out: &str, extra: &[&str]) -> Command {
         let program = env!("CARGO_BIN_EXE_parrot");
         let mut command = match processes {
             1 => Command::new(program),
@@ -54,12 +59,13 @@ impl Workplace {
         };
         command.arg("eval").arg("--data").arg(self.path("data")).arg("--out").arg(self.path(out));
         command.arg("--model").arg(self.path("model"));
-        command.args(["--max-new-tokens", "6", "--pictures", "2", "--device", "cpu"]).args(extra);
-        command.env_remove("PARROT_MODEL").env_remove("RUST_LOG").output().expect("mpirun is there")
+        command.args(["--pictures", "2", "--device", "cpu"]).args(extra);
+        command.env_remove("PARROT_MODEL").env_remove("RUST_LOG");
+        command
     }
 
     fn asks(&self, processes: usize, out: &str) -> String {
-        let Output { status, stderr, .. } = self.evaluate(processes, out, &[]);
+        let Output { status, stderr, .. } = self.evaluate(processes, out, &["--max-new-tokens", "6"]);
         let said = String::from_utf8_lossy(&stderr).into_owned();
         assert!(status.success(), "{processes} processes: {said}");
         said
@@ -132,24 +138,64 @@ fn three_processes_find_what_one_finds() {
     place.assert_same("one", "three");
 }
 
-/// What a killed run of three processes leaves, and then two.
+/// What is left where several processes are killed in the middle of a line, and then another number of them.
 #[test]
 fn another_number_of_processes_goes_on() {
     let place = Workplace::new();
     place.asks(1, "one");
     let answers = fs::read_to_string(place.path("one/answers.jsonl")).unwrap();
     let lines: Vec<&str> = answers.split_inclusive('\n').collect();
-    fs::create_dir(place.path("killed")).unwrap();
-    for (name, part) in [("answers.jsonl", &lines[1..4]), ("answers.2.jsonl", &lines[6..9])] {
-        let text = lines[0].to_string() + &part.concat() + "{\"id\":\"ha";
-        fs::write(place.path("killed").join(name), text).unwrap();
+    for (killed, then) in [(3, 2), (2, 1), (2, 3)] {
+        let out = format!("{killed}-{then}");
+        fs::create_dir(place.path(&out)).unwrap();
+        let last = format!("answers.{}.jsonl", killed - 1);
+        for (name, part) in [("answers.jsonl", &lines[1..4]), (&*last, &lines[6..9])] {
+            let text = lines[0].to_string() + &part.concat() + "{\"id\":\"ha";
+            fs::write(place.path(&out).join(name), text).unwrap();
+        }
+        place.asks(then, &out);
+        // No process leaves a file of its own.
+        place.assert_same("one", &out);
+        // Everything is there, and nothing is asked again.
+        let again = place.asks(1, &out);
+        assert!(!again.contains("asked "), "{again}");
     }
-    place.asks(2, "killed");
-    place.assert_same("one", "killed");
-    assert!(!place.path("killed/answers.2.jsonl").exists() && !place.path("killed/answers.1.jsonl").exists());
-    // Everything is there, and nothing is asked again.
-    let again = place.asks(1, "killed");
-    assert!(!again.contains("asked "), "{again}");
+}
+
+/// Two processes that are killed while they answer; one and three go on from what they leave.
+#[test]
+fn a_killed_run_goes_on() {
+    // One question at a time, and long answers, so that there is time for it.
+    const SLOW: [&str; 4] = ["--batch-size", "1", "--max-new-tokens", "50"];
+    let place = Workplace::new();
+    let asks = |processes: usize, out: &str| {
+        let Output { status, stderr, .. } = place.evaluate(processes, out, &SLOW);
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    };
+    asks(1, "one");
+    let mut two = place.command(2, "killed", &SLOW);
+    let mut two = two.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let answered = |name: &str| {
+        let text = fs::read_to_string(place.path("killed").join(name)).unwrap_or_default();
+        text.lines().count().saturating_sub(1)
+    };
+    while answered("answers.jsonl") < 1 || answered("answers.1.jsonl") < 1 {
+        assert!(two.try_wait().unwrap().is_none(), "it has finished before it could be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // mpirun ends its processes when it is told to end.
+    let told = Command::new("kill").arg(two.id().to_string()).status().unwrap();
+    assert!(told.success() && !two.wait().unwrap().success());
+    assert!(!place.path("killed/results.json").exists());
+    for processes in [1, 3] {
+        let out = format!("then-{processes}");
+        fs::create_dir(place.path(&out)).unwrap();
+        for name in ["answers.jsonl", "answers.1.jsonl"] {
+            fs::copy(place.path("killed").join(name), place.path(&out).join(name)).unwrap();
+        }
+        asks(processes, &out);
+        place.assert_same("one", &out);
+    }
 }
 
 #[test]
