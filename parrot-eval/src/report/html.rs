@@ -279,7 +279,7 @@ mod tests {
         let (data, answers) = mmmb();
         let mmmb = Protocol::ALL.map(|protocol| score(&data, &answers, protocol).result);
         let alone = page(mmmb.to_vec(), &[]);
-        let line = "<td>MMMB_tr</td><td>paper-2024-06, kit-2024-08, kit-2026-08</td><td>";
+        let line = "<td>MMMB_<wbr>tr</td><td>paper-2024-06, kit-2024-08, kit-2026-08</td><td>";
         assert!(alone.contains(line) && !alone.contains("<th>judged</th>"), "{alone}");
         let (data, answers) =
             dataset("LLaVABench.tsv", "question\tgpt4_ans\tcaption\tcategory", &[("q\ta\tc\tconv", "A")]);
@@ -315,7 +315,7 @@ mod tests {
                 "<td class=\"second\">reasoning points</td><td>50.00 <span class=\"label\">of 2</span></td>",
                 "<h2>MME by category, per row, kit-2026-08</h2>",
                 "<td>OCR</td>\n<td class=\"heat\" style=\"--part:0.77\">200.00</td>",
-                "<td>text_translation</td>\n<td class=\"heat\" style=\"--part:0.19\">50.00</td>",
+                "<td>text_<wbr>translation</td>\n<td class=\"heat\" style=\"--part:0.19\">50.00</td>",
                 "What the kit would print cannot be said: its rating of MME needs all fourteen categories.",
             ],
         );
@@ -372,7 +372,7 @@ mod tests {
             &page,
             &[
                 "1 of 1 under kit-2024-08,",
-                "MMMB_tr, index <bdi>1</bdi>",
+                "MMMB_<wbr>tr, index <bdi>1</bdi>",
                 "<p dir=\"auto\">q2</p>",
                 "<li class=\"right",
             ],

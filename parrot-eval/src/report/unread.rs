@@ -78,8 +78,9 @@ fn answers<'a>(
     rows.filter_map(|(answer, texts)| Some((answer, texts.last()?.trim())))
 }
 
+/// Backticks stand around options of the command line.
 fn clipped(text: &str) -> String {
-    clipped_to(40, text)
+    clipped_to(40, text).replace('`', "'")
 }
 
 #[cfg(test)]
@@ -107,8 +108,8 @@ mod tests {
 
     #[test]
     fn answers_in_other_words_than_the_options_are_explained() {
-        let most = said(OwnChoice, "A", ["matou", "matou", "A"]).unwrap();
-        assert!(most.starts_with("2 of 3 answers, such as “matou”, name no option"), "{most}");
+        let most = said(OwnChoice, "A", ["`matou`", "`matou`", "A"]).unwrap();
+        assert!(most.starts_with("2 of 3 answers, such as “'matou'”, name no option"), "{most}");
         assert!(most.contains("`--method likelihood`"), "{most}");
         assert_eq!(said(OwnChoice, "A", ["matou", "un chat", "A"]), None);
         // Fewer than half, but nothing else is right.
