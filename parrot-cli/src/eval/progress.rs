@@ -112,7 +112,9 @@ impl<'a> Progress<'a> {
             return right;
         };
         let rate = |count: usize| (count * self.share.of) as f64 / seconds;
-        format!("{right}, {:.1} pictures/s, {:.1} tokens/s", rate(self.images.len()), rate(self.now.tokens))
+        let speed = format!("{right}, {:.1} pictures/s", rate(self.images.len()));
+        // Where options are chosen nothing is written.
+        if self.now.tokens == 0 { speed } else { format!("{speed}, {:.1} tokens/s", rate(self.now.tokens)) }
     }
 
     /// How long the rest takes.
