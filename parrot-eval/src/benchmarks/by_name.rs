@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::benchmarks::benchmark::Benchmark;
 use crate::{
-    ChoiceSet, Circular, HallusionBench, LlavaBench, MmBench, Mme, Mmmb, Mmmu, MtVqa, OcrBench, Pope, TextVqa,
+    Ai2d, Circular, HallusionBench, LlavaBench, MmBench, MmStar, Mme, Mmmb, Mmmu, MtVqa, OcrBench, Pope,
+    RealWorldQa, ScienceQa, SeedBench, TextVqa,
 };
 
 /// The benchmark that a file's name without its ending says it is of, as the kits read it.
@@ -34,8 +35,17 @@ pub fn benchmark_of_name(stem: &str) -> Option<Arc<dyn Benchmark>> {
         Arc::new(TextVqa)
     } else if has("mtvqa") {
         Arc::new(MtVqa)
+    } else if has("mmstar") {
+        Arc::new(MmStar)
+    } else if has("scienceqa") {
+        Arc::new(ScienceQa)
+    } else if has("seedbench") {
+        Arc::new(SeedBench)
+    } else if has("realworldqa") {
+        Arc::new(RealWorldQa)
+    } else if has("ai2d") {
+        Arc::new(Ai2d)
     } else {
-        let is_named = |set: &ChoiceSet| has(&set.name().to_ascii_lowercase());
-        Arc::new(ChoiceSet::ALL.into_iter().find(is_named)?)
+        return None;
     })
 }

@@ -8,8 +8,8 @@ use crate::benchmarks::benchmark::Benchmark;
 use crate::benchmarks::by_name::benchmark_of_name;
 use crate::benchmarks::known::{KNOWN_FILES, KnownFile};
 use crate::{
-    ChoiceSet, Circular, HallusionBench, LlavaBench, MmBench, Mme, Mmmb, Mmmu, MtVqa, OcrBench, OpenSet,
-    OwnChoice, Pope, TextVqa,
+    Ai2d, Circular, HallusionBench, LlavaBench, MmBench, MmStar, Mme, Mmmb, Mmmu, MtVqa, OcrBench, OpenSet,
+    OwnChoice, Pope, RealWorldQa, ScienceQa, SeedBench, TextVqa,
 };
 
 /// A benchmark that is known by name.
@@ -79,8 +79,12 @@ pub fn catalogue() -> Vec<Listed> {
         listed(Pope, yes_no, "the word yes or no", "F1; accuracy, precision, recall", JUDGE_YES_NO, FORK),
         listed(Mme, yes_no, "the word yes or no", "points, out of 2,800", JUDGE_YES_NO, FORK),
     ];
-    all.extend(ChoiceSet::ALL.map(|set| listed(set, options, LETTER, "accuracy per row", JUDGE_READS, KIT)));
     all.extend([
+        listed(MmStar, options, LETTER, "accuracy per row", JUDGE_READS, KIT),
+        listed(ScienceQa, options, LETTER, "accuracy per row", JUDGE_READS, KIT),
+        listed(SeedBench, options, LETTER, "accuracy per row", JUDGE_READS, KIT),
+        listed(RealWorldQa, options, LETTER, "accuracy per row", JUDGE_READS, KIT),
+        listed(Ai2d, options, LETTER, "accuracy per row", JUDGE_READS, KIT),
         listed(
             Mmmu,
             "the options and a request for the letter, or of open questions for a word or phrase; behind the words the \
