@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parrot_infer::{AskOptions, Engine, EngineOptions, Image, Parrot, Sampling, device};
-use parrot_serve::{Model, ServeOptions, Server};
+use parrot_serve::{Model, ServeOptions, Server, TEXT_INTERVAL};
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -77,7 +77,8 @@ fn main() -> Result<()> {
 
 /// Starts a server on a thread of its own.
 fn serve(parrot: Parrot) -> Result<SocketAddr> {
-    let engine = Engine::start(parrot, EngineOptions::default())?;
+    let options = EngineOptions { text_interval: TEXT_INTERVAL, ..EngineOptions::default() };
+    let engine = Engine::start(parrot, options)?;
     let models = vec![Model { name: "parrot".into(), engine }];
     let runtime = tokio::runtime::Runtime::new()?;
     let server = runtime.block_on(Server::bind(models, "127.0.0.1:0", ServeOptions::default()))?;

@@ -8,14 +8,15 @@
 //!
 //! ```
 //! use parrot_infer::{Engine, EngineOptions, Parrot, device, tiny};
-//! use parrot_serve::{Model, ServeOptions, Server};
+//! use parrot_serve::{Model, ServeOptions, Server, TEXT_INTERVAL};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
 //! // A tiny random model stands in for "assets/parrot-mini": its answers mean nothing.
 //! tiny::write(folder, 0)?;
 //! let parrot = Parrot::load(folder, &device::open("auto")?)?;
-//! let engine = Engine::start(parrot, EngineOptions::default())?;
+//! let options = EngineOptions { text_interval: TEXT_INTERVAL, ..EngineOptions::default() };
+//! let engine = Engine::start(parrot, options)?;
 //! let models = vec![Model { name: "parrot".into(), engine }];
 //!
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -52,5 +53,5 @@ mod service;
 
 pub use check::{Interface, check_request};
 pub use models::Model;
-pub use options::ServeOptions;
+pub use options::{ServeOptions, TEXT_INTERVAL};
 pub use server::{Server, Stopped};

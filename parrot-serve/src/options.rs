@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// The [`EngineOptions::text_interval`](parrot_infer::EngineOptions::text_interval) of engines that serve. A hundred pieces of text
+/// a second are more than anyone reads, and where tokens come faster, writing each by itself takes time from those to come.
+pub const TEXT_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Limits, keys and permissions of a server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use parrot_infer::EngineOptions;
 use parrot_model::untrusted;
-use parrot_serve::{ServeOptions, Server};
+use parrot_serve::{ServeOptions, Server, TEXT_INTERVAL};
 use tokio::runtime::Runtime;
 
 use crate::options::DeviceOptions;
@@ -145,6 +145,7 @@ impl Args {
             image_cache_bytes: limits.image_cache_mb.saturating_mul(1 << 20),
             max_running: limits.max_running,
             max_waiting: limits.max_waiting,
+            text_interval: TEXT_INTERVAL,
             ..EngineOptions::default()
         }
     }

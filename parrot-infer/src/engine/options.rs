@@ -1,5 +1,7 @@
 //! How much an [`Engine`](super::Engine) takes on.
 
+use std::time::Duration;
+
 use crate::generate::PREFILL_CHUNK;
 use crate::parrot::IMAGE_CACHE_BYTES;
 use crate::{Error, Result};
@@ -20,6 +22,10 @@ pub struct EngineOptions {
     /// Tokens of a prompt that are read between two tokens of those that are answering; at least 1. With another value than
     /// [`PREFILL_CHUNK`] answers differ by roundings from those of [`Parrot::answer`](crate::Parrot::answer).
     pub prefill_chunk: usize,
+    /// Text that comes sooner than this after an [`Event::Text`](crate::Event::Text) waits for the next token and is sent with it.
+    /// Whoever sends events on has then less to do where tokens come faster than anyone reads; zero sends each token's text by
+    /// itself.
+    pub text_interval: Duration,
 }
 
 impl Default for EngineOptions {
@@ -30,6 +36,7 @@ impl Default for EngineOptions {
             max_running: 32,
             max_waiting: 256,
             prefill_chunk: PREFILL_CHUNK,
+            text_interval: Duration::ZERO,
         }
     }
 }

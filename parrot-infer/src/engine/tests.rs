@@ -135,6 +135,35 @@ fn a_prompt_that_is_read_in_chunks_is_the_same_among_others_and_does_not_stop_th
 }
 
 #[test]
+fn text_that_comes_fast_is_sent_together() {
+    let count = |interval: Duration| {
+        let engine = engine(parrot(8), |options| options.text_interval = interval);
+        let options = AskOptions { top_logprobs: Some(1), ..options(40) };
+        let (mut pieces, mut text, mut tokens) = (0, String::new(), Vec::new());
+        for event in engine.submit(request("What is this?", &[image(1)], options)).unwrap() {
+            match event {
+                Event::Text { text: piece, tokens: some } => {
+                    pieces += 1;
+                    text += &piece;
+                    tokens.extend(some);
+                }
+                Event::Finished(answer) => {
+                    assert_eq!(text, answer.text);
+                    assert_eq!(tokens[..], answer.logprobs[..tokens.len()]);
+                    return (pieces, text);
+                }
+                _ => {}
+            }
+        }
+        panic!("no end");
+    };
+    let (each, text) = count(Duration::ZERO);
+    // The first goes at once, and all others with the end.
+    assert_eq!(count(Duration::MAX), (2, text));
+    assert!(each > 2);
+}
+
+#[test]
 fn events_tell_the_whole_answer() {
     let engine = engine(parrot(8), |_| ());
     let options = AskOptions { top_logprobs: Some(2), ..options(20) };

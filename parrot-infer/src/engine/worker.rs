@@ -1,7 +1,9 @@
 //! The loop on an [`Engine`](super::Engine)'s thread.
 
 use std::collections::HashMap;
+use std::mem;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use futures_channel::mpsc::UnboundedSender;
 use parrot_model::language::KvCache;
@@ -13,7 +15,7 @@ use crate::answer::Answer;
 use crate::cancel::CancelToken;
 use crate::device::wait;
 use crate::error::panics_as_errors;
-use crate::generate::{Ended, Piece, Scheduler, Sequence, Step, Ticket};
+use crate::generate::{Ended, Piece, Scheduler, Sequence, Step, Ticket, TokenLogprob};
 use crate::image::Image;
 use crate::parrot::{Admitted, BegunAnswer, EncodedImages};
 use crate::prefix::{ChunkName, PrefixCache};
@@ -27,6 +29,32 @@ struct Client {
     /// The names of the prompt's chunks.
     chunks: Vec<ChunkName>,
     begun: BegunAnswer,
+    /// What has been written and not sent yet.
+    text: String,
+    tokens: Vec<TokenLogprob>,
+    /// When text was sent last.
+    sent: Option<Instant>,
+}
+
+impl Client {
+    /// Sends this piece, or holds it back if the last one went less than `interval` ago.
+    fn write(&mut self, piece: Piece<'_>, interval: Duration) {
+        self.text.push_str(piece.text);
+        self.tokens.extend_from_slice(piece.tokens);
+        if self.sent.is_none_or(|sent| sent.elapsed() >= interval) {
+            self.flush();
+        }
+    }
+
+    /// Sends what has been held back.
+    fn flush(&mut self) {
+        if self.text.is_empty() {
+            return;
+        }
+        let (text, tokens) = (mem::take(&mut self.text), mem::take(&mut self.tokens));
+        let _ = self.events.unbounded_send(Event::Text { text, tokens });
+        self.sent = Some(Instant::now());
+    }
 }
 
 /// Answers until the queue is closed and empty.
@@ -133,13 +161,14 @@ impl<'e> Worker<'e> {
     /// Admits these questions and computes a token for every answer.
     pub(super) fn turn(&mut self, jobs: Vec<Job>) {
         if !jobs.is_empty() {
+            // Images take longer than a token, and nobody is to wait for those of others.
+            self.clients.values_mut().for_each(Client::flush);
             self.admit(jobs);
         }
         let Self { scheduler, clients, shared, .. } = self;
         let mut on_piece = |ticket: Ticket, piece: Piece<'_>| {
-            if let Some(client) = clients.get(&ticket) {
-                let event = Event::Text { text: piece.text.into(), tokens: piece.tokens.to_vec() };
-                let _ = client.events.unbounded_send(event);
+            if let Some(client) = clients.get_mut(&ticket) {
+                client.write(piece, shared.options.text_interval);
             }
             // Those that nobody waits for any more are let go of at the next turn.
             ControlFlow::Continue(())
@@ -156,7 +185,8 @@ impl<'e> Worker<'e> {
         }
         // Before anybody is told, so that who has an answer finds it counted.
         self.count(step, &ended);
-        for (client, sequence) in ended {
+        for (mut client, sequence) in ended {
+            client.flush();
             let event = match wait(client.begun.finish(sequence)) {
                 Ok(answer) => Event::Finished(Box::new(answer)),
                 Err(error) => Event::Failed(error),
@@ -211,7 +241,9 @@ impl<'e> Worker<'e> {
         let Admitted { ticket, chunks, begun } =
             embedded.admit(sequence, &mut self.scheduler, Some(&mut self.prefixes));
         let (events, gone) = (job.events.clone(), job.gone.clone());
-        self.clients.insert(ticket, Client { events, gone, bytes: job.bytes, chunks, begun });
+        let (text, tokens, sent) = (String::new(), Vec::new(), None);
+        let client = Client { events, gone, bytes: job.bytes, chunks, begun, text, tokens, sent };
+        self.clients.insert(ticket, client);
         Ok(())
     }
 
@@ -258,7 +290,8 @@ impl<'e> Worker<'e> {
         self.scheduler.retire();
         self.prefixes.shrink(0);
         let mut queue = self.shared.lock();
-        for (_, client) in self.clients.drain() {
+        for (_, mut client) in self.clients.drain() {
+            client.flush();
             let _ = client.events.unbounded_send(Event::Failed(why()));
             queue.stats.failed += 1;
         }
