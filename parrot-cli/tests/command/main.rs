@@ -10,6 +10,7 @@ mod eval_recorded;
 mod eval_score;
 mod hostile;
 mod quantize;
+mod readme;
 #[cfg(feature = "serve")]
 mod serve;
 mod verify;
