@@ -1,0 +1,29 @@
+//! The network on a graphics API, on the processor: Mesa's driver for that (Debian: `mesa-vulkan-drivers`).
+
+use assert_cmd::Command;
+
+/// One of each kind: kernels are tried for every shape, and translated, which takes a minute each. `parrot verify` without
+/// `--case` runs all.
+const CASES: [&str; 7] = [
+    "t1_vision",
+    "projector_mlp2x_gelu",
+    "moe_unit_0",
+    "t1_moe_zh",
+    "t1_gen_en",
+    "t2_gen_ar",
+    "train_stage1_ga1",
+];
+
+#[test]
+fn golden_cases_hold_on_a_graphics_api() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/golden");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parrot"));
+    command.args(["verify", golden, "--device", "wgpu:cpu"]);
+    CASES.iter().for_each(|case| _ = command.args(["--case", case]));
+    let output = command.output().unwrap();
+    let [table, problems] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{table}{problems}");
+    let total: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+    let all = CASES.len().to_string();
+    assert_eq!(total[..5], ["total", &all, &all, "0", "0"], "{table}{problems}");
+}
