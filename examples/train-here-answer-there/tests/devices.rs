@@ -41,6 +41,14 @@ fn weights(model: &Path, device: &Device) -> Vec<f32> {
 }
 
 #[test]
+fn every_device_passes_its_self_test_and_is_opened() {
+    for info in device::list() {
+        assert_eq!(info.problem, None, "{}", info.name);
+        assert_eq!(device::choose(&info.name).unwrap().name, info.name);
+    }
+}
+
+#[test]
 fn every_device_trains_to_the_same_model_and_every_device_answers_from_it() {
     let folder = tempfile::tempdir().unwrap();
     let model = Path::new(GOLDEN).join("t1");

@@ -1,13 +1,13 @@
-//! A device's name → the device, after it has computed something.
+//! A device's name → the device, after a GPU has computed something whose result is known.
 
 use burn::tensor::{Device, Tensor};
 
 use super::backend::Backend;
-use super::float_dtype::{default_of, supported};
 use super::found::Found;
-use super::name::{self, Request, Which};
+use super::name::{self, Kind, Request, Which};
 use super::quiet::quietly;
 use super::self_test::{one_line, self_test};
+use super::wait::wait;
 use crate::{Error, Result};
 
 /// A device that is ready, and how it came to be chosen.
@@ -31,7 +31,10 @@ pub fn open(name: &str) -> Result<Device> {
     Ok(choose(name)?.device)
 }
 
-/// The device called `name` (see [`SYNTAX`](super::SYNTAX)), after it has computed something, and how it was chosen.
+/// The device called `name` (see [`SYNTAX`](super::SYNTAX)), and how it was chosen.
+///
+/// A GPU is opened only after it has computed a small network whose results are known, as [`list`](super::list()) has it do; once
+/// for each while a program runs. The CPU is trusted, and so is a driver that computes on it.
 ///
 /// `auto` is the best that is there, in the order of [`Backend::ALL`]; a backend's name is the best of that
 /// backend. A driver that computes on the processor is used only when asked for by its full name.
@@ -39,25 +42,23 @@ pub fn open(name: &str) -> Result<Device> {
 /// # Errors
 ///
 /// [`Error::Device`] for an unknown name, a backend that is not built in (naming its cargo feature), a device
-/// that is not there (naming those that are), or one that does not work.
+/// that is not there (naming those that are), or one that does not work or computes something else than it should.
 pub fn choose(name: &str) -> Result<ChosenDevice> {
     match name::parse(name)? {
-        Request::Auto => auto(Backend::find, try_out),
+        Request::Auto => auto(Backend::find, works),
         Request::Of(backend, which) => named(name, backend, which),
     }
 }
 
-/// [`open`] for programs that must not block, above all for browsers, where opening a GPU is the only way to begin; with the
-/// self-test that [`list`](super::list()) does. In a browser `auto` is its GPU if the build is for one, else the processor.
+/// [`open`] for programs that must not block, above all for browsers, where opening a GPU is the only way to begin; the CPU is
+/// tested as well. In a browser `auto` is its GPU if the build is for one, else the processor.
 ///
 /// # Errors
 ///
 /// As [`choose`], and [`Error::Device`] for a device that computes something else than it should.
 pub async fn open_async(name: &str) -> Result<Device> {
     let found = find_async(name).await?;
-    let dtypes = supported(Some(found.backend), &found.device);
-    let tested = self_test(&found.device, default_of(Some(found.backend), &dtypes)).await;
-    tested.map_err(|reason| Error::device(&found.name(), reason))?;
+    self_test(&found).await.map_err(|reason| Error::device(&found.name(), reason))?;
     Ok(found.device)
 }
 
@@ -94,7 +95,7 @@ fn named(name: &str, backend: Backend, which: Which) -> Result<ChosenDevice> {
     }
     let found = backend.find();
     let chosen = pick(&found, which).ok_or_else(|| refuse(absent(backend, &found)))?;
-    try_out(chosen).map_err(refuse)?;
+    works(chosen).map_err(refuse)?;
     Ok(ready(chosen, None))
 }
 
@@ -159,8 +160,18 @@ fn absent(backend: Backend, found: &[Found]) -> String {
     }
 }
 
-/// Makes a device add two numbers: with a missing or outdated driver, the first operation fails.
-/// Nothing larger, because kernels of reductions and products are chosen by measuring, which takes seconds.
+/// Whether a device that was chosen may be used. The CPU always; a driver that computes on it is nobody's choice but for trying
+/// things out, where minutes of compiling kernels are not wanted, so it only has to add two numbers.
+fn works(found: &Found) -> Result<(), String> {
+    match (found.backend, found.which) {
+        (Backend::Cpu, _) => Ok(()),
+        (_, Which::Adapter(Kind::Cpu, _)) => try_out(found),
+        _ => try_out(found).and_then(|()| passes(found)),
+    }
+}
+
+/// Makes a GPU add two numbers: with a missing or outdated driver, the first operation fails. The self-test would say so
+/// too, but only after kernels of products were chosen by measuring.
 pub(super) fn try_out(found: &Found) -> Result<(), String> {
     if found.backend == Backend::Cpu {
         return Ok(());
@@ -174,11 +185,15 @@ pub(super) fn try_out(found: &Found) -> Result<(), String> {
     }
 }
 
+/// The [`self_test`]; where the driver panics, what it said.
+pub(super) fn passes(found: &Found) -> Result<(), String> {
+    quietly(|| wait(self_test(found)))?
+}
+
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
     use crate::device::found::name_of;
-    use crate::device::name::Kind;
 
     /// A machine with these; the CPU stands in for every one of them.
     fn machine(devices: &[(Backend, Which)]) -> impl Fn(Backend) -> Vec<Found> {

@@ -3,12 +3,10 @@
 use burn::tensor::FloatDType;
 
 use super::backend::Backend;
-use super::choose::try_out;
+use super::choose::{passes, try_out};
 use super::float_dtype::{default_of, supported};
 use super::found::Found;
 use super::quiet::quietly;
-use super::self_test::self_test;
-use super::wait::wait;
 
 /// A device of this machine that this build knows.
 #[derive(Debug, Clone)]
@@ -39,7 +37,7 @@ pub fn list() -> Vec<DeviceInfo> {
     let mut is_taken = false;
     let found = Backend::ALL.into_iter().flat_map(Backend::find);
     let describe = |found: Found| {
-        let mut problem = try_out(&found).and_then(|()| test(&found)).err();
+        let mut problem = try_out(&found).and_then(|()| passes(&found)).err();
         let (adapter, memory) = quietly(|| found.describe()).unwrap_or_else(|reason| {
             problem.get_or_insert(reason);
             Default::default()
@@ -62,13 +60,6 @@ pub fn list() -> Vec<DeviceInfo> {
         }
     };
     found.map(describe).collect()
-}
-
-/// The [`self_test`] in what the device computes in by default.
-fn test(found: &Found) -> Result<(), String> {
-    let dtypes = supported(Some(found.backend), &found.device);
-    let dtype = default_of(Some(found.backend), &dtypes);
-    quietly(|| wait(self_test(&found.device, dtype)))?
 }
 
 #[cfg(all(test, feature = "flex"))]

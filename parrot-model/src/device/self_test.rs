@@ -4,11 +4,14 @@
 //! Parrot runs here, with the default model's widths and with weights from a formula, and its scores are compared with those
 //! that the processor computed once.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 
-use super::float_dtype::{dtype_name, parameter_dtype};
+use super::float_dtype::{default_of, dtype_name, parameter_dtype, supported};
+use super::found::Found;
 use super::precision::activation_dtype;
 use crate::batch::{PrepareOptions, Sample};
 use crate::config::{DecoderConfig, ParrotConfig, VisionConfig};
@@ -25,15 +28,27 @@ const EXPECTED: [[f32; 8]; 2] = [
     [-13.884458, -9.656895, -2.2575045, 5.8833675, 12.091835, 14.328714, 11.859298, 5.49467],
 ];
 
-/// Computes those scores and compares them.
-///
-/// - dtype: what the device is to compute in
+/// The devices that have passed. Only for as long as the program runs: the next start may have another driver.
+static PASSED: Mutex<Vec<Device>> = Mutex::new(Vec::new());
+
+/// Whether a device computes what it should in its default dtype; asked once of each.
 ///
 /// # Errors
 ///
-/// In words: how they differ, or why they cannot be read.
-pub(super) async fn self_test(device: &Device, dtype: FloatDType) -> Result<(), String> {
-    let found = scores(device, dtype).await?;
+/// In words: what differs, or why it cannot be read.
+pub(super) async fn self_test(found: &Found) -> Result<(), String> {
+    let device = &found.device;
+    if PASSED.lock().unwrap_or_else(PoisonError::into_inner).contains(device) {
+        return Ok(());
+    }
+    let dtype = default_of(Some(found.backend), &supported(Some(found.backend), device));
+    compare(&scores(device, dtype).await?, dtype)?;
+    PASSED.lock().unwrap_or_else(PoisonError::into_inner).push(device.clone());
+    Ok(())
+}
+
+/// Scores that were computed in this dtype with those that are expected.
+fn compare(found: &[f32], dtype: FloatDType) -> Result<(), String> {
     // A few roundings of each format; what a wrong kernel computes is off by as much as the scores themselves.
     let tolerance = match dtype {
         FloatDType::F16 => 0.3,
@@ -41,11 +56,13 @@ pub(super) async fn self_test(device: &Device, dtype: FloatDType) -> Result<(), 
         _ => 0.01,
     };
     let expected = EXPECTED.as_flattened();
-    let is_off = |(found, expected): &(&f32, &f32)| {
-        let difference = (**found - **expected).abs();
+    // One that is missing counts as no number.
+    let found = found.iter().copied().chain(std::iter::repeat(f32::NAN));
+    let is_off = |(found, expected): &(f32, &f32)| {
+        let difference = (found - **expected).abs();
         difference.is_nan() || difference > tolerance
     };
-    match found.iter().zip(expected).find(is_off) {
+    match found.zip(expected).find(is_off) {
         None => Ok(()),
         Some((found, expected)) => Err(format!(
             "it computes something else than it should in {}: its self-test has {found} instead of {expected}",
@@ -131,11 +148,36 @@ mod tests {
     #[test]
     fn the_processor_computes_what_is_expected() {
         let device = Device::flex();
-        let found = wait(scores(&device, FloatDType::F32)).unwrap();
-        assert!(found.iter().all(|score| score.abs() < 30.0), "{found:?}");
-        assert_eq!(wait(self_test(&device, FloatDType::F32)), Ok(()), "{found:?}");
-        for dtype in [FloatDType::F16, FloatDType::BF16] {
-            assert_eq!(wait(self_test(&device, dtype)), Ok(()));
+        for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {
+            let found = wait(scores(&device, dtype)).unwrap();
+            assert!(found.iter().all(|score| score.abs() < 30.0), "{found:?}");
+            assert_eq!(compare(&found, dtype), Ok(()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_computes_something_else_is_refused() {
+        let right = EXPECTED.as_flattened();
+        let with = |at: usize, value: f32| {
+            let mut scores = right.to_vec();
+            scores[at] = value;
+            scores
+        };
+        assert_eq!(compare(right, FloatDType::F32), Ok(()));
+        assert_eq!(compare(&with(4, 14.147), FloatDType::F32), Ok(()));
+        let refused = compare(&with(4, 14.16), FloatDType::F32).unwrap_err();
+        assert_eq!(
+            refused,
+            "it computes something else than it should in f32: its self-test has 14.16 instead of 14.139295"
+        );
+        for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {
+            let zeros = vec![0.0; right.len()];
+            let backwards: Vec<f32> = right.iter().rev().copied().collect();
+            let infinite = with(15, f32::INFINITY);
+            let no_number = with(0, f32::NAN);
+            for wrong in [&zeros, &backwards, &infinite, &no_number, &right[..15].to_vec(), &Vec::new()] {
+                assert!(compare(wrong, dtype).is_err(), "{dtype:?} {wrong:?}");
+            }
         }
     }
 
