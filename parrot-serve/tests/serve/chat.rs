@@ -1,11 +1,14 @@
 //! What is answered: the same as the library answers.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use parrot_infer::{AskOptions, Image, Request};
 use parrot_model::text::Conversation;
 use parrot_serve::ServeOptions;
 use serde_json::{Value, json};
 
-use crate::client::{chat, image, question};
+use crate::client::{chat, data_url, image, question};
 use crate::server::Running;
 
 fn content(reply: &Value) -> &str {
@@ -35,6 +38,32 @@ fn an_answer_is_the_library_s() {
     let weights = reply["parrot"][0]["routing"][0].as_array().unwrap();
     assert_eq!(weights.len(), 6);
     assert!((weights.iter().map(|weight| weight.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-3);
+}
+
+/// The file's bytes say which format it is, whatever the client calls it.
+#[test]
+fn images_of_every_format_are_answered_as_from_disk() {
+    let server = Running::new(ServeOptions::default());
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../parrot-model/tests/golden-pillow");
+    let is_image = |path: &Path| path.extension().is_some_and(|extension| extension != "json");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut answered = BTreeSet::new();
+    for path in files.filter(|path| is_image(path)) {
+        let reply = chat(&server, &question("What is this?", &data_url(&std::fs::read(&path).unwrap())));
+        let Ok(image) = Image::open(&path) else {
+            assert_eq!(reply.error(400), "invalid_image", "{}", path.display());
+            continue;
+        };
+        let request = Request {
+            conversation: Conversation::question("What is this?", 1),
+            images: vec![image],
+            options: AskOptions { max_new_tokens: 8, ..AskOptions::default() },
+        };
+        let answer = server.engine.submit(request).unwrap().wait().unwrap();
+        assert_eq!(content(&reply.json()), answer.text, "{}", path.display());
+        answered.insert(path.extension().unwrap().to_str().unwrap().to_owned());
+    }
+    assert!(["bmp", "gif", "jpg", "png", "webp"].into_iter().eq(&answered), "{answered:?}");
 }
 
 #[test]
