@@ -15,7 +15,9 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1"
 export CARGO_TARGET_DIR=target/fuzz
-cargo build --release --locked --package parrot-fuzz --features libfuzzer --bins --target "$triple"
+# No target computes anything, and the optimiser takes over ten minutes for instrumented kernels.
+cargo build --release --locked --package parrot-fuzz --features libfuzzer --bins --target "$triple" \
+  --config profile.release.package.burn-flex.opt-level=0
 
 targets=("$@")
 if [ ${#targets[@]} = 0 ]; then
