@@ -13,17 +13,18 @@ use crate::lora;
 use crate::part::Part;
 
 /// Gives every weight the layout that it has when loaded from a checkpoint: a product rounds differently on a
-/// transposed matrix, and a run that was resumed must equal one that was not.
+/// transposed matrix, and a run that was resumed must equal one that was not. What learns, as adapters do, goes on learning.
 pub(super) struct StoredLayout;
 
 impl ModuleMapper for StoredLayout {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let learns = param.val().is_require_grad();
         let (id, tensor, mapper) = param.consume();
         let stored = mapper.on_save(tensor.inner());
         let shape = stored.dims();
         // Flattening copies what is not contiguous.
         let tensor = mapper.on_load(stored.reshape([-1]).reshape(shape));
-        Param::from_mapped_value(id, Tensor::from_inner(tensor), mapper)
+        Param::from_mapped_value(id, Tensor::from_inner(tensor).set_require_grad(learns), mapper)
     }
 }
 
