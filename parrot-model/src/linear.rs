@@ -1,9 +1,10 @@
 //! How this crate makes and applies linear layers.
 
+use burn::module::{LoraAdapter, Param};
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 
-use crate::ops::matmul;
+use crate::ops::{block_format, matmul};
 
 /// The standard deviation of fresh weights in CLIP and in the reference's own parts; a decoder's is in its
 /// configuration.
@@ -49,11 +50,29 @@ pub(crate) fn linear_with_bias(d_input: usize, d_output: usize, std: f64, device
 /// If x is not as wide as the layer's input.
 pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     let [batch, seq, d_input] = x.dims();
-    let output = matmul(x.reshape([batch * seq, d_input]), layer.weight.val());
+    let output = product(x.reshape([batch * seq, d_input]), &layer.weight);
     let output = match &layer.bias {
         Some(bias) => output + bias.val().unsqueeze(),
         None => output,
     };
     let [_, d_output] = output.dims();
     output.reshape([batch, seq, d_output])
+}
+
+/// `x · W`. What a low-rank adapter adds to a weight in [blocks](crate::quantization) is a product of its own: nothing can be
+/// added to blocks. Burn adds it to weights that are numbers.
+///
+/// # Shapes
+///
+/// - x: `[rows, in]`
+/// - output: `[rows, out]`
+fn product(x: Tensor<2>, weight: &Param<Tensor<2>>) -> Tensor<2> {
+    let base = weight.base();
+    match weight.adapter() {
+        Some(LoraAdapter { a, b, scale }) if block_format(base.dtype()).is_some() => {
+            let low_rank = matmul(x.clone(), a.val()) * *scale;
+            matmul(x, base) + matmul(low_rank, b.val())
+        }
+        _ => matmul(x, weight.val()),
+    }
 }

@@ -3,15 +3,23 @@
 //! Such a tensor has a quantised dtype and the shape of the matrix that it stands for, `[out, in]`, or of several; its bytes
 //! are the blocks. It can be transposed and reshaped, as a layer's weight is, and used, transposed, as the right side of
 //! [`matmul`](super::matmul()); [`table_rows`] reads rows of a table. Nothing else works on it. Only the CPU makes such
-//! tensors, and they have no derivative.
+//! tensors.
+//!
+//! They do not learn, but what they are multiplied with may: `grad_input = grad_output · W`, of exactly the numbers that the
+//! blocks stand for. On a device with autodiff the product itself is exact, too, while inference rounds its activations to 8
+//! bits.
 
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, unary};
 use burn::backend::tensor::{FloatTensor, IntTensor, QuantizedTensor};
-use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, backend_extension};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::prelude::*;
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
 use burn::tensor::{Bytes, DType, TensorData};
 
+use super::autodiff::record;
 use crate::quantization::BlockFormat;
 
 /// One scale for all, as Burn sees it, so that it transposes and reshapes without looking at blocks of its own.
@@ -67,10 +75,6 @@ pub(super) fn matrices(dims: &[usize]) -> (usize, [usize; 2]) {
 /// # Shapes
 ///
 /// As [`matmul`](super::matmul()).
-///
-/// # Panics
-///
-/// If a gradient is wanted of the left side.
 pub(super) fn matmul_blocks<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Blocks>::matmul_blocks(lhs.into_dispatch(), rhs.into_dispatch()))
 }
@@ -109,6 +113,12 @@ pub(super) trait Blocks: Backend {
         unreachable!("{CPU_ALONE}")
     }
 
+    /// `lhs · rhs` without any rounding of the left side; the right side may be transposed or not.
+    #[fusion(default)]
+    fn matmul_unpacked(_lhs: FloatTensor<Self>, _rhs: QuantizedTensor<Self>) -> FloatTensor<Self> {
+        unreachable!("{CPU_ALONE}")
+    }
+
     /// See [`table_rows`].
     #[fusion(default)]
     fn table_rows(_table: QuantizedTensor<Self>, _ids: IntTensor<Self>) -> FloatTensor<Self> {
@@ -122,12 +132,34 @@ impl<B: Blocks, C: CheckpointStrategy> Blocks for Autodiff<B, C> {
     }
 
     fn matmul_blocks(lhs: FloatTensor<Self>, rhs: QuantizedTensor<Self>) -> FloatTensor<Self> {
-        assert!(!lhs.is_tracked(), "weights in blocks give no gradient to what they are multiplied with");
-        Self::from_inner(B::matmul_blocks(lhs.into_primitive(), rhs))
+        let inputs = [lhs.node()];
+        let output = B::matmul_unpacked(lhs.into_primitive(), rhs.clone());
+        record::<B, C, _, 1>(BlocksStep, inputs, rhs, output)
+    }
+
+    fn matmul_unpacked(lhs: FloatTensor<Self>, rhs: QuantizedTensor<Self>) -> FloatTensor<Self> {
+        Self::matmul_blocks(lhs, rhs)
     }
 
     fn table_rows(table: QuantizedTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self> {
         Self::from_inner(B::table_rows(table, ids))
+    }
+}
+
+#[derive(Debug)]
+struct BlocksStep;
+
+impl<B: Blocks> Backward<B, 1> for BlocksStep {
+    /// The right side, as it lies in memory.
+    type State = QuantizedTensor<B>;
+
+    /// `dL = dO Rᵀ`
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let rhs = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |grad_output| {
+            let last = grad_output.shape().num_dims() - 1;
+            B::matmul_unpacked(grad_output, B::q_swap_dims(rhs, last - 1, last))
+        });
     }
 }
 

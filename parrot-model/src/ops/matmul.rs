@@ -18,7 +18,7 @@ use super::blocks::{block_format, matmul_blocks};
 /// `lhs · rhs`, of two matrices, or of as many on the left as on the right; nothing is broadcast.
 ///
 /// On the CPU the right side may be held in another width than the left one: f32, bf16, f16, or
-/// [blocks](super::blocks()) of 8 or 4 bits. That is how every linear layer
+/// [blocks](super::blocks()) of 8 or 4 bits, which have no gradient. That is how every linear layer
 /// meets its weight, which lies in memory transposed; the output is as the left side.
 ///
 /// # Shapes

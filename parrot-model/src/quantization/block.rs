@@ -1,6 +1,7 @@
 //! One row's block: 32 weights with their scale.
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use super::{BLOCK, BlockFormat, PANEL};
 
@@ -158,6 +159,61 @@ impl Block {
             },
         }
     }
+}
+
+/// The weights that the block of a panel's rows stands for, column by column: those of [`Block::values`], a register of
+/// rows at once.
+#[inline(always)]
+pub(super) fn panel_values(format: BlockFormat, bytes: &[u8]) -> [[f32; PANEL]; BLOCK] {
+    assert_eq!(bytes.len(), format.block_bytes(), "the bytes of a block");
+    let mut values = [[0.0; PANEL]; BLOCK];
+    let (scales, rest) = bytes.split_at(2 * PANEL);
+    let scales = halves(scales);
+    // Each group of four columns is a word of every row.
+    let words = |group: &[u8]| -> [u32; PANEL] {
+        let words = group.as_chunks::<4>().0;
+        std::array::from_fn(|row| u32::from_le_bytes(words[row]))
+    };
+    match format {
+        BlockFormat::Q8 => {
+            for (group, columns) in rest.chunks_exact(4 * PANEL).zip(values.chunks_exact_mut(4)) {
+                let words = words(group);
+                for (at, column) in columns.iter_mut().enumerate() {
+                    for row in 0..PANEL {
+                        let code = (words[row] >> (8 * at)) & 255;
+                        column[row] = scales[row] * (code as i32 as f32 - 128.0);
+                    }
+                }
+            }
+        }
+        BlockFormat::Q4 => {
+            let (minima, codes) = rest.split_at(2 * PANEL);
+            let minima = halves(minima);
+            let (low, high) = values.split_at_mut(BLOCK / 2);
+            let columns = low.chunks_exact_mut(4).zip(high.chunks_exact_mut(4));
+            for (group, (low, high)) in codes.chunks_exact(4 * PANEL).zip(columns) {
+                let words = words(group);
+                for at in 0..4 {
+                    for row in 0..PANEL {
+                        let code = |shift: usize| ((words[row] >> shift) & 15) as i32 as f32;
+                        low[at][row] = scales[row] * code(8 * at) + minima[row];
+                        high[at][row] = scales[row] * code(8 * at + 4) + minima[row];
+                    }
+                }
+            }
+        }
+    }
+    values
+}
+
+/// A number of every row, in f32.
+#[inline(always)]
+fn halves(bytes: &[u8]) -> [f32; PANEL] {
+    let bytes = bytes.as_chunks::<2>().0;
+    let halves: [f16; PANEL] = std::array::from_fn(|row| f16::from_le_bytes(bytes[row]));
+    let mut wide = [0.0; PANEL];
+    halves.convert_to_f32_slice(&mut wide);
+    wide
 }
 
 /// What to multiply with in place of a division; 0 where all weights are the same.

@@ -31,10 +31,12 @@ mod block;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::ops::Range;
+
 use half::f16;
 use rayon::prelude::*;
 
-use block::Block;
+use block::{Block, panel_values};
 
 /// Weights of a block.
 pub(crate) const BLOCK: usize = 32;
@@ -217,6 +219,35 @@ impl<'a> BlockMatrix<'a> {
             output.copy_from_slice(&values[..output.len()]);
         }
     }
+
+    /// The weights of some rows and columns, column by column.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[columns, rows]`, the rows filled up to whole panels
+    ///
+    /// # Panics
+    ///
+    /// If there are no such rows or columns, they do not begin with a panel and a block, or `output` has no room for them.
+    #[inline(always)]
+    pub(crate) fn decode_columns(&self, rows: Range<usize>, columns: Range<usize>, output: &mut [f32]) {
+        assert!(rows.end <= self.rows && rows.start.is_multiple_of(PANEL), "rows {rows:?} of {}", self.rows);
+        let known = columns.end <= self.columns && columns.start.is_multiple_of(BLOCK);
+        assert!(known, "columns {columns:?} of {}", self.columns);
+        let stride = rows.len().next_multiple_of(PANEL);
+        let panel_bytes = self.format.panel_bytes(self.columns);
+        let block_bytes = self.format.block_bytes();
+        for (at, panel) in (rows.start / PANEL..rows.end.div_ceil(PANEL)).enumerate() {
+            let panel = &self.bytes[panel * panel_bytes..][..panel_bytes];
+            let blocks = panel[columns.start / BLOCK * block_bytes..].chunks_exact(block_bytes);
+            for (block, output) in blocks.zip(output[..columns.len() * stride].chunks_mut(BLOCK * stride)) {
+                let values = panel_values(self.format, block);
+                for (values, output) in values.iter().zip(output.chunks_exact_mut(stride)) {
+                    output[PANEL * at..][..PANEL].copy_from_slice(values);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -257,6 +288,34 @@ mod tests {
         }
         assert_eq!(BlockFormat::Q4.matrix_bytes([17, 33]), 2 * 2 * 320);
         assert_eq!(BlockMatrix::new(BlockFormat::Q8, [3, 0], &[]).panels().count(), 0);
+    }
+
+    #[test]
+    fn columns_are_those_of_the_rows() {
+        for format in BlockFormat::ALL {
+            for [rows, columns] in [[1, 1], [16, 32], [37, 100], [64, 31], [50, 160]] {
+                let bytes = encode(format, &normal(rows * columns, 3), columns);
+                let matrix = BlockMatrix::new(format, [rows, columns], &bytes);
+                for (some_rows, some_columns) in [
+                    (0..rows, 0..columns),
+                    (0..rows.min(16), 0..columns.min(64)),
+                    (rows / 16 * 16..rows, columns / 32 * 32..columns),
+                ] {
+                    let stride = some_rows.len().next_multiple_of(PANEL);
+                    let mut found = vec![f32::NAN; stride * some_columns.len()];
+                    matrix.decode_columns(some_rows.clone(), some_columns.clone(), &mut found);
+                    let mut row = vec![0.0; columns];
+                    for (at, index) in some_rows.enumerate() {
+                        matrix.decode_row(index, &mut row);
+                        let found = found.iter().skip(at).step_by(stride);
+                        assert!(
+                            found.eq(&row[some_columns.clone()]),
+                            "{format:?} [{rows}, {columns}] row {index}"
+                        );
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -7,9 +7,9 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::block_product::product;
 use super::matmul::wide;
-use super::{elements, tensor};
+use super::unpacked_product::Side;
+use super::{block_product, elements, matrix_at, readable, tensor, unpacked_product};
 use crate::ops::blocks::{Blocks, block_dtype, block_format, matrices};
 use crate::quantization::{BlockFormat, BlockMatrix};
 
@@ -22,29 +22,31 @@ impl Blocks for Flex {
     }
 
     fn matmul_blocks(lhs: FlexTensor, rhs: FlexQTensor) -> FlexTensor {
-        let format = format_of(&rhs);
-        let rhs = rhs.tensor();
-        let (count, [inner, columns]) = matrices(rhs.layout().shape());
-        let strides = rhs.layout().strides();
-        assert_eq!(
-            strides[strides.len() - 2..],
-            [1, inner as isize],
-            "blocks are multiplied with transposed"
-        );
+        let weights = Weights::of(&rhs);
+        assert_eq!(weights.side, Side::Transposed, "blocks are multiplied with transposed");
         let lhs = wide(lhs).to_contiguous();
-        let mut shape = lhs.layout().shape().clone();
-        let last = shape.num_dims() - 1;
-        shape[last] = columns;
-        let (x, bytes) = (elements(&lhs), rhs.bytes());
-        let bytes_each = format.matrix_bytes([columns, inner]);
-        assert_eq!(bytes.len(), count * bytes_each, "the bytes of {count} matrices");
+        let shape = weights.output_shape(&lhs);
+        let (x, count) = (elements(&lhs), weights.matrices.len());
         let x_each = x.len() / count.max(1);
-        let one = |at: usize| {
-            let weight = BlockMatrix::new(format, [columns, inner], &bytes[at * bytes_each..][..bytes_each]);
-            product(&x[at * x_each..][..x_each], weight)
+        let output = match weights.matrices.as_slice() {
+            [weight] => block_product::product(x, *weight),
+            several => {
+                let lhs = x.chunks(x_each.max(1));
+                lhs.zip(several).flat_map(|(x, weight)| block_product::product(x, *weight)).collect()
+            }
         };
-        let output = if count == 1 { one(0) } else { (0..count).flat_map(one).collect() };
         tensor(output, shape)
+    }
+
+    fn matmul_unpacked(lhs: FlexTensor, rhs: FlexQTensor) -> FlexTensor {
+        let weights = Weights::of(&rhs);
+        let lhs = readable(wide(lhs));
+        let shape = weights.output_shape(&lhs);
+        let matrices: Vec<_> = match lhs.layout().num_dims() {
+            2 => vec![matrix_at(&lhs, [])],
+            _ => (0..weights.matrices.len()).map(|at| matrix_at(&lhs, [at])).collect(),
+        };
+        tensor(unpacked_product::product(&matrices, &weights.matrices, weights.side), shape)
     }
 
     fn table_rows(table: FlexQTensor, ids: FlexTensor) -> FlexTensor {
@@ -62,6 +64,41 @@ impl Blocks for Flex {
     }
 }
 
+/// The right side of a product.
+struct Weights<'a> {
+    /// Each `[outputs, inputs]`.
+    matrices: Vec<BlockMatrix<'a>>,
+    side: Side,
+}
+
+impl<'a> Weights<'a> {
+    fn of(rhs: &'a FlexQTensor) -> Self {
+        let format = format_of(rhs);
+        let rhs = rhs.tensor();
+        let (count, [inner, columns]) = matrices(rhs.layout().shape());
+        let strides = rhs.layout().strides();
+        let (dims, side) = match strides[strides.len() - 2..] {
+            [1, stride] if stride == inner as isize => ([columns, inner], Side::Transposed),
+            [stride, 1] if stride == columns as isize => ([inner, columns], Side::AsStored),
+            _ => panic!("blocks are multiplied with as they lie, or transposed"),
+        };
+        let bytes_each = format.matrix_bytes(dims);
+        assert_eq!(rhs.bytes().len(), count * bytes_each, "the bytes of {count} matrices");
+        let matrix =
+            |at: usize| BlockMatrix::new(format, dims, &rhs.bytes()[at * bytes_each..][..bytes_each]);
+        Self { matrices: (0..count).map(matrix).collect(), side }
+    }
+
+    /// The left side's shape with as many columns as the product has.
+    fn output_shape(&self, lhs: &FlexTensor) -> Shape {
+        let mut shape = lhs.layout().shape().clone();
+        let last = shape.num_dims() - 1;
+        let [outputs, inputs] = self.matrices.first().map_or([0, 0], BlockMatrix::dims);
+        shape[last] = if self.side == Side::Transposed { outputs } else { inputs };
+        shape
+    }
+}
+
 fn format_of(tensor: &FlexQTensor) -> BlockFormat {
     block_format(tensor.dtype()).expect("a tensor of blocks")
 }
@@ -71,6 +108,7 @@ mod tests {
     use burn::tensor::{Bytes, Distribution, Tolerance};
 
     use super::*;
+    use crate::ops::testing::{check, random};
     use crate::ops::{blocks, matmul, table_rows};
 
     /// Random weights, as blocks and as the numbers that those stand for.
@@ -99,16 +137,49 @@ mod tests {
 
     #[test]
     fn a_layer_multiplies_with_blocks_as_with_numbers() {
-        for device in [Device::flex(), Device::flex().autodiff()] {
-            for format in BlockFormat::ALL {
-                let [blocks, numbers] = weights(format, [40, 70], &device);
-                for rows in [1, 5, 50] {
-                    let x = Tensor::<2>::random([rows, 70], Distribution::Normal(0.0, 1.0), &device);
-                    let found = matmul(x.clone(), blocks.clone().transpose());
-                    assert_near(found, matmul(x, numbers.clone().transpose()));
-                }
+        let device = Device::flex();
+        for format in BlockFormat::ALL {
+            let [blocks, numbers] = weights(format, [40, 70], &device);
+            for rows in [1, 5, 50] {
+                let x = Tensor::<2>::random([rows, 70], Distribution::Normal(0.0, 1.0), &device);
+                let found = matmul(x.clone(), blocks.clone().transpose());
+                assert_near(found, matmul(x, numbers.clone().transpose()));
             }
         }
+    }
+
+    /// Output and gradient, to rounding in another order.
+    #[test]
+    fn a_layer_that_trains_is_its_formula() {
+        let device = Device::flex().autodiff();
+        for format in BlockFormat::ALL {
+            for [outputs, inputs] in [[1, 1], [16, 32], [40, 70], [33, 300], [300, 31], [530, 290]] {
+                let [blocks, numbers] = weights(format, [outputs, inputs], &device);
+                for rows in [1, 5, 50] {
+                    check(
+                        [random([rows, inputs], &device)],
+                        |[x]| matmul(x, blocks.clone().transpose()),
+                        |[x]| x.matmul(numbers.clone().transpose()),
+                    );
+                }
+            }
+            let [blocks, numbers] = weights(format, [3, 32, 64], &device);
+            check(
+                [random([3, 7, 64], &device)],
+                |[x]| matmul(x, blocks.clone().swap_dims(1, 2)),
+                |[x]| x.matmul(numbers.clone().swap_dims(1, 2)),
+            );
+        }
+    }
+
+    #[test]
+    fn what_needs_no_gradient_is_as_exact_on_the_tape() {
+        let device = Device::flex().autodiff();
+        let [blocks, _] = weights(BlockFormat::Q4, [40, 70], &device);
+        let x = random::<2>([9, 70], &device);
+        let plain = matmul(x.clone(), blocks.clone().transpose());
+        let tracked = matmul(x.require_grad(), blocks.transpose());
+        plain.into_data().assert_eq(&tracked.into_data(), true);
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl<'a> Matrix<'a> {
         Self::new(data, [range.len(), self.columns], [self.row_stride, self.column_stride])
     }
 
+    /// The matrix of these columns.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such columns.
+    pub(super) fn some_columns(self, range: Range<usize>) -> Self {
+        let data = self.data.get(range.start * self.column_stride..).unwrap_or_default();
+        Self::new(data, [self.rows, range.len()], [self.row_stride, self.column_stride])
+    }
+
     /// `[rows, columns]`
     pub(super) fn dims(&self) -> [usize; 2] {
         [self.rows, self.columns]

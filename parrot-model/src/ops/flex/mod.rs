@@ -18,6 +18,7 @@ mod matrix;
 mod simd;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
+mod unpacked_product;
 mod weight;
 mod weight_product;
 
