@@ -9,13 +9,13 @@ use rayon::prelude::*;
 use crate::allocator::zeroed_weights;
 use crate::checkpoint::names::{ModulePath, is_product_weight};
 use crate::config::{ParrotConfig, VisionConfig};
-use crate::device::WeightDtype;
+use crate::device::{PartDtypes, WeightDtype};
 use crate::ops::blocks;
 use crate::parrot::ParrotModel;
 use crate::{Result, device};
 
 impl ParrotModel {
-    /// A network whose weights are small random numbers, in `dtype` from the start, as a loaded one's: in f32 they may be more than the
+    /// A network whose weights are small random numbers, in these dtypes from the start, as a loaded one's: in f32 they may be more than the
     /// device holds. To train a network, use [`init`](Self::init), whose random weights are meant for that.
     ///
     /// # Errors
@@ -25,22 +25,20 @@ impl ParrotModel {
     pub fn random(
         config: &ParrotConfig,
         vision: &VisionConfig,
-        dtype: impl Into<WeightDtype>,
+        dtypes: impl Into<PartDtypes>,
         device: &Device,
     ) -> Result<Self> {
         // Parameters get memory when they are first used.
-        let dtype = dtype.into();
+        let dtypes = dtypes.into();
         let network = Self::init(config, vision, device)?;
-        device::require_memory(&network, dtype, device)?;
-        let activation_dtype = device::activation_dtype(device, dtype);
+        device::require_memory(&network, dtypes, device)?;
         let is_cpu = device::is_cpu(device);
-        Ok(network.map(&mut Random { dtype, activation_dtype, is_cpu, path: ModulePath::default() }))
+        Ok(network.map(&mut Random { dtypes, is_cpu, path: ModulePath::default() }))
     }
 }
 
 struct Random {
-    dtype: WeightDtype,
-    activation_dtype: FloatDType,
+    dtypes: PartDtypes,
     is_cpu: bool,
     path: ModulePath,
 }
@@ -58,7 +56,7 @@ impl ModuleMapper for Random {
         let (id, device) = (param.id, param.lazy_device());
         let shape = param.lazy_shape();
         let dims = shape.dims::<D>();
-        let tensor = match self.dtype {
+        let tensor = match self.dtypes.of(self.path.segments()) {
             WeightDtype::Blocks(format) if is_product_weight(self.path.segments(), &dims) => {
                 let values = Tensor::<D>::random(dims, NUMBERS, (&device, DType::F32)).into_data();
                 let values = values.as_slice().expect("made as f32");
@@ -68,7 +66,8 @@ impl ModuleMapper for Random {
                 blocks(Bytes::from_bytes_vec(bytes.expect("small numbers")), format, dims, &device)
             }
             dtype => {
-                let dtype = device::parameter_dtype(D, dtype.float(), self.activation_dtype);
+                let activation_dtype = device::activation_dtype(&device, dtype);
+                let dtype = device::parameter_dtype(D, dtype.float(), activation_dtype);
                 if self.is_cpu && shape.num_elements() > PATTERN {
                     Tensor::from_data(
                         repeated(&random(PATTERN, &device), shape, dtype),

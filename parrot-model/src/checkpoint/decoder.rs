@@ -135,7 +135,13 @@ impl DecoderCheckpoint {
         let config = &self.description.config;
         let model = StoredModel::Decoder(config);
         let stored = ModelWeights { path: &self.path, weights: &self.weights, model };
-        stored.load(Decoder::init(config, device), &names::decoder, dtype.into(), device, &mut progress)
+        stored.load(
+            Decoder::init(config, device),
+            &names::decoder,
+            dtype.into().into(),
+            device,
+            &mut progress,
+        )
     }
 }
 

@@ -16,7 +16,7 @@ use super::names::{self, ModulePath};
 use super::quantize::quantize;
 use super::stored_tensor::StoredTensor;
 use super::weights::Weights;
-use crate::device::WeightDtype;
+use crate::device::{PartDtypes, WeightDtype};
 use crate::ops::blocks;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result, device};
@@ -60,7 +60,7 @@ pub fn load_found<'w, M: Module>(
         problems if problems.is_empty() => Ok(()),
         problems => Err(Error::Checkpoint { path: path.to_path_buf(), problems }),
     };
-    check_and_fill(module, path, &find, &name_of, dtype.into(), check, &mut |_, _| ())
+    check_and_fill(module, path, &find, &name_of, dtype.into().into(), check, &mut |_, _| ())
 }
 
 /// Compares a module with what is stored, then fills it.
@@ -77,13 +77,13 @@ pub(super) fn check_and_fill<'w, M: Module>(
     path: &Path,
     find: &dyn Fn(&str) -> Option<StoredTensor<'w>>,
     name_of: &dyn Fn(&[String]) -> String,
-    dtype: WeightDtype,
+    dtypes: PartDtypes,
     check: impl FnOnce(&M, &[ExpectedTensor]) -> Result<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<M> {
     let error = |problems| Error::Checkpoint { path: path.to_path_buf(), problems };
     let wanted = parameters(&module, name_of);
-    if let Some(problem) = other_width(&wanted, find, dtype) {
+    if let Some(problem) = other_width(&wanted, find, dtypes) {
         return Err(error(vec![problem]));
     }
     check(&module, &wanted)?;
@@ -94,7 +94,7 @@ pub(super) fn check_and_fill<'w, M: Module>(
         done += bytes;
         progress(done, total);
     };
-    fill(module, name_of, find, dtype, &mut advance).map_err(error)
+    fill(module, name_of, find, dtypes, &mut advance).map_err(error)
 }
 
 /// A parameter that a module wants: its name and its shape, both as stored.
@@ -102,6 +102,8 @@ pub(super) fn check_and_fill<'w, M: Module>(
 pub(super) struct ExpectedTensor {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
+    /// Its path in the network.
+    path: Vec<String>,
     /// Whether it is held in blocks where a network is.
     pub(super) is_product_weight: bool,
 }
@@ -120,10 +122,12 @@ pub(super) fn parameters<M: Module>(
 fn other_width<'w>(
     wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
-    dtype: WeightDtype,
+    dtypes: PartDtypes,
 ) -> Option<String> {
-    let stored = wanted.iter().filter_map(|wanted| find(&wanted.name)?.blocks);
-    let format = stored.into_iter().find(|format| dtype != WeightDtype::Blocks(*format))?;
+    let stored =
+        wanted.iter().filter_map(|wanted| Some((find(&wanted.name)?.blocks?, dtypes.of(&wanted.path))));
+    let (format, dtype) =
+        stored.into_iter().find(|(format, dtype)| *dtype != WeightDtype::Blocks(*format))?;
     let name = format.name();
     Some(format!(
         "its weights are quantised and can be held in {name} alone, not in {dtype}; for other widths and for training take the \
@@ -137,7 +141,7 @@ pub(super) fn mismatches<'w>(
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
 ) -> Vec<String> {
     let problem = |wanted: &ExpectedTensor| {
-        let ExpectedTensor { name, shape, is_product_weight } = wanted;
+        let ExpectedTensor { name, shape, is_product_weight, .. } = wanted;
         match find(name) {
             None => Some(format!("`{name}` {shape:?} is missing")),
             Some(StoredTensor { blocks: Some(_), .. }) if !is_product_weight => {
@@ -164,13 +168,13 @@ fn fill<'w, M: Module>(
     module: M,
     name_of: &dyn Fn(&[String]) -> String,
     find: &dyn Fn(&str) -> Option<StoredTensor<'w>>,
-    dtype: WeightDtype,
+    dtypes: PartDtypes,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
     let mut filling = Filling {
         name_of,
         find,
-        dtype,
+        dtypes,
         activation_dtype: None,
         progress,
         path: ModulePath::default(),
@@ -209,6 +213,7 @@ impl ModuleVisitor for Listing<'_> {
         self.wanted.extend(tensors.map(|(name, shape)| ExpectedTensor {
             name,
             shape: shape.to_vec(),
+            path: self.path.segments().to_vec(),
             is_product_weight,
         }));
     }
@@ -225,9 +230,9 @@ fn stored_shape<const D: usize>(param: &Param<Tensor<D>>) -> Vec<usize> {
 struct Filling<'a, 'w> {
     name_of: &'a dyn Fn(&[String]) -> String,
     find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
-    dtype: WeightDtype,
-    /// Once the device is known.
-    activation_dtype: Option<FloatDType>,
+    dtypes: PartDtypes,
+    /// What was found for the dtype of the weight before.
+    activation_dtype: Option<(WeightDtype, FloatDType)>,
     progress: &'a mut dyn FnMut(u64),
     path: ModulePath,
     problems: Vec<String>,
@@ -245,15 +250,18 @@ impl ModuleMapper for Filling<'_, '_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = (self.name_of)(self.path.segments());
         let shape = stored_shape(&param);
-        let activation_dtype = *self
-            .activation_dtype
-            .get_or_insert_with(|| device::activation_dtype(&param.lazy_device(), self.dtype));
-        if let WeightDtype::Blocks(format) = self.dtype
+        let dtype = self.dtypes.of(self.path.segments());
+        if let WeightDtype::Blocks(format) = dtype
             && names::is_product_weight(self.path.segments(), &shape)
         {
             return self.quantize(param, &name, &shape, format);
         }
-        let dtype = device::parameter_dtype(D, self.dtype.float(), activation_dtype);
+        let activation_dtype = self.activation_dtype.filter(|(of, _)| *of == dtype);
+        let (_, activation_dtype) = *self.activation_dtype.insert(
+            activation_dtype
+                .unwrap_or_else(|| (dtype, device::activation_dtype(&param.lazy_device(), dtype))),
+        );
+        let dtype = device::parameter_dtype(D, dtype.float(), activation_dtype);
         let mut parts = Vec::new();
         for (name, _) in names::tensors(&name, &shape) {
             let Some(stored) = (self.find)(&name) else { return param };
@@ -309,7 +317,7 @@ impl Filling<'_, '_> {
 }
 
 /// Gives up the file's pages of what lies in memory of its own by now.
-fn release_if_copied(stored: StoredTensor<'_>, held: &[u8]) {
+pub(super) fn release_if_copied(stored: StoredTensor<'_>, held: &[u8]) {
     if held.as_ptr() != stored.bytes.as_ptr() {
         stored.release();
     }

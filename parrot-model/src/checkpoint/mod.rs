@@ -39,7 +39,7 @@ use burn::prelude::*;
 
 use self::tower::Tower;
 use crate::config::{ParrotConfig, VisionConfig};
-use crate::device::WeightDtype;
+use crate::device::{PartDtypes, WeightDtype};
 use crate::image::ImageProcessorConfig;
 use crate::layout::CONFIG_FILE;
 use crate::parrot::ParrotModel;
@@ -54,9 +54,9 @@ pub use hub::{
     DownloadProgress, resolve, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
 pub use load::{load_found, load_module};
-pub use save::{SaveOptions, save};
+pub use save::{SaveOptions, save, save_with_numbers};
 pub use stored_tensor::StoredTensor;
-pub use tensors::save_module;
+pub use tensors::{Numbers, save_module};
 pub use tower::load_vision_tower;
 pub use transformers::export_transformers;
 pub use weights::Weights;
@@ -188,15 +188,15 @@ impl Checkpoint {
         }
     }
 
-    /// Builds the network and loads every weight as `dtype`, one tensor at a time.
+    /// Builds the network and loads every weight in the dtype of its part, one tensor at a time.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] when the configuration describes no possible model; [`Error::Checkpoint`] listing
     /// every missing, unexpected or mis-shaped tensor, or else every one whose elements cannot be used
-    /// (NaN, infinite, too large for `dtype`); [`Error::Device`] when the device has too little memory.
-    pub fn load(&self, dtype: impl Into<WeightDtype>, device: &Device) -> Result<ParrotModel> {
-        self.load_with(dtype, device, |_, _| ())
+    /// (NaN, infinite, too large for the dtype); [`Error::Device`] when the device has too little memory.
+    pub fn load(&self, dtypes: impl Into<PartDtypes>, device: &Device) -> Result<ParrotModel> {
+        self.load_with(dtypes, device, |_, _| ())
     }
 
     /// [`load`](Self::load), telling how many of the stored bytes have been read: `progress(done, total)`.
@@ -206,14 +206,14 @@ impl Checkpoint {
     /// As [`load`](Self::load).
     pub fn load_with(
         &self,
-        dtype: impl Into<WeightDtype>,
+        dtypes: impl Into<PartDtypes>,
         device: &Device,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ParrotModel> {
         let Description { config, vision, .. } = &self.description;
         let model = ParrotModel::init(config, vision, device)?;
         let name_of = names::parrot(config)?;
-        self.model_weights().load(model, &name_of, dtype.into(), device, &mut progress)
+        self.model_weights().load(model, &name_of, dtypes.into(), device, &mut progress)
     }
 
     /// The format of the weights of products in a [quantised](Self::quantize) model, the only one that it can be loaded in.

@@ -10,7 +10,7 @@ use super::names;
 use super::stored_tensor::StoredTensor;
 use super::weights::Weights;
 use crate::config::{DecoderConfig, ParrotConfig, VisionConfig};
-use crate::device::WeightDtype;
+use crate::device::PartDtypes;
 use crate::{Error, Result, device};
 
 pub(super) const LM_HEAD: &str = "lm_head.weight";
@@ -58,15 +58,15 @@ impl<'w> ModelWeights<'w> {
         &self,
         model: M,
         name_of: &dyn Fn(&[String]) -> String,
-        dtype: WeightDtype,
+        dtypes: PartDtypes,
         device: &Device,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<M> {
         let check = |model: &M, wanted: &[ExpectedTensor]| {
             self.check(wanted)?;
-            device::require_memory(model, dtype, device)
+            device::require_memory(model, dtypes, device)
         };
-        check_and_fill(model, self.path, &|name| self.find(name), name_of, dtype, check, progress)
+        check_and_fill(model, self.path, &|name| self.find(name), name_of, dtypes, check, progress)
     }
 
     /// Refuses what is missing, unexpected or mis-shaped.

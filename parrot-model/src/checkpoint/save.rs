@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::names;
 use super::staging::Staging;
-use super::tensors::{ModuleTensor, module_tensors, save_module, write_file};
+use super::tensors::{ModuleTensor, Numbers, module_tensors, save_module, write_file};
 use super::tower::is_local;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::files::Files;
@@ -72,9 +72,37 @@ pub fn save(
     out: impl AsRef<Path>,
     options: &SaveOptions,
 ) -> Result<()> {
-    let staging = Staging::create(out.as_ref())?;
+    write(model, config, vision, out.as_ref(), options, None)
+}
+
+/// [`save`] of a model with weights in [blocks](crate::quantization), which are not stored: `numbers` says what is stored in their
+/// place, those that a decoder was quantised from with what its adapters have learnt, say. It is asked for one weight at a time.
+///
+/// # Errors
+///
+/// As [`save`], and [`Error::Checkpoint`] for weights that there are no numbers for.
+pub fn save_with_numbers(
+    model: &ParrotModel,
+    config: &ParrotConfig,
+    vision: &VisionConfig,
+    out: impl AsRef<Path>,
+    options: &SaveOptions,
+    numbers: &Numbers<'_>,
+) -> Result<()> {
+    write(model, config, vision, out.as_ref(), options, Some(numbers))
+}
+
+fn write(
+    model: &ParrotModel,
+    config: &ParrotConfig,
+    vision: &VisionConfig,
+    out: &Path,
+    options: &SaveOptions,
+    numbers: Option<&Numbers<'_>>,
+) -> Result<()> {
+    let staging = Staging::create(out)?;
     let folder = staging.path();
-    let tensors = module_tensors(model, names::parrot(config)?)?;
+    let tensors = module_tensors(model, names::parrot(config)?, numbers)?;
     write_weights(folder, &tensors, options)?;
 
     let mut config = config.clone();
@@ -115,7 +143,7 @@ pub(super) fn write_beside(
 }
 
 /// What `config.json` calls the dtype of the weights. The decoder, which comes last, speaks for all.
-fn torch_dtype(tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<&'static str> {
+fn torch_dtype(tensors: &[ModuleTensor<'_>], dtype: Option<FloatDType>) -> Result<&'static str> {
     let dtype = dtype.map_or_else(|| tensors.last().map_or(DType::F32, ModuleTensor::dtype), DType::from);
     match dtype {
         DType::F32 => Ok("float32"),
@@ -138,9 +166,9 @@ struct IndexMetadata {
 }
 
 /// One file, or shards and their index.
-fn write_weights(folder: &Path, tensors: &[ModuleTensor], options: &SaveOptions) -> Result<()> {
-    let bytes = |tensor: &ModuleTensor| tensor.stored_bytes(options.dtype);
-    let mut shards: Vec<&[ModuleTensor]> = Vec::new();
+fn write_weights(folder: &Path, tensors: &[ModuleTensor<'_>], options: &SaveOptions) -> Result<()> {
+    let bytes = |tensor: &ModuleTensor<'_>| tensor.stored_bytes(options.dtype);
+    let mut shards: Vec<&[ModuleTensor<'_>]> = Vec::new();
     let mut start = 0;
     let mut shard_bytes = 0;
     for (i, tensor) in tensors.iter().enumerate() {

@@ -29,7 +29,7 @@ pub fn save_module<M: Module>(
     dtype: Option<FloatDType>,
 ) -> Result<()> {
     let file = file.as_ref();
-    let tensors = module_tensors(module, name_of)?;
+    let tensors = module_tensors(module, name_of, None)?;
     let mut aside = file.as_os_str().to_owned();
     aside.push(".partial");
     let aside = PathBuf::from(aside);
@@ -41,22 +41,26 @@ pub fn save_module<M: Module>(
     written
 }
 
-/// One parameter of a module, named as in a checkpoint; its values stay on their device until
+/// The numbers that are stored in the place of a weight in [blocks](crate::quantization), by its name in a checkpoint and in its
+/// shape there, in f32; or in words, why there are none.
+pub type Numbers<'a> = dyn Fn(&str) -> Result<TensorData, String> + 'a;
+
+/// One parameter of a module, named as in a checkpoint; its values stay where they are until
 /// [`read`](Self::read).
-pub(crate) struct ModuleTensor {
+pub(crate) struct ModuleTensor<'a> {
     name: String,
     shape: Vec<usize>,
     dtype: DType,
-    values: Box<dyn Fn() -> Result<TensorData, String>>,
+    values: Box<dyn Fn() -> Result<TensorData, String> + 'a>,
 }
 
-impl std::fmt::Debug for ModuleTensor {
+impl std::fmt::Debug for ModuleTensor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:?} {:?}", self.name, self.shape, self.dtype)
     }
 }
 
-impl ModuleTensor {
+impl ModuleTensor<'_> {
     /// Its name.
     #[must_use]
     pub(super) fn name(&self) -> &str {
@@ -110,16 +114,26 @@ impl ModuleTensor {
 /// The parameters of a module in the order of its fields, named by `name_of` as in
 /// [`load_module`](super::load_module).
 ///
+/// - numbers: those of weights in blocks, with what adapters add to them
+///
 /// # Errors
 ///
-/// [`Error::Checkpoint`] when the module has adapters, which have to be merged first
+/// [`Error::Checkpoint`] when weights that are numbers have adapters, which have to be merged first
 /// (`module.materialize()`).
-pub(crate) fn module_tensors<M: Module>(
+pub(crate) fn module_tensors<'a, M: Module>(
     module: &M,
     name_of: impl Fn(&[String]) -> String,
-) -> Result<Vec<ModuleTensor>> {
-    let mut collector =
-        Collector { name_of: &name_of, path: ModulePath::default(), tensors: Vec::new(), adapters: false };
+    numbers: Option<&'a Numbers<'a>>,
+) -> Result<Vec<ModuleTensor<'a>>> {
+    let mut collector = Collector {
+        name_of: &name_of,
+        numbers,
+        path: ModulePath::default(),
+        tensors: Vec::new(),
+        replaces: false,
+        within_adapter: false,
+        adapters: false,
+    };
     module.visit(&mut collector);
     if collector.adapters {
         return Err(Error::checkpoint(MODEL, "adapters have to be merged before saving"));
@@ -127,26 +141,64 @@ pub(crate) fn module_tensors<M: Module>(
     Ok(collector.tensors)
 }
 
-struct Collector<'a> {
-    name_of: &'a dyn Fn(&[String]) -> String,
+struct Collector<'n, 'a> {
+    name_of: &'n dyn Fn(&[String]) -> String,
+    numbers: Option<&'a Numbers<'a>>,
     path: ModulePath,
-    tensors: Vec<ModuleTensor>,
+    tensors: Vec<ModuleTensor<'a>>,
+    /// Whether the parameter before has numbers stored in its place.
+    replaces: bool,
+    /// Whether the path leads through an adapter of it.
+    within_adapter: bool,
+    /// Whether there are other adapters.
     adapters: bool,
 }
 
-impl ModuleVisitor for Collector<'_> {
+impl<'a> Collector<'_, 'a> {
+    /// A parameter in blocks.
+    fn replace(&mut self, numbers: &'a Numbers<'a>, dims: &[usize]) {
+        for (name, shape) in names::tensors(&(self.name_of)(self.path.segments()), dims) {
+            let shape = shape.to_vec();
+            let (stored_name, stored_shape) = (name.clone(), shape.clone());
+            let values = Box::new(move || {
+                let values = numbers(&stored_name)?;
+                if values.shape().as_slice() == stored_shape && values.dtype() == DType::F32 {
+                    Ok(values)
+                } else {
+                    Err(format!("should be numbers of {stored_shape:?}, found {:?}", values.shape()))
+                }
+            });
+            self.tensors.push(ModuleTensor { name, shape, dtype: DType::F32, values });
+        }
+    }
+}
+
+impl ModuleVisitor for Collector<'_, '_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.adapters |= container == "Reparameterization";
+        if container == "Reparameterization" {
+            self.within_adapter = true;
+            self.adapters |= !self.replaces;
+        }
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.within_adapter &= container != "Reparameterization";
         self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.within_adapter {
+            return;
+        }
         let tensor = param.transform_for_save().val();
         let (dtype, dims) = (tensor.dtype(), tensor.dims());
+        let numbers = self.numbers.filter(|_| block_format(dtype).is_some());
+        self.replaces = numbers.is_some();
+        if let Some(numbers) = numbers {
+            self.replace(numbers, &dims);
+            return;
+        }
         let names = names::tensors(&(self.name_of)(self.path.segments()), &dims);
         let several = names.len() > 1;
         for (index, (name, shape)) in names.into_iter().enumerate() {
@@ -161,7 +213,7 @@ impl ModuleVisitor for Collector<'_> {
 }
 
 /// A safetensors file, one tensor in memory at a time.
-pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<()> {
+pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor<'_>], dtype: Option<FloatDType>) -> Result<()> {
     let header = header(tensors, dtype)?;
     let file = File::create(path).map_err(Error::io("create", path))?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
@@ -180,7 +232,7 @@ pub(super) fn write_file(path: &Path, tensors: &[ModuleTensor], dtype: Option<Fl
 }
 
 /// Names, dtypes, shapes and places of the tensors, padded so that these start at a multiple of 8 bytes.
-fn header(tensors: &[ModuleTensor], dtype: Option<FloatDType>) -> Result<Vec<u8>> {
+fn header(tensors: &[ModuleTensor<'_>], dtype: Option<FloatDType>) -> Result<Vec<u8>> {
     let mut offset = 0;
     let mut infos = Vec::with_capacity(tensors.len());
     for tensor in tensors {

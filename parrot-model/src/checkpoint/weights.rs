@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::{Device, FloatDType, TensorData};
 use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::block_file;
+use super::cast::cast;
+use super::load::release_if_copied;
 use super::stored_tensor::{GgufCoding, StoredTensor};
 use crate::device::{self, WeightDtype};
 use crate::files::Files;
@@ -173,6 +175,19 @@ impl Weights {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         self.files[*self.file_of.get(name)?].get(name)
+    }
+
+    /// A tensor's numbers, in f32.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] for a tensor that is not there or holds something else than finite numbers.
+    pub fn numbers(&self, name: &str) -> Result<TensorData> {
+        let error = |reason: &str| Error::checkpoint(&self.path, format!("`{name}` {reason}"));
+        let stored = self.get(name).ok_or_else(|| error("is missing"))?;
+        let data = cast(stored, FloatDType::F32).map_err(|reason| error(&reason))?;
+        release_if_copied(stored, data.as_bytes());
+        Ok(data)
     }
 
     /// A vision tower's tensor, from the tower's own folder.

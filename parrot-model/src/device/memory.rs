@@ -7,13 +7,13 @@ use super::backend::Backend;
 use super::float_dtype::{float_dtype, supported};
 use super::found::{Memory, found};
 use super::quiet::quietly;
-use super::weight_dtype::WeightDtype;
+use super::weight_dtype::{self, PartDtypes, WeightDtype};
 use crate::quantization::BlockFormat;
 use crate::{Error, Result};
 
 /// Refuses a network that cannot fit, before its first parameter gets memory.
 ///
-/// - dtype: what its parameters are to be held in
+/// - dtypes: what its parameters are to be held in
 ///
 /// # Errors
 ///
@@ -21,12 +21,12 @@ use crate::{Error, Result};
 /// device computes in would fit.
 pub(crate) fn require_memory<M: Module>(
     network: &M,
-    dtype: impl Into<WeightDtype>,
+    dtypes: impl Into<PartDtypes>,
     device: &Device,
 ) -> Result<()> {
     let Some(found) = found(device) else { return Ok(()) };
     let (_, memory) = quietly(|| found.describe()).unwrap_or_default();
-    match too_large(&Sizes::of(network), dtype.into(), memory, &widths(found.backend, device)) {
+    match too_large(&Sizes::of(network), dtypes.into(), memory, &widths(found.backend, device)) {
         Some(reason) => Err(Error::device(&found.name(), reason)),
         None => Ok(()),
     }
@@ -60,12 +60,12 @@ fn widest(
     let is_bf16 = |width: &WeightDtype| *width == FloatDType::BF16.into();
     widths.sort_by(|a, b| b.bits().total_cmp(&a.bits()).then(is_bf16(b).cmp(&is_bf16(a))));
     widths.insert(0, default);
-    let fits = |width: &WeightDtype| too_large(sizes, *width, room, &[]).is_none();
+    let fits = |width: &WeightDtype| too_large(sizes, (*width).into(), room, &[]).is_none();
     if let Some(width) = widths.iter().copied().find(fits) {
         return Ok(width);
     }
     let narrowest = widths[widths.len() - 1];
-    let reason = too_large(sizes, narrowest, memory, &[]);
+    let reason = too_large(sizes, narrowest.into(), memory, &[]);
     Err(reason.unwrap_or_else(|| {
         format!("the weights leave less than a fifth of its memory free, even in {narrowest}")
     }))
@@ -81,6 +81,14 @@ fn widths(backend: Backend, device: &Device) -> Vec<WeightDtype> {
 /// How many parameters a network has.
 #[derive(Default)]
 struct Sizes {
+    decoder: PartSize,
+    others: PartSize,
+    path: Vec<String>,
+}
+
+/// How many parameters a part of it has.
+#[derive(Debug, Default, Clone, Copy)]
+struct PartSize {
     total: u64,
     /// Parameters in the largest tensor.
     largest: u64,
@@ -92,42 +100,60 @@ impl Sizes {
         network.visit(&mut sizes);
         sizes
     }
+
+    /// Bytes of all weights and of the largest.
+    fn bytes(&self, dtypes: PartDtypes) -> [u64; 2] {
+        let bytes = |parameters: u64, dtype: WeightDtype| (parameters as f64 * dtype.bits() / 8.0) as u64;
+        let of =
+            |part: PartSize, dtype| [part.total, part.largest].map(|parameters| bytes(parameters, dtype));
+        let [decoder, others] = [of(self.decoder, dtypes.decoder), of(self.others, dtypes.others)];
+        [decoder[0] + others[0], decoder[1].max(others[1])]
+    }
 }
 
 impl ModuleVisitor for Sizes {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let parameters = param.lazy_shape().num_elements() as u64;
-        self.total += parameters;
-        self.largest = self.largest.max(parameters);
+        let part = if weight_dtype::is_of_decoder(&self.path) { &mut self.decoder } else { &mut self.others };
+        part.total += parameters;
+        part.largest = part.largest.max(parameters);
     }
 }
 
 /// Why the parameters are too many, if they are.
-fn too_large(sizes: &Sizes, dtype: WeightDtype, memory: Memory, supported: &[WeightDtype]) -> Option<String> {
-    let Sizes { total, largest } = *sizes;
-    let bytes = |parameters: u64, dtype: WeightDtype| (parameters as f64 * dtype.bits() / 8.0) as u64;
-    let exceeds = |parameters: u64, dtype: WeightDtype, limit: Option<u64>| {
-        limit.is_some_and(|limit| bytes(parameters, dtype) > limit)
-    };
-    let fits = |dtype| !exceeds(total, dtype, memory.total) && !exceeds(largest, dtype, memory.largest);
-    if fits(dtype) {
+fn too_large(sizes: &Sizes, dtypes: PartDtypes, memory: Memory, supported: &[WeightDtype]) -> Option<String> {
+    let exceeds = |bytes: u64, limit: Option<u64>| limit.is_some_and(|limit| bytes > limit);
+    let fits =
+        |[total, largest]: [u64; 2]| !exceeds(total, memory.total) && !exceeds(largest, memory.largest);
+    let needed = sizes.bytes(dtypes);
+    if fits(needed) {
         return None;
     }
-    let smaller = supported.iter().find(|other| other.bits() < dtype.bits() && fits(**other));
+    let narrowest = dtypes.decoder.bits().min(dtypes.others.bits());
+    let smaller =
+        supported.iter().find(|other| other.bits() < narrowest && fits(sizes.bytes((**other).into())));
     let advice = smaller.map_or(String::new(), |smaller| format!("; {smaller} would fit"));
     let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-    let needed = |parameters: u64| gigabytes(bytes(parameters, dtype));
-    Some(match (exceeds(total, dtype, memory.total), memory) {
+    let [total, largest] = needed;
+    Some(match (exceeds(total, memory.total), memory) {
         (true, Memory { total: Some(memory), .. }) => {
             format!(
-                "the weights need {} in {dtype}, of {} that it has{advice}",
-                needed(total),
+                "the weights need {} in {dtypes}, of {} that it has{advice}",
+                gigabytes(total),
                 gigabytes(memory)
             )
         }
         (_, memory) => format!(
-            "one tensor needs {} in {dtype}, and it holds at most {} at once{advice}",
-            needed(largest),
+            "one tensor needs {} in {dtypes}, and it holds at most {} at once{advice}",
+            gigabytes(largest),
             gigabytes(memory.largest.unwrap_or_default())
         ),
     })
@@ -138,10 +164,28 @@ mod tests {
     use super::*;
     use burn::nn::LinearConfig;
 
+    /// Parrot-7B's decoder and its embeddings.
+    fn parrot_7b() -> Sizes {
+        let decoder = PartSize { total: 7_721_324_544, largest: 622_329_856 };
+        Sizes { decoder, ..Sizes::default() }
+    }
+
+    #[test]
+    fn a_decoder_in_blocks_leaves_room_for_the_rest() {
+        let others = PartSize { total: 1_000_000_000, largest: 1_000_000 };
+        let sizes = Sizes { others, ..parrot_7b() };
+        let dtypes = PartDtypes { decoder: BlockFormat::Q4.into(), others: FloatDType::F32.into() };
+        let refused = |total| too_large(&sizes, dtypes, Memory { total: Some(total), largest: None }, &[]);
+        assert_eq!(refused(9_000_000_000), None);
+        assert_eq!(
+            refused(8_000_000_000).unwrap(),
+            "the weights need 8.8 GB in f32, the decoder's in q4, of 8.0 GB that it has"
+        );
+    }
+
     #[test]
     fn what_does_not_fit_is_told_with_what_would() {
-        // Parrot-7B and its embeddings.
-        let sizes = Sizes { total: 7_721_324_544, largest: 622_329_856 };
+        let sizes = parrot_7b();
         let refused = |dtype: FloatDType, total_memory, largest_tensor, supported: &[WeightDtype]| {
             let memory = Memory { total: total_memory, largest: largest_tensor };
             too_large(&sizes, dtype.into(), memory, supported)
@@ -171,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_widest_that_leaves_room_is_taken() {
-        let sizes = Sizes { total: 7_721_324_544, largest: 622_329_856 };
+        let sizes = parrot_7b();
         let floats = [FloatDType::F32, FloatDType::F16, FloatDType::BF16].map(WeightDtype::from);
         let all: Vec<WeightDtype> =
             floats.into_iter().chain(BlockFormat::ALL.map(WeightDtype::from)).collect();

@@ -51,4 +51,4 @@ pub use precision::{Precision, activation_dtype};
 pub use process::name_of_process;
 pub use quiet::panics_in_one_line;
 pub use wait::wait;
-pub use weight_dtype::{WeightDtype, parse_weight_dtype, weight_dtype};
+pub use weight_dtype::{PartDtypes, WeightDtype, parse_weight_dtype, weight_dtype};

@@ -16,10 +16,10 @@ use crate::ops::{attention, causal_attention};
 /// Attention of one decoder layer.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    o_proj: Linear,
+    pub(super) q_proj: Linear,
+    pub(super) k_proj: Linear,
+    pub(super) v_proj: Linear,
+    pub(super) o_proj: Linear,
     /// Norms over each head separately, which only Qwen3 has.
     q_norm: Option<RmsNorm>,
     k_norm: Option<RmsNorm>,

@@ -3,6 +3,7 @@
 //!
 //! `x ← x + Attn(RMS(x))`, `x ← x + W_down (silu(W_gate RMS(x)) ⊙ W_up RMS(x))`, logits = W_lm RMS(x)
 
+use burn::module::LoraAdapter;
 use burn::nn::Linear;
 use burn::prelude::*;
 use burn::tensor::{DType, FloatDType};
@@ -16,6 +17,7 @@ use crate::config::DecoderConfig;
 use crate::linear::{self, linear};
 use crate::norm::RmsNorm;
 use crate::ops::silu_product;
+use crate::quantization::BlockFormat;
 use crate::{Error, Result, int_tensor};
 
 /// The language model. It knows nothing of pictures: their tokens arrive as embeddings.
@@ -85,6 +87,22 @@ impl Decoder {
     #[must_use]
     pub fn device(&self) -> Device {
         self.embed_tokens.device()
+    }
+
+    /// The format of the weights of its products, if they are in blocks.
+    #[must_use]
+    pub fn block_format(&self) -> Option<BlockFormat> {
+        self.embed_tokens.block_format()
+    }
+
+    /// The low-rank adapters that its linear layers have, by the path of the weight that each adapts.
+    pub fn adapters(&self) -> impl Iterator<Item = (Vec<String>, &LoraAdapter)> {
+        self.layers.iter().enumerate().flat_map(|(index, layer)| {
+            layer.linear_layers().into_iter().filter_map(move |(module, name, linear)| {
+                let path = ["layers", &index.to_string(), module, name, "weight"].map(String::from);
+                Some((path.to_vec(), linear.weight.adapter()?))
+            })
+        })
     }
 
     /// What its activations are computed in, and with them keys and values.
@@ -318,6 +336,21 @@ impl DecoderLayer {
             post_attention_layernorm: rms_norm(config, device),
             mlp: SwiGlu::init(config, device),
         }
+    }
+
+    /// Its linear layers, by the names of their module and their own.
+    fn linear_layers(&self) -> [(&'static str, &'static str, &Linear); 7] {
+        let Attention { q_proj, k_proj, v_proj, o_proj, .. } = &self.self_attn;
+        let SwiGlu { gate_proj, up_proj, down_proj } = &self.mlp;
+        [
+            ("self_attn", "q_proj", q_proj),
+            ("self_attn", "k_proj", k_proj),
+            ("self_attn", "v_proj", v_proj),
+            ("self_attn", "o_proj", o_proj),
+            ("mlp", "gate_proj", gate_proj),
+            ("mlp", "up_proj", up_proj),
+            ("mlp", "down_proj", down_proj),
+        ]
     }
 
     /// # Shapes

@@ -6,6 +6,7 @@ use burn::prelude::*;
 use burn::tensor::module::embedding;
 
 use crate::ops::{block_format, matmul, table_rows};
+use crate::quantization::BlockFormat;
 
 /// A matrix with a row for every token. It is stored as it is used, unlike the weight of a linear layer.
 #[derive(Module, Debug)]
@@ -28,6 +29,12 @@ impl VocabularyTable {
     /// The device that it is on, with autodiff if the weights have it.
     pub(crate) fn device(&self) -> Device {
         self.weight.val().device()
+    }
+
+    /// The format of its weights, if they are in blocks.
+    pub(crate) fn block_format(&self) -> Option<BlockFormat> {
+        // Weights that are made when first used are numbers.
+        self.weight.is_initialized().then(|| block_format(self.weight.val().dtype())).flatten()
     }
 
     /// The rows of these tokens.
