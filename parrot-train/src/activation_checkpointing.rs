@@ -35,8 +35,9 @@ pub(crate) fn backward(
     share: f64,
 ) -> Result<(Tensor<1>, GradientsParams)> {
     let (Prepared { input, .. }, targets) = prepare(model)?;
-    let decoder = model.language_model.valid();
-    let first = input.inputs_embeds.clone().inner();
+    // Without gradients, but on a device with autodiff, where products with weights in blocks are those of the backward pass.
+    let decoder = model.language_model.clone().freeze();
+    let first = Tensor::from_inner(input.inputs_embeds.clone().inner());
     let context = decoder.context(&DecoderInput { inputs_embeds: first.clone(), ..input.clone() }, 0);
     let last = decoder.num_layers() - 1;
     let mut inputs = vec![first];
@@ -47,7 +48,8 @@ pub(crate) fn backward(
     let replica = model.valid().train();
     let mut gradients = GradientsAccumulator::<ParrotModel>::new();
     // The input of a piece is a leaf; its gradient is passed on to the piece before.
-    let leaf = |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x).require_grad());
+    let leaf =
+        |inputs: &mut Vec<Tensor<3>>| inputs.pop().map(|x| Tensor::from_inner(x.inner()).require_grad());
     let x = leaf(&mut inputs).expect("each layer has an input");
     let context =
         replica.language_model.context(&DecoderInput { inputs_embeds: x.clone(), ..input.clone() }, 0);

@@ -30,6 +30,8 @@ pub struct Cost {
     /// Layers of the tower that run.
     vision_layers: usize,
     trainable: BTreeSet<Part>,
+    /// Parameters of adapters that are products of their own beside a decoder that does not learn.
+    adapters: usize,
     /// Whether the decoder's layers are computed again in the backward pass.
     recomputes: bool,
 }
@@ -105,8 +107,13 @@ impl Cost {
         let parameters = Parameters::count(config, vision)?;
         let vision_layers = vision.selected_layers(config.mm_vision_select_layer)?;
         let (config, vision) = (config.clone(), vision.clone());
-        let (trainable, recomputes) = (trainable.clone(), false);
-        Ok(Self { parameters, config, vision, vision_layers, trainable, recomputes })
+        let trainable = trainable.clone();
+        Ok(Self { parameters, config, vision, vision_layers, trainable, adapters: 0, recomputes: false })
+    }
+
+    /// The cost with so many parameters in adapters, whose products come on top of a frozen decoder's.
+    pub(crate) fn with_adapters(self, adapters: usize) -> Self {
+        Self { adapters, ..self }
     }
 
     /// The cost when the decoder's layers are computed again in the backward pass.
@@ -145,10 +152,11 @@ impl Cost {
             (Part::LanguageModel, decoder),
         ];
         let mut reached = false;
-        let mut total = 0.0;
+        let mut total = 3.0 * products(self.adapters, tokens);
         for (part, forward) in path {
             let learns = self.trainable.contains(&part);
             total += forward;
+            reached |= part == Part::LanguageModel && self.adapters > 0;
             total += if reached { forward } else { 0.0 };
             total += if learns { forward } else { 0.0 };
             reached |= learns;

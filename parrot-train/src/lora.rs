@@ -5,16 +5,21 @@
 //! used, and so does its gradient; with [activation checkpointing](crate::activation_checkpointing) one layer's at a
 //! time, which is what makes the adapters save memory.
 //!
+//! The decoder may be held in blocks of 8 or 4 bits (QLoRA: Dettmers et al. 2023, arXiv 2305.14314). Its products are then
+//! `x·W + alpha / rank · (x·A)·B`, and neither a dense weight nor its gradient is ever made.
+//!
 //! A training checkpoint holds the merged model, to be run, and the adapters alone, to be trained on; the base comes from
-//! where the stage started. Merging adds what the forward pass adds: a merged model computes the same bits.
+//! where the stage started. Merging adds what the forward pass adds: a merged model computes the same bits. Where the decoder is
+//! held in blocks, the adapters are merged into the weights that it was quantised from, as they are stored: what is written
+//! has lost nothing to blocks, and computes what has been trained but for the rounding of the blocks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
+use burn::module::{Lora, LoraAdapter, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
 use burn::prelude::*;
-use burn::tensor::DType;
-use parrot_model::checkpoint::Weights;
+use burn::tensor::{DType, FloatDType};
+use parrot_model::checkpoint::{Weights, names};
 use parrot_model::config::DecoderConfig;
 use parrot_model::language::Decoder;
 use rand::rngs::StdRng;
@@ -116,7 +121,10 @@ impl LoraConfig {
     pub fn attach(&self, decoder: Decoder, seed: u64) -> Decoder {
         let weights = self.targets.iter().map(|target| format!("{}.weight", target.name())).collect();
         let group = ParamGroup::from_any_predicates(weights);
-        let decoder = decoder.apply_lora(Lora::new(self.rank, self.alpha).set_param_group(group));
+        // That of the weights, unless they are blocks.
+        let dtype = FloatDType::from(decoder.activation_dtype());
+        let lora = Lora::new(self.rank, self.alpha).set_param_group(group).set_dtype(dtype);
+        let decoder = decoder.apply_lora(lora);
         decoder.map(&mut Drawn { path: Vec::new(), random: StdRng::seed_from_u64(seed) })
     }
 }
@@ -124,6 +132,26 @@ impl LoraConfig {
 /// Whether a decoder has adapters.
 pub(crate) fn is_adapted(decoder: &Decoder) -> bool {
     !collect(decoder).is_empty()
+}
+
+/// The weights of a decoder that is held in blocks, by their names in a checkpoint: those that it was quantised from, with its
+/// adapters merged.
+pub(crate) fn merged<'a>(
+    decoder: &'a Decoder,
+    stored: &'a Weights,
+) -> impl Fn(&str) -> std::result::Result<TensorData, String> + 'a {
+    let adapters: BTreeMap<String, &LoraAdapter> =
+        decoder.adapters().map(|(path, adapter)| (names::decoder(&path), adapter)).collect();
+    move |name| {
+        let weight = stored.numbers(name).map_err(|error| error.to_string())?;
+        let Some(adapter) = adapters.get(name) else { return Ok(weight) };
+        let delta = adapter.delta().inner();
+        let weight = Tensor::<2>::from_data(weight, &delta.device());
+        if weight.dims() != [delta.dims()[1], delta.dims()[0]] {
+            return Err(format!("should be as its adapter, {:?}, found {:?}", delta.dims(), weight.dims()));
+        }
+        (weight + delta.transpose()).try_into_data().map_err(|error| error.to_string())
+    }
 }
 
 /// Writes a decoder's adapters, `<weight>.lora.a` and `.b`, in the dtype that they are held in.

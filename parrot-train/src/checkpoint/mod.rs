@@ -6,7 +6,8 @@
 //!   model/                  the model in the Hugging Face layout: `parrot --model …/model` runs it
 //!   optimizer.safetensors   `<parameter>.m`, `.v` (AdamW), `.t` and, where weights are held in less than f32,
 //!                           `.master`
-//!   adapters.safetensors    of a stage that trains low-rank adapters; `model/` has them merged
+//!   adapters.safetensors    of a stage that trains low-rank adapters; `model/` has them merged, into a decoder in blocks
+//!                           as it was before it was quantised
 //!   state.json              TrainState
 //!   checksums.json          CRC-32C of every other file: a checkpoint with a flipped bit counts as unreadable
 //! ```
@@ -25,11 +26,14 @@ mod optimizer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::FloatDType;
-use parrot_model::checkpoint::{Checkpoint, SaveOptions, Weights, load_module as read_part, names};
+use parrot_model::checkpoint::{
+    Checkpoint, SaveOptions, Weights, load_module as read_part, names, save_with_numbers,
+};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::image::ImageProcessorConfig;
 use parrot_model::layout::CONFIG_FILE;
@@ -70,15 +74,21 @@ pub struct ModelDescription {
     /// How its pictures are preprocessed; `None`: as the source's tower says, or else as its family does.
     #[new(default)]
     pub image_processor: Option<ImageProcessorConfig>,
+    /// The stored weights that a decoder in blocks of 8 or 4 bits was quantised from: what it has learnt is saved merged into
+    /// them. `None` where it is held in numbers.
+    #[new(default)]
+    pub decoder_weights: Option<Arc<Weights>>,
 }
 
 impl ModelDescription {
-    /// Writes the model's folder. `config.json` says of the mixture of experts what the model does: in the
-    /// paper's stage 1 it is there and bypassed.
+    /// Writes the model's folder, adapters merged: into a decoder in blocks as it was before it was quantised, in f32 unless
+    /// `dtype` says otherwise. `config.json` says of the mixture of experts what the model does: in the paper's stage 1 it is
+    /// there and bypassed.
     ///
     /// # Errors
     ///
-    /// As [`parrot_model::checkpoint::save`].
+    /// As [`parrot_model::checkpoint::save`], which refuses a decoder in blocks where
+    /// [`decoder_weights`](Self::decoder_weights) are missing.
     pub fn save(&self, model: &ParrotModel, out: &Path, dtype: Option<FloatDType>) -> Result<()> {
         let options = SaveOptions {
             dtype,
@@ -87,7 +97,24 @@ impl ModelDescription {
             ..SaveOptions::default()
         };
         let config = ParrotConfig { use_moe: model.use_moe, ..self.config.clone() };
-        Ok(parrot_model::checkpoint::save(model, &config, &self.vision, out, &options)?)
+        let in_blocks = model.language_model.block_format().is_some();
+        Ok(match &self.decoder_weights {
+            Some(stored) if in_blocks => {
+                let numbers = lora::merged(&model.language_model, stored);
+                save_with_numbers(model, &config, &self.vision, out, &options, &numbers)?;
+            }
+            _ => {
+                parrot_model::checkpoint::save(&merged(model.clone()), &config, &self.vision, out, &options)?
+            }
+        })
+    }
+}
+
+/// The model with its adapters merged. Those beside weights in blocks stay: nothing can be merged into blocks.
+pub(crate) fn merged(model: ParrotModel) -> ParrotModel {
+    match model.language_model.block_format() {
+        Some(_) => model,
+        None => model.materialize(),
     }
 }
 
@@ -216,10 +243,8 @@ pub(crate) fn save(
     let place = run.publish(state.step, |folder| {
         if lora::is_adapted(&model.language_model) {
             lora::write(&folder.join(lora::ADAPTERS_FILE), &model.language_model)?;
-            description.save(&model.clone().materialize(), &folder.join("model"), None)?;
-        } else {
-            description.save(model, &folder.join("model"), None)?;
         }
+        description.save(model, &folder.join("model"), None)?;
         optimizer::write(&folder.join(OPTIMIZER_FILE), optimizer)?;
         let path = folder.join("state.json");
         let text = serde_json::to_string_pretty(state).map_err(|source| broken(&path, &source))?;
@@ -232,19 +257,21 @@ pub(crate) fn save(
 
 /// The model of a checkpoint, on an autodiff device, weights held in the dtype that they were trained in.
 ///
-/// - adapted: the model, its decoder with adapters, that the stage started from, if it trains some
+/// - base: the model that the stage started from, if its decoder has adapters or is held in blocks
 ///
 /// # Errors
 ///
 /// [`Error::Checkpoint`] or the model's own error, naming the file that is missing or broken.
-pub(crate) fn load_model(path: &Path, adapted: Option<ParrotModel>, device: &Device) -> Result<ParrotModel> {
+pub(crate) fn load_model(path: &Path, base: Option<ParrotModel>, device: &Device) -> Result<ParrotModel> {
     let folder = path.join("model");
-    let Some(mut model) = adapted else {
+    let Some(mut model) = base else {
         let stored = Checkpoint::open(&folder)?;
         return Ok(stored.load(held_in(&stored.description.config), device)?);
     };
-    // The decoder that is stored has the adapters merged: it is not even read.
-    model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), model.language_model)?;
+    // The decoder that is stored has the adapters merged, or is what the blocks were made from: it is not even read.
+    if lora::is_adapted(&model.language_model) {
+        model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), model.language_model)?;
+    }
     let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
     let (weights, dtype) = (Weights::from_folder(&folder)?, held_in(&config));
     let name_of = names::parrot(&config)?;

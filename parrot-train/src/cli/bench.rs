@@ -6,9 +6,10 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use burn::tensor::FloatDType;
 use parrot_model::config::{ModelSize, ParrotConfig};
-use parrot_model::device;
+use parrot_model::device::{self, PartDtypes};
 use parrot_model::image::Pixels;
 use parrot_model::parrot::ParrotModel;
+use parrot_model::quantization::BlockFormat;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::data::TrainingSample;
@@ -51,6 +52,9 @@ pub(crate) struct Arguments {
     /// What weights are held in: f32, f16 or bf16; in less than f32 with f32 master weights of what learns
     #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = device::parse_dtype)]
     dtype: FloatDType,
+    /// Hold the decoder, which then is frozen, in q8 or q4; in stage 2 with --lora
+    #[arg(long, value_name = "DTYPE", value_parser = block_format)]
+    decoder_dtype: Option<BlockFormat>,
     /// In stage 2, train low-rank adapters of this rank in the decoder's place
     #[arg(long, value_name = "RANK", value_parser = at_least_one)]
     lora: Option<usize>,
@@ -60,6 +64,12 @@ pub(crate) struct Arguments {
     /// Print the numbers as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Reads `q8` or `q4`.
+fn block_format(name: &str) -> Result<BlockFormat, String> {
+    let format = BlockFormat::ALL.into_iter().find(|format| format.name() == name);
+    format.ok_or_else(|| "a frozen decoder is held in q8 or q4, or as all else".into())
 }
 
 /// What was measured.
@@ -113,7 +123,16 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     // As long as the command line says.
     stage.max_length = None;
 
-    let mut model = ParrotModel::random(&config, &vision, dtype, &device)?;
+    let mut dtypes = PartDtypes::from(dtype);
+    if let Some(format) = arguments.decoder_dtype {
+        ensure!(
+            arguments.stage == 1 || arguments.lora.is_some(),
+            "--decoder-dtype in stage 2 is for --lora: weights in {} do not learn",
+            format.name()
+        );
+        dtypes.decoder = device::weight_dtype(&choice.device, Some(format.into()))?;
+    }
+    let mut model = ParrotModel::random(&config, &vision, dtypes, &device)?;
     model.use_moe = arguments.stage == 2;
     if let Some(rank) = arguments.lora {
         ensure!(arguments.stage == 2, "--lora is for stage 2: in stage 1 the decoder does not learn");
@@ -123,7 +142,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         stage.lora = Some(lora);
     }
     let staged = ParrotConfig { use_moe: model.use_moe, ..config.clone() };
-    let cost = stage.cost(&staged, &vision)?;
+    let cost = stage.cost(&staged, &vision, arguments.decoder_dtype)?;
     let optimizer = Optimizer::new(stage.optimizer);
     let mut learner = stage.learner(model, optimizer);
     let sample =
@@ -153,7 +172,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let device_memory_bytes = choice.device.memory_pool_usage().map(|usage| usage.bytes_reserved);
     let measured = Measured {
         device: choice.name,
-        dtype: device::dtype_name(dtype),
+        dtype: dtypes.to_string(),
         stage: arguments.stage,
         samples_per_step: workload.samples,
         seconds_per_step: median,

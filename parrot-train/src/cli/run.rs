@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use parrot_model::device::{matmul_rate, training_dtype};
+use parrot_model::device::{matmul_rate, training_dtype, weight_dtype};
 use parrot_train::Error;
 use parrot_train::checkpoint::{RunFolder, newest_first, read_state};
 use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
@@ -13,7 +13,7 @@ use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
 use parrot_train::metrics::{Metrics, report};
-use parrot_train::recipe::{InitialModel, Recipe, SaveDtype};
+use parrot_train::recipe::{DecoderDtype, InitialModel, Recipe, SaveDtype};
 use parrot_train::trainer::{Run, Trainer};
 
 use super::device::choose;
@@ -57,6 +57,10 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         say(&format!("note: {notice}"));
     }
     let dtype = training_dtype(&choice.device, recipe.model.dtype.float())?;
+    let decoder = recipe.model.decoder_dtype.map(DecoderDtype::format);
+    if let Some(format) = decoder {
+        weight_dtype(&choice.device, Some(format.into()))?;
+    }
     let device = choice.device.autodiff();
 
     let initial = InitialModel::open(&recipe, Some(hub_progress()))?;
@@ -67,6 +71,12 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let mix = open_mix(&recipe, &initial, world, checkpoints.is_empty())?;
     if !quiet {
         say(mix.to_string().trim_end());
+        if let Some(format) = decoder {
+            let name = format.name();
+            say(&format!(
+                "the decoder is frozen in {name}; what is saved is what it was quantised from, adapters merged"
+            ));
+        }
     }
     let bad: Vec<BadRecord> = mix.bad_records().cloned().collect();
     let stage = recipe.stage(mix.len(), &initial.description.config);
@@ -74,11 +84,13 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
 
     let goes_on = checkpoints.iter().any(|path| read_state(path).is_ok());
     device.seed(recipe.seed);
-    let model = match (goes_on, &recipe.lora) {
-        // What a checkpoint holds need not be loaded or drawn first.
-        (true, None) => initial.empty(&device)?,
-        // Adapters go on the decoder that they started on.
-        _ => initial.load(&device, loading_progress())?,
+    // Adapters go on the decoder that they started on, and blocks are made anew; what else a checkpoint holds need not be loaded
+    // or drawn first.
+    let needs_base = recipe.lora.is_some() || decoder.is_some();
+    let model = if goes_on && !needs_base {
+        initial.empty(&device)?
+    } else {
+        initial.load(&device, loading_progress())?
     };
     let stop = Arc::new(AtomicBool::new(false));
     let description = &initial.description;
@@ -95,7 +107,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let mut metrics = None;
     if world.is_first() {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
-        let cost = stage.cost(&description.config, &description.vision)?;
+        let cost = stage.cost(&description.config, &description.vision, decoder)?;
         let peak = if quiet { None } else { Some(matmul_rate(&device, dtype)?.flops) };
         let subject = RunSummary { stage: stage.name.clone(), steps: stage.steps, peak };
         let (files, earlier) = Metrics::open(&recipe.out, cost, trainer.steps_done())?;

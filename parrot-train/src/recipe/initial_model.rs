@@ -10,13 +10,15 @@ use parrot_model::checkpoint::{
     names, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
 use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
+use parrot_model::device::{PartDtypes, WeightDtype};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use parrot_model::parrot::ParrotModel;
+use parrot_model::quantization::BlockFormat;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_model::untrusted::printable;
 
-use super::{ModelRecipe, Recipe, SaveDtype, TrainingDtype};
+use super::{DecoderDtype, ModelRecipe, Recipe, SaveDtype, TrainingDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::preparation::{Preparation, SampleLimits};
 use crate::part::Part;
@@ -29,7 +31,7 @@ pub struct InitialModel {
     pub description: ModelDescription,
     /// How its pictures are preprocessed.
     pub image_processor: ImageProcessorConfig,
-    dtype: FloatDType,
+    dtypes: PartDtypes,
     origin: Origin,
 }
 
@@ -52,6 +54,17 @@ impl TrainingDtype {
     }
 }
 
+impl DecoderDtype {
+    /// The same as a format of blocks.
+    #[must_use]
+    pub fn format(self) -> BlockFormat {
+        match self {
+            Self::Q8 => BlockFormat::Q8,
+            Self::Q4 => BlockFormat::Q4,
+        }
+    }
+}
+
 impl SaveDtype {
     /// The same as a dtype of Burn.
     #[must_use]
@@ -64,6 +77,15 @@ impl SaveDtype {
     }
 }
 
+impl ModelRecipe {
+    /// What the parts are held in.
+    #[must_use]
+    pub fn dtypes(&self) -> PartDtypes {
+        let others = WeightDtype::from(self.dtype.float());
+        PartDtypes { decoder: self.decoder_dtype.map_or(others, |dtype| dtype.format().into()), others }
+    }
+}
+
 impl InitialModel {
     /// Finds the folders, downloading from the hub what is named by an id, and reads their configurations.
     ///
@@ -73,7 +95,21 @@ impl InitialModel {
     /// new model without a tokenizer.
     pub fn open(recipe: &Recipe, progress: Option<DownloadProgress>) -> Result<Self> {
         let part = |id: &str| resolve_part(id, progress.clone());
-        Self::find(recipe, |id| resolve_with(id, progress.clone()), part)
+        let mut initial = Self::find(recipe, |id| resolve_with(id, progress.clone()), part)?;
+        if recipe.model.decoder_dtype.is_some() {
+            let weights = Weights::from_folder(&initial.description.source)?;
+            if let Some(format) = weights.block_format() {
+                return Err(Error::Setting {
+                    key: "model.decoder_dtype",
+                    expected:
+                        "missing, or the model one that is not quantised: what is learnt is merged into it"
+                            .into(),
+                    found: format!("{}, which is in {}", weights.path().display(), format.name()),
+                });
+            }
+            initial.description.decoder_weights = Some(Arc::new(weights));
+        }
+        Ok(initial)
     }
 
     /// [`open`](Self::open) for a look at model or data: no weights are downloaded, nor need there be any.
@@ -106,7 +142,7 @@ impl InitialModel {
         resolve: impl Fn(&str) -> parrot_model::Result<PathBuf>,
         resolve_part: impl Fn(&str) -> parrot_model::Result<PathBuf>,
     ) -> Result<Self> {
-        let dtype = recipe.dtype.float();
+        let dtypes = recipe.dtypes();
         if let Some(from) = &recipe.from {
             let folder = resolve(from)?;
             let Description { config, vision, image_processor, unknown_tower_keys, .. } =
@@ -115,7 +151,7 @@ impl InitialModel {
             warn_of_unknown_keys("the vision tower of model.from", &unknown_tower_keys);
             let config = ParrotConfig { use_moe: moe, ..config };
             let description = ModelDescription::new(config, vision, folder.clone());
-            return Ok(Self { description, image_processor, dtype, origin: Origin::Parrot(folder) });
+            return Ok(Self { description, image_processor, dtypes, origin: Origin::Parrot(folder) });
         }
         let (mut config, mut vision) = recipe.size.unwrap_or(ModelSize::ParrotMini).configs();
         let language_model = recipe.language_model.as_deref().map(&resolve_part).transpose()?;
@@ -148,12 +184,12 @@ impl InitialModel {
         Ok(Self {
             description: ModelDescription::new(config, vision, source),
             image_processor,
-            dtype,
+            dtypes,
             origin: Origin::Parts { language_model, vision_tower },
         })
     }
 
-    /// Makes the model on a device and loads what there is. New parts are drawn from the device's seed, before the
+    /// Makes the model on a device and loads what there is, one tensor at a time. New parts are drawn from the device's seed, before the
     /// function returns, so that they do not depend on what is drawn afterwards.
     ///
     /// # Errors
@@ -163,20 +199,21 @@ impl InitialModel {
         match &self.origin {
             Origin::Parrot(folder) => {
                 let config = self.description.config.clone();
-                Ok(Checkpoint::open_with_config(folder, config)?.load_with(self.dtype, device, progress)?)
+                Ok(Checkpoint::open_with_config(folder, config)?.load_with(self.dtypes, device, progress)?)
             }
             Origin::Parts { language_model, vision_tower } => {
                 let mut model = self.empty(device)?;
+                let PartDtypes { decoder, others } = self.dtypes;
                 if let Some(folder) = language_model {
                     let weights = Weights::from_folder(folder)?;
                     model.language_model =
-                        load_module(model.language_model, &weights, names::decoder, self.dtype)?;
+                        load_module(model.language_model, &weights, names::decoder, decoder)?;
                 }
                 if let Some(folder) = vision_tower {
                     let weights = Weights::from_folder(folder)?;
-                    model.vision_tower = load_vision_tower(model.vision_tower, &weights, self.dtype)?;
+                    model.vision_tower = load_vision_tower(model.vision_tower, &weights, others)?;
                 }
-                Ok(made(model, self.dtype))
+                Ok(made(model, others.float()))
             }
         }
     }
@@ -249,7 +286,7 @@ fn warn_of_unknown_keys(part: &str, keys: impl IntoIterator<Item = impl AsRef<st
     }
 }
 
-/// Every weight as `dtype`. Weights that would be drawn when first used are drawn now, in f32.
+/// Every weight that is numbers as `dtype`. Weights that would be drawn when first used are drawn now, in f32.
 fn made(model: ParrotModel, dtype: FloatDType) -> ParrotModel {
     struct Make(FloatDType);
 
@@ -258,6 +295,9 @@ fn made(model: ParrotModel, dtype: FloatDType) -> ParrotModel {
             &mut self,
             param: burn::module::Param<Tensor<D>>,
         ) -> burn::module::Param<Tensor<D>> {
+            if !param.val().dtype().is_float() {
+                return param;
+            }
             param.map(|tensor| Tensor::from_inner(tensor.inner().cast(self.0)))
         }
     }

@@ -98,6 +98,21 @@ pub struct ModelRecipe {
     /// What weights are held in: `f32` (default), or `bf16`, which keeps f32 masters of what learns.
     #[serde(default)]
     pub dtype: TrainingDtype,
+    /// What a frozen decoder's weights are held in instead, on the CPU: `q8` or `q4`, quantised while they are loaded. With
+    /// `[lora]` that is QLoRA. What is saved has the adapters merged into the decoder as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder_dtype: Option<DecoderDtype>,
+}
+
+/// What a frozen decoder's weights are held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum DecoderDtype {
+    /// Blocks of 8 bits, 8.5 bits a weight.
+    Q8,
+    /// Blocks of 4 bits, 5 bits a weight.
+    Q4,
 }
 
 /// What weights are held in.
@@ -294,6 +309,14 @@ impl Recipe {
                 return Err("model: `language_model` and `vision_tower` have no place beside `from`".into());
             }
             _ => {}
+        }
+        if let Some(dtype) = self.model.decoder_dtype
+            && self.train.parts.contains(&Part::LanguageModel)
+        {
+            let name = dtype.format().name();
+            return Err(format!(
+                "model.decoder_dtype: a decoder in {name} is frozen; leave language_model out of train.parts, and let [lora] learn in its place"
+            ));
         }
         if self.train.parts.contains(&Part::Moe) && !self.train.moe {
             return Err("train.parts: `moe` cannot learn with `moe = false`, which bypasses it".into());

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use parrot_model::config::ParrotConfig;
+use parrot_model::device::{PartDtypes, WeightDtype};
 
-use super::{InitialModel, ModelRecipe, Recipe, TrainingDtype};
+use super::{DecoderDtype, InitialModel, ModelRecipe, Recipe};
 use crate::data::source::{self, Count};
 use crate::distributed::World;
 use crate::flops::{Cost, Workload};
@@ -92,7 +93,8 @@ impl Plan {
         }
         let stage = recipe.stage(samples, &config);
         stage.check(&World::default(), &config)?;
-        let cost = stage.cost(&config, &vision)?;
+        let decoder = recipe.model.decoder_dtype.map(DecoderDtype::format);
+        let cost = stage.cost(&config, &vision, decoder)?;
         Ok(Self {
             recipe: recipe.clone(),
             config,
@@ -115,14 +117,13 @@ impl Plan {
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
     #[must_use]
     pub fn memory(&self, part: Part) -> f64 {
-        self.bytes(self.cost.parameters().in_part(part), self.stage.trainable.contains(&part))
+        let PartDtypes { decoder, others } = self.recipe.model.dtypes();
+        let dtype = if part == Part::LanguageModel { decoder } else { others };
+        self.bytes(self.cost.parameters().in_part(part), dtype, self.stage.trainable.contains(&part))
     }
 
-    fn bytes(&self, parameters: usize, learns: bool) -> f64 {
-        let weight = match self.recipe.model.dtype {
-            TrainingDtype::F32 => 4.0,
-            TrainingDtype::Bf16 => 2.0,
-        };
+    fn bytes(&self, parameters: usize, dtype: WeightDtype, learns: bool) -> f64 {
+        let weight = dtype.bits() / 8.0;
         let state = match self.stage.optimizer {
             OptimizerConfig::AdamW(_) => 8.0,
             // Rows and columns only.
@@ -158,7 +159,8 @@ impl fmt::Display for Plan {
             let count = grouped(parameters.in_part(part));
             writeln!(f, "{name:<15} {count:>15} {learns:>8} {:>12}", bytes(self.memory(part)))?;
         }
-        let (adapters, adapter_bytes) = (self.adapters(), self.bytes(self.adapters(), true));
+        let adapters = self.adapters();
+        let adapter_bytes = self.bytes(adapters, self.recipe.model.dtypes().others, true);
         if adapters > 0 {
             let (count, memory) = (grouped(adapters), bytes(adapter_bytes));
             writeln!(f, "{:<15} {count:>15} {:>8} {memory:>12}", "adapters", "yes")?;

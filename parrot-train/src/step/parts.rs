@@ -18,6 +18,10 @@ pub(super) struct StoredLayout;
 
 impl ModuleMapper for StoredLayout {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Blocks have no other layout.
+        if !param.val().dtype().is_float() {
+            return param;
+        }
         let learns = param.val().is_require_grad();
         let (id, tensor, mapper) = param.consume();
         let stored = mapper.on_save(tensor.inner());
@@ -42,6 +46,21 @@ pub(crate) fn dtype_of<M: Module>(module: &M) -> DType {
     let mut first = FirstDType(None);
     module.visit(&mut first);
     first.0.unwrap_or(DType::F32)
+}
+
+/// Whether a module has weights in blocks of 8 or 4 bits. One whose weights have not been made yet has none.
+pub(crate) fn in_blocks<M: Module>(module: &M) -> bool {
+    struct Blocks(bool);
+
+    impl ModuleVisitor for Blocks {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.is_initialized() && !param.val().dtype().is_float();
+        }
+    }
+
+    let mut blocks = Blocks(false);
+    module.visit(&mut blocks);
+    blocks.0
 }
 
 /// Lets these parts learn, and adapters where there are some.

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::FloatDType;
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
+use parrot_model::quantization::BlockFormat;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
 use crate::data::loader::{self, LengthGrouping, LoaderOptions};
@@ -20,7 +21,7 @@ use crate::flops::Cost;
 use crate::lora::LoraConfig;
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::part::Part;
-use crate::step::{Learner, LossNormalisation, StepReport};
+use crate::step::{Learner, LossNormalisation, StepReport, in_blocks};
 use crate::{Error, Result};
 
 pub use resume::Trainer;
@@ -99,7 +100,8 @@ pub struct Run<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StageOutcome {
-    /// The model as the last step left it.
+    /// The model as the last step left it, adapters merged; beside a decoder in blocks they stay, and
+    /// [`ModelDescription::save`] merges them.
     pub model: ParrotModel,
     /// Steps done.
     pub steps: usize,
@@ -109,15 +111,29 @@ pub struct StageOutcome {
 
 impl Stage {
     /// What a step of the stage costs with a model of this shape. Adapters cost what training the decoder costs: Burn composes
-    /// the dense weight and its gradient.
+    /// the dense weight and its gradient. Beside a decoder in blocks they are products of their own.
+    ///
+    /// - decoder: the format of a decoder in blocks
     ///
     /// # Errors
     ///
     /// The model's own error for an impossible configuration.
-    pub fn cost(&self, config: &ParrotConfig, vision: &VisionConfig) -> Result<Cost> {
+    pub fn cost(
+        &self,
+        config: &ParrotConfig,
+        vision: &VisionConfig,
+        decoder: Option<BlockFormat>,
+    ) -> Result<Cost> {
         let mut trainable = self.trainable.clone();
-        trainable.extend(self.lora.as_ref().map(|_| Part::LanguageModel));
-        let cost = Cost::new(config, vision, &trainable)?;
+        let cost = match (&self.lora, decoder) {
+            (Some(lora), Some(_)) => {
+                Cost::new(config, vision, &trainable)?.with_adapters(lora.parameters(&config.decoder))
+            }
+            (lora, _) => {
+                trainable.extend(lora.as_ref().map(|_| Part::LanguageModel));
+                Cost::new(config, vision, &trainable)?
+            }
+        };
         Ok(if self.activation_checkpointing { cost.recomputing() } else { cost })
     }
 
@@ -179,8 +195,8 @@ impl Stage {
     /// If the run's folder holds checkpoints of this stage the newest one that can be read is resumed
     /// instead of `model`: on the CPU the result is bit for bit that of a run that never stopped.
     ///
-    /// With [`lora`](Self::lora), `model` has to be the one that the stage started from also when it is resumed:
-    /// checkpoints hold the adapters, and the decoder with the adapters merged.
+    /// With [`lora`](Self::lora), or with a decoder in blocks of 8 or 4 bits, `model` has to be the one that the stage started
+    /// from also when it is resumed: checkpoints hold the adapters, and the decoder with the adapters merged.
     ///
     /// - observe: called after every step with its number, counted from 1, but for steps without any usable sample
     ///
@@ -230,6 +246,31 @@ impl Stage {
             rank: world.rank(),
             ranks: world.size(),
         }
+    }
+
+    /// Refuses weights in blocks that would have to learn, or that nothing could be saved for.
+    pub(crate) fn check_blocks(&self, model: &ParrotModel, description: &ModelDescription) -> Result<()> {
+        let refuse =
+            |key, expected: &str, found: String| Error::Setting { key, expected: expected.into(), found };
+        let others = [
+            in_blocks(&model.vision_tower),
+            in_blocks(&model.mm_projector),
+            model.moe_model.as_ref().is_some_and(in_blocks),
+        ];
+        if others.contains(&true) {
+            let expected = "numbers for all but the decoder, which alone may be held in q8 or q4";
+            return Err(refuse("model.dtype", expected, "another part in blocks".into()));
+        }
+        let Some(format) = model.language_model.block_format() else { return Ok(()) };
+        if self.trainable.contains(&Part::LanguageModel) {
+            let expected = format!("without language_model, which is held in {} and frozen", format.name());
+            return Err(refuse("train.parts", &expected, "language_model".into()));
+        }
+        if description.decoder_weights.is_none() {
+            let expected = "with the weights that the decoder was quantised from, to save it";
+            return Err(refuse("model.decoder_dtype", expected, format.name().into()));
+        }
+        Ok(())
     }
 
     /// Refuses what would otherwise panic, run out of memory or threads, or quietly do something else. Settings are

@@ -67,6 +67,7 @@ impl<'a> Trainer<'a> {
         let alone = World::default();
         let world = run.world.unwrap_or(&alone);
         stage.check(world, &run.description.config)?;
+        stage.check_blocks(&model, run.description)?;
         // The first process writes; the others read once it has cleaned up.
         let holds = world.is_first() && run.held.is_none();
         let folder = if holds { Some(RunFolder::open(run.folder)?) } else { None };
@@ -143,12 +144,15 @@ impl Stage {
     fn rules(&self, model: &ParrotModel, run: &Run<'_>) -> BTreeMap<String, String> {
         let or_none = |value: Option<String>| value.unwrap_or_else(|| checkpoint::NO_LIMIT.into());
         let dtype = run.dtype.map_or_else(|| dtype_of(model), Into::into);
+        let blocks = model.language_model.block_format();
+        let decoder =
+            blocks.map_or_else(String::new, |format| format!(", the decoder's in {}", format.name()));
         let rules = [
             ("loss_normalisation", format!("{:?}", self.loss_normalisation)),
             (checkpoint::MAX_LENGTH, or_none(self.max_length.map(|length| length.to_string()))),
             ("max_grad_norm", or_none(self.max_grad_norm.map(|norm| norm.to_string()))),
             ("moe", model.use_moe.to_string()),
-            ("dtype", format!("{dtype:?}").to_lowercase()),
+            ("dtype", format!("{dtype:?}").to_lowercase() + &decoder),
             ("shape", shape(&run.description.config, &run.description.vision)),
         ];
         let constants = self.optimizer.constants().into_iter().map(|(key, value, ..)| {
@@ -178,15 +182,16 @@ impl Stage {
         if checkpoints.is_empty() {
             return Ok((None, Resumed { model, optimizer: Optimizer::new(self.optimizer), state: initial }));
         }
-        // So that memory need not hold two models: only adapters build on the model that the stage started from.
-        let adapted = self.lora.as_ref().map(|_| model);
+        // So that memory need not hold two models: only adapters, and blocks, come from the model that the stage started from.
+        let is_base = self.lora.is_some() || model.language_model.block_format().is_some();
+        let base = is_base.then_some(model);
         let mut reason = None;
         for path in &checkpoints {
             // Checked before the weights are read: those of another run may not even fit the optimizer.
             let found =
                 checkpoint::read_state(path).and_then(|saved| match self.difference(&initial, &saved) {
                     Some(difference) => Ok(Err(difference)),
-                    None => self.load(world, path, adapted.clone(), &device, saved).map(Ok),
+                    None => self.load(world, path, base.clone(), &device, saved).map(Ok),
                 });
             // All processes go on from the same checkpoint.
             let all_can = !world.any(found.is_err());
@@ -236,12 +241,12 @@ impl Stage {
         &self,
         world: &World,
         path: &Path,
-        adapted: Option<ParrotModel>,
+        base: Option<ParrotModel>,
         device: &Device,
         state: TrainState,
     ) -> Result<Resumed> {
         checkpoint::verify(path)?;
-        let model = freeze_others(checkpoint::load_model(path, adapted, device)?, &self.trainable);
+        let model = freeze_others(checkpoint::load_model(path, base, device)?, &self.trainable);
         let own = (world.size() > 1).then(|| Owners::new(&model, world.size()).owned_by(world.rank()));
         let optimizer = checkpoint::load_optimizer(path, &model, self.optimizer, &state, own.as_ref())?;
         Ok(Resumed { model, optimizer, state })

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::{Stage, StageOutcome, Trainer};
-use crate::checkpoint::{self, ModelDescription, RunFolder, ShardedState, TrainState};
+use crate::checkpoint::{self, ModelDescription, RunFolder, ShardedState, TrainState, merged};
 use crate::data::TrainingSample;
 use crate::data::loader::{Batch, BatchLoader, LengthGrouping, Skipped};
 use crate::distributed::World;
@@ -38,7 +38,7 @@ impl Trainer<'_> {
         let folder = folder.as_ref().or(run.held);
         let done = state.step;
         let Some(mut loader) = loader else {
-            return Ok(StageOutcome { model: model.materialize(), steps: done, interrupted: false });
+            return Ok(StageOutcome { model: merged(model), steps: done, interrupted: false });
         };
         let device = model.devices().into_iter().next().unwrap_or_default();
         let mut learner = stage.learner(model, optimizer);
@@ -89,11 +89,11 @@ impl Trainer<'_> {
                 saved = stage.save(world, folder, &mut learner, run.description, &state)?.or(saved);
             }
             if interrupted {
-                let model = learner.into_model().materialize();
+                let model = merged(learner.into_model());
                 return Ok(StageOutcome { model, steps: state.step, interrupted: true });
             }
         }
-        let model = learner.into_model().materialize();
+        let model = merged(learner.into_model());
         Ok(StageOutcome { model, steps: stage.steps, interrupted: false })
     }
 }

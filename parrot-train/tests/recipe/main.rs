@@ -15,6 +15,7 @@ use parrot_model::checkpoint::{Checkpoint, Weights, names, save_module};
 use parrot_model::config::{DecoderConfig, DecoderFamily};
 use parrot_model::image::ImageProcessorConfig;
 use parrot_model::language::Decoder;
+use parrot_model::quantization::BlockFormat;
 use parrot_train::checkpoint::RunFolder;
 use serde_json::{Value, json};
 
@@ -63,6 +64,53 @@ fn a_run_in_two_calls_equals_one_in_one() {
     assert!(place.weights("one/model") == place.weights("two/model"));
     let metrics = fs::read_to_string(place.path("two/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 6);
+}
+
+/// QLoRA, as a user asks for it: the decoder is quantised while it is loaded, and saved as it was with what was learnt.
+#[test]
+fn adapters_are_trained_beside_a_quantised_decoder() {
+    let place = Workplace::new();
+    let qlora = |out: &str, more: &[&str]| {
+        let out = format!("out={}", place.path(out).display());
+        let recipe = [
+            &["--set", "model.decoder_dtype=q4", "--set", "train.parts=['projector', 'moe']"][..],
+            &["--set", "lora={rank=2, alpha=4.0}", "--device", "cpu", "--set", &out],
+        ];
+        place.call("run", &[&recipe.concat(), more].concat())
+    };
+    let (status, _, said) = qlora("one", &[]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("the decoder is frozen in q4"), "{said}");
+    assert_eq!(qlora("two", &[]).0, 0);
+    fs::remove_dir_all(place.path("two/step-000006")).unwrap();
+    fs::remove_dir_all(place.path("two/model")).unwrap();
+    assert_eq!(qlora("two", &["--quiet"]).0, 0);
+    assert!(place.weights("one/model") == place.weights("two/model"));
+    let [start, trained] =
+        ["start", "one/model"].map(|folder| Weights::from_folder(place.path(folder)).unwrap());
+    for (name, is_learnt) in [("self_attn.q_proj.weight", true), ("input_layernorm.weight", false)] {
+        let name = format!("model.layers.0.{name}");
+        let [before, after] = [&start, &trained].map(|weights| weights.numbers(&name).unwrap());
+        assert_eq!(before != after, is_learnt, "{name}");
+    }
+    let plan = |arguments: &[&str]| place.call("plan", arguments).1;
+    let parts = ["--set", "train.parts=['projector']"];
+    let memory = |planned: String| {
+        let line = planned.lines().find(|line| line.starts_with("language_model")).unwrap().to_string();
+        let [.., number, unit] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
+        number.parse::<f64>().unwrap() * if unit == "MB" { 1e6 } else { 1e3 }
+    };
+    let ratio =
+        memory(plan(&[&parts[..], &["--set", "model.decoder_dtype=q4"]].concat())) / memory(plan(&parts));
+    assert!((ratio - 5.0 / 32.0).abs() < 0.01, "{ratio}");
+
+    // What cannot be merged into is not begun with.
+    let start = Checkpoint::open(place.path("start")).unwrap();
+    start.quantize(BlockFormat::Q4, place.path("small"), |_, _| ()).unwrap();
+    let from = format!("model.from={}", place.path("small").display());
+    let (status, _, said) = qlora("three", &["--set", &from]);
+    assert!(status == 1 && said.contains("one that is not quantised"), "{said}");
+    assert!(!place.path("three").exists());
 }
 
 /// The steps that `metrics.jsonl` has.
@@ -289,6 +337,11 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
             "train.parts: `moe` cannot learn with `moe = false`, which bypasses it",
         ),
         (&["--set", "model.dtype=bf16", "--device", "cpu"], "device cpu: it trains in f32, not in bf16"),
+        (
+            &["--set", "model.decoder_dtype=q4"],
+            "a decoder in q4 is frozen; leave language_model out of train.parts",
+        ),
+        (&["--set", "model.decoder_dtype=q5"], "unknown variant `q5`, expected `q8` or `q4`"),
         (&["--set", "train.learning_rate=fast"], "invalid type: string \"fast\", expected f64"),
         (&["--set", "steps"], "should be key=value"),
         (&["--set", "name.x=1"], "`name` is no table"),

@@ -5,6 +5,7 @@ mod frozen;
 mod killed;
 mod lora;
 mod optimizer;
+mod qlora;
 mod resume;
 mod step;
 mod tiny;
