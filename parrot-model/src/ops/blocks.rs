@@ -6,8 +6,14 @@
 //! tensors.
 //!
 //! They do not learn, but what they are multiplied with may: `grad_input = grad_output · W`, of exactly the numbers that the
-//! blocks stand for. On a device with autodiff the product itself is exact, too, while inference rounds its activations to 8
-//! bits.
+//! blocks stand for. Inference rounds the activations of a product to 8 bits. On a device with autodiff none are rounded,
+//! whether a gradient is wanted or not:
+//!
+//! - The gradient is then that of the loss. Rounding has none of its own, and to pass it straight through gives that of
+//!   another function.
+//! - What learns beside such weights is merged into weights that are numbers, which are multiplied without this rounding: to
+//!   learn to live with it is of no use.
+//! - An adapter begins as nothing. At first it changes an output by less than the rounding would.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

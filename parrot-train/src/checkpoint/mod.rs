@@ -98,15 +98,14 @@ impl ModelDescription {
         };
         let config = ParrotConfig { use_moe: model.use_moe, ..self.config.clone() };
         let in_blocks = model.language_model.block_format().is_some();
-        Ok(match &self.decoder_weights {
+        let saved = match &self.decoder_weights {
             Some(stored) if in_blocks => {
                 let numbers = lora::merged(&model.language_model, stored);
-                save_with_numbers(model, &config, &self.vision, out, &options, &numbers)?;
+                save_with_numbers(model, &config, &self.vision, out, &options, &numbers)
             }
-            _ => {
-                parrot_model::checkpoint::save(&merged(model.clone()), &config, &self.vision, out, &options)?
-            }
-        })
+            _ => parrot_model::checkpoint::save(&merged(model.clone()), &config, &self.vision, out, &options),
+        };
+        Ok(saved?)
     }
 }
 
