@@ -9,6 +9,7 @@
 //! * The EXIF orientation is applied, so that a photo stands as its viewer sees it. The reference ignores it.
 //! * 16-bit grey keeps its high byte. Pillow clips it at 255, which turns nearly everything white.
 
+use std::borrow::Cow;
 use std::{io::Cursor, io::Read, path::Path};
 
 use ::image::codecs::webp::WebPDecoder;
@@ -92,7 +93,7 @@ fn decode_webp(
     check: impl Fn(Size, u64) -> Result<(), String>,
 ) -> Result<(RgbImage, Metadata), String> {
     let words = |error: ImageError| error.to_string();
-    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(words)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(first_frame_replaces(bytes))).map_err(words)?;
     let (width, height) = decoder.dimensions();
     let size = Size { width, height };
     check(size, size.pixels() * 11)?;
@@ -114,6 +115,28 @@ fn decode_webp(
         *to = Rgb([from[0], from[1], from[2]]);
     }
     Ok((out, metadata))
+}
+
+/// An animation whose first frame replaces what is below it. That is nothing, so that blending changes no color; but
+/// `image-webp` 0.2.4 makes each one level darker.
+fn first_frame_replaces(bytes: &[u8]) -> Cow<'_, [u8]> {
+    /// Of a frame's flags: whether it is not blended.
+    const REPLACES: u8 = 2;
+    let mut chunk = 12;
+    while let Some([name @ .., a, b, c, d]) = bytes.get(chunk..).and_then(<[u8]>::first_chunk::<8>) {
+        let size = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+        if *name == *b"ANMF" {
+            let flags = chunk + 8 + 15;
+            if bytes.get(flags).is_none_or(|flags| flags & REPLACES != 0) {
+                break;
+            }
+            let mut bytes = bytes.to_vec();
+            bytes[flags] |= REPLACES;
+            return bytes.into();
+        }
+        chunk = chunk.saturating_add(8).saturating_add(size).saturating_add(size % 2);
+    }
+    bytes.into()
 }
 
 /// What people try all the same.

@@ -59,30 +59,35 @@ impl<'a> Png<'a> {
         }
         // The pixels are whole, so what is wrong behind them is no matter.
         let _ = self.reader.finish();
-        Ok((out, self.metadata()))
+        let metadata = self.metadata();
+        Ok((out, metadata))
     }
 
     fn convert(&self, pixels: &[u8], out: &mut [u8]) {
         to_rgb(pixels, out, self.color, self.depth, self.clips_grey);
     }
 
+    /// EXIF's and XMP's data; of several texts with one name the last counts.
     fn metadata(&self) -> Metadata {
-        const PROFILE: &str = "Raw profile type exif";
-        const XMP: &str = "XML:com.adobe.xmp";
+        let exif = self.reader.info().exif_metadata.as_ref().map(|exif| exif.to_vec());
+        let profile = || raw_profile(&self.text("Raw profile type exif")?);
+        Metadata { exif: exif.or_else(profile), xmp: self.text("XML:com.adobe.xmp").map(String::into_bytes) }
+    }
+
+    /// A text of this name; `None` where there is none that is whole and takes no more memory than it may.
+    fn text(&self, keyword: &str) -> Option<String> {
         let info = self.reader.info();
-        let exif = info.exif_metadata.as_ref().map(|exif| exif.to_vec());
-        let plain = info.uncompressed_latin1_text.iter().rev().find(|text| text.keyword == PROFILE);
-        let compressed = || info.compressed_latin1_text.iter().rev().find(|text| text.keyword == PROFILE);
-        let international = |keyword: &str| {
-            let text = info.utf8_text.iter().rev().find(|text| text.keyword == keyword)?;
-            text.get_text().ok()
-        };
-        let profile = || {
-            let text = plain.map(|text| text.text.clone()).or_else(|| compressed()?.get_text().ok());
-            raw_profile(&text.or_else(|| international(PROFILE))?)
-        };
-        let xmp = international(XMP).map(String::into_bytes);
-        Metadata { exif: exif.or_else(profile), xmp }
+        if let Some(plain) = info.uncompressed_latin1_text.iter().rev().find(|text| text.keyword == keyword) {
+            return Some(plain.text.clone());
+        }
+        if let Some(text) = info.compressed_latin1_text.iter().rev().find(|text| text.keyword == keyword) {
+            let mut text = text.clone();
+            text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
+            return text.get_text().ok();
+        }
+        let mut text = info.utf8_text.iter().rev().find(|text| text.keyword == keyword)?.clone();
+        text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
+        text.get_text().ok()
     }
 }
 
@@ -101,5 +106,35 @@ fn to_rgb(from: &[u8], to: &mut [u8], color: ColorType, depth: BitDepth, clips_g
         } else {
             [from[0], from[step], from[2 * step]]
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const XMP: &str = "XML:com.adobe.xmp";
+
+    /// What is read of a text under this name that `write` adds to a pixel.
+    fn text(write: impl Fn(&mut ::png::Encoder<'_, &mut Vec<u8>>)) -> Option<String> {
+        let mut bytes = Vec::new();
+        let mut encoder = ::png::Encoder::new(&mut bytes, 1, 1);
+        write(&mut encoder);
+        encoder.write_header().unwrap().write_image_data(&[0]).unwrap();
+        let (_, metadata) = Png::open(&bytes, false).unwrap().decode().unwrap();
+        metadata.xmp.map(|xmp| String::from_utf8(xmp).unwrap())
+    }
+
+    #[test]
+    fn texts_of_every_kind_are_read_up_to_a_size() {
+        let long = "x".repeat(SCRATCH_BYTES + 1);
+        let compressed =
+            |content: &str| text(|png| png.add_ztxt_chunk(XMP.into(), content.into()).expect("a short name"));
+        assert_eq!(compressed("turn").as_deref(), Some("turn"));
+        assert_eq!(compressed(&long), None);
+        let international = text(|png| png.add_itxt_chunk(XMP.into(), "turn".into()).expect("a short name"));
+        assert_eq!(international.as_deref(), Some("turn"));
+        let plain = text(|png| png.add_text_chunk(XMP.into(), "turn".into()).expect("a short name"));
+        assert_eq!(plain.as_deref(), Some("turn"));
     }
 }
