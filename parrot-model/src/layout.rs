@@ -9,6 +9,9 @@ pub const GENERATION_CONFIG_FILE: &str = "generation_config.json";
 /// How images become pixels.
 pub const PROCESSOR_FILE: &str = "preprocessor_config.json";
 
+/// The same among other things, under the key `image_processor`: what transformers writes since version 5.
+pub const COMBINED_PROCESSOR_FILE: &str = "processor_config.json";
+
 /// The tokenizer.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 

@@ -18,8 +18,8 @@ use crate::config::{ParrotConfig, VisionConfig};
 use crate::files::Files;
 use crate::image::ImageProcessorConfig;
 use crate::layout::{
-    COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE, TOKENIZER_CONFIG_FILE,
-    TOKENIZER_FILE, WEIGHTS_FILE,
+    COMBINED_PROCESSOR_FILE, COMPANION_FILES, CONFIG_FILE, INDEX_FILE, MODELING_FILE, PROCESSOR_FILE,
+    TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE,
 };
 use crate::parrot::ParrotModel;
 use crate::{Error, Result, gguf};
@@ -234,11 +234,15 @@ fn write_tower(
     if VisionConfig::from_file(&path).ok().as_ref() != Some(vision) {
         vision.save(&path)?;
     }
-    let path = tower.join(PROCESSOR_FILE);
-    let copied = ImageProcessorConfig::from_file(&path).ok();
+    let copied = ImageProcessorConfig::from_folder(tower.as_path()).ok().flatten();
     let wanted = options.image_processor.as_ref().or(copied.as_ref()).unwrap_or(&default_processor);
     if copied.as_ref() != Some(wanted) {
-        write_json(&path, wanted)?;
+        write_json(&tower.join(PROCESSOR_FILE), wanted)?;
+        // It would be read instead.
+        let combined = tower.join(COMBINED_PROCESSOR_FILE);
+        if combined.is_file() {
+            fs::remove_file(&combined).map_err(Error::io("remove", &combined))?;
+        }
     }
     Ok(inside)
 }

@@ -9,7 +9,7 @@ use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::files::Files;
 use crate::image::ImageProcessorConfig;
-use crate::layout::{CONFIG_FILE, PROCESSOR_FILE};
+use crate::layout::CONFIG_FILE;
 use crate::vision::VisionTower;
 use crate::{Error, Result};
 
@@ -80,12 +80,13 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
             return Err(Error::config("mm_vision_tower", expected, name));
         }
     };
-    let image_processor = folder
-        .iter()
-        .chain([checkpoint])
-        .map(|folder| folder.join(PROCESSOR_FILE))
-        .find(|file| file.is_file())
-        .map_or_else(|| Ok(ImageProcessorConfig::for_tower(&vision)), ImageProcessorConfig::from_file)?;
+    let mut image_processor = None;
+    for folder in folder.iter().chain([checkpoint]) {
+        if image_processor.is_none() {
+            image_processor = ImageProcessorConfig::from_folder(folder.clone())?;
+        }
+    }
+    let image_processor = image_processor.unwrap_or_else(|| ImageProcessorConfig::for_tower(&vision));
     if image_processor.image_size as usize != vision.image_size {
         let expected = format!("the vision tower's image_size = {}", vision.image_size);
         return Err(Error::config("crop_size", expected, image_processor.image_size));

@@ -469,6 +469,11 @@ mod tests {
                 "`initializer_range` should be 0 to 1000",
             ),
             (
+                json!({ "model_type": "qwen2", "rope_scaling": { "rope_type": "linear", "factor": 4.0 },
+                        "rope_parameters": { "rope_theta": 1e6, "rope_type": "default" } }),
+                "`rope_scaling` should be null beside `rope_parameters`, or the same",
+            ),
+            (
                 json!({ "model_type": "qwen2", "rope_scaling": { "type": "yarn", "factor": 4.0 } }),
                 "`rope_scaling` should be null, or of the rope_type default or llama3",
             ),

@@ -112,7 +112,11 @@ fn settle_rope(keys: &mut Keys) -> Result<()> {
         if let Some(theta) = fields.remove("rope_theta") {
             keys.insert("rope_theta".into(), theta);
         }
-        keys.insert("rope_scaling".into(), parameters);
+        // Which of two counts depends on who reads them.
+        let other = keys.insert("rope_scaling".into(), parameters).filter(|other| !other.is_null());
+        if let Some(other) = other.filter(|other| Some(other) != keys.get("rope_scaling")) {
+            return Err(Error::config("rope_scaling", "null beside `rope_parameters`, or the same", other));
+        }
     }
     let Some(scaling) = keys.get_mut("rope_scaling").filter(|scaling| !scaling.is_null()) else {
         return Ok(());

@@ -1,11 +1,13 @@
 //! `preprocessor_config.json` as it stands on disk, read into and written from an [`ImageProcessorConfig`].
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 
 use super::{ImageProcessorConfig, Resample, Resize};
-use crate::config::keys::{from_fields, read_keys};
+use crate::config::keys::{Keys, from_fields, read_keys};
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::layout::{COMBINED_PROCESSOR_FILE, PROCESSOR_FILE};
 
 /// No vision tower has a larger input; a larger number means a damaged file.
 const MAX_SIDE: u32 = 16_384;
@@ -68,8 +70,29 @@ impl ImageProcessorConfig {
     /// [`Error::Config`](crate::Error::Config) if it asks for a
     /// processing that CLIP's and SigLIP's towers do not use.
     pub fn from_file(file: impl Into<Files>) -> Result<Self> {
-        let raw: PreprocessorConfig = from_fields(read_keys(&file.into())?)?;
-        raw.try_into()
+        Self::from_keys(read_keys(&file.into())?)
+    }
+
+    /// Reads what a folder says: its `processor_config.json`, as transformers does since version 5, else its
+    /// `preprocessor_config.json`; `None` where it says nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file).
+    pub fn from_folder(folder: impl Into<Files>) -> Result<Option<Self>> {
+        let folder = folder.into();
+        let file = folder.join(COMBINED_PROCESSOR_FILE);
+        if file.is_file()
+            && let Some(Value::Object(keys)) = read_keys(&file)?.remove("image_processor")
+        {
+            return Self::from_keys(keys).map(Some);
+        }
+        let file = folder.join(PROCESSOR_FILE);
+        if file.is_file() { Self::from_file(file).map(Some) } else { Ok(None) }
+    }
+
+    fn from_keys(keys: Keys) -> Result<Self> {
+        from_fields::<PreprocessorConfig>(keys)?.try_into()
     }
 }
 
@@ -177,5 +200,30 @@ impl From<&ImageProcessorConfig> for PreprocessorConfig {
             image_std: config.image_std,
             do_pad: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// transformers 5: `ProcessorMixin.save_pretrained` writes one file, and reads it first.
+    #[test]
+    fn a_folder_says_it_in_either_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || ImageProcessorConfig::from_folder(folder.path()).unwrap();
+        assert_eq!(read(), None);
+        let [plain, combined] = [[0.25; 3], [0.75; 3]]
+            .map(|image_mean| ImageProcessorConfig { image_mean, ..ImageProcessorConfig::clip(8) });
+        fs::write(folder.path().join(PROCESSOR_FILE), serde_json::to_string(&plain).unwrap()).unwrap();
+        assert_eq!(read(), Some(plain.clone()));
+        let file = folder.path().join(COMBINED_PROCESSOR_FILE);
+        fs::write(&file, r#"{"processor_class": "CLIPProcessor"}"#).unwrap();
+        assert_eq!(read(), Some(plain));
+        let nested = serde_json::json!({ "image_processor": combined, "processor_class": "CLIPProcessor" });
+        fs::write(&file, nested.to_string()).unwrap();
+        assert_eq!(read(), Some(combined));
     }
 }

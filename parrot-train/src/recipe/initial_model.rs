@@ -12,7 +12,7 @@ use parrot_model::checkpoint::{
 use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
 use parrot_model::device::{PartDtypes, WeightDtype};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
-use parrot_model::layout::{CONFIG_FILE, PROCESSOR_FILE};
+use parrot_model::layout::CONFIG_FILE;
 use parrot_model::parrot::ParrotModel;
 use parrot_model::quantization::BlockFormat;
 use parrot_model::text::{ChatTemplate, Tokenizer};
@@ -170,12 +170,8 @@ impl InitialModel {
             let file = folder.join(CONFIG_FILE);
             vision = VisionConfig::from_file(&file)?;
             warn_of_unknown_keys("model.vision_tower", &VisionConfig::unknown_keys(&file)?);
-            let file = folder.join(PROCESSOR_FILE);
-            image_processor = if file.is_file() {
-                ImageProcessorConfig::from_file(&file)?
-            } else {
-                ImageProcessorConfig::for_tower(&vision)
-            };
+            image_processor = ImageProcessorConfig::from_folder(folder.as_path())?
+                .unwrap_or_else(|| ImageProcessorConfig::for_tower(&vision));
             let name = Path::new(id).file_name().unwrap_or_default().to_string_lossy();
             config.mm_vision_tower = Some(format!("towers/{name}"));
             config.mm_hidden_size = Some(vision.hidden_size);

@@ -12,7 +12,9 @@ use super::client::{Client, Failure, FileInfo};
 use super::id::{HubId, parse_id};
 use super::settings::Settings;
 use crate::config::{ParrotConfig, VisionConfig};
-use crate::layout::{COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE};
+use crate::layout::{
+    COMBINED_PROCESSOR_FILE, COMPANION_FILES, CONFIG_FILE, INDEX_FILE, PROCESSOR_FILE, WEIGHTS_FILE,
+};
 use crate::{Error, Result};
 
 pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
@@ -87,7 +89,7 @@ impl Repository {
             |tower: &String| Path::new(tower).components().all(|part| matches!(part, Component::Normal(_)));
         let tower = tower.filter(|tower| VisionConfig::well_known(tower).is_none() && is_inside(tower));
         if let Some(tower) = tower {
-            for name in [CONFIG_FILE, PROCESSOR_FILE] {
+            for name in [CONFIG_FILE, PROCESSOR_FILE, COMBINED_PROCESSOR_FILE] {
                 self.optional(&format!("{tower}/{name}"), &commit)?;
             }
         }
@@ -104,7 +106,7 @@ impl Repository {
     /// The same without the weights: the folder, and the commit's hash.
     pub(super) fn part_description(&self) -> Result<(PathBuf, String)> {
         let (folder, commit) = self.snapshot()?;
-        for name in COMPANION_FILES {
+        for name in COMPANION_FILES.into_iter().chain([COMBINED_PROCESSOR_FILE]) {
             self.optional(name, &commit)?;
         }
         Ok((folder, commit))
