@@ -45,6 +45,17 @@ impl Source {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Self { name, file, images: images.into(), weight: 1.0, language: None, images_anywhere: false }
     }
+
+    /// Refuses a weight that no records can have.
+    pub(crate) fn check(&self) -> Result<()> {
+        let expected = match self.weight {
+            weight if !weight.is_finite() || weight <= 0.0 => "a number above 0",
+            weight if weight > MOST_WEIGHT => "at most 1000",
+            _ => return Ok(()),
+        };
+        let found = format!("{} for {}", self.weight, self.name);
+        Err(Error::Setting { key: "data.source.weight", expected: expected.into(), found })
+    }
 }
 
 /// A source and its usable records with their numbers in the file.
@@ -116,20 +127,14 @@ impl LoadedSource {
 
     pub(super) fn check(&self) -> Result<()> {
         let Source { weight, name, .. } = &self.source;
-        let visits = (weight * self.records.len() as f64).round();
-        let refuse = |expected: &str| {
-            let found = format!("{weight} for the {} records of {name}", self.records.len());
-            Err(Error::Setting { key: "data.source.weight", expected: expected.into(), found })
-        };
-        if !weight.is_finite() || *weight <= 0.0 {
-            refuse("a number above 0")
-        } else if *weight > MOST_WEIGHT {
-            refuse("at most 1000")
-        } else if visits < 1.0 && !self.records.is_empty() {
-            refuse("at least one visit an epoch")
-        } else {
-            Ok(())
+        self.source.check()?;
+        let count = self.records.len();
+        if count > 0 && (weight * count as f64).round() < 1.0 {
+            let found = format!("{weight} for the {count} records of {name}");
+            let expected = "at least one visit an epoch".into();
+            return Err(Error::Setting { key: "data.source.weight", expected, found });
         }
+        Ok(())
     }
 
     /// Records of an epoch: all of them as often as the weight's whole part, and a share for its fraction.

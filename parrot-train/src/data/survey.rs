@@ -78,6 +78,7 @@ pub struct Lengths {
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub fn survey(sources: &[Source], preparation: &Preparation, samples: usize) -> Result<Survey> {
     let loaded_sources = read_all(sources)?;
+    loaded_sources.iter().try_for_each(LoadedSource::check)?;
     let bad_records = loaded_sources.iter().flat_map(|loaded| loaded.bad.clone()).collect();
     Ok(Survey {
         sources: loaded_sources.iter().map(|loaded| look(loaded, preparation, samples)).collect(),

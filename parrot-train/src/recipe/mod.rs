@@ -395,7 +395,7 @@ impl Recipe {
             learning_rate: train.learning_rate,
             warmup_ratio: train.warmup_ratio,
             optimizer: self.optimizer,
-            max_grad_norm: (train.max_grad_norm > 0.0).then_some(train.max_grad_norm),
+            max_grad_norm: (train.max_grad_norm != 0.0).then_some(train.max_grad_norm),
             max_length: self.max_length(model),
             trainable: train.parts.iter().copied().collect(),
             lora: self.lora.clone(),

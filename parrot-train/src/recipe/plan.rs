@@ -77,6 +77,7 @@ impl Plan {
         let (mut left_out, mut looked_at, mut unusable) = (0, 0, 0);
         let mut unseen = Vec::new();
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
+            source.check()?;
             let records = if source.file.is_file() {
                 let Count { usable, bad, looked_at: looked, unusable: found } =
                     source::count(source, preparation.as_ref())?;

@@ -209,7 +209,7 @@ fn only_the_adapters_learn() {
     let batch = MicroBatch::collate(samples(), &device());
     let before = learner.loss(&batch).unwrap().into_scalar::<f32>();
     for step in 1..=3 {
-        learner.step(&[batch.clone()], 1e-2, step).unwrap();
+        learner.step(std::slice::from_ref(&batch), 1e-2, step).unwrap();
     }
     let after = learner.loss(&batch).unwrap().into_scalar::<f32>();
     assert!(after < before - 0.01, "{after} should be below {before}");
@@ -240,7 +240,7 @@ fn blocks_that_would_have_to_learn_or_could_not_be_saved_are_refused() {
     assert!(!run.folder.exists());
     // A run begun otherwise does not go on with blocks, nor the other way round.
     run.train_model(model(), &adapted_stage(), samples(), |step, _| {
-        run.stop.store(step == 2, Ordering::Relaxed)
+        run.stop.store(step == 2, Ordering::Relaxed);
     })
     .unwrap();
     run.stop.store(false, Ordering::Relaxed);
