@@ -77,6 +77,11 @@ pub(crate) struct BenchOptions {
     pub(crate) repeats: usize,
 }
 
+/// Tokens and runs at most.
+const MOST: usize = 1_000_000;
+/// Pixels of a picture's side at most: 300 MB for a square.
+const LONGEST_SIDE: usize = 10_000;
+
 impl Default for BenchOptions {
     fn default() -> Self {
         Self { image: (1024, 768), prompt_tokens: 60, new_tokens: 64, warmup: 3, repeats: 10 }
@@ -167,20 +172,23 @@ impl Phase {
 ///
 /// # Errors
 ///
-/// For a count of 0, a prompt and an answer that exceed the context, a device that fails, out of memory for instance.
+/// For a count of 0 or beyond all use, a prompt and an answer that exceed the context, a device that fails, out of memory for instance.
 pub(crate) fn bench(
     subject: &BenchModel,
     options: &BenchOptions,
     mut progress: impl FnMut(&str),
 ) -> Result<BenchReport> {
     let counts = [
-        ("new_tokens", options.new_tokens),
-        ("repeats", options.repeats),
-        ("width", options.image.0 as usize),
-        ("height", options.image.1 as usize),
+        ("prompt_tokens", options.prompt_tokens, 0, MOST),
+        ("new_tokens", options.new_tokens, 1, MOST),
+        ("warmup", options.warmup, 0, MOST),
+        ("repeats", options.repeats, 1, MOST),
+        ("width", options.image.0 as usize, 1, LONGEST_SIDE),
+        ("height", options.image.1 as usize, 1, LONGEST_SIDE),
     ];
-    for (option, count) in counts {
-        ensure!(count > 0, "{option} should be at least 1, found 0");
+    for (option, count, least, most) in counts {
+        ensure!(count >= least, "{option} should be at least {least}, found {count}");
+        ensure!(count <= most, "{option} should be at most {most}, found {count}");
     }
     let BenchModel { network, config, vision, image_processor, device, dtype } = subject;
     let image_tokens = vision.tokens_per_image(config.mm_vision_select_feature);
@@ -374,6 +382,13 @@ mod tests {
             (BenchOptions { new_tokens: 0, ..quick() }, "new_tokens should be at least 1"),
             (BenchOptions { image: (0, 5), ..quick() }, "width should be at least 1"),
             (BenchOptions { prompt_tokens: 5000, ..quick() }, "5039"),
+            (
+                BenchOptions { prompt_tokens: usize::MAX, ..quick() },
+                "prompt_tokens should be at most 1000000",
+            ),
+            (BenchOptions { new_tokens: usize::MAX, ..quick() }, "new_tokens should be at most 1000000"),
+            (BenchOptions { repeats: usize::MAX, ..quick() }, "repeats should be at most 1000000"),
+            (BenchOptions { image: (u32::MAX, 1), ..quick() }, "width should be at most 10000"),
         ] {
             let error = bench(&subject, &options, |_| ()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
