@@ -2,7 +2,7 @@
 //! around them. Two cells at opposite corners of a sheet span seventeen billion.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
 
 use calamine::{Data, DataRef, Reader, Xlsx};
@@ -31,6 +31,7 @@ pub(super) fn read(file: &Path) -> Result<Table> {
             "it unpacks to {unpacked} bytes, more than the {MOST_UNPACKED} that are read"
         )));
     }
+    contained(|| check_string_counts(&bytes)).flatten().map_err(refuse)?;
     let (columns, records) = contained(|| cells(bytes)).flatten().map_err(refuse)?;
     Ok(Table { file: file.into(), columns, records })
 }
@@ -87,9 +88,47 @@ fn unpacked_size(bytes: &[u8]) -> Result<u64, String> {
     })
 }
 
+/// What the shortest text of a spreadsheet takes: `<si/>`.
+const SHORTEST_STRING: u64 = 5;
+
+/// Refuses texts that are said to be more than their part has room for: memory for that many is taken before the first is read.
+fn check_string_counts(bytes: &[u8]) -> Result<(), String> {
+    let broken = |error: &dyn std::fmt::Display| format!("no XLSX file: {error}");
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
+    for number in 0..archive.len() {
+        let part = archive.by_index(number).map_err(|error| broken(&error))?;
+        let name = part.name().map_err(|error| broken(&error))?.to_ascii_lowercase();
+        if !name.ends_with("sharedstrings.xml") {
+            continue;
+        }
+        let size = part.size();
+        for piece in BufReader::new(part).split(b'>') {
+            let count = string_count(piece.map_err(|error| broken(&error))?);
+            if let Some(count) = count.filter(|count| *count > size / SHORTEST_STRING) {
+                return Err(format!("it is said to hold {count} texts, in a part of {size} bytes"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number behind `uniqueCount=`; without zero bytes, UTF-16 reads like ASCII.
+fn string_count(mut piece: Vec<u8>) -> Option<u64> {
+    piece.retain(|byte| *byte != 0);
+    let text = String::from_utf8_lossy(&piece);
+    let (_, value) = text.rsplit_once("uniqueCount")?;
+    let digits = value.trim_start_matches(|c: char| c.is_ascii_whitespace() || matches!(c, '=' | '"' | '\''));
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    (end > 0).then(|| digits[..end].parse().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use rust_xlsxwriter::Workbook;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
 
     use super::*;
 
@@ -137,5 +176,39 @@ mod tests {
         bytes[entry + 24..entry + 28].fill(0xFF);
         std::fs::write(&file, bytes).unwrap();
         assert!(read(&file).unwrap_err().to_string().contains("unpacks to 4"));
+    }
+
+    /// A count of four billion texts asked for 103 GB.
+    #[test]
+    fn a_count_of_texts_is_not_trusted() {
+        let (_folder, file) = sheet(&[(0, 0, "index"), (0, 1, "prediction"), (1, 0, "1"), (1, 1, "A")]);
+        let mut archive = ZipArchive::new(std::fs::File::open(&file).unwrap()).unwrap();
+        let parts: Vec<(String, String)> = (0..archive.len())
+            .map(|number| {
+                let mut part = archive.by_index(number).unwrap();
+                let mut text = String::new();
+                part.read_to_string(&mut text).unwrap();
+                (part.name().unwrap().to_string(), text)
+            })
+            .collect();
+        for (tag, is_read) in [
+            ("<sst uniqueCount=\"4\"", true),
+            ("<sst uniqueCount=\"4294967295\"", false),
+            ("<sst x=\">\" uniqueCount = '99999999999999999999'", false),
+        ] {
+            let mut archive = ZipWriter::new(std::fs::File::create(&file).unwrap());
+            for (name, text) in &parts {
+                archive.start_file(name, SimpleFileOptions::default()).unwrap();
+                let text = text.replace("uniqueCount=\"4\"", "").replace("<sst", tag);
+                archive.write_all(text.as_bytes()).unwrap();
+            }
+            archive.finish().unwrap();
+            match read(&file) {
+                Ok(table) => assert!(is_read && table.records[0].cell(1) == Some("A"), "{tag}"),
+                Err(error) => {
+                    assert!(!is_read && error.to_string().contains(" texts, in a part of "), "{error}")
+                }
+            }
+        }
     }
 }
