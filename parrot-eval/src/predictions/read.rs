@@ -12,6 +12,9 @@ use crate::predictions::xlsx;
 use crate::predictions::{Prediction, PredictionFile, through_spreadsheet};
 use crate::{Error, Result};
 
+/// The columns that are read of a table.
+const COLUMNS: [&str; 5] = ["index", "prediction", "dataset", "SUB_DATASET", "original_index"];
+
 impl PredictionFile {
     /// Reads `.tsv`, `.xlsx` or `.jsonl` with the columns or keys `index`, `prediction` and, where one file
     /// holds several datasets, `dataset`; the kit's own files of a collection have `original_index` and
@@ -42,7 +45,7 @@ impl PredictionFile {
                 problems.extend(cut_at.map(|line| cut(line, UNCLOSED)));
                 of_table(&table)?
             }
-            Some("xlsx") => of_table(&xlsx::read(file)?)?,
+            Some("xlsx") => of_table(&xlsx::read(file, &COLUMNS)?)?,
             Some("jsonl") => {
                 let (predictions, cut_at) = read_jsonl(file)?;
                 problems.extend(cut_at.map(|line| cut(line, "the line is cut off")));

@@ -17,12 +17,13 @@ use crate::{Error, Result};
 /// hundredth of it.
 const MOST_UNPACKED: u64 = 1 << 30;
 
-/// Reads the first sheet; its first row that has cells is the header.
+/// Reads the first sheet; its first row that has cells is the header. Of the rows only the `wanted` columns are kept, which
+/// come first in the table: a sheet may have sixteen thousand others.
 ///
 /// # Errors
 ///
 /// [`Error::Table`] when the file is no spreadsheet, is too large once it is unpacked, or two columns have one name; as for any file that cannot be read.
-pub(super) fn read(file: &Path) -> Result<Table> {
+pub(super) fn read(file: &Path, wanted: &[&str]) -> Result<Table> {
     let refuse = |problem: String| Error::Table { file: file.into(), line: None, problem };
     let bytes = read_bytes(file)?;
     let unpacked = contained(|| unpacked_size(&bytes)).flatten().map_err(refuse)?;
@@ -32,29 +33,35 @@ pub(super) fn read(file: &Path) -> Result<Table> {
         )));
     }
     contained(|| check_string_counts(&bytes)).flatten().map_err(refuse)?;
-    let (columns, records) = contained(|| cells(bytes)).flatten().map_err(refuse)?;
+    let (columns, records) = contained(|| cells(bytes, wanted)).flatten().map_err(refuse)?;
     Ok(Table { file: file.into(), columns, records })
 }
 
-fn cells(bytes: Vec<u8>) -> Result<(Vec<String>, Vec<TableRecord>), String> {
+fn cells(bytes: Vec<u8>, wanted: &[&str]) -> Result<(Vec<String>, Vec<TableRecord>), String> {
     let broken = |error: calamine::XlsxError| format!("no XLSX file: {error}");
     let mut workbook: Xlsx<_> = calamine::open_workbook_from_rs(Cursor::new(bytes)).map_err(broken)?;
     let name = workbook.sheet_names().first().cloned().ok_or("it has no sheet")?;
     let mut reader = workbook.worksheet_cells_reader(&name).map_err(broken)?;
-    // The header's titles by the sheet's columns, and the places that these have in the table.
+    // The places that the sheet's wanted columns have in the table.
     let mut places: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut columns = Vec::new();
+    let mut columns: Vec<String> = Vec::new();
     let mut header: Option<u32> = None;
     let mut records: Vec<TableRecord> = Vec::new();
     while let Some(cell) = reader.next_cell().map_err(broken)? {
         let (row, column) = cell.get_position();
         let Some(text) = text(cell.get_value()) else { continue };
         if *header.get_or_insert(row) == row {
-            places.insert(column, columns.len());
-            columns.push(text);
+            let title = text.trim().to_string();
+            // A title that is there twice stays once more among the others, and is refused below.
+            if wanted.contains(&&*title) && !columns[..places.len()].contains(&title) {
+                columns.insert(places.len(), title);
+                places.insert(column, places.len());
+            } else {
+                columns.push(title);
+            }
             continue;
         }
-        // A cell below no title is nobody's.
+        // A cell below no title, or below one that nobody asks for.
         let Some(place) = places.get(&column) else { continue };
         let line = u64::from(row) + 1;
         if records.last().is_none_or(|record| record.line != line) {
@@ -132,6 +139,8 @@ mod tests {
 
     use super::*;
 
+    const WANTED: [&str; 2] = ["index", "prediction"];
+
     fn sheet(cells: &[(u32, u16, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.xlsx");
@@ -154,7 +163,7 @@ mod tests {
             (1_048_575, 16_383, "A"),
             (5, 9, "x"),
         ]);
-        let table = read(&file).unwrap();
+        let table = read(&file, &WANTED).unwrap();
         assert_eq!(table.columns, ["index", "prediction"]);
         let last = table.records.last().unwrap();
         assert_eq!((last.line, last.cell(0), last.cell(1)), (1_048_576, Some("1"), Some("A")));
@@ -162,20 +171,39 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_nobody_asks_for_are_not_kept() {
+        let (_folder, file) = sheet(&[
+            (0, 0, "note"),
+            (0, 1, "prediction"),
+            (0, 9, "index"),
+            (1, 0, "x"),
+            (1, 1, "A"),
+            (2, 9, "2"),
+        ]);
+        let table = read(&file, &WANTED).unwrap();
+        assert_eq!(table.columns, ["prediction", "index", "note"]);
+        let cells: Vec<Vec<Option<&str>>> =
+            table.records.iter().map(|record| record.cells.iter().map(Option::as_deref).collect()).collect();
+        assert_eq!(cells, [vec![Some("A")], vec![None, Some("2")]]);
+        let (_folder, file) = sheet(&[(0, 0, "index"), (0, 1, " index"), (1, 1, "1")]);
+        assert!(read(&file, &WANTED).unwrap_err().to_string().contains("two columns are called `index`"));
+    }
+
+    #[test]
     fn what_is_no_spreadsheet_or_too_large_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.xlsx");
         std::fs::write(&file, "no ZIP").unwrap();
-        assert!(read(&file).unwrap_err().to_string().contains("x.xlsx: no XLSX file"));
+        assert!(read(&file, &WANTED).unwrap_err().to_string().contains("x.xlsx: no XLSX file"));
         let (_folder, file) = sheet(&[]);
-        assert!(read(&file).unwrap_err().to_string().ends_with("its first sheet is empty"));
+        assert!(read(&file, &WANTED).unwrap_err().to_string().ends_with("its first sheet is empty"));
         let mut bytes = std::fs::read(&file).unwrap();
         assert!((1000..1 << 20).contains(&unpacked_size(&bytes).unwrap()));
         // A directory that says that a part unpacks to four gigabytes.
         let entry = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
         bytes[entry + 24..entry + 28].fill(0xFF);
         std::fs::write(&file, bytes).unwrap();
-        assert!(read(&file).unwrap_err().to_string().contains("unpacks to 4"));
+        assert!(read(&file, &WANTED).unwrap_err().to_string().contains("unpacks to 4"));
     }
 
     /// A count of four billion texts asked for 103 GB.
@@ -203,7 +231,7 @@ mod tests {
                 archive.write_all(text.as_bytes()).unwrap();
             }
             archive.finish().unwrap();
-            match read(&file) {
+            match read(&file, &WANTED) {
                 Ok(table) => assert!(is_read && table.records[0].cell(1) == Some("A"), "{tag}"),
                 Err(error) => {
                     assert!(!is_read && error.to_string().contains(" texts, in a part of "), "{error}")
