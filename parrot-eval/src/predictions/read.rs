@@ -94,7 +94,7 @@ struct Line {
 /// The answers, and the last line if it is cut off.
 fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
     let bytes = read_bytes(file)?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes));
     let lines: Vec<(u64, &str)> =
         (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
     if lines.is_empty() {
@@ -213,6 +213,16 @@ mod tests {
             workbook.save(path).unwrap();
         });
         assert_eq!(predictions, expected);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        for (name, text) in [
+            ("x.jsonl", "\u{feff}{\"index\": 1, \"prediction\": \"A\"}\n"),
+            ("x.tsv", "\u{feff}index\tprediction\n1\tA\n"),
+        ] {
+            assert_eq!(read_text(name, text), (vec![answer(None, "1", "A")], Vec::new()), "{name}");
+        }
     }
 
     #[test]
