@@ -12,6 +12,10 @@ use crate::data::python_list::python_list;
 /// Endings of the pictures that can be read. No base64 ends so, as it has no full stop.
 const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 
+/// Pictures of one question at most, as many as a record for training may have: no model's sequence has room for more, and
+/// each is decoded before that shows.
+const MOST_IMAGES: usize = 128;
+
 /// Whether a field is the index of the row whose picture is meant, as the kits have it: one that is short.
 pub(super) fn is_reference(field: &str) -> bool {
     let is_short = field.chars().count() <= LONGEST_REFERENCE;
@@ -38,6 +42,9 @@ pub(super) fn decode_all(
         return Err("it is an empty list".into());
     }
     let in_all = list.len();
+    if in_all > MOST_IMAGES {
+        return Err(format!("it has {in_all} pictures, more than the {MOST_IMAGES} that a question may"));
+    }
     let one = |(number, field): (usize, &String)| {
         read_one(field, folder, images).map_err(|problem| format!("picture {number} of {in_all}: {problem}"))
     };
@@ -125,6 +132,10 @@ mod tests {
             problem.starts_with("picture 2 of 2: cannot read ") && problem.contains("none.png"),
             "{problem}"
         );
+        let list = |count: usize| format!("[{}]", "'aGVsbG8=',".repeat(count));
+        assert_eq!(read(&list(MOST_IMAGES)).unwrap().len(), MOST_IMAGES);
+        let problem = read(&list(MOST_IMAGES + 1)).unwrap_err();
+        assert_eq!(problem, "it has 129 pictures, more than the 128 that a question may");
         assert!(read("[]").unwrap_err().contains("empty list"));
         assert!(read("data:image/png;base64,aGVsbG8").unwrap_err().starts_with("not base64"));
         for reference in ["1", "001", "a picture", "data:image/png,x", "photo.tiff"] {
