@@ -89,7 +89,7 @@ pub use judge::endpoint::{Judge, JudgeInfo};
 pub use judge::rate::rate;
 pub use language::Language;
 pub use language_code::LanguageCode;
-pub use predictions::write::{write_tsv, write_xlsx};
+pub use predictions::write::{check_fits_xlsx, write_tsv, write_xlsx};
 pub use predictions::{
     Assigned, Prediction, PredictionFile, assign, assign_by_name, through_spreadsheet, unassigned,
 };

@@ -20,6 +20,7 @@ impl Args {
     /// Asks a model, resuming an interrupted run if there is one, and scores its answers; `None` in a process that is not the
     /// first of several, which has handed its answers over.
     pub(super) fn ask(&self, datasets: Vec<Dataset>, world: &World) -> Result<Option<Finished>> {
+        datasets.iter().try_for_each(parrot_eval::check_fits_xlsx)?;
         let model = self.model.of_process(world.local_rank().unwrap_or_default())?;
         let (folder, parrot) = model.find_and_load()?;
         let window = self.images as u64 * parrot.image_bytes();

@@ -13,6 +13,25 @@ use crate::{Error, Result};
 /// Characters of a spreadsheet's cell at most.
 const LONGEST_CELL: usize = 32_767;
 
+/// Columns of a spreadsheet at most.
+const MOST_COLUMNS: usize = 16_384;
+
+/// Refuses a dataset that [`write_xlsx`] has no columns for: that is to be known before its questions are asked.
+///
+/// # Errors
+///
+/// [`Error::Table`] when there are more columns than a spreadsheet may have.
+pub fn check_fits_xlsx(dataset: &Dataset) -> Result<()> {
+    let columns = header(dataset).len();
+    if columns > MOST_COLUMNS {
+        let problem = format!(
+            "with the predictions it has {columns} columns, and the spreadsheet that they are written to {MOST_COLUMNS} at most"
+        );
+        return Err(Error::Table { file: dataset.file.clone(), line: None, problem });
+    }
+    Ok(())
+}
+
 /// Writes the rows of a dataset with their predictions as TSV, in VLMEvalKit's columns: all of the dataset's but
 /// the picture, and `prediction`. Rows that have none are left out, as the kits do.
 ///
@@ -135,5 +154,23 @@ mod tests {
         let read: Vec<(&str, &str)> =
             read.iter().map(|prediction| (&*prediction.index, &*prediction.text)).collect();
         assert_eq!(read, [("007", "A"), ("8", &*long), ("9", &*long)]);
+    }
+
+    #[test]
+    fn a_table_wider_than_a_spreadsheet_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("mini_mmmb_tr.tsv");
+        let open = |more: usize| {
+            let more: String = (0..more).map(|number| format!("\tc{number}")).collect();
+            let header = format!("index\timage\tquestion\tA\tB\tanswer{more}");
+            std::fs::write(&data, format!("{header}\n7\t\tq\ta\tb\tA\n")).unwrap();
+            Dataset::open(&data, &mut ImageStore::default()).unwrap()
+        };
+        // Without the picture, with the prediction.
+        let widest = open(MOST_COLUMNS - 6);
+        check_fits_xlsx(&widest).unwrap();
+        write_xlsx(&folder.path().join("x.xlsx"), &widest, &[vec!["A".into()]]).unwrap();
+        let error = check_fits_xlsx(&open(MOST_COLUMNS - 5)).unwrap_err().to_string();
+        assert!(error.contains("it has 16385 columns, and the spreadsheet"), "{error}");
     }
 }
