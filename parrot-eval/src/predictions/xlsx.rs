@@ -234,7 +234,7 @@ mod tests {
             match read(&file, &WANTED) {
                 Ok(table) => assert!(is_read && table.records[0].cell(1) == Some("A"), "{tag}"),
                 Err(error) => {
-                    assert!(!is_read && error.to_string().contains(" texts, in a part of "), "{error}")
+                    assert!(!is_read && error.to_string().contains(" texts, in a part of "), "{error}");
                 }
             }
         }
