@@ -80,13 +80,12 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
             return Err(Error::config("mm_vision_tower", expected, name));
         }
     };
-    let mut image_processor = None;
-    for folder in folder.iter().chain([checkpoint]) {
-        if image_processor.is_none() {
-            image_processor = ImageProcessorConfig::from_folder(folder.clone())?;
-        }
-    }
-    let image_processor = image_processor.unwrap_or_else(|| ImageProcessorConfig::for_tower(&vision));
+    let own = folder.clone().map(ImageProcessorConfig::from_folder).transpose()?.flatten();
+    let image_processor = match own {
+        Some(own) => own,
+        None => ImageProcessorConfig::from_folder(checkpoint.clone())?
+            .unwrap_or_else(|| ImageProcessorConfig::for_tower(&vision)),
+    };
     if image_processor.image_size as usize != vision.image_size {
         let expected = format!("the vision tower's image_size = {}", vision.image_size);
         return Err(Error::config("crop_size", expected, image_processor.image_size));
