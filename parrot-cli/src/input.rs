@@ -110,7 +110,8 @@ fn from_file(file: &Path) -> Result<Vec<String>> {
     };
     let text = decode_text(&bytes)
         .map_err(|reason| anyhow!("cannot read questions from {}: {reason}", file.display()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Old Macs end a line with a carriage return alone; what follows it would be part of the question, unseen.
+    let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     let questions: Vec<String> = lines.map(Into::into).collect();
     ensure!(!questions.is_empty(), "there are no questions in {}", file.display());
     Ok(questions)
@@ -147,6 +148,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let units = "\u{feff}What is this?\r\n\r\nما هذا؟\r\n".encode_utf16();
         std::fs::write(&file, units.flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+        assert_eq!(from_file(file.path()).unwrap(), ["What is this?", "ما هذا؟"]);
+        std::fs::write(&file, "What is this?\rما هذا؟").unwrap();
         assert_eq!(from_file(file.path()).unwrap(), ["What is this?", "ما هذا؟"]);
         std::fs::write(&file, "W\0h\0y\0").unwrap();
         assert!(from_file(file.path()).unwrap_err().to_string().contains("zero bytes"));

@@ -16,18 +16,30 @@ const LONGEST_CELL: usize = 32_767;
 /// Columns of a spreadsheet at most.
 const MOST_COLUMNS: usize = 16_384;
 
-/// Refuses a dataset that [`write_xlsx`] has no columns for: that is to be known before its questions are asked.
+/// Rows of a spreadsheet at most.
+const MOST_ROWS: usize = 1_048_576;
+
+/// Refuses a dataset that [`write_xlsx`] has no columns or rows for: that is to be known before its questions are asked.
 ///
 /// # Errors
 ///
-/// [`Error::Table`] when there are more columns than a spreadsheet may have.
+/// [`Error::Table`] when there are more than a spreadsheet may have.
 pub fn check_fits_xlsx(dataset: &Dataset) -> Result<()> {
-    let columns = header(dataset).len();
-    if columns > MOST_COLUMNS {
-        let problem = format!(
-            "with the predictions it has {columns} columns, and the spreadsheet that they are written to {MOST_COLUMNS} at most"
-        );
-        return Err(Error::Table { file: dataset.file.clone(), line: None, problem });
+    check_size(header(dataset).len(), dataset.rows.len() + 1).map_err(|problem| Error::Table {
+        file: dataset.file.clone(),
+        line: None,
+        problem,
+    })
+}
+
+/// The header's row counts.
+fn check_size(columns: usize, rows: usize) -> Result<(), String> {
+    for (what, count, most) in [("columns", columns, MOST_COLUMNS), ("rows", rows, MOST_ROWS)] {
+        if count > most {
+            return Err(format!(
+                "with the predictions it has {count} {what}, and the spreadsheet that they are written to {most} at most"
+            ));
+        }
     }
     Ok(())
 }
@@ -154,6 +166,12 @@ mod tests {
         let read: Vec<(&str, &str)> =
             read.iter().map(|prediction| (&*prediction.index, &*prediction.text)).collect();
         assert_eq!(read, [("007", "A"), ("8", &*long), ("9", &*long)]);
+    }
+
+    #[test]
+    fn a_table_longer_than_a_spreadsheet_is_refused() {
+        check_size(MOST_COLUMNS, MOST_ROWS).unwrap();
+        assert!(check_size(8, MOST_ROWS + 1).unwrap_err().contains("1048577 rows"));
     }
 
     #[test]

@@ -17,6 +17,11 @@ use crate::{Error, Result};
 /// hundredth of it.
 const MOST_UNPACKED: u64 = 1 << 30;
 
+/// What any spreadsheet may hold, and a larger one for each of its own bytes: tables of answers are packed to a tenth or a
+/// fiftieth, what is made to fill memory to a thousandth.
+const UNPACKED_ALWAYS: u64 = 64 << 20;
+const UNPACKED_PER_BYTE: u64 = 200;
+
 /// Reads the first sheet; its first row that has cells is the header. Of the rows only the `wanted` columns are kept, which
 /// come first in the table: a sheet may have sixteen thousand others.
 ///
@@ -27,9 +32,11 @@ pub(super) fn read(file: &Path, wanted: &[&str]) -> Result<Table> {
     let refuse = |problem: String| Error::Table { file: file.into(), line: None, problem };
     let bytes = read_bytes(file)?;
     let unpacked = contained(|| unpacked_size(&bytes)).flatten().map_err(refuse)?;
-    if unpacked > MOST_UNPACKED {
+    let most = (bytes.len() as u64 * UNPACKED_PER_BYTE).clamp(UNPACKED_ALWAYS, MOST_UNPACKED);
+    if unpacked > most {
+        let packed = bytes.len();
         return Err(refuse(format!(
-            "it unpacks to {unpacked} bytes, more than the {MOST_UNPACKED} that are read"
+            "it unpacks to {unpacked} bytes, more than the {most} that are read of a file of {packed}"
         )));
     }
     contained(|| check_string_counts(&bytes)).flatten().map_err(refuse)?;
@@ -199,11 +206,14 @@ mod tests {
         assert!(read(&file, &WANTED).unwrap_err().to_string().ends_with("its first sheet is empty"));
         let mut bytes = std::fs::read(&file).unwrap();
         assert!((1000..1 << 20).contains(&unpacked_size(&bytes).unwrap()));
-        // A directory that says that a part unpacks to four gigabytes.
+        // A directory that says that a part unpacks to four gigabytes, or to a hundred megabytes out of some thousand bytes.
         let entry = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
-        bytes[entry + 24..entry + 28].fill(0xFF);
-        std::fs::write(&file, bytes).unwrap();
-        assert!(read(&file, &WANTED).unwrap_err().to_string().contains("unpacks to 4"));
+        for (size, said) in [(u32::MAX, "unpacks to 4"), (100 << 20, "unpacks to 1048")] {
+            bytes[entry + 24..entry + 28].copy_from_slice(&u32::to_le_bytes(size));
+            std::fs::write(&file, &bytes).unwrap();
+            let error = read(&file, &WANTED).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     /// A count of four billion texts asked for 103 GB.

@@ -117,6 +117,10 @@ impl<'a> Loader<'a> {
         let eos = generation_eos.as_ref().or(opened.eos_token_id());
         let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
         eos.extend(template.end_of_turn());
+        if !eos.is_empty() && eos.iter().all(|id| *id as usize >= config.vocab_size) {
+            let expected = format!("an id of the vocabulary of {}: no answer would end", config.vocab_size);
+            return Err(config_error("eos_token_id", expected, format!("{eos:?}")));
+        }
         tracing::debug!(?folder, ?dtype, ?eos, "opened the checkpoint");
         let model = opened.load(dtype, device, self.progress)?;
         let load = started.elapsed();

@@ -42,8 +42,11 @@ pub fn open(name: &str) -> Result<Device> {
 /// # Errors
 ///
 /// [`Error::Device`] for an unknown name, a backend that is not built in (naming its cargo feature), a device
-/// that is not there (naming those that are), or one that does not work or computes something else than it should.
+/// that is not there (naming those that are), or one that does not work or computes something else than it should; where
+/// rayon's threads cannot be started, or should be more than 1024.
 pub fn choose(name: &str) -> Result<ChosenDevice> {
+    #[cfg(not(target_family = "wasm"))]
+    super::threads::start()?;
     match name::parse(name)? {
         Request::Auto => auto(Backend::find, works),
         Request::Of(backend, which) => named(name, backend, which),

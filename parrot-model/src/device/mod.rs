@@ -31,6 +31,8 @@ mod precision;
 mod process;
 mod quiet;
 mod self_test;
+#[cfg(not(target_family = "wasm"))]
+mod threads;
 mod wait;
 mod weight_dtype;
 

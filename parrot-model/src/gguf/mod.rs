@@ -116,6 +116,11 @@ impl<'a> Header<'a> {
                 return Err(format!("has `{key}` twice"));
             }
         }
+        if let Some(Value::Integer(files @ 2..)) = metadata.get("split.count") {
+            return Err(format!(
+                "is one of {files} files that a model was split into; `llama-gguf-split --merge` makes one of them"
+            ));
+        }
         let mut places = Vec::new();
         for _ in 0..tensors {
             let name = reader.text()?;

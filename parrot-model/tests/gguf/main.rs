@@ -314,6 +314,7 @@ fn what_is_not_supported_is_named() {
         ),
         (with(&|gguf| gguf.metadata.clear()), "does not say its general.architecture"),
         (with(&|gguf| gguf.number("qwen2.expert_count", 8)), "has 8 experts"),
+        (with(&|gguf| gguf.number("split.count", 3)), "is one of 3 files"),
         (with(&|gguf| gguf.text("qwen2.rope.scaling.type", "yarn")), "in the way `yarn`"),
         (with(&|gguf| gguf.text("qwen2.block_count", "2")), "should have a number as `qwen2.block_count`"),
         (
