@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::untrusted::plain_reason;
+
 /// Short for `Result<T, parrot_model::Error>`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,12 +37,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file does not hold JSON, or not the JSON that was expected.
-    #[error("{path} does not hold {}", if source.is_data() { "what it should" } else { "valid JSON" })]
+    #[error("{path} does not hold {reason}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// Line, column and reason.
-        source: serde_json::Error,
+        /// `valid JSON` or `what it should`, then why and at which line and column.
+        reason: String,
     },
     /// A configuration value that this model cannot be built from.
     #[error("config: `{key}` should be {expected}, found {found}")]
@@ -166,6 +168,15 @@ impl Error {
     }
 
     /// An [`Error::Config`].
+    /// A file that is no JSON or not the JSON that it should be, for `map_err`.
+    pub fn json(path: impl AsRef<Path>) -> impl FnOnce(serde_json::Error) -> Self {
+        move |error| {
+            let expected = if error.is_data() { "what it should" } else { "valid JSON" };
+            let reason = format!("{expected}: {}", plain_reason(&error.to_string()));
+            Self::Json { path: path.as_ref().to_path_buf(), reason }
+        }
+    }
+
     pub(crate) fn config(key: &str, expected: impl ToString, found: impl ToString) -> Self {
         Self::Config { key: key.into(), expected: expected.to_string(), found: found.to_string() }
     }

@@ -210,6 +210,7 @@ fn a_broken_tokenizer_file_is_an_error() {
             edited(&|v| v["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true.into()),
         ),
         ("an id out of order", edited(&|v| v["added_tokens"][1]["id"] = 1010.into())),
+        ("one id for two words", edited(&|v| v["model"]["vocab"]["Qx"] = 7.into())),
         ("no decoder", edited(&|v| v["decoder"] = serde_json::Value::Null)),
         ("an unknown normalizer", edited(&|v| v["normalizer"]["type"] = "Prepend".into())),
         ("a subword prefix", edited(&|v| v["model"]["continuing_subword_prefix"] = "####".into())),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use parrot_model::untrusted::printable;
+use parrot_model::untrusted::{plain_reason, printable};
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
 
@@ -119,7 +119,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         if !error.is_data() {
             return invalid_json(&error);
         }
-        let error = in_one_line(&error.to_string());
+        let error = in_one_line(&plain_reason(&error.to_string()));
         if path == "." {
             ApiError::invalid(error)
         } else {
@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn an_error_names_the_field() {
         let error = parse::<Vec<Inner>>(br#"[{"number": 1}, {"number": "two"}]"#).unwrap_err();
-        assert!(error.message.starts_with("[1].number: invalid type: string"), "{}", error.message);
+        let expected = "[1].number: invalid type: string \"two\", expected a whole number from 0 to 255";
+        assert!(error.message.starts_with(expected), "{}", error.message);
         // Found by fuzzing: what is quoted may hold line ends.
         let error = parse::<Role>(br#""us\r\ner""#).unwrap_err();
         assert!(

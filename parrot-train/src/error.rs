@@ -107,6 +107,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// No step of a stage had a sample that can be used.
+    #[error("no sample of the {step} steps can be used; of the last: {samples}")]
+    NothingLearnt {
+        /// How many steps the stage has.
+        step: usize,
+        /// The ids of the last step's samples, and what is wrong with each.
+        samples: String,
+    },
     /// What a device computed could not be read back.
     #[error("the device failed: {reason}")]
     Device {

@@ -37,7 +37,6 @@ impl Error {
 
     /// A file that is not the JSON that it should be, for `map_err`.
     pub(crate) fn json(path: impl AsRef<Path>) -> impl FnOnce(serde_json::Error) -> Self {
-        let path = path.as_ref().to_path_buf();
-        move |source| parrot_model::Error::Json { path, source }.into()
+        move |error| parrot_model::Error::json(path)(error).into()
     }
 }

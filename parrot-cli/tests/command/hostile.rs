@@ -152,6 +152,23 @@ fn another_architecture_is_refused() {
 }
 
 #[test]
+fn no_type_of_rust_is_in_a_message() {
+    for (from, to, expected) in [
+        (
+            "\"intermediate_size\": 32",
+            "\"intermediate_size\": 32.5",
+            "`intermediate_size` should be a whole number, 0 or more, found 32.5",
+        ),
+        ("\"eos_token_id\": 4095", "\"eos_token_id\": \"x\"", "`eos_token_id` should be a token id"),
+    ] {
+        let files = Files::new();
+        files.damage_config(from, to);
+        let message = error(files.ask("photo.png"));
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn weights_of_another_shape_are_listed() {
     let files = Files::new();
     files.damage_config("\"intermediate_size\": 32", "\"intermediate_size\": 40");
@@ -160,6 +177,16 @@ fn weights_of_another_shape_are_listed() {
         let tensor = format!("model.layers.{layer}.mlp.gate_proj.weight");
         assert!(message.contains(&tensor), "{tensor} is not named: {message}");
     }
+}
+
+/// It tried to start 65,535 threads.
+#[test]
+fn a_hundred_million_threads_are_refused() {
+    let files = Files::new();
+    let mut ask = files.ask("photo.png");
+    ask.env("RAYON_NUM_THREADS", "100000000");
+    let message = error(ask);
+    assert!(message.contains("RAYON_NUM_THREADS should be at most 1024, found 100000000"), "{message}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parrot_model::untrusted;
+use parrot_model::untrusted::{self, plain_reason};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -113,7 +113,8 @@ fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
             }),
             Err(_) if at == last && !text.ends_with('\n') => return Ok((predictions, Some(line))),
             Err(error) => {
-                let problem = format!("expected {{\"index\": …, \"prediction\": …}}: {error}");
+                let reason = plain_reason(&error.to_string());
+                let problem = format!("expected {{\"index\": …, \"prediction\": …}}: {reason}");
                 return Err(refuse(file, Some(line), problem));
             }
         }

@@ -255,8 +255,7 @@ fn is_weights(file: &Path) -> bool {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+    let text = serde_json::to_string_pretty(value).map_err(Error::json(path))?;
     fs::write(path, text + "\n").map_err(Error::io("write", path))
 }
 

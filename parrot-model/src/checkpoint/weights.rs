@@ -22,7 +22,8 @@ use crate::gguf::{self, GgmlType, GgufTensor};
 use crate::layout::{INDEX_FILE, WEIGHTS_FILE};
 use crate::mapped::MappedFile;
 use crate::quantization::BlockFormat;
-use crate::{Error, Result, untrusted};
+use crate::untrusted::{self, plain_reason};
+use crate::{Error, Result};
 
 /// Length of the number in front of a header.
 const PREFIX: usize = size_of::<u64>();
@@ -326,8 +327,8 @@ fn read_header(bytes: &[u8]) -> Result<(usize, Metadata), String> {
         .ok_or_else(|| {
             format!("is no safetensors file, or cut off: a header of {length} bytes in {} bytes", bytes.len())
         })?;
-    let metadata: Metadata =
-        serde_json::from_slice(header).map_err(|error| format!("has an invalid header: {error}"))?;
+    let metadata: Metadata = serde_json::from_slice(header)
+        .map_err(|error| format!("has an invalid header: {}", plain_reason(&error.to_string())))?;
     let data_start = PREFIX + header.len();
     let (promised, present) = (metadata.data_len(), bytes.len() - data_start);
     if promised != present {

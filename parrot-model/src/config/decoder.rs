@@ -144,9 +144,26 @@ pub enum RopeScaling {
     },
 }
 
+impl RopeScaling {
+    /// Refuses constants by which it would divide by zero or mix the wrong way round.
+    fn check(self) -> Result<()> {
+        let Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } =
+            self;
+        if original_max_position_embeddings == 0 {
+            return Err(Error::config("original_max_position_embeddings", "at least 1", 0));
+        }
+        if !(factor >= 1.0 && low_freq_factor > 0.0 && high_freq_factor > low_freq_factor) {
+            let expected = "a factor of at least 1, and low_freq_factor below high_freq_factor";
+            let found = format!("{factor}, {low_freq_factor} and {high_freq_factor}");
+            return Err(Error::config("rope_scaling", expected, found));
+        }
+        Ok(())
+    }
+}
+
 /// The end of a text: one id or several (`eos_token_id`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a token id (a whole number, 0 or more) or a list of them")]
 pub enum TokenIds {
     /// One.
     One(u32),
@@ -300,12 +317,8 @@ impl DecoderConfig {
         if !(0.0..=1e3).contains(&self.initializer_range) {
             return Err(Error::config("initializer_range", "0 to 1000", self.initializer_range));
         }
-        if let Some(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, .. }) = self.rope_scaling
-            && !(factor >= 1.0 && low_freq_factor > 0.0 && high_freq_factor > low_freq_factor)
-        {
-            let expected = "a factor of at least 1, and low_freq_factor below high_freq_factor";
-            let found = format!("{factor}, {low_freq_factor} and {high_freq_factor}");
-            return Err(Error::config("rope_scaling", expected, found));
+        if let Some(scaling) = self.rope_scaling {
+            scaling.check()?;
         }
         if self.sliding_window == Some(0) {
             return Err(Error::config("sliding_window", "at least 1, or null", 0));
@@ -441,7 +454,10 @@ mod tests {
     fn what_cannot_be_used_is_named() {
         for (keys, expected) in [
             (json!({ "model_type": "gpt2" }), "`model_type` should be one of qwen2, qwen3, llama, mistral"),
-            (json!({ "model_type": "llama", "hidden_size": -4 }), "`hidden_size` should be usize, found -4"),
+            (
+                json!({ "model_type": "llama", "hidden_size": -4 }),
+                "`hidden_size` should be a whole number, 0 or more, found -4",
+            ),
             (json!({ "model_type": "llama", "head_dim": 3 }), "`head_dim` should be an even number, found 3"),
             (json!({ "model_type": "llama", "mlp_bias": true }), "`mlp_bias` should be false"),
             (
@@ -480,6 +496,13 @@ mod tests {
             (
                 json!({ "model_type": "llama", "rope_scaling": { "rope_type": "llama3", "factor": 4.0 } }),
                 "`rope_scaling` should be something else (missing field `low_freq_factor`)",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_scaling": {
+                    "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 0,
+                } }),
+                "`original_max_position_embeddings` should be at least 1, found 0",
             ),
             (
                 json!({ "model_type": "mistral", "sliding_window": 0 }),

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::files::Files;
+use crate::untrusted::plain_reason;
 use crate::{Error, Result};
 
 /// The keys of a JSON object.
@@ -37,7 +38,7 @@ pub(crate) fn from_fields<T: DeserializeOwned>(keys: Keys) -> Result<T> {
 
 /// What a type error of serde's expected.
 fn expected_by(error: &str) -> String {
-    match error.split_once("expected ") {
+    match plain_reason(error).split_once("expected ") {
         Some((_, expected)) => expected.to_string(),
         None => format!("something else ({error})"),
     }

@@ -203,8 +203,7 @@ impl ParrotConfig {
     /// [`Error::Io`] when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        let text = serde_json::to_string_pretty(self).map_err(Error::json(path))?;
         std::fs::write(path, text + "\n").map_err(Error::io("write", path))
     }
 
@@ -328,7 +327,7 @@ mod tests {
                 r#"{"mm_vision_select_feature": "cls"}"#,
                 "`mm_vision_select_feature` should be `patch` or `cls_patch`, found \"cls\"",
             ),
-            (r#"{"hidden_size": -4}"#, "`hidden_size` should be usize, found -4"),
+            (r#"{"hidden_size": -4}"#, "`hidden_size` should be a whole number, 0 or more, found -4"),
             (r#"{"hidden_size": "#, "does not hold valid JSON"),
         ] {
             let error = parse(json).unwrap_err().to_string();

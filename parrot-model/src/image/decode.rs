@@ -45,6 +45,7 @@ pub fn open_rgb(path: &Path, options: &DecodeOptions) -> Result<RgbImage> {
 /// larger than the limits.
 pub fn decode_rgb(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<RgbImage> {
     contained(|| decode(bytes, options))
+        .map_err(|panicked| format!("it is damaged in a way that its decoder does not expect ({panicked})"))
         .flatten()
         .map_err(|reason| Error::Image { name: name.to_owned(), reason })
 }

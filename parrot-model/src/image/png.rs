@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use ::image::RgbImage;
-use ::png::{BitDepth, ColorType, Decoder, Limits, Reader, Transformations};
+use ::png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::options::{SCRATCH_BYTES, Size};
 use super::orientation::{Metadata, raw_profile};
@@ -24,7 +24,7 @@ impl<'a> Png<'a> {
         let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: SCRATCH_BYTES });
         decoder.set_transformations(Transformations::EXPAND);
         decoder.set_ignore_iccp_chunk(true);
-        let reader = decoder.read_info().map_err(|error| error.to_string())?;
+        let reader = decoder.read_info().map_err(words)?;
         let (color, depth) = reader.output_color_type();
         let (width, height) = reader.info().size();
         Ok(Self { reader, size: Size { width, height }, color, depth, clips_grey })
@@ -47,12 +47,12 @@ impl<'a> Png<'a> {
         if self.reader.info().interlaced {
             let size = self.reader.output_buffer_size().ok_or("the picture is too large")?;
             let mut pixels = vec![0; size];
-            self.reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;
+            self.reader.next_frame(&mut pixels).map_err(words)?;
             self.convert(&pixels, &mut out);
         } else {
             let (color, depth, clips_grey) = (self.color, self.depth, self.clips_grey);
             for line in out.chunks_exact_mut(width as usize * 3) {
-                let row = self.reader.next_row().map_err(|error| error.to_string())?;
+                let row = self.reader.next_row().map_err(words)?;
                 let row = row.ok_or("the PNG data are cut short")?;
                 to_rgb(row.data(), line, color, depth, clips_grey);
             }
@@ -91,6 +91,16 @@ impl<'a> Png<'a> {
     }
 }
 
+/// What the decoder says, where it shows a chunk's name as `ChunkType { type: PLTE, … }` with `PLTE` instead.
+fn words(error: DecodingError) -> String {
+    let text = error.to_string();
+    let chunk = text.split_once("ChunkType { type: ").and_then(|(before, rest)| {
+        let (name, rest) = rest.split_once(',')?;
+        Some(format!("{before}{name}{}", rest.split_once('}')?.1))
+    });
+    chunk.unwrap_or(text)
+}
+
 fn to_rgb(from: &[u8], to: &mut [u8], color: ColorType, depth: BitDepth, clips_grey: bool) {
     // Of 16 bits the high byte comes first.
     let step = if depth == BitDepth::Sixteen { 2 } else { 1 };
@@ -123,6 +133,15 @@ mod tests {
         encoder.write_header().unwrap().write_image_data(&[0]).unwrap();
         let (_, metadata) = Png::open(&bytes, false).unwrap().decode().unwrap();
         metadata.xmp.map(|xmp| String::from_utf8(xmp).unwrap())
+    }
+
+    #[test]
+    fn a_chunk_is_called_by_its_name() {
+        let mut bytes = Vec::new();
+        ::png::Encoder::new(&mut bytes, 1, 1).write_header().unwrap().write_image_data(&[0]).unwrap();
+        let chunk = [&[0, 0, 0, 0], b"ABCD".as_slice(), &[0xdb, 0x17, 0x20, 0xa5]].concat();
+        bytes.splice(33..33, chunk);
+        assert_eq!(Png::open(&bytes, false).err().unwrap(), "Unrecognized critical chunk: ABCD");
     }
 
     #[test]

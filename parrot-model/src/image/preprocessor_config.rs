@@ -39,7 +39,7 @@ struct PreprocessorConfig {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number of pixels, `shortest_edge`, or `height` and `width`")]
 enum Size {
     Number(u32),
     ShortestEdge { shortest_edge: u32 },

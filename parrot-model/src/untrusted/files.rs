@@ -93,7 +93,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// [`read_json`] of bytes that were read from `path`.
 pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_json::from_slice(bytes).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    serde_json::from_slice(bytes).map_err(Error::json(path))
 }
 
 /// [`read`] for text in UTF-8.

@@ -53,6 +53,52 @@ pub fn decode_text(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
+/// Characters of a reason that are shown; serde's longest list of keys is shorter.
+const MOST_REASON: usize = 1000;
+
+/// Serde's reason why JSON or TOML is not what it should be, in words that those who write such files know: `usize` becomes
+/// `a whole number, 0 or more`, and the names that types have in Rust go. What it quotes at length is cut, as it may be all
+/// of a file.
+#[must_use]
+pub fn plain_reason(reason: &str) -> String {
+    let length = reason.chars().count();
+    let mut plain: String = if length > MOST_REASON {
+        let (first, last) = (MOST_REASON / 2, length - MOST_REASON / 2);
+        reason.chars().take(first).chain(['…']).chain(reason.chars().skip(last)).collect()
+    } else {
+        reason.to_owned()
+    };
+    for (found, word) in [("sequence", "a list"), ("map", "an object"), ("unit value", "null")] {
+        plain = plain.replace(&format!("invalid type: {found},"), &format!("invalid type: {word},"));
+    }
+    for form in ["data did not match any variant of untagged enum ", "expected struct "] {
+        let Some((before, name)) = plain.split_once(form) else { continue };
+        let behind = name.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+        let word = if form.starts_with("data") {
+            "it has none of the forms that it may have"
+        } else {
+            "expected an object"
+        };
+        plain = format!("{before}{word}{behind}");
+    }
+    let Some((before, expected)) = plain.rsplit_once("expected ") else { return plain };
+    let end = expected.find([' ', ',']).unwrap_or(expected.len());
+    let word = match &expected[..end] {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        _ => {
+            return plain
+                .replace("expected a sequence", "expected a list")
+                .replace("expected a map", "expected an object");
+        }
+    };
+    format!("{before}expected {word}{}", &expected[end..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +108,42 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}\n\tß"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}\n\tß");
         assert_eq!(printable("photo\u{202e}gpj.exe"), "photo\u{fffd}gpj.exe");
         assert!(matches!(printable("ما هذا؟\u{200f}"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn reasons_have_no_types_of_rust() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(untagged)]
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        enum Form {
+            Number(u8),
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        struct Inner {
+            count: usize,
+            ratio: f64,
+            names: Vec<String>,
+            form: Form,
+        }
+        let reason = |json: &str| plain_reason(&serde_json::from_str::<Inner>(json).unwrap_err().to_string());
+        for (json, expected) in [
+            (
+                r#"{"count": -1}"#,
+                "invalid value: integer `-1`, expected a whole number, 0 or more at line 1 column 12",
+            ),
+            (r#"{"ratio": []}"#, "invalid type: a list, expected a number at line 1 column 10"),
+            (r#"{"names": {}}"#, "invalid type: an object, expected a list at line 1 column 10"),
+            (r#"{"form": "x"}"#, "it has none of the forms that it may have at line 1 column 13"),
+            ("7", "invalid type: integer `7`, expected an object at line 1 column 1"),
+        ] {
+            assert_eq!(reason(json), expected);
+        }
+        let long = reason(&format!(r#"{{"ratio": "{}"}}"#, "ü".repeat(100_000)));
+        assert!(
+            long.chars().count() < 1100 && long.ends_with("expected a number at line 1 column 200012"),
+            "{long}"
+        );
     }
 
     #[test]

@@ -1,19 +1,32 @@
 //! TOML and changes of it → a recipe, with errors that a newcomer can act on.
 
+use parrot_model::untrusted::plain_reason;
+use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Parses `text`, sets what `changes` says and reads the whole.
 pub(super) fn recipe<T: DeserializeOwned>(text: &str, changes: &[String]) -> Result<T, String> {
+    let broken = |error| in_one_line("", &error, text);
     if changes.is_empty() {
         // From the text itself, so that errors show the line.
-        return toml::from_str(text).map_err(|error| with_suggestion(&error));
+        return read(toml::Deserializer::parse(text).map_err(broken)?, text);
     }
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let mut table: Table = text.parse().map_err(broken)?;
     for change in changes {
         set(&mut table, change)?;
     }
-    table.try_into().map_err(|error: toml::de::Error| with_suggestion(&error))
+    read(table, "")
+}
+
+fn read<'de, T: DeserializeOwned>(
+    recipe: impl Deserializer<'de, Error = toml::de::Error>,
+    text: &str,
+) -> Result<T, String> {
+    serde_path_to_error::deserialize(recipe).map_err(|error| {
+        let key = error.path().to_string();
+        in_one_line(&key, error.inner(), text)
+    })
 }
 
 /// Applies `a.b.c=value`; the value is TOML, or else a string. Without a value the key goes.
@@ -45,20 +58,26 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Serde names an unknown key and all known ones; the one that was probably meant helps more.
-fn with_suggestion(error: &toml::de::Error) -> String {
-    let text = error.to_string();
-    let text = text.trim_end();
-    let message = error.message();
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
-        return text.to_owned();
+/// An error in one line: where in `text`, of which key, and what is wrong. Of an unknown key serde names all known ones; the one that was probably
+/// meant helps more.
+fn in_one_line(key: &str, error: &toml::de::Error, text: &str) -> String {
+    let place = error.span().and_then(|span| text.get(..span.start)).map(|before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("line {line}, column {column}: ")
+    });
+    let mut place = place.unwrap_or_default();
+    if !matches!(key, "" | ".") {
+        place += &format!("{key}: ");
     }
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next().unwrap_or_default();
-    let nearest =
-        quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-    match nearest.filter(|nearest| strsim::jaro_winkler(unknown, nearest) > 0.75) {
-        Some(nearest) => format!("{text}\ndid you mean `{nearest}`?"),
-        None => text.to_owned(),
+    let likeness = |known: &str| strsim::jaro_winkler(unknown, known);
+    let nearest = quoted.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    match nearest.filter(|nearest| is_unknown && likeness(nearest) > 0.75) {
+        Some(nearest) => format!("{place}{}; did you mean `{nearest}`?", plain_reason(&message)),
+        None => format!("{place}{}", plain_reason(&message)),
     }
 }

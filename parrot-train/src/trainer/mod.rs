@@ -297,6 +297,9 @@ impl Stage {
                 return Err(refuse(key, &format!("at most {most}"), count.to_string()));
             }
         }
+        if self.max_length == Some(1) {
+            return Err(refuse("data.max_length", "at least 2: the first token is not learnt", "1".into()));
+        }
         if !self.accumulation.is_multiple_of(world.size()) {
             let expected = format!(
                 "a multiple of {}, train.micro_batch_size for each of the {} processes",

@@ -74,6 +74,9 @@ impl Trainer<'_> {
                 let all: Vec<_> =
                     skipped.iter().map(|skipped| format!("{}: {}", skipped.id, skipped.reason)).collect();
                 let all = all.join("; ");
+                if state.optimizer_steps == 0 && state.step == stage.steps {
+                    return Err(Error::NothingLearnt { step: state.step, samples: all });
+                }
                 tracing::warn!(
                     "step {}: none of its samples can be used; it moves nothing: {all}",
                     state.step

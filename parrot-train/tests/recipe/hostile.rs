@@ -41,6 +41,15 @@ fn every_record_gets_one_verdict_from_all_commands() {
     let list = |record: Value| Value::from(vec![record; 1]).to_string();
     // train/longq.json: the model takes 512 tokens, of which the picture and the question leave none.
     one("longq", "longq.json", &list(records(Some("rocket.png"), &long)), "no labelled token is left");
+    // However many may be left out, a stage of which none is left ends with what is wrong with them.
+    let settings =
+        format!("data.source=[{{file={:?}, pictures='{ASSETS}/pictures'}}]", place.path("longq.json"));
+    let single = ["--set", "train.batch_size=1", "--set", "train.micro_batch_size=1"];
+    let settings = [&["--set", &settings, "--set", "data.max_bad_records=99"][..], &single].concat();
+    let (status, _, said) = place.call("run", &settings);
+    assert!(status == 1 && said.contains("steps can be used; of the last: longq/"), "{said}");
+    assert!(!place.path("run/model").exists());
+    fs::remove_dir_all(place.path("run")).unwrap();
     // train/video.json
     let mut video = records(None, "<video>\nWhat?");
     video["video"] = "a.mp4".into();

@@ -68,8 +68,7 @@ impl TokenizerConfig {
         if let Some(Value::Object(fields)) = fields {
             for (name, value) in fields {
                 if name == "chat_template" {
-                    let templates = Templates::deserialize(value)
-                        .map_err(|source| Error::Json { path: path.clone(), source })?;
+                    let templates = Templates::deserialize(value).map_err(Error::json(&path))?;
                     config.own_template =
                         templates.default().map(|source| OwnTemplate { path: path.clone(), source });
                 } else if name.ends_with("_token")

@@ -96,7 +96,7 @@ struct Model {
 
 /// `"a b"` or `["a", "b"]`.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a merge: two words with a space between them, or a list of two")]
 enum Merge {
     Line(String),
     Pair(String, String),
@@ -115,6 +115,15 @@ impl TokenizerFile {
         ] {
             if let Some(found) = found.as_deref().filter(|found| !found.is_empty()) {
                 return Err(format!("it should have no {part}, found `{found}`"));
+            }
+        }
+        let mut words: HashMap<u32, &str> = HashMap::new();
+        for (word, id) in &model.vocab {
+            // One of them would be read and the other never written.
+            if let Some(other) = words.insert(*id, word) {
+                let (first, second) =
+                    if other < word.as_str() { (other, word.as_str()) } else { (word.as_str(), other) };
+                return Err(format!("its words {first:?} and {second:?} have one id, {id}"));
             }
         }
         if model.dropout.is_some_and(|dropout| dropout != 0.0) {

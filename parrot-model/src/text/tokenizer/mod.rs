@@ -22,7 +22,7 @@ pub use decode::DecodeStream;
 
 use crate::files::Files;
 use crate::layout::TOKENIZER_FILE;
-use crate::untrusted::{self, contained};
+use crate::untrusted::{self, contained, plain_reason};
 use crate::{Error, Result, gguf};
 use layout::{AddedToken, Family, Prefix, SPACE_MARK, TokenizerFile};
 
@@ -127,9 +127,10 @@ impl Tokenizer {
 
     /// [`from_file`](Self::from_file) after the reading; the error is the reason in words.
     fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, String> {
-        let layout: TokenizerFile = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let layout: TokenizerFile =
+            serde_json::from_slice(bytes).map_err(|e| plain_reason(&e.to_string()))?;
         let family = layout.family()?;
-        let mut full = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
+        let mut full = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| plain_reason(&e.to_string()))?;
         // The library numbers added tokens by itself, in the file's order, whatever ids the file gives.
         for AddedToken { id, content, .. } in &layout.added_tokens {
             if full.token_to_id(content) != Some(*id) {

@@ -164,7 +164,7 @@ impl Turn {
 
 fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "`id` should be a text or a number")]
+    #[serde(untagged, expecting = "expected a text or a number")]
     enum Id {
         None(()),
         String(String),
@@ -179,7 +179,7 @@ fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
 
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "`image` should be a file's name or a list of them")]
+    #[serde(untagged, expecting = "expected a file's name or a list of them")]
     enum Images {
         None(()),
         One(String),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use parrot_model::untrusted;
-use serde::Deserialize;
+use parrot_model::untrusted::{self, plain_reason};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use super::{BadRecord, BadRecordKind, Record};
 use crate::data::json::{self, Elements, End};
@@ -122,6 +122,14 @@ impl Reader {
     }
 }
 
+fn key(segment: &Segment) -> Option<&str> {
+    match segment {
+        Segment::Map { key } => Some(key),
+        // Not which message it is: equal problems have equal reasons.
+        _ => None,
+    }
+}
+
 /// A JSON value as a record; the keys that are not known are counted.
 fn record_of(value: Value, not_read: &mut BTreeMap<String, usize>) -> Result<Record, String> {
     let Some(record) = value.as_object() else {
@@ -159,7 +167,11 @@ fn record_of(value: Value, not_read: &mut BTreeMap<String, usize>) -> Result<Rec
         .collect();
     of_turns.sort();
     of_turns.dedup();
-    let record = Record::deserialize(&value).map_err(|error| error.to_string())?;
+    let record = serde_path_to_error::deserialize(&value).map_err(|error| {
+        let keys: Vec<_> = error.path().iter().filter_map(key).collect();
+        let reason = plain_reason(&error.inner().to_string());
+        if keys.is_empty() { reason } else { format!("`{}`: {reason}", keys.join(".")) }
+    })?;
     for key in unknown.into_iter().chain(of_turns) {
         // A key for each record would be no key.
         if not_read.len() < MOST_KEYS || not_read.contains_key(&key) {

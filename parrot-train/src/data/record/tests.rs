@@ -30,7 +30,11 @@ fn broken_records_are_told_and_the_rest_is_read() {
         assert_eq!(records[1].1.images, ["a.png", "b.png"]);
         let found: Vec<usize> = bad.iter().map(|bad| bad.number).collect();
         assert_eq!(found, numbers[1..4], "{name}");
-        assert!(bad[1].to_string().contains("(id 7): unknown role `robot`"), "{}", bad[1]);
+        assert!(
+            bad[1].to_string().contains("(id 7): `conversations.from`: unknown role `robot`"),
+            "{}",
+            bad[1]
+        );
         assert!(bad[2].to_string().contains("missing field `conversations`"), "{}", bad[2]);
     }
 }
@@ -62,6 +66,29 @@ fn a_record_that_is_no_json_is_one_bad_record_in_a_list_too() {
     // train/f_json_oneline_as_jsonl.jsonl
     let (_folder, file) = write("list.jsonl", &format!("[{good}]"));
     assert!(read(&file, "source").unwrap().bad[0].reason.starts_with("a list, where a .jsonl file has one"));
+}
+
+#[test]
+fn a_value_of_a_wrong_type_is_told_with_its_key() {
+    let record = |key: &str, value: &str| {
+        let mut record: serde_json::Value = serde_json::from_str(GOOD).unwrap();
+        *record.pointer_mut(key).unwrap() = serde_json::from_str(value).unwrap();
+        let (_folder, file) = write("data.json", &serde_json::Value::from(vec![record]).to_string());
+        let bad = read(&file, "source").unwrap().bad;
+        bad.into_iter().map(|bad| bad.reason).collect::<String>()
+    };
+    for (key, value, reason) in [
+        ("/conversations", "\"x\"", "`conversations`: invalid type: string \"x\", expected a list"),
+        (
+            "/conversations/1/value",
+            "5",
+            "`conversations.value`: invalid type: integer `5`, expected a string",
+        ),
+        ("/id", "[]", "`id`: expected a text or a number"),
+        ("/image", "{}", "`image`: expected a file's name or a list of them"),
+    ] {
+        assert_eq!(record(key, value), reason);
+    }
 }
 
 /// train/video.json was trained as text; train/all_bad.json has its pictures under another key.
