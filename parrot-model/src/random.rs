@@ -12,6 +12,7 @@ use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::{PartDtypes, WeightDtype};
 use crate::ops::blocks;
 use crate::parrot::ParrotModel;
+use crate::quantization::PANEL;
 use crate::{Result, device};
 
 impl ParrotModel {
@@ -58,12 +59,12 @@ impl ModuleMapper for Random {
         let dims = shape.dims::<D>();
         let tensor = match self.dtypes.of(self.path.segments()) {
             WeightDtype::Blocks(format) if is_product_weight(self.path.segments(), &dims) => {
-                let values = Tensor::<D>::random(dims, NUMBERS, (&device, DType::F32)).into_data();
-                let values = values.as_slice().expect("made as f32");
                 // Several matrices are whole panels, and so lie as one that is higher.
                 let columns = dims[D - 1];
-                let bytes = format.encode(values, [values.len() / columns, columns]);
-                blocks(Bytes::from_bytes_vec(bytes.expect("small numbers")), format, dims, &device)
+                let numbers = random(PATTERN, &device).into_iter().cycle().take(PANEL * columns);
+                let panel = format.encode(&numbers.collect::<Vec<_>>(), [PANEL, columns]);
+                let bytes = format.matrix_bytes([shape.num_elements() / columns, columns]);
+                blocks(fill(&panel.expect("small numbers"), bytes), format, dims, &device)
             }
             dtype => {
                 let activation_dtype = device::activation_dtype(&device, dtype);
@@ -92,20 +93,22 @@ fn random(count: usize, device: &Device) -> Vec<f32> {
 
 /// A tensor in the memory that loaded ones have.
 fn repeated(pattern: &[f32], shape: Shape, dtype: FloatDType) -> TensorData {
-    fn fill<T: Element>(pattern: Vec<T>, count: usize) -> Bytes {
-        let mut values = zeroed_weights::<T>(count);
-        values.par_chunks_mut(pattern.len()).for_each(|to| to.copy_from_slice(&pattern[..to.len()]));
-        TensorData::new(values, [count]).into_bytes()
-    }
-    let narrow = |bits: fn(f32) -> u16| pattern.iter().map(|x| bits(*x)).collect();
+    let narrow = |bits: fn(f32) -> u16| pattern.iter().map(|x| bits(*x)).collect::<Vec<u16>>();
     let count = shape.num_elements();
     let bytes = match dtype {
-        FloatDType::BF16 => fill::<u16>(narrow(|x| bf16::from_f32(x).to_bits()), count),
-        FloatDType::F16 => fill::<u16>(narrow(|x| f16::from_f32(x).to_bits()), count),
-        _ => fill(pattern.to_vec(), count),
+        FloatDType::BF16 => fill(&narrow(|x| bf16::from_f32(x).to_bits()), count),
+        FloatDType::F16 => fill(&narrow(|x| f16::from_f32(x).to_bits()), count),
+        _ => fill(pattern, count),
     };
     let dtype = if matches!(dtype, FloatDType::BF16 | FloatDType::F16) { dtype } else { FloatDType::F32 };
     TensorData::from_bytes(bytes, shape, dtype.into())
+}
+
+/// `count` values, the pattern's again and again, on all threads.
+fn fill<T: Element>(pattern: &[T], count: usize) -> Bytes {
+    let mut values = zeroed_weights::<T>(count);
+    values.par_chunks_mut(pattern.len()).for_each(|to| to.copy_from_slice(&pattern[..to.len()]));
+    TensorData::new(values, [count]).into_bytes()
 }
 
 #[cfg(test)]
