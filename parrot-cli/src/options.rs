@@ -1,6 +1,6 @@
 //! Options that several subcommands share.
 
-use std::env;
+use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -170,9 +170,13 @@ fn find(
 
 /// The model to use: the one asked for, or the default one, wherever it lies.
 fn locate(model: Option<&str>) -> Result<String> {
-    let from_environment = env::var("PARROT_MODEL").ok().filter(|model| !model.is_empty());
-    if let Some(model) = model.map(Into::into).or(from_environment) {
-        return Ok(model);
+    if let Some(model) = model {
+        return Ok(model.into());
+    }
+    match env::var("PARROT_MODEL") {
+        Ok(model) if !model.is_empty() => return Ok(model),
+        Err(VarError::NotUnicode(name)) => bail!("PARROT_MODEL should be text in UTF-8, found {name:?}"),
+        _ => {}
     }
     let executable = env::current_exe().unwrap_or_default();
     let beside_sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

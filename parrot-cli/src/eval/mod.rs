@@ -103,7 +103,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     judge_model: Option<String>,
     /// Seconds that a judge may take for a rating
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), default_value_t = 120, requires = "judge")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400), default_value_t = 120, requires = "judge")]
     judge_patience: u64,
     #[command(flatten)]
     model: ModelOptions,

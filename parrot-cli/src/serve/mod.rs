@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::value_parser;
 use parrot_infer::EngineOptions;
 use parrot_model::untrusted;
 use parrot_serve::{ServeOptions, Server, TEXT_INTERVAL};
@@ -17,6 +18,9 @@ use tokio::runtime::Runtime;
 
 use crate::options::DeviceOptions;
 use crate::terminal::print_notice;
+
+/// The most seconds of a limit: what is longer is as good as none, and no clock reaches the largest.
+const DAY: u64 = 86_400;
 
 /// The largest file of keys.
 const MAX_KEYS: u64 = 1 << 20;
@@ -96,13 +100,16 @@ struct Limits {
     #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_connections)]
     max_connections: usize,
     /// How long an answer may take, waiting included
-    #[arg(long, value_name = "SECONDS", default_value_t = ServeOptions::default().request_timeout.as_secs())]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DAY),
+        default_value_t = ServeOptions::default().request_timeout.as_secs())]
     request_timeout: u64,
     /// How long a client may take to send a request, or to read what was sent
-    #[arg(long, value_name = "SECONDS", default_value_t = ServeOptions::default().client_timeout.as_secs())]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DAY),
+        default_value_t = ServeOptions::default().client_timeout.as_secs())]
     client_timeout: u64,
     /// How long answers may go on once the server has been told to stop
-    #[arg(long, value_name = "SECONDS", default_value_t = ServeOptions::default().shutdown_timeout.as_secs())]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(..=DAY),
+        default_value_t = ServeOptions::default().shutdown_timeout.as_secs())]
     shutdown_timeout: u64,
 }
 

@@ -74,8 +74,8 @@ mod with {
     };
     use llguidance::{JsonCompileOptions, Matcher, ParserFactory};
     use parrot_model::text::Tokenizer;
-    use parrot_model::untrusted::contained;
-    use serde_json::json;
+    use parrot_model::untrusted::{contained, contained_deep};
+    use serde_json::{Value, json};
 
     use super::AnswerFormat;
     use crate::{Error, Result};
@@ -85,6 +85,26 @@ mod with {
 
     /// States of the recogniser of words, of one or two kilobytes each.
     const MAX_LEXER_STATES: usize = 10_000;
+
+    /// Numbers of a schema are below it, 2^53.
+    const MAX_NUMBER: f64 = 9_007_199_254_740_992.0;
+
+    /// The most patterns of a schema in which several may apply to one text.
+    const MAX_PATTERNS: usize = 10;
+
+    /// What may stand beside a reference without a second thing that the same value has to be.
+    const SAYS_NOTHING: [&str; 10] = [
+        "$ref",
+        "$defs",
+        "definitions",
+        "$schema",
+        "$id",
+        "$comment",
+        "title",
+        "description",
+        "default",
+        "examples",
+    ];
 
     /// The most steps of work for one token, while other answers wait; a millisecond does 14,000.
     const STEP_FUEL: u64 = 50_000;
@@ -153,6 +173,7 @@ mod with {
             if !schema.is_object() {
                 return Err(refuse("the schema should be an object"));
             }
+            check(&schema).map_err(refuse)?;
             let mut schema = schema;
             let options = JsonCompileOptions { whitespace_flexible: false, ..JsonCompileOptions::default() };
             options.apply_to(&mut schema);
@@ -161,15 +182,70 @@ mod with {
     }
 
     fn compile(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Constraint> {
-        let mut matcher = contained(|| Matcher::new(factory.create_parser(grammar))).map_err(refuse)?;
-        match matcher.get_error() {
-            Some(error) => Err(refuse(error)),
-            None => {
-                // What can never be followed shows at the first token.
-                matcher.compute_mask_or_eos().map_err(refuse)?;
-                Ok(Constraint(matcher))
+        // References are followed by recursion.
+        contained_deep(|| {
+            let mut matcher = Matcher::new(factory.create_parser(grammar));
+            match matcher.get_error() {
+                Some(error) => Err(refuse(error)),
+                None => {
+                    // What can never be followed shows at the first token.
+                    matcher.compute_mask_or_eos().map_err(refuse)?;
+                    Ok(Constraint(matcher))
+                }
+            }
+        })
+        .map_err(refuse)?
+    }
+
+    /// Refuses what would take llguidance 1.9 gigabytes or for ever, or what it answers with another number.
+    fn check(schema: &Value) -> Result<(), String> {
+        let (mut patterns, mut may_meet) = (0, false);
+        let mut left = vec![schema];
+        while let Some(value) = left.pop() {
+            match value {
+                // An integer beyond is another number in most programs that read JSON, and here.
+                Value::Number(number) if number.as_f64().is_none_or(|number| number.abs() >= MAX_NUMBER) => {
+                    return Err(format!(
+                        "the number {number} of the schema should be between -2^53 and 2^53"
+                    ));
+                }
+                Value::Object(fields) => {
+                    let has = |key: &str| fields.contains_key(key);
+                    let own = ["pattern", "format"]
+                        .iter()
+                        .filter(|key| fields.get(**key).is_some_and(Value::is_string));
+                    let own = own.count();
+                    patterns += own;
+                    let is_ref = fields.get("$ref").is_some_and(Value::is_string);
+                    may_meet |= has("allOf")
+                        || (own > 0 && (has("anyOf") || has("oneOf")))
+                        || (is_ref && fields.keys().any(|key| !SAYS_NOTHING.contains(&key.as_str())));
+                    for key in ["exclusiveMinimum", "exclusiveMaximum"] {
+                        let is_bound =
+                            fields.get(key).is_some_and(|bound| bound.is_number() || bound.is_boolean());
+                        if is_bound && fields.get("type") != Some(&json!("integer")) {
+                            return Err(format!("`{key}` of the schema is supported for integers alone"));
+                        }
+                    }
+                    if fields.get("multipleOf").is_some_and(|of| of.as_f64().is_some_and(|of| of <= 0.0)) {
+                        return Err("`multipleOf` of the schema should be above 0".into());
+                    }
+                    if let Some(Value::Object(keys)) = fields.get("patternProperties") {
+                        (patterns, may_meet) = (patterns + keys.len(), true);
+                    }
+                    left.extend(fields.values());
+                }
+                Value::Array(values) => left.extend(values),
+                _ => {}
             }
         }
+        // Patterns that a text has to match all of are followed all at once: twice the time for each more.
+        if may_meet && patterns > MAX_PATTERNS {
+            return Err(format!(
+                "the schema has {patterns} patterns and formats that a text may have to match at once, more than {MAX_PATTERNS}"
+            ));
+        }
+        Ok(())
     }
 
     impl Constraint {
@@ -249,6 +325,45 @@ mod tests {
         let options =
             AskOptions { format: Some(format), max_new_tokens: 150, sampling, ..AskOptions::default() };
         parrot.ask_streaming(&[], "What is this?", &options, |_| std::ops::ControlFlow::Continue(()))
+    }
+
+    /// Each of them ended the process, or filled the memory until something else did.
+    #[test]
+    fn no_schema_takes_the_process_down() {
+        let parrot = parrot();
+        let refused = |schema: serde_json::Value, reason: &str| {
+            let error = ask(&parrot, AnswerFormat::JsonSchema(schema), 1).unwrap_err().to_string();
+            assert!(error.contains(reason), "{reason}: {error}");
+        };
+        for number in [json!(i64::MIN), json!(u64::MAX), json!(9_007_199_254_740_993_u64), json!(-1e19)] {
+            refused(json!({"const": number}), "between -2^53 and 2^53");
+            refused(
+                json!({"type": "integer", "minimum": number, "maximum": number}),
+                "between -2^53 and 2^53",
+            );
+        }
+        let pattern = |count: usize| json!({"pattern": format!("a{{{count}}}")});
+        let patterns: Vec<_> = (0..30).map(pattern).collect();
+        refused(json!({"type": "string", "allOf": patterns}), "30 patterns and formats");
+        let mut chain = json!({"0": pattern(0)});
+        for link in 1..30 {
+            chain[link.to_string()] = pattern(link);
+            chain[link.to_string()]["$ref"] = json!(format!("#/$defs/{}", link - 1));
+        }
+        refused(json!({"$ref": "#/$defs/29", "$defs": chain}), "30 patterns and formats");
+        let keys: serde_json::Map<_, _> = (0..30).map(|count| (format!("a{{{count}}}"), json!({}))).collect();
+        refused(json!({"type": "object", "patternProperties": keys}), "30 patterns and formats");
+        refused(json!({"type": "number", "exclusiveMinimum": 0, "maximum": 0.1}), "for integers alone");
+        refused(json!({"type": "integer", "multipleOf": -3}), "above 0");
+        ask(&parrot, AnswerFormat::JsonSchema(json!({"type": "integer", "exclusiveMinimum": 0})), 1).unwrap();
+        // Many that never meet, and references one behind the other.
+        let fields: serde_json::Map<_, _> =
+            (0..30).map(|count| (format!("f{count}"), pattern(count))).collect();
+        let mut chain = json!({"0": {"type": "object", "properties": fields}});
+        for link in 1..900 {
+            chain[link.to_string()] = json!({"$ref": format!("#/$defs/{}", link - 1)});
+        }
+        ask(&parrot, AnswerFormat::JsonSchema(json!({"$ref": "#/$defs/899", "$defs": chain})), 1).unwrap();
     }
 
     /// A model that knows nothing answers in form, however its tokens are chosen.

@@ -192,6 +192,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_are_not_exported_to_programs_that_do_not_know_them() {
+        let (_source, out) = quantized(&Tiny::clip(), BlockFormat::Q8);
+        let error = crate::checkpoint::export_transformers(out.path()).unwrap_err().to_string();
+        assert!(error.contains("its weights are in blocks"), "{error}");
+        assert!(!out.path().join("modeling_parrot.py").exists());
+    }
+
+    #[test]
     fn blocks_are_loaded_as_what_they_are() {
         let (_source, out) = quantized(&Tiny::clip(), BlockFormat::Q4);
         for dtype in [WeightDtype::from(FloatDType::F32), BlockFormat::Q8.into()] {

@@ -26,14 +26,19 @@ const MODELING: &str = include_str!("modeling_parrot.py");
 ///
 /// # Errors
 ///
-/// [`Error::Checkpoint`] when the model's files lack the vision tower, which transformers would not look for elsewhere; what
-/// [`Description::open`] refuses; [`Error::Io`] when a file cannot be written.
+/// [`Error::Checkpoint`] when the model's files lack the vision tower, which transformers would not look for elsewhere, or are
+/// quantised; what [`Description::open`] refuses; [`Error::Io`] when a file cannot be written.
 pub fn export_transformers(folder: impl AsRef<Path>) -> Result<()> {
     let folder = folder.as_ref();
     let Description { mut config, vision, image_processor, .. } = Description::open(folder)?;
     let weights = Weights::from_folder(folder)?;
     if !weights.names().any(|name| names::in_tower_folder(name).is_some()) {
         let reason = "its weights are without the vision tower's: save the model first, which adds them";
+        return Err(Error::checkpoint(folder, reason));
+    }
+    if config.extra.contains_key("quantization_config") {
+        let reason =
+            "its weights are in blocks, which transformers cannot read: export the model that it was made of";
         return Err(Error::checkpoint(folder, reason));
     }
     describe(&mut config, &vision, &image_processor)?;

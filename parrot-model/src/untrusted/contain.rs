@@ -32,6 +32,31 @@ pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     done.map_err(|payload| format!("panicked: {}", message(&*payload)))
 }
 
+/// [`contained`] with room for recursion: what is nested deeply, as only hostile input is, would overflow the stack of an
+/// ordinary thread, and with that end the process.
+///
+/// Memory for the stack is taken as it is used. The input has to be limited all the same: 64 KiB of it nest less deeply than
+/// there is room for.
+///
+/// # Errors
+///
+/// As [`contained`], and where the system gives no thread.
+pub fn contained_deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    #[cfg(not(target_family = "wasm"))]
+    {
+        const STACK: usize = 512 << 20;
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let thread = thread.spawn_scoped(scope, || contained(work));
+            let thread = thread.map_err(|error| format!("no thread can be started: {error}"))?;
+            thread.join().unwrap_or_else(|payload| Err(format!("panicked: {}", message(&*payload))))
+        })
+    }
+    // In a browser there is one thread; what overflows it ends the worker, and the page says so.
+    #[cfg(target_family = "wasm")]
+    contained(work)
+}
+
 /// Whether this thread is within [`contained`], so that a panic on it will be an error: for a program's panic hook, which
 /// then has nothing to print.
 #[must_use]
@@ -61,6 +86,16 @@ mod tests {
         let failed = contained(|| -> u8 { panic!("\n  index out of bounds: {}\nmore", 4) });
         assert_eq!(failed, Err("panicked: index out of bounds: 4".into()));
         assert_eq!(contained(|| panic::panic_any(4)), Err::<(), _>("panicked: for an unknown reason".into()));
+    }
+
+    #[test]
+    fn deep_recursion_has_room() {
+        fn depth(levels: u32) -> u32 {
+            let page = std::hint::black_box([levels as u8; 4096]);
+            if levels == 0 { 0 } else { depth(levels - 1) + 1 + u32::from(page[7] != levels as u8) }
+        }
+        assert_eq!(contained_deep(|| depth(20_000)), Ok(20_000));
+        assert_eq!(contained_deep(|| panic!("deep")), Err::<(), _>("panicked: deep".into()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod contain;
 mod files;
 mod text;
 
-pub use contain::{contained, is_contained};
+pub use contain::{contained, contained_deep, is_contained};
 pub(crate) use contain::{first_line, message};
 pub(crate) use files::MAX_VOCABULARY_BYTES;
 pub(crate) use files::{LFS_POINTER, check, is_lfs_pointer, parse_json, parse_text};

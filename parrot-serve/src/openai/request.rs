@@ -70,12 +70,13 @@ pub(crate) struct StreamOptions {
 
 /// What form an answer must have.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ResponseFormat {
+    // Braces, as serde passes over what stands beside a variant without them.
     /// Any.
-    Text,
+    Text {},
     /// A JSON object.
-    JsonObject,
+    JsonObject {},
     /// JSON that a schema describes.
     JsonSchema {
         /// The schema.

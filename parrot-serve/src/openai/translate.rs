@@ -119,8 +119,8 @@ fn ask_options(request: &ChatRequest, options: &ServeOptions) -> Result<AskOptio
 
 fn answer_format(request: &ChatRequest) -> Result<Option<AnswerFormat>, ApiError> {
     let format = match &request.response_format {
-        None | Some(ResponseFormat::Text) => None,
-        Some(ResponseFormat::JsonObject) => Some(AnswerFormat::JsonObject),
+        None | Some(ResponseFormat::Text {}) => None,
+        Some(ResponseFormat::JsonObject {}) => Some(AnswerFormat::JsonObject),
         Some(ResponseFormat::JsonSchema { json_schema }) => {
             Some(AnswerFormat::JsonSchema(json_schema.schema.clone()))
         }

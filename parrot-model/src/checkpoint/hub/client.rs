@@ -10,6 +10,7 @@ use ureq::http::{HeaderMap, Response};
 
 use super::cache::is_file_name;
 use super::settings::Settings;
+use crate::untrusted::MAX_VOCABULARY_BYTES;
 
 /// Redirects inside the hub, which renamed models have.
 const MAX_MOVES: usize = 5;
@@ -220,8 +221,14 @@ impl Client {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => {
-                    file.write_all(&buffer[..count])?;
                     done += count as u64;
+                    let most = info.size.unwrap_or(MAX_VOCABULARY_BYTES);
+                    if done > most {
+                        file.set_len(0)?;
+                        let why = format!("it arrived with more than the {most} bytes that it may have");
+                        return Err(Failure::Other(why));
+                    }
+                    file.write_all(&buffer[..count])?;
                     progress(done, info.size.unwrap_or(0));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -85,8 +85,10 @@ impl Repository {
             self.optional(name, &commit)?;
         }
         // A name that leads out of the repository would lead out of the cache's folder too.
-        let is_inside =
-            |tower: &String| Path::new(tower).components().all(|part| matches!(part, Component::Normal(_)));
+        let is_inside = |tower: &String| {
+            let mut parts = Path::new(tower).components().peekable();
+            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
         let tower = tower.filter(|tower| VisionConfig::well_known(tower).is_none() && is_inside(tower));
         if let Some(tower) = tower {
             for name in [CONFIG_FILE, PROCESSOR_FILE, COMBINED_PROCESSOR_FILE] {

@@ -26,7 +26,11 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn from_environment() -> Self {
         let home = env::home_dir().unwrap_or_default();
-        let folder = |name: &str| variable(name).map(|path| expand_home(&path, &home));
+        let folder = |name: &str| match env::var_os(name) {
+            // A path need not be text.
+            Some(path) if path.to_str().is_none() => Some(path.into()),
+            _ => variable(name).map(|path| expand_home(&path, &home)),
+        };
         let hugging_face = folder("HF_HOME").unwrap_or_else(|| {
             folder("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("huggingface")
         });
@@ -35,7 +39,8 @@ impl Settings {
             std::fs::read_to_string(file).ok()
         });
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse().ok());
+        // Longer than a day is for ever, and a sum of times that overflows panics.
+        let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse::<u64>().ok());
         Self {
             endpoint: endpoint.trim_end_matches('/').into(),
             token: token.map(|token| token.trim().to_string()).filter(|token| !token.is_empty()),
@@ -43,7 +48,7 @@ impl Settings {
                 .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| hugging_face.join("hub")),
             offline: is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE"),
-            patience: Duration::from_secs(seconds.unwrap_or(10).max(1)),
+            patience: Duration::from_secs(seconds.unwrap_or(10).clamp(1, 86_400)),
             attempts: 4,
             pause: Duration::from_secs(1),
         }

@@ -35,6 +35,8 @@ struct Behaviour {
     status: Option<&'static str>,
     /// Sends this many bytes of a file and closes the connection.
     cut_after: Option<usize>,
+    /// Sends files again and again, and does not say how long they are.
+    endless: bool,
     /// Accepts connections and says nothing.
     silent: bool,
     /// Says that the model's terms are not accepted.
@@ -97,6 +99,12 @@ fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>
         Some((_, body)) if begin > 0 => ("206 Partial Content", &body[begin..]),
         Some((_, body)) => ("200 OK", body),
     };
+    if behaviour.endless && method == "GET" {
+        write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n\r\n")?;
+        loop {
+            stream.write_all(body)?;
+        }
+    }
     let (end, all) = (begin + body.len(), begin + body.len());
     write!(
         stream,
@@ -379,7 +387,7 @@ fn an_index_cannot_name_files_elsewhere() {
 
 #[test]
 fn a_tower_cannot_be_named_elsewhere() {
-    for name in ["../../../../escape", "/escape"] {
+    for name in ["../../../../escape", "/escape", ""] {
         let mut behaviour = model();
         let config = String::from_utf8(behaviour.files["config.json"].clone()).unwrap();
         let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
@@ -388,6 +396,17 @@ fn a_tower_cannot_be_named_elsewhere() {
         let server = Server::start(behaviour);
         let cache = tempfile::tempdir().unwrap();
         download(&server.endpoint, cache.path(), None, false, None).unwrap();
-        assert!(!server.requests().iter().any(|request| request.contains("escape")));
+        assert!(
+            !server.requests().iter().any(|request| request.contains("escape") || request.contains("//"))
+        );
     }
+}
+
+/// It wrote until the disk was full.
+#[test]
+fn a_file_without_an_end_is_not_downloaded() {
+    let server = Server::start(Behaviour { endless: true, ..model() });
+    let cache = tempfile::tempdir().unwrap();
+    let error = download(&server.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    assert!(error.contains("config.json: it arrived with more than the "), "{error}");
 }

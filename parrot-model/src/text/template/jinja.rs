@@ -27,10 +27,14 @@ use super::super::encode::{Learning, RenderedPrompt};
 use super::super::tokenizer::{Before, Fragment};
 use super::super::{Message, Role, Tokenizer};
 use super::LastMessage;
+use crate::untrusted::contained_deep;
 use crate::{Error, Result};
 
 /// What a template may do at most: one for each instruction, and for each 64 bytes that it writes.
 const FUEL: u64 = 1_000_000;
+
+/// The longest template; those of models in use have a quarter of it.
+const MAX_BYTES: usize = 64 << 10;
 
 /// Stands inside a mark: a template that escapes, changes case, wraps or shortens shows it here.
 const AWKWARD: &str = "<&>\"'\\ {{ x }}  \n\t\u{130}é\u{1F99C} Aa %s $1";
@@ -93,7 +97,12 @@ impl Jinja {
         environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_template_owned("chat", source.to_string()).map_err(|error| describe(&error))?;
+        if source.len() > MAX_BYTES {
+            return Err(format!("it has {} bytes, more than the {MAX_BYTES} that are read", source.len()));
+        }
+        // Its parser goes down into what is nested, and a template of minus signs alone is nested as deeply as it is long.
+        contained_deep(|| environment.add_template_owned("chat", source.to_string()))?
+            .map_err(|error| describe(&error))?;
         let secret = format!("m{:016x}", RandomState::new().build_hasher().finish());
         let mut jinja = Self {
             environment,
