@@ -16,16 +16,21 @@ fi
 
 rm -rf "$out"
 mkdir -p "$out/model" "$out/samples"
-RUSTFLAGS="-C target-feature=+simd128" cargo build --locked --target wasm32-unknown-unknown -p browser --profile browser
-wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$out" \
-  "${CARGO_TARGET_DIR:-target}/wasm32-unknown-unknown/browser/browser.wasm"
+# A program for each device, as a reader needs only one.
+for device in cpu webgpu; do
+  [ $device = cpu ] && feature=flex || feature=webgpu
+  RUSTFLAGS="-C target-feature=+simd128" cargo build --locked --target wasm32-unknown-unknown -p browser --profile browser \
+    --no-default-features --features $feature
+  wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$out" \
+    --out-name browser-$device "${CARGO_TARGET_DIR:-target}/wasm32-unknown-unknown/browser/browser.wasm"
+done
 
 # The server's page, with another way to a model. It may load nothing but this folder.
 policy="default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'unsafe-inline'"
 policy="$policy; img-src 'self' data: blob:; connect-src 'self' data:; base-uri 'none'; form-action 'none'"
 sed -e "s|^<meta charset=.*|&\n<meta http-equiv=\"Content-Security-Policy\" content=\"$policy\">|" \
   -e 's|^<!-- Here examples/browser.*|<script src="local.js"></script>|' parrot-serve/src/http/page.html >"$out/index.html"
-cp $here/page/local.js $here/page/worker.js "$out"
+cp $here/page/*.js "$out"
 cp parrot-serve/src/http/samples/*.png "$out/samples"
 
 # Of the model what is read; its files are kept by the browser until their content changes.

@@ -7,6 +7,8 @@ const MAX_MODEL = 1.5e9;
 
 let worker = null;        // holds the model
 let model = null;         // { name, files }: what the worker holds; files are [path, Blob]
+/** `auto`, `webgpu` or `cpu`, as the page's address says; the processor once the GPU has failed. */
+let device = new URLSearchParams(location.search).get("device") ?? "auto";
 let ready = null;         // settled once the worker has answered to the model
 let asked = 0;            // numbers the questions
 const answering = new Map(); // number → what becomes of the answer
@@ -90,7 +92,7 @@ function call(message, on) {
   const id = ++asked;
   return { id, over: new Promise((resolve, reject) => {
     answering.set(id, data => {
-      if (data.error !== undefined) { answering.delete(id); reject(Object.assign(new Error(data.error), { isFatal: data.isFatal ?? true })); }
+      if (data.error !== undefined) { answering.delete(id); reject(Object.assign(new Error(data.error), { isFatal: data.isFatal ?? true, isOfGpu: data.isOfGpu })); }
       else if (data.done) { answering.delete(id); resolve(data.done); }
       else on(data);
     });
@@ -124,8 +126,9 @@ async function revive() {
 }
 /** Hands a model over to the worker, and says where it computes. */
 async function hand({ name, files }) {
-  await call({ load: files }).over;
-  place.textContent = `${name}, on this computer's processor.`;
+  const on = await call({ load: files, device }).over;
+  if (on.notice) device = "cpu";
+  place.textContent = `${name}, on this computer's ${on.device === "webgpu" ? "GPU" : "processor"}. ${on.notice}`;
 }
 function begin(find) {
   ready = load(find);
@@ -156,7 +159,12 @@ stream = async (messages, signal, on) => {
   let end;
   try { end = await over; }
   catch (error) {
-    if (error.isFatal) { ready = revive(); ready.catch(() => {}); error.message += " The model is being started again: then Retry."; }
+    if (error.isOfGpu) device = "cpu";
+    if (error.isFatal) {
+      ready = revive();
+      ready.catch(() => {});
+      error.message += ` The model is being started again${error.isOfGpu ? " on the processor" : ""}: then Retry.`;
+    }
     throw error;
   }
   if (signal.aborted) throw new DOMException("stopped", "AbortError");

@@ -1,8 +1,9 @@
 // Holds the model, so that the page stays usable while it computes.
 
-import init, { Model } from "./browser.js";
+import { isThere, refusal } from "./gpu.js";
 
 let model = null;
+let device = "cpu";       // where it computes: `cpu` or `webgpu`
 let panic = "";
 const stopped = new Set();
 let queue = Promise.resolve();
@@ -10,27 +11,47 @@ let queue = Promise.resolve();
 /** What a panic says comes here before the trap that ends the program. */
 globalThis.parrotPanicked = text => { panic = text; };
 
-/** In words, why something failed, and whether the program has ended. */
-function reason(error) {
-  if (!(error instanceof WebAssembly.RuntimeError)) return { error: error.message ?? String(error), isFatal: false };
+/** In words, why something failed on a device, whether the program has ended, and whether the GPU is why. */
+async function reason(error, device) {
+  const isFatal = error instanceof WebAssembly.RuntimeError;
   // A program that gets no memory ends without a word.
-  const said = panic || "the browser has too little memory for it";
+  const said = isFatal ? panic || "the browser has too little memory for it" : error.message ?? String(error);
   panic = "";
-  return { error: said, isFatal: true };
+  if (device === "cpu") return { error: said, isFatal };
+  await breathe();
+  const refused = await refusal();
+  const isOfGpu = isFatal || Boolean(refused);
+  return { error: isOfGpu ? `The GPU failed: ${refused ?? said}.` : said, isFatal: isOfGpu, isOfGpu };
 }
 const breathe = () => new Promise(resolve => setTimeout(resolve));
 
-async function load(files) {
+/** A model on a device, in the program for it. */
+async function start(files, device) {
   const names = files.map(([name]) => name), contents = [];
   for (const [, file] of files) contents.push(new Uint8Array(await file.arrayBuffer()));
+  const { default: init, Model } = await import(`./browser-${device}.js`);
   await init();
-  return Model.load(names, contents);
+  const loaded = await Model.load(device, names, contents);
+  if (device === "webgpu" && await refusal()) throw new Error("the browser's GPU refuses what it was asked for");
+  return loaded;
+}
+
+/** A model on the GPU if there is one that computes what it should, else on the processor; and what there is to say about it. */
+async function load(files, wanted) {
+  let notice = "";
+  if (wanted !== "cpu" && await isThere({ evenSoftware: wanted === "webgpu" })) {
+    try { return { loaded: await start(files, "webgpu"), on: "webgpu", notice }; }
+    catch (error) { notice = (await reason(error, "webgpu")).error; }
+  } else if (wanted === "webgpu") notice = "This browser has no WebGPU.";
+  return { loaded: await start(files, "cpu"), on: "cpu", notice };
 }
 
 async function ask({ id, ask, images }) {
   if (stopped.has(id)) return { finish_reason: "cancelled", tokens: 0 };
   let breathed = performance.now();
+  const isRefused = async () => device === "webgpu" && await refusal() !== null;
   const onEvent = async event => {
+    if (await isRefused()) return false;
     postMessage({ id, event: JSON.parse(event) });
     // Now and then the browser gets to deliver what the page has to say.
     if (performance.now() - breathed > 30) {
@@ -39,7 +60,9 @@ async function ask({ id, ask, images }) {
     }
     return !stopped.has(id);
   };
-  return JSON.parse(await model.ask(ask, images, onEvent));
+  const end = await model.ask(ask, images, onEvent);
+  if (await isRefused()) throw new Error("the answer was not computed");
+  return JSON.parse(end);
 }
 
 onmessage = ({ data }) => {
@@ -47,12 +70,12 @@ onmessage = ({ data }) => {
   queue = queue.then(async () => {
     try {
       if (data.load) {
-        const loaded = await load(data.load);
+        const { loaded, on, notice } = await load(data.load, data.device);
         model?.free();
-        model = loaded;
-        postMessage({ id: data.id, done: true });
+        [model, device] = [loaded, on];
+        postMessage({ id: data.id, done: { device, notice } });
       } else postMessage({ id: data.id, done: await ask(data) });
-    } catch (error) { postMessage({ id: data.id, ...reason(error) }); }
+    } catch (error) { postMessage({ id: data.id, ...await reason(error, data.load ? "cpu" : device) }); }
     stopped.delete(data.id);
   });
 };

@@ -44,15 +44,16 @@ struct End {
 impl Model {
     /// Loads a model.
     ///
+    /// - device: `cpu` or `webgpu`, whichever this program is built for
     /// - names: of the files, with their paths within the model's folder
     /// - contents: an `Uint8Array` for each name
     ///
     /// # Errors
     ///
     /// In one line: what of the model cannot be used, or why the device cannot.
-    pub async fn load(names: Vec<String>, contents: Array) -> Result<Model, JsError> {
+    pub async fn load(device: String, names: Vec<String>, contents: Array) -> Result<Model, JsError> {
         std::panic::set_hook(Box::new(|info| panicked(&info.to_string())));
-        let device = device::open_async("auto").await.map_err(error)?;
+        let device = device::open_async(&device).await.map_err(error)?;
         let contents = contents.iter().map(|content| content.unchecked_into::<Uint8Array>().to_vec());
         let gguf = names.iter().find(|name| name.ends_with(".gguf")).cloned();
         let files = Files::in_memory("the model", names.into_iter().zip(contents));

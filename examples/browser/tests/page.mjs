@@ -12,15 +12,15 @@ const [folder, executablePath, modules, parrot, screenshots] = process.argv.slic
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const assets = join(import.meta.dirname, "../../../assets");
 
-// ---- static files, as any web server gives them; `fault` spoils one of them
+// ---- static files, as any web server gives them; `fault` spoils one of them, `appended` is added to the GPU's script
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png" };
-let fault = null;
+let fault = null, appended = "";
 const server = createServer(async (request, response) => {
   const path = normalize(new URL(request.url, "http://localhost").pathname);
   const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
   try {
-    const content = await readFile(file);
+    const content = path.endsWith("gpu.js") ? Buffer.from(await readFile(file, "utf8") + appended) : await readFile(file);
     response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": content.length });
     if (fault && path.endsWith(fault)) {
       response.write(content.subarray(0, content.length / 2));
@@ -33,8 +33,9 @@ const url = `http://127.0.0.1:${server.address().port}/`;
 
 const picture = join(assets, "pictures/rocket.png");
 const questions = [["What is in the picture?", "ltr"], ["ماذا في الصورة؟", "rtl"]];
-const expected = questions.map(([question]) =>
-  execFileSync(parrot, ["ask", picture, question, "--device", "cpu", "--model", join(assets, "parrot-mini")], { encoding: "utf8" }).trim());
+const command = question =>
+  execFileSync(parrot, ["ask", picture, question, "--device", "cpu", "--model", join(assets, "parrot-mini")], { encoding: "utf8" }).trim();
+const expected = questions.map(([question]) => command(question));
 console.log("expected:", expected.join(" | "));
 
 const TIME = 120_000;
@@ -163,5 +164,75 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await page.close();
 }
 await browser.close();
+
+// ---- WebGPU; here with the processor behind it, which the page takes only if told to
+
+{
+  const args = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+  const browser = await chromium.launch({ executablePath, args });
+  const where = page => page.innerText("#place");
+  const start = async address => {
+    const { page, errors } = await open(browser);
+    const started = Date.now();
+    await page.goto(address);
+    await loaded(page);
+    console.log(`${address}: ready after ${Date.now() - started} ms; ${await where(page)}`);
+    return { page, errors };
+  };
+  const onGpu = `${url}?device=webgpu`;
+  {
+    const { page, errors } = await start(onGpu);
+    assert.equal(await where(page), "parrot-mini, on this computer's GPU.");
+    assert.deepEqual(await askTwice(page), expected);
+    // All six languages.
+    await page.click("#new");
+    await page.click("[data-sample=rocket]");
+    await page.waitForSelector("#thumbs img");
+    await page.click("#open-six");
+    const asked = await page.locator("#wordings input").evaluateAll(inputs => inputs.map(input => input.value.trim()));
+    await page.click("#six button[value=ask]");
+    await page.waitForSelector(".answers.six");
+    await complete(page);
+    assert.deepEqual(await page.locator(".answers.six .text").allInnerTexts(), asked.map(command));
+    assert.deepEqual(errors, []);
+
+    // The GPU is lost in the middle of an answer, as in a tab that slept or when its driver is reset.
+    await page.click("#new");
+    await page.fill("#question", "What is this?");
+    await page.keyboard.press("Enter");
+    await page.workers()[0].evaluate(async () => (await import("./gpu.js")).device.destroy());
+    await page.waitForSelector(".answer .error");
+    console.log("a lost GPU:", await page.innerText(".answer .error"));
+    assert.match(await page.innerText(".answer .error"), /The GPU failed: it was lost/);
+    await last(page).getByRole("button", { name: "Retry" }).click();
+    await complete(page);
+    assert.equal(await where(page), "parrot-mini, on this computer's processor.");
+    assert.deepEqual(await askTwice(page), expected);
+    await page.close();
+  }
+  // A processor behind WebGPU, untold: the program for processors is faster.
+  {
+    const { page } = await start(url);
+    assert.equal(await where(page), "parrot-mini, on this computer's processor.");
+    await page.close();
+  }
+  // A GPU whose compiler refuses some kernels, and one that computes something else.
+  for (const [fault, said] of [
+    ["code => code.includes('exp(') ? `${code} not WGSL` : code", /The GPU failed: it refused something/],
+    ["code => code.replaceAll(' * ', ' + ')", /The GPU failed: .*self-test/],
+  ]) {
+    appended = `
+      const { createShaderModule } = GPUDevice.prototype;
+      GPUDevice.prototype.createShaderModule = function (shader) {
+        return createShaderModule.call(this, { ...shader, code: (${fault})(shader.code) });
+      };`;
+    const { page } = await start(onGpu);
+    assert.match(await where(page), /^parrot-mini, on this computer's processor/);
+    assert.match(await where(page), said);
+    assert.deepEqual(await askTwice(page), expected);
+    await page.close();
+  }
+  await browser.close();
+}
 
 server.close();

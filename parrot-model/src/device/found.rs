@@ -106,7 +106,7 @@ fn main_memory() -> Option<u64> {
 }
 
 /// What Burn's GPU backends have in common: they are all CubeCL's.
-#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+#[cfg(feature = "cube")]
 mod gpu {
     use burn::cubecl;
     use burn::cubecl::device::{AmdDevice, CudaDevice, WgpuBackend, WgpuDevice, WgpuDeviceKind};
@@ -164,7 +164,7 @@ mod gpu {
     }
 }
 
-#[cfg(not(any(feature = "cuda", feature = "rocm", feature = "wgpu")))]
+#[cfg(not(feature = "cube"))]
 mod gpu {
     use burn::tensor::Device;
 

@@ -118,8 +118,8 @@ fn assert_shapes(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>, bias: &T
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
-    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
-    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "tuning")
 )]
 pub(super) trait AttentionOps: Backend {
     /// See [`attention`].

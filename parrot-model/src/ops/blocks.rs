@@ -103,8 +103,8 @@ const CPU_ALONE: &str = "only the CPU holds weights in blocks";
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
-    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
-    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "tuning")
 )]
 pub(super) trait Blocks: Backend {
     /// See [`blocks()`].

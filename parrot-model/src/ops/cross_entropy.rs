@@ -35,8 +35,8 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<2, Int>) -> Tenso
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
-    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
-    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "tuning")
 )]
 pub(super) trait CrossEntropy: Backend {
     /// See [`cross_entropy()`].

@@ -45,8 +45,8 @@ pub(crate) fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
-    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
-    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "tuning")
 )]
 pub(super) trait QuickGelu: Backend {
     /// See [`quick_gelu`].

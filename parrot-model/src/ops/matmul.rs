@@ -47,8 +47,8 @@ pub(crate) fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
-    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
-    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "tuning")
 )]
 pub(super) trait MatMul: Backend {
     /// See [`matmul`].

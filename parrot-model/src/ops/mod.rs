@@ -41,7 +41,7 @@ mod gelu;
 mod matmul;
 mod swiglu;
 
-#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+#[cfg(feature = "cube")]
 mod cubecl;
 #[cfg(feature = "flex")]
 mod flex;

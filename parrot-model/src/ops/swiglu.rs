@@ -28,8 +28,8 @@ pub(crate) fn silu_product<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Te
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
-    Cube: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu")),
-    Fusion: cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "tuning")
 )]
 pub(super) trait SwiGluOps: Backend {
     /// See [`silu_product`].

@@ -3,23 +3,28 @@
 //!
 //! Elementwise operations are composed above this backend, where Burn's fusion makes a few kernels of their steps.
 
+#[cfg(feature = "tuning")]
 mod attention;
 
 use burn_cubecl::CubeBackend;
 
+#[cfg(not(feature = "tuning"))]
+use super::attention::AttentionOps;
 use super::blocks::Blocks;
 use super::cross_entropy::CrossEntropy;
 use super::gelu::QuickGelu;
 use super::matmul::MatMul;
 use super::swiglu::SwiGluOps;
 
-// Burn's own product, chosen by measuring.
+// Burn's own product, chosen by measuring, or the one that needs nothing of the device.
 impl MatMul for CubeBackend {}
 
 // Only the CPU holds weights in blocks.
 impl Blocks for CubeBackend {}
 
 // Composed.
+#[cfg(not(feature = "tuning"))]
+impl AttentionOps for CubeBackend {}
 impl CrossEntropy for CubeBackend {}
 impl SwiGluOps for CubeBackend {}
 impl QuickGelu for CubeBackend {}
