@@ -87,6 +87,7 @@ pub mod language;
 pub mod layout;
 pub mod parrot;
 pub mod projector;
+#[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "only the CPU multiplies with blocks"))]
 pub mod quantization;
 pub mod text;
 pub mod untrusted;

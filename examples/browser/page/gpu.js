@@ -7,10 +7,11 @@ const KINDS = ["validation", "internal", "out-of-memory"];
 export let device = null;
 let refused = null;
 
-/** Whether there is one. A processor behind a graphics driver is slower than the program for processors. */
-export async function isThere({ evenSoftware }) {
+/** Why there is none, in words; null if there is one. A processor behind WebGPU is slower than the program for processors. */
+export async function absence({ evenSoftware }) {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  return Boolean(adapter) && (evenSoftware || !adapter.info?.isFallbackAdapter);
+  if (!adapter) return "This browser offers no WebGPU.";
+  return adapter.info?.isFallbackAdapter && !evenSoftware ? "Behind this browser's WebGPU is no GPU." : null;
 }
 
 const { requestDevice } = globalThis.GPUAdapter?.prototype ?? {};

@@ -9,6 +9,7 @@ let worker = null;        // holds the model
 let model = null;         // { name, files }: what the worker holds; files are [path, Blob]
 /** `auto`, `webgpu` or `cpu`, as the page's address says; the processor once the GPU has failed. */
 let device = new URLSearchParams(location.search).get("device") ?? "auto";
+let notice = "";          // why it is the processor
 let ready = null;         // settled once the worker has answered to the model
 let asked = 0;            // numbers the questions
 const answering = new Map(); // number → what becomes of the answer
@@ -127,8 +128,8 @@ async function revive() {
 /** Hands a model over to the worker, and says where it computes. */
 async function hand({ name, files }) {
   const on = await call({ load: files, device }).over;
-  if (on.notice) device = "cpu";
-  place.textContent = `${name}, on this computer's ${on.device === "webgpu" ? "GPU" : "processor"}. ${on.notice}`;
+  if (on.notice) [device, notice] = ["cpu", on.notice];
+  place.textContent = `${name}, on this computer's ${on.device === "webgpu" ? "GPU" : "processor"}. ${notice}`;
 }
 function begin(find) {
   ready = load(find);
@@ -159,7 +160,7 @@ stream = async (messages, signal, on) => {
   let end;
   try { end = await over; }
   catch (error) {
-    if (error.isOfGpu) device = "cpu";
+    if (error.isOfGpu) [device, notice] = ["cpu", error.message];
     if (error.isFatal) {
       ready = revive();
       ready.catch(() => {});

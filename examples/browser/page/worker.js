@@ -1,6 +1,6 @@
 // Holds the model, so that the page stays usable while it computes.
 
-import { isThere, refusal } from "./gpu.js";
+import { absence, refusal } from "./gpu.js";
 
 let model = null;
 let device = "cpu";       // where it computes: `cpu` or `webgpu`
@@ -39,10 +39,16 @@ async function start(files, device) {
 /** A model on the GPU if there is one that computes what it should, else on the processor; and what there is to say about it. */
 async function load(files, wanted) {
   let notice = "";
-  if (wanted !== "cpu" && await isThere({ evenSoftware: wanted === "webgpu" })) {
-    try { return { loaded: await start(files, "webgpu"), on: "webgpu", notice }; }
-    catch (error) { notice = (await reason(error, "webgpu")).error; }
-  } else if (wanted === "webgpu") notice = "This browser has no WebGPU.";
+  if (wanted !== "cpu") {
+    notice = await absence({ evenSoftware: wanted === "webgpu" });
+    if (!notice) {
+      try { return { loaded: await start(files, "webgpu"), on: "webgpu", notice: "" }; }
+      catch (error) {
+        const { error: said, isOfGpu } = await reason(error, "webgpu");
+        notice = isOfGpu ? said : `The GPU failed: ${said}.`;
+      }
+    }
+  }
   return { loaded: await start(files, "cpu"), on: "cpu", notice };
 }
 

@@ -82,7 +82,8 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await page.goto(url);
   await page.waitForSelector("progress:not([hidden])");
   await loaded(page);
-  console.log(`${width}: ready after ${Date.now() - started} ms; ${await page.innerText("#place")}`);
+  console.log(`${width}: ready after ${Date.now() - started} ms`);
+  assert.equal(await page.innerText("#place"), "parrot-mini, on this computer's processor. This browser offers no WebGPU.");
   assert.deepEqual(await askTwice(page), expected);
   await shoot("asked");
 
@@ -206,14 +207,14 @@ await browser.close();
     assert.match(await page.innerText(".answer .error"), /The GPU failed: it was lost/);
     await last(page).getByRole("button", { name: "Retry" }).click();
     await complete(page);
-    assert.equal(await where(page), "parrot-mini, on this computer's processor.");
+    assert.match(await where(page), /^parrot-mini, on this computer's processor\. The GPU failed: it was lost/);
     assert.deepEqual(await askTwice(page), expected);
     await page.close();
   }
   // A processor behind WebGPU, untold: the program for processors is faster.
   {
     const { page } = await start(url);
-    assert.equal(await where(page), "parrot-mini, on this computer's processor.");
+    assert.equal(await where(page), "parrot-mini, on this computer's processor. Behind this browser's WebGPU is no GPU.");
     await page.close();
   }
   // A GPU whose compiler refuses some kernels, and one that computes something else.
