@@ -5,11 +5,14 @@ use std::io::{self, Write};
 
 use parrot_model::untrusted;
 
+/// Characters of an error at most: what it quotes may be all of a file.
+const MOST_SHOWN: usize = 4000;
+
 /// One line, causes after colons. What it quotes (the name of a tensor, say) may come from anywhere.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let line = format!("{error:#}").replace('\n', " ");
     // Whoever looks at a log looks at it on a terminal.
-    let line = untrusted::printable(&line);
+    let line = untrusted::printable(&untrusted::shortened(&line, MOST_SHOWN)).into_owned();
     // If stderr is gone there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {line}");
 }

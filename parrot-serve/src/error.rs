@@ -5,10 +5,14 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use parrot_infer::Error;
+use parrot_model::untrusted::{printable, shortened};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::reply::to_json;
+
+/// Characters of a message at most; the longest that quotes nothing lists the fields of a request.
+const MOST_SHOWN: usize = 2000;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +46,14 @@ pub(crate) struct ErrorDetail {
     code: Option<&'static str>,
 }
 
+/// What may quote a request, as one line that a terminal may show and a person may read.
+fn in_one_line(text: &str) -> String {
+    printable(&shortened(text, MOST_SHOWN)).replace(['\n', '\t'], " ")
+}
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), param: None, code: None, retry_after: None }
+        Self { status, message: in_one_line(&message.into()), param: None, code: None, retry_after: None }
     }
 
     /// The request is at fault.
@@ -75,7 +84,7 @@ impl ApiError {
     }
 
     pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
-        self.param = Some(param.into());
+        self.param = Some(in_one_line(&param.into()));
         self
     }
 

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use parrot_model::untrusted::{plain_reason, printable};
-use serde::de::DeserializeOwned;
+use parrot_model::untrusted::{plain_reason, shortened};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_stream::StreamExt;
 
 use crate::budget::Share;
 use crate::error::ApiError;
 use crate::options::ServeOptions;
 use crate::service::Service;
+
+/// Characters of a field's path that a message shows: names of fields are the client's.
+const MOST_PATH: usize = 200;
 
 /// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read why.
 const DISCARD_LIMIT: Duration = Duration::from_secs(5);
@@ -114,16 +117,19 @@ async fn discard(mut pieces: BodyDataStream) {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = in_one_line(&error.path().to_string());
+        let path = error.path().to_string();
         let error = error.into_inner();
-        if !error.is_data() {
+        // It calls some values of a wrong type a mistake in the JSON.
+        if !error.is_data()
+            && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes)
+        {
             return invalid_json(&error);
         }
-        let error = in_one_line(&plain_reason(&error.to_string()));
+        let reason = plain_reason(&error.to_string());
         if path == "." {
-            ApiError::invalid(error)
+            ApiError::invalid(reason)
         } else {
-            ApiError::invalid(format!("{path}: {error}")).param(path)
+            ApiError::invalid(format!("{}: {reason}", shortened(&path, MOST_PATH))).param(path)
         }
     })?;
     json.end().map_err(|error| invalid_json(&error))?;
@@ -131,13 +137,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 fn invalid_json(error: &serde_json::Error) -> ApiError {
-    let error = in_one_line(&error.to_string());
     ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json")
-}
-
-/// What quotes a request, as one line that a terminal may show.
-fn in_one_line(text: &str) -> String {
-    printable(text).replace(['\n', '\t'], " ")
 }
 
 #[cfg(test)]
@@ -168,6 +168,9 @@ mod tests {
             "{}",
             error.message
         );
+        // Found by a tester: JSON all the same.
+        let error = parse::<Role>(b"null").unwrap_err();
+        assert!(!error.message.contains("not JSON"), "{}", error.message);
         for broken in ["", "[", "[] x", "[1,]"] {
             let error = parse::<Vec<u8>>(broken.as_bytes()).unwrap_err();
             assert!(error.message.starts_with("the request is not JSON"), "{broken}: {}", error.message);

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 use parrot_infer::EngineOptions;
 use parrot_model::untrusted;
@@ -88,13 +89,16 @@ struct Limits {
     #[arg(long, value_name = "MB", default_value_t = EngineOptions::default().image_cache_bytes >> 20)]
     image_cache_mb: u64,
     /// The largest request
-    #[arg(long, value_name = "MB", default_value_t = ServeOptions::default().max_body_bytes >> 20)]
+    #[arg(long, value_name = "MB", value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+        default_value_t = ServeOptions::default().max_body_bytes >> 20)]
     max_body_mb: usize,
     /// The requests that are being read, all together
-    #[arg(long, value_name = "MB", default_value_t = ServeOptions::default().max_bodies_bytes >> 20)]
+    #[arg(long, value_name = "MB", value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+        default_value_t = ServeOptions::default().max_bodies_bytes >> 20)]
     max_bodies_mb: usize,
     /// Width times height of the largest image
-    #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_pixels)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..),
+        default_value_t = ServeOptions::default().max_pixels)]
     max_pixels: u64,
     /// Open connections
     #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_connections)]
@@ -161,13 +165,18 @@ impl Args {
         let mut keys = self.api_key.clone();
         keys.extend(std::env::var("PARROT_API_KEY").ok());
         if let Some(file) = &self.api_key_file {
-            let text = untrusted::read_text(file, MAX_KEYS)?;
+            let text = untrusted::decode_text(&untrusted::read(file, MAX_KEYS)?);
+            let text =
+                text.map_err(|reason| anyhow!("cannot read keys from {}: {reason}", file.display()))?;
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let before = keys.len();
             keys.extend(lines.map(Into::into));
             ensure!(keys.len() > before, "there is no key in {}", file.display());
         }
-        ensure!(keys.iter().all(|key| !key.trim().is_empty()), "a key is empty");
+        // What no client's header can hold would lock everybody out.
+        let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic()) && !key.is_empty();
+        let origin = "--api-key, --api-key-file, PARROT_API_KEY";
+        ensure!(keys.iter().all(is_key), "a key should be printable ASCII without spaces ({origin})");
         Ok(keys)
     }
 }

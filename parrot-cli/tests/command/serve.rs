@@ -126,7 +126,12 @@ fn what_cannot_be_served_is_told_in_a_line() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let file = empty.path().to_str().unwrap();
     assert!(error(parrot(&["serve", "--api-key-file", file])).contains("there is no key in"));
-    assert!(error(parrot(&["serve", "--api-key", " "])).contains("a key is empty"));
+    for key in [" ", "", "ключ", "a\nb"] {
+        assert!(
+            error(parrot(&["serve", "--api-key", key])).contains("a key should be printable ASCII"),
+            "{key}"
+        );
+    }
     assert!(
         error(parrot(&["serve", "--model", "a=/no/such", "--model", "a=b"]))
             .contains("two models are called a")

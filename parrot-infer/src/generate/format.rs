@@ -158,9 +158,13 @@ mod with {
                 AnswerFormat::JsonObject => json!({"type": "object"}),
                 AnswerFormat::JsonSchema(schema) => schema.clone(),
                 AnswerFormat::Choice(texts) => {
-                    let is_empty = texts.is_empty() || texts.iter().any(String::is_empty);
-                    if is_empty || texts.iter().map(String::len).sum::<usize>() > MAX_BYTES {
+                    if texts.is_empty() || texts.iter().any(String::is_empty) {
                         return Err(refuse("there should be texts to choose from, none of them empty"));
+                    }
+                    if texts.iter().map(String::len).sum::<usize>() > MAX_BYTES {
+                        return Err(refuse(format!(
+                            "the texts to choose from have more than {MAX_BYTES} bytes"
+                        )));
                     }
                     let texts: Vec<String> = texts.iter().map(|text| json!(text).to_string()).collect();
                     let grammar = TopLevelGrammar::from_lark(format!("start: {}", texts.join(" | ")));

@@ -53,6 +53,17 @@ pub fn decode_text(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
+/// A text's beginning and end, with `…` for what is between, where it has more than `most` characters.
+#[must_use]
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= most {
+        return text.into();
+    }
+    let (first, last) = (most / 2, length - most / 2);
+    text.chars().take(first).chain(['…']).chain(text.chars().skip(last)).collect::<String>().into()
+}
+
 /// Characters of a reason that are shown; serde's longest list of keys is shorter.
 const MOST_REASON: usize = 1000;
 
@@ -61,19 +72,18 @@ const MOST_REASON: usize = 1000;
 /// of a file.
 #[must_use]
 pub fn plain_reason(reason: &str) -> String {
-    let length = reason.chars().count();
-    let mut plain: String = if length > MOST_REASON {
-        let (first, last) = (MOST_REASON / 2, length - MOST_REASON / 2);
-        reason.chars().take(first).chain(['…']).chain(reason.chars().skip(last)).collect()
-    } else {
-        reason.to_owned()
-    };
+    let mut plain = shortened(reason, MOST_REASON).into_owned();
     for (found, word) in [("sequence", "a list"), ("map", "an object"), ("unit value", "null")] {
         plain = plain.replace(&format!("invalid type: {found},"), &format!("invalid type: {word},"));
     }
-    for form in ["data did not match any variant of untagged enum ", "expected struct "] {
+    for form in [
+        "data did not match any variant of untagged enum ",
+        "expected internally tagged enum ",
+        "expected struct variant ",
+        "expected struct ",
+    ] {
         let Some((before, name)) = plain.split_once(form) else { continue };
-        let behind = name.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+        let behind = name.trim_start_matches(|c: char| c.is_alphanumeric() || "_:".contains(c));
         let word = if form.starts_with("data") {
             "it has none of the forms that it may have"
         } else {
@@ -81,6 +91,9 @@ pub fn plain_reason(reason: &str) -> String {
         };
         plain = format!("{before}{word}{behind}");
     }
+    plain = plain
+        .replace("expected variant identifier", "expected a name")
+        .replace("expected unit", "expected null");
     let Some((before, expected)) = plain.rsplit_once("expected ") else { return plain };
     let end = expected.find([' ', ',']).unwrap_or(expected.len());
     let word = match &expected[..end] {
