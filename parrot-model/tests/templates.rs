@@ -339,6 +339,24 @@ mod jinja {
         }
     }
 
+    /// Each overflowed the stack, and with that ended the process.
+    #[test]
+    fn however_deeply_a_template_is_nested_it_is_refused_or_read() {
+        const LENGTH: usize = 20_000;
+        for unit in ["-", "not ", "1+", "1 and ", "'a'~", "1 if 1 else "] {
+            let expression = unit.repeat(LENGTH / unit.len());
+            assert!(open(&format!("{{{{ {expression}1 }}}}")).is_err(), "{unit}");
+        }
+        for unit in [".a", "|upper", "[0]"] {
+            let expression = unit.repeat(LENGTH / unit.len());
+            assert!(open(&format!("{{{{ messages{expression} }}}}")).is_err(), "{unit}");
+        }
+        let branches = "{% elif x %}".repeat(LENGTH / 12);
+        assert!(open(&format!("{{% if x %}}{branches}{{% endif %}}")).is_err());
+        let long = format!("{}{{# {} #}}", each("message.content"), "x".repeat(1 << 16));
+        assert!(open(&long).unwrap_err().contains("more than the 65536 that are read"));
+    }
+
     #[test]
     fn contents_are_trimmed_as_the_template_does() {
         for (content, expected) in [

@@ -58,8 +58,8 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An error in one line: where in `text`, of which key, and what is wrong. Of an unknown key serde names all known ones; the one that was probably
-/// meant helps more.
+/// An error in one line: where in `text`, of which key, and what is wrong. Of an unknown key serde names all known ones; the
+/// one that was probably meant helps more.
 fn in_one_line(key: &str, error: &toml::de::Error, text: &str) -> String {
     let place = error.span().and_then(|span| text.get(..span.start)).map(|before| {
         let line = before.matches('\n').count() + 1;
