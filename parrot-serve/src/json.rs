@@ -168,7 +168,7 @@ mod tests {
             "{}",
             error.message
         );
-        // Found by a tester: JSON all the same.
+        // JSON all the same, though serde calls it a mistake in the syntax.
         let error = parse::<Role>(b"null").unwrap_err();
         assert!(!error.message.contains("not JSON"), "{}", error.message);
         for broken in ["", "[", "[] x", "[1,]"] {
