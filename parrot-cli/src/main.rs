@@ -94,6 +94,9 @@ fn main() -> ExitCode {
         // `parrot … | head` is no failure: the reader has what it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            // What is read or written elsewhere is named where that fails.
+            let is_bare = error.chain().next().is_some_and(|error| error.is::<io::Error>());
+            let error = if is_bare { error.context("cannot write to standard output") } else { error };
             terminal::print_error(&error);
             ExitCode::FAILURE
         }
@@ -104,7 +107,8 @@ fn main() -> ExitCode {
 /// would only confuse.
 fn log_if_asked() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    subscriber.with_ansi(terminal::is_coloured()).init();
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

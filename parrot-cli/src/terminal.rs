@@ -1,7 +1,7 @@
 //! What differs between a terminal and a file.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use parrot_model::untrusted;
 
@@ -20,6 +20,11 @@ pub(crate) fn print_error(error: &anyhow::Error) {
 /// Prints one line that is not an error.
 pub(crate) fn print_notice(notice: &str) {
     let _ = writeln!(io::stderr(), "note: {}", untrusted::printable(notice));
+}
+
+/// Whether what goes to stderr may have colours: not in a file, nor where `NO_COLOR` says so.
+pub(crate) fn is_coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Text within a line of another direction: on a terminal between U+2068 and U+2069, so that an Arabic

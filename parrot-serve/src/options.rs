@@ -11,7 +11,7 @@ pub const TEXT_INTERVAL: Duration = Duration::from_millis(10);
 pub struct ServeOptions {
     /// Keys of which each request has to bring one; none: everybody may ask.
     pub api_keys: Vec<String>,
-    /// Sites (`https://example.org`) whose pages may ask from within a browser; `*` is all. None by default.
+    /// Sites (`https://example.org`) whose pages may ask from within a browser; `null` is pages without a site, `*` is all. None by default.
     pub cors_origins: Vec<String>,
     /// The largest request, in bytes. Default 32 MiB.
     pub max_body_bytes: usize,

@@ -12,6 +12,11 @@ use parrot_eval::{Assigned, Benchmark as _, Dataset, Judge, JudgeInfo, LlavaBenc
 
 use super::Args;
 
+/// Whether a dataset's answers are rated by a model.
+pub(super) fn needs_it(dataset: &Dataset) -> bool {
+    dataset.benchmark.name() == LlavaBench::default().name()
+}
+
 impl Args {
     /// Has those datasets rated that need it, and gives them their ratings; `answers` are those to each dataset, in every
     /// protocol. Without `--judge` there are the ratings of earlier runs into the folder.
@@ -21,7 +26,6 @@ impl Args {
         answers: &[Vec<Assigned>],
         out: Option<&Path>,
     ) -> Result<(Option<JudgeInfo>, Vec<Problem>)> {
-        let needs_it = |dataset: &Dataset| dataset.benchmark.name() == LlavaBench::default().name();
         if !datasets.iter().any(needs_it) {
             return Ok((None, Vec::new()));
         }

@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 use parrot_distributed::World;
@@ -191,6 +191,7 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
         say_problems(&skipped);
         return args.compare_runs(&datasets, &args.compare);
     }
+    let is_judged = args.judge.is_some() && datasets.iter().any(judge::needs_it);
     let finished = if args.score.is_empty() {
         args.ask(datasets, world)?
     } else {
@@ -212,6 +213,8 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
     // Names of categories and the like come from files; a terminal is to take no commands from them.
     let text = if args.json { &json } else { &markdown };
     writeln!(stdout, "{}", printable(text.trim_end(), io::stdout().is_terminal()))?;
+    let is_rated = !is_judged || finished.report.judge.is_some();
+    ensure!(is_rated, "the judge has rated no answer; the answers are kept where there is --out");
     Ok(())
 }
 

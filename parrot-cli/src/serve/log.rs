@@ -4,6 +4,8 @@ use std::io;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::terminal::is_coloured;
+
 /// How requests are logged.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub(super) enum Format {
@@ -21,6 +23,7 @@ impl Format {
         let usual = if matches!(self, Self::Off) { "off" } else { "off,parrot_serve=info" };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        let subscriber = subscriber.with_ansi(is_coloured());
         match self {
             Self::Json => subscriber.json().flatten_event(true).init(),
             Self::Text | Self::Off => subscriber.init(),

@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// $PARROT_API_KEY or --api-key-file are safer
     #[arg(long, value_name = "KEY", help_heading = "Keys")]
     api_key: Vec<String>,
-    /// A file with a key on each line
+    /// A file with a key on each line; lines that begin with # are passed over
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     api_key_file: Option<PathBuf>,
 
@@ -168,7 +168,7 @@ impl Args {
             let text = untrusted::decode_text(&untrusted::read(file, MAX_KEYS)?);
             let text =
                 text.map_err(|reason| anyhow!("cannot read keys from {}: {reason}", file.display()))?;
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
             let before = keys.len();
             keys.extend(lines.map(Into::into));
             ensure!(keys.len() > before, "there is no key in {}", file.display());
@@ -193,7 +193,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let runtime = Runtime::new().context("cannot start the threads that answer")?;
     let stopped = runtime.block_on(async {
         let bound = Server::bind(models, (args.host, args.port), options).await;
-        let server = bound.with_context(|| format!("cannot listen on {} port {}", args.host, args.port))?;
+        let server = bound.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => anyhow!("{error}"),
+            _ => anyhow!("cannot listen on {} port {}: {error}", args.host, args.port),
+        })?;
         let stop = signals::stop()?;
         writeln!(io::stdout(), "listening on http://{}", server.address())?;
         anyhow::Ok(server.run(stop).await)

@@ -154,6 +154,11 @@ fn what_another_program_answered_is_rated() {
     let found: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(found["results"][0]["scores"][0]["value"], 50.0, "{notes}");
     assert!(served.join().unwrap().iter().all(|asked| !asked.to_lowercase().contains("authorization")));
+    // A judge that nobody can reach rates nothing, and that is no success.
+    let unrated = place.judged_by("http://127.0.0.1:9/v1").assert().code(1);
+    let said = String::from_utf8_lossy(&unrated.get_output().stderr).into_owned();
+    assert!(said.contains("error: the judge has rated no answer"), "{said}");
+    assert_eq!(place.rated(), [0, 2]);
     let refused = error(place.eval(&["--judge", "localhost:8000", "--judge-model", "referee"]));
     assert!(refused.contains("expected an address such as http://localhost:8000/v1"), "{refused}");
 }

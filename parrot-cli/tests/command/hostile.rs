@@ -221,6 +221,11 @@ fn what_is_no_file_is_refused() {
     assert!(files.error_about("pipe.png", "pipe.png").ends_with("it is a named pipe, not a file"));
     std::os::unix::fs::symlink("/dev/zero", files.path("zero.png")).unwrap();
     assert!(files.error_about("zero.png", "zero.png").ends_with("it is a device, not a file"));
+    // A file by its type, but whoever may read it would wait for what the kernel says next.
+    if cfg!(target_os = "linux") {
+        std::os::unix::fs::symlink("/proc/kmsg", files.path("kernel.png")).unwrap();
+        files.error_about("kernel.png", "kernel.png");
+    }
 }
 
 /// lfs_pointer.safetensors

@@ -1,5 +1,6 @@
 //! `parrot serve` as a process: its address, its log, its end.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -126,6 +127,10 @@ fn what_cannot_be_served_is_told_in_a_line() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let file = empty.path().to_str().unwrap();
     assert!(error(parrot(&["serve", "--api-key-file", file])).contains("there is no key in"));
+    fs::write(&empty, "# nobody's key\n\n").unwrap();
+    assert!(error(parrot(&["serve", "--api-key-file", file])).contains("there is no key in"));
+    let origin = error(parrot(&["serve", "--port", "0", "--cors-origin", "x y"]));
+    assert!(origin.ends_with("\"x y\" is no origin, such as https://example.org or null"), "{origin}");
     for key in [" ", "", "ключ", "a\nb"] {
         assert!(
             error(parrot(&["serve", "--api-key", key])).contains("a key should be printable ASCII"),

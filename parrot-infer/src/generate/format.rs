@@ -190,7 +190,7 @@ mod with {
         contained_deep(|| {
             let mut matcher = Matcher::new(factory.create_parser(grammar));
             match matcher.get_error() {
-                Some(error) => Err(refuse(error)),
+                Some(error) => Err(refuse(in_words(&error))),
                 None => {
                     // What can never be followed shows at the first token.
                     matcher.compute_mask_or_eos().map_err(refuse)?;
@@ -221,6 +221,13 @@ mod with {
                     let own = own.count();
                     patterns += own;
                     let is_ref = fields.get("$ref").is_some_and(Value::is_string);
+                    if let Some(Value::String(to)) = fields.get("$ref")
+                        && to.contains('~')
+                    {
+                        return Err(format!(
+                            "the reference {to} of the schema is not supported: a name in it has / or ~"
+                        ));
+                    }
                     may_meet |= has("allOf")
                         || (own > 0 && (has("anyOf") || has("oneOf")))
                         || (is_ref && fields.keys().any(|key| !SAYS_NOTHING.contains(&key.as_str())));
@@ -250,6 +257,22 @@ mod with {
             ));
         }
         Ok(())
+    }
+
+    /// llguidance's reason as whoever wrote the schema needs it.
+    fn in_words(reason: &str) -> String {
+        if reason.contains("coerce_one_of") {
+            return "`oneOf` of the schema is supported only where no value fits two of its parts; `anyOf` always is"
+                .into();
+        }
+        // Several lines, of which the last one names the mistake.
+        match reason.trim_start().strip_prefix("regex parse error:") {
+            Some(lines) => {
+                let mistake = lines.lines().find_map(|line| line.trim().strip_prefix("error: "));
+                format!("a pattern cannot be followed: {}", mistake.unwrap_or("it is no regular expression"))
+            }
+            None => reason.to_string(),
+        }
     }
 
     impl Constraint {
@@ -359,6 +382,10 @@ mod tests {
         refused(json!({"type": "object", "patternProperties": keys}), "30 patterns and formats");
         refused(json!({"type": "number", "exclusiveMinimum": 0, "maximum": 0.1}), "for integers alone");
         refused(json!({"type": "integer", "multipleOf": -3}), "above 0");
+        refused(json!({"$ref": "#/$defs/x~1y", "$defs": {"x/y": {}}}), "a name in it has / or ~");
+        refused(json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}), "`anyOf` always is");
+        refused(json!({"type": "string", "pattern": "(a"}), "a pattern cannot be followed: unclosed group");
+        refused(json!({"type": "string", "pattern": "(?=a)b"}), "a pattern cannot be followed: look-around");
         ask(&parrot, AnswerFormat::JsonSchema(json!({"type": "integer", "exclusiveMinimum": 0})), 1).unwrap();
         // Many that never meet, and references one behind the other.
         let fields: serde_json::Map<_, _> =

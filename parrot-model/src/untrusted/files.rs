@@ -39,7 +39,11 @@ pub fn require_file(path: &Path) -> Result<()> {
 pub fn open(path: &Path) -> Result<File> {
     // First, as opening a named pipe waits already.
     require_file(path)?;
-    File::open(path).map_err(Error::io("read", path))
+    let mut options = File::options();
+    // What the kernel writes is a regular file by its type, and some of that waits for what is still to come.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.read(true).open(path).map_err(Error::io("read", path))
 }
 
 /// The bytes of a regular file that has at most `max_bytes`.

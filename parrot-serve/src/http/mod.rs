@@ -10,7 +10,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -84,8 +84,8 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
         AllowOrigin::any()
     } else {
         let values = origins.iter().map(|origin| {
-            HeaderValue::from_str(origin)
-                .map_err(|_| format!("{origin:?} is no origin, such as https://example.org"))
+            let value = is_origin(origin).then(|| HeaderValue::from_str(origin).ok()).flatten();
+            value.ok_or_else(|| format!("{origin:?} is no origin, such as https://example.org or null"))
         });
         AllowOrigin::list(values.collect::<Result<Vec<_>, _>>()?)
     };
@@ -98,6 +98,13 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
     Ok(Some(layer))
 }
 
+/// Whether a browser can send it as a page's origin: a scheme, a host and perhaps a port, nothing behind them.
+fn is_origin(text: &str) -> bool {
+    let parsed = text.parse::<Uri>().ok();
+    let is_whole = |uri: &Uri| uri.scheme().is_some() && uri.path() == "/" && uri.query().is_none();
+    text == "null" || (!text.ends_with('/') && parsed.is_some_and(|uri| is_whole(&uri)))
+}
+
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -105,6 +112,16 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+
+    #[test]
+    fn origins() {
+        for origin in ["https://example.org", "http://localhost:3000", "http://[::1]:80", "null"] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for other in ["x y", "example.org", "https://example.org/", "https://example.org/a", "", "https://"] {
+            assert!(!is_origin(other), "{other}");
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_request() {

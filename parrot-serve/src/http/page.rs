@@ -1,6 +1,7 @@
 //! The page at `/`: one file, in the binary as are its sample pictures, that loads nothing from anywhere else.
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -33,7 +34,8 @@ pub(super) async fn page() -> Response {
 }
 
 /// `GET /samples/{name}`
-pub(super) async fn sample(Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn sample(name: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
+    let Path(name) = name?;
     let sample = SAMPLES.iter().find(|(known, _)| *known == name);
     let (_, bytes) = sample.ok_or_else(|| {
         ApiError::new(StatusCode::NOT_FOUND, "there is no such sample picture").code("not_found")

@@ -154,6 +154,13 @@ impl OllamaOptions {
         limits: &ServeOptions,
     ) -> Result<Ask, ApiError> {
         let defaults = AskOptions::default();
+        if self.num_predict == Some(0) {
+            return Err(ApiError::value(
+                "num_predict",
+                "at least 1, or below 0 for as many as there is room for",
+                0,
+            ));
+        }
         let max_new_tokens = self
             .num_predict
             .map_or(defaults.max_new_tokens, |most| usize::try_from(most).unwrap_or(usize::MAX));

@@ -1,5 +1,6 @@
 //! `/v1/models`: which models there are.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -53,8 +54,9 @@ pub(crate) async fn models(State(service): State<Shared>) -> Json<ModelList> {
 )]
 pub(crate) async fn model(
     State(service): State<Shared>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelInfo>, ApiError> {
+    let Path(id) = id?;
     let model = service.models.find(Some(&id))?;
     let model = &model.model;
     Ok(Json(ModelInfo::new(&model.name, &service)))

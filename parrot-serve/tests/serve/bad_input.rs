@@ -237,6 +237,7 @@ fn what_no_client_should_send() {
         (whole(&format!("x-a: {}\r\n", "a".repeat(1 << 20))), 431),
         (whole(&"x-a: a\r\n".repeat(5_000)), 431),
         (get("host: localhost\r\n"), 200),
+        (get("host: localhost\r\n").replace("/health", "/v1/models/%ff"), 400),
         (get("host: localhost\r\nhost: example.org\r\n"), 403),
         ("\u{16}\u{3}\u{1} no HTTP at all\r\n\r\n".into(), 400),
     ] {

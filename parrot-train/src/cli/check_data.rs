@@ -44,12 +44,12 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let found = survey.bad_records.len() + unusable().count();
     let allowed = recipe.data.max_bad_records;
     if found > allowed {
-        say(&format!("{found} records cannot be used; data.max_bad_records allows {allowed}"));
+        say(&format!("error: {found} records cannot be used; data.max_bad_records allows {allowed}"));
         return Ok(ExitCode::FAILURE);
     }
     let usable: usize = survey.sources.iter().map(|source| source.records - source.unusable.len()).sum();
     if usable == 0 {
-        say("no record can be used");
+        say("error: no record can be used");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -9,9 +9,13 @@
 //! .locks/models--owner--name/ETAG.lock           held while the bytes arrive
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a lock is tried that another process holds.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One model's folder.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl Cache {
     pub(super) fn remember_missing(&self, commit: &str, name: &str) -> io::Result<()> {
         let mark = self.folder.join(".no_exist").join(commit).join(name);
         create_parent(&mark)?;
-        File::create(mark).map(|_| ())
+        File::create(&mark).map(|_| ()).map_err(naming("create", &mark))
     }
 
     /// The commit that a branch, a tag or a commit's hash stands for, as far as it is known here.
@@ -63,8 +67,9 @@ impl Cache {
         let path = self.folder.join("refs").join(revision);
         create_parent(&path)?;
         let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
-        fs::write(&unfinished, commit)?;
-        fs::rename(unfinished, path)
+        fs::write(&unfinished, commit)
+            .and_then(|()| fs::rename(&unfinished, &path))
+            .map_err(naming("write", &path))
     }
 
     /// Where the bytes with this tag lie.
@@ -78,13 +83,23 @@ impl Cache {
     }
 
     /// Waits until no other process downloads these bytes; the lock ends with the file.
-    pub(super) fn lock(&self, etag: &str) -> io::Result<File> {
+    ///
+    /// - waiting: called again and again with how many bytes the other process has
+    pub(super) fn lock(&self, etag: &str, waiting: impl Fn(u64)) -> io::Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
         create_parent(&path)?;
         create_parent(&self.blob(etag))?;
-        let file = File::options().create(true).append(true).open(path)?;
-        file.lock()?;
-        Ok(file)
+        let file = File::options().create(true).append(true).open(&path).map_err(naming("open", &path))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => {
+                    waiting(fs::metadata(self.incomplete(etag)).map_or(0, |file| file.len()));
+                    std::thread::sleep(LOCK_INTERVAL);
+                }
+                Err(TryLockError::Error(error)) => return Err(naming("lock", &path)(error)),
+            }
+        }
     }
 
     /// Makes the bytes with this tag a file of the commit.
@@ -97,9 +112,9 @@ impl Cache {
         let up: PathBuf = std::iter::repeat_n("..", Path::new(name).components().count() + 1).collect();
         if link(&up.join("blobs").join(etag), &unfinished).is_err() {
             // Windows lets only some users make links.
-            fs::copy(self.blob(etag), &unfinished)?;
+            fs::copy(self.blob(etag), &unfinished).map_err(naming("write", &unfinished))?;
         }
-        fs::rename(unfinished, &path)?;
+        fs::rename(unfinished, &path).map_err(naming("write", &path))?;
         Ok(path)
     }
 }
@@ -120,7 +135,13 @@ fn link(_target: &Path, _path: &Path) -> io::Result<()> {
 }
 
 fn create_parent(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path.parent().unwrap_or(Path::new("")))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder).map_err(naming("create", folder))
+}
+
+/// An error that says what could not be done with which path.
+pub(super) fn naming(doing: &str, path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("cannot {doing} {}: {error}", path.display()))
 }
 
 /// Whether a commit or a tag that came from elsewhere can be a file's name and nothing more.

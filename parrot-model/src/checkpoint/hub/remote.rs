@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::super::decoder::DecoderDescription;
 use super::super::weights::shard_names;
 use super::DownloadProgress;
-use super::cache::Cache;
+use super::cache::{Cache, naming};
 use super::client::{Client, Failure, FileInfo};
 use super::id::{HubId, parse_id};
 use super::settings::Settings;
@@ -18,19 +18,19 @@ use crate::layout::{
 use crate::{Error, Result};
 
 pub(super) fn download_model(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Repository::open(id, &Settings::from_environment(), progress)?.model()
+    Repository::from_environment(id, progress)?.model()
 }
 
 pub(super) fn download_description(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Ok(Repository::open(id, &Settings::from_environment(), progress)?.description()?.0)
+    Ok(Repository::from_environment(id, progress)?.description()?.0)
 }
 
 pub(super) fn download_part(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Repository::open(id, &Settings::from_environment(), progress)?.part()
+    Repository::from_environment(id, progress)?.part()
 }
 
 pub(super) fn download_part_description(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf> {
-    Ok(Repository::open(id, &Settings::from_environment(), progress)?.part_description()?.0)
+    Ok(Repository::from_environment(id, progress)?.part_description()?.0)
 }
 
 /// One model on the hub.
@@ -47,6 +47,12 @@ pub(super) struct Repository {
 }
 
 impl Repository {
+    fn from_environment(name: &str, progress: Option<DownloadProgress>) -> Result<Self> {
+        let settings = Settings::from_environment();
+        let settings = settings.map_err(|reason| Error::Hub { id: name.into(), reason })?;
+        Self::open(name, &settings, progress)
+    }
+
     pub(super) fn open(name: &str, settings: &Settings, progress: Option<DownloadProgress>) -> Result<Self> {
         let error = |reason: &str| Error::Hub { id: name.into(), reason: reason.into() };
         let HubId { id, revision, .. } = parse_id(name).ok_or_else(|| error("is no `owner/name`"))?;
@@ -197,19 +203,25 @@ impl Repository {
         if self.cache.file(&info.commit, name).is_some() {
             return Ok(());
         }
-        let _lock = self.cache.lock(&info.etag)?;
+        let _lock = self.cache.lock(&info.etag, |done| {
+            tracing::debug!(name, done, "another process downloads it");
+            if let Some(progress) = &self.progress {
+                progress(name, done, info.size.unwrap_or(0));
+            }
+        })?;
         let blob = self.cache.blob(&info.etag);
         if !blob.is_file() {
             let incomplete = self.cache.incomplete(&info.etag);
-            let mut file = File::options().create(true).append(true).open(&incomplete)?;
+            let opened = File::options().create(true).append(true).open(&incomplete);
+            let mut file = opened.map_err(naming("open", &incomplete))?;
             self.client.download(info, &mut file, &|done, total| {
                 tracing::debug!(name, done, total, "downloading");
                 if let Some(progress) = &self.progress {
                     progress(name, done, total);
                 }
             })?;
-            file.sync_all()?;
-            std::fs::rename(incomplete, &blob)?;
+            let kept = file.sync_all().and_then(|()| std::fs::rename(&incomplete, &blob));
+            kept.map_err(naming("write", &blob))?;
         }
         self.cache.link(&info.commit, name, &info.etag)?;
         Ok(())

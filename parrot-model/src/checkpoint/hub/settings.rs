@@ -24,7 +24,10 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn from_environment() -> Self {
+    /// # Errors
+    ///
+    /// In words, for a variable that cannot be what it is.
+    pub(super) fn from_environment() -> Result<Self, String> {
         let home = env::home_dir().unwrap_or_default();
         let folder = |name: &str| match env::var_os(name) {
             // A path need not be text.
@@ -39,19 +42,24 @@ impl Settings {
             std::fs::read_to_string(file).ok()
         });
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        // Longer than a day is for ever, and a sum of times that overflows panics.
-        let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse::<u64>().ok());
-        Self {
+        let seconds = match variable("HF_HUB_DOWNLOAD_TIMEOUT") {
+            None => 10,
+            Some(text) => text.trim().parse().map_err(|_| {
+                format!("HF_HUB_DOWNLOAD_TIMEOUT should be a number of seconds, found {text}")
+            })?,
+        };
+        Ok(Self {
             endpoint: endpoint.trim_end_matches('/').into(),
             token: token.map(|token| token.trim().to_string()).filter(|token| !token.is_empty()),
             cache: folder("HF_HUB_CACHE")
                 .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| hugging_face.join("hub")),
             offline: is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE"),
-            patience: Duration::from_secs(seconds.unwrap_or(10).clamp(1, 86_400)),
+            // Longer than a day is for ever, and a sum of times that overflows panics.
+            patience: Duration::from_secs(u64::clamp(seconds, 1, 86_400)),
             attempts: 4,
             pause: Duration::from_secs(1),
-        }
+        })
     }
 }
 

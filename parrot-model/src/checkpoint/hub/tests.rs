@@ -266,6 +266,33 @@ fn a_broken_download_resumes_where_it_was() {
 }
 
 #[test]
+fn what_another_process_downloads_is_waited_for_and_told() {
+    let server = Server::start(model());
+    let cache = tempfile::tempdir().unwrap();
+    let shard = "model-00001-of-00002.safetensors";
+    let locks = cache.path().join(".locks/models--owner--model");
+    std::fs::create_dir_all(&locks).unwrap();
+    let lock = std::fs::File::create(locks.join(format!("{shard}.lock"))).unwrap();
+    lock.lock().unwrap();
+    // Given back as soon as waiting is told.
+    let held = Mutex::new(Some(lock));
+    let progress: DownloadProgress = Arc::new(move |file: &str, done, _| {
+        if file == shard && done == 0 {
+            drop(held.lock().unwrap().take());
+        }
+    });
+    download(&server.endpoint, cache.path(), None, false, Some(progress)).unwrap();
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named() {
+    let server = Server::start(model());
+    let cache = tempfile::NamedTempFile::new().unwrap();
+    let error = download(&server.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    assert!(error.contains(&cache.path().display().to_string()), "{error}");
+}
+
+#[test]
 fn a_revision_is_asked_for_by_its_name() {
     let server = Server::start(model());
     let cache = tempfile::tempdir().unwrap();
