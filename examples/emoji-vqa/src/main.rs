@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use emoji_vqa::{
+    catalogue::Catalogue,
     dataset::{Dataset, DatasetConfig, Evaluated},
     experiment::{self, Scale},
     export::Counts,
@@ -163,6 +164,27 @@ enum Command {
         #[arg(long, default_value = "cpu")]
         device: String,
     },
+    /// Measure a model on questions that people wrote for the sample pictures.
+    People {
+        /// The model's folder.
+        #[arg(long, default_value = "assets/parrot-mini")]
+        model: PathBuf,
+        /// What `build` has written.
+        #[arg(long, default_value = "assets/emoji")]
+        assets: PathBuf,
+        /// The questions with their answers.
+        #[arg(long, default_value = "examples/emoji-vqa/people.tsv")]
+        questions: PathBuf,
+        /// The folder of their pictures.
+        #[arg(long, default_value = "assets/pictures")]
+        pictures: PathBuf,
+        /// Where to write what was answered wrongly, a question a line.
+        #[arg(long)]
+        wrong: Option<PathBuf>,
+        /// Where it computes.
+        #[arg(long, default_value = "cpu")]
+        device: String,
+    },
     /// The paper's question in miniature: five ways of learning stage 2, several seeds each, measured per language.
     Experiment {
         /// Where the runs save; a call that was stopped goes on from there.
@@ -291,6 +313,16 @@ fn run(command: Command) -> Result<()> {
                 let lines =
                     measured.answers.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
                 std::fs::write(&path, lines.join("\n") + "\n")
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            write_out(&measured.markdown())
+        }
+        Command::People { model, assets, questions, pictures, wrong, device } => {
+            let model = parrot_infer::Parrot::load(&model, &parrot_infer::device::open(&device)?)?;
+            let catalogue = Catalogue::load(&assets)?;
+            let measured = emoji_vqa::evaluate::people::measure(&model, &catalogue, &questions, &pictures)?;
+            if let Some(path) = wrong {
+                std::fs::write(&path, measured.wrong.join("\n") + "\n")
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
             write_out(&measured.markdown())

@@ -87,6 +87,10 @@ pub struct Query {
     pub subject: Option<usize>,
     /// The corner that the question names, if it names one.
     pub corner: Option<Corner>,
+    /// The colour that the question names, if it names one.
+    pub colour: Option<Colour>,
+    /// The kind of thing that the question names, if it names one.
+    pub kind: Option<Category>,
     /// The right answer.
     pub answer: Fact,
     /// Three wrong ones; one for yes or no.
@@ -209,6 +213,8 @@ impl Query {
             task,
             subject: None,
             corner: None,
+            colour: None,
+            kind: None,
             answer,
             distractors: Vec::new(),
             paraphrase: 0,
@@ -292,6 +298,70 @@ impl Query {
         };
         let query = Self::new(task, Fact::Concept(answer), Some(composition));
         Some(Self { subject: Some(subject), ..query })
+    }
+
+    /// What is to the left of a thing, or below it: the neighbours of [`Task::RightOf`] and [`Task::Above`] the other way round.
+    pub(crate) fn reversed(task: Task, scene: &Scene, random: &mut Random) -> Option<Self> {
+        let neighbour = |place: usize| match task {
+            Task::RightOf => (place % 2 == 1).then(|| place - 1),
+            _ => (place < 2).then_some(place + 2),
+        };
+        let beside = |place: usize| scene.concept_at(neighbour(place)?).filter(|_| scene.is_grid());
+        let places: Vec<usize> = (0..scene.tiles.len()).filter(|place| beside(*place).is_some()).collect();
+        let (place, subject) = unique_object(scene, &places, random)?;
+        let answer = beside(place)?;
+        let composition = match task {
+            Task::RightOf => Composition::Beside(answer, subject),
+            _ => Composition::Stacked(subject, answer),
+        };
+        let query = Self::new(task, Fact::Concept(answer), (subject != answer).then_some(composition));
+        Some(Self { subject: Some(subject), ..query })
+    }
+
+    /// Which thing stands on a colour.
+    pub(crate) fn on_colour(scene: &Scene, random: &mut Random) -> Option<Self> {
+        let on = |place: usize| Some((scene.colour_at(place)?, scene.concept_at(place)?));
+        let found: Vec<(Colour, usize)> = (0..scene.tiles.len()).filter_map(on).collect();
+        if !scene.is_grid() || found.is_empty() {
+            return None;
+        }
+        let (colour, concept) = random.choose(&found);
+        let ground = Composition::Ground(concept, colour);
+        let query = Self::new(Task::Corner, Fact::Concept(concept), Some(ground));
+        Some(Self { colour: Some(colour), ..query })
+    }
+
+    /// Whether there is a thing of a kind; yes and no are equally likely.
+    pub(crate) fn exist_kind(scene: &Scene, catalogue: &Catalogue, random: &mut Random) -> Option<Self> {
+        let kind_of = |concept: usize| catalogue.concepts[concept].category;
+        let shown: Vec<Category> = scene.objects().map(|(_, object)| kind_of(object.concept)).collect();
+        let truth = random.chance(0.5);
+        // What grows may be eaten, and what is worn or played is a thing like others: nobody is told no about the nearest kinds.
+        let near = |a: Category, b: Category| {
+            use Category::{Clothing, Drink, Food, Nature, Object, Place, Plant, Sport};
+            let edible = [Plant, Food, Drink, Nature];
+            let things = [Object, Sport, Clothing, Place];
+            a == b || [&edible[..], &things].iter().any(|kinds| kinds.contains(&a) && kinds.contains(&b))
+        };
+        let kinds: Vec<Category> = catalogue
+            .categories
+            .iter()
+            .map(|entry| entry.category)
+            // A fountain and a railway track are places, but nobody would call them that.
+            .filter(|kind| *kind != Category::Place)
+            .filter(|kind| if truth { shown.contains(kind) } else { !shown.iter().any(|s| near(*s, *kind)) })
+            .collect();
+        if shown.is_empty() || kinds.is_empty() {
+            return None;
+        }
+        let query = Self::new(Task::Exist, Fact::Truth(truth), None);
+        Some(Self { kind: Some(random.choose(&kinds)), ..query })
+    }
+
+    /// How many things there are in all.
+    pub(crate) fn count_all(scene: &Scene) -> Option<Self> {
+        let count = scene.objects().count();
+        (count > 0).then(|| Self::new(Task::Count, Fact::Number(count), None))
     }
 
     /// Wrong answers that the picture itself suggests, filled up with others:

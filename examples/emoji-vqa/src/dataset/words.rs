@@ -15,11 +15,11 @@ use crate::{
 
 /// How often a sample asks about a picture that shows something known, about one that does not, and something that no
 /// picture answers.
-const SHARES: [f32; 3] = [0.81, 0.11, 0.08];
+const SHARES: [f32; 3] = [0.79, 0.11, 0.10];
 
 /// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last, and
 /// of naming so much that one naming question in five is about the unknown: where half are, known things are refused.
-const INTENTS: [f32; 11] = [2.4, 1.0, 1.8, 1.0, 1.0, 0.7, 1.2, 1.6, 1.6, 1.6, 0.0];
+const INTENTS: [f32; 16] = [2.4, 1.0, 1.6, 1.0, 1.0, 0.7, 1.2, 1.2, 1.2, 1.0, 1.0, 1.0, 0.7, 0.5, 1.6, 0.0];
 
 /// The share of naming questions about grids, which ask for everything that is there.
 const NAMING_OF_GRIDS: f32 = 0.12;
@@ -74,7 +74,13 @@ impl Intent {
             Self::Corner => Some(Task::Corner),
             Self::RightOf => Some(Task::RightOf),
             Self::Above => Some(Task::Above),
-            Self::Describe | Self::Outside => None,
+            Self::LeftOf
+            | Self::Below
+            | Self::OnColour
+            | Self::ExistKind
+            | Self::CountAll
+            | Self::Describe
+            | Self::Outside => None,
         }
     }
 }
@@ -124,6 +130,14 @@ impl Dataset {
 
     fn about_the_known(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
         let intent = Intent::ALL[random.weighted(&INTENTS)];
+        if let Intent::LeftOf | Intent::Below | Intent::OnColour | Intent::ExistKind | Intent::CountAll =
+            intent
+        {
+            let (scene, _) = self.training_scene(random);
+            let query = self.further(intent, &scene, random)?;
+            let answer = query.answer.text(&self.catalogue, language);
+            return self.sample_of(scene, intent, Some(&query), answer, language, random);
+        }
         let everything =
             intent == Intent::Describe || (intent == Intent::Naming && random.chance(NAMING_OF_GRIDS));
         let Some(task) = intent.task().filter(|_| !everything) else {
@@ -151,6 +165,18 @@ impl Dataset {
         }
         let answer = query.answer.text(&self.catalogue, language);
         self.sample_of(scene, intent, Some(&query), answer, language, random)
+    }
+
+    /// A question of those that the templates do not ask.
+    fn further(&self, intent: Intent, scene: &Scene, random: &mut Random) -> Option<Query> {
+        match intent {
+            Intent::LeftOf => Query::reversed(Task::RightOf, scene, random),
+            Intent::Below => Query::reversed(Task::Above, scene, random),
+            Intent::OnColour => Query::on_colour(scene, random),
+            Intent::ExistKind => Query::exist_kind(scene, &self.catalogue, random),
+            Intent::CountAll => Query::count_all(scene),
+            _ => None,
+        }
     }
 
     fn about_the_unknown(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
@@ -227,40 +253,57 @@ impl Dataset {
                 .and_then(|query| query.subject)
                 .map_or("", |subject| self.catalogue.name(subject, language)),
             corner: query.and_then(|query| query.corner),
-            category: shown.map(|concept| self.catalogue.concepts[concept].category),
+            colour: query.and_then(|query| query.colour),
+            category: query
+                .and_then(|query| query.kind)
+                .or(shown.map(|concept| self.catalogue.concepts[concept].category)),
             alone,
         };
         Phrasebook::of(language).ask(intent, part, gaps, random)
     }
 
     /// The question of an evaluation item in held-out words, in every language and of both parts; of a picture of one
-    /// thing also its description or the colour of its ground.
+    /// thing also its description or the colour of its ground, of others what the templates do not ask about them.
     pub fn in_own_words(&self, item: &EvalItem, index: usize) -> Vec<Worded> {
         let mut random = Random::new(0, stream::HELD_OUT_WORDS, index as u64);
         let intents: &[Intent] = match item.query.task {
             Task::Naming => &[Intent::Naming, Intent::Describe],
             Task::Category => &[Intent::Category, Intent::Background],
-            Task::Exist => &[Intent::Exist],
-            Task::Count => &[Intent::Count],
+            Task::Exist => &[Intent::Exist, Intent::ExistKind],
+            Task::Count => &[Intent::Count, Intent::CountAll],
             Task::Colour if item.query.subject.is_none() => &[Intent::Background],
-            Task::Colour => &[Intent::Colour],
+            Task::Colour => &[Intent::Colour, Intent::OnColour],
             Task::Corner => &[Intent::Corner],
-            Task::RightOf => &[Intent::RightOf],
-            Task::Above => &[Intent::Above],
+            Task::RightOf => &[Intent::RightOf, Intent::LeftOf],
+            Task::Above => &[Intent::Above, Intent::Below],
         };
+        // In every language about the same.
+        let further: Vec<Option<Query>> =
+            intents.iter().map(|intent| self.further(*intent, &item.scene, &mut random)).collect();
         let mut worded = Vec::new();
         for language in Language::ALL {
-            for intent in intents.iter().copied() {
+            for (intent, further) in intents.iter().copied().zip(&further) {
+                let query = match intent {
+                    Intent::LeftOf
+                    | Intent::Below
+                    | Intent::OnColour
+                    | Intent::ExistKind
+                    | Intent::CountAll => {
+                        let Some(query) = further else { continue };
+                        query
+                    }
+                    _ => &item.query,
+                };
                 let answer = match intent {
                     Intent::Describe => Some(self.describe(&item.scene, language)),
                     Intent::Background => {
                         item.scene.colour_at(0).map(|colour| colour.name(language).to_owned())
                     }
-                    _ => Some(item.query.answer.text(&self.catalogue, language)),
+                    _ => Some(query.answer.text(&self.catalogue, language)),
                 };
                 for part in [Part::HeldOutWording, Part::HeldOutForm] {
-                    let query = Some(&item.query);
-                    let question = self.own_words(&item.scene, intent, query, part, language, &mut random);
+                    let question =
+                        self.own_words(&item.scene, intent, Some(query), part, language, &mut random);
                     if let (Some(question), Some(answer)) = (question, &answer) {
                         worded.push(Worded { intent, language, part, question, answer: answer.clone() });
                     }

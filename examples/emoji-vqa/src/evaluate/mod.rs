@@ -1,6 +1,7 @@
 //! Measures a model on the held-out part of Emoji-VQA-6: accuracy per task, language and drawing style, the
 //! same questions without their picture, and how often an answer is in another language than its question.
 
+pub mod people;
 mod vocabulary;
 pub mod words;
 

@@ -127,7 +127,7 @@ pub fn measure(model: &Parrot, data: &Dataset, scenes: usize, image_size: u32) -
 }
 
 /// What the model says to each question about one picture, and how sure it is.
-fn answers(model: &Parrot, image: &Image, questions: &[&str]) -> Result<Vec<(String, f32)>> {
+pub(super) fn answers(model: &Parrot, image: &Image, questions: &[&str]) -> Result<Vec<(String, f32)>> {
     let images = std::slice::from_ref(image);
     let questions: Vec<Question<'_>> = questions.iter().map(|text| Question::new(images, text)).collect();
     let options = AskOptions { max_new_tokens: 64, top_logprobs: Some(0), ..AskOptions::default() };
@@ -139,7 +139,7 @@ fn answers(model: &Parrot, image: &Image, questions: &[&str]) -> Result<Vec<(Str
 }
 
 /// Whether an answer is one of the two sentences that say that the model does not know, in the question's language.
-fn is_refusal(answer: &str, language: Language) -> bool {
+pub(super) fn is_refusal(answer: &str, language: Language) -> bool {
     let grammar = Grammar::of(language);
     [grammar.unknown, grammar.outside_answer].contains(&answer)
 }

@@ -1,6 +1,8 @@
 //! The patterns of a language: how each task is asked for, how names are put in, how questions are typed.
 
 use super::surface::Surface;
+use crate::catalogue::Category;
+use crate::colour::Colour;
 
 /// What a wording asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +25,16 @@ pub enum Intent {
     RightOf,
     /// What is above x?
     Above,
+    /// What is to the left of x?
+    LeftOf,
+    /// What is below x?
+    Below,
+    /// What is on the red ground?
+    OnColour,
+    /// Is there an animal in the picture?
+    ExistKind,
+    /// How many things are there?
+    CountAll,
     /// Describe the picture.
     Describe,
     /// Anything that a picture of this data set does not answer.
@@ -30,8 +42,8 @@ pub enum Intent {
 }
 
 impl Intent {
-    /// All eleven.
-    pub const ALL: [Self; 11] = [
+    /// All sixteen.
+    pub const ALL: [Self; 16] = [
         Self::Naming,
         Self::Category,
         Self::Exist,
@@ -41,6 +53,11 @@ impl Intent {
         Self::Corner,
         Self::RightOf,
         Self::Above,
+        Self::LeftOf,
+        Self::Below,
+        Self::OnColour,
+        Self::ExistKind,
+        Self::CountAll,
         Self::Describe,
         Self::Outside,
     ];
@@ -57,6 +74,11 @@ impl Intent {
             Self::Corner => "corner",
             Self::RightOf => "right of",
             Self::Above => "above",
+            Self::LeftOf => "left of",
+            Self::Below => "below",
+            Self::OnColour => "on colour",
+            Self::ExistKind => "exist kind",
+            Self::CountAll => "count all",
             Self::Describe => "describe",
             Self::Outside => "outside",
         }
@@ -84,6 +106,16 @@ pub struct Grammar {
     pub right_of: &'static [&'static str],
     /// [`Intent::Above`]
     pub above: &'static [&'static str],
+    /// [`Intent::LeftOf`]
+    pub left_of: &'static [&'static str],
+    /// [`Intent::Below`]
+    pub below: &'static [&'static str],
+    /// [`Intent::OnColour`]; `{col…}` is the colour.
+    pub on_colour: &'static [&'static str],
+    /// [`Intent::ExistKind`]; `{kind…}` is what kind of thing.
+    pub exist_kind: &'static [&'static str],
+    /// [`Intent::CountAll`]
+    pub count_all: &'static [&'static str],
     /// [`Intent::Describe`]
     pub describe: &'static [&'static str],
     /// [`Intent::Outside`]
@@ -96,6 +128,10 @@ pub struct Grammar {
     pub synonyms: &'static [(&'static str, &'static [&'static str])],
     /// A name in a form that only this language has; `None` where the name has no such form.
     pub form: fn(name: &str, form: &str) -> Option<String>,
+    /// The word for a colour in a form whose name begins with `col`; `None` where there is none.
+    pub colour_form: fn(colour: Colour, form: &str) -> Option<String>,
+    /// The word for a kind of thing in a form whose name begins with `kind`; `None` where nobody would say it.
+    pub kind_form: fn(kind: Category, form: &str) -> Option<String>,
     /// How it is typed.
     pub surface: Surface,
     /// The answer about a picture that shows nothing known.
@@ -117,6 +153,11 @@ impl Grammar {
             Intent::Corner => self.corner,
             Intent::RightOf => self.right_of,
             Intent::Above => self.above,
+            Intent::LeftOf => self.left_of,
+            Intent::Below => self.below,
+            Intent::OnColour => self.on_colour,
+            Intent::ExistKind => self.exist_kind,
+            Intent::CountAll => self.count_all,
             Intent::Describe => self.describe,
             Intent::Outside => self.outside,
         }

@@ -6,17 +6,22 @@
 //! noun: Turkish `“kedi” resminin sağında`, Russian `справа от рисунка «кошка»`, Arabic `رمز «قطة»`.
 
 mod arabic;
+mod arabic_names;
 mod chinese;
+mod chinese_names;
 mod english;
+mod english_names;
 mod frames;
 pub mod grammar;
 mod pattern;
 pub mod phrasebook;
 mod portuguese;
+mod portuguese_names;
 mod russian;
 mod russian_names;
 mod surface;
 mod turkish;
+mod turkish_names;
 
 use crate::language::Language;
 

@@ -3,8 +3,8 @@
 //!
 //! A pattern like `(what|which) colo(|u)r is behind {the}` stands for all its readings. The readings of one pattern are
 //! a *form* of asking. In a reading, braces say what is put in: `{x}` the name, bare or in any quotation marks, `{q}`
-//! the name in quotation marks, `{c}` where in the picture, `{k}` the kind of thing (`what animal is this`), and what
-//! else a language's own table of names knows: `{a}` English `a cat`, `{gen}` Russian `кошки`. A `!` before a pattern
+//! the name in quotation marks, `{c}` where in the picture, `{k}` the kind of thing (`what animal is this`), `{col…}` a colour
+//! and `{kind…}` a kind of thing in a form that the language needs, and what else a language's own table of names knows: `{a}` English `a cat`, `{gen}` Russian `кошки`. A `!` before a pattern
 //! says that it suits a picture of one thing only, a full stop at its end that it is a request and no question.
 //!
 //! About an eighth of the forms and a tenth of the other readings are never trained on ([`Part`]); which ones, a hash of
@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::catalogue::Category;
+use crate::colour::Colour;
 use crate::language::{ByLanguage, Language};
 use crate::random::{Random, stable_hash};
 use crate::scene::Corner;
@@ -53,7 +54,9 @@ pub struct Gaps<'a> {
     pub name: &'a str,
     /// Where in the picture.
     pub corner: Option<Corner>,
-    /// What kind of thing the picture shows.
+    /// The colour that it names.
+    pub colour: Option<Colour>,
+    /// What kind of thing the picture shows, or the question names.
     pub category: Option<Category>,
     /// Whether the picture shows one thing.
     pub alone: bool,
@@ -156,6 +159,8 @@ fn gap(slot: &str, grammar: &Grammar, gaps: Gaps<'_>, random: &mut Random) -> Op
         "k" => {
             Some(grammar.kinds[gaps.category? as usize]).filter(|kind| !kind.is_empty()).map(str::to_owned)
         }
+        form if form.starts_with("col") => (grammar.colour_form)(gaps.colour?, form),
+        form if form.starts_with("kind") => (grammar.kind_form)(gaps.category?, form),
         _ if gaps.name.is_empty() => None,
         _ => {
             let synonyms =
@@ -237,20 +242,26 @@ mod tests {
     fn every_core_concept_can_be_asked_about_in_every_part() {
         let catalogue = catalogue();
         for language in Language::ALL {
+            let grammar = Grammar::of(language);
             for (at, concept) in catalogue.concepts[..catalogue.core_count()].iter().enumerate() {
                 let mut random = Random::new(0, 0, at as u64);
                 let name = concept.name.get(language);
                 let corner = Some(Corner::ALL[at % 4]);
                 let category = Some(concept.category);
-                let gaps = Gaps { name, corner, category, alone: at % 2 == 0 };
+                let colour = Some(Colour::ALL[at % 8]);
+                let gaps = Gaps { name, corner, colour, category, alone: at % 2 == 0 };
                 for intent in Intent::ALL {
+                    if intent == Intent::ExistKind && (grammar.kind_form)(concept.category, "kind").is_none()
+                    {
+                        continue;
+                    }
                     let mut ask = |part| Phrasebook::of(language).ask(intent, part, gaps, &mut random);
                     let trained = ask(Part::Trained);
                     assert!(trained.is_some(), "{language:?} {intent:?}: nothing asks for {name}");
                     for text in
                         [trained, ask(Part::HeldOutWording), ask(Part::HeldOutForm)].into_iter().flatten()
                     {
-                        assert!(!text.contains(['{', '}', '(', '|', ')']), "{language:?} {intent:?}: {text}");
+                        assert!(!text.contains(['{', '}', '(', '|']), "{language:?} {intent:?}: {text}");
                     }
                 }
             }
@@ -274,6 +285,7 @@ mod tests {
                         .collect::<Vec<_>>()
                 })
                 .filter(|slot| !["x", "q", "c", "k"].contains(&slot.as_str()))
+                .filter(|slot| !slot.starts_with("col") && !slot.starts_with("kind"))
                 .collect();
             let core = &catalogue.concepts[..catalogue.core_count()];
             for slot in &slots {
@@ -283,9 +295,34 @@ mod tests {
                 assert!(2 * count > core.len(), "{language:?}: {count} names have the form {slot}");
             }
             let names: HashSet<&str> =
-                core.iter().map(|concept| concept.name.get(language).as_str()).collect();
+                catalogue.concepts.iter().map(|concept| concept.name.get(language).as_str()).collect();
             for (name, _) in grammar.synonyms {
                 assert!(names.contains(name), "{language:?}: nothing is called {name}");
+            }
+        }
+    }
+
+    /// Among the things that the default model knows, and among all of them but for what those are called in short: a red
+    /// apple is an apple where no other is known.
+    #[test]
+    fn no_thing_is_called_what_another_one_is() {
+        let catalogue = catalogue();
+        for language in Language::ALL {
+            let synonyms = Grammar::of(language).synonyms;
+            let (core, others) = catalogue.concepts.split_at(catalogue.core_count());
+            for known in [core, others] {
+                let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+                for concept in known {
+                    let name = concept.name.get(language).as_str();
+                    let lists = synonyms.iter().filter(|(other, _)| *other == name);
+                    for called in lists.flat_map(|(_, list)| list.iter().copied()).chain([name]) {
+                        let other = owners.insert(called, name);
+                        assert!(
+                            other.is_none(),
+                            "{language:?}: {other:?} and {name} are both called {called}"
+                        );
+                    }
+                }
             }
         }
     }
