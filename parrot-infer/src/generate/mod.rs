@@ -15,6 +15,8 @@ mod logprobs;
 mod options;
 mod sampling;
 mod scheduler;
+#[cfg(feature = "grammar")]
+mod schema;
 mod sequence;
 mod stop;
 
