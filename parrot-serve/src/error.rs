@@ -78,6 +78,13 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).code("internal_error")
     }
 
+    /// Others' images took all the time that this request had.
+    pub(crate) fn too_slow() -> Self {
+        let message = "the time for a request was over before its images were decoded";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, message).code("timed_out");
+        error.retry_after(Duration::from_secs(1))
+    }
+
     /// The server is about to stop.
     pub(crate) fn stopping() -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");

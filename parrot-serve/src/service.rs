@@ -74,7 +74,10 @@ impl Service {
         if !ask.images.is_empty() && !model.engine.has_images() {
             return Err(parrot_infer::Error::TextOnly.into());
         }
-        let (images, pixels) = self.images.open(std::mem::take(&mut ask.images)).await?;
+        // Waiting for a turn to be decoded is part of what an answer may take.
+        let limit = self.options.request_timeout;
+        let opened = tokio::time::timeout(limit, self.images.open(std::mem::take(&mut ask.images))).await;
+        let (images, pixels) = opened.map_err(|_| ApiError::too_slow())??;
         if self.options.log_text {
             tracing::info!(model = %model.name, text = %ask.text(), "asked");
         }
@@ -82,6 +85,7 @@ impl Service {
         let has_logprobs = ask.options.top_logprobs.is_some();
         // Turning words into tokens takes milliseconds for a long conversation.
         let turn = self.encoding.clone().acquire_owned().await.map_err(|_| ApiError::stopping())?;
+        ask.options.time_limit = Some(limit.saturating_sub(asked.elapsed()));
         let submitted = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let requests = ask.requests(&images).into_iter();

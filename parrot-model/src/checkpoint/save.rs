@@ -375,6 +375,22 @@ mod tests {
         Checkpoint::open(&folder).unwrap().load(FloatDType::F32, &Device::default()).unwrap();
     }
 
+    /// Two `parrot quantize` into one folder at once left it without weights.
+    #[test]
+    fn what_another_process_writes_is_left_to_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("model");
+        let tiny = Tiny::clip();
+        let lock = fs::File::create(parent.path().join(".model.lock")).unwrap();
+        lock.lock().unwrap();
+        let error = tiny.save_with(&folder, &SaveOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("is being written by another process"), "{error}");
+        assert!(!folder.exists());
+        drop(lock);
+        tiny.save(&folder);
+        assert_eq!(file_names(parent.path()), ["model"]);
+    }
+
     #[test]
     fn an_interrupted_replacement_is_undone() {
         let parent = tempfile::tempdir().unwrap();

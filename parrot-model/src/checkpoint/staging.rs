@@ -1,11 +1,12 @@
 //! Replacing a folder as a whole, or not at all.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::layout::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE};
-use crate::{Error, Result};
+use crate::{Error, Result, untrusted};
 
 /// A folder beside its destination, removed again unless it is published.
 pub(super) struct Staging {
@@ -13,6 +14,9 @@ pub(super) struct Staging {
     destination: PathBuf,
     /// Where the destination's former content waits until the new one is in place.
     old: PathBuf,
+    /// Held as long as this process writes.
+    _lock: File,
+    lock_path: PathBuf,
 }
 
 impl Staging {
@@ -21,8 +25,8 @@ impl Staging {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] when the destination is a file or holds something that is no checkpoint;
-    /// [`Error::Io`] when the folder cannot be created.
+    /// [`Error::Checkpoint`] when the destination is a file, holds something that is no checkpoint, or is being written by
+    /// another process; [`Error::Io`] when the folder cannot be created.
     pub(super) fn create(destination: &Path) -> Result<Self> {
         let Some(name) = destination.file_name() else {
             return Err(Error::checkpoint(destination, "is no folder name to save under"));
@@ -33,7 +37,11 @@ impl Staging {
             hidden.push(suffix);
             destination.with_file_name(hidden)
         };
-        let (path, old) = (beside(".partial"), beside(".old"));
+        let (path, old, lock_path) = (beside(".partial"), beside(".old"), beside(".lock"));
+        if let Some(parent) = lock_path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        let lock = lock(&lock_path, destination)?;
         // If a process died between two steps of `publish`, finish or undo what it began.
         if old.exists() && destination.exists() {
             keep_other_files(&old, destination)?;
@@ -44,7 +52,7 @@ impl Staging {
         remove(&old)?;
         remove(&path)?;
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path, destination: destination.to_path_buf(), old })
+        Ok(Self { path, destination: destination.to_path_buf(), old, _lock: lock, lock_path })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -53,7 +61,7 @@ impl Staging {
 
     /// Takes the destination's place. Files there that are neither replaced nor weights are kept.
     pub(super) fn publish(self) -> Result<()> {
-        let Self { path, destination, old } = &self;
+        let Self { path, destination, old, .. } = &self;
         let replaces = destination.exists();
         if replaces {
             fs::rename(destination, old).map_err(Error::io("replace", destination))?;
@@ -75,7 +83,48 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
+        // While the lock is still held.
+        let _ = fs::remove_file(&self.lock_path);
     }
+}
+
+/// The lock of a destination, which nobody else holds.
+fn lock(path: &Path, destination: &Path) -> Result<File> {
+    loop {
+        if path.exists() {
+            untrusted::require_file(path)?;
+        }
+        let opened = File::options().create(true).append(true).open(path);
+        let file = opened.map_err(Error::io("create", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::checkpoint(destination, "is being written by another process"));
+            }
+            // Some network file systems have no locks; there, not sharing a folder is up to the user.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+        }
+        // Who held it before has removed the file in between: then this one is nobody's.
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether an open file is still what lies at its path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
 }
 
 /// Refuses to replace what is no checkpoint.

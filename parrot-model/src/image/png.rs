@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use ::image::RgbImage;
-use ::png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
+use ::png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::options::{SCRATCH_BYTES, Size};
 use super::orientation::{Metadata, raw_profile};
@@ -21,7 +21,11 @@ pub(super) struct Png<'a> {
 impl<'a> Png<'a> {
     pub(super) fn open(bytes: &'a [u8], clips_grey: bool) -> Result<Self, String> {
         // Profiles, texts and the like; the pixels are checked before memory is set aside for them.
-        let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: SCRATCH_BYTES });
+        let mut options = DecodeOptions::default();
+        options.set_ignore_adler32(false);
+        options.set_skip_ancillary_crc_failures(false);
+        let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
+        decoder.set_limits(Limits { bytes: SCRATCH_BYTES });
         decoder.set_transformations(Transformations::EXPAND);
         decoder.set_ignore_iccp_chunk(true);
         let reader = decoder.read_info().map_err(words)?;
@@ -57,8 +61,13 @@ impl<'a> Png<'a> {
                 to_rgb(row.data(), line, color, depth, clips_grey);
             }
         }
-        // The pixels are whole, so what is wrong behind them is no matter.
-        let _ = self.reader.finish();
+        // What is wrong behind the pixels is no matter, but for the sum that says that they are not what was written.
+        if let Err(error) = self.reader.finish() {
+            let words = words(error);
+            if words.contains("WrongChecksum") {
+                return Err("the PNG data are damaged: their checksum is another".into());
+            }
+        }
         let metadata = self.metadata();
         Ok((out, metadata))
     }
@@ -124,6 +133,31 @@ mod tests {
     use super::*;
 
     const XMP: &str = "XML:com.adobe.xmp";
+
+    /// Pillow refuses both (p_badadler.png, p_badcrc_anc.png), and no other damage shows in the pixels' own data.
+    #[test]
+    fn a_wrong_checksum_is_damage() {
+        let png = |text: bool| {
+            let mut bytes = Vec::new();
+            let mut encoder = ::png::Encoder::new(&mut bytes, 4, 4);
+            if text {
+                encoder.add_text_chunk("Title".into(), "a".into()).unwrap();
+            }
+            encoder.write_header().unwrap().write_image_data(&[7; 16]).unwrap();
+            bytes
+        };
+        let decode = |bytes: &[u8]| Png::open(bytes, false)?.decode().map(|_| ());
+        decode(&png(true)).unwrap();
+        let mut damaged = png(false);
+        // Before IEND and the checksum of IDAT come the last bytes of its stream.
+        let sum = damaged.len() - 12 - 4 - 1;
+        damaged[sum] ^= 1;
+        assert!(decode(&damaged).unwrap_err().contains("checksum"), "{:?}", decode(&damaged));
+        let mut damaged = png(true);
+        let text = damaged.windows(4).position(|name| name == b"tEXt").unwrap();
+        damaged[text + 5] ^= 1;
+        assert!(decode(&damaged).is_err());
+    }
 
     /// What is read of a text under this name that `write` adds to a pixel.
     fn text(write: impl Fn(&mut ::png::Encoder<'_, &mut Vec<u8>>)) -> Option<String> {

@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parrot_model::untrusted::require_file;
+
 use crate::files::refuse_link;
 use crate::{Error, Result};
 
@@ -33,6 +35,10 @@ impl RunFolder {
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         let lock_path = path.join(LOCK);
         refuse_link(&lock_path)?;
+        if lock_path.exists() {
+            // Opening a named pipe would wait for a reader.
+            require_file(&lock_path)?;
+        }
         let lock = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
+use parrot_model::untrusted;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,9 @@ use serde_json::Value;
 
 use super::Array;
 use crate::{Error, Result};
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 8 << 30;
 
 /// A golden directory: its cases, and the tensors they name.
 #[derive(Debug)]
@@ -129,7 +133,7 @@ impl Directory {
 
     fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.path(name)?;
-        let text = std::fs::read(&path).map_err(Error::read(&path))?;
+        let text = untrusted::read(&path, untrusted::MAX_CONFIG_BYTES.saturating_mul(16))?;
         serde_json::from_slice(&text).map_err(Error::json(path))
     }
 
@@ -212,7 +216,7 @@ impl Directory {
         if let Some(bytes) = self.files.borrow().get(&path) {
             return Ok(bytes.clone());
         }
-        let bytes: Rc<[u8]> = std::fs::read(&path).map_err(Error::read(&path))?.into();
+        let bytes: Rc<[u8]> = untrusted::read(&path, MAX_BYTES)?.into();
         self.files.borrow_mut().insert(path, bytes.clone());
         Ok(bytes)
     }
