@@ -3,6 +3,7 @@
 //! Files are kept in the cache that all Hugging Face tools share. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
 //! `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT` and `HF_HUB_OFFLINE` mean what they mean there. When the hub cannot be reached or is
 //! overloaded, what the cache holds is used; an interrupted download resumes where it stopped.
+//! A large file's SHA-256 is what the hub says, or the file is downloaded anew.
 
 #[cfg(feature = "hub")]
 mod cache;

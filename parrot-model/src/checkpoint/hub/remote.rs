@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use super::super::decoder::DecoderDescription;
 use super::super::weights::shard_names;
@@ -151,7 +154,11 @@ impl Repository {
         }
     }
 
+    /// A repository may hold its weights twice: one file comes before shards, as when the folder is loaded.
     fn weights(&self, folder: &Path, commit: &str) -> Result<()> {
+        if self.optional(WEIGHTS_FILE, commit)? {
+            return Ok(());
+        }
         if self.optional(INDEX_FILE, commit)? {
             for shard in shard_names(&folder.join(INDEX_FILE))? {
                 self.file(&shard, commit)?;
@@ -212,19 +219,39 @@ impl Repository {
         let blob = self.cache.blob(&info.etag);
         if !blob.is_file() {
             let incomplete = self.cache.incomplete(&info.etag);
-            let opened = File::options().create(true).append(true).open(&incomplete);
+            let opened = File::options().create(true).read(true).append(true).open(&incomplete);
             let mut file = opened.map_err(naming("open", &incomplete))?;
-            self.client.download(info, &mut file, &|done, total| {
-                tracing::debug!(name, done, total, "downloading");
-                if let Some(progress) = &self.progress {
-                    progress(name, done, total);
-                }
-            })?;
+            self.receive(name, info, &mut file)?;
             let kept = file.sync_all().and_then(|()| std::fs::rename(&incomplete, &blob));
             kept.map_err(naming("write", &blob))?;
         }
         self.cache.link(&info.commit, name, &info.etag)?;
         Ok(())
+    }
+
+    /// Appends what is missing. What an earlier attempt left may be damaged, by a power cut say: if the whole is not what the
+    /// hub has, it is downloaded once more from the beginning.
+    fn receive(&self, name: &str, info: &FileInfo, file: &mut File) -> Result<(), Failure> {
+        let progress = |done: u64, total: u64| {
+            tracing::debug!(name, done, total, "downloading");
+            if let Some(progress) = &self.progress {
+                progress(name, done, total);
+            }
+        };
+        let mut is_resumed = file.metadata()?.len() > 0;
+        loop {
+            self.client.download(info, file, &progress)?;
+            if is_sound(&info.etag, file)? {
+                return Ok(());
+            }
+            // Nobody is to go on from these bytes.
+            file.set_len(0)?;
+            if !is_resumed {
+                let why = "it arrived with another SHA-256 than the hub says that it has";
+                return Err(Failure::Other(why.into()));
+            }
+            is_resumed = false;
+        }
     }
 
     fn error(&self, name: &str, failure: &Failure) -> Error {
@@ -245,4 +272,16 @@ impl Repository {
         };
         Error::Hub { id: self.name.clone(), reason }
     }
+}
+
+/// Whether a file has the bytes that its tag stands for. Of large files the tag is the SHA-256; of small ones it is git's own,
+/// which is not looked at.
+fn is_sound(etag: &str, file: &mut File) -> io::Result<bool> {
+    if etag.len() != 64 || !etag.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = Sha256::new();
+    io::copy(file, &mut hasher)?;
+    Ok(format!("{:x}", hasher.finalize()).eq_ignore_ascii_case(etag))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use burn::tensor::FloatDType;
+use sha2::{Digest, Sha256};
 
 use super::super::testing::Tiny;
 use super::super::{Checkpoint, Description, SaveOptions};
@@ -41,6 +42,18 @@ struct Behaviour {
     silent: bool,
     /// Says that the model's terms are not accepted.
     gated: bool,
+    /// Makes the tag of a file's bytes; without it, it is the file's name.
+    tag: Option<fn(&[u8]) -> String>,
+}
+
+/// The tag of a large file.
+fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// The tag of a large file, but of another one.
+fn another_sha256(_: &[u8]) -> String {
+    sha256(b"other bytes")
 }
 
 impl Server {
@@ -89,7 +102,11 @@ fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>
         .strip_prefix("/owner/model/resolve/")
         .and_then(|rest| rest.split_once('/'))
         .and_then(|(_, name)| behaviour.files.get_key_value(name));
-    let etag = file.map_or(String::new(), |(name, _)| format!("\"{}\"", name.replace('/', "-")));
+    let tag = |(name, bytes): (&String, &Vec<u8>)| match behaviour.tag {
+        Some(tag) => tag(bytes),
+        None => name.replace('/', "-"),
+    };
+    let etag = file.map_or(String::new(), |file| format!("\"{}\"", tag(file)));
     let (status, body): (_, &[u8]) = match file {
         _ if behaviour.status.is_some() => (behaviour.status.unwrap(), b"no page"),
         _ if behaviour.gated => ("401 Unauthorized\r\nX-Error-Code: GatedRepo", b""),
@@ -263,6 +280,56 @@ fn a_broken_download_resumes_where_it_was() {
     let folder = download(&server.endpoint, cache.path(), None, false, Some(progress)).unwrap();
     assert_eq!(std::fs::read(folder.join(shard)).unwrap(), model.files[shard]);
     assert!(*least.lock().unwrap() > 7_000);
+}
+
+/// A power cut leaves zeros at the end of what was being written, or in all of it.
+#[test]
+fn what_an_earlier_attempt_left_damaged_is_downloaded_anew() {
+    let model = Behaviour { tag: Some(sha256), ..model() };
+    let server = Server::start(model.clone());
+    let shard = "model-00001-of-00002.safetensors";
+    let bytes = &model.files[shard];
+    let mut cut = bytes[..7_000].to_vec();
+    cut[5_000..].fill(0);
+    for damaged in [cut, vec![0; bytes.len()]] {
+        let cache = tempfile::tempdir().unwrap();
+        let blobs = cache.path().join("models--owner--model/blobs");
+        std::fs::create_dir_all(&blobs).unwrap();
+        std::fs::write(blobs.join(format!("{}.incomplete", sha256(bytes))), damaged).unwrap();
+        let folder = download(&server.endpoint, cache.path(), None, false, None).unwrap();
+        assert!(std::fs::read(folder.join(shard)).unwrap() == *bytes);
+    }
+}
+
+#[test]
+fn bytes_that_are_not_those_of_the_hub_are_not_kept() {
+    let server = Server::start(Behaviour { tag: Some(another_sha256), ..model() });
+    let cache = tempfile::tempdir().unwrap();
+    let error = download(&server.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    assert!(
+        error.ends_with("config.json: it arrived with another SHA-256 than the hub says that it has"),
+        "{error}"
+    );
+    let left = files(&cache.path().join("models--owner--model"));
+    assert!(left.values().all(Vec::is_empty), "{:?}", left.keys());
+}
+
+/// Transformers and the loader take the whole file first; downloading the shards as well would be for nothing.
+#[test]
+fn a_model_that_is_there_in_one_file_and_in_shards_is_taken_in_one() {
+    let whole = tempfile::tempdir().unwrap();
+    Tiny::clip().save_with(whole.path(), &SaveOptions::default()).unwrap();
+    let mut behaviour = model();
+    behaviour.files.extend(files(whole.path()));
+    let server = Server::start(behaviour);
+    let cache = tempfile::tempdir().unwrap();
+    let folder = download(&server.endpoint, cache.path(), None, false, None).unwrap();
+    assert!(folder.join("model.safetensors").is_file());
+    assert!(
+        !server.requests().iter().any(|request| request.contains("-of-00002") || request.contains("index"))
+    );
+    Checkpoint::open(&folder).unwrap().load(FloatDType::F32, &Device::default()).unwrap();
+    assert_eq!(download(&server.endpoint, cache.path(), None, true, None).unwrap(), folder);
 }
 
 #[test]
