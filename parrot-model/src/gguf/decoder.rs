@@ -156,7 +156,7 @@ impl Header<'_> {
         match self.get(&key) {
             None => Ok(None),
             Some(Value::Integer(value)) => Ok(Some(*value)),
-            Some(other) => Err(format!("should have a number as `{key}`, found {other:?}")),
+            Some(other) => Err(format!("should have a number as `{key}`, found {other}")),
         }
     }
 
@@ -166,7 +166,7 @@ impl Header<'_> {
             None => Ok(None),
             // As it was written before it was rounded to f32: 1e-6 and not 9.99999997e-7.
             Some(Value::Float(value)) => Ok(Some((*value as f32).to_string().parse().unwrap_or(*value))),
-            Some(other) => Err(format!("should have a number as `{key}`, found {other:?}")),
+            Some(other) => Err(format!("should have a number as `{key}`, found {other}")),
         }
     }
 
@@ -178,9 +178,19 @@ impl Header<'_> {
         const LOW: f64 = 1.0;
         const HIGH: f64 = 4.0;
         const CONTEXT: f64 = 8192.0;
-        let kind = self.text(&format!("{}.rope.scaling.type", family.model_type())).unwrap_or("none");
-        if kind != "none" {
-            return Err(format!("scales its positions in the way `{kind}`, which is not supported"));
+        let unsupported =
+            |kind: &str| Err(format!("scales its positions in the way `{kind}`, which is not supported"));
+        match self.text(&format!("{}.rope.scaling.type", family.model_type())) {
+            Some("none") => {}
+            Some(kind) => return unsupported(kind),
+            // Without a type, a factor scales linearly; the second key is that of older files.
+            None => {
+                for key in ["rope.scaling.factor", "rope.scale_linear"] {
+                    if self.float(family, key)?.is_some_and(|factor| ![0.0, 1.0].contains(&factor)) {
+                        return unsupported("linear");
+                    }
+                }
+            }
         }
         let Some(place) = self.tensors.get(ROPE_FACTORS) else { return Ok(None) };
         if place.ggml_type != GgmlType::F32 {

@@ -10,6 +10,7 @@ mod tokenizer;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use crate::files::Files;
@@ -72,6 +73,21 @@ pub(crate) enum Value<'a> {
     Other,
 }
 
+/// What is told of a value that something else was expected for.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value}"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Text(_) => write!(f, "a text"),
+            Self::Texts(texts) => write!(f, "a list of {} texts", texts.len()),
+            Self::Integers(values) => write!(f, "a list of {} integers", values.len()),
+            Self::Other => write!(f, "something else"),
+        }
+    }
+}
+
 /// A tensor as the file has it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Place {
@@ -130,7 +146,7 @@ impl<'a> Header<'a> {
         let alignment = match metadata.get("general.alignment") {
             None => 32,
             Some(Value::Integer(alignment)) if (1..=MAX_ALIGNMENT).contains(alignment) => *alignment as usize,
-            Some(other) => return Err(format!("has an alignment of {other:?}")),
+            Some(other) => return Err(format!("has an alignment of {other}")),
         };
         let start = reader.at.next_multiple_of(alignment);
         let mut tensors = BTreeMap::new();

@@ -316,7 +316,16 @@ fn what_is_not_supported_is_named() {
         (with(&|gguf| gguf.number("qwen2.expert_count", 8)), "has 8 experts"),
         (with(&|gguf| gguf.number("split.count", 3)), "is one of 3 files"),
         (with(&|gguf| gguf.text("qwen2.rope.scaling.type", "yarn")), "in the way `yarn`"),
-        (with(&|gguf| gguf.text("qwen2.block_count", "2")), "should have a number as `qwen2.block_count`"),
+        (with(&|gguf| gguf.float("qwen2.rope.scaling.factor", 4.0)), "in the way `linear`"),
+        (with(&|gguf| gguf.float("qwen2.rope.scale_linear", 2.0)), "in the way `linear`"),
+        (
+            with(&|gguf| gguf.text("qwen2.block_count", "2")),
+            "should have a number as `qwen2.block_count`, found a text",
+        ),
+        (
+            with(&|gguf| gguf.numbers("qwen2.attention.head_count", &[4, 4])),
+            "should have a number as `qwen2.attention.head_count`, found a list of 2 integers",
+        ),
         (
             with(&|gguf| gguf.metadata.retain(|(key, _)| !key.ends_with("block_count"))),
             "lacks `qwen2.block_count`",
@@ -336,7 +345,7 @@ fn what_is_not_supported_is_named() {
             "`vision.weight` is unexpected",
         ),
         (with(&|gguf| gguf.tensors.push(gguf.tensors[0].clone())), "twice"),
-        (with(&|gguf| gguf.number("general.alignment", 0)), "an alignment of Integer(0)"),
+        (with(&|gguf| gguf.number("general.alignment", 0)), "an alignment of 0"),
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
