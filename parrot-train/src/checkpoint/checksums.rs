@@ -29,19 +29,22 @@ pub(super) fn write(folder: &Path) -> Result<()> {
     fs::write(&path, text + "\n").map_err(Error::io("write", &path))
 }
 
-/// Compares the files with their checksums. A checkpoint of an older version has none.
+/// Compares the files with their checksums. Every checkpoint has them: one without is damaged.
 ///
 /// # Errors
 ///
-/// [`Error::Checkpoint`] naming the first file that has changed; [`Error::Io`].
+/// [`Error::Checkpoint`] naming the first file that has changed, or the list if it is missing or lists nothing; [`Error::Io`].
 pub(crate) fn verify(folder: &Path) -> Result<()> {
     let path = folder.join(CHECKSUMS_FILE);
     if !path.exists() {
-        return Ok(());
+        return Err(broken(&path, &"it is missing"));
     }
     let text = untrusted::read_text(&path, MAX_CONFIG_BYTES)?;
     let sums: BTreeMap<String, String> =
         serde_json::from_str(&text).map_err(|error| broken(&path, &error))?;
+    if sums.is_empty() {
+        return Err(broken(&path, &"it lists no file"));
+    }
     for (name, expected) in sums {
         let file = folder.join(&name);
         if checksum(&file)? != expected {
@@ -87,7 +90,6 @@ mod tests {
         fs::create_dir(file("model")).unwrap();
         fs::write(file("model/weights"), vec![7_u8; 3 << 20]).unwrap();
         fs::write(file("state"), "a state").unwrap();
-        verify(folder.path()).unwrap();
         write(folder.path()).unwrap();
         verify(folder.path()).unwrap();
         for (name, at) in [("model/weights", 2_500_000), ("state", 3)] {
@@ -101,5 +103,15 @@ mod tests {
         }
         fs::remove_file(file("state")).unwrap();
         assert!(verify(folder.path()).is_err());
+    }
+
+    #[test]
+    fn what_has_no_checksums_is_not_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("state"), "a state").unwrap();
+        let error = || verify(folder.path()).unwrap_err().to_string();
+        assert!(error().ends_with("checksums.json: it is missing"), "{}", error());
+        fs::write(folder.path().join(CHECKSUMS_FILE), "{}").unwrap();
+        assert!(error().ends_with("checksums.json: it lists no file"), "{}", error());
     }
 }

@@ -9,7 +9,8 @@
 //!   adapters.safetensors    of a stage that trains low-rank adapters; `model/` has them merged, into a decoder in blocks
 //!                           as it was before it was quantised
 //!   state.json              TrainState
-//!   checksums.json          CRC-32C of every other file: a checkpoint with a flipped bit counts as unreadable
+//!   checksums.json          CRC-32C of every other file: a checkpoint with a flipped bit, or without this file, counts as
+//!                           unreadable
 //! ```
 //!
 //! The checkpoint of any other module ([`save_module`]) has its weights in `module.safetensors`, beside
