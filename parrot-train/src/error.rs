@@ -48,12 +48,12 @@ pub enum Error {
         /// What it is.
         found: String,
     },
-    /// The loss or the gradient stopped being a number.
+    /// The loss, the gradient or what the router gives stopped being a number.
     #[error("step {step}: the {what} is {value}; samples of the step: {}{}", samples.join(", "), last_good(checkpoint.as_deref()))]
     NotFinite {
         /// The step, counted from 1.
         step: usize,
-        /// `loss` or `gradient norm`.
+        /// `loss`, `gradient norm` or `router's weight of an expert`.
         what: &'static str,
         /// NaN or an infinity.
         value: f64,

@@ -47,9 +47,13 @@ Exit status: 0 done, 1 failed, 2 wrong usage.";
 fn main() -> ExitCode {
     keep_freed_memory();
     panics_in_one_line();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("parrot_train=warn"));
     let log = || cli::Printable(std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log).init();
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(log);
+    match EnvFilter::try_from_default_env() {
+        // Who asks for a log gets one.
+        Ok(filter) => lines.with_env_filter(filter).init(),
+        Err(_) => lines.with_env_filter("parrot_train=warn").event_format(cli::Notices).init(),
+    }
     match command(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -219,9 +219,15 @@ fn the_first_process_tells_what_is_wrong_in_the_others() {
     assert_eq!(one.concat().len(), 12, "every second of 24");
     assert_eq!(one, skipped(4));
 
-    // Updates that large leave no numbers.
-    let broken =
-        ["train.learning_rate=1e38", "train.max_grad_norm=0", "train.warmup_ratio=0", "train.steps=40"];
+    // Weights that a step makes ten thousand times as large are soon no numbers.
+    let broken = [
+        "train.learning_rate=10",
+        "optimizer={name='adamw', weight_decay=1000.0}",
+        "train.max_grad_norm=0",
+        "train.warmup_ratio=0",
+        "train.steps=40",
+        "train.save_every=40",
+    ];
     let output = place.command(4, "broken", &broken).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let line =

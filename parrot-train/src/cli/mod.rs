@@ -5,6 +5,7 @@ pub(crate) mod check_data;
 pub(crate) mod device;
 mod display;
 pub(crate) mod export;
+mod notices;
 pub(crate) mod plan;
 pub(crate) mod run;
 
@@ -17,6 +18,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::checkpoint::DownloadProgress;
 use parrot_model::untrusted::printable;
 use parrot_train::recipe::Recipe;
+
+pub(crate) use notices::Notices;
 
 /// A recipe and changes of it.
 #[derive(Debug, Clone, clap::Args)]

@@ -153,9 +153,18 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let Some(folder) = held.as_ref() else { return Ok(ExitCode::SUCCESS) };
     let dtype = recipe.save_dtype.map(SaveDtype::float);
     let out = folder.publish_model("model", |aside| description.save(&outcome.model, aside, dtype))?;
-    report::write(&recipe.out, &stage.name, &recipe.out.join("report.html"))?;
+    let page = recipe.out.join("report.html");
+    let written = match report::write(&recipe.out, &stage.name, &page) {
+        Ok(()) => format!("{} and {}", out.display(), page.display()),
+        // What is left of the metrics is not enough; the model is whole all the same.
+        Err(error @ Error::Data { .. }) => {
+            say(&format!("note: no report is written: {error}"));
+            out.display().to_string()
+        }
+        Err(error) => return Err(error.into()),
+    };
     if !quiet {
-        say(&format!("{} and {}", out.display(), recipe.out.join("report.html").display()));
+        say(&written);
     }
     Ok(ExitCode::SUCCESS)
 }

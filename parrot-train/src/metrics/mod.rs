@@ -120,7 +120,8 @@ fn read_lines(path: &Path) -> Result<Vec<(StepRecord, Vec<u8>)>> {
         }
     }
     if damaged > 0 {
-        tracing::warn!("{}: {damaged} damaged lines are passed over", path.display());
+        let lines = if damaged == 1 { "line is" } else { "lines are" };
+        tracing::warn!("{}: {damaged} damaged {lines} passed over", path.display());
     }
     Ok(records)
 }

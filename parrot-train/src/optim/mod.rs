@@ -73,19 +73,24 @@ impl OptimizerConfig {
     /// The constants: name, value, what is allowed, and whether the value is.
     pub(crate) fn constants(&self) -> Vec<(&'static str, f64, &'static str, bool)> {
         let share = |key, value: f64| (key, value, "from 0 to below 1", (0.0..1.0).contains(&value));
-        let amount = |key, value: f64| (key, value, "a number from 0 up", value >= 0.0);
+        let of_epsilon = |value: f64| ("optimizer.epsilon", value, "a number from 0 up", value >= 0.0);
+        // With a learning rate of 1e-3 a weight would be gone in one step.
+        let of_decay = |value: f64| {
+            let allowed = (0.0..=1000.0).contains(&value);
+            ("optimizer.weight_decay", value, "a number from 0 to 1000", allowed)
+        };
         match *self {
             Self::AdamW(AdamWConfig { beta1, beta2, epsilon, weight_decay }) => vec![
                 share("optimizer.beta1", beta1),
                 share("optimizer.beta2", beta2),
-                amount("optimizer.epsilon", epsilon),
-                amount("optimizer.weight_decay", weight_decay),
+                of_epsilon(epsilon),
+                of_decay(weight_decay),
             ],
             Self::Adafactor(AdafactorConfig { decay, epsilon, clip_threshold, weight_decay }) => vec![
                 ("optimizer.decay", decay, "from -1 to below 0", (-1.0..0.0).contains(&decay)),
-                amount("optimizer.epsilon", epsilon),
+                of_epsilon(epsilon),
                 ("optimizer.clip_threshold", clip_threshold, "a number above 0", clip_threshold > 0.0),
-                amount("optimizer.weight_decay", weight_decay),
+                of_decay(weight_decay),
             ],
         }
     }

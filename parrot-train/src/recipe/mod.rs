@@ -214,7 +214,7 @@ pub struct TrainRecipe {
     pub batch_size: usize,
     /// Samples that go through the network together; `batch_size` is a multiple of it.
     pub micro_batch_size: usize,
-    /// The peak, reached after the warm-up and left along a cosine that ends at 0.
+    /// The peak, reached after the warm-up and left along a cosine that ends at 0; at most 10.
     pub learning_rate: f64,
     /// Share of the steps that warm up.
     #[serde(default = "defaults::warmup_ratio")]

@@ -319,7 +319,12 @@ impl Stage {
         }
         let norm = self.max_grad_norm.unwrap_or(1.0);
         let rates = [
-            ("train.learning_rate", self.learning_rate, "a number from 0 up", self.learning_rate >= 0.0),
+            (
+                "train.learning_rate",
+                self.learning_rate,
+                "a number from 0 to 10",
+                (0.0..=HIGHEST_LEARNING_RATE).contains(&self.learning_rate),
+            ),
             (
                 "train.warmup_ratio",
                 self.warmup_ratio,
@@ -336,6 +341,10 @@ impl Stage {
         Ok(())
     }
 }
+
+/// A weight that learns moves by about as much in a step. Ten is a thousand times what anything learns with; where it is far more,
+/// weights are finite and what the network makes of them is not.
+const HIGHEST_LEARNING_RATE: f64 = 10.0;
 
 /// Threads of a kind at most: a thousand are more than any machine this runs on has a use for.
 const MOST_THREADS: usize = 1024;

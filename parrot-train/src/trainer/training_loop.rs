@@ -12,7 +12,7 @@ use crate::data::TrainingSample;
 use crate::data::loader::{Batch, BatchLoader, LengthGrouping, Skipped};
 use crate::distributed::World;
 use crate::optim::CosineSchedule;
-use crate::step::{Learner, MicroBatch, StepReport, not_finite};
+use crate::step::{ExpertUse, Learner, MicroBatch, StepReport, not_finite};
 use crate::{Error, Result};
 
 /// One process's share of a step.
@@ -68,6 +68,8 @@ impl Trainer<'_> {
                     let languages: Vec<_> =
                         share.first.iter().map(|index| dataset.language(*index)).collect();
                     report.routing = learner.routing(batch, &languages)?;
+                    check_routing(&report.routing, state.step, &batch.ids)
+                        .map_err(|error| with_checkpoint(error, saved.as_deref()))?;
                 }
                 observe(state.step, &report);
             } else {
@@ -182,6 +184,20 @@ fn too_many(skipped: &[Skipped], found: usize, allowed: usize) -> Error {
     }
 }
 
+/// Refuses a model whose router gives no numbers: its weights may be finite, but nothing that it answers is.
+fn check_routing(routing: &[ExpertUse], step: usize, samples: &[String]) -> Result<()> {
+    match routing.iter().flat_map(|used| &used.weights).find(|weight| !weight.is_finite()) {
+        None => Ok(()),
+        Some(weight) => Err(Error::NotFinite {
+            step,
+            what: "router's weight of an expert",
+            value: f64::from(*weight),
+            samples: samples.to_vec(),
+            checkpoint: None,
+        }),
+    }
+}
+
 /// Adds the checkpoint to go on from to the error about a loss that is no number.
 fn with_checkpoint(error: Error, saved: Option<&Path>) -> Error {
     match error {
@@ -189,5 +205,19 @@ fn with_checkpoint(error: Error, saved: Option<&Path>) -> Error {
             Error::NotFinite { step, what, value, samples, checkpoint: saved.map(Path::to_path_buf) }
         }
         error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After the last step nobody would see a loss; the model was written, and its answers were none.
+    #[test]
+    fn a_router_that_gives_no_numbers_ends_the_run() {
+        let used = |weight| [ExpertUse { language: "en".into(), weights: vec![0.5, weight] }];
+        check_routing(&used(0.5), 2, &["#1".into()]).unwrap();
+        let error = check_routing(&used(f32::NAN), 2, &["#1".into()]).unwrap_err().to_string();
+        assert_eq!(error, "step 2: the router's weight of an expert is NaN; samples of the step: #1");
     }
 }

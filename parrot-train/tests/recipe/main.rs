@@ -135,6 +135,26 @@ fn metrics_go_on_where_the_weights_do_after_a_damaged_checkpoint() {
     }
 }
 
+/// The model does not depend on them: zeros, as a power cut leaves them, cost the report and a notice.
+#[test]
+fn a_finished_run_without_metrics_is_done() {
+    let place = Workplace::new();
+    assert_eq!(place.call("run", &["--quiet"]).0, 0);
+    let before = place.weights("run/model");
+    fs::write(place.path("run/metrics.jsonl"), [0_u8; 500]).unwrap();
+    let damaged = "metrics.jsonl: 1 damaged line is passed over";
+    let unreported = "metrics.jsonl: has no step to report";
+    for expected in [&[damaged, unreported][..], &[unreported][..]] {
+        let (status, _, said) = place.call("run", &["--quiet"]);
+        assert_eq!(status, 0, "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{said}");
+        assert!(lines.iter().all(|line| line.starts_with("note: ")), "{said}");
+        assert!(lines.iter().zip(expected).all(|(line, expected)| line.ends_with(*expected)), "{said}");
+        assert!(before == place.weights("run/model"));
+    }
+}
+
 /// What a run has written stays as it is when another one wants its folder.
 #[test]
 fn a_folder_that_is_in_use_or_of_another_run_is_left_alone() {
@@ -350,7 +370,7 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
         (&["--set", "name.x=1"], "`name` is no table"),
         (
             &["--set", "train.learning_rate=-1"],
-            "setting `train.learning_rate` should be a number from 0 up, found -1",
+            "setting `train.learning_rate` should be a number from 0 to 10, found -1",
         ),
         (&["--set", "optimizer.name=sgd"], "unknown variant `sgd`"),
         (&["--set", "data.max_length=1"], "setting `data.max_length` should be at least 2"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use parrot_model::parrot::ParrotModel;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
 use parrot_train::Part;
 use parrot_train::checkpoint;
@@ -16,7 +17,7 @@ use parrot_train::step::StepReport;
 use parrot_train::trainer::Stage;
 use parrot_train::{Error, Result};
 
-use crate::tiny::{TestRun, VOCAB, names, sample, samples, stage};
+use crate::tiny::{TestRun, VOCAB, device, names, random, sample, samples, stage, vision};
 
 /// Everything that was logged while `f` ran.
 fn logged<T>(f: impl FnOnce() -> T) -> (T, String) {
@@ -54,7 +55,7 @@ fn flip(file: &Path) {
 }
 
 /// Ways to break a checkpoint.
-const DAMAGES: [fn(&Path); 12] = [
+const DAMAGES: [fn(&Path); 14] = [
     |step| truncate(&step.join("model/model.safetensors")),
     |step| truncate(&step.join("optimizer.safetensors")),
     |step| truncate(&step.join("state.json")),
@@ -69,13 +70,19 @@ const DAMAGES: [fn(&Path); 12] = [
     // One bit of a weight, which breaks no format.
     |step| flip(&step.join("model/model.safetensors")),
     |step| flip(&step.join("optimizer.safetensors")),
-    // Of a version that took no checksums: a run would go on from it and fail at each next step.
+    // Without checksums, a flipped bit would go unnoticed.
+    |step| fs::remove_file(step.join("checksums.json")).unwrap(),
+    |step| fs::write(step.join("checksums.json"), "{}").unwrap(),
+    // Written so: a run would go on from it and fail at each next step.
     |step| {
-        fs::remove_file(step.join("checksums.json")).unwrap();
         let file = step.join("optimizer.safetensors");
         let mut bytes = fs::read(&file).unwrap();
         let end = bytes.len();
         bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        let list = step.join("checksums.json");
+        let mut sums: serde_json::Value = serde_json::from_slice(&fs::read(&list).unwrap()).unwrap();
+        sums["optimizer.safetensors"] = format!("{:08x}", crc32c::crc32c(&bytes)).into();
+        fs::write(list, sums.to_string()).unwrap();
         fs::write(file, bytes).unwrap();
     },
     |step| {
@@ -190,9 +197,14 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints() {
 /// The loss of the last step is taken before its update: what that leaves is nobody's to see any more.
 #[test]
 fn a_weight_that_is_no_number_after_the_last_step_is_not_saved() {
-    let wild = Stage { steps: 1, learning_rate: 1e300, max_grad_norm: None, warmup_ratio: 0.0, ..stage() };
-    let run = TestRun::new();
-    let error = run.train(&wild).unwrap_err().to_string();
+    // Words that no sample has get a gradient of 0, which is divided by 0 where there is no epsilon.
+    let optimizer = AdamWConfig { epsilon: 0.0, ..AdamWConfig::default() }.into();
+    let wild = Stage { steps: 1, warmup_ratio: 0.0, optimizer, ..stage() };
+    let mut run = TestRun::new();
+    run.description.config.decoder.tie_word_embeddings = false;
+    let mut model = random(ParrotModel::init(&run.description.config, &vision(), &device()).unwrap());
+    model.use_moe = false;
+    let error = run.train_model(model, &wild, samples(), |_, _| {}).unwrap_err().to_string();
     assert!(error.starts_with("after step 1 the weight ") && error.contains("no finite number"), "{error}");
     assert!(run.names().is_empty(), "{:?}", run.names());
 }
@@ -344,7 +356,19 @@ fn a_stage_that_cannot_be_trained_is_refused() {
         ),
         (
             Stage { learning_rate: f64::NAN, ..stage() },
-            "setting `train.learning_rate` should be a number from 0 up, found NaN",
+            "setting `train.learning_rate` should be a number from 0 to 10, found NaN",
+        ),
+        // Weights that large are numbers still, but what they give is none.
+        (
+            Stage { learning_rate: 11.0, ..stage() },
+            "setting `train.learning_rate` should be a number from 0 to 10, found 11",
+        ),
+        (
+            Stage {
+                optimizer: AdamWConfig { weight_decay: 1001.0, ..AdamWConfig::default() }.into(),
+                ..stage()
+            },
+            "setting `optimizer.weight_decay` should be a number from 0 to 1000, found 1001",
         ),
         (
             Stage { max_grad_norm: Some(-1.0), ..stage() },
