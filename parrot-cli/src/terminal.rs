@@ -39,6 +39,11 @@ pub(crate) fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
     if terminal { untrusted::printable(text) } else { text.into() }
 }
 
+/// [`printable`] for JSON, which programs read and which is to say the same on a terminal.
+pub(crate) fn printable_json(json: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal { untrusted::printable_json(json) } else { json.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use parrot_model::untrusted;
+
 use crate::{Error, Result};
 
 /// How our lines begin.
@@ -21,8 +23,12 @@ impl LineFile {
     ///
     /// # Errors
     ///
-    /// When it cannot be read or written, or another process holds it.
+    /// When it cannot be read or written, is no regular file, or another process holds it.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<u8>)> {
+        // Opening a named pipe to read and write does not fail: reading from it never ends.
+        if path.exists() {
+            untrusted::require_file(path)?;
+        }
         let mut options = OpenOptions::new();
         let options = options.create(true).truncate(false).read(true).write(true);
         let mut file = options.open(path).map_err(io("write", path))?;

@@ -10,7 +10,7 @@ use parrot_eval::{Compared, Comparison, Dataset, PredictionFile, Problem, Protoc
 use parrot_model::error_chain;
 
 use super::{Args, say_problems, write};
-use crate::terminal::{print_notice, printable};
+use crate::terminal::{print_notice, printable, printable_json};
 
 impl Args {
     /// Compares two runs: folders that `--out` named, or files of predictions.
@@ -63,8 +63,9 @@ impl Args {
             }
             print_notice(&format!("the comparison is in {}", out.display()));
         }
-        let text = if self.json { &json } else { &markdown };
-        writeln!(io::stdout(), "{}", printable(text.trim_end(), io::stdout().is_terminal()))?;
+        let terminal = io::stdout().is_terminal();
+        let text = if self.json { printable_json(&json, terminal) } else { printable(&markdown, terminal) };
+        writeln!(io::stdout(), "{}", text.trim_end())?;
         Ok(())
     }
 }

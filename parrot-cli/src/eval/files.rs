@@ -65,8 +65,10 @@ impl Args {
 
 /// The TSV files of a folder, by name.
 fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    let failed = || format!("cannot read {}", folder.display());
+    let entries = fs::read_dir(folder).with_context(failed)?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>();
+    let paths = paths.with_context(failed)?;
     let is_table = |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
     let mut tables: Vec<PathBuf> = paths.into_iter().filter(is_table).collect();
     ensure!(!tables.is_empty(), "there is no .tsv file in {}", folder.display());

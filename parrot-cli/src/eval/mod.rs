@@ -23,9 +23,10 @@ use parrot_distributed::World;
 use parrot_eval::{
     AskedAs, Benchmark, Dataset, GenerateOptions, Method, Problem, Protocol, ReportPage, RunAs,
 };
+use parrot_model::untrusted;
 
 use crate::options::ModelOptions;
-use crate::terminal::{print_notice, printable};
+use crate::terminal::{print_notice, printable, printable_json};
 
 /// Measure a model on MMMB, MMBench and other benchmarks, or score answers that another program gave
 ///
@@ -211,8 +212,9 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
         print_notice(&format!("results are in {}", out.display()));
     }
     // Names of categories and the like come from files; a terminal is to take no commands from them.
-    let text = if args.json { &json } else { &markdown };
-    writeln!(stdout, "{}", printable(text.trim_end(), io::stdout().is_terminal()))?;
+    let terminal = stdout.is_terminal();
+    let text = if args.json { printable_json(&json, terminal) } else { printable(&markdown, terminal) };
+    writeln!(stdout, "{}", text.trim_end())?;
     let is_rated = !is_judged || finished.report.judge.is_some();
     ensure!(is_rated, "the judge has rated no answer; the answers are kept where there is --out");
     Ok(())
@@ -294,5 +296,5 @@ fn say_problems<'p>(problems: impl IntoIterator<Item = &'p Problem>) {
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    Ok(untrusted::replace_file(file, text.as_bytes())?)
 }

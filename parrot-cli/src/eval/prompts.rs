@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use parrot_eval::{Asker, Dataset, Problem};
-use parrot_model::untrusted::printable;
+use parrot_model::untrusted::printable_json;
 
 use super::{Args, AskerName, say_problems};
 
@@ -22,14 +22,14 @@ impl Args {
                             let mut line = id.clone();
                             line["run_as"] = serde_json::to_value(run_as)?;
                             line["prompt"] = dataset.prompt(row, *run_as, Asker::Parrot).into();
-                            writeln!(stdout, "{}", printable(&line.to_string()))?;
+                            writeln!(stdout, "{}", printable_json(&line.to_string()))?;
                         }
                     }
                     // These are the same under every name.
                     AskerName::Other => {
                         let mut line = id;
                         line["prompt"] = dataset.prompt(row, names[0], Asker::Other).into();
-                        writeln!(stdout, "{}", printable(&line.to_string()))?;
+                        writeln!(stdout, "{}", printable_json(&line.to_string()))?;
                     }
                 }
             }

@@ -63,6 +63,14 @@ fn questions_with_expected_answers_need_no_kit() {
     let first = |lines: &str| serde_json::from_str::<Value>(lines.lines().next().unwrap()).unwrap();
     let (found, _) = prompts(&questions, &["--prompt", "Réponds en deux mots."]);
     assert_eq!(first(&found)["prompt"], "Qui dort ?\nRéponds en deux mots.");
+    // Every character of it, though none steers a terminal.
+    let odd = folder.path().join("odd_fr.tsv");
+    let question = "a\u{85}b\u{202e}c\u{7f}d\u{2066}e";
+    fs::write(&odd, format!("index\timage\tquestion\tanswer\n1\t{IMAGE}\t{question}\tA\n")).unwrap();
+    let (found, _) = prompts(&odd, &["--prompt", "?"]);
+    assert!(found.contains("a\\u0085b\\u202ec\\u007fd\\u2066e"), "{found}");
+    assert_eq!(first(&found)["prompt"], format!("{question}\n?"));
+    fs::remove_file(&odd).unwrap();
     // In a folder such a file may be anything.
     fs::copy(recorded("kit_mmmb_tr.tsv"), folder.path().join("kit_mmmb_tr.tsv")).unwrap();
     let (found, notes) = prompts(folder.path(), &[]);

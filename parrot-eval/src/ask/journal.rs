@@ -229,6 +229,17 @@ pub(super) mod tests {
         Answered { id: id.into(), dataset: "d".into(), index: "1".into(), outcome }
     }
 
+    /// It was waited for without end.
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_no_file_of_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.jsonl");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = parrot_model::error_chain(&Journal::open(&path, &conditions()).unwrap_err());
+        assert!(error.ends_with("answers.jsonl: it is a named pipe, not a file"), "{error}");
+    }
+
     #[test]
     fn what_was_answered_is_there_again_and_half_a_line_is_not() {
         let folder = tempfile::tempdir().unwrap();

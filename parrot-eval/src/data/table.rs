@@ -145,7 +145,7 @@ impl Table {
         Ok((Self { file: file.into(), columns, records }, unclosed_quote(bytes)))
     }
 
-    /// Writes the table to its file, quoted so that [`read`](Self::read) and pandas give back the same cells.
+    /// Writes the table to its file, in one piece, quoted so that [`read`](Self::read) and pandas give back the same cells.
     ///
     /// # Errors
     ///
@@ -160,8 +160,7 @@ impl Table {
             write((0..self.columns.len()).map(|at| record.cell(at).unwrap_or_default()).collect())?;
         }
         let bytes = writer.into_inner().map_err(|error| io(error.into_error()))?;
-        std::fs::write(&self.file, bytes).map_err(io)?;
-        Ok(())
+        Ok(untrusted::replace_file(&self.file, &bytes)?)
     }
 
     /// The place of a column.
@@ -320,7 +319,10 @@ mod tests {
         let text = "a\tb\n\"one\ntwo\"\t\"\"\"hi\"\"\"\n\tx\r\n\" \"\t猫\n";
         let mut table = parse(text).unwrap();
         table.file = folder.path().join("t.tsv");
+        // Nor is what stood there before left in part.
+        std::fs::write(&table.file, "x".repeat(100)).unwrap();
         table.write().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let read = Table::read(&table.file).unwrap();
         assert_eq!(read.columns, table.columns);
         let cells =

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use parrot_model::untrusted;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, XlsxError};
 
 use crate::data::problem::{Problem, ProblemKind};
@@ -72,11 +73,7 @@ pub fn write_xlsx(file: &Path, dataset: &Dataset, predictions: &[Vec<String>]) -
         line: None,
         problem: format!("cannot be written: {error}"),
     })?;
-    std::fs::write(file, bytes).map_err(|source| parrot_model::Error::Io {
-        action: "write",
-        path: file.into(),
-        source,
-    })?;
+    untrusted::replace_file(file, &bytes)?;
     Ok(problems)
 }
 

@@ -1,7 +1,8 @@
-//! Files from outside: only regular ones, and no larger than what they are for.
+//! Files from outside: only regular ones, and no larger than what they are for. Files that are written, whatever is there
+//! already.
 
 use std::fs::{self, File, FileType};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -117,6 +118,31 @@ pub(crate) fn parse_text(path: &Path, bytes: Vec<u8>) -> Result<String> {
     })
 }
 
+/// Writes a file in one piece, or leaves what was there, on a full disk for one. It is written beside its place and renamed:
+/// a symbolic link of its name is replaced, not followed, and nobody who reads it meanwhile sees half of it.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".new-");
+    name.push(path.file_name().unwrap_or_default());
+    let aside = path.with_file_name(name);
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("remove", &aside)(error));
+        }
+        _ => {}
+    }
+    let written = File::create_new(&aside).and_then(|mut file| file.write_all(bytes));
+    let placed = written.and_then(|()| fs::rename(&aside, path));
+    placed.map_err(|error| {
+        // Half of a file is of no use to anybody; that it cannot be written is what is to be told.
+        let _ = fs::remove_file(&aside);
+        Error::io("write", path)(error)
+    })
+}
+
 fn name_of(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -163,6 +189,32 @@ mod tests {
         fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n").unwrap();
         let error = error_chain(&read_json::<serde_json::Value>(&path).unwrap_err());
         assert!(error.contains("Git LFS pointer"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_and_what_it_points_to_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [victim, link, aside] =
+            ["victim", "report.html", ".new-report.html"].map(|name| folder.path().join(name));
+        fs::write(&victim, "precious").unwrap();
+        for link in [&link, &aside] {
+            std::os::unix::fs::symlink(&victim, link).unwrap();
+        }
+        replace_file(&link, b"report").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(&link).unwrap(), "report");
+        assert!(!link.is_symlink() && !aside.exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_no_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.json");
+        fs::create_dir(&path).unwrap();
+        let error = error_chain(&replace_file(&path, b"{}").unwrap_err());
+        assert!(error.starts_with("cannot write ") && error.contains("results.json: "), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

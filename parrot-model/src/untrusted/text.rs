@@ -18,6 +18,24 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// [`printable`] for JSON, which says the same afterwards: such characters, which JSON has within strings only, are escaped.
+#[must_use]
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(is_harmless) {
+        return json.into();
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        // None of them is beyond four digits.
+        if is_harmless(c) {
+            escaped.push(c);
+        } else {
+            escaped += &format!("\\u{:04x}", u32::from(c));
+        }
+    }
+    escaped.into()
+}
+
 fn is_harmless(c: char) -> bool {
     match c {
         '\n' | '\t' => true,
@@ -121,6 +139,19 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}\n\tß"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}\n\tß");
         assert_eq!(printable("photo\u{202e}gpj.exe"), "photo\u{fffd}gpj.exe");
         assert!(matches!(printable("ما هذا؟\u{200f}"), Cow::Borrowed(_)));
+    }
+
+    /// Prompts had U+FFFD in place of these.
+    #[test]
+    fn json_says_the_same_without_what_steers_a_terminal() {
+        let text = "a\u{85}b\u{202e}c\u{7f}d\u{2066}e\u{1b}f\u{200f}\nü";
+        let json = serde_json::json!({ "prompt": text }).to_string();
+        let shown = printable_json(&json);
+        assert_eq!(printable(&shown), shown);
+        assert!(shown.contains("a\\u0085b\\u202ec\\u007fd\\u2066e\\u001bf"), "{shown}");
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read["prompt"], text);
+        assert!(matches!(printable_json("{\n\t\"a\": \"ما\"}"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use parrot_model::untrusted::printable;
+use parrot_model::untrusted::{self, printable};
 use sha2::{Digest, Sha256};
 
 use super::language::language_of;
@@ -17,7 +17,6 @@ use super::preparation::Preparation;
 use super::record::BadRecord;
 use super::source::{self, LoadedSource, MOST_VISITS, Source};
 use super::{Dataset, LengthHint, TrainingSample};
-use crate::files::replace_file;
 use crate::{Error, Result};
 
 /// Bytes of text to a token, roughly, over six languages.
@@ -200,7 +199,7 @@ pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file:
             _ => Ok(()),
         };
     }
-    replace_file(file, lines.concat().as_bytes())
+    Ok(untrusted::replace_file(file, lines.concat().as_bytes())?)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use std::time::Instant;
 
 use parrot_model::untrusted;
 
-use crate::files::replace_file;
 use crate::flops::Cost;
 use crate::step::StepReport;
 use crate::{Error, Result};
@@ -54,7 +53,7 @@ impl Metrics {
             lines.extend(line);
             lines.push(b'\n');
         }
-        replace_file(&path, &lines)?;
+        untrusted::replace_file(&path, &lines)?;
         let lines = OpenOptions::new().append(true).open(&path).map_err(Error::io("write", &path))?;
         let events = EventFile::create(&folder.join("tensorboard"), done)?;
         Ok((Self { cost, lines, path, events, last: Instant::now() }, kept))

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use minijinja::Environment;
+use parrot_model::untrusted;
 use serde::Serialize;
 
 use super::{METRICS_FILE, Rates, StepRecord, called, expert_use, read, short};
-use crate::files::replace_file;
 use crate::{Error, Result};
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -72,7 +72,7 @@ pub fn write(folder: &Path, stage: &str, out: &Path) -> Result<()> {
     let broken = |error: minijinja::Error| Error::Data { path: out.into(), reason: error.to_string() };
     let page = minijinja::Value::from(minijinja::value::Serde(page(stage, &records)));
     let html = Environment::new().render_named_str("report.html", TEMPLATE, page).map_err(broken)?;
-    replace_file(out, html.as_bytes())
+    Ok(untrusted::replace_file(out, html.as_bytes())?)
 }
 
 fn page(stage: &str, records: &[StepRecord]) -> Page {
