@@ -63,7 +63,102 @@ impl Column {
 
 /// A column of a TSV file as its cells go into prompts; `None` where they are those of the file.
 pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
-    Column::from_cells(cells.iter().copied()).written()
+    let column = match Column::from_cells(cells.iter().copied()) {
+        // What are integers but for gaps has been read as such, and those have no -0.
+        Column::Real(mut numbers) if cells.iter().flatten().all(|cell| is_integer(trimmed(cell))) => {
+            numbers.iter_mut().flatten().for_each(|number| *number += 0.0);
+            Column::Real(numbers)
+        }
+        // An integer that is too large is a number where another cell is none; what comes first decides.
+        Column::Text if is_real_to_csv(cells) => {
+            Column::Real(cells.iter().map(|cell| cell.and_then(real)).collect())
+        }
+        column => column,
+    };
+    column.written()
+}
+
+/// Whether a column of numbers has one that is no integer, before any that not even 64 bits without a sign hold.
+fn is_real_to_csv(cells: &[Option<&str>]) -> bool {
+    let is_too_large =
+        |cell: &str| !cell.starts_with('-') && cell.trim_start_matches('+').parse::<u64>().is_err();
+    let mut present = cells.iter().flatten().map(|cell| trimmed(cell));
+    let decisive = present.find(|cell| !is_integer(cell) || is_too_large(cell));
+    decisive.is_some_and(|cell| !is_integer(cell)) && cells.iter().flatten().all(|cell| real(cell).is_some())
+}
+
+/// What a cell of a spreadsheet holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text.
+    Text,
+    /// A number.
+    Number,
+    /// A truth value.
+    Truth,
+    /// A date, a time or both.
+    Date,
+    /// A length of time.
+    Duration,
+}
+
+/// How many cells of each kind a column of a spreadsheet has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kinds {
+    texts: usize,
+    numbers: usize,
+    truths: usize,
+    dates: usize,
+    durations: usize,
+}
+
+impl Kinds {
+    /// Counts a cell.
+    pub(crate) fn add(&mut self, kind: Kind) {
+        let count = match kind {
+            Kind::Text => &mut self.texts,
+            Kind::Number => &mut self.numbers,
+            Kind::Truth => &mut self.truths,
+            Kind::Date => &mut self.dates,
+            Kind::Duration => &mut self.durations,
+        };
+        *count += 1;
+    }
+}
+
+/// A column of a spreadsheet, whose cells are given as Python writes each of them, as pandas reads all of it; `None` where they
+/// stay as they are. So does a column of nothing but texts: what becomes of it is the matter of [`through_xlsx`].
+pub(crate) fn read_excel(cells: &[Option<&str>], kinds: &Kinds) -> Option<Vec<Option<String>>> {
+    let Kinds { texts, numbers, truths, dates, durations } = *kinds;
+    if durations > 0 && texts + numbers + truths + dates == 0 {
+        return Some(cells.iter().map(|cell| cell.map(pandas_duration)).collect());
+    }
+    let is_of_truths = texts + numbers == 0 && cells.iter().all(Option::is_some);
+    if numbers + truths == 0 || dates + durations > 0 || is_of_truths {
+        return None;
+    }
+    // A text that says so is no truth value.
+    let said = cells.iter().flatten().filter(|cell| matches!(**cell, "True" | "False")).count();
+    if said > truths {
+        return None;
+    }
+    let as_number = |cell: &str| match cell {
+        "True" => "1".to_string(),
+        "False" => "0".to_string(),
+        cell => cell.to_string(),
+    };
+    let cells: Vec<Option<String>> =
+        cells.iter().map(|cell| cell.filter(|cell| !is_missing(cell)).map(as_number)).collect();
+    Column::from_cells(cells.iter().map(Option::as_deref)).written()
+}
+
+/// Python's `1 day, 12:00:00` as pandas writes it, `1 days 12:00:00`.
+fn pandas_duration(text: &str) -> String {
+    let (days, clock) = text.split_once(" day").unwrap_or(("0", text));
+    let clock = clock.trim_start_matches(['s', ',', ' ']);
+    let sign = if days.starts_with('-') { "+" } else { "" };
+    let zero = if clock.find(':') == Some(1) { "0" } else { "" };
+    format!("{days} days {sign}{zero}{clock}")
 }
 
 /// Some of a column's cells, as [`read_csv`] has them, once they have been through a protocol's spreadsheet: as they are
@@ -162,12 +257,12 @@ fn truth(cell: &str) -> Option<bool> {
     }
 }
 
-fn python_bool(value: bool) -> String {
+pub(crate) fn python_bool(value: bool) -> String {
     if value { "True".into() } else { "False".into() }
 }
 
 /// Python's `repr` of a float: the shortest digits that give it back, with an exponent from 1e16 up and below 1e-4.
-fn python_float(number: f64) -> String {
+pub(crate) fn python_float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf".into() } else { "-inf".into() };
     }
@@ -277,6 +372,32 @@ mod tests {
         assert_eq!(through_xlsx(&["=A", "{=B}"], Protocol::Kit2026_08), ["=A", "{=B}"]);
         let long = "x".repeat(LONGEST_CELL + 1);
         assert_eq!(through_xlsx(&[&long, "A"], Protocol::Kit2026_08)[0].len(), LONGEST_CELL);
+    }
+
+    /// They stayed text. What pandas 3.1.1 printed for these columns of a TSV file.
+    #[test]
+    fn integers_beyond_64_bits_are_numbers_beside_fractions() {
+        const HUGE: &str = "9223372036854775808";
+        const HUGER: &str = "18446744073709551616";
+        const LOW: &str = "-9223372036854775809";
+        for (cells, csv) in [
+            (&[HUGE, "1e16"][..], &["9.223372036854776e+18", "1e+16"][..]),
+            (&["1e16", HUGE], &["1e+16", "9.223372036854776e+18"]),
+            (&[HUGE, "-1", "1e16"], &["9.223372036854776e+18", "-1.0", "1e+16"]),
+            (&[HUGE, "", "2.5"], &["9.223372036854776e+18", "nan", "2.5"]),
+            (&[LOW, "1e16"], &["-9.223372036854776e+18", "1e+16"]),
+            (&["1e16", HUGER], &["1e+16", "1.8446744073709552e+19"]),
+            (&[HUGER, "1e16"], &[HUGER, "1e16"]),
+            (&[HUGE, "1"], &[HUGE, "1"]),
+            (&[HUGE, ""], &[HUGE, ""]),
+            (&[LOW, HUGE], &[LOW, HUGE]),
+            (&[HUGE, "A"], &[HUGE, "A"]),
+            (&["", "-0"], &["nan", "0.0"]),
+            (&["", "-0.0"], &["nan", "-0.0"]),
+            (&["-0", "1.5"], &["-0.0", "1.5"]),
+        ] {
+            assert_eq!(shown(read_csv(&some(cells)), cells), csv, "{cells:?}");
+        }
     }
 
     #[test]
