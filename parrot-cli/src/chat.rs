@@ -174,7 +174,7 @@ impl Input {
     /// The next line; `None` at the end.
     fn next(&mut self) -> Result<Option<String>> {
         let editor = match self {
-            Self::Pipe(lines) => return Ok(lines.next().transpose()?),
+            Self::Pipe(lines) => return lines.next().transpose().map_err(unreadable),
             Self::Terminal(editor) => editor,
         };
         match editor.readline("> ") {
@@ -187,6 +187,14 @@ impl Input {
             Err(ReadlineError::Eof) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Why a line of standard input cannot be read.
+fn unreadable(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => anyhow::anyhow!("cannot read standard input: it is no text in UTF-8"),
+        _ => anyhow::Error::new(error).context("cannot read standard input"),
     }
 }
 

@@ -38,7 +38,7 @@ fn hash_model(folder: &Path) -> Result<String> {
 fn model_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
+        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
         let ending = path.extension().unwrap_or_default();
         if path.is_dir() {
             files.extend(model_files(&path)?);

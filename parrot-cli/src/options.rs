@@ -4,7 +4,7 @@ use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::{
@@ -171,6 +171,7 @@ fn find(
 /// The model to use: the one asked for, or the default one, wherever it lies.
 fn locate(model: Option<&str>) -> Result<String> {
     if let Some(model) = model {
+        ensure!(!model.is_empty(), "--model: the path is empty");
         return Ok(model.into());
     }
     match env::var("PARROT_MODEL") {

@@ -198,6 +198,8 @@ fn models_devices_and_dtypes_that_do_not_exist_are_named() {
     let photo = file("photo.png");
     let missing = error(parrot(&["ask", text_of(&photo), "What?", "--model", "no/such/model"]));
     assert_eq!(missing, "cannot find the model no/such/model: checkpoint no/such/model: no such folder");
+    let empty = error(parrot(&["ask", text_of(&photo), "What?", "--model", ""]));
+    assert_eq!(empty, "--model: the path is empty");
     let mut id = parrot(&["ask", text_of(&photo), "What?", "--model", "nobody/nothing"]);
     id.env("HF_HUB_OFFLINE", "1").env("HF_HOME", FILES.path());
     let id = error(id);

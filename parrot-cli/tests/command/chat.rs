@@ -45,6 +45,14 @@ fn chat_remembers_until_it_is_told_to_forget() {
     assert_eq!(prompts.len(), 2);
 }
 
+/// It was said that standard output could not be written.
+#[test]
+fn what_is_no_text_is_refused_as_input() {
+    let mut command = chat("");
+    command.write_stdin(b"\xff\xfe\n".to_vec());
+    assert_eq!(error(command), "cannot read standard input: it is no text in UTF-8");
+}
+
 #[test]
 fn chat_begins_again_with_a_second_image_where_the_model_knows_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();

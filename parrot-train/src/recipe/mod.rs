@@ -338,6 +338,9 @@ impl Recipe {
                 "train.batch_size: should be a multiple of train.micro_batch_size = {micro_batch_size}, found {batch_size}"
             ));
         }
+        if self.out.as_os_str().is_empty() {
+            return Err("out: the path is empty".into());
+        }
         if self.data.sources.is_empty() {
             return Err("data.source: needs at least one".into());
         }

@@ -385,6 +385,8 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
             "setting `lora.rank` should be from 1 to the decoder's hidden size of 16, found 1000000",
         ),
         (&["--set", "model.from=nowhere"], "nowhere"),
+        (&["--set", "model.from=''"], "the path is empty"),
+        (&["--set", "out=''"], "recipe.toml: out: the path is empty"),
     ] {
         let (status, _, said) = place.call("run", arguments);
         assert_eq!(status, 1, "{arguments:?}");

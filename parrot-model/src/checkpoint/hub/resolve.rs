@@ -71,6 +71,7 @@ fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Re
         _ if path.exists() => {
             Err(Error::checkpoint(path, "is a file, and neither a model's folder nor a GGUF"))
         }
+        _ if id_or_path.is_empty() => Err(Error::checkpoint("\"\"", "the path is empty")),
         _ => Err(Error::checkpoint(path, "no such folder")),
     }
 }
@@ -120,5 +121,6 @@ mod tests {
         assert!(resolve(&path("file")).unwrap_err().to_string().contains("is a file"));
         // Tests run in the package's folder, which has a `src`.
         assert!(resolve("src/missing").unwrap_err().to_string().contains("no such folder"));
+        assert_eq!(resolve("").unwrap_err().to_string(), "checkpoint \"\": the path is empty");
     }
 }
