@@ -123,13 +123,13 @@ fn the_recipes_are_a_chain() {
         (
             "stage2-replay",
             vec![
-                ("words", counts.words * 119 / 1000),
-                ("captions", counts.captions * 12 / 100),
-                ("other-lists", counts.other_lists * 12 / 100),
-                ("colours", counts.colours / 4),
-                ("questions", counts.questions * 15 / 100),
-                ("choices", counts.choices / 4),
-                ("conversations", counts.conversations * 12 / 100),
+                ("words", counts.words * 45 / 100),
+                ("captions", counts.captions * 46 / 100),
+                ("other-lists", counts.other_lists * 46 / 100),
+                ("colours", counts.colours * 95 / 100),
+                ("questions", counts.questions * 57 / 100),
+                ("choices", counts.choices * 95 / 100),
+                ("conversations", counts.conversations * 46 / 100),
             ],
         ),
     ] {

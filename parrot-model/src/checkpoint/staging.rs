@@ -14,9 +14,13 @@ pub(super) struct Staging {
     destination: PathBuf,
     /// Where the destination's former content waits until the new one is in place.
     old: PathBuf,
-    /// Held as long as this process writes.
-    _lock: File,
-    lock_path: PathBuf,
+    _lock: Lock,
+}
+
+/// Held as long as this process writes.
+struct Lock {
+    _file: File,
+    path: PathBuf,
 }
 
 impl Staging {
@@ -41,7 +45,7 @@ impl Staging {
         if let Some(parent) = lock_path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
-        let lock = lock(&lock_path, destination)?;
+        let lock = Lock::take(lock_path, destination)?;
         // If a process died between two steps of `publish`, finish or undo what it began.
         if old.exists() && destination.exists() {
             keep_other_files(&old, destination)?;
@@ -52,7 +56,7 @@ impl Staging {
         remove(&old)?;
         remove(&path)?;
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path, destination: destination.to_path_buf(), old, _lock: lock, lock_path })
+        Ok(Self { path, destination: destination.to_path_buf(), old, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -83,32 +87,39 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
-        // While the lock is still held.
-        let _ = fs::remove_file(&self.lock_path);
     }
 }
 
-/// The lock of a destination, which nobody else holds.
-fn lock(path: &Path, destination: &Path) -> Result<File> {
-    loop {
-        if path.exists() {
-            untrusted::require_file(path)?;
-        }
-        let opened = File::options().create(true).append(true).open(path);
-        let file = opened.map_err(Error::io("create", path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::checkpoint(destination, "is being written by another process"));
+impl Lock {
+    /// The lock of a destination, which nobody else holds.
+    fn take(path: PathBuf, destination: &Path) -> Result<Self> {
+        loop {
+            if path.exists() {
+                untrusted::require_file(&path)?;
             }
-            // Some network file systems have no locks; there, not sharing a folder is up to the user.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+            let opened = File::options().create(true).append(true).open(&path);
+            let file = opened.map_err(Error::io("create", &path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::checkpoint(destination, "is being written by another process"));
+                }
+                // Some network file systems have no locks; there, not sharing a folder is up to the user.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+            }
+            // Who held it before has removed the file in between: then this one is nobody's.
+            if is_at(&file, &path) {
+                return Ok(Self { _file: file, path });
+            }
         }
-        // Who held it before has removed the file in between: then this one is nobody's.
-        if is_at(&file, path) {
-            return Ok(file);
-        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still held.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

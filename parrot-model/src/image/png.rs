@@ -8,6 +8,9 @@ use ::png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, 
 use super::options::{SCRATCH_BYTES, Size};
 use super::orientation::{Metadata, raw_profile};
 
+/// The pixels' stream has another sum than it says.
+const WRONG_CHECKSUM: &str = "the PNG data are damaged: their checksum is another";
+
 /// A file up to its pixels.
 pub(super) struct Png<'a> {
     reader: Reader<Cursor<&'a [u8]>>,
@@ -64,8 +67,8 @@ impl<'a> Png<'a> {
         // What is wrong behind the pixels is no matter, but for the sum that says that they are not what was written.
         if let Err(error) = self.reader.finish() {
             let words = words(error);
-            if words.contains("WrongChecksum") {
-                return Err("the PNG data are damaged: their checksum is another".into());
+            if words == WRONG_CHECKSUM {
+                return Err(words);
             }
         }
         let metadata = self.metadata();
@@ -103,6 +106,9 @@ impl<'a> Png<'a> {
 /// What the decoder says, where it shows a chunk's name as `ChunkType { type: PLTE, … }` with `PLTE` instead.
 fn words(error: DecodingError) -> String {
     let text = error.to_string();
+    if text.contains("WrongChecksum") {
+        return WRONG_CHECKSUM.into();
+    }
     let chunk = text.split_once("ChunkType { type: ").and_then(|(before, rest)| {
         let (name, rest) = rest.split_once(',')?;
         Some(format!("{before}{name}{}", rest.split_once('}')?.1))
