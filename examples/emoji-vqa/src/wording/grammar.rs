@@ -122,7 +122,7 @@ pub struct Grammar {
     pub outside: &'static [&'static str],
     /// Patterns for `{c}`, in the order of [`Corner::ALL`](crate::scene::Corner::ALL).
     pub corners: [&'static str; 4],
-    /// For `{k}`, in the order in which [`Category`](crate::catalogue::Category) is declared; empty where nobody would say it.
+    /// For `{k}`, in the order in which [`Category`] is declared; empty where nobody would say it.
     pub kinds: [&'static str; 11],
     /// What people call a thing whose name in the catalogue is another.
     pub synonyms: &'static [(&'static str, &'static [&'static str])],
