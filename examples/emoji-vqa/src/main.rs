@@ -164,7 +164,7 @@ enum Command {
         #[arg(long, default_value = "cpu")]
         device: String,
     },
-    /// Measure a model on questions that people wrote for the sample pictures.
+    /// Measure a model on questions about the sample pictures that were written without a look at the grammar.
     People {
         /// The model's folder.
         #[arg(long, default_value = "assets/parrot-mini")]

@@ -116,17 +116,8 @@ fn held_out_words_ask_for_what_the_template_asks_for() {
     for (index, item) in data.evaluation(160).iter().enumerate() {
         for worded in data.in_own_words(item, index) {
             let template = item.open.get(worded.language);
-            let is_of_templates = !matches!(
-                worded.intent,
-                Intent::Describe
-                    | Intent::Background
-                    | Intent::LeftOf
-                    | Intent::Below
-                    | Intent::OnColour
-                    | Intent::ExistKind
-                    | Intent::CountAll
-            );
-            if is_of_templates {
+            if !worded.intent.is_further() && !matches!(worded.intent, Intent::Describe | Intent::Background)
+            {
                 assert_eq!(worded.answer, template.text);
             }
             asked.insert((worded.intent, worded.language, worded.part));

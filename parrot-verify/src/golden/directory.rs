@@ -133,7 +133,7 @@ impl Directory {
 
     fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.path(name)?;
-        let text = untrusted::read(&path, untrusted::MAX_CONFIG_BYTES.saturating_mul(16))?;
+        let text = untrusted::read(&path, MAX_BYTES)?;
         serde_json::from_slice(&text).map_err(Error::json(path))
     }
 

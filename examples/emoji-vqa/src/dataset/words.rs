@@ -130,9 +130,7 @@ impl Dataset {
 
     fn about_the_known(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
         let intent = Intent::ALL[random.weighted(&INTENTS)];
-        if let Intent::LeftOf | Intent::Below | Intent::OnColour | Intent::ExistKind | Intent::CountAll =
-            intent
-        {
+        if intent.is_further() {
             let (scene, _) = self.training_scene(random);
             let query = self.further(intent, &scene, random)?;
             let answer = query.answer.text(&self.catalogue, language);
@@ -283,16 +281,11 @@ impl Dataset {
         let mut worded = Vec::new();
         for language in Language::ALL {
             for (intent, further) in intents.iter().copied().zip(&further) {
-                let query = match intent {
-                    Intent::LeftOf
-                    | Intent::Below
-                    | Intent::OnColour
-                    | Intent::ExistKind
-                    | Intent::CountAll => {
-                        let Some(query) = further else { continue };
-                        query
-                    }
-                    _ => &item.query,
+                let query = if intent.is_further() {
+                    let Some(query) = further else { continue };
+                    query
+                } else {
+                    &item.query
                 };
                 let answer = match intent {
                     Intent::Describe => Some(self.describe(&item.scene, language)),

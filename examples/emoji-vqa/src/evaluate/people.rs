@@ -1,4 +1,4 @@
-//! Questions that people wrote who did not know the grammar that training's questions are made from: `people.tsv`.
+//! Questions as people type them, written without a look at the grammar that training's questions are made from: `people.tsv`.
 //!
 //! Held-out readings of a grammar are still that grammar's. These were written by hand for the repository's sample pictures, a
 //! dozen of each kind in each language, and are only ever measured with.
@@ -146,7 +146,7 @@ impl People {
         rows.push(row("all", cells));
         let asked = total(self.right.values()).asked;
         format!(
-            "Questions that people wrote for the sample pictures, {asked} in all; right answers in percent:\n\n{}",
+            "Questions in people's own words about the sample pictures, {asked} in all; right answers in percent:\n\n{}",
             table(&columns, &rows)
         )
     }

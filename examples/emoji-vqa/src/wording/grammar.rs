@@ -62,6 +62,11 @@ impl Intent {
         Self::Outside,
     ];
 
+    /// Whether no template asks for it.
+    pub fn is_further(self) -> bool {
+        matches!(self, Self::LeftOf | Self::Below | Self::OnColour | Self::ExistKind | Self::CountAll)
+    }
+
     /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
