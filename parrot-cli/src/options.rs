@@ -12,7 +12,7 @@ use parrot_model::checkpoint::{
 };
 use parrot_model::config::ModelSize;
 use parrot_model::device::WeightDtype;
-use parrot_model::layout::CONFIG_FILE;
+use parrot_model::layout::{CONFIG_FILE, PROCESSOR_FILE};
 use parrot_model::untrusted::printable;
 
 use crate::progress::Bar;
@@ -112,20 +112,22 @@ impl ModelOptions {
     }
 }
 
-/// Says which keys of a model's configuration and its tower's nobody here knows: one of them could change the numbers.
+/// Says which keys of the configurations of a model, its tower and its image processor nobody here knows: one of them could
+/// change the numbers.
 fn note_unknown_keys(folder: &Path) {
     // What cannot be read has been refused.
-    let (model, tower) = match Description::open(folder) {
+    let [model, tower, processor] = match Description::open(folder) {
         Ok(description) => {
             let keys = description.config.unknown_keys().map(str::to_owned).collect();
-            (keys, description.unknown_tower_keys)
+            [keys, description.unknown_tower_keys, description.unknown_processor_keys]
         }
         Err(_) => {
             let decoder = DecoderDescription::open(folder);
-            (decoder.map(|decoder| decoder.unknown_keys).unwrap_or_default(), Vec::new())
+            [decoder.map(|decoder| decoder.unknown_keys).unwrap_or_default(), Vec::new(), Vec::new()]
         }
     };
-    for (file, keys) in [(CONFIG_FILE, model), ("the vision tower's config.json", tower)] {
+    let tower_file = format!("the vision tower's {CONFIG_FILE}");
+    for (file, keys) in [(CONFIG_FILE, model), (&tower_file, tower), (PROCESSOR_FILE, processor)] {
         if !keys.is_empty() {
             let keys = keys.join(", ");
             print_notice(&format!("{file} has keys that are not known here and not used: {keys}"));

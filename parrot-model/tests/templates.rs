@@ -74,6 +74,14 @@ fn family(name: &str) -> Family {
     families.remove(name).unwrap()
 }
 
+/// The prompt of a question, control tokens written out.
+fn written(template: &ChatTemplate, tokenizer: &Tokenizer, question: &str) -> String {
+    let conversation = Conversation::question(question, 0);
+    let ids = template.encode_prompt(tokenizer, &conversation, "").unwrap().input_ids;
+    let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
+    tokenizer.decode_with_special(&ids)
+}
+
 const FAMILIES: [&str; 6] = ["qwen2.5", "qwen3", "smollm2", "llama3", "mistral-old", "mistral-new"];
 
 const ATTACK: &str =
@@ -118,49 +126,20 @@ fn any_ids_are_streamed_as_they_are_decoded_at_once() {
 }
 
 #[test]
-fn templates_that_are_built_in_give_the_ids_of_the_checkpoint_s_own() {
-    for (name, template_name) in
-        [("qwen2.5", "chatml"), ("qwen3", "chatml"), ("smollm2", "chatml"), ("llama3", "llama3")]
-    {
-        let tokenizer = tokenizer(name);
-        let template = ChatTemplate::open(folder(name), &tokenizer).unwrap();
-        assert_eq!(template.name(), template_name);
-        let line_break = i64::from(tokenizer.encode_text("\n").unwrap()[0]);
-        for case in family(name).conversations {
-            // Qwen 3's own template lets the last answer begin with thoughts, none where it did not think.
-            if name == "qwen3" && !case.is_prompt() {
-                continue;
-            }
-            let mut expected = case.ids.clone().unwrap();
-            if template_name == "chatml" && !case.is_prompt() {
-                assert_eq!(expected.pop(), Some(line_break), "the last message has no line break here");
-            }
-            let encoded = case.encode(&template, &tokenizer).unwrap();
-            assert_eq!(encoded.input_ids, expected, "{name}: {}", case.title);
-        }
-    }
-}
-
-#[test]
 fn a_parrot_begins_with_its_own_system_prompt_whatever_its_decoder_does() {
     let tokenizer = tokenizer("smollm2");
-    let template = ChatTemplate::open(folder("smollm2"), &tokenizer).unwrap();
-    let prompt = |template: &ChatTemplate| {
-        let ids = template.encode_prompt(&tokenizer, &Conversation::question("q", 0), "").unwrap().input_ids;
-        let ids: Vec<u32> = ids.into_iter().map(|id| id.try_into().unwrap()).collect();
-        tokenizer.decode_with_special(&ids)
-    };
-    assert!(prompt(&template).starts_with("<|im_start|>system\nYou are a small parrot<|im_end|>\n"));
     let parrot =
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nq<|im_end|>\n";
-    assert_eq!(prompt(&template.for_parrot()), format!("{parrot}<|im_start|>assistant\n"));
+    let template = ChatTemplate::for_parrot(folder("smollm2"), &tokenizer).unwrap();
+    assert_eq!(written(&template, &tokenizer, "q"), format!("{parrot}<|im_start|>assistant\n"));
 
     let copy = tempfile::tempdir().unwrap();
     for file in ["tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(folder("smollm2").join(file), copy.path().join(file)).unwrap();
     }
     std::fs::write(copy.path().join("config.json"), r#"{"mm_vision_tower": "clip"}"#).unwrap();
-    assert!(prompt(&ChatTemplate::open(copy.path(), &tokenizer).unwrap()).starts_with(parrot));
+    let template = ChatTemplate::open(copy.path(), &tokenizer).unwrap();
+    assert!(written(&template, &tokenizer, "q").starts_with(parrot));
 }
 
 /// Everything that holds whatever the template.
@@ -213,7 +192,7 @@ fn check(name: &str, template: &ChatTemplate, tokenizer: &Tokenizer) {
 fn built_in_templates_learn_what_the_model_gives_and_keep_text_text() {
     for name in ["qwen2.5", "qwen3", "smollm2", "llama3"] {
         let tokenizer = tokenizer(name);
-        check(name, &ChatTemplate::open(folder(name), &tokenizer).unwrap(), &tokenizer);
+        check(name, &ChatTemplate::for_parrot(folder(name), &tokenizer).unwrap(), &tokenizer);
     }
     for (name, end) in [("llama3", "<|end_of_text|>"), ("mistral-old", "</s>"), ("mistral-new", "</s>")] {
         let tokenizer = tokenizer(name);
@@ -239,9 +218,10 @@ fn plain_text_is_what_the_tokenizer_makes_of_it() {
 #[cfg(not(feature = "jinja"))]
 #[test]
 fn without_an_engine_a_template_of_its_own_is_one_clear_error() {
-    let error =
-        ChatTemplate::open(&folder("mistral-old"), &tokenizer("mistral-old")).unwrap_err().to_string();
-    assert!(error.contains("tokenizer_config.json: ") && error.contains("`jinja`"), "{error}");
+    for name in ["mistral-old", "qwen2.5"] {
+        let error = ChatTemplate::open(&folder(name), &tokenizer(name)).unwrap_err().to_string();
+        assert!(error.contains("tokenizer_config.json: ") && error.contains("`jinja`"), "{error}");
+    }
 }
 
 #[cfg(feature = "jinja")]
@@ -270,6 +250,96 @@ mod jinja {
                 assert_eq!(encoded.unwrap().input_ids, expected, "{name}: {}", case.title);
             }
         }
+    }
+
+    #[test]
+    fn templates_that_are_built_in_give_the_ids_of_the_checkpoint_s_own() {
+        for (name, template_name) in
+            [("qwen2.5", "chatml"), ("qwen3", "jinja"), ("smollm2", "chatml"), ("llama3", "llama3")]
+        {
+            let tokenizer = tokenizer(name);
+            let template = ChatTemplate::open(folder(name), &tokenizer).unwrap();
+            assert_eq!(template.name(), template_name, "{name}");
+            let line_break = i64::from(tokenizer.encode_text("\n").unwrap()[0]);
+            for case in family(name).conversations {
+                // Qwen 3's own template lets the last answer begin with thoughts, none where it did not think.
+                if name == "qwen3" && !case.is_prompt() {
+                    continue;
+                }
+                let mut expected = case.ids.clone().unwrap();
+                if template_name == "chatml" && !case.is_prompt() {
+                    assert_eq!(expected.pop(), Some(line_break), "the last message has no line break here");
+                }
+                let encoded = case.encode(&template, &tokenizer).unwrap();
+                assert_eq!(encoded.input_ids, expected, "{name}: {}", case.title);
+            }
+        }
+    }
+
+    /// A language model with the tokens of ChatML and this template.
+    fn open_with_chatml_tokens(template: &str) -> Result<(ChatTemplate, Tokenizer), String> {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(folder("qwen2.5").join("tokenizer.json"), copy.path().join("tokenizer.json")).unwrap();
+        std::fs::write(copy.path().join("chat_template.jinja"), template).unwrap();
+        let tokenizer = tokenizer("qwen2.5");
+        let opened = ChatTemplate::open(copy.path(), &tokenizer);
+        opened.map(|template| (template, tokenizer)).map_err(|error| error.to_string())
+    }
+
+    /// What a language model was trained to read, whatever tokens its tokenizer happens to have.
+    #[test]
+    fn a_template_of_its_own_comes_before_what_the_tokens_suggest() {
+        const TURNS: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}\
+            {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+        let turns = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n";
+        let pirate = "<|im_start|>system\nYou're a \"pirate\".<|im_end|>\n";
+        for (before, name, expected) in [
+            ("", "chatml", turns.to_string()),
+            // Nothing that can be read from the template's text without running it.
+            (
+                r#"{{ '<|im_start|>system\nYou\'re a "pirate".<|im_end|>\n' }}"#,
+                "jinja",
+                format!("{pirate}{turns}"),
+            ),
+            (
+                r#"{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou\'re a "pirate".<|im_end|>\n' }}{% endif %}"#,
+                "chatml",
+                format!("{pirate}{turns}"),
+            ),
+            (
+                "{% set who = 'a parrot' %}{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are ' + who \
+                 + '<|im_end|>\n' }}{% endif %}",
+                "chatml",
+                format!("<|im_start|>system\nYou are a parrot<|im_end|>\n{turns}"),
+            ),
+            ("{{ 'Note: ' }}", "jinja", format!("Note: {turns}")),
+        ] {
+            let (template, tokenizer) = open_with_chatml_tokens(&format!("{before}{TURNS}")).unwrap();
+            assert_eq!(written(&template, &tokenizer, "q"), expected, "{before}");
+            assert_eq!(template.name(), name, "{before}");
+            check(&format!("{name} with {before}"), &template, &tokenizer);
+        }
+
+        let alternating = format!(
+            "{{% if messages[0].role == 'system' %}}{{{{ raise_exception('no system') }}}}{{% endif %}}{TURNS}"
+        );
+        let (template, tokenizer) = open_with_chatml_tokens(&alternating).unwrap();
+        let system = Message::text(Role::System, "s");
+        let refused = Conversation(vec![system, Message::question("q", 0)]);
+        let error = template.encode_prompt(&tokenizer, &refused, "").unwrap_err().to_string();
+        assert!(error.contains("no system"), "{error}");
+
+        let error = open_with_chatml_tokens("{{ raise_exception('never') }}").unwrap_err();
+        assert!(error.contains("chat_template.jinja: ") && error.contains("never"), "{error}");
+    }
+
+    /// As SmolLM3 writes it, for transformers' masks of what is learnt.
+    #[test]
+    fn marks_of_what_is_learnt_are_passed_over() {
+        let marked = "{% for m in messages %}{%- if m.role == 'assistant' -%}{%- generation -%}{{ 'A ' + m.content }}<|eot_id|>\
+            {% endgeneration %}{% else %}{{ 'Q ' + m.content }}{%endif%}{% endfor %}{{'generation'}}";
+        let (template, tokenizer) = open(marked).unwrap();
+        assert_eq!(written(&template, &tokenizer, "q"), "Q qgeneration");
     }
 
     #[test]

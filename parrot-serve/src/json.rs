@@ -1,11 +1,15 @@
 //! Requests that are JSON, read within limits.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use parrot_model::untrusted::{plain_reason, shortened};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use tokio_stream::StreamExt;
 
 use crate::budget::Share;
@@ -136,6 +140,46 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
+/// An object; serde alone would also take an array, its values for the fields in their order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnObject<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for AnObject<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_any(AnObject(PhantomData))
+    }
+}
+
+/// For a field that is an object.
+pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// For a field that is an object or `null`.
+pub(crate) fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
+}
+
+/// For a field that is an array of objects.
+pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Vec::deserialize(deserializer)?.into_iter().map(|Object(value)| value).collect())
+}
+
 fn invalid_json(error: &serde_json::Error) -> ApiError {
     ApiError::invalid(format!("the request is not JSON: {error}")).code("invalid_json")
 }
@@ -154,6 +198,25 @@ mod tests {
     #[serde(rename_all = "lowercase")]
     enum Role {
         User,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Outer {
+        #[serde(deserialize_with = "object")]
+        #[allow(dead_code)]
+        inner: Inner,
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        assert!(parse::<Outer>(br#"{"inner": {"number": 1}}"#).is_ok());
+        for (json, expected) in [
+            (&br#"{"inner": [1]}"#[..], "inner: invalid type: sequence, expected an object"),
+            (br#"{"inner": {"number": -1}}"#, "inner.number: "),
+        ] {
+            let error = parse::<Outer>(json).unwrap_err();
+            assert!(error.message.starts_with(expected), "{}", error.message);
+        }
     }
 
     #[test]

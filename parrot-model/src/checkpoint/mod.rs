@@ -73,6 +73,8 @@ pub struct Description {
     pub image_processor: ImageProcessorConfig,
     /// As [`VisionConfig::unknown_keys`] names them, of the tower's own `config.json`.
     pub unknown_tower_keys: Vec<String>,
+    /// As [`ImageProcessorConfig::unknown_keys`] names them.
+    pub unknown_processor_keys: Vec<String>,
 }
 
 impl Description {
@@ -94,6 +96,7 @@ impl Description {
             vision: tower.config.clone(),
             image_processor: tower.image_processor.clone(),
             unknown_tower_keys: tower.unknown_keys.clone(),
+            unknown_processor_keys: tower.unknown_processor_keys.clone(),
         }
     }
 }

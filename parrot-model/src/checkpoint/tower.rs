@@ -19,6 +19,8 @@ pub(super) struct Tower {
     pub(super) image_processor: ImageProcessorConfig,
     /// Keys of its `config.json` that are not known: [`VisionConfig::unknown_keys`].
     pub(super) unknown_keys: Vec<String>,
+    /// Keys of its image processor that are not known: [`ImageProcessorConfig::unknown_keys`].
+    pub(super) unknown_processor_keys: Vec<String>,
     /// `mm_vision_tower`.
     name: String,
     /// Its folder; `None` for a tower known by its name alone.
@@ -80,17 +82,19 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
             return Err(Error::config("mm_vision_tower", expected, name));
         }
     };
-    let own = folder.clone().map(ImageProcessorConfig::from_folder).transpose()?.flatten();
-    let image_processor = match own {
-        Some(own) => own,
-        None => ImageProcessorConfig::from_folder(checkpoint.clone())?
-            .unwrap_or_else(|| ImageProcessorConfig::for_tower(&vision)),
-    };
+    let mut said = (ImageProcessorConfig::for_tower(&vision), Vec::new());
+    for folder in folder.iter().chain([checkpoint]) {
+        if let Some(processor) = ImageProcessorConfig::from_folder(folder.clone())? {
+            said = (processor, ImageProcessorConfig::unknown_keys(folder.clone())?);
+            break;
+        }
+    }
+    let (image_processor, unknown_processor_keys) = said;
     if image_processor.image_size as usize != vision.image_size {
         let expected = format!("the vision tower's image_size = {}", vision.image_size);
         return Err(Error::config("crop_size", expected, image_processor.image_size));
     }
-    Ok(Tower { config: vision, image_processor, unknown_keys, name, folder })
+    Ok(Tower { config: vision, image_processor, unknown_keys, unknown_processor_keys, name, folder })
 }
 
 /// Whether a tower's name is a path: anything but `owner/name`, and what lies in the folder where

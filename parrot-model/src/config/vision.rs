@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::keys::Keys;
 use super::{SelectFeature, extra, limits};
@@ -69,11 +70,9 @@ pub struct VisionConfig {
     pub layer_norm_eps: f64,
 }
 
-/// `config.json` as it lies on disk: the vision part may be nested, and every key may be missing.
+/// The tower's part of a `config.json`, of which every key may be missing.
 #[derive(Debug, Deserialize)]
 struct File {
-    model_type: Option<String>,
-    vision_config: Option<Box<File>>,
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
     num_hidden_layers: Option<usize>,
@@ -88,17 +87,32 @@ struct File {
     others: Keys,
 }
 
-impl File {
-    fn read(file: &Files) -> Result<Self> {
-        super::keys::from_fields(super::keys::read_keys(file)?)
-    }
+/// What a whole model's `config.json` has besides.
+#[derive(Debug, Deserialize)]
+struct Nesting {
+    model_type: Option<String>,
+    vision_config: Option<Keys>,
+    /// What the first versions of transformers wrote, beside the same as `vision_config`.
+    vision_config_dict: Option<Keys>,
+}
 
-    /// The tower's part, which a whole model's file nests.
-    fn of_tower(self) -> Self {
-        match self.vision_config {
-            Some(nested) => *nested,
-            None => self,
+impl File {
+    /// The `model_type` of the file, and the tower's part.
+    fn read(file: &Files) -> Result<(String, Self)> {
+        let keys = super::keys::read_keys(file)?;
+        let Nesting { model_type, vision_config, vision_config_dict } =
+            super::keys::from_fields(keys.clone())?;
+        if let (Some(config), Some(dict)) = (&vision_config, &vision_config_dict) {
+            // Which of two counts depends on who reads them.
+            let differs =
+                |(key, value): &(&String, &Value)| config.get(*key).is_some_and(|other| other != *value);
+            if let Some((key, found)) = dict.iter().find(differs) {
+                let expected = format!("{} as in vision_config", config[key]);
+                return Err(Error::config(&format!("vision_config_dict.{key}"), expected, found));
+            }
         }
+        let tower = vision_config.or(vision_config_dict).unwrap_or(keys);
+        Ok((model_type.unwrap_or_default(), super::keys::from_fields(tower)?))
     }
 }
 
@@ -185,9 +199,7 @@ impl VisionConfig {
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type`, a SigLIP 2 whose patch grid
     /// follows each picture (NaFlex), or shapes that cannot be.
     pub fn from_file(file: impl Into<Files>) -> Result<Self> {
-        let file = File::read(&file.into())?;
-        let model_type = file.model_type.clone().unwrap_or_default();
-        let file = file.of_tower();
+        let (model_type, file) = File::read(&file.into())?;
         if let Some(found) = file.num_channels.filter(|channels| *channels != 3) {
             return Err(Error::config("vision num_channels", 3, found));
         }
@@ -238,17 +250,18 @@ impl VisionConfig {
     /// [`Error::Io`] and [`Error::Json`], or [`Error::Config`] for a key of a wrong type.
     pub fn unknown_keys(file: impl Into<Files>) -> Result<Vec<String>> {
         // What transformers writes beside a tower: the projection into the space shared with text, starting values.
-        const WITHOUT_EFFECT: [&str; 8] = [
+        const WITHOUT_EFFECT: [&str; 9] = [
             "dropout",
             "dtype",
             "initializer_factor",
             "initializer_range",
             "logit_scale_init_value",
+            "model_type",
             "projection_dim",
             "torch_dtype",
             "vision_use_head",
         ];
-        let others = File::read(&file.into())?.of_tower().others;
+        let others = File::read(&file.into())?.1.others;
         let unknown = others.iter().filter(|(key, value)| {
             !WITHOUT_EFFECT.contains(&key.as_str()) && extra::could_matter(key, value)
         });
@@ -437,6 +450,26 @@ mod tests {
         std::fs::write(&path, json).unwrap();
         assert_eq!(VisionConfig::unknown_keys(&path).unwrap(), ["register_tokens"]);
         assert_eq!(VisionConfig::from_file(&path).unwrap().kind, TowerKind::Siglip);
+    }
+
+    /// The first CLIPs of the hub say it twice. transformers' CLIPModel follows `vision_config_dict`, its CLIPVisionModel the other.
+    #[test]
+    fn a_tower_said_twice_has_to_be_the_same() {
+        let json = |dict: usize| {
+            format!(
+                r#"{{"model_type": "clip", "vision_config": {{"hidden_size": 64, "num_attention_heads": 4, "dropout": 0.0}},
+                    "vision_config_dict": {{"hidden_size": {dict}, "patch_size": null}}}}"#
+            )
+        };
+        assert_eq!(parse(&json(64)).unwrap().hidden_size, 64);
+        let error = parse(&json(128)).unwrap_err().to_string();
+        let expected = "`vision_config_dict.hidden_size` should be 64 as in vision_config, found 128";
+        assert!(error.contains(expected), "{error}");
+        let alone =
+            r#"{"model_type": "clip", "vision_config_dict": {"hidden_size": 64, "num_attention_heads": 4}}"#;
+        assert_eq!(parse(alone).unwrap().hidden_size, 64);
+        let error = parse(r#"{"model_type": "clip", "vision_config": [768]}"#).unwrap_err().to_string();
+        assert!(error.contains("`vision_config` should be a map"), "{error}");
     }
 
     #[test]

@@ -46,6 +46,22 @@ enum Size {
     Sides { height: u32, width: u32 },
 }
 
+/// The fields of [`PreprocessorConfig`].
+const KEYS: [&str; 12] = [
+    "crop_size",
+    "do_center_crop",
+    "do_normalize",
+    "do_pad",
+    "do_rescale",
+    "do_resize",
+    "image_mean",
+    "image_processor_type",
+    "image_std",
+    "rescale_factor",
+    "resample",
+    "size",
+];
+
 fn yes() -> bool {
     true
 }
@@ -80,15 +96,35 @@ impl ImageProcessorConfig {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_folder(folder: impl Into<Files>) -> Result<Option<Self>> {
-        let folder = folder.into();
-        let file = folder.join(COMBINED_PROCESSOR_FILE);
-        if file.is_file()
-            && let Some(Value::Object(keys)) = read_keys(&file)?.remove("image_processor")
-        {
-            return Self::from_keys(keys).map(Some);
-        }
-        let file = folder.join(PROCESSOR_FILE);
-        if file.is_file() { Self::from_file(file).map(Some) } else { Ok(None) }
+        keys_in_folder(&folder.into())?.map(Self::from_keys).transpose()
+    }
+
+    /// The keys of what a folder says that this crate neither uses nor knows to be without effect on pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json).
+    pub fn unknown_keys(folder: impl Into<Files>) -> Result<Vec<String>> {
+        // What transformers writes beside: names of classes, how arrays lie in memory, what is off.
+        const WITHOUT_EFFECT: [&str; 12] = [
+            "auto_map",
+            "data_format",
+            "default_to_square",
+            "device",
+            "disable_grouping",
+            "do_convert_rgb",
+            "feature_extractor_type",
+            "image_seq_length",
+            "input_data_format",
+            "processor_class",
+            "return_tensors",
+            "_valid_processor_keys",
+        ];
+        let Some(keys) = keys_in_folder(&folder.into())? else { return Ok(Vec::new()) };
+        let is_known = |key: &str| KEYS.contains(&key) || WITHOUT_EFFECT.contains(&key);
+        let is_off = |value: &Value| value.is_null() || *value == Value::Bool(false);
+        let unknown = keys.into_iter().filter(|(key, value)| !is_known(key) && !is_off(value));
+        Ok(unknown.map(|(key, _)| key).collect())
     }
 
     fn from_keys(keys: Keys) -> Result<Self> {
@@ -166,6 +202,18 @@ impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
     }
 }
 
+/// The keys of the file that counts; `None` where there is none.
+fn keys_in_folder(folder: &Files) -> Result<Option<Keys>> {
+    let file = folder.join(COMBINED_PROCESSOR_FILE);
+    if file.is_file()
+        && let Some(Value::Object(keys)) = read_keys(&file)?.remove("image_processor")
+    {
+        return Ok(Some(keys));
+    }
+    let file = folder.join(PROCESSOR_FILE);
+    if file.is_file() { read_keys(&file).map(Some) } else { Ok(None) }
+}
+
 fn square(key: &str, height: u32, width: u32) -> Result<u32> {
     if height == width {
         Ok(height)
@@ -225,5 +273,21 @@ mod tests {
         let nested = serde_json::json!({ "image_processor": combined, "processor_class": "CLIPProcessor" });
         fs::write(&file, nested.to_string()).unwrap();
         assert_eq!(read(), Some(combined));
+    }
+
+    /// What transformers 5 writes for a CLIP, and a key that nobody knows.
+    #[test]
+    fn keys_that_could_change_pixels_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = r#"{"crop_size": {"height": 8, "width": 8}, "data_format": "channels_first", "device": null,
+            "default_to_square": false, "do_center_crop": true, "do_convert_rgb": true, "do_normalize": true, "do_pad": null,
+            "do_rescale": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+            "image_processor_type": "CLIPImageProcessorFast", "resample": 3, "rescale_factor": 0.00392156862745098,
+            "size": {"shortest_edge": 8}, "size_divisor": null, "gamma": 2.2}"#;
+        fs::write(folder.path().join(PROCESSOR_FILE), json).unwrap();
+        assert_eq!(ImageProcessorConfig::unknown_keys(folder.path()).unwrap(), ["gamma"]);
+        let keys: Keys =
+            serde_json::from_value(serde_json::to_value(ImageProcessorConfig::clip(8)).unwrap()).unwrap();
+        assert!(keys.keys().all(|key| KEYS.contains(&key.as_str())));
     }
 }

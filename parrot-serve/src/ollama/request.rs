@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::ask::{Ask, ConversationBuilder};
 use crate::error::ApiError;
 use crate::images::ImageSource;
+use crate::json::{object_or_null, objects};
 use crate::options::ServeOptions;
 
 /// A conversation to be continued.
@@ -19,14 +20,15 @@ pub(crate) struct OllamaChat {
     /// The name of a model.
     model: Option<String>,
     /// The conversation, oldest message first.
+    #[serde(deserialize_with = "objects")]
     messages: Vec<OllamaMessage>,
     /// Whether the answer comes piece by piece; true if not said.
     stream: Option<bool>,
     /// What form the answer must have: `json`, or a JSON schema.
     format: Option<Value>,
     /// What shapes the answer.
-    #[serde(default)]
-    options: OllamaOptions,
+    #[serde(default, deserialize_with = "object_or_null")]
+    options: Option<OllamaOptions>,
     /// All other fields, of which most are refused.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -73,8 +75,8 @@ pub(crate) struct OllamaGenerate {
     /// What form the answer must have: `json`, or a JSON schema.
     format: Option<Value>,
     /// What shapes the answer.
-    #[serde(default)]
-    options: OllamaOptions,
+    #[serde(default, deserialize_with = "object_or_null")]
+    options: Option<OllamaOptions>,
     /// All other fields, of which most are refused.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -126,7 +128,7 @@ impl OllamaChat {
             }
             conversation.push(role, message.content, images)?;
         }
-        let ask = self.options.ask(self.model, self.format, conversation, options)?;
+        let ask = self.options.unwrap_or_default().ask(self.model, self.format, conversation, options)?;
         Ok((ask, self.stream.unwrap_or(true)))
     }
 }
@@ -140,7 +142,7 @@ impl OllamaGenerate {
             conversation.push(Role::System, system, Vec::new())?;
         }
         conversation.push(Role::User, self.prompt, images(self.images, "images")?)?;
-        let ask = self.options.ask(self.model, self.format, conversation, options)?;
+        let ask = self.options.unwrap_or_default().ask(self.model, self.format, conversation, options)?;
         Ok((ask, self.stream.unwrap_or(true)))
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+use crate::json::{object, object_or_null, objects};
 
 /// A conversation to be continued.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -14,10 +17,12 @@ pub(crate) struct ChatRequest {
     /// The name of a model, from `/v1/models`; the first one if there is none.
     pub(crate) model: Option<String>,
     /// The conversation, oldest message first.
+    #[serde(deserialize_with = "objects")]
     pub(crate) messages: Vec<ChatMessage>,
     /// Whether the answer comes as server-sent events, piece by piece.
     pub(crate) stream: Option<bool>,
     /// What a stream holds besides.
+    #[serde(default, deserialize_with = "object_or_null")]
     pub(crate) stream_options: Option<StreamOptions>,
     /// The most tokens that an answer may have. The older name of `max_completion_tokens`.
     pub(crate) max_tokens: Option<u64>,
@@ -46,6 +51,7 @@ pub(crate) struct ChatRequest {
     /// Taken off the score of a token as often as the answer already has it.
     pub(crate) frequency_penalty: Option<f32>,
     /// What form the answer must have.
+    #[serde(default, deserialize_with = "object_or_null")]
     pub(crate) response_format: Option<ResponseFormat>,
     /// The answer must be one of these texts. Not part of OpenAI's interface, but of vLLM's.
     pub(crate) guided_choice: Option<Vec<String>>,
@@ -80,6 +86,7 @@ pub(crate) enum ResponseFormat {
     /// JSON that a schema describes.
     JsonSchema {
         /// The schema.
+        #[serde(deserialize_with = "object")]
         json_schema: NamedSchema,
     },
 }
@@ -203,12 +210,8 @@ impl<'de> Deserialize<'de> for Content {
                 Ok(Content::Text(text))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {
-                let mut all = Vec::new();
-                while let Some(part) = parts.next_element()? {
-                    all.push(part);
-                }
-                Ok(Content::Parts(all))
+            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Content, A::Error> {
+                objects(SeqAccessDeserializer::new(parts)).map(Content::Parts)
             }
         }
         deserializer.deserialize_any(TextOrParts)

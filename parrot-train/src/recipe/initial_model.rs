@@ -145,10 +145,17 @@ impl InitialModel {
         let dtypes = recipe.dtypes();
         if let Some(from) = &recipe.from {
             let folder = resolve(from)?;
-            let Description { config, vision, image_processor, unknown_tower_keys, .. } =
-                Description::open(&folder)?;
+            let Description {
+                config,
+                vision,
+                image_processor,
+                unknown_tower_keys,
+                unknown_processor_keys,
+                ..
+            } = Description::open(&folder)?;
             warn_of_unknown_keys("model.from", config.unknown_keys());
             warn_of_unknown_keys("the vision tower of model.from", &unknown_tower_keys);
+            warn_of_unknown_keys("the image processor of model.from", &unknown_processor_keys);
             let config = ParrotConfig { use_moe: moe, ..config };
             let description = ModelDescription::new(config, vision, folder.clone());
             return Ok(Self { description, image_processor, dtypes, origin: Origin::Parrot(folder) });
@@ -172,6 +179,8 @@ impl InitialModel {
             warn_of_unknown_keys("model.vision_tower", &VisionConfig::unknown_keys(&file)?);
             image_processor = ImageProcessorConfig::from_folder(folder.as_path())?
                 .unwrap_or_else(|| ImageProcessorConfig::for_tower(&vision));
+            let keys = ImageProcessorConfig::unknown_keys(folder.as_path())?;
+            warn_of_unknown_keys("the image processor of model.vision_tower", keys);
             let name = Path::new(id).file_name().unwrap_or_default().to_string_lossy();
             config.mm_vision_tower = Some(format!("towers/{name}"));
             config.mm_hidden_size = Some(vision.hidden_size);
@@ -225,7 +234,7 @@ impl InitialModel {
         let ModelDescription { config, vision, source, .. } = &self.description;
         let tokenizer = Tokenizer::open(source)?;
         Ok(Preparation {
-            template: ChatTemplate::open(source, &tokenizer)?.for_parrot(),
+            template: ChatTemplate::for_parrot(source, &tokenizer)?,
             tokenizer: Arc::new(tokenizer),
             processor: self.image_processor.clone(),
             aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,

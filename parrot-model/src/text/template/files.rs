@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::chatml::{IM_END, IM_START};
 use crate::files::Files;
 use crate::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
 use crate::untrusted;
 use crate::{Error, Result, gguf};
+
+/// `bos_token` and the like, by these names.
+pub(super) type SpecialTokens = BTreeMap<String, String>;
 
 /// The template that a checkpoint brings along.
 #[derive(Debug)]
@@ -24,8 +26,7 @@ pub(super) struct OwnTemplate {
 /// `tokenizer_config.json`, as far as it matters here.
 #[derive(Debug, Default)]
 pub(super) struct TokenizerConfig {
-    /// `bos_token` and the like, by these names.
-    pub(super) special_tokens: BTreeMap<String, String>,
+    pub(super) special_tokens: SpecialTokens,
     /// `chat_template`.
     pub(super) own_template: Option<OwnTemplate>,
 }
@@ -99,23 +100,6 @@ impl Templates {
                 named.into_iter().find(|named| named.name == "default").map(|named| named.template)
             }
         }
-    }
-}
-
-impl OwnTemplate {
-    /// The system prompt that a template for ChatML writes where the conversation has none.
-    ///
-    /// Found without running the template: the text between `<|im_start|>system\n` and `<|im_end|>` where nothing
-    /// is filled in. `None` where the template has no such text (Qwen3).
-    pub(super) fn default_system_prompt(&self) -> Option<String> {
-        let texts = self.source.split(IM_START).skip(1).filter_map(|rest| rest.split_once(IM_END));
-        texts
-            .filter_map(|(text, _)| {
-                let text = text.strip_prefix("system")?;
-                text.strip_prefix("\\n").or_else(|| text.strip_prefix('\n'))
-            })
-            .find(|text| !text.is_empty() && !text.contains(['\'', '"', '{', '}', '\\']))
-            .map(str::to_string)
     }
 }
 

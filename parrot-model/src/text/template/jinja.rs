@@ -16,7 +16,6 @@
 //! Templates run as in transformers (`trim_blocks`, `lstrip_blocks`, `raise_exception`, Python's methods), but know
 //! no date: `strftime_now` is not defined, and a prompt is the same on every day.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
@@ -27,6 +26,8 @@ use super::super::encode::{Learning, RenderedPrompt};
 use super::super::tokenizer::{Before, Fragment};
 use super::super::{Message, Role, Tokenizer};
 use super::LastMessage;
+use super::chatml::{IM_END, IM_START};
+use super::files::SpecialTokens;
 use crate::untrusted::contained_deep;
 use crate::{Error, Result};
 
@@ -45,7 +46,7 @@ type Reason = String;
 #[derive(Debug)]
 pub(super) struct Jinja {
     environment: Environment<'static>,
-    special_tokens: BTreeMap<String, String>,
+    special_tokens: SpecialTokens,
     /// Begins every mark; it cannot be known in advance.
     secret: String,
     /// Closes an answer.
@@ -86,7 +87,7 @@ impl Trim {
 impl Jinja {
     pub(super) fn new(
         source: &str,
-        special_tokens: &BTreeMap<String, String>,
+        special_tokens: &SpecialTokens,
         tokenizer: &Tokenizer,
     ) -> Result<Self, Reason> {
         let mut environment = Environment::new();
@@ -101,7 +102,7 @@ impl Jinja {
             return Err(format!("it has {} bytes, more than the {MAX_BYTES} that are read", source.len()));
         }
         // Its parser goes down into what is nested, and a template of minus signs alone is nested as deeply as it is long.
-        contained_deep(|| environment.add_template_owned("chat", source.to_string()))?
+        contained_deep(|| environment.add_template_owned("chat", without_marks_of_answers(source)))?
             .map_err(|error| describe(&error))?;
         let secret = format!("m{:016x}", RandomState::new().build_hasher().finish());
         let mut jinja = Self {
@@ -143,6 +144,13 @@ impl Jinja {
 
     pub(super) fn end_of_turn(&self) -> u32 {
         self.end_of_turn
+    }
+
+    /// What stands before a first question as a system message in ChatML; `None` where nothing does.
+    pub(super) fn chatml_system_prompt(&self) -> Option<String> {
+        let rendered = self.render(&[Role::User], LastMessage::Open, "", "").ok()?;
+        let system = rendered.own[0].split_once(IM_START)?.1.strip_prefix("system\n")?;
+        Some(system.split_once(IM_END)?.0.to_string())
     }
 
     pub(super) fn encode_answer(&self, tokenizer: &Tokenizer, answer: &str) -> Result<Vec<u32>> {
@@ -305,6 +313,29 @@ impl Rendered {
             })
             .collect()
     }
+}
+
+/// The template without `{% generation %}`, by which transformers knows what to learn: here roles tell that.
+fn without_marks_of_answers(source: &str) -> String {
+    let mut own = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, behind)) = rest.split_once("{%") {
+        own.push_str(before);
+        own.push_str("{%");
+        let word = behind.trim_start_matches(['-', '+']).trim_start();
+        rest = behind;
+        for (statement, same) in [("generation", "if true"), ("endgeneration", "endif")] {
+            if let Some(closing) = word.strip_prefix(statement)
+                && closing.trim_start().trim_start_matches(['-', '+']).starts_with("%}")
+            {
+                own.push_str(&behind[..behind.len() - word.len()]);
+                own.push_str(same);
+                rest = closing;
+            }
+        }
+    }
+    own.push_str(rest);
+    own
 }
 
 fn altered(message: usize, does: &str) -> Reason {

@@ -21,7 +21,7 @@ use super::{Conversation, Encoded, Message, Role, Tokenizer};
 use crate::files::Files;
 use crate::{Error, Result};
 use chatml::ChatMl;
-use files::TokenizerConfig;
+use files::{OwnTemplate, SpecialTokens, TokenizerConfig};
 use llama3::Llama3;
 use plain::Plain;
 
@@ -56,12 +56,9 @@ enum LastMessage {
 impl ChatTemplate {
     /// The template of the checkpoint in `folder`.
     ///
-    /// The tokenizer's tokens tell: with `<|im_start|>` or `<|im_end|>` it is ChatML, with `<|start_header_id|>`
-    /// and `<|eot_id|>` that of Llama 3. Otherwise it is the checkpoint's own, from `chat_template.jinja` or
-    /// `tokenizer_config.json`, and where there is none the decoder is one that does not chat.
-    ///
-    /// In ChatML a Parrot's conversation begins with [`DEFAULT_SYSTEM_PROMPT`], and so does that of a language
-    /// model without a template of its own; another language model's begins as its template says.
+    /// A [Parrot's](Self::for_parrot) is told by its tokens. A language model alone is asked as its own template says, from
+    /// `chat_template.jinja` or `tokenizer_config.json`; where a built-in one gives the same prompts, that is taken. One that
+    /// has no template is told by its tokens, too.
     ///
     /// # Errors
     ///
@@ -71,30 +68,46 @@ impl ChatTemplate {
     pub fn open(folder: impl Into<Files>, tokenizer: &Tokenizer) -> Result<Self> {
         let folder = &folder.into();
         let config = TokenizerConfig::read(folder)?;
+        match &config.own_template {
+            Some(own) if !files::is_parrot(folder)? => {
+                let own = Self::own(own, &config.special_tokens, tokenizer)?;
+                #[cfg(feature = "jinja")]
+                if let Some(built_in) = own.same_built_in(tokenizer)? {
+                    return Ok(built_in);
+                }
+                Ok(own)
+            }
+            _ => Self::by_tokens(&config, tokenizer),
+        }
+    }
+
+    /// The template of a Parrot whose decoder is the one in `folder`.
+    ///
+    /// The tokenizer's tokens tell: with `<|im_start|>` or `<|im_end|>` it is [ChatML](Self::chatml), as in the paper,
+    /// whatever the decoder's own template says, and with `<|start_header_id|>` and `<|eot_id|>` that of
+    /// [Llama 3](Self::llama3). Otherwise it is the decoder's own, and where there is none the decoder is one that does
+    /// not chat.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn for_parrot(folder: impl Into<Files>, tokenizer: &Tokenizer) -> Result<Self> {
+        Self::by_tokens(&TokenizerConfig::read(&folder.into())?, tokenizer)
+    }
+
+    fn by_tokens(config: &TokenizerConfig, tokenizer: &Tokenizer) -> Result<Self> {
         let has = |token: &str| tokenizer.has_token(token);
         if has(chatml::IM_START) || has(chatml::IM_END) {
-            let default = match &config.own_template {
-                Some(own) if !files::is_parrot(folder)? => own.default_system_prompt(),
-                _ => Some(DEFAULT_SYSTEM_PROMPT.into()),
-            };
-            return Ok(Self { kind: Kind::ChatMl(ChatMl::new(tokenizer, default)?) });
+            return Self::chatml(tokenizer);
         }
         if has(llama3::START_HEADER) && has(llama3::EOT) {
             return Self::llama3(tokenizer);
         }
-        match &config.own_template {
-            #[cfg(feature = "jinja")]
-            Some(own) => Self::jinja(own, &config.special_tokens, tokenizer),
-            #[cfg(not(feature = "jinja"))]
-            Some(own) => Err(Error::ChatTemplate {
-                path: own.path.clone(),
-                reason: "a program needs the cargo feature `jinja` to use it".into(),
-            }),
-            None => {
-                let end = config.special_tokens.get("eos_token");
-                Self::plain(tokenizer, end.map(String::as_str))
-            }
+        if let Some(own) = &config.own_template {
+            return Self::own(own, &config.special_tokens, tokenizer);
         }
+        let end = config.special_tokens.get("eos_token");
+        Self::plain(tokenizer, end.map(String::as_str))
     }
 
     /// ChatML, conversations beginning with [`DEFAULT_SYSTEM_PROMPT`].
@@ -139,30 +152,66 @@ impl ChatTemplate {
         let folder = &folder.into();
         let config = TokenizerConfig::read(folder)?;
         match &config.own_template {
-            Some(own) => Self::jinja(own, &config.special_tokens, tokenizer),
+            Some(own) => Self::own(own, &config.special_tokens, tokenizer),
             None => Err(Error::ChatTemplate { path: folder.path().into(), reason: "there is none".into() }),
         }
     }
 
     #[cfg(feature = "jinja")]
-    fn jinja(
-        own: &files::OwnTemplate,
-        special_tokens: &std::collections::BTreeMap<String, String>,
-        tokenizer: &Tokenizer,
-    ) -> Result<Self> {
+    fn own(own: &OwnTemplate, special_tokens: &SpecialTokens, tokenizer: &Tokenizer) -> Result<Self> {
         let jinja = jinja::Jinja::new(&own.source, special_tokens, tokenizer);
         let jinja = jinja.map_err(|reason| Error::ChatTemplate { path: own.path.clone(), reason })?;
         Ok(Self { kind: Kind::Jinja(std::sync::Arc::new(jinja)) })
     }
 
-    /// The template of a Parrot that is made with this decoder: in ChatML its conversations begin with
-    /// [`DEFAULT_SYSTEM_PROMPT`], as in the paper, whatever the decoder's own template says.
-    #[must_use]
-    pub fn for_parrot(mut self) -> Self {
-        if let Kind::ChatMl(chatml) = &mut self.kind {
-            chatml.default_system_prompt = Some(DEFAULT_SYSTEM_PROMPT.into());
+    #[cfg(not(feature = "jinja"))]
+    fn own(own: &OwnTemplate, _: &SpecialTokens, _: &Tokenizer) -> Result<Self> {
+        let reason = "a program needs the cargo feature `jinja` to use it".into();
+        Err(Error::ChatTemplate { path: own.path.clone(), reason })
+    }
+
+    /// The built-in template with which a model is asked in the same ids as with this one of its own.
+    #[cfg(feature = "jinja")]
+    fn same_built_in(&self, tokenizer: &Tokenizer) -> Result<Option<Self>> {
+        let Kind::Jinja(jinja) = &self.kind else { return Ok(None) };
+        let chatml = ChatMl::new(tokenizer, jinja.chatml_system_prompt());
+        let chatml = chatml.map(|chatml| Self { kind: Kind::ChatMl(chatml) });
+        for built_in in [chatml, Self::llama3(tokenizer)].into_iter().flatten() {
+            if self.asks_like(&built_in, tokenizer)? {
+                return Ok(Some(built_in));
+            }
         }
-        self
+        Ok(None)
+    }
+
+    /// Whether prompts and answers have the same ids as with another template, for each order in which people speak.
+    #[cfg(feature = "jinja")]
+    fn asks_like(&self, other: &Self, tokenizer: &Tokenizer) -> Result<bool> {
+        use Role::{Assistant, System, User};
+        const TEXT: &str = "\n Who?  \n";
+        if self.end_of_turn() != other.end_of_turn()
+            || self.encode_answer(tokenizer, TEXT)? != other.encode_answer(tokenizer, TEXT)?
+        {
+            return Ok(false);
+        }
+        let orders: [&[Role]; 6] = [
+            &[User],
+            &[System, User],
+            &[User, Assistant, User],
+            &[System, User, Assistant, User],
+            &[User, Assistant, User, Assistant, User],
+            &[User, User],
+        ];
+        Ok(orders.into_iter().all(|roles| {
+            let messages = roles.iter().map(|role| Message::text(*role, TEXT));
+            let conversation = Conversation(messages.collect());
+            let ids = |template: &Self, answer_start: &str| {
+                let prompt = template.encode_prompt(tokenizer, &conversation, answer_start);
+                // A template may refuse an order that another one takes.
+                prompt.map(|prompt| prompt.input_ids).ok()
+            };
+            ["", "It is"].iter().all(|start| ids(self, start) == ids(other, start))
+        }))
     }
 
     /// The ids and labels of a whole conversation, every message ended: what training learns from.
