@@ -211,7 +211,7 @@ mod tests {
     fn an_array_is_no_object() {
         assert!(parse::<Outer>(br#"{"inner": {"number": 1}}"#).is_ok());
         for (json, expected) in [
-            (&br#"{"inner": [1]}"#[..], "inner: invalid type: sequence, expected an object"),
+            (&br#"{"inner": [1]}"#[..], "inner: invalid type: a list, expected an object"),
             (br#"{"inner": {"number": -1}}"#, "inner.number: "),
         ] {
             let error = parse::<Outer>(json).unwrap_err();

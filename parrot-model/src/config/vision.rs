@@ -469,7 +469,7 @@ mod tests {
             r#"{"model_type": "clip", "vision_config_dict": {"hidden_size": 64, "num_attention_heads": 4}}"#;
         assert_eq!(parse(alone).unwrap().hidden_size, 64);
         let error = parse(r#"{"model_type": "clip", "vision_config": [768]}"#).unwrap_err().to_string();
-        assert!(error.contains("`vision_config` should be a map"), "{error}");
+        assert!(error.contains("`vision_config` should be an object"), "{error}");
     }
 
     #[test]

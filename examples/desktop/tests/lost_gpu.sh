@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The real window loses its GPU between two questions: it has to come again, say what happened, and answer on the processor.
+#
+#   examples/desktop/tests/lost_gpu.sh [FOLDER]
+#
+# FOLDER is for the screenshots. The programs are those in target/debug, built with `wgpu`, or where PARROT_PROGRAMS says. Debian:
+# what run.sh needs, and libvulkan-dev.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+shots=${1:-$(mktemp -d)}
+device=wgpu
+. examples/desktop/tests/screen.sh
+
+cc -Wall -Wextra -Werror -shared -fPIC -o "$scratch/liblost_gpu.so" examples/desktop/tests/lost_gpu.c
+cat >"$scratch/lost_gpu.json" <<JSON
+{"file_format_version": "1.0.0", "layer": {"name": "VK_LAYER_PARROT_lost_gpu", "type": "GLOBAL", "api_version": "1.3.0",
+ "library_path": "./liblost_gpu.so", "implementation_version": "1", "description": "loses the GPU"}}
+JSON
+export VK_LAYER_PATH=$scratch VK_INSTANCE_LAYERS=VK_LAYER_PARROT_lost_gpu LOST_GPU=$scratch/now
+
+picture=assets/pictures/rocket.png
+open_window 800 700 light "$picture"
+first=$(xdotool search --onlyvisible --name '^Parrot$' | head -1)
+xdotool type --delay 60 "What is in the picture?"
+xdotool key Return
+answered 1
+touch "$LOST_GPU"
+xdotool type --delay 60 "What color is the background?"
+xdotool key Return
+
+for _ in $(seq 240); do
+  second=$(xdotool search --onlyvisible --name '^Parrot$' | head -1 || true)
+  [ -n "$second" ] && [ "$second" != "$first" ] && break
+  kill -0 "$window" 2>/dev/null || { echo "the window is gone"; cat "$scratch/log"; exit 1; }
+  sleep 0.25
+done
+[ "$second" != "$first" ] || { echo "no other window after a minute"; shot 1280x800+0+0 no-window; cat "$scratch/log"; exit 1; }
+xdotool windowsize --sync "$second" 800 700 windowmove "$second" 0 0
+xdotool windowfocus --sync "$second"
+shot 800x700+0+0 lost
+asked=$(wc -l <"$scratch/transcript")
+xdotool type --delay 60 "What is in the picture?"
+xdotool key Return
+answered $((asked + 1))
+shot 800x700+0+0 afterwards
+close_window
+device=cpu
+tail -1 "$scratch/transcript" >"$scratch/last"
+mv "$scratch/last" "$scratch/transcript"
+compare "$picture"
+echo "screenshots in $shots"
