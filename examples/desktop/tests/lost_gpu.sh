@@ -8,7 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 shots=${1:-$(mktemp -d)}
-device=wgpu
+device=wgpu:cpu
+# The GPU that the processor plays needs minutes for its first answer. Quarters of a second.
+patience=2400
 . examples/desktop/tests/screen.sh
 
 cc -Wall -Wextra -Werror -shared -fPIC -o "$scratch/liblost_gpu.so" examples/desktop/tests/lost_gpu.c

@@ -19,12 +19,12 @@ export DISPLAY
 
 # Waits until the transcript has so many lines.
 answered() {
-  for _ in $(seq 480); do
+  for _ in $(seq "${patience:-480}"); do
     [ "$(wc -l <"$scratch/transcript")" -ge "$1" ] && return
     kill -0 "$window" 2>/dev/null || { echo "the window is gone"; cat "$scratch/log"; exit 1; }
     sleep 0.25
   done
-  echo "no answer after two minutes"; import -window root "$shots/no-answer.png"; cat "$scratch/log"; exit 1
+  echo "no answer in time"; import -window root "$shots/no-answer.png"; cat "$scratch/log"; exit 1
 }
 
 # Opens the window: open WIDTH HEIGHT THEME PICTURE

@@ -65,6 +65,7 @@ mod without {
 
 #[cfg(feature = "grammar")]
 mod with {
+    use std::collections::BTreeSet;
     use std::fmt;
     use std::sync::Arc;
 
@@ -126,8 +127,6 @@ mod with {
             limits.max_lexer_states = MAX_LEXER_STATES;
             limits.step_lexer_fuel = STEP_FUEL;
             limits.step_max_items = STEP_FUEL as usize;
-            // Each of many texts to choose from is an item of the first row.
-            limits.max_items_in_row = STEP_FUEL as usize;
             limits.verbose_errors = false;
             Ok(Self(factory))
         }
@@ -149,9 +148,13 @@ mod with {
                             "the texts to choose from have more than {MAX_BYTES} bytes"
                         )));
                     }
-                    let texts: Vec<String> = texts.iter().map(|text| json!(text).to_string()).collect();
-                    let grammar = TopLevelGrammar::from_lark(format!("start: {}", texts.join(" | ")));
-                    return compile(factory, grammar);
+                    // As one word: as words of their own, thousands would take seconds.
+                    let texts: BTreeSet<String> = texts.iter().map(|text| json!(text).to_string()).collect();
+                    let texts = texts.into_iter().collect::<Vec<_>>().join(" | ");
+                    return compile(
+                        factory,
+                        TopLevelGrammar::from_lark(format!("start: TEXT\nTEXT: {texts}")),
+                    );
                 }
             };
             if schema.to_string().len() > MAX_BYTES {
@@ -329,9 +332,24 @@ mod tests {
         }
     }
 
+    /// Thousands of words took seconds, and one many times that squared.
+    #[test]
+    fn many_texts_to_choose_from_are_no_more_work_than_one() {
+        let parrot = parrot();
+        let numbers: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+        let same = vec!["same".to_string(); 12_000];
+        let beginnings: Vec<String> = (1..100).map(|length| "a".repeat(length)).collect();
+        for texts in [numbers, same, beginnings] {
+            let answer = ask(&parrot, AnswerFormat::Choice(texts.clone()), 1).unwrap();
+            assert!(texts.contains(&answer.text), "{}", answer.text);
+            assert_eq!(answer.finish_reason, FinishReason::Eos);
+        }
+    }
+
     #[test]
     fn forms_that_cannot_be_followed_are_refused() {
         let parrot = parrot();
+        let many: serde_json::Map<_, _> = (0..600).map(|number| (format!("f{number}"), json!({}))).collect();
         let huge: Vec<String> = (0..20_000).map(|number| format!("text {number}")).collect();
         for format in [
             AnswerFormat::Choice(Vec::new()),
@@ -345,6 +363,7 @@ mod tests {
             AnswerFormat::JsonSchema(json!({"type": "string", "pattern": "("})),
             AnswerFormat::JsonSchema(json!({"type": "string", "minLength": 5, "maxLength": 2})),
             AnswerFormat::JsonSchema(json!({"const": "x".repeat(70_000)})),
+            AnswerFormat::JsonSchema(json!({"properties": many})),
         ] {
             let error = ask(&parrot, format.clone(), 0).unwrap_err();
             assert!(matches!(error, Error::Format { .. }), "{format:?}: {error}");

@@ -8,6 +8,9 @@ const MAX_NUMBER: f64 = 9_007_199_254_740_992.0;
 /// The most patterns of a schema in which several may apply to one text.
 const MAX_PATTERNS: usize = 10;
 
+/// The most properties of a schema, all together: 1,500 that may all be missing take seconds.
+const MAX_PROPERTIES: usize = 500;
+
 /// What may stand beside a reference without a second thing that the same value has to be.
 const SAYS_NOTHING: [&str; 10] = [
     "$ref",
@@ -24,7 +27,7 @@ const SAYS_NOTHING: [&str; 10] = [
 
 /// Refuses what would take llguidance 1.9 gigabytes or for ever, or what it answers with another number.
 pub(super) fn check(schema: &Value) -> Result<(), String> {
-    let (mut patterns, mut may_meet) = (0, false);
+    let (mut patterns, mut properties, mut may_meet) = (0, 0, false);
     let mut left = vec![schema];
     while let Some(value) = left.pop() {
         match value {
@@ -63,11 +66,17 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
                 if let Some(Value::Object(keys)) = fields.get("patternProperties") {
                     (patterns, may_meet) = (patterns + keys.len(), true);
                 }
+                if let Some(Value::Object(keys)) = fields.get("properties") {
+                    properties += keys.len();
+                }
                 left.extend(fields.values());
             }
             Value::Array(values) => left.extend(values),
             _ => {}
         }
+    }
+    if properties > MAX_PROPERTIES {
+        return Err(format!("the schema has {properties} properties, more than {MAX_PROPERTIES}"));
     }
     // Patterns that a text has to match all of are followed all at once: twice the time for each more.
     if may_meet && patterns > MAX_PATTERNS {
