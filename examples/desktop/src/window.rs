@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Parser, ValueEnum};
 use eframe::egui::{ThemePreference, Ui, ViewportBuilder, ViewportCommand, vec2};
-use eframe::egui_wgpu::WgpuConfiguration;
+use eframe::egui_wgpu::RenderState;
+use eframe::wgpu::{Buffer, BufferDescriptor, BufferUsages};
 use eframe::{Frame, NativeOptions};
 use parrot_infer::device;
 
@@ -51,8 +50,8 @@ pub enum ThemeChoice {
     Dark,
 }
 
-/// Frames in a row that could not be shown before the device is looked at.
-const MISSED_FRAMES: usize = 5;
+/// Windows in all: where one GPU after the other is lost, drawing is given up.
+const MOST_WINDOWS: usize = 4;
 
 /// Shows the window until it is closed.
 ///
@@ -73,12 +72,10 @@ pub fn run(options: Options) -> Result<(), String> {
     };
     let mut native = native_options();
     let shared = share(&mut setup, &mut native);
-    let missed = Arc::new(AtomicUsize::new(0));
-    count_missed_frames(&mut native.wgpu_options, &missed);
     let theme = options.theme;
     let app: Rc<RefCell<Option<App>>> = Rc::default();
     let is_lost = Rc::new(RefCell::new(false));
-    let window = Window { app: Rc::clone(&app), shared, missed, is_lost: Rc::clone(&is_lost) };
+    let window = Window { app: Rc::clone(&app), shared, probe: None, is_lost: Rc::clone(&is_lost) };
     show(native, theme, move |context| {
         let mut app = App::new(context, setup);
         if let Some(file) = transcript {
@@ -88,17 +85,20 @@ pub fn run(options: Options) -> Result<(), String> {
         *window.app.borrow_mut() = Some(app);
         window
     })?;
-    if !is_lost.take() {
-        return Ok(());
-    }
-    // The conversation goes on in a window with a device of its own.
-    let window = Window { app, shared: None, missed: Arc::default(), is_lost };
-    show(native_options(), theme, move |context| {
-        if let Some(app) = window.app.borrow_mut().as_mut() {
-            app.recover(context);
+    for _ in 1..MOST_WINDOWS {
+        if !is_lost.take() {
+            return Ok(());
         }
-        window
-    })
+        // The conversation goes on in a window with a device of its own.
+        let window = Window { app: Rc::clone(&app), shared: None, probe: None, is_lost: Rc::clone(&is_lost) };
+        show(native_options(), theme, move |context| {
+            if let Some(app) = window.app.borrow_mut().as_mut() {
+                app.recover(context);
+            }
+            window
+        })?;
+    }
+    if is_lost.take() { Err("the GPU that draws the window is lost again and again".into()) } else { Ok(()) }
 }
 
 /// Has window and model share a device, if it is to be one of wgpu's; returns its name.
@@ -119,18 +119,6 @@ fn native_options() -> NativeOptions {
     let viewport = ViewportBuilder::default().with_title("Parrot").with_app_id("parrot-desktop");
     let viewport = viewport.with_inner_size(vec2(1100.0, 780.0)).with_min_inner_size(vec2(420.0, 420.0));
     NativeOptions { viewport, ..NativeOptions::default() }
-}
-
-/// Counts frames that could not be shown: of a device that is lost nothing else is heard.
-fn count_missed_frames(options: &mut WgpuConfiguration, missed: &Arc<AtomicUsize>) {
-    let act = Arc::clone(&options.on_surface_status);
-    let missed = Arc::clone(missed);
-    options.on_surface_status = Arc::new(move |status| {
-        if !matches!(status, eframe::wgpu::CurrentSurfaceTexture::Occluded) {
-            missed.fetch_add(1, Ordering::Relaxed);
-        }
-        act(status)
-    });
 }
 
 fn show(
@@ -165,26 +153,43 @@ struct Window {
     app: Rc<RefCell<Option<App>>>,
     /// The device that the model and the window share.
     shared: Option<String>,
-    missed: Arc<AtomicUsize>,
+    /// Something to write to, which tells whether there is a device to draw with.
+    probe: Option<Buffer>,
     /// Whether it was closed because that device was lost.
     is_lost: Rc<RefCell<bool>>,
 }
 
+impl Window {
+    /// Whether the device still takes what is to be drawn; egui panics where it does not.
+    fn can_draw(&mut self, state: &RenderState) -> bool {
+        const BYTES: u64 = 4;
+        let usage = BufferUsages::COPY_DST;
+        let description = BufferDescriptor { label: None, size: BYTES, usage, mapped_at_creation: false };
+        let probe = self.probe.get_or_insert_with(|| state.device.create_buffer(&description));
+        std::num::NonZero::new(BYTES)
+            .is_some_and(|size| state.queue.write_buffer_with(probe, 0, size).is_some())
+    }
+
+    fn lose(&mut self, ui: &Ui) {
+        *self.is_lost.borrow_mut() = true;
+        self.shared = None;
+        ui.ctx().send_viewport_cmd(ViewportCommand::Close);
+    }
+}
+
 impl eframe::App for Window {
-    fn ui(&mut self, ui: &mut Ui, _: &mut Frame) {
-        let mut app = self.app.borrow_mut();
-        let Some(app) = app.as_mut() else { return };
-        app.ui(ui);
-        let has_failed = std::mem::take(&mut app.has_device_failed);
-        let misses = self.missed.load(Ordering::Relaxed) >= MISSED_FRAMES;
-        if let Some(name) = self.shared.as_ref().filter(|_| has_failed || misses) {
-            self.missed.store(0, Ordering::Relaxed);
-            // Opening a device has it compute something.
-            if device::open(name).is_err() {
-                *self.is_lost.borrow_mut() = true;
-                self.shared = None;
-                ui.ctx().send_viewport_cmd(ViewportCommand::Close);
-            }
+    fn ui(&mut self, ui: &mut Ui, frame: &mut Frame) {
+        if frame.wgpu_render_state().is_some_and(|state| !self.can_draw(state)) {
+            return self.lose(ui);
+        }
+        let mut has_failed = false;
+        if let Some(app) = self.app.borrow_mut().as_mut() {
+            app.ui(ui);
+            has_failed = std::mem::take(&mut app.has_device_failed);
+        }
+        // Opening a device has it compute something.
+        if has_failed && self.shared.as_ref().is_some_and(|name| device::open(name).is_err()) {
+            self.lose(ui);
         }
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real window loses its GPU between two questions: it has to come again, say what happened, and answer on the processor.
+# The real window loses its GPU, between two questions and while it answers one: it has to come again, say what happened, and answer on the processor.
 #
 #   examples/desktop/tests/lost_gpu.sh [FOLDER]
 #
@@ -8,7 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 shots=${1:-$(mktemp -d)}
-device=wgpu:cpu
 # The GPU that the processor plays needs minutes for its first answer. Quarters of a second.
 patience=2400
 . examples/desktop/tests/screen.sh
@@ -21,33 +20,46 @@ JSON
 export VK_LAYER_PATH=$scratch VK_INSTANCE_LAYERS=VK_LAYER_PARROT_lost_gpu LOST_GPU=$scratch/now
 
 picture=assets/pictures/rocket.png
-open_window 800 700 light "$picture"
-first=$(xdotool search --onlyvisible --name '^Parrot$' | head -1)
-xdotool type --delay 60 "What is in the picture?"
-xdotool key Return
-answered 1
-touch "$LOST_GPU"
-xdotool type --delay 60 "What color is the background?"
-xdotool key Return
-
-for _ in $(seq 240); do
-  second=$(xdotool search --onlyvisible --name '^Parrot$' | head -1 || true)
-  [ -n "$second" ] && [ "$second" != "$first" ] && break
-  kill -0 "$window" 2>/dev/null || { echo "the window is gone"; cat "$scratch/log"; exit 1; }
-  sleep 0.25
+ask() {
+  xdotool key ctrl+a
+  xdotool type --delay 60 "What is in the picture?"
+  xdotool key Return
+}
+for moment in between during; do
+  device=wgpu:cpu
+  rm -f "$LOST_GPU"
+  open_window 800 700 light "$picture"
+  first=$(xdotool search --onlyvisible --name '^Parrot$' | head -1)
+  ask
+  answered 1
+  if [ $moment = during ]; then
+    ask
+    sleep 1
+  fi
+  touch "$LOST_GPU"
+  # Has it draw.
+  xdotool type --delay 60 "What" || true
+  second=
+  for _ in $(seq 240); do
+    second=$(xdotool search --onlyvisible --name '^Parrot$' | head -1 || true)
+    [ -n "$second" ] && [ "$second" != "$first" ] && break
+    kill -0 "$window" 2>/dev/null || { echo "the window is gone"; cat "$scratch/log"; exit 1; }
+    sleep 0.25
+  done
+  if [ -z "$second" ] || [ "$second" = "$first" ]; then
+    echo "no other window after a minute"; shot 1280x800+0+0 no-window; cat "$scratch/log"; exit 1
+  fi
+  xdotool windowsize --sync "$second" 800 700 windowmove "$second" 0 0
+  xdotool windowfocus --sync "$second"
+  shot 800x700+0+0 "lost-$moment"
+  asked=$(wc -l <"$scratch/transcript")
+  ask
+  answered $((asked + 1))
+  shot 800x700+0+0 "afterwards-$moment"
+  close_window
+  device=cpu
+  tail -1 "$scratch/transcript" >"$scratch/last"
+  mv "$scratch/last" "$scratch/transcript"
+  compare "$picture"
 done
-[ "$second" != "$first" ] || { echo "no other window after a minute"; shot 1280x800+0+0 no-window; cat "$scratch/log"; exit 1; }
-xdotool windowsize --sync "$second" 800 700 windowmove "$second" 0 0
-xdotool windowfocus --sync "$second"
-shot 800x700+0+0 lost
-asked=$(wc -l <"$scratch/transcript")
-xdotool type --delay 60 "What is in the picture?"
-xdotool key Return
-answered $((asked + 1))
-shot 800x700+0+0 afterwards
-close_window
-device=cpu
-tail -1 "$scratch/transcript" >"$scratch/last"
-mv "$scratch/last" "$scratch/transcript"
-compare "$picture"
 echo "screenshots in $shots"
