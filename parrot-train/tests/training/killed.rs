@@ -17,10 +17,10 @@ const FOLDER: &str = "PARROT_TRAIN_TEST_FOLDER";
 
 /// At random moments: while the process starts, reads its checkpoint, between and after steps, while a checkpoint is
 /// written, while old ones go.
-const KILLS: usize = 50;
+const KILLS: usize = 20;
 
 /// Enough of them for all the kills.
-const STEPS: usize = 320;
+const STEPS: usize = 128;
 
 fn long_stage() -> Stage {
     Stage { steps: STEPS, save_every: 2, threads: 2, ..stage() }
