@@ -9,7 +9,7 @@ use parrot_infer::EngineOptions;
 use parrot_serve::ServeOptions;
 use serde_json::Value;
 
-use crate::client::{chat, image, lines, long_question, question, send};
+use crate::client::{chat, get, image, lines, long_question, question, send};
 use crate::server::Running;
 
 /// Sends a request by hand and returns the socket.
@@ -33,12 +33,19 @@ fn who_leaves_is_no_longer_answered() {
     let mut body = long_question();
     body["n"] = 8.into();
     let mut stream = begin(&server, &body);
-    let mut start = [0; 600];
+    // The head and the first chunks have half as much.
+    let mut start = [0; 4000];
     stream.read_exact(&mut start).unwrap();
     assert!(start.starts_with(b"HTTP/1.1 200"));
     drop(stream);
     server.wait_until_idle();
     assert_stopped_early(&server);
+    // Their tokens have been computed all the same.
+    let metrics = get(&server, "/metrics").text;
+    let generated = metrics.lines().find_map(|line| {
+        line.strip_prefix("parrot_engine_generated_tokens_total{model=\"parrot\"} ")?.parse::<u64>().ok()
+    });
+    assert!(generated.unwrap() > 0 && server.engine.stats().finished == 0, "{metrics}");
 }
 
 /// One who waits for a whole answer notices nothing until it is there; the server notices that it has gone all the same.
@@ -56,6 +63,10 @@ fn who_leaves_before_the_whole_answer_is_no_longer_answered() {
     drop(stream);
     server.wait_until_idle();
     assert_stopped_early(&server);
+    let gone = r#"parrot_http_requests_total{method="POST",route="/v1/chat/completions",status="499"} 1"#;
+    while !get(&server, "/metrics").text.contains(gone) {
+        assert!(Instant::now() < deadline);
+    }
 }
 
 #[test]
