@@ -4,6 +4,7 @@ mod log;
 mod models;
 mod signals;
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -77,13 +78,16 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Limits")]
 struct Limits {
     /// Answers that are computed together
-    #[arg(long, value_name = "N", default_value_t = EngineOptions::default().max_running)]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+        default_value_t = EngineOptions::default().max_running)]
     max_running: usize,
     /// Questions that may wait; who comes then is told to come back
-    #[arg(long, value_name = "N", default_value_t = EngineOptions::default().max_waiting)]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+        default_value_t = EngineOptions::default().max_waiting)]
     max_waiting: usize,
     /// Memory for the running answers' keys and values, of each model
-    #[arg(long, value_name = "MB", default_value_t = EngineOptions::default().cache_bytes >> 20)]
+    #[arg(long, value_name = "MB", value_parser = value_parser!(u64).range(1..),
+        default_value_t = EngineOptions::default().cache_bytes >> 20)]
     cache_mb: u64,
     /// Memory for images that have been looked at, of each model
     #[arg(long, value_name = "MB", default_value_t = EngineOptions::default().image_cache_bytes >> 20)]
@@ -101,7 +105,8 @@ struct Limits {
         default_value_t = ServeOptions::default().max_pixels)]
     max_pixels: u64,
     /// Open connections
-    #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_connections)]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+        default_value_t = ServeOptions::default().max_connections)]
     max_connections: usize,
     /// How long an answer may take, waiting included
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DAY),
@@ -191,7 +196,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let models = models::load(&args.models, &args.device, &args.engine_options())?;
     let runtime = Runtime::new().context("cannot start the threads that answer")?;
-    let stopped = runtime.block_on(async {
+    let stopped = block_on(runtime, async {
         let bound = Server::bind(models, (args.host, args.port), options).await;
         let server = bound.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => anyhow!("{error}"),
@@ -205,4 +210,43 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         print_notice(&format!("{} answers were dropped that were not complete", stopped.dropped));
     }
     Ok(())
+}
+
+/// Does `work`, and does not wait for what it has left on the runtime's threads: a request's work there cannot be interrupted.
+fn block_on<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn work_that_goes_on_is_not_waited_for() {
+        let (release, held) = channel::<()>();
+        let (begun, beginning) = channel();
+        // Would wait for ever: what is held is released afterwards.
+        block_on(Runtime::new().unwrap(), async move {
+            tokio::task::spawn_blocking(move || {
+                begun.send(()).unwrap();
+                let _ = held.recv();
+            });
+            beginning.recv().unwrap();
+        });
+        drop(release);
+    }
+
+    #[test]
+    fn what_would_serve_nobody_is_refused_by_its_flag() {
+        for flag in ["--max-running", "--max-waiting", "--cache-mb", "--max-connections"] {
+            let error = crate::Cli::try_parse_from(["parrot", "serve", flag, "0"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("0 is not in 1.."), "{error}");
+        }
+    }
 }
