@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
 use parrot_infer::{Answer, Answering, Event};
 use tokio_stream::{Stream, StreamExt, StreamMap};
 
@@ -102,8 +101,7 @@ impl Answers {
             complete.into_iter().collect::<Option<Vec<_>>>().ok_or_else(ApiError::stopping)
         };
         tokio::time::timeout(limit, all).await.unwrap_or_else(|_| {
-            let message = format!("there was no answer within {} seconds", limit.as_secs());
-            Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, message).code("timeout"))
+            Err(ApiError::timeout(format!("there was no answer within {} seconds", limit.as_secs())))
         })
     }
 

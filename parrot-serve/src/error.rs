@@ -78,10 +78,15 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).code("internal_error")
     }
 
-    /// Others' images took all the time that this request had.
-    pub(crate) fn too_slow() -> Self {
-        let message = "the time for a request was over before its images were decoded";
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, message).code("timed_out");
+    /// What a panic while a request was handled becomes; no other request notices. What it said may quote the request.
+    pub(crate) fn panicked() -> Self {
+        tracing::error!("a request's handler panicked");
+        Self::internal("the server failed while it handled this request")
+    }
+
+    /// The time for a request was over before there was anything to answer.
+    pub(crate) fn timeout(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::GATEWAY_TIMEOUT, message).code("timeout");
         error.retry_after(Duration::from_secs(1))
     }
 
@@ -117,10 +122,12 @@ impl ApiError {
         let (message, param) = (self.message.clone(), self.param.clone());
         ErrorBody { error: ErrorDetail { message, r#type, param, code: self.code } }
     }
+}
 
-    /// A response with this error's status and headers and a body of the caller's.
-    pub(crate) fn respond(&self, body: &impl Serialize) -> Response {
-        let mut response = (self.status, to_json(body)).into_response();
+/// In OpenAI's shape. The error goes along, for interfaces in which it has another.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, to_json(&self.body())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(delay) = self.retry_after {
@@ -129,13 +136,8 @@ impl ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(self);
         response
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        self.respond(&self.body())
     }
 }
 

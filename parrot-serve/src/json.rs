@@ -112,7 +112,8 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("request_too_large")
 }
 
-async fn discard(mut pieces: BodyDataStream) {
+/// Reads what is left of a body and throws it away.
+pub(crate) async fn discard(mut pieces: BodyDataStream) {
     let all = async { while let Some(Ok(_)) = pieces.next().await {} };
     let _ = tokio::time::timeout(DISCARD_LIMIT, all).await;
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parrot_infer::Engine;
+use parrot_model::untrusted::contained;
 use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
@@ -77,7 +78,9 @@ impl Service {
         // Waiting for a turn to be decoded is part of what an answer may take.
         let limit = self.options.request_timeout;
         let opened = tokio::time::timeout(limit, self.images.open(std::mem::take(&mut ask.images))).await;
-        let (images, pixels) = opened.map_err(|_| ApiError::too_slow())??;
+        let too_slow =
+            |_| ApiError::timeout("the time for a request was over before its images were decoded");
+        let (images, pixels) = opened.map_err(too_slow)??;
         if self.options.log_text {
             tracing::info!(model = %model.name, text = %ask.text(), "asked");
         }
@@ -88,10 +91,13 @@ impl Service {
         ask.options.time_limit = Some(limit.saturating_sub(asked.elapsed()));
         let submitted = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let requests = ask.requests(&images).into_iter();
-            requests.map(|request| engine.submit(request)).collect::<Result<Vec<_>, _>>()
+            contained(|| {
+                let requests = ask.requests(&images).into_iter();
+                requests.map(|request| engine.submit(request)).collect::<Result<Vec<_>, _>>()
+            })
         });
-        let answering = submitted.await.map_err(|error| ApiError::internal(error.to_string()))??;
+        // What a panic said may quote the request.
+        let answering = submitted.await.ok().and_then(Result::ok).ok_or_else(ApiError::panicked)??;
         let metrics = self.metrics.of_model(&model.name);
         let answers = Answers::new(model.name, answering, metrics, asked);
         let answers = answers.with_logprobs(has_logprobs).with_text_logged(self.options.log_text);

@@ -1,15 +1,18 @@
 //! Who may ask.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::ApiError;
+use crate::json::discard;
+use crate::service::Shared;
 
 /// The keys of which a request has to bring one, as digests: all of one length, and not to be read from memory.
 #[derive(Clone)]
@@ -61,7 +64,7 @@ pub(super) async fn require_local_name(request: Request, next: Next) -> Response
     if hosts.all(|host| host.to_str().is_ok_and(is_local_name)) {
         return next.run(request).await;
     }
-    let message = "this server answers to localhost, 127.0.0.1 and [::1] only; with a key, or another --host, to all names";
+    let message = "this server answers to localhost and to addresses of this machine such as 127.0.0.1 and [::1] only; with a key, or another --host, to all names";
     ApiError::new(StatusCode::FORBIDDEN, message).code("unknown_host").into_response()
 }
 
@@ -71,7 +74,28 @@ fn is_local_name(host: &str) -> bool {
         Some((name, port)) if is_port(port) => name,
         _ => host,
     };
-    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+    // An address stands for itself: no other site can make it lead here.
+    let is_v4 = |name: &str| name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    let is_v6 = |name: &str| name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost") || is_v4(name) || bare.is_some_and(is_v6)
+}
+
+/// While answers are finished before the end, says so to whoever asks how the server is, and refuses all else; no connection
+/// is kept for another request.
+pub(super) async fn require_running(State(service): State<Shared>, request: Request, next: Next) -> Response {
+    let asks_how_it_is = ["/health", "/ready"].contains(&request.uri().path());
+    let mut response = if service.is_stopping() && !asks_how_it_is {
+        // Who is still sending reads no answer.
+        discard(request.into_body().into_data_stream()).await;
+        ApiError::stopping().into_response()
+    } else {
+        next.run(request).await
+    };
+    if service.is_stopping() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 #[cfg(test)]
@@ -89,10 +113,27 @@ mod tests {
 
     #[test]
     fn local_names() {
-        for local in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"] {
+        for local in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:1",
+            "127.0.0.2:8080",
+            "127.255.0.1",
+            "[::1]:8080",
+            "[::1]",
+        ] {
             assert!(is_local_name(local), "{local}");
         }
-        for other in ["example.org", "localhost.example.org:80", "127.0.0.1.nip.io", "::1", "10.0.0.1"] {
+        for other in [
+            "example.org",
+            "localhost.example.org:80",
+            "127.0.0.1.nip.io",
+            "127.example.org",
+            "::1",
+            "[::2]",
+            "10.0.0.1",
+            "0.0.0.0",
+        ] {
             assert!(!is_local_name(other), "{other}");
         }
     }

@@ -30,33 +30,16 @@ enum Shape {
     Response,
 }
 
-/// Ollama's shape of an error: `{"error": "…"}`.
-#[derive(Debug)]
-pub(crate) struct OllamaError(ApiError);
-
-impl<E: Into<ApiError>> From<E> for OllamaError {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for OllamaError {
-    fn into_response(self) -> Response {
-        let Self(error) = self;
-        error.respond(&json!({"error": error.message}))
-    }
-}
-
 /// `POST /api/chat`
 #[utoipa::path(
     post, path = "/api/chat", tag = "Ollama", operation_id = "ollama_chat", request_body = OllamaChat,
     responses((status = 200, description = "The answer, or with `stream` a JSON object on each line"))
 )]
-pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Result<Response, OllamaError> {
+pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let options = &service.options;
     let (request, share): (OllamaChat, _) = json::read(request, &service).await?;
     let (ask, streamed) = request.translate(options)?;
-    Ok(answer(&service, ask, share, streamed, Shape::Message).await?)
+    answer(&service, ask, share, streamed, Shape::Message).await
 }
 
 /// `POST /api/generate`
@@ -64,14 +47,11 @@ pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Res
     post, path = "/api/generate", tag = "Ollama", operation_id = "ollama_generate", request_body = OllamaGenerate,
     responses((status = 200, description = "The answer, or with `stream` a JSON object on each line"))
 )]
-pub(crate) async fn generate(
-    State(service): State<Shared>,
-    request: Request,
-) -> Result<Response, OllamaError> {
+pub(crate) async fn generate(State(service): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let options = &service.options;
     let (request, share): (OllamaGenerate, _) = json::read(request, &service).await?;
     let (ask, streamed) = request.translate(options)?;
-    Ok(answer(&service, ask, share, streamed, Shape::Response).await?)
+    answer(&service, ask, share, streamed, Shape::Response).await
 }
 
 async fn answer(

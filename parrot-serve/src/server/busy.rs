@@ -1,5 +1,6 @@
 //! Which connections are waited for: those with a request whose response is not complete.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +8,9 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
+use parrot_model::untrusted::contained;
+
+use crate::error::ApiError;
 
 /// A request that counts as long as this lives.
 #[derive(Debug)]
@@ -46,7 +50,10 @@ impl hyper::body::Body for BusyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        // A panic in what writes a stream ends the stream.
+        contained(|| Pin::new(&mut self.body).poll_frame(context)).unwrap_or_else(|_| {
+            Poll::Ready(Some(Err(axum::Error::new(io::Error::other(ApiError::panicked().message)))))
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -70,8 +70,9 @@ impl Connections {
     }
 
     /// Takes connections in, for ever.
-    pub(super) async fn accept(&self, listener: &TcpListener, router: Router) {
-        for number in 0.. {
+    pub(super) async fn accept(&self, listener: &TcpListener, router: Router) -> Infallible {
+        let mut number = 0;
+        loop {
             let socket = loop {
                 match listener.accept().await {
                     Ok((socket, _)) => break socket,
@@ -82,6 +83,7 @@ impl Connections {
                     }
                 }
             };
+            number += 1;
             let Some(listed) = self.list(number) else { continue };
             tokio::spawn(serve(socket, router.clone(), listed, self.client_timeout));
         }

@@ -69,19 +69,27 @@ impl Server {
     }
 
     /// Answers until `stop` is ready; then takes no more questions, lets those that run go on for
-    /// [`ServeOptions::shutdown_timeout`], and ends.
+    /// [`ServeOptions::shutdown_timeout`], and ends. Meanwhile `/ready` says 503, for balancers to send no more.
+    ///
+    /// Work that a request has begun on a thread (reading an image, say) cannot be interrupted, and a [runtime that is
+    /// dropped](tokio::runtime::Runtime) waits for it; one that is shut down in the background does not.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
         let Self { listener, router, service, .. } = self;
         let connections = Connections::new(&service.options);
+        let mut accepting = Box::pin(connections.accept(&listener, router));
         tokio::select! {
-            () = connections.accept(&listener, router) => {}
+            never = &mut accepting => match never {},
             () = stop => {}
         }
-        // From here on whoever connects is refused by the system.
-        drop(listener);
         service.stop();
+        let dropped = tokio::select! {
+            never = &mut accepting => match never {},
+            dropped = shut_down(&service) => dropped,
+        };
+        // From here on whoever connects is refused by the system.
+        drop(accepting);
+        drop(listener);
         connections.say_goodbye();
-        let dropped = shut_down(&service).await;
         if tokio::time::timeout(FAREWELL, connections.closed()).await.is_err() {
             tracing::warn!("connections were cut that did not read their answers");
         }

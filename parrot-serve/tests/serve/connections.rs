@@ -241,6 +241,37 @@ fn what_runs_is_finished_before_the_end() {
     assert_eq!(server.stop().dropped, 0);
 }
 
+/// A balancer has to see it, or it goes on sending questions.
+#[test]
+fn while_answers_are_finished_the_server_says_that_it_stops() {
+    let engine = EngineOptions { max_running: 1, ..EngineOptions::default() };
+    let mut server = Running::with(engine, ServeOptions::default());
+    let mut body = long_question();
+    body["n"] = 8.into();
+    let mut answer = lines(&server, "/v1/chat/completions", &body);
+    assert!(answer.next().is_some());
+    assert_eq!(get(&server, "/ready").status, 200);
+    server.begin_to_stop();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let ready = loop {
+        let ready = get(&server, "/ready");
+        if ready.status != 200 {
+            break ready;
+        }
+        assert!(Instant::now() < deadline);
+    };
+    assert_eq!(ready.error(503), "shutting_down");
+    assert_eq!(ready.headers["connection"], "close");
+    assert_eq!(get(&server, "/health").status, 200);
+    for body in [question("?", &image()).to_string(), " ".repeat(4 << 20)] {
+        assert_eq!(send(&server, "/v1/chat/completions", &body).error(503), "shutting_down");
+    }
+    assert_eq!(answer.filter(|line| line.contains("\"finish_reason\":\"length\"")).count(), 8);
+    let address = server.address;
+    assert_eq!(server.stop().dropped, 0);
+    assert!(TcpStream::connect(address).is_err());
+}
+
 #[test]
 fn what_takes_too_long_is_dropped_at_the_end() {
     let mut server =

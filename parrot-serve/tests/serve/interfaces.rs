@@ -3,7 +3,7 @@
 use parrot_serve::ServeOptions;
 use serde_json::{Value, json};
 
-use crate::client::{agent, chat, get, image, post, question};
+use crate::client::{Reply, agent, chat, get, image, post, question};
 use crate::server::Running;
 
 #[test]
@@ -24,13 +24,14 @@ fn models_are_listed() {
 fn a_key_is_needed_where_there_is_one() {
     let server =
         Running::new(ServeOptions { api_keys: vec!["k1".into(), "k2".into()], ..ServeOptions::default() });
-    for path in ["/v1/models", "/v1/models/parrot", "/api/tags", "/metrics"] {
+    for path in ["/v1/models", "/v1/models/parrot", "/metrics"] {
         assert_eq!(get(&server, path).error(401), "invalid_api_key", "{path}");
     }
     assert_eq!(chat(&server, &question("?", &image())).error(401), "invalid_api_key");
     for path in ["/api/chat", "/api/generate"] {
-        assert_eq!(post(&server, path, &json!({})).status, 401, "{path}");
+        assert_ollama_s_error(&post(&server, path, &json!({})), 401);
     }
+    assert_ollama_s_error(&get(&server, "/api/tags"), 401);
     for path in ["/", "/health", "/ready", "/openapi.json"] {
         assert_eq!(get(&server, path).status, 200, "{path}");
     }
@@ -40,6 +41,37 @@ fn a_key_is_needed_where_there_is_one() {
         let response = agent().get(server.url("/v1/models")).header("authorization", key).call().unwrap();
         assert_eq!(response.status(), status, "{key}");
     }
+}
+
+fn assert_ollama_s_error(reply: &Reply, status: u16) {
+    assert_eq!(reply.status, status, "{}", reply.text);
+    assert!(reply.json()["error"].is_string(), "{}", reply.text);
+}
+
+#[test]
+fn errors_at_ollama_s_addresses_have_ollama_s_shape() {
+    let server = Running::new(ServeOptions::default());
+    assert_ollama_s_error(&get(&server, "/api/nowhere"), 404);
+    assert_ollama_s_error(&get(&server, "/api/chat"), 405);
+    assert_ollama_s_error(&post(&server, "/api/chat", &json!({"messages": 7})), 400);
+    let wrong = agent().post(server.url("/api/chat")).header("origin", "null").send("{}").unwrap();
+    assert_eq!(wrong.status(), 415);
+    assert_eq!(get(&server, "/v1/nowhere").error(404), "not_found");
+}
+
+#[test]
+fn the_official_browser_client_may_ask() {
+    let origin = "https://a.example";
+    let server = Running::new(ServeOptions { cors_origins: vec![origin.into()], ..ServeOptions::default() });
+    let request = ureq::http::Request::options(server.url("/v1/chat/completions"))
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,content-type,x-stainless-os")
+        .body(())
+        .unwrap();
+    let response = agent().run(request).unwrap();
+    let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
+    assert!(allowed.contains("x-stainless-os"), "{allowed}");
 }
 
 #[test]
