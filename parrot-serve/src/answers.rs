@@ -12,6 +12,7 @@ use tokio_stream::{Stream, StreamExt, StreamMap};
 use crate::budget::Share;
 use crate::error::ApiError;
 use crate::metrics::ModelMetrics;
+use crate::words::loggable;
 
 /// How often a client that waits for an event is told that it does not wait in vain.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -126,7 +127,7 @@ impl Stream for Answers {
         if let Poll::Ready(Some((index, event))) = &next {
             metrics.observe(event, *asked);
             if let (true, Event::Finished(answer)) = (*log_text, event) {
-                tracing::info!(%model, index, text = %answer.text, "answered");
+                tracing::info!(%model, index, text = loggable(&answer.text), "answered");
             }
         }
         next

@@ -50,6 +50,7 @@ mod options;
 mod reply;
 mod server;
 mod service;
+mod words;
 
 pub use check::{Interface, check_request};
 pub use models::Model;

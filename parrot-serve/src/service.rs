@@ -17,6 +17,7 @@ use crate::images::{DECODED, Images};
 use crate::metrics::Metrics;
 use crate::models::{Model, Models};
 use crate::options::ServeOptions;
+use crate::words::loggable;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Service {
             |_| ApiError::timeout("the time for a request was over before its images were decoded");
         let (images, pixels) = opened.map_err(too_slow)??;
         if self.options.log_text {
-            tracing::info!(model = %model.name, text = %ask.text(), "asked");
+            tracing::info!(model = %model.name, text = loggable(&ask.text()), "asked");
         }
         let engine: Engine = model.engine.clone();
         let has_logprobs = ask.options.top_logprobs.is_some();

@@ -19,12 +19,17 @@ struct Server {
 
 impl Server {
     fn start(args: &[&str]) -> Self {
+        Self::start_with(args, None)
+    }
+
+    fn start_with(args: &[&str], filter: Option<&str>) -> Self {
         let model = tempfile::tempdir().unwrap();
         tiny::write(model.path(), 0).unwrap();
         let named = format!("tiny={}@cpu", model.path().display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_parrot"));
         command.args(["serve", "--port", "0", "--model", &named]).args(args);
         command.env_remove("RUST_LOG").env_remove("PARROT_API_KEY");
+        command.envs(filter.map(|filter| ("RUST_LOG", filter)));
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -111,6 +116,41 @@ fn answers_that_take_too_long_are_said_to_be_dropped() {
     let (code, log) = server.end();
     assert_eq!(code, Some(0));
     assert!(log.contains("answers were dropped"), "{log}");
+}
+
+/// What users write is one line each, and nothing of it steers a terminal.
+#[cfg(unix)]
+#[test]
+fn words_in_the_log_are_words() {
+    let url = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    let text = r"hi\nFAKE INFO line\r\u001b[31m\u202e\u009b\u0085\u2066\u2028\u200b\u007fend";
+    let body = format!(
+        r#"{{"max_tokens": 1, "messages": [{{"role": "user", "content": [
+            {{"type": "text", "text": "{text}"}}, {{"type": "image_url", "image_url": "{url}"}}]}}]}}"#
+    );
+    for format in ["text", "json"] {
+        let server = Server::start(&["--log", format, "--log-words"]);
+        let mut reply = String::new();
+        server.begin(&body).read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        server.terminate();
+        let (_, log) = server.end();
+        let steers =
+            |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2066}\u{2028}\u{200b}".contains(c));
+        assert!(!log.contains(steers), "{log:?}");
+        // Asked, answered, and the request.
+        assert_eq!(log.lines().count(), 3, "{log}");
+        let asked = log.lines().find(|line| line.contains("asked")).unwrap();
+        assert!(asked.contains(r"hi\nFAKE INFO line") && asked.contains("end"), "{asked}");
+    }
+}
+
+#[test]
+fn a_filter_that_cannot_be_followed_is_told() {
+    let mut server = Server::start_with(&[], Some("x=y=z"));
+    server.process.kill().unwrap();
+    let (_, log) = server.end();
+    assert!(log.contains("note: RUST_LOG") && log.lines().count() == 1, "{log}");
 }
 
 #[test]
