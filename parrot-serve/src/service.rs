@@ -73,6 +73,12 @@ impl Service {
         if let Some((id, _)) = ask.options.sampling.logit_bias.iter().find(|(id, _)| *id as usize >= vocab) {
             return Err(ApiError::value("logit_bias", &format!("about tokens below {vocab}"), id));
         }
+        // All wait before the first can begin: more would be told to come back for ever.
+        let most = model.engine.options().max_waiting;
+        if ask.choices > most {
+            let expected = format!("at most {most}, as many answers as may wait here at a time");
+            return Err(ApiError::value("n", &expected, ask.choices));
+        }
         if !ask.images.is_empty() && !model.engine.has_images() {
             return Err(parrot_infer::Error::TextOnly.into());
         }

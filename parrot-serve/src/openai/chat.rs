@@ -87,6 +87,8 @@ struct Chunks {
     model: String,
     has_logprobs: bool,
     include_usage: bool,
+    /// Whether each answer has had its first chunk.
+    has_begun: bool,
     /// Tokens whose log-probabilities have been sent, for each answer.
     scored: Vec<usize>,
     complete: Vec<Answer>,
@@ -100,6 +102,7 @@ impl Chunks {
             model: answers.model.clone(),
             has_logprobs: answers.has_logprobs,
             include_usage,
+            has_begun: false,
             scored: vec![0; answers.count()],
             complete: Vec::new(),
         }
@@ -108,10 +111,7 @@ impl Chunks {
     fn write(&mut self, step: Step) -> String {
         match step {
             Step::Waiting => ": waiting\n\n".into(),
-            Step::Event(index, Event::Started { .. }) => {
-                let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
-                self.chunk(index, delta, None, None, None)
-            }
+            Step::Event(_, Event::Started { .. }) => self.begin(),
             Step::Event(index, Event::Routing(weights)) => {
                 let routing = Extension { routing: Some(weights), ..Extension::default() };
                 self.chunk(index, Delta::default(), None, None, Some(routing))
@@ -137,6 +137,19 @@ impl Chunks {
                 usage + "data: [DONE]\n\n"
             }
         }
+    }
+
+    /// The first chunks of all answers, in order, once one of them begins: OpenAI's client takes no answer of an index before
+    /// those of lower ones.
+    fn begin(&mut self) -> String {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return String::new();
+        }
+        let first = |index| {
+            let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
+            self.chunk(index, delta, None, None, None)
+        };
+        (0..self.scored.len()).map(first).collect()
     }
 
     fn chunk(

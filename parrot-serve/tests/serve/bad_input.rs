@@ -8,7 +8,7 @@ use parrot_infer::EngineOptions;
 use parrot_serve::ServeOptions;
 use serde_json::{Value, json};
 
-use crate::client::{agent, chat, data_url, get, image, long_question, question, send};
+use crate::client::{agent, chat, data_url, get, image, lines, long_question, question, send};
 use crate::server::Running;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -176,20 +176,25 @@ fn a_request_that_does_not_arrive() {
 
 #[test]
 fn more_than_may_wait() {
-    let engine = EngineOptions { max_running: 1, max_waiting: 1, ..EngineOptions::default() };
+    let engine = EngineOptions { max_running: 1, max_waiting: 2, ..EngineOptions::default() };
     let server = Running::with(engine, ServeOptions::default());
     let mut body = long_question();
-    // One runs, one waits, or both wait: the third is one too many.
+    // These could never wait together, so coming back is of no use.
     body["n"] = 3.into();
-    let mut refused = None;
-    for _ in 0..20 {
+    let refused = chat(&server, &body);
+    assert_eq!(refused.error(400), "");
+    assert_eq!(refused.json()["error"]["param"], "n");
+    assert!(refused.text.contains("at most 2") && refused.text.contains("found 3"), "{}", refused.text);
+    // One runs, one waits or both wait, and there is no room for two more.
+    body["n"] = 2.into();
+    let mut answers: Vec<_> = Vec::new();
+    let refused = (0..20).find_map(|_| {
+        answers.push(lines(&server, CHAT, &body));
         let reply = chat(&server, &body);
-        if reply.status != 200 {
-            refused = Some(reply);
-            break;
-        }
-    }
-    let refused = refused.expect("three at once were never refused");
+        (reply.status != 200).then_some(reply)
+    });
+    drop(answers);
+    let refused = refused.expect("four at once were never refused");
     assert_eq!(refused.error(429), "queue_full");
     assert_eq!(refused.headers["retry-after"], "1");
     server.wait_until_idle();

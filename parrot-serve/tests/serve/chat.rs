@@ -117,6 +117,13 @@ fn several_answers_and_their_log_probabilities() {
     // Streamed, each answer's tokens come with the same log-probabilities.
     body["stream"] = true.into();
     let reply = chat(&server, &body);
+    // OpenAI's client takes an answer's first chunk only after those of lower indices.
+    for (index, event) in reply.events().into_iter().take(3).enumerate() {
+        let event: Value = serde_json::from_str(event).unwrap();
+        assert_eq!(event["choices"][0]["index"], index);
+        assert_eq!(event["choices"][0]["delta"]["role"], "assistant");
+    }
+    assert_eq!(reply.text.matches("\"role\"").count(), 3);
     let mut streamed = vec![Vec::new(); 3];
     for event in reply.events().into_iter().filter(|event| *event != "[DONE]") {
         let event: Value = serde_json::from_str(event).unwrap();
