@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use parrot_infer::{Answer, Answering, Event};
+use parrot_infer::{Answer, Answering, Event, FinishReason};
 use tokio_stream::{Stream, StreamExt, StreamMap};
 
 use crate::budget::Share;
 use crate::error::ApiError;
 use crate::metrics::ModelMetrics;
+use crate::names::Names;
 use crate::words::loggable;
 
 /// How often a client that waits for an event is told that it does not wait in vain.
@@ -26,6 +27,7 @@ pub(crate) struct Answers {
     pub(crate) has_logprobs: bool,
     count: usize,
     answering: StreamMap<usize, Answering>,
+    names: Names,
     metrics: ModelMetrics,
     asked: Instant,
     log_text: bool,
@@ -38,6 +40,8 @@ pub(crate) struct Answers {
 pub(crate) enum Step {
     /// Something happened to one of the answers.
     Event(usize, Event),
+    /// There is no answer, or no more of it.
+    Failed(ApiError),
     /// Nothing has happened for a while.
     Waiting,
     /// All answers are complete.
@@ -48,6 +52,7 @@ impl Answers {
     pub(crate) fn new(
         model: String,
         answering: Vec<Answering>,
+        names: Names,
         metrics: ModelMetrics,
         asked: Instant,
     ) -> Self {
@@ -57,6 +62,7 @@ impl Answers {
             has_logprobs: false,
             count,
             answering: answering.into_iter().enumerate().collect(),
+            names,
             metrics,
             asked,
             log_text: false,
@@ -91,11 +97,12 @@ impl Answers {
     /// The first that failed.
     pub(crate) async fn wait(mut self, limit: Duration) -> Result<Vec<Answer>, ApiError> {
         let mut complete: Vec<Option<Answer>> = vec![None; self.count];
+        let names = self.names;
         let all = async {
             while let Some((index, event)) = self.next().await {
-                match event {
-                    Event::Finished(answer) => complete[index] = Some(*answer),
-                    Event::Failed(error) => return Err(ApiError::from(error)),
+                match Step::new(index, event, names) {
+                    Step::Event(index, Event::Finished(answer)) => complete[index] = Some(*answer),
+                    Step::Failed(error) => return Err(error),
                     _ => {}
                 }
             }
@@ -108,13 +115,29 @@ impl Answers {
 
     /// A response's body that `write` makes of every step.
     pub(crate) fn into_body(self, write: impl FnMut(Step) -> String + Send + 'static) -> Body {
-        let steps = self.timeout_repeating(tokio::time::interval(KEEP_ALIVE)).map(|event| match event {
-            Ok((index, event)) => Step::Event(index, event),
+        let names = self.names;
+        let steps = self.timeout_repeating(tokio::time::interval(KEEP_ALIVE)).map(move |event| match event {
+            Ok((index, event)) => Step::new(index, event, names),
             Err(_) => Step::Waiting,
         });
         let steps = steps.chain(tokio_stream::once(Step::End));
         let pieces = steps.map(write).filter(|piece| !piece.is_empty());
         Body::from_stream(pieces.map(|piece| Ok::<_, Infallible>(Bytes::from(piece))))
+    }
+}
+
+impl Step {
+    /// What an event comes to. An answer that its time ran out for before it had begun is none.
+    fn new(index: usize, event: Event, names: Names) -> Self {
+        match event {
+            Event::Failed(error) => Self::Failed(names.error(error)),
+            Event::Finished(answer)
+                if answer.finish_reason == FinishReason::TimeLimit && answer.token_ids.is_empty() =>
+            {
+                Self::Failed(ApiError::timeout("the time for a request was over before its answer began"))
+            }
+            event => Self::Event(index, event),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use parrot_model::text::{Content, Conversation, Message, Role};
 
 use crate::error::ApiError;
 use crate::images::ImageSource;
+use crate::names::Names;
 use crate::options::ServeOptions;
 
 /// Text of a whole conversation, in bytes: more than any context holds, and little enough to be tokenised at once.
@@ -21,6 +22,8 @@ pub(crate) struct Ask {
     pub(crate) options: AskOptions,
     /// How many answers.
     pub(crate) choices: usize,
+    /// What the request calls its options.
+    pub(crate) names: Names,
 }
 
 impl Ask {

@@ -1,6 +1,5 @@
 //! Reading a request without a server, for programs that test how requests are read.
 
-use crate::error::ApiError;
 use crate::json::parse;
 use crate::ollama::request::{OllamaChat, OllamaGenerate};
 use crate::openai::request::ChatRequest;
@@ -26,14 +25,16 @@ pub enum Interface {
 /// The line that its sender would get.
 pub fn check_request(interface: Interface, body: &[u8]) -> Result<(), String> {
     let options = ServeOptions::default();
-    let asked = match interface {
-        Interface::OpenAi => parse::<ChatRequest>(body).and_then(|request| translate(request, &options)),
+    match interface {
+        Interface::OpenAi => {
+            parse::<ChatRequest>(body).and_then(|request| translate(request, &options)).map(drop)
+        }
         Interface::OllamaChat => {
-            parse::<OllamaChat>(body).and_then(|request| Ok(request.translate(&options)?.0))
+            parse::<OllamaChat>(body).and_then(|request| request.translate(&options)).map(drop)
         }
         Interface::OllamaGenerate => {
-            parse::<OllamaGenerate>(body).and_then(|request| Ok(request.translate(&options)?.0))
+            parse::<OllamaGenerate>(body).and_then(|request| request.translate(&options)).map(drop)
         }
-    };
-    asked.map(drop).map_err(|error: ApiError| error.message)
+    }
+    .map_err(|error| error.message)
 }

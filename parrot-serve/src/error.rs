@@ -148,18 +148,15 @@ impl From<PathRejection> for ApiError {
     }
 }
 
-/// Whose fault an error of the engine is.
+/// Whose fault an error of the engine is. Names of options are the engine's: [`Names`](crate::names::Names) has those of requests.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Option { option, .. } => Self::invalid(message).param(option),
             Error::QueueFull { .. } => {
                 let full = Self::new(StatusCode::TOO_MANY_REQUESTS, message).code("queue_full");
                 full.retry_after(Duration::from_secs(1))
             }
-            Error::NeverFits { .. } => Self::invalid(message).param("max_tokens").code("never_fits"),
-            Error::Format { .. } => Self::invalid(message).param("response_format").code("invalid_format"),
             Error::ShutDown => Self::stopping(),
             Error::EmptyQuestion | Error::TextOnly => Self::invalid(message).param("messages"),
             Error::Model(parrot_model::Error::TooLong { .. }) => {

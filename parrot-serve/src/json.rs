@@ -10,6 +10,7 @@ use parrot_model::untrusted::{plain_reason, shortened};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio_stream::StreamExt;
 
 use crate::budget::Share;
@@ -28,9 +29,28 @@ pub(crate) async fn read<T: DeserializeOwned>(
     request: Request<Body>,
     service: &Service,
 ) -> Result<(T, Share), ApiError> {
+    require_json(request.headers())?;
+    read_any(request, service).await
+}
+
+/// [`read`] for an interface whose clients often do not say that what they send is JSON, as `curl -d` does not: those are
+/// believed that cannot be a browser.
+pub(crate) async fn read_untyped<T: DeserializeOwned>(
+    request: Request<Body>,
+    service: &Service,
+) -> Result<(T, Share), ApiError> {
+    if !(is_untyped(request.headers()) && is_no_browser(request.headers())) {
+        require_json(request.headers())?;
+    }
+    read_any(request, service).await
+}
+
+async fn read_any<T: DeserializeOwned>(
+    request: Request<Body>,
+    service: &Service,
+) -> Result<(T, Share), ApiError> {
     let ServeOptions { max_body_bytes, client_timeout, .. } = service.options;
     let (parts, body) = request.into_parts();
-    require_json(&parts.headers)?;
     require_plain(&parts.headers)?;
     let mut share = service.bodies.share();
     let bytes = read_bytes(&parts.headers, body, max_body_bytes, client_timeout, &mut share).await?;
@@ -39,14 +59,28 @@ pub(crate) async fn read<T: DeserializeOwned>(
 
 /// A form that a page of another site can send has no JSON type: a browser asks before it sends one.
 fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("none");
-    let essence = found.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if has_type(headers, "application/json") {
         return Ok(());
     }
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("none");
     let found: String = found.chars().take(100).collect();
     let message = format!("the header content-type should be application/json, found {found}");
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+fn has_type(headers: &HeaderMap, expected: &str) -> bool {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    found.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+}
+
+/// Whether there is no type, or the one that `curl -d` sends.
+fn is_untyped(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::CONTENT_TYPE) || has_type(headers, "application/x-www-form-urlencoded")
+}
+
+/// Browsers say where a form comes from, or what it is for.
+fn is_no_browser(headers: &HeaderMap) -> bool {
+    !headers.keys().any(|name| name == header::ORIGIN || name.as_str().starts_with("sec-fetch-"))
 }
 
 /// A compressed body could become any size.
@@ -131,14 +165,52 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             return invalid_json(&error);
         }
         let reason = plain_reason(&error.to_string());
-        if path == "." {
-            ApiError::invalid(reason)
+        let path = if path == "." { "" } else { &path };
+        let error = if path.is_empty() {
+            ApiError::invalid(&reason)
         } else {
-            ApiError::invalid(format!("{}: {reason}", shortened(&path, MOST_PATH))).param(path)
+            ApiError::invalid(format!("{}: {reason}", shortened(path, MOST_PATH)))
+        };
+        match (field_of(&reason), path) {
+            (Some(field), "") => error.param(field),
+            (Some(field), path) if !path.ends_with(field) => error.param(format!("{path}.{field}")),
+            (None, "") => error,
+            (_, path) => error.param(path),
         }
     })?;
     json.end().map_err(|error| invalid_json(&error))?;
     Ok(value)
+}
+
+/// The field that is not there, or twice: serde's path ends at what it should be in.
+fn field_of(reason: &str) -> Option<&str> {
+    let starts = ["missing field `", "duplicate field `"];
+    starts.into_iter().find_map(|start| reason.strip_prefix(start)?.split('`').next())
+}
+
+/// Checks the type of a field that is accepted and without effect.
+///
+/// - expected: the type, in words, which `fits` decides
+pub(crate) fn check_type(
+    param: &str,
+    value: &Value,
+    (expected, fits): (&'static str, fn(&Value) -> bool),
+) -> Result<(), ApiError> {
+    let found = match value {
+        value if fits(value) => return Ok(()),
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    Err(ApiError::value(param, expected, found))
+}
+
+/// Whether a field that nobody here knows says nothing: clients send what they have of an answer back.
+pub(crate) fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// An object; serde alone would also take an array, its values for the fields in their order.
@@ -187,6 +259,8 @@ fn invalid_json(error: &serde_json::Error) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
@@ -217,6 +291,40 @@ mod tests {
         ] {
             let error = parse::<Outer>(json).unwrap_err();
             assert!(error.message.starts_with(expected), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_missing_or_twice_is_named() {
+        let param = |json: &str| {
+            let error = parse::<Outer>(json.as_bytes()).unwrap_err();
+            serde_json::to_value(error.body()).unwrap()["error"]["param"].clone()
+        };
+        assert_eq!(param("{}"), "inner");
+        assert_eq!(param(r#"{"inner": {}}"#), "inner.number");
+        assert_eq!(param(r#"{"inner": {"number": 1}, "inner": {"number": 1}}"#), "inner");
+        assert_eq!(param("7"), Value::Null);
+    }
+
+    #[test]
+    fn only_what_is_no_browser_may_leave_out_the_type() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect()
+        };
+        let form = ("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+        for (pairs, is_believed) in [
+            (&[][..], true),
+            (&[form], true),
+            (&[("content-type", "text/plain")], false),
+            (&[form, ("origin", "null")], false),
+            (&[form, ("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-mode", "navigate")], false),
+        ] {
+            let headers = headers(pairs);
+            assert_eq!(is_untyped(&headers) && is_no_browser(&headers), is_believed, "{pairs:?}");
         }
     }
 

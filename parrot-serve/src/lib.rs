@@ -44,6 +44,7 @@ mod images;
 mod json;
 mod metrics;
 mod models;
+mod names;
 mod ollama;
 mod openai;
 mod options;

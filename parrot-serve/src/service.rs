@@ -96,6 +96,7 @@ impl Service {
         // Turning words into tokens takes milliseconds for a long conversation.
         let turn = self.encoding.clone().acquire_owned().await.map_err(|_| ApiError::stopping())?;
         ask.options.time_limit = Some(limit.saturating_sub(asked.elapsed()));
+        let names = ask.names;
         let submitted = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             contained(|| {
@@ -104,9 +105,10 @@ impl Service {
             })
         });
         // What a panic said may quote the request.
-        let answering = submitted.await.ok().and_then(Result::ok).ok_or_else(ApiError::panicked)??;
+        let submitted = submitted.await.ok().and_then(Result::ok).ok_or_else(ApiError::panicked)?;
+        let answering = submitted.map_err(|error| names.error(error))?;
         let metrics = self.metrics.of_model(&model.name);
-        let answers = Answers::new(model.name, answering, metrics, asked);
+        let answers = Answers::new(model.name, answering, names, metrics, asked);
         let answers = answers.with_logprobs(has_logprobs).with_text_logged(self.options.log_text);
         Ok(answers.holding(pixels))
     }

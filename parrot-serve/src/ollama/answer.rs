@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use parrot_infer::{Answer, Event, FinishReason};
 use serde_json::{Value, json};
 
-use super::request::{OllamaChat, OllamaGenerate};
+use super::error::OllamaError;
+use super::request::{OllamaChat, OllamaGenerate, Wanted};
 use crate::answers::Step;
-use crate::ask::Ask;
 use crate::budget::Share;
 use crate::error::ApiError;
 use crate::json;
@@ -36,10 +36,9 @@ enum Shape {
     responses((status = 200, description = "The answer, or with `stream` a JSON object on each line"))
 )]
 pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Result<Response, ApiError> {
-    let options = &service.options;
-    let (request, share): (OllamaChat, _) = json::read(request, &service).await?;
-    let (ask, streamed) = request.translate(options)?;
-    answer(&service, ask, share, streamed, Shape::Message).await
+    let (request, share): (OllamaChat, _) = json::read_untyped(request, &service).await?;
+    let wanted = request.translate(&service.options)?;
+    answer(&service, wanted, share, Shape::Message).await
 }
 
 /// `POST /api/generate`
@@ -48,20 +47,20 @@ pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Res
     responses((status = 200, description = "The answer, or with `stream` a JSON object on each line"))
 )]
 pub(crate) async fn generate(State(service): State<Shared>, request: Request) -> Result<Response, ApiError> {
-    let options = &service.options;
-    let (request, share): (OllamaGenerate, _) = json::read(request, &service).await?;
-    let (ask, streamed) = request.translate(options)?;
-    answer(&service, ask, share, streamed, Shape::Response).await
+    let (request, share): (OllamaGenerate, _) = json::read_untyped(request, &service).await?;
+    let wanted = request.translate(&service.options)?;
+    answer(&service, wanted, share, Shape::Response).await
 }
 
-async fn answer(
-    service: &Service,
-    ask: Ask,
-    share: Share,
-    streamed: bool,
-    shape: Shape,
-) -> Result<Response, ApiError> {
-    let answers = service.ask(ask).await?;
+async fn answer(service: &Service, wanted: Wanted, share: Share, shape: Shape) -> Result<Response, ApiError> {
+    let (ask, streamed) = match wanted {
+        Wanted::Answer { ask, streamed } => (ask, streamed),
+        Wanted::Load(model) => {
+            let name = &service.models.find(model.as_deref())?.model.name;
+            return Ok(Json(loaded(name, shape)).into_response());
+        }
+    };
+    let answers = service.ask(*ask).await?;
     drop(share);
     let model = answers.model.clone();
     if streamed {
@@ -81,7 +80,7 @@ fn write(step: Step, model: &str, shape: Shape) -> Option<Value> {
     match step {
         Step::Event(_, Event::Text { text, .. }) => Some(piece(&text, model, shape)),
         Step::Event(_, Event::Finished(answer)) => Some(whole(&answer, "", model, shape)),
-        Step::Event(_, Event::Failed(error)) => Some(json!({"error": ApiError::from(error).message})),
+        Step::Failed(error) => Some(json!(OllamaError { error: error.message })),
         _ => None,
     }
 }
@@ -92,6 +91,14 @@ fn piece(text: &str, model: &str, shape: Shape) -> Value {
         Shape::Message => line["message"] = json!({"role": "assistant", "content": text}),
         Shape::Response => line["response"] = text.into(),
     }
+    line
+}
+
+/// What a client gets that asks nothing, for the model to be loaded: it is.
+fn loaded(model: &str, shape: Shape) -> Value {
+    let mut line = piece("", model, shape);
+    line["done"] = true.into();
+    line["done_reason"] = "load".into();
     line
 }
 

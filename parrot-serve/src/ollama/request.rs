@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use crate::ask::{Ask, ConversationBuilder};
 use crate::error::ApiError;
 use crate::images::ImageSource;
-use crate::json::{object_or_null, objects};
+use crate::json::{check_type, is_empty, object_or_null, objects};
+use crate::names::{Names, check_stops};
 use crate::options::ServeOptions;
 
 /// A conversation to be continued.
@@ -37,14 +38,17 @@ pub(crate) struct OllamaChat {
 
 /// One message of a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 struct OllamaMessage {
     /// Who speaks.
     role: OllamaRole,
     /// What is said.
-    content: String,
+    content: Option<String>,
     /// Image files in base64.
     images: Option<Vec<String>>,
+    /// All other fields, of which most are refused.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, Value>,
 }
 
 /// Who speaks.
@@ -64,8 +68,8 @@ enum OllamaRole {
 pub(crate) struct OllamaGenerate {
     /// The name of a model.
     model: Option<String>,
-    /// The question.
-    prompt: String,
+    /// The question. Without one, and without images, there is no answer: a model is loaded so, which all are here.
+    prompt: Option<String>,
     /// Instructions.
     system: Option<String>,
     /// Image files in base64.
@@ -85,7 +89,6 @@ pub(crate) struct OllamaGenerate {
 
 /// What shapes an answer.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 struct OllamaOptions {
     /// 0 takes the likeliest token, as does leaving it out.
     temperature: Option<f32>,
@@ -108,14 +111,41 @@ struct OllamaOptions {
     presence_penalty: Option<f32>,
     /// Taken off the score of a token as often as the answer already has it.
     frequency_penalty: Option<f32>,
+    /// All other fields, which are refused.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, Value>,
+}
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// The model of this name is to be loaded.
+    Load(Option<String>),
+    /// An answer.
+    Answer {
+        /// What is asked.
+        ask: Box<Ask>,
+        /// Whether it comes piece by piece.
+        streamed: bool,
+    },
+}
+
+/// Ollama's names come with a tag, of which there is only this one here.
+fn without_tag(model: Option<String>) -> Option<String> {
+    model.map(|name| name.strip_suffix(":latest").map(Into::into).unwrap_or(name))
 }
 
 impl OllamaChat {
-    /// What is asked, and whether the answer is streamed.
-    pub(crate) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
+    /// What is wanted.
+    pub(crate) fn translate(self, options: &ServeOptions) -> Result<Wanted, ApiError> {
         check_others(&self.others)?;
+        if self.messages.is_empty() {
+            return Ok(Wanted::Load(without_tag(self.model)));
+        }
         let mut conversation = ConversationBuilder::new(options);
         for (at, message) in self.messages.into_iter().enumerate() {
+            check_unknown(&message.others, &format!("messages[{at}]."))?;
             let param = format!("messages[{at}].images");
             let images = images(message.images, &param)?;
             let role = match message.role {
@@ -126,24 +156,28 @@ impl OllamaChat {
             if role != Role::User && !images.is_empty() {
                 return Err(ApiError::invalid("only the user's messages may have images").param(param));
             }
-            conversation.push(role, message.content, images)?;
+            conversation.push(role, message.content.unwrap_or_default(), images)?;
         }
         let ask = self.options.unwrap_or_default().ask(self.model, self.format, conversation, options)?;
-        Ok((ask, self.stream.unwrap_or(true)))
+        Ok(Wanted::Answer { ask: Box::new(ask), streamed: self.stream.unwrap_or(true) })
     }
 }
 
 impl OllamaGenerate {
-    /// What is asked, and whether the answer is streamed.
-    pub(crate) fn translate(self, options: &ServeOptions) -> Result<(Ask, bool), ApiError> {
+    /// What is wanted.
+    pub(crate) fn translate(self, options: &ServeOptions) -> Result<Wanted, ApiError> {
         check_others(&self.others)?;
+        let prompt = self.prompt.unwrap_or_default();
+        if prompt.is_empty() && self.images.as_ref().is_none_or(Vec::is_empty) {
+            return Ok(Wanted::Load(without_tag(self.model)));
+        }
         let mut conversation = ConversationBuilder::new(options);
         if let Some(system) = self.system.filter(|system| !system.is_empty()) {
             conversation.push(Role::System, system, Vec::new())?;
         }
-        conversation.push(Role::User, self.prompt, images(self.images, "images")?)?;
+        conversation.push(Role::User, prompt, images(self.images, "images")?)?;
         let ask = self.options.unwrap_or_default().ask(self.model, self.format, conversation, options)?;
-        Ok((ask, self.stream.unwrap_or(true)))
+        Ok(Wanted::Answer { ask: Box::new(ask), streamed: self.stream.unwrap_or(true) })
     }
 }
 
@@ -155,6 +189,7 @@ impl OllamaOptions {
         conversation: ConversationBuilder,
         limits: &ServeOptions,
     ) -> Result<Ask, ApiError> {
+        check_unknown(&self.others, "options.")?;
         let defaults = AskOptions::default();
         if self.num_predict == Some(0) {
             return Err(ApiError::value(
@@ -183,11 +218,12 @@ impl OllamaOptions {
             time_limit: Some(limits.request_timeout),
             ..defaults
         };
-        options.validate()?;
+        check_stops(&options.stop)?;
+        let names = Names::OLLAMA;
+        options.validate().map_err(|error| names.error(error))?;
         let (conversation, images) = conversation.finish()?;
-        // Ollama's names come with a tag, of which there is only this one here.
-        let model = model.map(|name| name.strip_suffix(":latest").map(Into::into).unwrap_or(name));
-        Ok(Ask { model, conversation, images, options, choices: 1 })
+        let model = without_tag(model);
+        Ok(Ask { model, conversation, images, options, choices: 1, names })
     }
 }
 
@@ -203,21 +239,33 @@ fn answer_format(format: Option<Value>) -> Result<Option<AnswerFormat>, ApiError
 
 /// Refuses every field that this server does not know or cannot honour.
 fn check_others(others: &BTreeMap<String, Value>) -> Result<(), ApiError> {
+    let is_time: fn(&Value) -> bool = |value| value.is_string() || value.is_number();
     for (name, value) in others {
         let is_neutral = match &**name {
-            "keep_alive" | "tools" => true,
+            _ if is_empty(value) => true,
+            "keep_alive" => check_type(name, value, ("a string or a number", is_time)).map(|()| true)?,
+            "tools" => check_type(name, value, ("an array", Value::is_array)).map(|()| true)?,
             "think" | "raw" | "logprobs" => *value == Value::Bool(false),
             "suffix" | "template" => value.as_str() == Some(""),
-            "context" => value.as_array().is_some_and(Vec::is_empty),
             _ => false,
         };
-        if !is_neutral && !value.is_null() {
-            let name: String = name.chars().take(100).collect();
-            let message = format!("{name} is not supported");
-            return Err(ApiError::unsupported(name, message));
+        if !is_neutral {
+            return Err(not_supported(name, ""));
         }
     }
     Ok(())
+}
+
+/// Refuses all fields of `prefix` that say anything.
+fn check_unknown(others: &BTreeMap<String, Value>, prefix: &str) -> Result<(), ApiError> {
+    let said = others.iter().find(|(_, value)| !is_empty(value));
+    said.map_or(Ok(()), |(name, _)| Err(not_supported(name, prefix)))
+}
+
+fn not_supported(name: &str, prefix: &str) -> ApiError {
+    let name: String = prefix.chars().chain(name.chars().take(100)).collect();
+    let message = format!("{name} is not supported");
+    ApiError::unsupported(name, message)
 }
 
 fn images(images: Option<Vec<String>>, param: &str) -> Result<Vec<ImageSource>, ApiError> {
@@ -234,8 +282,18 @@ mod tests {
 
     use super::*;
 
+    fn answer(wanted: Wanted) -> (Ask, bool) {
+        let Wanted::Answer { ask, streamed } = wanted else { panic!("{wanted:?}") };
+        (*ask, streamed)
+    }
+
     fn chat(request: Value) -> Result<(Ask, bool), ApiError> {
-        serde_json::from_value::<OllamaChat>(request).unwrap().translate(&ServeOptions::default())
+        let request: OllamaChat = serde_json::from_value(request).unwrap();
+        request.translate(&ServeOptions::default()).map(answer)
+    }
+
+    fn generate(request: Value) -> Result<Wanted, ApiError> {
+        serde_json::from_value::<OllamaGenerate>(request).unwrap().translate(&ServeOptions::default())
     }
 
     #[test]
@@ -276,9 +334,67 @@ mod tests {
     #[test]
     fn a_question_is_translated() {
         let request = json!({"prompt": "?", "system": "s", "images": ["YQ"], "options": {"num_predict": -1}});
-        let request: OllamaGenerate = serde_json::from_value(request).unwrap();
-        let (ask, streamed) = request.translate(&ServeOptions::default()).unwrap();
+        let (ask, streamed) = answer(generate(request).unwrap());
         assert_eq!(ask.conversation.0, [Message::text(Role::System, "s"), Message::question("?", 1)]);
         assert_eq!((ask.options.max_new_tokens, streamed), (usize::MAX, true));
+    }
+
+    #[test]
+    fn who_asks_nothing_has_a_model_loaded() {
+        for request in [json!({"model": "m:latest"}), json!({"model": "m", "prompt": "", "system": "s"})] {
+            let Ok(Wanted::Load(model)) = generate(request) else { panic!("not loaded") };
+            assert_eq!(model.as_deref(), Some("m"));
+        }
+        let image = json!({"prompt": "", "images": ["YQ=="]});
+        assert!(matches!(generate(image), Ok(Wanted::Answer { .. })));
+        let chat: OllamaChat = serde_json::from_value(json!({"messages": []})).unwrap();
+        assert!(matches!(chat.translate(&ServeOptions::default()), Ok(Wanted::Load(None))));
+    }
+
+    #[test]
+    fn what_says_nothing_is_accepted() {
+        let (ask, _) = chat(json!({
+            "messages": [
+                {"role": "user", "images": ["YQ=="]},
+                {"role": "assistant", "content": null, "thinking": null, "tool_calls": []},
+                {"role": "user", "content": "?", "tool_calls": null},
+            ],
+            "options": {"typical_p": null, "x": []}, "y": [], "tools": [{}], "keep_alive": -1,
+        }))
+        .unwrap();
+        let expected =
+            [Message::question("", 1), Message::text(Role::Assistant, ""), Message::question("?", 0)];
+        assert_eq!(ask.conversation.0, expected);
+    }
+
+    #[test]
+    fn what_is_wrong_has_ollama_s_name() {
+        let message = json!({"role": "user", "content": "?"});
+        for (request, expected) in [
+            (
+                json!({"options": {"repeat_penalty": 0}}),
+                "repeat_penalty should be between 0.01 and 100, found 0",
+            ),
+            (json!({"options": {"stop": [""]}}), "stop should be at least one character long"),
+            (json!({"options": {"typical_p": 0.5}}), "options.typical_p is not supported"),
+            (json!({"tools": "x"}), "tools should be an array, found a string"),
+            (json!({"keep_alive": {}}), "keep_alive should be a string or a number, found an object"),
+            (
+                json!({"messages": [{"role": "user", "content": "?", "thinking": "x"}]}),
+                "messages[0].thinking is not supported",
+            ),
+        ] {
+            let mut whole = json!({"messages": [message]});
+            whole.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+            let error = chat(whole).unwrap_err();
+            assert!(error.message.starts_with(expected), "{}", error.message);
+        }
+        let array = br#"{"messages": [{"role": "user", "content": "?"}], "options": ["x"]}"#;
+        let error = crate::json::parse::<OllamaChat>(array).unwrap_err();
+        assert!(
+            error.message.starts_with("options: invalid type: a list, expected an object"),
+            "{}",
+            error.message
+        );
     }
 }

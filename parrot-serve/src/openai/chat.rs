@@ -130,7 +130,7 @@ impl Chunks {
                 self.complete.push(*answer);
                 self.chunk(index, Delta::default(), logprobs, Some(reason), Some(extension))
             }
-            Step::Event(_, Event::Failed(error)) => data(&ApiError::from(error).body()),
+            Step::Failed(error) => data(&error.body()),
             Step::Event(..) => String::new(),
             Step::End => {
                 let usage = if self.include_usage { self.last_chunk() } else { String::new() };

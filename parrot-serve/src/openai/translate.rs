@@ -8,20 +8,33 @@ use super::request::{ChatMessage, ChatRequest, ChatRole, Content, Part, Response
 use crate::ask::{Ask, ConversationBuilder};
 use crate::error::ApiError;
 use crate::images::ImageSource;
+use crate::json::{check_type, is_empty};
+use crate::names::{Names, check_stops};
 use crate::options::ServeOptions;
 
+/// A type in words, and whether a value is of it.
+type Type = (&'static str, fn(&Value) -> bool);
+
+const BOOLEAN: Type = ("a boolean", Value::is_boolean);
+const STRING: Type = ("a string", Value::is_string);
+const ARRAY: Type = ("an array", Value::is_array);
+const OBJECT: Type = ("an object", Value::is_object);
+
 /// Fields that do not shape an answer. Tools are among them: a model that calls none may always answer in words.
-const WITHOUT_EFFECT: [&str; 9] = [
-    "metadata",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "tools",
-    "user",
+const WITHOUT_EFFECT: [(&str, Type); 9] = [
+    ("metadata", OBJECT),
+    ("parallel_tool_calls", BOOLEAN),
+    ("prompt_cache_key", STRING),
+    ("prompt_cache_retention", STRING),
+    ("safety_identifier", STRING),
+    ("service_tier", STRING),
+    ("store", BOOLEAN),
+    ("tools", ARRAY),
+    ("user", STRING),
 ];
+
+/// The same of a message. The model knows no names; the others come with answers of OpenAI's that are sent back.
+const WITHOUT_EFFECT_IN_MESSAGES: [(&str, Type); 2] = [("name", STRING), ("annotations", ARRAY)];
 
 /// The most stop strings.
 const MAX_STOPS: usize = 16;
@@ -36,7 +49,8 @@ pub(crate) fn translate(request: ChatRequest, options: &ServeOptions) -> Result<
     if !(1..=options.max_choices as u64).contains(&choices) {
         return Err(ApiError::value("n", &format!("between 1 and {}", options.max_choices), choices));
     }
-    let ask_options = ask_options(&request, options)?;
+    let names = names(&request);
+    let ask_options = ask_options(&request, names, options)?;
 
     let mut conversation = ConversationBuilder::new(options);
     for (at, message) in request.messages.into_iter().enumerate() {
@@ -44,19 +58,25 @@ pub(crate) fn translate(request: ChatRequest, options: &ServeOptions) -> Result<
     }
     let (conversation, images) = conversation.finish()?;
     let choices = choices as usize;
-    Ok(Ask { model: request.model, conversation, images, options: ask_options, choices })
+    Ok(Ask { model: request.model, conversation, images, options: ask_options, choices, names })
 }
 
 /// Refuses every field that this server does not know or cannot honour.
 fn check_others(request: &ChatRequest) -> Result<(), ApiError> {
     for (name, value) in &request.others {
+        if value.is_null() {
+            continue;
+        }
+        if let Some((name, expected)) = WITHOUT_EFFECT.iter().find(|(known, _)| known == name) {
+            check_type(name, value, *expected)?;
+            continue;
+        }
         let is_text = |text| value.as_str() == Some(text);
         let is_neutral = match &**name {
-            _ if value.is_null() => true,
             "modalities" => *value == serde_json::json!(["text"]),
             "tool_choice" | "function_call" => is_text("auto") || is_text("none"),
             "reasoning_effort" => is_text("none"),
-            known => WITHOUT_EFFECT.contains(&known),
+            _ => false,
         };
         if !is_neutral {
             let name: String = name.chars().take(100).collect();
@@ -72,7 +92,19 @@ fn check_others(request: &ChatRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn ask_options(request: &ChatRequest, options: &ServeOptions) -> Result<AskOptions, ApiError> {
+/// What this request calls its options.
+fn names(request: &ChatRequest) -> Names {
+    let mut names = Names::OPENAI;
+    if request.max_completion_tokens.is_some() {
+        names.max_new_tokens = "max_completion_tokens";
+    }
+    if request.guided_choice.is_some() {
+        names.format = "guided_choice";
+    }
+    names
+}
+
+fn ask_options(request: &ChatRequest, names: Names, options: &ServeOptions) -> Result<AskOptions, ApiError> {
     let defaults = AskOptions::default();
     // The engine takes any, OpenAI's documentation says 2. It checks the others itself, which have the same ranges in both.
     if let Some(temperature) = request.temperature.filter(|temperature| !(0.0..=2.0).contains(temperature)) {
@@ -95,6 +127,7 @@ fn ask_options(request: &ChatRequest, options: &ServeOptions) -> Result<AskOptio
     if stop.len() > MAX_STOPS {
         return Err(ApiError::value("stop", &format!("at most {MAX_STOPS} strings"), stop.len()));
     }
+    check_stops(&stop)?;
     let sampling = Sampling {
         temperature: request.temperature,
         top_k: request.top_k.map(saturate),
@@ -115,7 +148,7 @@ fn ask_options(request: &ChatRequest, options: &ServeOptions) -> Result<AskOptio
         top_logprobs: top_logprobs(request)?,
         ..defaults
     };
-    options.validate()?;
+    options.validate().map_err(|error| names.error(error))?;
     Ok(options)
 }
 
@@ -139,9 +172,10 @@ fn answer_format(request: &ChatRequest) -> Result<Option<AnswerFormat>, ApiError
 
 fn logit_bias(request: &ChatRequest) -> Result<Vec<(u32, f32)>, ApiError> {
     let biases = request.logit_bias.iter().flatten();
-    let biases = biases.map(|(token, bias)| match token.parse() {
-        Ok(id) => Ok((id, *bias)),
-        Err(_) => Err(ApiError::value("logit_bias", "an object whose keys are the ids of tokens", token)),
+    let biases = biases.map(|(token, bias)| match token.parse::<u32>() {
+        // Written in one way only, so that no token has two.
+        Ok(id) if id.to_string() == *token => Ok((id, *bias)),
+        _ => Err(ApiError::value("logit_bias", "an object whose keys are the ids of tokens", token)),
     });
     biases.collect()
 }
@@ -165,13 +199,15 @@ fn top_logprobs(request: &ChatRequest) -> Result<Option<usize>, ApiError> {
 
 fn push(conversation: &mut ConversationBuilder, at: usize, message: ChatMessage) -> Result<(), ApiError> {
     for (name, value) in &message.others {
-        // The model knows no names; the others come with answers of OpenAI's that are sent back.
-        let is_neutral = value.is_null()
-            || *value == Value::Array(Vec::new())
-            || ["name", "annotations"].contains(&&**name);
-        if !is_neutral {
-            let name: String = name.chars().take(100).collect();
-            let param = format!("messages[{at}].{name}");
+        if is_empty(value) {
+            continue;
+        }
+        let shown: String = name.chars().take(100).collect();
+        let param = format!("messages[{at}].{shown}");
+        let known = WITHOUT_EFFECT_IN_MESSAGES.iter().find(|(known, _)| known == name);
+        if let Some((_, expected)) = known {
+            check_type(&param, value, *expected)?;
+        } else {
             return Err(ApiError::unsupported(&param, format!("{param} is not supported")));
         }
     }
@@ -334,6 +370,16 @@ mod tests {
             ("presence_penalty", json!(-3)),
             ("logit_bias", json!({"1": 101})),
             ("logit_bias", json!({"cat": 1})),
+            ("logit_bias", json!({"5": 1, "05": 1})),
+            ("logit_bias", json!({"+5": 1})),
+            ("stop", json!("")),
+            ("stop", json!(["a", ""])),
+            ("tools", json!(5)),
+            ("store", json!("x")),
+            ("user", json!([1])),
+            ("metadata", json!([])),
+            ("prompt_cache_key", json!(1)),
+            ("service_tier", json!({})),
             ("stop", json!(vec!["x"; 17])),
             ("max_tokens", json!(0)),
         ];
@@ -341,7 +387,56 @@ mod tests {
             let error = with(name, value).unwrap_err();
             assert!(error.message.starts_with(name), "{name}: {}", error.message);
         }
-        assert!(with("stop", json!("")).is_err());
+        assert!(with("top_logprobs", json!(0)).is_ok());
+    }
+
+    #[test]
+    fn an_image_that_is_none_is_named() {
+        for url in [json!("data"), json!("DATA"), json!({"url": "data"})] {
+            let content = json!([{"type": "image_url", "image_url": url}]);
+            let error = with("messages", json!([{"role": "user", "content": content}])).unwrap_err();
+            let body = serde_json::to_value(error.body()).unwrap();
+            assert_eq!(body["error"]["param"], "messages[0].content[0].image_url", "{url}");
+        }
+    }
+
+    #[test]
+    fn errors_name_what_was_sent() {
+        let names = |name, value| with(name, value).unwrap().names;
+        assert_eq!(names("max_tokens", json!(1)), Names::OPENAI);
+        assert_eq!(names("max_completion_tokens", json!(1)).max_new_tokens, "max_completion_tokens");
+        assert_eq!(names("guided_choice", json!(["a"])).format, "guided_choice");
+    }
+
+    /// serde alone takes an array for an object, its values for the fields in their order.
+    #[test]
+    fn arrays_are_no_objects() {
+        let message = |content: Value| json!([{"role": "user", "content": content}]);
+        for (name, value, param) in [
+            ("messages", json!([["user", "hi"]]), "messages[0]"),
+            ("messages", message(json!([["text", "hi"]])), "messages[0].content[0]"),
+            ("messages", message(json!([["image_url", "data:,"]])), "messages[0].content[0]"),
+            (
+                "messages",
+                message(json!([{"type": "image_url", "image_url": ["data:,"]}])),
+                "messages[0].content[0]",
+            ),
+            ("response_format", json!(["text"]), "response_format"),
+            ("response_format", json!(["json_schema", {"schema": {}}]), "response_format"),
+            (
+                "response_format",
+                json!({"type": "json_schema", "json_schema": ["n", null, null, {}]}),
+                "response_format",
+            ),
+            ("stream_options", json!([]), "stream_options"),
+        ] {
+            let mut request = json!({"messages": [{"role": "user", "content": "?"}]});
+            request[name] = value;
+            let error = crate::json::parse::<ChatRequest>(request.to_string().as_bytes()).unwrap_err();
+            let found = serde_json::to_value(error.body()).unwrap()["error"]["param"].clone();
+            assert!(found.as_str().is_some_and(|found| found.starts_with(param)), "{request}: {found}");
+            assert!(error.message.contains("expected an object"), "{}", error.message);
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn new(mut response: Response<ureq::Body>) -> Self {
+    pub(crate) fn new(mut response: Response<ureq::Body>) -> Self {
         let mut text = String::new();
         response.body_mut().as_reader().read_to_string(&mut text).unwrap();
         Self { status: response.status().as_u16(), headers: response.headers().clone(), text }

@@ -54,6 +54,7 @@ fn errors_at_ollama_s_addresses_have_ollama_s_shape() {
     assert_ollama_s_error(&get(&server, "/api/nowhere"), 404);
     assert_ollama_s_error(&get(&server, "/api/chat"), 405);
     assert_ollama_s_error(&post(&server, "/api/chat", &json!({"messages": 7})), 400);
+    assert_ollama_s_error(&post(&server, "/api/generate", &json!({"model": "none"})), 404);
     let wrong = agent().post(server.url("/api/chat")).header("origin", "null").send("{}").unwrap();
     assert_eq!(wrong.status(), 415);
     assert_eq!(get(&server, "/v1/nowhere").error(404), "not_found");
@@ -143,6 +144,24 @@ fn ollama_s_clients_are_answered() {
     let wrong = post(&server, "/api/chat", &json!({"model": "none", "messages": messages}));
     assert_eq!(wrong.status, 404);
     assert!(wrong.json()["error"].is_string());
+}
+
+#[test]
+fn ollama_s_clients_load_a_model_and_name_no_type() {
+    let server = Running::new(ServeOptions::default());
+    let untyped = |path: &str, body: &Value| {
+        let form = agent().post(server.url(path)).header("content-type", "application/x-www-form-urlencoded");
+        Reply::new(form.send(body.to_string()).unwrap())
+    };
+    let loaded = untyped("/api/generate", &json!({"model": "parrot"}));
+    assert_eq!(loaded.status, 200, "{}", loaded.text);
+    let loaded = loaded.json();
+    assert_eq!((&loaded["response"], &loaded["done"]), (&json!(""), &json!(true)));
+    assert_eq!((&loaded["done_reason"], &loaded["model"]), (&json!("load"), &json!("parrot")));
+    let chat = untyped("/api/chat", &json!({"model": "parrot", "messages": []})).json();
+    assert_eq!((&chat["message"]["content"], &chat["done_reason"]), (&json!(""), &json!("load")));
+    let body = json!({"prompt": "?", "system": "s", "stream": false, "options": {"num_predict": 2}});
+    assert_eq!(untyped("/api/generate", &body).status, 200);
 }
 
 #[test]
