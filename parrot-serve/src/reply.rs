@@ -1,8 +1,11 @@
 //! Responses that are JSON.
 
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+/// Of a stream: proxies that collect a response before they pass it on would undo it.
+pub(crate) const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
 /// A value as a JSON response.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::budget::Share;
 use crate::error::ApiError;
 use crate::json;
 use crate::models::now;
-use crate::reply::{Json, to_json};
+use crate::reply::{Json, UNBUFFERED, to_json};
 use crate::service::{Service, Shared};
 
 /// How much longer than the engine's own limit a request may take, before the server gives up on it.
@@ -68,7 +68,8 @@ async fn answer(service: &Service, wanted: Wanted, share: Share, shape: Shape) -
             Some(line) => to_json(&line) + "\n",
             None => String::new(),
         });
-        return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response());
+        let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")];
+        return Ok((headers, [UNBUFFERED], body).into_response());
     }
     let answers = answers.wait(service.options.request_timeout + GRACE).await?;
     let answer = answers.first().ok_or_else(ApiError::stopping)?;

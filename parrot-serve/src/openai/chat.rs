@@ -15,10 +15,10 @@ use super::response::{
 };
 use super::translate::translate;
 use crate::answers::{Answers, Step};
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::json;
 use crate::models::now;
-use crate::reply::{Json, to_json};
+use crate::reply::{Json, UNBUFFERED, to_json};
 use crate::service::Shared;
 
 /// How much longer than the engine's own limit a request may take, before the server gives up on it.
@@ -29,16 +29,6 @@ const GRACE: Duration = Duration::from_secs(10);
     post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
     responses(
         (status = 200, body = ChatCompletion, description = "The answer. With `stream`: server-sent events, each a chunk, the last `[DONE]`."),
-        (status = 400, body = ErrorBody, description = "The request is at fault: `param` says which field."),
-        (status = 401, body = ErrorBody, description = "The key is missing or wrong."),
-        (status = 404, body = ErrorBody, description = "There is no such model."),
-        (status = 408, body = ErrorBody, description = "The request did not arrive in time."),
-        (status = 413, body = ErrorBody, description = "The request is too large."),
-        (status = 415, body = ErrorBody, description = "The request is no JSON."),
-        (status = 429, body = ErrorBody, description = "Too many wait already. The header `retry-after` says when to come back."),
-        (status = 500, body = ErrorBody, description = "The server is at fault."),
-        (status = 503, body = ErrorBody, description = "The server is shutting down."),
-        (status = 504, body = ErrorBody, description = "The answer took too long."),
     ),
 )]
 pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Result<Response, ApiError> {
@@ -75,9 +65,8 @@ fn completion(model: String, answers: Vec<Answer>, has_logprobs: bool) -> ChatCo
 fn stream(answers: Answers, include_usage: bool) -> Response {
     let mut chunks = Chunks::new(&answers, include_usage);
     let body: Body = answers.into_body(move |step| chunks.write(step));
-    // Proxies that collect a response before they pass it on would undo the streaming.
-    let headers = [("x-accel-buffering", "no"), (header::CACHE_CONTROL.as_str(), "no-cache")];
-    (headers, [(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, [UNBUFFERED], body).into_response()
 }
 
 /// Writes the events of a streamed response.

@@ -137,6 +137,7 @@ fn ollama_s_clients_are_answered() {
     let body = json!({"model": "parrot", "prompt": "?", "images": [image], "options": options});
     let lines = post(&server, "/api/generate", &body);
     assert_eq!(lines.headers["content-type"], "application/x-ndjson");
+    assert_eq!(lines.headers["x-accel-buffering"], "no");
     let lines: Vec<Value> = lines.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text: String = lines.iter().map(|line| line["response"].as_str().unwrap()).collect();
     assert_eq!(text, whole["message"]["content"]);
