@@ -1,7 +1,10 @@
 //! Colours and sizes: those of the server's page.
 
 use eframe::egui::style::WidgetVisuals;
-use eframe::egui::{Color32, Context, CornerRadius, FontId, Margin, Stroke, TextStyle, Theme, Ui, vec2};
+use eframe::egui::{
+    Color32, ComboBox, Context, CornerRadius, FontId, Margin, Stroke, TextStyle, Theme, ThemePreference, Ui,
+    vec2,
+};
 
 /// The colours of a theme.
 #[derive(Debug)]
@@ -53,6 +56,25 @@ const fn rgb(hex: u32) -> Color32 {
 /// The colours that are in use.
 pub(crate) fn palette(ui: &Ui) -> &'static Palette {
     if ui.visuals().dark_mode { &DARK } else { &LIGHT }
+}
+
+/// Chooses a theme by its name: egui's own buttons are emoji, for which not every system has a font.
+pub(crate) fn choose(ui: &mut Ui) {
+    let name = |theme| match theme {
+        ThemePreference::Light => "Light",
+        ThemePreference::Dark => "Dark",
+        ThemePreference::System => "System",
+    };
+    let before = ui.ctx().options(|options| options.theme_preference);
+    let mut theme = before;
+    ComboBox::new("theme", "").selected_text(name(theme)).width(50.0).show_ui(ui, |ui| {
+        for each in [ThemePreference::System, ThemePreference::Light, ThemePreference::Dark] {
+            ui.selectable_value(&mut theme, each, name(each));
+        }
+    });
+    if theme != before {
+        ui.ctx().set_theme(theme);
+    }
 }
 
 /// Gives both of egui's themes their colours.

@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use eframe::egui::{
     Align, Button, CentralPanel, Context, Event, Frame, Image, Key, Layout, Margin, Panel, RichText,
-    ScrollArea, Ui, vec2, widgets,
+    ScrollArea, Ui, vec2,
 };
 use parrot_infer::Error;
 use parrot_infer::device::Backend;
@@ -262,7 +262,7 @@ impl App {
         ui.horizontal(|ui| {
             ui.heading("Parrot");
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                widgets::global_theme_preference_buttons(ui);
+                theme::choose(ui);
                 if ui.button("Settings").clicked() {
                     self.settings.open(&self.setup());
                 }
