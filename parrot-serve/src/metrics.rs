@@ -180,8 +180,7 @@ impl Collector for Engines {
             ("engine_reused_tokens", "Tokens of prompts that did not have to be read", |stats| {
                 stats.reused_tokens
             }),
-            // As they come; the first of each answer, which no step of decoding makes, once it has ended.
-            ("engine_generated_tokens", "Tokens of answers", |stats| stats.decoded_tokens + stats.finished),
+            ("engine_generated_tokens", "Tokens of answers", |stats| stats.generated_tokens),
             ("engine_decode_steps", "Steps of decoding", |stats| stats.decode_steps),
             (
                 "engine_decoded_tokens",

@@ -29,7 +29,7 @@ pub struct EngineStats {
     pub prompt_tokens: u64,
     /// Tokens of prompts that did not have to be read, as their keys and values were known.
     pub reused_tokens: u64,
-    /// Tokens of answers.
+    /// Tokens of answers, counted as they come, those of answers that nobody waited for any more among them.
     pub generated_tokens: u64,
     /// Steps of decoding. The tokens of each are as many as answers took part in it.
     pub decode_steps: u64,

@@ -272,6 +272,7 @@ impl<'e> Worker<'e> {
         (stats.kept_bytes, stats.cache_bytes) = (kept_bytes, cache_bytes);
         stats.running = self.clients.len();
         stats.prompt_tokens += step.read as u64;
+        stats.generated_tokens += step.chosen as u64;
         stats.decoded_tokens += step.decoded as u64;
         stats.decode_steps += u64::from(step.decoded > 0);
         for (client, sequence) in ended {
@@ -279,7 +280,6 @@ impl<'e> Worker<'e> {
                 None => stats.finished += 1,
                 Some(_) => stats.failed += 1,
             }
-            stats.generated_tokens += sequence.sequence.token_ids.len() as u64;
             stats.reused_tokens += client.begun.reused_tokens as u64;
         }
     }

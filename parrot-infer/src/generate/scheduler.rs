@@ -51,6 +51,8 @@ pub struct Scheduler<'n> {
     reading: VecDeque<Slot<'n>>,
     running: Vec<Slot<'n>>,
     ended: Vec<Ended<'n>>,
+    /// Tokens chosen in this step.
+    chosen: usize,
 }
 
 /// A sequence that has ended.
@@ -77,6 +79,8 @@ pub struct Step {
     pub read: usize,
     /// Sequences that were given a token by decoding.
     pub decoded: usize,
+    /// Tokens that were chosen: those of decoding, and the first of each sequence whose prompt has been read.
+    pub chosen: usize,
 }
 
 /// A sequence and what it needs.
@@ -116,6 +120,7 @@ impl<'n> Scheduler<'n> {
             reading: VecDeque::new(),
             running: Vec::new(),
             ended: Vec::new(),
+            chosen: 0,
         }
     }
 
@@ -192,9 +197,10 @@ impl<'n> Scheduler<'n> {
         prompt_tokens: usize,
         on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
     ) -> Step {
+        self.chosen = 0;
         let read = self.read_prompts(prompt_tokens, on_piece).await;
         let decoded = self.decode(on_piece).await;
-        Step { read, decoded }
+        Step { read, decoded, chosen: self.chosen }
     }
 
     /// Takes out the sequences that have ended.
@@ -288,6 +294,7 @@ impl<'n> Scheduler<'n> {
         on_piece: &mut dyn FnMut(Ticket, Piece<'_>) -> ControlFlow<()>,
     ) {
         slot.next = chosen.id;
+        self.chosen += 1;
         let ticket = slot.ticket;
         let on_piece: OnPiece<'_> = &mut |piece| on_piece(ticket, piece);
         match contained(|| slot.sequence.push(chosen, self.eos, on_piece)) {
