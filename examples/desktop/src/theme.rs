@@ -1,9 +1,10 @@
 //! Colours and sizes: those of the server's page.
 
+use eframe::egui::accesskit::Role;
 use eframe::egui::style::WidgetVisuals;
 use eframe::egui::{
     Color32, ComboBox, Context, CornerRadius, FontId, Margin, Stroke, TextStyle, Theme, ThemePreference, Ui,
-    vec2,
+    WidgetInfo, vec2,
 };
 
 /// The colours of a theme.
@@ -67,11 +68,13 @@ pub(crate) fn choose(ui: &mut Ui) {
     };
     let before = ui.ctx().options(|options| options.theme_preference);
     let mut theme = before;
-    ComboBox::new("theme", "").selected_text(name(theme)).width(50.0).show_ui(ui, |ui| {
+    let shown = ComboBox::new("theme", "").selected_text(name(theme)).width(50.0).show_ui(ui, |ui| {
         for each in [ThemePreference::System, ThemePreference::Light, ThemePreference::Dark] {
             ui.selectable_value(&mut theme, each, name(each));
         }
     });
+    let told = || WidgetInfo::labeled(Role::ComboBox, true, format!("Theme: {}", name(theme)));
+    shown.response.widget_info(told);
     if theme != before {
         ui.ctx().set_theme(theme);
     }
