@@ -60,7 +60,7 @@ fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, String> {
         [0xff, 0xd8, 0xff, ..] => {
             let header = jpeg::header(bytes)?;
             check(Size { width: header.width, height: header.height }, header.memory)?;
-            (jpeg::decode(bytes)?, Metadata::of_jpeg(bytes))
+            jpeg::decode(bytes)?
         }
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {
             let png = Png::open(bytes, options.clip_grey16)?;

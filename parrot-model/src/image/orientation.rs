@@ -1,7 +1,7 @@
 //! How a picture has to be turned: the EXIF tag `Orientation`, or XMP's where there is none, found and read as Pillow's
 //! `exif_transpose` does, in any of the types in which programs write it.
 //!
-//! Where Pillow gives up on damaged EXIF data, the picture is not turned.
+//! Where Pillow gives up on damaged EXIF data, the picture is not turned, whatever XMP says.
 
 use ::image::{DynamicImage, RgbImage, metadata::Orientation};
 
@@ -20,33 +20,17 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// The orientation of a JPEG file. EXIF data may go on in further segments; of several XMP segments the last one counts.
-    pub(super) fn of_jpeg(bytes: &[u8]) -> Self {
-        let mut metadata = Self::default();
-        let mut rest = bytes.get(2..).unwrap_or_default();
-        while let [0xff, marker, tail @ ..] = rest {
-            match marker {
-                // Fill bytes, and markers without a segment.
-                0xff => rest = &rest[1..],
-                0x01 | 0xd0..=0xd8 => rest = tail,
-                0xd9 | 0xda => break,
-                _ => {
-                    let [high, low, ..] = *tail else { break };
-                    let length = usize::from(u16::from_be_bytes([high, low]));
-                    let Some(segment) = tail.get(2..length) else { break };
-                    if *marker == 0xe1 && segment.starts_with(EXIF_MARK) {
-                        match &mut metadata.exif {
-                            Some(exif) => exif.extend_from_slice(&segment[EXIF_MARK.len()..]),
-                            None => metadata.exif = Some(segment.to_vec()),
-                        }
-                    } else if *marker == 0xe1 && segment.starts_with(XMP_MARK) {
-                        metadata.xmp = Some(segment[XMP_MARK.len()..].to_vec());
-                    }
-                    rest = &tail[length..];
-                }
+    /// Takes over what an APP1 segment of a JPEG file says. EXIF data may go on in further segments; of several XMP segments the
+    /// last one counts.
+    pub(super) fn add_jpeg_segment(&mut self, segment: &[u8]) {
+        if let Some(data) = segment.strip_prefix(EXIF_MARK) {
+            match &mut self.exif {
+                Some(exif) => exif.extend_from_slice(data),
+                None => self.exif = Some(segment.to_vec()),
             }
+        } else if let Some(data) = segment.strip_prefix(XMP_MARK) {
+            self.xmp = Some(data.to_vec());
         }
-        metadata
     }
 
     pub(super) fn orientation(&self) -> Orientation {
@@ -77,28 +61,45 @@ pub(super) fn raw_profile(text: &str) -> Option<Vec<u8>> {
     Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
-/// The value of the tag, 0 for one that is no small number; `None` where there is no such tag.
+/// The value of the tag, 0 for one that is no small number and for data that are not EXIF's; `None` where there is no such tag.
 fn exif_orientation(exif: &[u8]) -> Option<u8> {
     // Some programs write the mark twice.
     let tiff = exif.strip_prefix(EXIF_MARK).unwrap_or(exif);
     let tiff = tiff.strip_prefix(EXIF_MARK).unwrap_or(tiff);
-    let tiff = match tiff.get(..4)? {
-        b"II*\0" | b"II\0*" => Tiff { bytes: tiff, is_little: true },
-        b"MM\0*" | b"MM*\0" => Tiff { bytes: tiff, is_little: false },
-        _ => return None,
+    let tiff = match tiff.get(..4) {
+        Some(b"II*\0" | b"II\0*") => Tiff { bytes: tiff, is_little: true },
+        Some(b"MM\0*" | b"MM*\0" | b"MM\0+") => Tiff { bytes: tiff, is_little: false },
+        _ if tiff.is_empty() => return None,
+        _ => return Some(0),
     };
-    let directory = tiff.number(4, 4)? as usize;
+    let Some(directory) = tiff.number(4, 4) else { return Some(0) };
+    let directory = directory as usize;
     let entries = tiff.number(directory, 2)?;
+    let mut bytes_elsewhere = 0;
     for entry in 0..entries as usize {
         let at = directory.checked_add(2 + 12 * entry)?;
         let (tag, kind, count) = (tiff.number(at, 2)?, tiff.number(at + 2, 2)?, tiff.number(at + 4, 4)?);
+        let mut place = tiff.number(at + 8, 4)?;
         let Some(size) = size_of_type(kind).filter(|_| count > 0) else { continue };
-        if tag != u64::from(ORIENTATION) {
-            continue;
+        let size = size * count;
+        // Values of more than four bytes stand elsewhere.
+        if size > 4 {
+            bytes_elsewhere += size;
+            let file = tiff.bytes.len() as u64;
+            if bytes_elsewhere > file {
+                continue;
+            } else if place + size > file {
+                // Here Pillow stops reading, and so do we, lest a tag behind it turns the picture.
+                return None;
+            }
+        } else {
+            place = at as u64 + 8;
         }
-        // Several values: the first. They stand elsewhere if they need more than four bytes.
-        let place = if size.checked_mul(count)? > 4 { tiff.number(at + 8, 4)? as usize } else { at + 8 };
-        return Some(tiff.value(place, kind)?.and_then(|value| u8::try_from(value).ok()).unwrap_or(0));
+        if tag == u64::from(ORIENTATION) {
+            // Several values: the first.
+            let value = tiff.value(place as usize, kind)?;
+            return Some(value.and_then(|value| u8::try_from(value).ok()).unwrap_or(0));
+        }
     }
     None
 }
@@ -136,7 +137,12 @@ impl Tiff<'_> {
             16 => Some(self.number(at, 8)?),
             5 | 10 => {
                 let (over, under) = (self.number(at, 4)?, self.number(at + 4, 4)?);
-                (under > 0 && over % under == 0).then(|| over / under)
+                let signed = |number: u64| {
+                    if kind == 10 { i64::from(number as u32 as i32) } else { number as i64 }
+                };
+                let (over, under) = (signed(over), signed(under));
+                let whole = (under != 0 && over % under == 0).then(|| over / under);
+                whole.and_then(|value| u64::try_from(value).ok())
             }
             11 => whole(f64::from(f32::from_bits(self.number(at, 4)? as u32))),
             12 => whole(f64::from_bits(self.number(at, 8)?)),
@@ -186,6 +192,10 @@ mod tests {
             (3, 2, [0, 6, 0, 1], &[], Some(6)),
             (4, 2, [0, 0, 0, 26], &[0, 0, 0, 6, 0, 0, 0, 1], Some(6)),
             (5, 1, [0, 0, 0, 26], &[0, 0, 0, 12, 0, 0, 0, 2], Some(6)),
+            (5, 1, [0, 0, 0, 26], &[255, 255, 255, 250, 255, 255, 255, 255], Some(0)),
+            (10, 1, [0, 0, 0, 26], &[255, 255, 255, 250, 255, 255, 255, 255], Some(6)),
+            (10, 1, [0, 0, 0, 26], &[255, 255, 255, 250, 0, 0, 0, 1], Some(0)),
+            (10, 1, [0, 0, 0, 26], &[0, 0, 0, 6, 0, 0, 0, 0], Some(0)),
             (11, 1, 6.0_f32.to_be_bytes(), &[], Some(6)),
             // Bytes and text are no numbers to Pillow.
             (1, 1, [6, 0, 0, 0], &[], Some(0)),
@@ -210,22 +220,30 @@ mod tests {
         let xmp = Some(br#"<rdf tiff:Orientation="x" tiff:Orientation="6"/>"#.to_vec());
         let turned = |exif| Metadata { exif, xmp: xmp.clone() }.orientation();
         assert_eq!(turned(None), Orientation::Rotate90);
-        assert_eq!(turned(Some(b"damaged".to_vec())), Orientation::Rotate90);
+        assert_eq!(turned(Some(EXIF_MARK.to_vec())), Orientation::Rotate90);
+        assert_eq!(turned(Some(b"damaged".to_vec())), Orientation::NoTransforms);
+        assert_eq!(turned(Some(b"MM\0*\0\0".to_vec())), Orientation::NoTransforms);
         assert_eq!(turned(Some(exif(3, 1, [0, 3, 0, 0], &[]))), Orientation::Rotate180);
         assert_eq!(turned(Some(exif(3, 1, [0, 9, 0, 0], &[]))), Orientation::NoTransforms);
         assert_eq!(xmp_orientation(b"<tiff:Orientation>8</tiff:Orientation>"), Some(8));
     }
 
+    /// What Pillow makes of each. It steps over a value longer than the data, and stops at one that lies behind their end.
     #[test]
-    fn segments_of_exif_are_one() {
-        let whole = exif(4, 2, [0, 0, 0, 26], &[0, 0, 0, 6, 0, 0, 0, 1]);
-        let (first, second) = whole.split_at(20);
-        let segment = |data: &[u8]| {
-            let length = (data.len() + 8) as u16;
-            [&[0xff, 0xe1][..], &length.to_be_bytes(), EXIF_MARK, data].concat()
+    fn a_tag_behind_a_broken_one_counts_where_pillow_reads_on() {
+        let six = exif(3, 1, [0, 6, 0, 0], &[]);
+        let after = |kind: u8, count: u8, place: u8| {
+            let mut bytes = six.clone();
+            bytes[9] = 2;
+            bytes.splice(10..10, [1, 15, 0, kind, 0, 0, 0, count, 0, 0, 0, place]);
+            exif_orientation(&bytes)
         };
-        let jpeg = [&[0xff, 0xd8][..], &segment(first), &segment(second), &[0xff, 0xda]].concat();
-        assert_eq!(Metadata::of_jpeg(&jpeg).orientation(), Orientation::Rotate90);
+        assert_eq!(after(2, 10, 8), Some(6));
+        assert_eq!(after(2, 200, 8), Some(6));
+        assert_eq!(after(2, 10, 200), None);
+        // As in exif_jpg_cut: the data end within the entry.
+        assert_eq!(exif_orientation(&six[..20]), None);
+        assert_eq!(exif_orientation(&six[..22]), Some(6));
     }
 
     #[test]

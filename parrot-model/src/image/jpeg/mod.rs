@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Where libjpeg warns and goes on with invented pixels (missing data, a code that no table has, a wrong restart marker),
-//! the picture is refused. Bytes between a scan and the next marker are skipped, as libjpeg does.
+//! the picture is refused. Bytes between a segment or a scan and the next marker are skipped, as libjpeg does.
 //! Also refused, each with an error that names it: arithmetic coding, lossless and hierarchical JPEG, 12 bits.
 
 mod huffman;
@@ -18,6 +18,7 @@ mod scan;
 
 use ::image::RgbImage;
 
+use super::orientation::Metadata;
 use huffman::HuffmanTable;
 use scan::Scan;
 
@@ -94,8 +95,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     Ok(Header { width: frame.width as u32, height: frame.height as u32, memory })
 }
 
-/// The whole picture.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+/// The whole picture, and what the file says about it.
+pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Metadata), String> {
     let mut decoder = Decoder::new(bytes)?;
     decoder.read_until_frame()?;
     for component in &mut decoder.frame.as_mut().ok_or(NO_FRAME)?.components {
@@ -117,7 +118,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
             _ => {}
         }
     }
-    planes::to_rgb(frame, color)
+    Ok((planes::to_rgb(frame, color)?, decoder.metadata))
 }
 
 const NO_FRAME: &str = "the JPEG data hold no picture";
@@ -135,6 +136,8 @@ struct Decoder<'a> {
     has_jfif: bool,
     /// The transform byte of Adobe's segment.
     adobe: Option<u8>,
+    /// Of the segments before the first scan.
+    metadata: Metadata,
     /// Passes over the picture so far.
     scans: usize,
 }
@@ -158,6 +161,7 @@ impl<'a> Decoder<'a> {
             restart_interval: 0,
             has_jfif: false,
             adobe: None,
+            metadata: Metadata::default(),
             scans: 0,
         })
     }
@@ -192,6 +196,10 @@ impl<'a> Decoder<'a> {
         let marker = self.marker()?;
         match marker {
             0xd9 => return Ok(false),
+            // libjpeg does not know how long their segments are, if they have any.
+            0x02..=0xbf | 0xc8 | 0xde..=0xdf | 0xf0..=0xfd => {
+                return Err(format!("the JPEG data hold the marker {marker:02x}, which no decoder knows"));
+            }
             // Restart markers left over, and one that stands for nothing.
             0x01 | 0xd0..=0xd7 => return Ok(true),
             0xd8 => return Err("the JPEG data begin twice".into()),
@@ -217,6 +225,7 @@ impl<'a> Decoder<'a> {
                 self.restart_interval = usize::from(u16::from_be_bytes([high, low]));
             }
             0xe0 => self.has_jfif |= segment.starts_with(b"JFIF\0") && segment.len() >= 14,
+            0xe1 if self.scans == 0 => self.metadata.add_jpeg_segment(segment),
             0xee if segment.starts_with(b"Adobe") && segment.len() >= 12 => self.adobe = Some(segment[11]),
             _ => {}
         }
@@ -318,8 +327,11 @@ impl<'a> Decoder<'a> {
         let (selected, rest) = rest.split_at_checked(usize::from(count) * 2).ok_or_else(broken)?;
         let [start, end, bits] = *rest else { return Err(broken()) };
         let mut components: Vec<(usize, usize, usize)> = Vec::new();
-        for pair in selected.chunks_exact(2) {
-            let index = frame.components.iter().position(|component| component.id == pair[0]);
+        for (place, pair) in selected.chunks_exact(2).enumerate() {
+            // In the frame's order. libjpeg-turbo does not look at the frame's first `place` components, be they taken or not;
+            // so it refuses most other orders, and tells components of one id apart.
+            let mut indices = place..frame.components.len();
+            let index = indices.find(|index| frame.components[*index].id == pair[0]);
             let index = index.filter(|index| components.iter().all(|(other, ..)| other != index));
             components.push((
                 index.ok_or_else(broken)?,
@@ -367,14 +379,17 @@ impl<'a> Decoder<'a> {
 
 #[cfg(test)]
 mod tests {
+    use ::image::metadata::Orientation;
+
     use super::*;
+
+    fn segment(marker: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len() + 2).unwrap().to_be_bytes();
+        [&[0xff, marker][..], &length, body].concat()
+    }
 
     /// A block of grey whose frequencies come one by one, each in `steps` passes, all of them empty.
     fn passes(steps: u8) -> Vec<u8> {
-        let segment = |marker: u8, body: &[u8]| {
-            let length = u16::try_from(body.len() + 2).unwrap().to_be_bytes();
-            [&[0xff, marker][..], &length, body].concat()
-        };
         let only_symbol_0 = |table: u8| [&[table, 1][..], &[0; 15], &[0]].concat();
         let mut bytes = vec![0xff, 0xd8];
         bytes.extend(segment(0xdb, &[&[0][..], &[1; 64]].concat()));
@@ -396,7 +411,84 @@ mod tests {
     /// scans.jpg: 2.8 MB of 882 passes took a minute.
     #[test]
     fn passes_without_an_end_are_refused() {
-        assert_eq!(decode(&passes(1)).unwrap().dimensions(), (8, 8));
+        assert_eq!(decode(&passes(1)).unwrap().0.dimensions(), (8, 8));
         assert!(decode(&passes(2)).unwrap_err().contains("more than 100 times"));
+    }
+
+    /// The orientations are Pillow's.
+    #[test]
+    fn segments_are_found_whatever_stands_between_them() {
+        const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0tiff:Orientation=\"3\"";
+        let tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let exif = |data: &[u8]| segment(0xe1, &[b"Exif\0\0", data].concat());
+        let (first, second) = tiff.split_at(14);
+        let jpeg = passes(1);
+        let behind_tables = 2 + 2 + 67;
+        let scan = jpeg.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
+        let orientation = |at: usize, parts: &[&[u8]]| {
+            let bytes = [&jpeg[..at], &parts.concat(), &jpeg[at..]].concat();
+            decode(&bytes).map(|(_, metadata)| metadata.orientation())
+        };
+        for junk in [
+            &b""[..],
+            b"\0",
+            b"\0\x07",
+            b"\xff\0",
+            b"\xff\xff\xff",
+            b"\xff\xff\0\0\xff\0",
+            b"\xff\xd3",
+            b"JUNK",
+        ] {
+            for at in [behind_tables, scan] {
+                let one = orientation(at, &[junk, &exif(tiff), junk]);
+                assert_eq!(one, Ok(Orientation::Rotate90), "{junk:?}");
+                let two = orientation(at, &[junk, &exif(first), junk, &exif(second)]);
+                assert_eq!(two, Ok(Orientation::Rotate90), "{junk:?}");
+                let xmp = orientation(at, &[junk, &segment(0xe1, XMP)]);
+                assert_eq!(xmp, Ok(Orientation::Rotate180), "{junk:?}");
+            }
+        }
+        let behind = orientation(jpeg.len() - 2, &[&exif(tiff)]);
+        assert_eq!(behind, Ok(Orientation::NoTransforms));
+        for marker in [0x02, 0xbf, 0xc8, 0xde, 0xf0, 0xfd] {
+            assert!(
+                orientation(scan, &[&segment(marker, &[0; 2])])
+                    .unwrap_err()
+                    .contains("which no decoder knows")
+            );
+        }
+    }
+
+    /// Three planes of one block each; what Pillow does with each order of their ids.
+    #[test]
+    fn planes_come_in_the_order_of_the_frame() {
+        let in_order = |ids: [u8; 3], scans: &[&[u8]]| {
+            let planes: Vec<u8> = ids.iter().flat_map(|id| [*id, 0x11, 0]).collect();
+            let mut bytes = vec![0xff, 0xd8];
+            bytes.extend(segment(0xdb, &[&[0][..], &[1; 64]].concat()));
+            bytes.extend(segment(0xc0, &[&[8, 0, 8, 0, 8, 3][..], &planes].concat()));
+            for table in [0, 0x10] {
+                bytes.extend(segment(0xc4, &[&[table, 1][..], &[0; 15], &[0]].concat()));
+            }
+            for scan in scans {
+                let planes = scan.iter().flat_map(|id| [*id, 0]).collect::<Vec<_>>();
+                bytes.extend(segment(0xda, &[&[scan.len() as u8][..], &planes, &[0, 63, 0]].concat()));
+                // Two bits a block.
+                bytes.push(0xff >> (2 * scan.len()));
+            }
+            bytes.extend([0xff, 0xd9]);
+            decode(&bytes).is_ok()
+        };
+        let read: [&[&[u8]]; 5] =
+            [&[&[1, 2, 3]], &[&[2], &[1, 3]], &[&[3, 2], &[1]], &[&[3], &[2], &[1]], &[&[1, 3], &[2]]];
+        for scans in read {
+            assert!(in_order([1, 2, 3], scans), "{scans:?}");
+        }
+        let refused: [&[&[u8]]; 4] = [&[&[2], &[3, 1]], &[&[2, 1, 3]], &[&[1, 3, 2]], &[&[1, 1], &[2], &[3]]];
+        for scans in refused {
+            assert!(!in_order([1, 2, 3], scans), "{scans:?}");
+        }
+        assert!(in_order([1, 1, 1], &[&[1, 1, 1]]));
+        assert!(in_order([1, 2, 1], &[&[1, 2, 1]]));
     }
 }
