@@ -1,8 +1,9 @@
 //! PNG: palettes looked up, grey repeated, alpha dropped, 16 bits cut to the high byte. Rows are converted as they are decoded.
 
-use std::io::Cursor;
+use std::{io::Cursor, iter};
 
 use ::image::RgbImage;
+use ::png::text_metadata::{ITXtChunk, ZTXtChunk};
 use ::png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::options::{SCRATCH_BYTES, Size};
@@ -13,6 +14,7 @@ const WRONG_CHECKSUM: &str = "the PNG data are damaged: their checksum is anothe
 
 /// A file up to its pixels.
 pub(super) struct Png<'a> {
+    bytes: &'a [u8],
     reader: Reader<Cursor<&'a [u8]>>,
     pub(super) size: Size,
     color: ColorType,
@@ -34,7 +36,7 @@ impl<'a> Png<'a> {
         let reader = decoder.read_info().map_err(words)?;
         let (color, depth) = reader.output_color_type();
         let (width, height) = reader.info().size();
-        Ok(Self { reader, size: Size { width, height }, color, depth, clips_grey })
+        Ok(Self { bytes, reader, size: Size { width, height }, color, depth, clips_grey })
     }
 
     /// Bytes of memory that decoding takes.
@@ -79,28 +81,60 @@ impl<'a> Png<'a> {
         to_rgb(pixels, out, self.color, self.depth, self.clips_grey);
     }
 
-    /// EXIF's and XMP's data; of several texts with one name the last counts.
+    /// EXIF's and XMP's data; of several with one name the last counts.
     fn metadata(&self) -> Metadata {
-        let exif = self.reader.info().exif_metadata.as_ref().map(|exif| exif.to_vec());
-        let profile = || raw_profile(&self.text("Raw profile type exif")?);
-        Metadata { exif: exif.or_else(profile), xmp: self.text("XML:com.adobe.xmp").map(String::into_bytes) }
+        let exif = chunks(self.bytes).filter(|(name, _)| *name == b"eXIf").last();
+        let profile = || raw_profile(&String::from_utf8_lossy(&self.text("Raw profile type exif")?));
+        Metadata {
+            exif: exif.map(|(_, data)| data.to_vec()).or_else(profile),
+            xmp: self.text("XML:com.adobe.xmp"),
+        }
     }
 
-    /// A text of this name; `None` where there is none that is whole and takes no more memory than it may.
-    fn text(&self, keyword: &str) -> Option<String> {
+    /// The last text of this name; `None` where there is none, and where it is damaged or takes more memory than it may.
+    ///
+    /// The decoder keeps texts apart by their kind, and only those in right UTF-8; so it is asked for compressed ones alone.
+    fn text(&self, keyword: &str) -> Option<Vec<u8>> {
         let info = self.reader.info();
-        if let Some(plain) = info.uncompressed_latin1_text.iter().rev().find(|text| text.keyword == keyword) {
-            return Some(plain.text.clone());
-        }
-        if let Some(text) = info.compressed_latin1_text.iter().rev().find(|text| text.keyword == keyword) {
-            let mut text = text.clone();
-            text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
-            return text.get_text().ok();
-        }
-        let mut text = info.utf8_text.iter().rev().find(|text| text.keyword == keyword)?.clone();
-        text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
-        text.get_text().ok()
+        let texts = chunks(self.bytes).filter_map(|(name, data)| {
+            let is_text = matches!(name, b"tEXt" | b"zTXt" | b"iTXt");
+            let content = data.strip_prefix(keyword.as_bytes()).filter(|_| is_text)?.strip_prefix(&[0])?;
+            Some((name, content))
+        });
+        let text = match texts.last()? {
+            (b"tEXt", text) => return Some(text.to_vec()),
+            (b"iTXt", [0, _, rest @ ..]) => {
+                // Behind a language and the keyword in it.
+                return rest.splitn(3, |byte| *byte == 0).nth(2).map(<[u8]>::to_vec);
+            }
+            (b"iTXt", _) => {
+                let of_name = |text: &&ITXtChunk| text.keyword == keyword && text.compressed;
+                let mut text = info.utf8_text.iter().rfind(of_name)?.clone();
+                text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
+                text.get_text()
+            }
+            _ => {
+                let of_name = |text: &&ZTXtChunk| text.keyword == keyword;
+                let mut text = info.compressed_latin1_text.iter().rfind(of_name)?.clone();
+                text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
+                text.get_text()
+            }
+        };
+        text.ok().map(String::into_bytes)
     }
+}
+
+/// Names and contents of a file's chunks, as far as they are whole.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    iter::from_fn(move || {
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        let (name, tail) = tail.split_first_chunk::<4>()?;
+        let (data, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        // Over the checksum, which the decoder has compared.
+        rest = tail.get(4..).unwrap_or_default();
+        (name != b"IEND").then_some((name, data))
+    })
 }
 
 /// What the decoder says, where it shows a chunk's name as `ChunkType { type: PLTE, … }` with `PLTE` instead.
@@ -182,6 +216,50 @@ mod tests {
         let chunk = [&[0, 0, 0, 0], b"ABCD".as_slice(), &[0xdb, 0x17, 0x20, 0xa5]].concat();
         bytes.splice(33..33, chunk);
         assert_eq!(Png::open(&bytes, false).err().unwrap(), "Unrecognized critical chunk: ABCD");
+    }
+
+    /// A picture of one pixel with these chunks before its pixels.
+    fn with_chunks(chunks: &[(&[u8; 4], &[u8])]) -> Metadata {
+        let mut bytes = Vec::new();
+        ::png::Encoder::new(&mut bytes, 1, 1).write_header().unwrap().write_image_data(&[0]).unwrap();
+        let mut added = Vec::new();
+        for (name, data) in chunks {
+            let content = [&name[..], data].concat();
+            added.extend((data.len() as u32).to_be_bytes());
+            added.extend_from_slice(&content);
+            let checksum = !content.iter().fold(!0_u32, |sum, byte| {
+                (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ (0xedb8_8320 * (sum & 1)))
+            });
+            added.extend(checksum.to_be_bytes());
+        }
+        bytes.splice(33..33, added);
+        Png::open(&bytes, false).unwrap().decode().unwrap().1
+    }
+
+    /// As Pillow has it: o_png_t_i, o_png_z_i, o_png_xmp_itxt_utf8bad and a picture with two chunks of EXIF data.
+    #[test]
+    fn of_several_texts_the_last_counts_whatever_its_kind() {
+        // `b` in a zlib stream that is not compressed.
+        const DEFLATED: &[u8] = b"\0\x78\x01\x01\x01\0\xfe\xff\x62\0\x63\0\x63";
+        let plain: (&[u8; 4], &[u8]) = (b"tEXt", b"XML:com.adobe.xmp\0a");
+        let deflated = [XMP.as_bytes(), b"\0", DEFLATED].concat();
+        let deflated: (&[u8; 4], &[u8]) = (b"zTXt", &deflated);
+        let international: (&[u8; 4], &[u8]) = (b"iTXt", b"XML:com.adobe.xmp\0\0\0en\0XMP\0c");
+        let damaged: (&[u8; 4], &[u8]) = (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0d\xff");
+        let other: (&[u8; 4], &[u8]) = (b"tEXt", b"XML:com.adobe.xmp2\0e");
+        let cases: [(&[_], &[u8]); 7] = [
+            (&[plain, deflated], b"b"),
+            (&[deflated, plain], b"a"),
+            (&[plain, international], b"c"),
+            (&[deflated, international], b"c"),
+            (&[international, deflated], b"b"),
+            (&[damaged], b"d\xff"),
+            (&[plain, other], b"a"),
+        ];
+        for (chunks, expected) in cases {
+            assert_eq!(with_chunks(chunks).xmp.as_deref(), Some(expected), "{chunks:?}");
+        }
+        assert_eq!(with_chunks(&[(b"eXIf", b"MM"), (b"eXIf", b"II")]).exif.as_deref(), Some(&b"II"[..]));
     }
 
     #[test]
