@@ -94,16 +94,22 @@ fn decode_webp(
     check: impl Fn(Size, u64) -> Result<(), String>,
 ) -> Result<(RgbImage, Metadata), String> {
     let words = |error: ImageError| error.to_string();
-    let mut decoder = WebPDecoder::new(Cursor::new(first_frame_replaces(bytes))).map_err(words)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(mended_webp(bytes))).map_err(words)?;
     let (width, height) = decoder.dimensions();
     let size = Size { width, height };
     check(size, size.pixels() * 11)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(SCRATCH_BYTES as u64 + size.pixels() * 11);
     decoder.set_limits(limits).map_err(words)?;
-    // Damaged metadata are no reason to refuse the picture.
-    let metadata =
-        Metadata { exif: decoder.exif_metadata().ok().flatten(), xmp: decoder.xmp_metadata().ok().flatten() };
+    // Only what the header announces counts. Damaged metadata are no reason to refuse the picture.
+    let announced = webp_flags(bytes);
+    let mut metadata = Metadata::default();
+    if announced & WEBP_EXIF != 0 {
+        metadata.exif = decoder.exif_metadata().ok().flatten();
+    }
+    if announced & WEBP_XMP != 0 {
+        metadata.xmp = decoder.xmp_metadata().ok().flatten();
+    }
     let samples = match decoder.color_type() {
         ColorType::Rgb8 => 3,
         ColorType::Rgba8 => 4,
@@ -118,26 +124,41 @@ fn decode_webp(
     Ok((out, metadata))
 }
 
-/// An animation whose first frame replaces what is below it. That is nothing, so that blending changes no color; but
-/// `image-webp` 0.2.4 makes each one level darker.
-fn first_frame_replaces(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// Where the header of a WebP says what the file has beside its pixels, and the bits for EXIF and XMP.
+const WEBP_FLAGS: usize = 20;
+const WEBP_EXIF: u8 = 8;
+const WEBP_XMP: u8 = 4;
+
+fn webp_flags(bytes: &[u8]) -> u8 {
+    let has_flags = bytes.get(12..16) == Some(b"VP8X");
+    bytes.get(WEBP_FLAGS).copied().filter(|_| has_flags).unwrap_or(0)
+}
+
+/// A WebP without what `image-webp` 0.2.4 reads otherwise than libwebp:
+///
+/// * EXIF and XMP data that the header announces and that are not there; it would refuse the picture.
+/// * An animation whose first frame is blended with what is below it. That is nothing, so that it changes no color; but each one
+///   would be one level darker.
+fn mended_webp(bytes: &[u8]) -> Cow<'_, [u8]> {
     /// Of a frame's flags: whether it is not blended.
     const REPLACES: u8 = 2;
+    let mut mended = Cow::Borrowed(bytes);
+    if webp_flags(bytes) & (WEBP_EXIF | WEBP_XMP) != 0 {
+        mended.to_mut()[WEBP_FLAGS] &= !(WEBP_EXIF | WEBP_XMP);
+    }
     let mut chunk = 12;
     while let Some([name @ .., a, b, c, d]) = bytes.get(chunk..).and_then(<[u8]>::first_chunk::<8>) {
         let size = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
         if *name == *b"ANMF" {
             let flags = chunk + 8 + 15;
-            if bytes.get(flags).is_none_or(|flags| flags & REPLACES != 0) {
-                break;
+            if bytes.get(flags).is_some_and(|flags| flags & REPLACES == 0) {
+                mended.to_mut()[flags] |= REPLACES;
             }
-            let mut bytes = bytes.to_vec();
-            bytes[flags] |= REPLACES;
-            return bytes.into();
+            break;
         }
         chunk = chunk.saturating_add(8).saturating_add(size).saturating_add(size % 2);
     }
-    bytes.into()
+    mended
 }
 
 /// What people try all the same.
@@ -151,5 +172,41 @@ fn known_format(bytes: &[u8]) -> &'static str {
         _ if untrusted::is_lfs_pointer(bytes) => "; it is a Git LFS pointer: run `git lfs pull`",
         [b'<', ..] => "; it looks like SVG or a web page",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIXEL: &[u8] = b"VP8L\x0f\0\0\0\x2f\0\0\0\0\x07\x10\xfd\x8f\xfe\x07\x22\xa2\xff\x01\0";
+
+    /// A lossless WebP of one pixel with these flags and chunks.
+    fn webp(flags: u8, chunks: &[u8]) -> Vec<u8> {
+        let mut bytes = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0".to_vec();
+        bytes.extend([flags, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(PIXEL);
+        bytes.extend(chunks);
+        let size = (bytes.len() - 8) as u32;
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        bytes
+    }
+
+    /// As libwebp has it, and Pillow.
+    #[test]
+    fn webp_has_the_metadata_that_its_header_announces() {
+        const XMP: &[u8] = b"XMP \x14\0\0\0tiff:Orientation=\"6\"";
+        const EXIF: &[u8] = b"EXIF\x02\0\0\0II";
+        let decoded = |flags, chunks: &[u8]| decode_webp(&webp(flags, chunks), |_, _| Ok(()));
+        let both = [EXIF, XMP].concat();
+        for flags in [0, WEBP_EXIF, WEBP_XMP, WEBP_EXIF | WEBP_XMP] {
+            let (_, metadata) = decoded(flags, &both).unwrap();
+            assert_eq!(metadata.exif.is_some(), flags & WEBP_EXIF != 0);
+            assert_eq!(metadata.xmp.is_some(), flags & WEBP_XMP != 0);
+            // Announced, but not there.
+            let (image, metadata) = decoded(flags, b"").unwrap();
+            assert_eq!(image.dimensions(), (1, 1));
+            assert!(metadata.exif.is_none() && metadata.xmp.is_none());
+        }
     }
 }
