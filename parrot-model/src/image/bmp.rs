@@ -6,6 +6,7 @@
 use ::image::RgbImage;
 
 use super::options::Size;
+use super::palette::every_index;
 
 const CUT_SHORT: &str = "the BMP data are cut short";
 
@@ -17,7 +18,7 @@ pub(super) struct Bmp<'a> {
     is_top_down: bool,
     bits: usize,
     compression: u32,
-    palette: Vec<[u8; 3]>,
+    palette: [[u8; 3]; 256],
     /// For 16 bits and more: the masks of red, green and blue.
     masks: [u32; 3],
     data: usize,
@@ -62,16 +63,27 @@ impl<'a> Bmp<'a> {
         if !is_supported {
             return Err(format!("BMP with the masks {masks:x?} is not supported"));
         }
-        let mut palette = Vec::new();
+        let mut palette = [[0; 3]; 256];
         if bits <= 8 {
             let colors = if colors == 0 { 1 << bits } else { colors as usize };
             if colors > 1 << 16 {
                 return Err(format!("a BMP palette of {colors} colours"));
             }
             let entries = bytes.get(end..end + colors * entry).ok_or(CUT_SHORT)?;
-            palette.extend(entries.chunks_exact(entry).map(|color| [color[2], color[1], color[0]]));
-            // Pixels of further colours are black.
-            palette.resize(256, [0; 3]);
+            let color = |entry: &[u8]| [entry[2], entry[1], entry[0]];
+            let mut list: Vec<_> = entries.chunks_exact(entry).map(color).collect();
+            palette = if matches!(*list, [[0, 0, 0]] | [[0, 0, 0], [255, 255, 255]]) {
+                // Black and white: to Pillow whatever is not 0 is white.
+                let mut palette = [[255; 3]; 256];
+                palette[0] = [0; 3];
+                palette
+            } else {
+                if let [_, _] = *list {
+                    // Two greys are a palette like others.
+                    list.push([0; 3]);
+                }
+                every_index(&list)
+            };
             end += colors * entry;
         }
         let data = match number(10)? as usize {
@@ -117,9 +129,11 @@ impl<'a> Bmp<'a> {
         } else {
             (width as usize * bits).div_ceil(32) * 4
         };
+        // Behind the last row what fills it up to four bytes may be missing.
+        let needed = (width as usize * bits).div_ceil(8);
         for (number, line) in out.chunks_exact_mut(width as usize * 3).enumerate() {
             let row = if self.is_top_down { number } else { height as usize - 1 - number };
-            let row = data.get(row * stride..(row + 1) * stride).ok_or(CUT_SHORT)?;
+            let row = data.get(row * stride..row * stride + needed).ok_or(CUT_SHORT)?;
             for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
                 *pixel = self.pixel(row, x, bits);
             }
@@ -194,5 +208,57 @@ impl<'a> Bmp<'a> {
             }
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row of pixels of 8 bits, in runs or as they are.
+    fn row(palette: &[[u8; 3]], in_runs: bool, indices: &[u8; 4]) -> Vec<[u8; 3]> {
+        let mut bytes = b"BM".to_vec();
+        bytes.extend([0; 12]);
+        for number in [40, 4, 1, 8 << 16 | 1, u32::from(in_runs), 0, 0, 0, palette.len() as u32, 0] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(palette.iter().flat_map(|[red, green, blue]| [*blue, *green, *red, 0]));
+        if in_runs {
+            bytes.extend([0, 4]);
+        }
+        bytes.extend(indices);
+        Bmp::open(&bytes).unwrap().decode().unwrap().pixels().map(|pixel| pixel.0).collect()
+    }
+
+    #[test]
+    fn the_last_row_may_end_with_its_pixels() {
+        let mut bytes = b"BM".to_vec();
+        bytes.extend([0; 12]);
+        for number in [40, 1, 2, 24 << 16 | 1, 0, 0, 0, 0, 0, 0] {
+            bytes.extend(u32::to_le_bytes(number));
+        }
+        bytes.extend([1, 2, 3, 0, 4, 5, 6]);
+        let decode = |bytes: &[u8]| Bmp::open(bytes)?.decode().map(RgbImage::into_raw);
+        assert_eq!(decode(&bytes).unwrap(), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(decode(&bytes[..bytes.len() - 1]).unwrap_err(), CUT_SHORT);
+    }
+
+    /// The pixels are Pillow's, which shows rubbish only for two colours in plain bytes.
+    #[test]
+    fn indices_beyond_the_palette() {
+        const BLACK: [u8; 3] = [0; 3];
+        const WHITE: [u8; 3] = [255; 3];
+        for in_runs in [true, false] {
+            let grey = row(&[BLACK, [1; 3], [2; 3]], in_runs, &[0, 2, 3, 200]);
+            assert_eq!(grey, [BLACK, [2; 3], [3; 3], [200; 3]]);
+            let two_greys = row(&[BLACK, [1; 3]], in_runs, &[0, 1, 2, 200]);
+            assert_eq!(two_greys, [BLACK, [1; 3], BLACK, BLACK]);
+            let two = row(&[BLACK, WHITE], in_runs, &[0, 1, 2, 200]);
+            assert_eq!(two, [BLACK, WHITE, WHITE, WHITE]);
+            let inverted = row(&[WHITE, BLACK], in_runs, &[0, 1, 2, 200]);
+            assert_eq!(inverted, [WHITE, BLACK, BLACK, BLACK]);
+            let colors = row(&[BLACK, [1, 2, 3]], in_runs, &[0, 1, 2, 200]);
+            assert_eq!(colors, [BLACK, [1, 2, 3], BLACK, BLACK]);
+        }
     }
 }

@@ -15,6 +15,7 @@ mod gif;
 mod jpeg;
 mod options;
 mod orientation;
+mod palette;
 mod png;
 mod preprocessor_config;
 mod processor;
