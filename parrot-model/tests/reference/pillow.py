@@ -252,6 +252,17 @@ put(
     + app1(b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation>3</tiff:Orientation>")
     + base[2:],
 )
+jfif = 2 + 2 + struct.unpack(">H", base[4:6])[0]
+for junk in (b"\0", b"\0\7", b"\xff\0", b"\xff\xff\xff", b"\xff\xd3", b"JUNK"):
+    for name, middle in (
+        ("exif", junk + app1(EX + tiff(3, 1, b"\0\6\0\0"))),
+        ("two", app1(EX + tiff(3, 1, b"\0\6\0\0")[:12]) + junk + app1(EX + tiff(3, 1, b"\0\6\0\0")[12:])),
+        ("xmp", junk + app1(b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation>6</tiff:Orientation>")),
+    ):
+        put(f"o_junk_{junk.hex()}_{name}.jpg", base[:jfif] + middle + base[jfif:])
+for n in range(8, 27):
+    both = app1(EX + tiff(3, 1, b"\0\6\0\0")[:n]) + app1(b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation>3<")
+    put(f"o_cut_{n}.jpg", base[:2] + both + base[2:])
 put("junk_before_eoi.jpg", base[:-2] + b"\1\2\3" + base[-2:])
 put("no_eoi.jpg", base[:-2])
 put("tail.jpg", base + b"trailing")
@@ -286,7 +297,7 @@ D = codes(DC, DCS)
 A = codes(AC, ACS)
 
 
-def jpeg(w, h, fac, ids=(1, 2, 3, 4), adobe=None, jfif=True, rnd=random):
+def jpeg(w, h, fac, ids=(1, 2, 3, 4), adobe=None, jfif=True, rnd=random, steps=None):
     n = len(fac)
     mh = max(f[0] for f in fac)
     mv = max(f[1] for f in fac)
@@ -328,7 +339,10 @@ def jpeg(w, h, fac, ids=(1, 2, 3, 4), adobe=None, jfif=True, rnd=random):
         o += seg(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
     if adobe is not None:
         o += seg(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([adobe]))
-    o += seg(0xDB, b"\0" + bytes([1] + [rnd.randint(1, 40) for _ in range(63)]))
+    if steps:
+        o += seg(0xDB, b"\x10" + struct.pack(">64H", *(rnd.choice(steps) for _ in range(64))))
+    else:
+        o += seg(0xDB, b"\0" + bytes([1] + [rnd.randint(1, 40) for _ in range(63)]))
     o += seg(
         0xC0,
         struct.pack(">BHHB", 8, h, w, n) + b"".join(bytes([ids[i], f[0] << 4 | f[1], 0]) for i, f in enumerate(fac)),
@@ -369,6 +383,34 @@ for w, h in ((1, 1), (3, 5), (17, 9), (33, 31), (40, 24)):
         put(f"sampling_{w}x{h}_4_a{ad}.jpg", jpeg(w, h, [(1, 1)] * 4, adobe=ad, jfif=False))
         put(f"sampling_{w}x{h}_4s_a{ad}.jpg", jpeg(w, h, [(2, 2), (1, 1), (1, 1), (2, 2)], adobe=ad, jfif=False))
     put(f"sampling_{w}x{h}_2.jpg", jpeg(w, h, [(1, 1)] * 2))
+
+# --- JPEG whose coefficients overflow 16 bits.
+for number in range(60):
+    steps = ([1, 40, 1000], [1000, 3000, 9000], [1, 32767, 32768, 65535], range(1, 65536))[number % 4]
+    put(f"overflow_{number}.jpg", jpeg(40, 24, [(1, 1)], steps=steps))
+
+# --- GIF with all sorts of things before its frame, and greys as its palette.
+im = scene(5, 4).convert("L").point(lambda value: value % 8)
+colors = rng.bytes(24)
+greys = b"".join(bytes([value] * 3) for value in range(2))
+frame = enc(im, "GIF")
+frame = frame[frame.index(b",\0\0\0\0\5\0\4\0") :]
+gce = lambda flags, color: b"!\xf9\4" + bytes([flags, 0, 0, color, 0])
+for name, palette, size in (("colors", colors, 2), ("greys", greys, 0), ("none", b"", None)):
+    for number, between in enumerate(
+        (
+            b"",
+            b"!\x99\3abc\2de\0",
+            b"!\xfe\0",
+            b"\0\1\2",
+            gce(1, 1) + gce(0, 0),
+            gce(1, 0) + gce(1, 2),
+            gce(1, 200),
+            b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0" + gce(1, 5) + b"!\xfe\3abc\0",
+        )
+    ):
+        screen = struct.pack("<HHBBB", 6, 5, 0 if size is None else 0x80 | size, 0, 0)
+        put(f"g_{name}_{number}.gif", b"GIF89a" + screen + palette + between + frame)
 
 # --- What Pillow makes of them.
 warnings.simplefilter("ignore")
