@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use parrot_model::untrusted::from_json;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -92,13 +93,13 @@ impl Ratings {
             line: Some(line),
             problem: format!("{problem}; choose another folder"),
         };
-        let is_rating = |_, line: &[u8]| serde_json::from_slice::<Line>(line).is_ok();
+        let is_rating = |_, line: &[u8]| from_json::<Line>(line).is_ok();
         let end = whole_lines(&bytes, is_rating, |_, _| false)
             .map_err(|line| refuse(line, "neither a rating nor the beginning of one".into()))?;
         let mut lines = Vec::new();
         for (number, line) in (1..).zip(bytes[..end].split(|byte| *byte == b'\n')) {
             if !line.is_empty() {
-                let line = serde_json::from_slice::<Line>(line);
+                let line = from_json::<Line>(line);
                 lines.push(line.map_err(|error| refuse(number, format!("no rating: {error}")))?);
             }
         }

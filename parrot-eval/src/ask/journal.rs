@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use parrot_model::untrusted::from_json;
 use serde::{Deserialize, Serialize};
 
 use crate::line_file::{LineFile, whole_lines};
@@ -154,8 +155,8 @@ impl Journal {
 /// How many of a file's bytes stand for whole lines.
 fn whole(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<usize> {
     let is_line = |number, line: &[u8]| match number {
-        1 => serde_json::from_slice::<Conditions>(line).is_ok(),
-        _ => serde_json::from_slice::<Answered>(line).is_ok(),
+        1 => from_json::<Conditions>(line).is_ok(),
+        _ => from_json::<Answered>(line).is_ok(),
     };
     let is_cut = |number, line: &[u8]| {
         number == 1 && serde_json::to_string(conditions).is_ok_and(|text| text.as_bytes().starts_with(line))
@@ -175,14 +176,14 @@ fn read_records(path: &Path, bytes: &[u8], conditions: &Conditions) -> Result<Ha
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         if number == 1 {
-            let found: Conditions = serde_json::from_slice(line)
-                .map_err(|error| refuse(1, format!("no conditions of a run: {error}")))?;
+            let found: Conditions =
+                from_json(line).map_err(|error| refuse(1, format!("no conditions of a run: {error}")))?;
             if let Some(differences) = differences(conditions, &found) {
                 return Err(refuse(1, differences));
             }
         } else if !line.is_empty() {
-            let record: Answered = serde_json::from_slice(line)
-                .map_err(|error| refuse(number, format!("no answer: {error}")))?;
+            let record: Answered =
+                from_json(line).map_err(|error| refuse(number, format!("no answer: {error}")))?;
             records.insert(record.id.clone(), record);
         }
     }

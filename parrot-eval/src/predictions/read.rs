@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parrot_model::untrusted::{self, plain_reason};
+use parrot_model::untrusted::{self, from_json, plain_reason};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
     let last = lines.len() - 1;
     let mut predictions = Vec::new();
     for (at, (line, json)) in lines.into_iter().enumerate() {
-        match serde_json::from_str::<Line>(json) {
+        match from_json::<Line>(json.as_bytes()) {
             Ok(read) => predictions.push(Prediction {
                 dataset: read.dataset,
                 index: plain(&read.index),
@@ -224,6 +224,15 @@ mod tests {
         ] {
             assert_eq!(read_text(name, text), (vec![answer(None, "1", "A")], Vec::new()), "{name}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_a_list_is_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.jsonl");
+        std::fs::write(&path, "[\"MMMB\", 1, \"A\"]\n").unwrap();
+        let error = PredictionFile::read(&path).unwrap_err().to_string();
+        assert!(error.contains("invalid type: a list, expected an object"), "{error}");
     }
 
     #[test]

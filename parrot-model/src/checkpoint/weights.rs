@@ -327,7 +327,7 @@ fn read_header(bytes: &[u8]) -> Result<(usize, Metadata), String> {
         .ok_or_else(|| {
             format!("is no safetensors file, or cut off: a header of {length} bytes in {} bytes", bytes.len())
         })?;
-    let metadata: Metadata = serde_json::from_slice(header)
+    let metadata: Metadata = untrusted::from_json(header)
         .map_err(|error| format!("has an invalid header: {}", plain_reason(&error.to_string())))?;
     let data_start = PREFIX + header.len();
     let (promised, present) = (metadata.data_len(), bytes.len() - data_start);

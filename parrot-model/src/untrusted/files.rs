@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use super::from_json;
 use crate::{Error, Result};
 
 /// The most that a JSON or TOML file of settings may hold, a chat template too: 4 MiB. The largest known `config.json`,
@@ -98,7 +99,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// [`read_json`] of bytes that were read from `path`.
 pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_json::from_slice(bytes).map_err(Error::json(path))
+    from_json(bytes).map_err(Error::json(path))
 }
 
 /// [`read`] for text in UTF-8.

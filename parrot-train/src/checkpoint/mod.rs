@@ -373,7 +373,7 @@ fn dotted(path: &[String]) -> String {
 pub fn read_state(path: &Path) -> Result<TrainState> {
     let file = path.join("state.json");
     let text = untrusted::read_text(&file, MOST_STATE_BYTES)?;
-    serde_json::from_str(&text).map_err(|error| broken(&file, &error))
+    untrusted::from_json(text.as_bytes()).map_err(|error| broken(&file, &error))
 }
 
 fn broken(path: &Path, reason: &impl ToString) -> Error {

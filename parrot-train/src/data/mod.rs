@@ -46,6 +46,9 @@ impl TrainingSample {
             return refuse(format!("{} labels for {} tokens", self.labels.len(), self.input_ids.len()));
         }
         let is_outside = |token: &i64| !(0..config.decoder.vocab_size as i64).contains(token);
+        if self.labels.contains(&IMAGE_TOKEN_INDEX) {
+            return refuse("a picture's placeholder stands among what is to be learnt".into());
+        }
         let ids = self.input_ids.iter().filter(|id| **id != IMAGE_TOKEN_INDEX);
         let labels = self.labels.iter().filter(|label| **label != IGNORE_INDEX);
         if let Some(token) = ids.chain(labels).copied().find(is_outside) {
@@ -178,7 +181,7 @@ mod tests {
         let expected = [
             "3 labels for 2 tokens",
             "token 10 is not among the model's 10",
-            "token -200 is not among the model's 10",
+            "a picture's placeholder stands among what is to be learnt",
             "0 pictures for 1 placeholders",
             "a picture has 27 values of a side of 3, the model's have 12 of 2",
             "a picture has 11 values of a side of 2, the model's have 12 of 2",

@@ -113,7 +113,7 @@ fn read_lines(path: &Path) -> Result<Vec<(StepRecord, Vec<u8>)>> {
     for line in
         lines.map_err(Error::io("read", path))?.into_iter().filter(|line| !line.trim_ascii().is_empty())
     {
-        match serde_json::from_slice(&line) {
+        match untrusted::from_json(&line) {
             Ok(record) => records.push((record, line)),
             Err(_) => damaged += 1,
         }

@@ -71,7 +71,7 @@ pub struct Recipe {
     /// What moves the weights: `name` is `adamw` or `adafactor`, the other keys are its constants
     /// ([`AdamWConfig`](crate::optim::AdamWConfig), [`AdafactorConfig`](crate::optim::AdafactorConfig)). AdamW where
     /// the table is missing: torch's β₁, β₂ and ε, but no weight decay, as the reference trains.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "untrusted::object")]
     pub optimizer: OptimizerConfig,
     /// Low-rank adapters on the decoder instead of training all of it; merged into `model/` at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! TOML and changes of it → a recipe, with errors that a newcomer can act on.
 
-use parrot_model::untrusted::plain_reason;
+use parrot_model::untrusted::{Objects, plain_reason};
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -23,7 +23,7 @@ fn read<'de, T: DeserializeOwned>(
     recipe: impl Deserializer<'de, Error = toml::de::Error>,
     text: &str,
 ) -> Result<T, String> {
-    serde_path_to_error::deserialize(recipe).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(recipe)).map_err(|error| {
         let key = error.path().to_string();
         in_one_line(&key, error.inner(), text)
     })

@@ -372,6 +372,11 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
             &["--set", "train.learning_rate=-1"],
             "setting `train.learning_rate` should be a number from 0 to 10, found -1",
         ),
+        (
+            &["--set", "optimizer=['adamw', 0.9, 0.999]"],
+            "optimizer: invalid type: a list, expected an object",
+        ),
+        (&["--set", "lora=[8]"], "lora: invalid type: a list, expected an object"),
         (&["--set", "optimizer.name=sgd"], "unknown variant `sgd`"),
         (&["--set", "data.max_length=1"], "setting `data.max_length` should be at least 2"),
         (&["--set", "train.steps=0"], "setting `train.steps` should be at least 1, found 0"),

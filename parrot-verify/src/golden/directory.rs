@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-use parrot_model::untrusted;
+use parrot_model::untrusted::{self, Objects};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +124,7 @@ impl Directory {
     }
 
     fn parse_case(&self, part: &str, fields: Value) -> Result<Case> {
-        let head = CaseHead::deserialize(&fields).map_err(|source| {
+        let head = CaseHead::deserialize(Objects(&fields)).map_err(|source| {
             let id = fields.get("id").and_then(Value::as_str).unwrap_or("without id");
             self.error(format!("{part}: case {id}: {source}"))
         })?;
@@ -134,7 +134,7 @@ impl Directory {
     fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.path(name)?;
         let text = untrusted::read(&path, MAX_BYTES)?;
-        serde_json::from_slice(&text).map_err(Error::json(path))
+        untrusted::from_json(&text).map_err(Error::json(path))
     }
 
     /// All cases, part by part.
@@ -233,7 +233,8 @@ impl Directory {
     ///
     /// [`Error::Golden`] naming the case and the field that does not fit.
     pub fn fields<T: DeserializeOwned>(&self, case: &Case) -> Result<T> {
-        T::deserialize(&case.fields).map_err(|source| self.error(format!("case {}: {source}", case.id)))
+        T::deserialize(Objects(&case.fields))
+            .map_err(|source| self.error(format!("case {}: {source}", case.id)))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::files::Files;
 use crate::layout::{CHAT_TEMPLATE_FILE, CONFIG_FILE, TOKENIZER_CONFIG_FILE};
-use crate::untrusted;
+use crate::untrusted::{self, Objects};
 use crate::{Error, Result, gguf};
 
 /// `bos_token` and the like, by these names.
@@ -45,7 +45,7 @@ enum Token {
 enum Templates {
     None(()),
     One(String),
-    Several(Vec<Named>),
+    Several(Vec<Value>),
 }
 
 #[derive(Deserialize)]
@@ -69,9 +69,9 @@ impl TokenizerConfig {
         if let Some(Value::Object(fields)) = fields {
             for (name, value) in fields {
                 if name == "chat_template" {
-                    let templates = Templates::deserialize(value).map_err(Error::json(&path))?;
-                    config.own_template =
-                        templates.default().map(|source| OwnTemplate { path: path.clone(), source });
+                    let template = Templates::deserialize(value).and_then(Templates::default);
+                    let template = template.map_err(Error::json(&path))?;
+                    config.own_template = template.map(|source| OwnTemplate { path: path.clone(), source });
                 } else if name.ends_with("_token")
                     && let Ok(token) = Token::deserialize(value)
                 {
@@ -92,14 +92,14 @@ impl TokenizerConfig {
 }
 
 impl Templates {
-    fn default(self) -> Option<String> {
-        match self {
-            Self::None(()) => None,
-            Self::One(template) => Some(template),
-            Self::Several(named) => {
-                named.into_iter().find(|named| named.name == "default").map(|named| named.template)
-            }
-        }
+    fn default(self) -> serde_json::Result<Option<String>> {
+        let named = match self {
+            Self::None(()) => return Ok(None),
+            Self::One(template) => return Ok(Some(template)),
+            Self::Several(named) => named.into_iter().map(|named| Named::deserialize(Objects(named))),
+        };
+        let named = named.collect::<serde_json::Result<Vec<_>>>()?;
+        Ok(named.into_iter().find(|named| named.name == "default").map(|named| named.template))
     }
 }
 

@@ -127,8 +127,7 @@ impl Tokenizer {
 
     /// [`from_file`](Self::from_file) after the reading; the error is the reason in words.
     fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, String> {
-        let layout: TokenizerFile =
-            serde_json::from_slice(bytes).map_err(|e| plain_reason(&e.to_string()))?;
+        let layout: TokenizerFile = untrusted::from_json(bytes).map_err(|e| plain_reason(&e.to_string()))?;
         let family = layout.family()?;
         let mut full = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| plain_reason(&e.to_string()))?;
         // The library numbers added tokens by itself, in the file's order, whatever ids the file gives.

@@ -46,6 +46,7 @@ pub struct Record {
 
 /// A message as the file has it; each `<image>` in it stands for a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "a message with `from` and `value`")]
 pub struct Turn {
     /// Who speaks: `human` or `user`, `gpt` or `assistant`, `system`.
     #[serde(deserialize_with = "role")]
@@ -135,6 +136,9 @@ impl Record {
             return Err(format!("it shows something else than pictures: {other}"));
         }
         let conversation = self.conversation();
+        if conversation.0.iter().any(|message| message.role == Role::Assistant && message.images() > 0) {
+            return Err("<image> stands in an answer: a model is shown pictures and gives none".into());
+        }
         let placeholders = conversation.images();
         if placeholders != self.images.len() {
             let images = self.images.len();

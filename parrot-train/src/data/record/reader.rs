@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use parrot_model::untrusted::{self, plain_reason};
+use parrot_model::untrusted::{self, Objects, plain_reason};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
@@ -167,7 +167,7 @@ fn record_of(value: Value, not_read: &mut BTreeMap<String, usize>) -> Result<Rec
         .collect();
     of_turns.sort();
     of_turns.dedup();
-    let record = serde_path_to_error::deserialize(&value).map_err(|error| {
+    let record = serde_path_to_error::deserialize(Objects(&value)).map_err(|error| {
         let keys: Vec<_> = error.path().iter().filter_map(key).collect();
         let reason = plain_reason(&error.inner().to_string());
         if keys.is_empty() { reason } else { format!("`{}`: {reason}", keys.join(".")) }

@@ -84,6 +84,17 @@ fn a_value_of_a_wrong_type_is_told_with_its_key() {
             "5",
             "`conversations.value`: invalid type: integer `5`, expected a string",
         ),
+        // Turns as lists were trained on: serde takes them for structs.
+        (
+            "/conversations/0",
+            r#"["human", "<image>\nWhat?"]"#,
+            "`conversations`: invalid type: a list, expected a message with `from` and `value`",
+        ),
+        (
+            "/conversations",
+            "[[]]",
+            "`conversations`: invalid type: a list, expected a message with `from` and `value`",
+        ),
         ("/id", "[]", "`id`: expected a text or a number"),
         ("/image", "{}", "`image`: expected a file's name or a list of them"),
     ] {
@@ -151,6 +162,12 @@ fn problems_that_the_text_tells() {
     assert_eq!(problem(|_| ()), "");
     assert!(problem(|record| record.images.clear()).contains("1 <image> placeholder(s) for 0"));
     assert!(problem(|record| record.images.push("b.png".into())).contains("1 <image> placeholder(s) for 2"));
+    // `assistant` in the place of `user`: the reason named the id that stands for a picture.
+    assert!(
+        problem(|record| record.conversations[0].from = Role::Assistant)
+            .contains("<image> stands in an answer")
+    );
+    assert!(problem(|record| record.conversations[1].value = "<image>".into()).contains("in an answer"));
     assert!(problem(|record| record.conversations[1].value = " ".into()).contains("no answer"));
     assert!(problem(|record| record.conversations.truncate(1)).contains("no answer"));
 }

@@ -12,6 +12,7 @@ use parrot_model::text::tokenizer::Fragment;
 use parrot_model::text::{
     Conversation, Encoded, IGNORE_INDEX, IMAGE_TOKEN_INDEX, Message, Role, Tokenizer, llava,
 };
+use parrot_model::untrusted::Objects;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -41,7 +42,7 @@ enum Speaker {
 ///
 /// [`Conversation`](parrot_model::Error::Conversation) for what the reference cannot read either.
 pub(crate) fn read(conversations: &Value) -> Result<Conversation> {
-    let turns = Vec::<Turn>::deserialize(conversations)
+    let turns = Vec::<Turn>::deserialize(Objects(conversations))
         .map_err(|source| Error::Conversation { reason: source.to_string() })?;
     let message = |turn: Turn| {
         let role = match turn.from {
