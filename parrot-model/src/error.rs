@@ -45,9 +45,11 @@ pub enum Error {
         reason: String,
     },
     /// A configuration value that this model cannot be built from.
-    #[error("config: `{key}` should be {expected}, found {found}")]
+    #[error("{}: `{key}` should be {expected}, found {found}", file.as_ref().map_or("config".into(), |file| file.display().to_string()))]
     Config {
-        /// The key of `config.json`, or several that contradict each other.
+        /// The file that it stands in; `None` for a configuration that was not read from one.
+        file: Option<PathBuf>,
+        /// The key as the file has it.
         key: String,
         /// What it should have been.
         expected: String,
@@ -167,7 +169,6 @@ impl Error {
         Self::Checkpoint { path: path.as_ref().to_path_buf(), problems: vec![problem.to_string()] }
     }
 
-    /// An [`Error::Config`].
     /// A file that is no JSON or not the JSON that it should be, for `map_err`.
     pub fn json(path: impl AsRef<Path>) -> impl FnOnce(serde_json::Error) -> Self {
         move |error| {
@@ -177,7 +178,25 @@ impl Error {
         }
     }
 
-    pub(crate) fn config(key: &str, expected: impl ToString, found: impl ToString) -> Self {
-        Self::Config { key: key.into(), expected: expected.to_string(), found: found.to_string() }
+    /// An [`Error::Config`] of a value that stands in no file, or not [yet](Self::in_file) in a known one.
+    pub fn config(key: &str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::Config { file: None, key: key.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// An [`Error::Config`] that names no file names this one afterwards; any other error stays as it is.
+    #[must_use]
+    pub fn in_file(mut self, path: impl AsRef<Path>) -> Self {
+        if let Self::Config { file: file @ None, .. } = &mut self {
+            *file = Some(path.as_ref().to_path_buf());
+        }
+        self
+    }
+
+    /// An [`Error::Config`] whose key is called as the file calls it.
+    pub(crate) fn under(mut self, called: impl FnOnce(&str) -> String) -> Self {
+        if let Self::Config { key, .. } = &mut self {
+            *key = called(key);
+        }
+        self
     }
 }

@@ -363,7 +363,7 @@ fn processor_files_of_both_forms_are_read() {
         (new.replace("0.26862954", "0"), "image_std"),
         (old.replace("\"resample\": 3", "\"resample\": 1"), "resample"),
         (old.replace("true", "true, \"do_normalize\": false"), "do_normalize"),
-        (siglip.replace("\"height\": 384, \"width\": 384", "\"shortest_edge\": 384"), "do_center_crop"),
+        (siglip.replace("\"height\": 384, \"width\": 384", "\"shortest_edge\": 384"), "crop_size"),
         (siglip.replace("[0.5, 0.5, 0.5], \"image_std\"", "[0.5, 127, 0.5], \"image_std\""), "image_mean"),
     ] {
         let error = read(&wrong).unwrap_err();

@@ -116,7 +116,7 @@ fn load(setup: Setup, tell: impl Fn(Stage) + Send + Sync + 'static) -> Result<Lo
     let dtype = setup.dtype.as_deref().filter(|dtype| *dtype != "auto").map(parse_weight_dtype);
     let dtype = dtype.transpose().map_err(|reason| {
         let name = setup.dtype.clone().unwrap_or_default();
-        parrot_model::Error::Config { key: "dtype".into(), expected: reason, found: name }
+        parrot_model::Error::config("dtype", reason, name)
     })?;
     let tell = Arc::new(tell);
     let chosen = device::choose(&setup.device)?;

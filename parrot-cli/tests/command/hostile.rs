@@ -148,7 +148,10 @@ fn another_architecture_is_refused() {
     let files = Files::new();
     files.damage_config("\"parrot_qwen2\"", "\"llava\"");
     let message = error(files.ask("photo.png"));
-    assert!(message.contains("found llava"), "{message}");
+    assert!(
+        message.contains("config.json: `model_type` should be") && message.contains("found \"llava\""),
+        "{message}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use burn::prelude::*;
 use parrot_model::checkpoint::{Files, resolve};
 use parrot_model::config::TokenIds;
-use parrot_model::layout::GENERATION_CONFIG_FILE;
+use parrot_model::layout::{CONFIG_FILE, GENERATION_CONFIG_FILE};
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use serde::Deserialize;
 use web_time::Instant;
@@ -108,9 +108,10 @@ impl<'a> Loader<'a> {
         };
         let config = opened.config().clone();
         let tokenizer = Tokenizer::open(folder)?;
+        let config_file = if folder.is_file() { folder.clone() } else { folder.join(CONFIG_FILE) };
         if tokenizer.vocab_size() > config.vocab_size {
             let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
-            return Err(config_error("vocab_size", expected, config.vocab_size));
+            return Err(config_error(&config_file, "vocab_size", expected, config.vocab_size));
         }
         let template = ChatTemplate::open(folder, &tokenizer)?;
         let generation_eos = generation_eos(&folder.join(GENERATION_CONFIG_FILE))?;
@@ -119,7 +120,13 @@ impl<'a> Loader<'a> {
         eos.extend(template.end_of_turn());
         if !eos.is_empty() && eos.iter().all(|id| *id as usize >= config.vocab_size) {
             let expected = format!("an id of the vocabulary of {}: no answer would end", config.vocab_size);
-            return Err(config_error("eos_token_id", expected, format!("{eos:?}")));
+            let own = generation_eos.is_some().then(|| folder.join(GENERATION_CONFIG_FILE));
+            return Err(config_error(
+                &own.unwrap_or(config_file),
+                "eos_token_id",
+                expected,
+                format!("{eos:?}"),
+            ));
         }
         tracing::debug!(?folder, ?dtype, ?eos, "opened the checkpoint");
         let model = opened.load(dtype, device, self.progress)?;
@@ -147,8 +154,8 @@ fn folder_of(model: Files) -> Result<Files> {
     Ok(if is_there { model } else { resolve(&model.path().to_string_lossy())?.into() })
 }
 
-fn config_error(key: &str, expected: String, found: impl ToString) -> Error {
-    parrot_model::Error::Config { key: key.into(), expected, found: found.to_string() }.into()
+fn config_error(file: &Files, key: &str, expected: String, found: impl ToString) -> Error {
+    parrot_model::Error::config(key, expected, found).in_file(file.path()).into()
 }
 
 /// The part of `generation_config.json` that is used.

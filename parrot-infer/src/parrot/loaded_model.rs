@@ -85,9 +85,10 @@ impl Opened {
         match self {
             Self::Parrot(checkpoint) => {
                 let (config, vision) = (&checkpoint.description.config, &checkpoint.description.vision);
+                let aspect_ratio = AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind);
                 let images = ImageInput {
                     processor: checkpoint.description.image_processor.clone(),
-                    aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
+                    aspect_ratio: aspect_ratio.map_err(|error| error.in_file(checkpoint.config_file()))?,
                     tokens: vision.tokens_per_image(config.mm_vision_select_feature),
                     per_conversation: config.max_images_per_conversation,
                 };

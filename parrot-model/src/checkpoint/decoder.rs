@@ -53,7 +53,13 @@ impl DecoderDescription {
     ///
     /// As [`DecoderCheckpoint::open`], except for those about weights.
     pub fn open(model: impl Into<Files>) -> Result<Self> {
-        let keys = folder_keys(&model.into())?;
+        let model = model.into();
+        let keys = folder_keys(&model)?;
+        let file = if gguf::is_gguf(&model) { model } else { model.join(CONFIG_FILE) };
+        Self::from_keys(keys).map_err(|error| error.in_file(file.path()))
+    }
+
+    fn from_keys(keys: Keys) -> Result<Self> {
         let bos_token_id = token_ids(&keys, "bos_token_id")?;
         let eos_token_id = token_ids(&keys, "eos_token_id")?;
         let unknown_keys = DecoderConfig::unknown_keys(&keys);

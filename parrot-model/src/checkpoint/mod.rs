@@ -184,11 +184,14 @@ impl Checkpoint {
     pub fn widest_dtype(&self, device: &Device) -> Result<WeightDtype> {
         match self.block_format() {
             Some(format) => device::weight_dtype(device, Some(format.into())),
-            None => {
-                let Description { config, vision, .. } = &self.description;
-                device::widest_dtype(&ParrotModel::init(config, vision, device)?, device)
-            }
+            None => device::widest_dtype(&self.init(device)?, device),
         }
+    }
+
+    /// Its `config.json`, for errors.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join(CONFIG_FILE)
     }
 
     /// Builds the network and loads every weight in the dtype of its part, one tensor at a time.
@@ -213,10 +216,15 @@ impl Checkpoint {
         device: &Device,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ParrotModel> {
-        let Description { config, vision, .. } = &self.description;
-        let model = ParrotModel::init(config, vision, device)?;
-        let name_of = names::parrot(config)?;
+        let model = self.init(device)?;
+        let name_of = names::parrot(&self.description.config)?;
         self.model_weights().load(model, &name_of, dtypes.into(), device, &mut progress)
+    }
+
+    fn init(&self, device: &Device) -> Result<ParrotModel> {
+        let Description { config, vision, .. } = &self.description;
+        let network = ParrotModel::init(config, vision, device);
+        network.map_err(|error| error.in_file(self.config_file()))
     }
 
     /// The format of the weights of products in a [quantised](Self::quantize) model, the only one that it can be loaded in.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::load::load_found;
 use super::names;
 use super::weights::Weights;
+use crate::config::keys::quoted;
 use crate::config::{ParrotConfig, VisionConfig};
 use crate::device::WeightDtype;
 use crate::files::Files;
@@ -60,8 +61,11 @@ pub fn load_vision_tower(
 /// Looks for `mm_vision_tower` in the checkpoint's folder, then beside it, then among the towers whose
 /// configuration is built in, and at last on the hub.
 pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
+    let refuse = |expected: &str, found: &str| {
+        Err(Error::config("mm_vision_tower", expected, found).in_file(checkpoint.join(CONFIG_FILE).path()))
+    };
     let Some(name) = config.mm_vision_tower.clone() else {
-        return Err(Error::config("mm_vision_tower", "the vision tower's folder or id", "nothing"));
+        return refuse("the vision tower's folder or id", "no such key");
     };
     let mut folder = [checkpoint.join(&name), checkpoint.beside(&name)]
         .into_iter()
@@ -79,21 +83,18 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
         (None, None) => {
             let expected =
                 format!("a folder with a {CONFIG_FILE} in {} or beside it", checkpoint.path().display());
-            return Err(Error::config("mm_vision_tower", expected, name));
+            return refuse(&expected, &quoted(&name));
         }
     };
     let mut said = (ImageProcessorConfig::for_tower(&vision), Vec::new());
     for folder in folder.iter().chain([checkpoint]) {
-        if let Some(processor) = ImageProcessorConfig::from_folder(folder.clone())? {
-            said = (processor, ImageProcessorConfig::unknown_keys(folder.clone())?);
+        if let Some(processor) = ImageProcessorConfig::from_folder(folder)? {
+            processor.check_size(vision.image_size, folder)?;
+            said = (processor, ImageProcessorConfig::unknown_keys(folder)?);
             break;
         }
     }
     let (image_processor, unknown_processor_keys) = said;
-    if image_processor.image_size as usize != vision.image_size {
-        let expected = format!("the vision tower's image_size = {}", vision.image_size);
-        return Err(Error::config("crop_size", expected, image_processor.image_size));
-    }
     Ok(Tower { config: vision, image_processor, unknown_keys, unknown_processor_keys, name, folder })
 }
 

@@ -10,10 +10,12 @@
 //! | Llama 2, 3, SmolLM2 | `llama` | if `attention_bias` | no | no |
 //! | Mistral | `mistral` | no | no | in all layers, if `sliding_window` is not null |
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::keys::{Keys, over_defaults};
+use super::keys::{Keys, as_written, over_defaults, quoted};
 use super::{extra, limits};
 use crate::{Error, Result};
 
@@ -149,13 +151,21 @@ impl RopeScaling {
     fn check(self) -> Result<()> {
         let Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } =
             self;
+        let refuse = |key: &str, expected: &str, found: &dyn fmt::Display| {
+            Err(Error::config(&format!("rope_scaling.{key}"), expected, found))
+        };
         if original_max_position_embeddings == 0 {
-            return Err(Error::config("original_max_position_embeddings", "at least 1", 0));
+            return refuse("original_max_position_embeddings", "at least 1", &0);
         }
-        if !(factor >= 1.0 && low_freq_factor > 0.0 && high_freq_factor > low_freq_factor) {
-            let expected = "a factor of at least 1, and low_freq_factor below high_freq_factor";
-            let found = format!("{factor}, {low_freq_factor} and {high_freq_factor}");
-            return Err(Error::config("rope_scaling", expected, found));
+        if factor < 1.0 {
+            return refuse("factor", "at least 1", &factor);
+        }
+        if low_freq_factor <= 0.0 {
+            return refuse("low_freq_factor", "above 0", &low_freq_factor);
+        }
+        if high_freq_factor <= low_freq_factor {
+            let expected = format!("above low_freq_factor = {low_freq_factor}");
+            return refuse("high_freq_factor", &expected, &high_freq_factor);
         }
         Ok(())
     }
@@ -240,14 +250,19 @@ impl DecoderConfig {
     ///
     /// [`Error::Config`] naming the key that cannot be used, `model_type` among them.
     pub fn from_keys(keys: Keys) -> Result<Self> {
-        let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or("nothing");
-        let Some(family) = DecoderFamily::from_model_type(model_type) else {
+        let model_type = keys.get("model_type").and_then(Value::as_str);
+        let Some(family) = model_type.and_then(DecoderFamily::from_model_type) else {
             let expected = format!("one of {}", DecoderFamily::list(""));
-            return Err(Error::config("model_type", expected, model_type));
+            let found = keys.get("model_type").map_or("no such key".into(), Value::to_string);
+            return Err(Error::config("model_type", expected, found));
         };
-        let config = Self { family, ..over_defaults(&Self::of_family(family), keys)? };
-        config.validate()?;
-        Ok(config)
+        let as_written = as_written(&keys);
+        let read = || {
+            let config = Self { family, ..over_defaults(&Self::of_family(family), keys)? };
+            config.validate()?;
+            Ok(config)
+        };
+        read().map_err(as_written)
     }
 
     /// The keys of a decoder's own `config.json` that this crate neither uses nor knows to be without effect on the numbers.
@@ -281,7 +296,7 @@ impl DecoderConfig {
     /// [`Error::Config`] with the key, what it should be and what was found.
     pub fn validate(&self) -> Result<()> {
         if self.hidden_act != "silu" {
-            return Err(Error::config("hidden_act", "silu", &self.hidden_act));
+            return Err(Error::config("hidden_act", "silu", quoted(&self.hidden_act)));
         }
         for (key, value, most) in [
             ("vocab_size", self.vocab_size, limits::ROWS),
@@ -470,11 +485,11 @@ mod tests {
             ),
             (
                 json!({ "model_type": "qwen2", "rope_parameters": { "rope_theta": 1e6, "partial_rotary_factor": 0.5 } }),
-                "`rope_scaling` should be without `partial_rotary_factor`",
+                "`rope_parameters` should be without `partial_rotary_factor`",
             ),
             (
                 json!({ "model_type": "qwen3", "rope_parameters": { "full_attention": { "rope_theta": 1e6 } } }),
-                "`rope_scaling` should be without `full_attention`",
+                "`rope_parameters` should be without `full_attention`",
             ),
             (
                 json!({ "model_type": "qwen2", "rms_norm_eps": 1e60 }),
@@ -495,15 +510,43 @@ mod tests {
             ),
             (
                 json!({ "model_type": "llama", "rope_scaling": { "rope_type": "llama3", "factor": 4.0 } }),
-                "`rope_scaling` should be something else (missing field `low_freq_factor`)",
+                "`rope_scaling.low_freq_factor` should be given, found no such key",
             ),
             (
                 json!({ "model_type": "llama", "rope_scaling": {
                     "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                     "original_max_position_embeddings": 0,
                 } }),
-                "`original_max_position_embeddings` should be at least 1, found 0",
+                "`rope_scaling.original_max_position_embeddings` should be at least 1, found 0",
             ),
+            (
+                json!({ "model_type": "qwen2", "rope_parameters": { "rope_type": "yarn" } }),
+                "`rope_parameters` should be null, or of the rope_type default or llama3 (others are not supported), found \"yarn\"",
+            ),
+            (
+                json!({ "model_type": "qwen2", "rope_parameters": { "rope_type": 5 } }),
+                "`rope_parameters.rope_type` should be a text, found 5",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_parameters": {
+                    "rope_type": "llama3", "factor": "x", "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 8192,
+                } }),
+                "`rope_parameters.factor` should be a number, found \"x\"",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_parameters": {
+                    "rope_type": "llama3", "factor": 2.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 8192,
+                } }),
+                "`rope_parameters.high_freq_factor` should be above low_freq_factor = 4, found 4",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_parameters": { "rope_theta": 0 } }),
+                "`rope_parameters.rope_theta` should be a number above 0",
+            ),
+            (json!({ "model_type": "llama", "hidden_act": "silu " }), "should be silu, found \"silu \""),
+            (json!({}), "`model_type` should be one of qwen2, qwen3, llama, mistral, found no such key"),
             (
                 json!({ "model_type": "mistral", "sliding_window": 0 }),
                 "`sliding_window` should be at least 1",

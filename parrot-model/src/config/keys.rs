@@ -32,7 +32,16 @@ pub(crate) fn from_fields<T: DeserializeOwned>(keys: Keys) -> Result<T> {
             let error = read(Keys::from_iter([(key.clone(), value.clone())])).err()?.to_string();
             (!error.starts_with("missing field")).then(|| Error::config(key, expected_by(&error), value))
         };
-        keys.iter().find_map(alone).unwrap_or_else(|| Error::config("config", "complete", error))
+        let missing = || {
+            let error = error.to_string();
+            let key = error.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+            Error::config(
+                key.unwrap_or("config"),
+                "given",
+                if key.is_some() { "no such key" } else { &error },
+            )
+        };
+        keys.iter().find_map(alone).unwrap_or_else(missing)
     })
 }
 
@@ -103,6 +112,30 @@ fn refuse_other_networks(keys: &Keys) -> Result<()> {
     Ok(())
 }
 
+/// A text of the file in an error: in quotes, as a space too many does not show otherwise.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// What the file calls the keys that [`over_defaults`] and [`ParrotConfig`](super::ParrotConfig) put in the place of those that
+/// transformers writes since version 5.
+pub(super) fn as_written(keys: &Keys) -> impl FnOnce(Error) -> Error + use<> {
+    let has = |key: &str| keys.get(key).is_some_and(|value| !value.is_null());
+    let is_dtype = has("dtype");
+    // Beside each other the two are told apart, or are the same.
+    let is_parameters = has("rope_parameters") && !has("rope_scaling");
+    let has_theta =
+        keys.get("rope_parameters").is_some_and(|parameters| parameters.get("rope_theta").is_some());
+    move |error| {
+        error.under(|key| match key.strip_prefix("rope_scaling") {
+            Some(rest) if is_parameters => format!("rope_parameters{rest}"),
+            None if key == "rope_theta" && has_theta => "rope_parameters.rope_theta".into(),
+            None if key == "torch_dtype" && is_dtype => "dtype".into(),
+            _ => key.into(),
+        })
+    }
+}
+
 /// Rotary positions as `rope_theta` and `rope_scaling` say them, which every version of transformers reads: version 5
 /// writes both as `rope_parameters`, and old ones call the `rope_type` of a scaling its `type`.
 fn settle_rope(keys: &mut Keys) -> Result<()> {
@@ -131,7 +164,11 @@ fn settle_rope(keys: &mut Keys) -> Result<()> {
     if fields.get("partial_rotary_factor").is_some_and(|factor| factor.as_f64() == Some(1.0)) {
         fields.remove("partial_rotary_factor");
     }
-    let rope_type = fields.get("rope_type").and_then(Value::as_str).unwrap_or("default");
+    let rope_type = match fields.get("rope_type") {
+        None | Some(Value::Null) => "default",
+        Some(Value::String(rope_type)) => rope_type,
+        Some(other) => return Err(Error::config("rope_scaling.rope_type", "a text", other)),
+    };
     let known: &[&str] = match rope_type {
         "llama3" => &[
             "rope_type",
@@ -150,10 +187,18 @@ fn settle_rope(keys: &mut Keys) -> Result<()> {
     }
     match rope_type {
         "default" => *scaling = Value::Null,
-        "llama3" => {}
+        "llama3" => {
+            for key in known.iter().filter(|key| **key != "rope_type") {
+                let (key, found) = (format!("rope_scaling.{key}"), fields.get(*key));
+                let found = found.ok_or_else(|| Error::config(&key, "given", "no such key"))?;
+                if !found.is_number() {
+                    return Err(Error::config(&key, "a number", found));
+                }
+            }
+        }
         other => {
             let expected = "null, or of the rope_type default or llama3 (others are not supported)";
-            return Err(Error::config("rope_scaling", expected, other));
+            return Err(Error::config("rope_scaling", expected, quoted(other)));
         }
     }
     Ok(())

@@ -159,7 +159,8 @@ impl ParrotConfig {
     ///
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming the key that cannot be used.
     pub fn from_file(file: impl Into<Files>) -> Result<Self> {
-        Self::from_keys(keys::read_keys(&file.into())?)
+        let file = file.into();
+        Self::from_keys(keys::read_keys(&file)?).map_err(|error| error.in_file(file.path()))
     }
 
     /// [`from_file`](Self::from_file) from the keys of the file.
@@ -167,14 +168,19 @@ impl ParrotConfig {
     /// # Errors
     ///
     /// [`Error::Config`] naming the key that cannot be used.
-    pub fn from_keys(mut keys: Keys) -> Result<Self> {
+    pub fn from_keys(keys: Keys) -> Result<Self> {
+        let as_written = keys::as_written(&keys);
+        Self::read_keys(keys).map_err(as_written)
+    }
+
+    fn read_keys(mut keys: Keys) -> Result<Self> {
         // Since version 5 transformers calls `torch_dtype` so, and writes no other; kept apart, it would go stale.
         if let Some(dtype) = keys.remove("dtype").filter(|dtype| !dtype.is_null()) {
             keys.insert("torch_dtype".into(), dtype);
         }
-        let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or("parrot_qwen2");
-        let family = model_type.strip_prefix(PREFIX).and_then(DecoderFamily::from_model_type);
-        let Some(family) = family else {
+        let model_type = keys.get("model_type").cloned().unwrap_or_else(|| "parrot_qwen2".into());
+        let family = model_type.as_str().and_then(|name| name.strip_prefix(PREFIX));
+        let Some(family) = family.and_then(DecoderFamily::from_model_type) else {
             let expected = format!("one of {}", DecoderFamily::list(PREFIX));
             return Err(Error::config("model_type", expected, model_type));
         };
@@ -300,7 +306,7 @@ mod tests {
         for (json, expected) in [
             (
                 r#"{"model_type": "llava"}"#,
-                "`model_type` should be one of parrot_qwen2, parrot_qwen3, parrot_llama, parrot_mistral, found llava",
+                "`model_type` should be one of parrot_qwen2, parrot_qwen3, parrot_llama, parrot_mistral, found \"llava\"",
             ),
             (
                 r#"{"num_attention_heads": 7}"#,
@@ -308,7 +314,7 @@ mod tests {
             ),
             (r#"{"num_key_value_heads": 5}"#, "`num_key_value_heads` should be a divisor of"),
             (r#"{"num_key_value_heads": 0}"#, "`num_key_value_heads` should be at least 1, found 0"),
-            (r#"{"mm_projector_type": "mlp2x_relu"}"#, "found mlp2x_relu"),
+            (r#"{"mm_projector_type": "mlp2x_relu"}"#, "found \"mlp2x_relu\""),
             (
                 r#"{"moe_hidden_size": 4096, "num_experts": 6}"#,
                 "`moe_intermediate_size` should be a number, because moe_hidden_size is set",
@@ -328,6 +334,8 @@ mod tests {
                 "`mm_vision_select_feature` should be `patch` or `cls_patch`, found \"cls\"",
             ),
             (r#"{"hidden_size": -4}"#, "`hidden_size` should be a whole number, 0 or more, found -4"),
+            (r#"{"torch_dtype": 5}"#, "config.json: `torch_dtype` should be a string, found 5"),
+            (r#"{"dtype": 5}"#, "config.json: `dtype` should be a string, found 5"),
             (r#"{"hidden_size": "#, "does not hold valid JSON"),
         ] {
             let error = parse(json).unwrap_err().to_string();

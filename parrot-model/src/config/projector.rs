@@ -1,5 +1,6 @@
 //! `mm_projector_type`: the shape of the projector between the tower and the decoder.
 
+use super::keys::quoted;
 use crate::{Error, Result};
 
 /// What `mm_projector_type` says.
@@ -28,7 +29,8 @@ impl ProjectorKind {
             "identity" => Ok(Self::Identity),
             "linear" => Ok(Self::Linear),
             name => depth(name).map(Self::Mlp).ok_or_else(|| {
-                Error::config("mm_projector_type", "identity, linear or mlp<N>x_gelu (N from 1 to 16)", name)
+                let expected = "identity, linear or mlp<N>x_gelu (N from 1 to 16)";
+                Error::config("mm_projector_type", expected, quoted(name))
             }),
         }
     }

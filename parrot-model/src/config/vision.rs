@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::keys::Keys;
+use super::keys::{Keys, quoted};
 use super::{SelectFeature, extra, limits};
 use crate::files::Files;
 use crate::{Error, Result};
@@ -96,24 +96,23 @@ struct Nesting {
     vision_config_dict: Option<Keys>,
 }
 
-impl File {
-    /// The `model_type` of the file, and the tower's part.
-    fn read(file: &Files) -> Result<(String, Self)> {
-        let keys = super::keys::read_keys(file)?;
-        let Nesting { model_type, vision_config, vision_config_dict } =
-            super::keys::from_fields(keys.clone())?;
-        if let (Some(config), Some(dict)) = (&vision_config, &vision_config_dict) {
-            // Which of two counts depends on who reads them.
-            let differs =
-                |(key, value): &(&String, &Value)| config.get(*key).is_some_and(|other| other != *value);
-            if let Some((key, found)) = dict.iter().find(differs) {
-                let expected = format!("{} as in vision_config", config[key]);
-                return Err(Error::config(&format!("vision_config_dict.{key}"), expected, found));
-            }
+/// The `model_type` of a file, the key that the tower's part stands under with a dot behind it, and that part.
+fn tower_part(keys: Keys) -> Result<(Option<String>, &'static str, Keys)> {
+    let Nesting { model_type, vision_config, vision_config_dict } = super::keys::from_fields(keys.clone())?;
+    if let (Some(config), Some(dict)) = (&vision_config, &vision_config_dict) {
+        // Which of two counts depends on who reads them.
+        let differs =
+            |(key, value): &(&String, &Value)| config.get(*key).is_some_and(|other| other != *value);
+        if let Some((key, found)) = dict.iter().find(differs) {
+            let expected = format!("{} as in vision_config", config[key]);
+            return Err(Error::config(&format!("vision_config_dict.{key}"), expected, found));
         }
-        let tower = vision_config.or(vision_config_dict).unwrap_or(keys);
-        Ok((model_type.unwrap_or_default(), super::keys::from_fields(tower)?))
     }
+    Ok(match (vision_config, vision_config_dict) {
+        (Some(config), _) => (model_type, "vision_config.", config),
+        (None, Some(dict)) => (model_type, "vision_config_dict.", dict),
+        (None, None) => (model_type, "", keys),
+    })
 }
 
 impl VisionConfig {
@@ -199,14 +198,23 @@ impl VisionConfig {
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] for an unknown `model_type`, a SigLIP 2 whose patch grid
     /// follows each picture (NaFlex), or shapes that cannot be.
     pub fn from_file(file: impl Into<Files>) -> Result<Self> {
-        let (model_type, file) = File::read(&file.into())?;
-        if let Some(found) = file.num_channels.filter(|channels| *channels != 3) {
-            return Err(Error::config("vision num_channels", 3, found));
-        }
-        if file.attention_bias == Some(false) {
-            return Err(Error::config("vision attention_bias", true, false));
-        }
-        let defaults = match model_type.as_str() {
+        let file = file.into();
+        let keys = super::keys::read_keys(&file)?;
+        Self::from_keys(keys).map_err(|error| error.in_file(file.path()))
+    }
+
+    fn from_keys(keys: Keys) -> Result<Self> {
+        let (model_type, place, tower) = tower_part(keys)?;
+        let defaults = Self::defaults(model_type.as_deref())?;
+        let in_place = |error: Error| {
+            error.under(|key| format!("{place}{}", key.strip_prefix("vision ").unwrap_or(key)))
+        };
+        super::keys::from_fields(tower).and_then(|file| Self::over(defaults, file)).map_err(in_place)
+    }
+
+    /// What missing keys mean in a tower of this `model_type`.
+    fn defaults(model_type: Option<&str>) -> Result<Self> {
+        Ok(match model_type.unwrap_or_default() {
             "clip" | "clip_vision_model" => Self::clip_vit_base_32(),
             "chinese_clip" | "chinese_clip_vision_model" => {
                 Self { kind: TowerKind::ChineseClip, ..Self::clip_vit_base_32() }
@@ -221,13 +229,24 @@ impl VisionConfig {
             naflex @ ("siglip2" | "siglip2_vision_model") => {
                 let expected = "siglip, as SigLIP 2 towers of one resolution have it";
                 let found = format!("{naflex}, whose patch grid follows each picture (NaFlex)");
-                return Err(Error::config("model_type of the vision tower", expected, found));
+                return Err(Error::config("model_type", expected, found));
             }
             other => {
                 let expected = "clip, chinese_clip or siglip, alone or with _vision_model behind it";
-                return Err(Error::config("model_type of the vision tower", expected, other));
+                let found = model_type.map_or("no such key".into(), |_| quoted(other));
+                return Err(Error::config("model_type", expected, found));
             }
-        };
+        })
+    }
+
+    /// The file's values, and the defaults for those that it lacks.
+    fn over(defaults: Self, file: File) -> Result<Self> {
+        if let Some(found) = file.num_channels.filter(|channels| *channels != 3) {
+            return Err(Error::config("vision num_channels", 3, found));
+        }
+        if file.attention_bias == Some(false) {
+            return Err(Error::config("vision attention_bias", true, false));
+        }
         let config = Self {
             kind: defaults.kind,
             hidden_size: file.hidden_size.unwrap_or(defaults.hidden_size),
@@ -261,7 +280,9 @@ impl VisionConfig {
             "torch_dtype",
             "vision_use_head",
         ];
-        let others = File::read(&file.into())?.1.others;
+        let file = file.into();
+        let (_, _, tower) = tower_part(super::keys::read_keys(&file)?)?;
+        let others = super::keys::from_fields::<File>(tower)?.others;
         let unknown = others.iter().filter(|(key, value)| {
             !WITHOUT_EFFECT.contains(&key.as_str()) && extra::could_matter(key, value)
         });
@@ -475,13 +496,34 @@ mod tests {
     #[test]
     fn impossible_towers_are_refused() {
         for (json, expected) in [
-            (r#"{"model_type": "resnet"}"#, "found resnet"),
+            (
+                r#"{"model_type": "resnet"}"#,
+                "`model_type` should be clip, chinese_clip or siglip, alone or with _vision_model behind it, found \"resnet\"",
+            ),
+            (
+                "{}",
+                "config.json: `model_type` should be clip, chinese_clip or siglip, alone or with _vision_model behind it, found no such key",
+            ),
+            (
+                r#"{"model_type": "clip", "vision_config": {"patch_size": 0}}"#,
+                "`vision_config.patch_size` should be at least 1",
+            ),
+            (
+                r#"{"model_type": "clip", "vision_config": {"patch_size": "x"}}"#,
+                "`vision_config.patch_size` should be a whole number",
+            ),
             (r#"{"model_type": "siglip2", "vision_config": {"num_patches": 256}}"#, "(NaFlex)"),
             (r#"{"model_type": "siglip2_vision_model"}"#, "(NaFlex)"),
-            (r#"{"model_type": "clip_vision_model", "num_attention_heads": 7}"#, "vision hidden_size"),
-            (r#"{"model_type": "clip_vision_model", "patch_size": 15}"#, "vision image_size"),
-            (r#"{"model_type": "clip_vision_model", "patch_size": 0}"#, "vision patch_size"),
-            (r#"{"model_type": "clip_vision_model", "image_size": 1000000000}"#, "vision image_size"),
+            (
+                r#"{"model_type": "clip_vision_model", "num_attention_heads": 7}"#,
+                "config.json: `hidden_size` should",
+            ),
+            (r#"{"model_type": "clip_vision_model", "patch_size": 15}"#, "config.json: `image_size` should"),
+            (r#"{"model_type": "clip_vision_model", "patch_size": 0}"#, "config.json: `patch_size` should"),
+            (
+                r#"{"model_type": "clip_vision_model", "image_size": 1000000000}"#,
+                "config.json: `image_size` should",
+            ),
         ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");

@@ -1,5 +1,7 @@
 //! `preprocessor_config.json` as it stands on disk, read into and written from an [`ImageProcessorConfig`].
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
@@ -11,6 +13,10 @@ use crate::layout::{COMBINED_PROCESSOR_FILE, PROCESSOR_FILE};
 
 /// No vision tower has a larger input; a larger number means a damaged file.
 const MAX_SIDE: u32 = 16_384;
+
+/// Standard deviations by which pixels are divided, in single precision. Those of known towers are from 0.2 to 1; far from
+/// them, pixels become infinite or all alike.
+const STD: RangeInclusive<f64> = 1e-3..=1e3;
 
 /// The file as it stands.
 #[derive(Serialize, Deserialize)]
@@ -31,7 +37,9 @@ struct PreprocessorConfig {
     rescale_factor: f64,
     #[serde(default = "yes")]
     do_normalize: bool,
+    #[serde(deserialize_with = "three_numbers")]
     image_mean: [f64; 3],
+    #[serde(deserialize_with = "three_numbers")]
     image_std: [f64; 3],
     /// Pads after resizing: not what these towers do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +70,12 @@ const KEYS: [&str; 12] = [
     "size",
 ];
 
+/// Serde's own words for a list of another length name its types.
+fn three_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Deserialize::deserialize(value).map_err(|_| de::Error::custom("expected 3 numbers"))
+}
+
 fn yes() -> bool {
     true
 }
@@ -86,7 +100,9 @@ impl ImageProcessorConfig {
     /// [`Error::Config`](crate::Error::Config) if it asks for a
     /// processing that CLIP's and SigLIP's towers do not use.
     pub fn from_file(file: impl Into<Files>) -> Result<Self> {
-        Self::from_keys(read_keys(&file.into())?)
+        let file = file.into();
+        let keys = read_keys(&file)?;
+        Said { file, place: "", keys }.read()
     }
 
     /// Reads what a folder says: its `processor_config.json`, as transformers does since version 5, else its
@@ -96,7 +112,7 @@ impl ImageProcessorConfig {
     ///
     /// As [`from_file`](Self::from_file).
     pub fn from_folder(folder: impl Into<Files>) -> Result<Option<Self>> {
-        keys_in_folder(&folder.into())?.map(Self::from_keys).transpose()
+        Said::find(&folder.into())?.map(Said::read).transpose()
     }
 
     /// The keys of what a folder says that this crate neither uses nor knows to be without effect on pixels.
@@ -120,15 +136,67 @@ impl ImageProcessorConfig {
             "return_tensors",
             "_valid_processor_keys",
         ];
-        let Some(keys) = keys_in_folder(&folder.into())? else { return Ok(Vec::new()) };
+        let Some(Said { keys, .. }) = Said::find(&folder.into())? else { return Ok(Vec::new()) };
         let is_known = |key: &str| KEYS.contains(&key) || WITHOUT_EFFECT.contains(&key);
         let is_off = |value: &Value| value.is_null() || *value == Value::Bool(false);
         let unknown = keys.into_iter().filter(|(key, value)| !is_known(key) && !is_off(value));
         Ok(unknown.map(|(key, _)| key).collect())
     }
 
-    fn from_keys(keys: Keys) -> Result<Self> {
-        from_fields::<PreprocessorConfig>(keys)?.try_into()
+    /// Refuses another size than the tower's.
+    ///
+    /// - folder: which said it
+    pub(crate) fn check_size(&self, tower: usize, folder: &Files) -> Result<()> {
+        if self.image_size as usize == tower {
+            return Ok(());
+        }
+        let key = if self.crops() { "crop_size" } else { "size" };
+        let expected = format!("the vision tower's image_size = {tower}");
+        let error = Error::config(key, expected, self.image_size);
+        Err(match Said::find(folder)? {
+            Some(said) => said.name_in(error),
+            None => error,
+        })
+    }
+
+    fn crops(&self) -> bool {
+        matches!(self.resize, Resize::ShortestEdge(_)) || self.image_size != self.resize.edge()
+    }
+}
+
+/// What a file says of the processing.
+struct Said {
+    file: Files,
+    /// The key that the others stand under, with a dot behind it.
+    place: &'static str,
+    keys: Keys,
+}
+
+impl Said {
+    /// What counts in a folder; `None` where it says nothing.
+    fn find(folder: &Files) -> Result<Option<Self>> {
+        let file = folder.join(COMBINED_PROCESSOR_FILE);
+        if file.is_file()
+            && let Some(Value::Object(keys)) = read_keys(&file)?.remove("image_processor")
+        {
+            return Ok(Some(Self { file, place: "image_processor.", keys }));
+        }
+        let file = folder.join(PROCESSOR_FILE);
+        if !file.is_file() {
+            return Ok(None);
+        }
+        let keys = read_keys(&file)?;
+        Ok(Some(Self { file, place: "", keys }))
+    }
+
+    fn read(self) -> Result<ImageProcessorConfig> {
+        let config = from_fields::<PreprocessorConfig>(self.keys.clone());
+        config.and_then(ImageProcessorConfig::try_from).map_err(|error| self.name_in(error))
+    }
+
+    /// The error with the file and the key's place in it.
+    fn name_in(&self, error: Error) -> Error {
+        error.under(|key| format!("{}{key}", self.place)).in_file(self.file.path())
     }
 }
 
@@ -176,7 +244,10 @@ impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
                 Resize::ShortestEdge(edge)
             }
             (Size::ShortestEdge { .. }, None) => {
-                return Err(Error::config("do_center_crop", "true with size.shortest_edge", false));
+                return Err(match file.do_center_crop {
+                    Some(false) => Error::config("do_center_crop", "true with size.shortest_edge", false),
+                    _ => Error::config("crop_size", "given with size.shortest_edge", "no such key, or null"),
+                });
             }
             (Size::Sides { height, width }, _) => Resize::Square(square("size", height, width)?),
         };
@@ -195,23 +266,12 @@ impl TryFrom<PreprocessorConfig> for ImageProcessorConfig {
         if !image_mean.iter().all(|mean| (0.0..=1.0).contains(mean)) {
             return Err(Error::config("image_mean", "between 0 and 1", format_args!("{image_mean:?}")));
         }
-        if !image_std.iter().all(|std| *std > 0.0 && std.is_finite()) {
-            return Err(Error::config("image_std", "greater than 0", format_args!("{image_std:?}")));
+        if !image_std.iter().all(|std| STD.contains(std)) {
+            let expected = format_args!("from {} to {}", STD.start(), STD.end()).to_string();
+            return Err(Error::config("image_std", expected, format_args!("{image_std:?}")));
         }
         Ok(Self { image_size, resize, resample, image_mean, image_std })
     }
-}
-
-/// The keys of the file that counts; `None` where there is none.
-fn keys_in_folder(folder: &Files) -> Result<Option<Keys>> {
-    let file = folder.join(COMBINED_PROCESSOR_FILE);
-    if file.is_file()
-        && let Some(Value::Object(keys)) = read_keys(&file)?.remove("image_processor")
-    {
-        return Ok(Some(keys));
-    }
-    let file = folder.join(PROCESSOR_FILE);
-    if file.is_file() { read_keys(&file).map(Some) } else { Ok(None) }
 }
 
 fn square(key: &str, height: u32, width: u32) -> Result<u32> {
@@ -229,8 +289,7 @@ impl From<&ImageProcessorConfig> for PreprocessorConfig {
             Resize::ShortestEdge(edge) => ("CLIPImageProcessor", Size::ShortestEdge { shortest_edge: edge }),
             Resize::Square(edge) => ("SiglipImageProcessor", sides(edge)),
         };
-        let crops =
-            matches!(config.resize, Resize::ShortestEdge(_)) || config.image_size != config.resize.edge();
+        let crops = config.crops();
         Self {
             image_processor_type: Some(kind.to_owned()),
             do_resize: true,
@@ -255,6 +314,8 @@ impl From<&ImageProcessorConfig> for PreprocessorConfig {
 mod tests {
     use std::fs;
 
+    use serde_json::json;
+
     use super::*;
 
     /// transformers 5: `ProcessorMixin.save_pretrained` writes one file, and reads it first.
@@ -270,9 +331,54 @@ mod tests {
         let file = folder.path().join(COMBINED_PROCESSOR_FILE);
         fs::write(&file, r#"{"processor_class": "CLIPProcessor"}"#).unwrap();
         assert_eq!(read(), Some(plain));
-        let nested = serde_json::json!({ "image_processor": combined, "processor_class": "CLIPProcessor" });
+        let nested = json!({ "image_processor": combined, "processor_class": "CLIPProcessor" });
         fs::write(&file, nested.to_string()).unwrap();
         assert_eq!(read(), Some(combined));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = serde_json::to_value(ImageProcessorConfig::clip(8)).unwrap();
+        let refused = |key: &str, value: Option<serde_json::Value>, file: &str| {
+            let mut keys = good.clone();
+            match value {
+                Some(value) => keys[key] = value,
+                None => _ = keys.as_object_mut().unwrap().remove(key),
+            }
+            let path = folder.path().join(file);
+            let keys = if file == PROCESSOR_FILE { keys } else { json!({ "image_processor": keys }) };
+            fs::write(&path, keys.to_string()).unwrap();
+            let error = ImageProcessorConfig::from_folder(folder.path()).unwrap_err().to_string();
+            fs::remove_file(&path).unwrap();
+            error.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&error).to_owned()
+        };
+        let outside = "`image_std` should be from 0.001 to 1000, found";
+        for (key, value, expected) in [
+            ("image_mean", None, "`image_mean` should be given, found no such key"),
+            (
+                "image_mean",
+                Some(json!([0.5, 0.5, 0.5, 0.5])),
+                "`image_mean` should be 3 numbers, found [0.5,0.5,0.5,0.5]",
+            ),
+            ("image_mean", Some(json!(0.5)), "`image_mean` should be 3 numbers, found 0.5"),
+            ("image_std", Some(json!([1e-300, 1e-300, 1e-300])), outside),
+            ("image_std", Some(json!([1e300, 1e300, 1e300])), outside),
+            ("image_std", Some(json!([0.5, 0.0, 0.5])), outside),
+            (
+                "crop_size",
+                None,
+                "`crop_size` should be given with size.shortest_edge, found no such key, or null",
+            ),
+            ("crop_size", Some(Value::Null), "`crop_size` should be given with size.shortest_edge"),
+            ("do_center_crop", Some(json!(false)), "`do_center_crop` should be true with size.shortest_edge"),
+            ("resample", Some(json!(7)), "`resample` should be 2 (bilinear) or 3 (bicubic), found 7"),
+        ] {
+            let found = refused(key, value.clone(), PROCESSOR_FILE);
+            assert!(found.starts_with(expected), "{found}");
+            let found = refused(key, value, COMBINED_PROCESSOR_FILE);
+            assert!(found.starts_with(&expected.replacen('`', "`image_processor.", 1)), "{found}");
+        }
     }
 
     /// What transformers 5 writes for a CLIP, and a key that nobody knows.

@@ -233,11 +233,16 @@ impl InitialModel {
     pub fn preparation(&self, max_length: Option<usize>) -> Result<Preparation> {
         let ModelDescription { config, vision, source, .. } = &self.description;
         let tokenizer = Tokenizer::open(source)?;
+        let aspect_ratio = AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind);
+        let aspect_ratio = aspect_ratio.map_err(|error| match &self.origin {
+            Origin::Parrot(folder) => error.in_file(folder.join(CONFIG_FILE)),
+            _ => error,
+        })?;
         Ok(Preparation {
             template: ChatTemplate::for_parrot(source, &tokenizer)?,
             tokenizer: Arc::new(tokenizer),
             processor: self.image_processor.clone(),
-            aspect_ratio: AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind)?,
+            aspect_ratio,
             limits: Some(SampleLimits { config: config.clone(), vision: vision.clone(), max_length }),
         })
     }
