@@ -11,7 +11,7 @@ use crate::input::{ImageSource, Inputs};
 use crate::options::{AnswerOptions, ModelOptions};
 use crate::progress::Spinner;
 use crate::report::{self, ChoiceRecord, Record};
-use crate::terminal::{isolate, printable};
+use crate::terminal::{isolate, print_json, printable};
 
 /// Ask one or more questions about a picture, or about several
 ///
@@ -136,7 +136,7 @@ impl Args {
         }
         let answer = if self.json {
             let answer = ask_silently(parrot, images, question, options)?;
-            writeln!(io::stdout(), "{}", serde_json::to_string(&Record::new(name, question, &answer))?)?;
+            print_json(&serde_json::to_string(&Record::new(name, question, &answer))?)?;
             answer
         } else {
             ask_aloud(parrot, images, question, options)?
@@ -159,7 +159,7 @@ impl Args {
         drop(spinner);
         if self.json {
             let record = ChoiceRecord::new(name, question, &self.choices, &choice);
-            writeln!(io::stdout(), "{}", serde_json::to_string(&record)?)?;
+            print_json(&serde_json::to_string(&record)?)?;
         } else {
             writeln!(io::stdout(), "{}", self.choices[choice.index])?;
         }

@@ -8,6 +8,7 @@ use parrot_infer::device::{self, Backend, DeviceInfo};
 use serde::Serialize;
 
 use crate::report::readable_bytes;
+use crate::terminal::print_json;
 
 /// Show what --device takes here: the devices of this machine, and what this build lacks
 ///
@@ -28,11 +29,10 @@ Examples:
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let offer = Offer::new(&device::list());
-    let mut stdout = io::stdout();
     if args.json {
-        writeln!(stdout, "{}", serde_json::to_string(&offer)?)?;
+        print_json(&serde_json::to_string(&offer)?)?;
     } else {
-        write!(stdout, "{}", offer.to_text())?;
+        write!(io::stdout(), "{}", offer.to_text())?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 
 use crate::options::{find_description, named_size};
 use crate::report::readable_bytes;
+use crate::terminal::print_json;
 
 /// Show what a model consists of and how much memory it needs
 ///
@@ -45,11 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         None => from_folder(&find_description(args.model.as_deref())?)?,
     };
-    let mut stdout = io::stdout();
     if args.json {
-        writeln!(stdout, "{}", serde_json::to_string(&model)?)?;
+        print_json(&serde_json::to_string(&model)?)?;
     } else {
-        write!(stdout, "{}", printable(&model.to_text()))?;
+        write!(io::stdout(), "{}", printable(&model.to_text()))?;
     }
     Ok(())
 }

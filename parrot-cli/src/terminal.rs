@@ -39,9 +39,9 @@ pub(crate) fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
     if terminal { untrusted::printable(text) } else { text.into() }
 }
 
-/// [`printable`] for JSON, which programs read and which is to say the same on a terminal.
-pub(crate) fn printable_json(json: &str, terminal: bool) -> Cow<'_, str> {
-    if terminal { untrusted::printable_json(json) } else { json.into() }
+/// JSON for stdout, which says the same wherever it goes: programs read it from a pipe, and their users in a log.
+pub(crate) fn print_json(json: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{}", untrusted::printable_json(json.trim_end()))
 }
 
 #[cfg(test)]

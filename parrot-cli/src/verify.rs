@@ -11,6 +11,7 @@ use parrot_verify::{Directory, Filter, verify};
 
 use crate::options::{DeviceOptions, Width};
 use crate::progress::Spinner;
+use crate::terminal::print_json;
 
 /// Compare this build with what the reference implementation computes, case by case
 ///
@@ -58,11 +59,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         spinner.say(format!("case {} of {total}", done + 1));
     });
     spinner.stop();
-    let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", report.to_json())?;
+        print_json(&report.to_json())?;
     } else {
-        write!(out, "{}", printable(&report.to_string()))?;
+        write!(io::stdout(), "{}", printable(&report.to_string()))?;
     }
     Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

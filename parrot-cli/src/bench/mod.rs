@@ -14,6 +14,7 @@ use parrot_model::parrot::ParrotModel;
 use crate::options::{ModelOptions, Width, find_model, named_size};
 use crate::progress::{Bar, Spinner};
 use crate::report::readable_bytes;
+use crate::terminal::print_json;
 
 use measure::{BenchModel, BenchOptions, BenchReport, Phase, bench};
 
@@ -65,11 +66,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let report = bench(&subject, &options, |phase| spinner.say(format!("measuring: {phase}")));
     spinner.stop();
     let report = report?;
-    let mut stdout = io::stdout();
     if args.json {
-        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+        print_json(&serde_json::to_string(&report)?)?;
     } else {
-        write!(stdout, "{}", markdown(&report))?;
+        write!(io::stdout(), "{}", markdown(&report))?;
     }
     Ok(())
 }

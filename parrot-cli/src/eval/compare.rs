@@ -10,7 +10,7 @@ use parrot_eval::{Compared, Comparison, Dataset, PredictionFile, Problem, Protoc
 use parrot_model::error_chain;
 
 use super::{Args, say_problems, write};
-use crate::terminal::{print_notice, printable, printable_json};
+use crate::terminal::{print_json, print_notice, printable};
 
 impl Args {
     /// Compares two runs: folders that `--out` named, or files of predictions.
@@ -63,9 +63,12 @@ impl Args {
             }
             print_notice(&format!("the comparison is in {}", out.display()));
         }
-        let terminal = io::stdout().is_terminal();
-        let text = if self.json { printable_json(&json, terminal) } else { printable(&markdown, terminal) };
-        writeln!(io::stdout(), "{}", text.trim_end())?;
+        if self.json {
+            print_json(&json)?;
+        } else {
+            let terminal = io::stdout().is_terminal();
+            writeln!(io::stdout(), "{}", printable(&markdown, terminal).trim_end())?;
+        }
         Ok(())
     }
 }

@@ -6,13 +6,17 @@ use anyhow::Result;
 use parrot_eval::{Listed, catalogue};
 
 use super::Args;
+use crate::terminal::print_json;
 
 impl Args {
     /// A table for reading, or with `--json` everything that is known.
     pub(super) fn print_list(&self) -> Result<()> {
         let all = catalogue();
-        let text = if self.json { serde_json::to_string_pretty(&all)? } else { table(&all) };
-        writeln!(io::stdout(), "{text}")?;
+        if self.json {
+            print_json(&serde_json::to_string_pretty(&all)?)?;
+        } else {
+            writeln!(io::stdout(), "{}", table(&all))?;
+        }
         Ok(())
     }
 }

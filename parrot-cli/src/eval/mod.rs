@@ -26,7 +26,7 @@ use parrot_eval::{
 use parrot_model::untrusted;
 
 use crate::options::ModelOptions;
-use crate::terminal::{print_notice, printable, printable_json};
+use crate::terminal::{print_json, print_notice, printable};
 
 /// Measure a model on MMMB, MMBench and other benchmarks, or score answers that another program gave
 ///
@@ -201,7 +201,6 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
     let Some(mut finished) = finished else { return Ok(()) };
     finished.report.problems.splice(0..0, skipped);
     say_problems(&finished.report.problems);
-    let mut stdout = io::stdout();
     let (json, markdown) = (finished.report.to_json()?, finished.report.to_markdown());
     if let Some(out) = &finished.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -212,9 +211,12 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
         print_notice(&format!("results are in {}", out.display()));
     }
     // Names of categories and the like come from files; a terminal is to take no commands from them.
-    let terminal = stdout.is_terminal();
-    let text = if args.json { printable_json(&json, terminal) } else { printable(&markdown, terminal) };
-    writeln!(stdout, "{}", text.trim_end())?;
+    if args.json {
+        print_json(&json)?;
+    } else {
+        let terminal = io::stdout().is_terminal();
+        writeln!(io::stdout(), "{}", printable(&markdown, terminal).trim_end())?;
+    }
     let is_rated = !is_judged || finished.report.judge.is_some();
     ensure!(is_rated, "the judge has rated no answer; the answers are kept where there is --out");
     Ok(())

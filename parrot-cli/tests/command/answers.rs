@@ -75,6 +75,20 @@ fn each_of_several_questions_stands_before_its_answer() {
     assert_eq!(output(piped).0, both);
 }
 
+/// U+202E in a picture's name went to the terminal, to a pipe and to whoever reads what came from it.
+#[test]
+fn json_has_no_character_that_steers_a_terminal_on_any_stream() {
+    let odd = file("\u{202e}evil\u{85}.png");
+    fs::copy(file("photo.png"), &odd).unwrap();
+    let mut ask =
+        parrot(&["ask", text_of(&odd), "Hm\u{2066}?", "--json", "--model", text_of(&file("model"))]);
+    ask.args(["--max-new-tokens", "1"]);
+    let (json, _) = output(ask);
+    assert!(!json.contains(['\u{202e}', '\u{85}', '\u{2066}']) && json.contains("\\u202eevil"), "{json}");
+    let record: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&record["image"], &record["question"]), (&text_of(&odd).into(), &"Hm\u{2066}?".into()));
+}
+
 #[test]
 fn json_is_one_object_per_answer() {
     let (plain, _) = output(ask(&["Что это?"]));

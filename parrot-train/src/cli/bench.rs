@@ -20,7 +20,7 @@ use parrot_train::step::MicroBatch;
 use parrot_train::trainer::Stage;
 use serde::Serialize;
 
-use super::{say, write_out};
+use super::{say, write_json, write_out};
 
 /// What `parrot-train bench` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -185,7 +185,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         device_memory_bytes,
     };
     if arguments.json {
-        write_out(&(serde_json::to_string_pretty(&measured)? + "\n"))?;
+        write_json(&measured)?;
     } else {
         write_out(&text(&measured))?;
     }

@@ -8,7 +8,7 @@ use parrot_train::data::mix::write_bad_records;
 use parrot_train::data::survey::survey;
 use parrot_train::recipe::InitialModel;
 
-use super::{RecipeArguments, hub_progress, say, write_out};
+use super::{RecipeArguments, hub_progress, say, write_json, write_out};
 
 /// What `parrot-train check-data` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,7 +33,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let preparation = initial.preparation(recipe.max_length(&initial.description.config))?;
     let survey = survey(&recipe.sources(), &preparation, arguments.samples)?;
     if arguments.json {
-        write_out(&(serde_json::to_string_pretty(&survey)? + "\n"))?;
+        write_json(&survey)?;
     } else {
         write_out(&survey.to_string())?;
     }

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::checkpoint::DownloadProgress;
-use parrot_model::untrusted::printable;
+use parrot_model::untrusted::{printable, printable_json};
 use parrot_train::recipe::Recipe;
+use serde::Serialize;
 
 pub(crate) use notices::Notices;
 
@@ -51,6 +52,12 @@ fn write_out(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// Prints a report as JSON, which says the same afterwards.
+fn write_json(report: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(report)?;
+    write_out(&(printable_json(&json) + "\n"))
 }
 
 /// A bar over bytes.
