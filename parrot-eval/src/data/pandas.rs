@@ -14,8 +14,8 @@ pub(crate) const LONGEST_CELL: usize = 32_767;
 /// A column as pandas has it.
 #[derive(Debug, PartialEq)]
 enum Column {
-    /// All whole numbers, none missing.
-    Whole(Vec<i64>),
+    /// Whole numbers as Python writes them, of any size; `None` for what is missing.
+    Whole(Vec<Option<String>>),
     /// Numbers; `None` for what is missing.
     Real(Vec<Option<f64>>),
     /// Truth values; `None` for what is missing.
@@ -24,36 +24,98 @@ enum Column {
     Text,
 }
 
+/// What pandas reads a column of cells from: the two differ in what they make of integers beyond 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Csv,
+    Excel,
+}
+
+/// Of what sizes a column's integers are.
+#[derive(Debug, Default)]
+struct Integers {
+    /// Some only an `uint64` holds.
+    unsigned: bool,
+    /// Some are above that.
+    above: bool,
+    /// Some are below an `int64`.
+    below: bool,
+    /// Some have a minus, be it that of -0.
+    minus: bool,
+    /// Some are negative and an `int64` holds them.
+    negative: bool,
+    /// Some have more digits than Python reads.
+    endless: bool,
+}
+
+impl Integers {
+    fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
+        const MOST_DIGITS: usize = 4300;
+        let mut found = Self::default();
+        for cell in cells.map(trimmed).filter(|cell| is_integer(cell)) {
+            let digits = python_int(cell);
+            found.minus |= cell.starts_with('-');
+            match digits.parse::<i64>() {
+                Ok(number) => found.negative |= number < 0,
+                Err(_) if digits.starts_with('-') => found.below = true,
+                Err(_) if digits.parse::<u64>().is_ok() => found.unsigned = true,
+                Err(_) => found.above = true,
+            }
+            found.endless |= digits.len() > MOST_DIGITS;
+        }
+        found
+    }
+
+    /// Whether a column of nothing but integers stays one; `None` where it stays text.
+    fn stay_whole(&self, has_gap: bool, source: Source) -> Option<bool> {
+        let has_conflict = match source {
+            Source::Csv => self.unsigned && !self.above && (has_gap || self.minus),
+            Source::Excel => self.conflict_in_excel(has_gap),
+        };
+        if has_conflict || self.endless {
+            return None;
+        }
+        // Integers of Python's own, which no array of pandas holds, leave room for gaps.
+        Some(!has_gap || source == Source::Csv && (self.above || self.below))
+    }
+
+    /// What no type of pandas holds at once.
+    fn conflict_in_excel(&self, has_gap: bool) -> bool {
+        self.unsigned && (has_gap || self.negative)
+    }
+}
+
 impl Column {
-    fn from_cells<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+    fn from_cells<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone, source: Source) -> Self {
         let present = || cells.clone().flatten();
         if present().next().is_none() {
             return Self::Text;
         }
-        let is_whole_column = cells.clone().all(|cell| cell.is_some());
         if present().all(|cell| truth(cell).is_some()) {
             return Self::Truth(cells.map(|cell| cell.and_then(truth)).collect());
         }
-        let whole = |cell: &str| -> Option<i64> {
-            let digits = trimmed(cell);
-            let digits = digits.strip_prefix('+').filter(|rest| !rest.starts_with('-')).unwrap_or(digits);
-            digits.parse().ok()
+        let has_gap = cells.clone().any(|cell| cell.is_none());
+        let integers = Integers::of(present());
+        let stay_whole = if present().all(|cell| is_integer(trimmed(cell))) {
+            integers.stay_whole(has_gap, source)
+        } else {
+            let is_real = match source {
+                Source::Csv => is_real_to_csv(present()),
+                Source::Excel => !integers.conflict_in_excel(has_gap) && !integers.endless,
+            };
+            (is_real && present().all(|cell| real(cell).is_some())).then_some(false)
         };
-        if is_whole_column && present().all(|cell| whole(cell).is_some()) {
-            return Self::Whole(cells.flatten().filter_map(whole).collect());
+        match stay_whole {
+            Some(true) => Self::Whole(cells.map(|cell| cell.map(|cell| python_int(trimmed(cell)))).collect()),
+            Some(false) => Self::Real(cells.map(|cell| cell.and_then(real)).collect()),
+            None => Self::Text,
         }
-        // Beyond what an integer holds the column stays text.
-        let is_huge = |cell: &str| whole(cell).is_none() && is_integer(trimmed(cell));
-        if present().all(|cell| real(cell).is_some() && !is_huge(cell)) {
-            return Self::Real(cells.map(|cell| cell.and_then(real)).collect());
-        }
-        Self::Text
     }
 
     /// The cells as Python writes them; `None` where they are to stay as they are.
     fn written(self) -> Option<Vec<Option<String>>> {
         match self {
-            Self::Whole(numbers) => Some(numbers.iter().map(|number| Some(number.to_string())).collect()),
+            Self::Whole(numbers) => Some(numbers),
             Self::Real(numbers) => Some(numbers.iter().map(|number| number.map(python_float)).collect()),
             Self::Truth(values) => Some(values.iter().map(|value| value.map(python_bool)).collect()),
             Self::Text => None,
@@ -63,28 +125,24 @@ impl Column {
 
 /// A column of a TSV file as its cells go into prompts; `None` where they are those of the file.
 pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
-    let column = match Column::from_cells(cells.iter().copied()) {
+    let column = match Column::from_cells(cells.iter().copied(), Source::Csv) {
         // What are integers but for gaps has been read as such, and those have no -0.
         Column::Real(mut numbers) if cells.iter().flatten().all(|cell| is_integer(trimmed(cell))) => {
             numbers.iter_mut().flatten().for_each(|number| *number += 0.0);
             Column::Real(numbers)
-        }
-        // An integer that is too large is a number where another cell is none; what comes first decides.
-        Column::Text if is_real_to_csv(cells) => {
-            Column::Real(cells.iter().map(|cell| cell.and_then(real)).collect())
         }
         column => column,
     };
     column.written()
 }
 
-/// Whether a column of numbers has one that is no integer, before any that not even 64 bits without a sign hold.
-fn is_real_to_csv(cells: &[Option<&str>]) -> bool {
+/// Whether a column has a cell that is no integer before any integer that not even 64 bits without a sign hold: what comes
+/// first decides.
+fn is_real_to_csv<'a>(present: impl Iterator<Item = &'a str>) -> bool {
     let is_too_large =
         |cell: &str| !cell.starts_with('-') && cell.trim_start_matches('+').parse::<u64>().is_err();
-    let mut present = cells.iter().flatten().map(|cell| trimmed(cell));
-    let decisive = present.find(|cell| !is_integer(cell) || is_too_large(cell));
-    decisive.is_some_and(|cell| !is_integer(cell)) && cells.iter().flatten().all(|cell| real(cell).is_some())
+    let decisive = present.map(trimmed).find(|cell| !is_integer(cell) || is_too_large(cell));
+    decisive.is_some_and(|cell| !is_integer(cell))
 }
 
 /// What a cell of a spreadsheet holds.
@@ -149,7 +207,7 @@ pub(crate) fn read_excel(cells: &[Option<&str>], kinds: &Kinds) -> Option<Vec<Op
     };
     let cells: Vec<Option<String>> =
         cells.iter().map(|cell| cell.filter(|cell| !is_missing(cell)).map(as_number)).collect();
-    Column::from_cells(cells.iter().map(Option::as_deref)).written()
+    Column::from_cells(cells.iter().map(Option::as_deref), Source::Excel).written()
 }
 
 /// Python's `1 day, 12:00:00` as pandas writes it, `1 days 12:00:00`.
@@ -170,17 +228,13 @@ pub(crate) fn through_xlsx_again(
     rewritten: bool,
     protocol: Protocol,
 ) -> Option<Vec<Option<String>>> {
-    let typed = if rewritten { Column::from_cells(cells.iter().copied()) } else { Column::Text };
+    let typed = if rewritten { Column::from_cells(cells.iter().copied(), Source::Csv) } else { Column::Text };
     let column = match typed {
-        Column::Real(numbers) => {
-            let is_whole = |number: &Option<f64>| {
-                number.is_some_and(|number| number.fract() == 0.0 && number.abs() < i64::MAX as f64)
-            };
-            if numbers.iter().all(is_whole) {
-                Column::Whole(numbers.into_iter().flatten().map(|number| number as i64).collect())
-            } else {
-                Column::Real(numbers)
-            }
+        Column::Whole(_) | Column::Real(_) => {
+            let back = cells.iter().map(|cell| cell.and_then(real).map(number_in_xlsx));
+            let back: Vec<Option<String>> = back.collect();
+            let read = Column::from_cells(back.iter().map(Option::as_deref), Source::Excel).written();
+            return Some(read.unwrap_or(back));
         }
         // With a gap a spreadsheet's truth values come back as numbers.
         Column::Truth(values) if values.contains(&None) => {
@@ -191,7 +245,9 @@ pub(crate) fn through_xlsx_again(
                 .iter()
                 .map(|cell| cell.and_then(|text| xlsx_cell(text, writes_formulas(protocol))))
                 .collect();
-            let read = Column::from_cells(back.iter().map(Option::as_deref)).written().unwrap_or(back);
+            let read = Column::from_cells(back.iter().map(Option::as_deref), Source::Excel)
+                .written()
+                .unwrap_or(back);
             let is_as_it_was = read.iter().map(Option::as_deref).eq(cells.iter().copied());
             return (!is_as_it_was).then_some(read);
         }
@@ -209,7 +265,8 @@ fn writes_formulas(protocol: Protocol) -> bool {
 pub(crate) fn through_xlsx(predictions: &[&str], protocol: Protocol) -> Vec<String> {
     let formulas = writes_formulas(protocol);
     let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text, formulas)).collect();
-    let written = Column::from_cells(cells.iter().map(Option::as_deref)).written().unwrap_or(cells);
+    let written =
+        Column::from_cells(cells.iter().map(Option::as_deref), Source::Excel).written().unwrap_or(cells);
     written.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
 }
 
@@ -231,6 +288,12 @@ fn xlsx_cell(text: &str, formulas: bool) -> Option<String> {
     (!is_missing(&cell)).then_some(cell)
 }
 
+/// A number that is written into a spreadsheet's cell, in 16 digits, and read again as a whole one where it is that.
+fn number_in_xlsx(number: f64) -> String {
+    let number: f64 = format!("{number:.15e}").parse().unwrap_or(number);
+    if number.fract() == 0.0 { python_int(&format!("{number:.0}")) } else { python_float(number) }
+}
+
 fn trimmed(cell: &str) -> &str {
     cell.trim_matches([' ', '\t'])
 }
@@ -238,6 +301,16 @@ fn trimmed(cell: &str) -> &str {
 fn is_integer(cell: &str) -> bool {
     let digits = cell.strip_prefix(['+', '-']).unwrap_or(cell);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An integer as Python writes it: no plus, no zeros in front, no -0.
+fn python_int(integer: &str) -> String {
+    let digits = integer.trim_start_matches(['+', '-']).trim_start_matches('0');
+    match digits {
+        "" => "0".into(),
+        digits if integer.starts_with('-') => format!("-{digits}"),
+        digits => digits.into(),
+    }
 }
 
 /// Like Python's `float`, but for `nan`, which is missing, and underscores.
@@ -314,6 +387,11 @@ mod tests {
             (&["1", "True"], &["1", "True"], &["1", "True"]),
             (&["99999999999999999999", "1"], &["99999999999999999999", "1"], &["99999999999999999999", "1"]),
             (&["cat", "7"], &["cat", "7"], &["cat", "7"]),
+            (&["07", "123456789012345678"], &["7", "123456789012345678"], &["7", "123456789012345696"]),
+            (&["07", "9223372036854775808"], &["7", "9223372036854775808"], &["7", "9223372036854775808"]),
+            (&["07", "18446744073709551616"], &["7", "18446744073709551616"], &["7", "18446744073709549568"]),
+            (&["0.30000000000000004", "1"], &["0.30000000000000004", "1.0"], &["0.3", "1.0"]),
+            (&["1e16", "7.0"], &["1e+16", "7.0"], &["10000000000000000", "7"]),
         ] {
             assert_eq!(shown(read_csv(&some(cells)), cells), csv, "{cells:?}");
             let read = read_csv(&some(cells));
@@ -388,6 +466,21 @@ mod tests {
             (&[LOW, "1e16"], &["-9.223372036854776e+18", "1e+16"]),
             (&["1e16", HUGER], &["1e+16", "1.8446744073709552e+19"]),
             (&[HUGER, "1e16"], &[HUGER, "1e16"]),
+            (&[HUGE, "07"], &[HUGE, "7"]),
+            (&["07", HUGER], &["7", HUGER]),
+            (&["+07", "-1", HUGER], &["7", "-1", HUGER]),
+            (&["07", "", HUGER], &["7", "nan", HUGER]),
+            (&["07", "", HUGE, HUGER], &["7", "nan", HUGE, HUGER]),
+            (&["-00", "99999999999999999999999"], &["0", "99999999999999999999999"]),
+            (&["07", LOW, ""], &["7", LOW, "nan"]),
+            (&["07", LOW, "7.0"], &["7.0", "-9.223372036854776e+18", "7.0"]),
+            (&["07", "-1", HUGE], &["07", "-1", HUGE]),
+            (&["-0", HUGE], &["-0", HUGE]),
+            (&["07", HUGE, ""], &["07", HUGE, ""]),
+            (&["07", HUGE, LOW], &["07", HUGE, LOW]),
+            (&["07", HUGER, "x"], &["07", HUGER, "x"]),
+            (&["07", "9223372036854775807", ""], &["7.0", "9.223372036854776e+18", "nan"]),
+            (&["07", "00000000000000000000000007"], &["7", "7"]),
             (&[HUGE, "1"], &[HUGE, "1"]),
             (&[HUGE, ""], &[HUGE, ""]),
             (&[LOW, HUGE], &[LOW, HUGE]),
@@ -397,6 +490,30 @@ mod tests {
             (&["-0", "1.5"], &["-0.0", "1.5"]),
         ] {
             assert_eq!(shown(read_csv(&some(cells)), cells), csv, "{cells:?}");
+        }
+    }
+
+    /// What pandas 3.1.1 read from a spreadsheet's column of these texts.
+    #[test]
+    fn integers_beyond_64_bits_come_back_from_a_spreadsheet() {
+        const HUGE: &str = "9223372036854775808";
+        const HUGER: &str = "18446744073709551616";
+        const LOW: &str = "-9223372036854775809";
+        for (texts, read) in [
+            (&["07", HUGE][..], &["7", HUGE][..]),
+            (&["-0", HUGE], &["0", HUGE]),
+            (&["-07", HUGE], &["-07", HUGE]),
+            (&["-1", HUGER], &["-1", HUGER]),
+            (&["07", HUGE, LOW], &["7", HUGE, LOW]),
+            (&["-1", HUGE, HUGER], &["-1", HUGE, HUGER]),
+            (&["", "07", HUGE], &["nan", "07", HUGE]),
+            (&["", "07", HUGER], &["nan", "7.0", "1.8446744073709552e+19"]),
+            (&["", "07", LOW], &["nan", "7.0", "-9.223372036854776e+18"]),
+            (&["07", HUGER, "7.0"], &["7.0", "1.8446744073709552e+19", "7.0"]),
+            (&["-01", HUGE, "7.5"], &["-01", HUGE, "7.5"]),
+            (&["-1.0", HUGE], &["-1.0", "9.223372036854776e+18"]),
+        ] {
+            assert_eq!(through_xlsx(texts, Protocol::Kit2024_08), read, "{texts:?}");
         }
     }
 
