@@ -8,7 +8,7 @@ use anyhow::Result;
 use parrot_infer::{Answer, AskOptions, Image, Parrot, Question};
 
 use crate::input::{ImageSource, Inputs};
-use crate::options::{AnswerOptions, ModelOptions};
+use crate::options::{AnswerOptions, ModelOptions, free_text};
 use crate::progress::Spinner;
 use crate::report::{self, ChoiceRecord, Record};
 use crate::terminal::{isolate, print_json, printable};
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Answer with the likeliest of these instead of the model's own words; give it once per possible answer
     ///
     /// The model is not shown what there is to choose from. --verbose says how likely each is.
-    #[arg(long = "choice", value_name = "ANSWER", allow_negative_numbers = true, conflicts_with_all = FREE_ANSWERS)]
+    #[arg(long = "choice", value_name = "ANSWER", allow_hyphen_values = true, value_parser = free_text, conflicts_with_all = FREE_ANSWERS)]
     choices: Vec<String>,
     /// Print one JSON object per answer
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
+use clap::CommandFactory;
 use parrot_infer::{AskOptions, Parrot, Sampling, device};
 use parrot_model::checkpoint::{
     DecoderDescription, Description, DownloadProgress, resolve_description, resolve_with,
@@ -26,10 +27,26 @@ const DEFAULT_MODEL: &str = "assets/parrot-mini";
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptions {
     /// The model's folder, a text model's GGUF, or an id on the Hugging Face hub [default: $PARROT_MODEL, or assets/parrot-mini]
-    #[arg(long, value_name = "PATH_OR_ID")]
+    #[arg(long, value_name = "PATH_OR_ID", allow_hyphen_values = true, value_parser = free_text)]
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
+}
+
+/// A text of the user's own, which may begin with a hyphen. What is an option of this program is none: its own text was
+/// forgotten then.
+pub(crate) fn free_text(text: &str) -> Result<String, String> {
+    let mut command = crate::Cli::command();
+    command.build();
+    let is_option = |argument: &clap::Arg| {
+        argument.get_long().is_some_and(|long| text.strip_prefix("--") == Some(long))
+            || argument.get_short().is_some_and(|short| text.strip_prefix('-') == Some(&*short.to_string()))
+    };
+    let mut commands = std::iter::once(&command).chain(command.get_subcommands());
+    if text.starts_with('-') && commands.any(|command| command.get_arguments().any(is_option)) {
+        return Err("that is an option itself; a text has to follow".into());
+    }
+    Ok(text.into())
 }
 
 /// Where to compute, and how precisely.
@@ -217,10 +234,10 @@ pub(crate) struct AnswerOptions {
     #[arg(long, value_name = "N", default_value_t = Sampling::default().seed, allow_negative_numbers = true)]
     seed: u64,
     /// End the answer before this text; may be given several times
-    #[arg(long, value_name = "TEXT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = free_text)]
     stop: Vec<String>,
     /// Instructions above the conversation
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = free_text)]
     system: Option<String>,
 }
 

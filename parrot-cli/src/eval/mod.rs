@@ -25,7 +25,7 @@ use parrot_eval::{
 };
 use parrot_model::untrusted;
 
-use crate::options::ModelOptions;
+use crate::options::{ModelOptions, free_text};
 use crate::terminal::{print_json, print_notice, printable};
 
 /// Measure a model on MMMB, MMBench and other benchmarks, or score answers that another program gave
@@ -88,7 +88,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "generate", conflicts_with_all = ["score", "prompts_only"])]
     method: MethodName,
     /// What questions end with instead of the benchmark's own request, e.g. "Réponds par la lettre."
-    #[arg(long = "prompt", value_name = "TEXT", conflicts_with_all = ["score", "compare"])]
+    #[arg(long = "prompt", value_name = "TEXT", allow_hyphen_values = true, value_parser = free_text, conflicts_with_all = ["score", "compare"])]
     request: Option<String>,
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", value_parser = at_least_one(), default_value_t = GenerateOptions::default().max_new_tokens)]

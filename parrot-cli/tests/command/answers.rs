@@ -75,6 +75,26 @@ fn each_of_several_questions_stands_before_its_answer() {
     assert_eq!(output(piped).0, both);
 }
 
+#[test]
+fn a_text_may_begin_with_a_hyphen_but_is_no_option() {
+    for system in ["-1", "- be brief", "--- be brief ---", "-be"] {
+        output(ask(&["What?", "--system", system, "--stop", "- x", "--stop", "-7"]));
+    }
+    let (chosen, _) = output({
+        let (photo, model) = (file("photo.png"), file("model"));
+        let mut command = parrot(&["ask", text_of(&photo), "What?", "--model", text_of(&model)]);
+        command.args(["--choice", "- x", "--choice", "-1 °C"]);
+        command
+    });
+    assert!(["- x\n", "-1 °C\n"].contains(&&*chosen), "{chosen}");
+    for forgotten in ["--verbose", "-v", "--temperature", "--help"] {
+        let output = ask(&["What?", "--system", forgotten]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("--system <TEXT>") && said.contains("an option itself"), "{said}");
+    }
+}
+
 /// U+202E in a picture's name went to the terminal, to a pipe and to whoever reads what came from it.
 #[test]
 fn json_has_no_character_that_steers_a_terminal_on_any_stream() {

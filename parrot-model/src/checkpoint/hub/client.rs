@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::{HeaderMap, Response};
+use ureq::{Agent, Body};
 
 use super::cache::is_file_name;
 use super::settings::Settings;
@@ -69,7 +68,8 @@ impl Client {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("parrot/", env!("CARGO_PKG_VERSION")))
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_resolve(Some(settings.patience))
             .timeout_connect(Some(settings.patience))
             .timeout_per_read(Some(settings.patience))
@@ -105,8 +105,7 @@ impl Client {
         // The first answer that has them: a redirect's target may not.
         let (mut commit, mut etag, mut size) = (None, None, None);
         for _ in 0..MAX_MOVES {
-            let request = self.agent.head(&url).config().max_redirects(0).max_redirects_will_error(false);
-            let mut request = request.build();
+            let mut request = self.agent.head(&url).header("Accept-Encoding", "identity");
             if let Some(authorization) = &self.authorization {
                 request = request.header("Authorization", authorization);
             }
@@ -121,7 +120,7 @@ impl Client {
             if response.status().is_redirection()
                 && let Some(path) = text(headers, "location").filter(|location| location.starts_with('/'))
             {
-                url = format!("{}{path}", self.origin());
+                url = resolved(&self.endpoint, path);
                 continue;
             }
             if !response.status().is_success() && !response.status().is_redirection() {
@@ -132,18 +131,34 @@ impl Client {
             }
             let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_string());
             let (Some(commit), Some(etag)) = (commit, etag.filter(|etag| is_file_name(etag))) else {
-                let url = &self.endpoint;
+                let url = shown(&self.endpoint);
                 return Err(Failure::Other(format!("{url} does not answer as the Hugging Face hub does")));
             };
             return Ok(FileInfo { url, commit, etag, size: size.and_then(|size| size.parse().ok()) });
         }
-        Err(Failure::Other(format!("{url} leads from one redirect to the next")))
+        Err(endless(&url))
     }
 
-    /// Scheme and host of the endpoint.
-    fn origin(&self) -> &str {
-        let host = self.endpoint.find("://").map_or(0, |at| at + 3);
-        self.endpoint[host..].find('/').map_or(&self.endpoint, |end| &self.endpoint[..host + end])
+    /// Asks for a file's bytes from `begin` on, wherever the hub sends for them; the token is for the hub alone.
+    fn get(&self, first: &str, begin: u64) -> Result<(String, Response<Body>), Failure> {
+        let mut url = first.to_string();
+        for _ in 0..MAX_MOVES {
+            let mut request = self.agent.get(&url).header("Accept-Encoding", "identity");
+            if let Some(authorization) = self.authorization.as_ref().filter(|_| origin(&url) == origin(first))
+            {
+                request = request.header("Authorization", authorization);
+            }
+            if begin > 0 {
+                request = request.header("Range", format!("bytes={begin}-"));
+            }
+            let response = request.call().map_err(|error| unreachable(&url, &error))?;
+            let target = text(response.headers(), "location").filter(|_| response.status().is_redirection());
+            match target.map(|target| resolved(&url, target)) {
+                Some(target) => url = target,
+                None => return Ok((url, response)),
+            }
+        }
+        Err(endless(&url))
     }
 
     /// Appends the file's bytes to what `file` has of them already.
@@ -195,14 +210,7 @@ impl Client {
         begin: u64,
         progress: &dyn Fn(u64, u64),
     ) -> Result<(), Failure> {
-        let mut request = self.agent.get(&info.url);
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        if begin > 0 {
-            request = request.header("Range", format!("bytes={begin}-"));
-        }
-        let response = request.call().map_err(|error| unreachable(&info.url, &error))?;
+        let (url, response) = self.get(&info.url, begin)?;
         match response.status().as_u16() {
             206 if text(response.headers(), "content-range")
                 .is_some_and(|range| range.starts_with(&format!("bytes {begin}-"))) => {}
@@ -212,7 +220,16 @@ impl Client {
                 file.set_len(0)?;
                 return Err(Failure::Unreachable("the server sent another part of the file".into()));
             }
-            _ => return Err(refusal(&info.url, &response)),
+            _ => return Err(refusal(&url, &response)),
+        }
+        // Kept as they are, such bytes would be found broken in the cache by every later call.
+        if let Some(coding) =
+            text(response.headers(), "content-encoding").filter(|coding| *coding != "identity")
+        {
+            let url = shown(&url);
+            return Err(Failure::Other(format!(
+                "{url} sends it with the content-encoding {coding}, unasked"
+            )));
         }
         let mut done = file.seek(SeekFrom::End(0))?;
         let mut reader = response.into_body().into_reader();
@@ -247,18 +264,59 @@ impl Client {
     }
 }
 
+/// Scheme and host of an address.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find(['/', '?', '#']).map_or(url, |end| &url[..host + end])
+}
+
+/// Where a redirect of this address leads.
+fn resolved(url: &str, target: &str) -> String {
+    let scheme = url.split("://").next().unwrap_or_default();
+    match target {
+        whole if whole.contains("://") => whole.to_string(),
+        host if host.starts_with("//") => format!("{scheme}:{host}"),
+        path if path.starts_with('/') => format!("{}{path}", origin(url)),
+        name => {
+            let path = url.split(['?', '#']).next().unwrap_or_default();
+            let folder = path.rfind('/').map_or(path, |end| &path[..end]);
+            format!("{folder}/{name}")
+        }
+    }
+}
+
+/// An address as errors show it: without the name and password that may stand before its host, and without what may sign it.
+fn shown(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_once("://").unwrap_or(("", plain));
+    let authority = rest.split('/').next().unwrap_or_default();
+    // A slash in a password that is not escaped ends what a parser takes for the host.
+    let has_port =
+        authority.rsplit_once(':').is_none_or(|(_, port)| port.bytes().all(|c| c.is_ascii_digit()));
+    let host = match rest.rfind('@') {
+        Some(at) if at < authority.len() || !has_port => &rest[at + 1..],
+        _ => rest,
+    };
+    if scheme.is_empty() { host.into() } else { format!("{scheme}://{host}") }
+}
+
+fn endless(url: &str) -> Failure {
+    Failure::Other(format!("{} leads from one redirect to the next", shown(url)))
+}
+
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> Failure {
+    let url = shown(url);
     let why = match error {
         ureq::Error::Io(error) => error.to_string(),
         ureq::Error::HostNotFound => "there is no such host".into(),
         ureq::Error::Timeout(_) => "it does not answer".into(),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            return Failure::Other(format!("{url} cannot be asked: {error}"));
-        }
+        // Its own words quote all of the address.
+        ureq::Error::BadUri(_) => return Failure::Other(format!("{url} is no address that can be asked")),
+        ureq::Error::Http(_) => return Failure::Other(format!("{url} cannot be asked: {error}")),
         error => error.to_string(),
     };
     Failure::Unreachable(format!("cannot reach {url}: {}", why.lines().next().unwrap_or_default()))
@@ -266,7 +324,7 @@ fn unreachable(url: &str, error: &ureq::Error) -> Failure {
 
 /// What an answer other than the file means.
 fn refusal<B>(url: &str, response: &Response<B>) -> Failure {
-    let headers = response.headers();
+    let (url, headers) = (shown(url), response.headers());
     match (response.status().as_u16(), text(headers, "x-error-code").unwrap_or_default()) {
         (_, "GatedRepo") => Failure::Gated,
         (_, "RevisionNotFound") => Failure::NoRevision,

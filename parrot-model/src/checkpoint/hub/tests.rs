@@ -38,6 +38,10 @@ struct Behaviour {
     cut_after: Option<usize>,
     /// Sends files again and again, and does not say how long they are.
     endless: bool,
+    /// Sends files in this coding, as it says.
+    coding: Option<&'static str>,
+    /// Sends whoever asks for a file's bytes there.
+    moved_to: Option<String>,
     /// Accepts connections and says nothing.
     silent: bool,
     /// Says that the model's terms are not accepted.
@@ -122,6 +126,13 @@ fn answer(mut stream: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<String>
             stream.write_all(body)?;
         }
     }
+    if let Some(target) = behaviour.moved_to.as_ref().filter(|_| method == "GET") {
+        return write!(stream, "HTTP/1.1 302 Found\r\nLocation: {target}\r\nConnection: close\r\n\r\n");
+    }
+    if let Some(coding) = behaviour.coding.filter(|_| method == "GET") {
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Encoding: {coding}\r\nConnection: close\r\n\r\n")?;
+        return stream.write_all(body);
+    }
     let (end, all) = (begin + body.len(), begin + body.len());
     write!(
         stream,
@@ -194,6 +205,59 @@ fn settings(endpoint: &str, cache: &Path, token: Option<&str>, offline: bool) ->
         attempts: 2,
         pause: Duration::from_millis(1),
     }
+}
+
+/// The address that was asked for was named, which can be reached, with what signs the other one.
+#[test]
+fn a_redirect_to_nowhere_is_named_without_its_signature() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = format!("http://key:secret@{nowhere}/blobs/one?signature=secret");
+    let server = Server::start(Behaviour { moved_to: Some(target), ..model() });
+    let cache = tempfile::tempdir().unwrap();
+    let error = download(&server.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    let expected = format!("cannot reach http://{nowhere}/blobs/one: ");
+    assert!(error.contains(&expected) && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn a_redirect_is_followed_and_the_token_stays() {
+    let elsewhere = Server::start(model());
+    let target = format!("{}/owner/model/resolve/main/config.json", elsewhere.endpoint);
+    let server = Server::start(Behaviour { moved_to: Some(target), ..model() });
+    let cache = tempfile::tempdir().unwrap();
+    let part = repository(&server.endpoint, cache.path(), Some("secret"), false, None).unwrap();
+    part.part_description().unwrap();
+    assert!(server.requests().iter().all(|request| request.ends_with(" secret")));
+    let elsewhere = elsewhere.requests();
+    assert!(
+        !elsewhere.is_empty() && elsewhere.iter().all(|request| !request.contains("secret")),
+        "{elsewhere:?}"
+    );
+}
+
+#[test]
+fn a_password_in_the_endpoint_is_in_no_error() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start(Behaviour { status: Some("418 I'm a teapot"), ..model() });
+    let running = server.endpoint.trim_start_matches("http://");
+    for host in [nowhere.to_string(), running.to_string(), "not a host".into()] {
+        for password in ["secret", "sec/ret", "sec@ret"] {
+            let cache = tempfile::tempdir().unwrap();
+            let endpoint = format!("http://user:{password}@{host}");
+            let error = download(&endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+            assert!(!error.contains("sec") && !error.contains("user"), "{error}");
+        }
+    }
+}
+
+/// The configuration was kept as it came, and found to be no JSON ever after.
+#[test]
+fn what_arrives_compressed_is_not_kept() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(Behaviour { coding: Some("gzip"), ..model() });
+    let error = download(&server.endpoint, cache.path(), None, false, None).unwrap_err().to_string();
+    assert!(error.contains("config.json sends it with the content-encoding gzip, unasked"), "{error}");
+    download(&Server::start(model()).endpoint, cache.path(), None, false, None).unwrap();
 }
 
 #[test]
