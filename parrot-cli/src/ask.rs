@@ -4,19 +4,19 @@ use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use parrot_infer::{Answer, AskOptions, Image, Parrot, Question};
 
 use crate::input::{ImageSource, Inputs};
 use crate::options::{AnswerOptions, ModelOptions, free_text};
 use crate::progress::Spinner;
 use crate::report::{self, ChoiceRecord, Record};
-use crate::terminal::{isolate, print_json, printable};
+use crate::terminal::{isolate, print_error, print_json, printable};
 
 /// Ask one or more questions about a picture, or about several
 ///
 /// Each picture is looked at once, however many questions there are. Several pictures are asked about one after the other;
-/// --together shows them all with each question. Answers go to stdout, each after its picture's name and its question if
+/// one that cannot be read is told, and the rest is answered; --together shows them all with each question. Answers go to stdout, each after its picture's name and its question if
 /// there are several; everything else goes to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -83,15 +83,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // One after the other, so that no more than one is in memory; the first before a large model is loaded.
     let groups: Vec<&[ImageSource]> =
         if args.together { vec![&sources] } else { sources.iter().map(std::slice::from_ref).collect() };
-    let mut first = Some(open(groups[0])?);
+    let mut first = match open(groups[0]) {
+        Err(error) if groups.len() == 1 => return Err(error),
+        opened => Some(opened),
+    };
     let parrot = args.model.load()?;
     let several = questions.len() > 1;
     let terminal = io::stdout().is_terminal();
     let mut space = "";
+    let mut failed = 0;
     for group in &groups {
-        let images = match first.take() {
-            Some(images) => images,
-            None => open(group)?,
+        let images = match first.take().unwrap_or_else(|| open(group)) {
+            Ok(images) => images,
+            // The others have nothing to do with it.
+            Err(error) => {
+                print_error(&error);
+                failed += 1;
+                continue;
+            }
         };
         let name = group.iter().map(ImageSource::name).collect::<Vec<_>>().join(" ");
         for question in &questions {
@@ -113,6 +122,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             args.answer(&parrot, &images, &name, question, &options, subject.as_deref())?;
         }
     }
+    ensure!(failed == 0, "{failed} of {} pictures could not be asked about", groups.len());
     Ok(())
 }
 

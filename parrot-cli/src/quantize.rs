@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::layout::CONFIG_FILE;
 use parrot_model::quantization::BlockFormat;
 
 use crate::options::find_model;
 use crate::progress::Bar;
+use crate::terminal::print_notice;
 
 /// Write a model with its weights in 8 or 4 bits
 ///
@@ -34,11 +36,16 @@ Examples:
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = find_model(args.model.as_deref())?;
+    let is_replaced = args.out.join(CONFIG_FILE).is_file();
     let bar = Bar::new("quantising");
     let written = Checkpoint::open(&folder)
         .and_then(|checkpoint| checkpoint.quantize(args.to, &args.out, |done, total| bar.show(done, total)));
     drop(bar);
-    written.with_context(|| format!("cannot quantise the model {}", folder.display()))
+    written.with_context(|| format!("cannot quantise the model {}", folder.display()))?;
+    if is_replaced {
+        print_notice(&format!("the model that was in {} is replaced", args.out.display()));
+    }
+    Ok(())
 }
 
 fn parse_format(name: &str) -> Result<BlockFormat, String> {

@@ -75,6 +75,28 @@ fn each_of_several_questions_stands_before_its_answer() {
     assert_eq!(output(piped).0, both);
 }
 
+/// It ended the call: those behind it got no answer.
+#[test]
+fn a_picture_that_cannot_be_read_costs_no_other_its_answer() {
+    let (photo, other, garbage) = (file("photo.png"), file("other.png"), file("garbage.png"));
+    let answers = |pictures: &[&Path]| {
+        let mut command = parrot(&["ask"]);
+        command.args(pictures).args(["What is this?", "--json", "--model", text_of(&file("model"))]);
+        let output = command.args(["--max-new-tokens", "2"]).output().unwrap();
+        let (json, said) = (text(output.stdout), text(output.stderr));
+        let names = json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["image"].clone());
+        (output.status.code(), names.collect::<Vec<_>>(), said)
+    };
+    let expected = [text_of(&photo), text_of(&other)];
+    for pictures in [[&*photo, &garbage, &other], [&garbage, &photo, &other]] {
+        let (status, names, said) = answers(&pictures);
+        assert_eq!((status, &names[..]), (Some(1), &expected.map(Value::from)[..]), "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0].contains("garbage.png"), "{said}");
+        assert_eq!(lines[1], "error: 1 of 3 pictures could not be asked about");
+    }
+}
+
 #[test]
 fn a_text_may_begin_with_a_hyphen_but_is_no_option() {
     for system in ["-1", "- be brief", "--- be brief ---", "-be"] {

@@ -36,6 +36,9 @@ fn a_quantised_model_answers_as_quantising_while_loading_does() {
         let size = |folder: &Path| fs::metadata(folder.join("model.safetensors")).unwrap().len();
         assert!(size(Path::new(out)) < size(Path::new(MODEL)) * 3 / 5, "{format}");
 
+        let (_, said) = output(parrot(&["quantize", MODEL, "--to", format, "--out", out]));
+        assert_eq!(said, format!("note: the model that was in {out} is replaced\n"));
+
         let refused = error(ask(out, &["--dtype", "f32"]));
         assert!(refused.contains(&format!("can be held in {format} alone, not in f32")), "{refused}");
         let again = folder.path().join("again");

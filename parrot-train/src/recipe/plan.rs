@@ -177,7 +177,7 @@ impl fmt::Display for Plan {
         let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
         let workload = self.workload();
         let step = self.cost.step(workload);
-        let left_out = match self.left_out {
+        let left_out = match self.left_out + self.unusable {
             0 => String::new(),
             bad => format!("; {bad} records cannot be used"),
         };
@@ -186,7 +186,7 @@ impl fmt::Display for Plan {
             let (unusable, looked_at) = (self.unusable, self.looked_at);
             writeln!(
                 f,
-                "                {unusable} of {looked_at} looked at leave nothing to learn: see check-data"
+                "                {unusable} of them among {looked_at} that were tokenised; check-data says why, and opens pictures"
             )?;
         }
         for folder in &self.unseen {
