@@ -16,8 +16,8 @@ use crate::terminal::{isolate, print_error, print_json, printable};
 /// Ask one or more questions about a picture, or about several
 ///
 /// Each picture is looked at once, however many questions there are. Several pictures are asked about one after the other;
-/// one that cannot be read is told, and the rest is answered; --together shows them all with each question. Answers go to stdout, each after its picture's name and its question if
-/// there are several; everything else goes to stderr.
+/// one that cannot be read is told, and the rest is answered; --together shows them all with each question. Answers go to
+/// stdout, each after its picture's name and its question if there are several; everything else goes to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use parrot_eval::{Compared, Comparison, Dataset, PredictionFile, Problem, Protocol};
-use parrot_model::error_chain;
+use parrot_model::{error_chain, untrusted};
 
 use super::{Args, say_problems, write};
-use crate::terminal::{print_json, print_notice, printable};
+use crate::terminal::{print_json, print_notice};
 
 impl Args {
     /// Compares two runs: folders that `--out` named, or files of predictions.
@@ -52,7 +52,8 @@ impl Args {
             runs[1].display()
         );
         let comparison = Comparison::new(names(runs), &compared, self.wrong);
-        let (json, markdown) = (comparison.to_json()?, comparison.to_markdown());
+        let (json, markdown) =
+            (comparison.to_json()?, untrusted::printable(&comparison.to_markdown()).into_owned());
         if let Some(out) = &self.out {
             fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
             let page = comparison.to_html()?;
@@ -66,8 +67,7 @@ impl Args {
         if self.json {
             print_json(&json)?;
         } else {
-            let terminal = io::stdout().is_terminal();
-            writeln!(io::stdout(), "{}", printable(&markdown, terminal).trim_end())?;
+            writeln!(io::stdout(), "{}", markdown.trim_end())?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ mod scores;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use parrot_eval::{
 use parrot_model::untrusted;
 
 use crate::options::{ModelOptions, free_text};
-use crate::terminal::{print_json, print_notice, printable};
+use crate::terminal::{print_json, print_notice};
 
 /// Measure a model on MMMB, MMBench and other benchmarks, or score answers that another program gave
 ///
@@ -201,7 +201,9 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
     let Some(mut finished) = finished else { return Ok(()) };
     finished.report.problems.splice(0..0, skipped);
     say_problems(&finished.report.problems);
-    let (json, markdown) = (finished.report.to_json()?, finished.report.to_markdown());
+    // Names of categories and the like come from files; whoever shows the tables is to take no commands from them.
+    let (json, markdown) =
+        (finished.report.to_json()?, untrusted::printable(&finished.report.to_markdown()).into_owned());
     if let Some(out) = &finished.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
         let page = ReportPage::new(&finished.report, &finished.wrong, finished.wrong_in_all).render()?;
@@ -210,12 +212,10 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
         }
         print_notice(&format!("results are in {}", out.display()));
     }
-    // Names of categories and the like come from files; a terminal is to take no commands from them.
     if args.json {
         print_json(&json)?;
     } else {
-        let terminal = io::stdout().is_terminal();
-        writeln!(io::stdout(), "{}", printable(&markdown, terminal).trim_end())?;
+        writeln!(io::stdout(), "{}", markdown.trim_end())?;
     }
     let is_rated = !is_judged || finished.report.judge.is_some();
     ensure!(is_rated, "the judge has rated no answer; the answers are kept where there is --out");

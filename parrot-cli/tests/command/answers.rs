@@ -229,10 +229,10 @@ fn several_images_are_asked_about_one_by_one_or_together() {
     let (together, _) = output(ask(&[text_of(&other), "What?", "--together", "--json"]));
     assert_eq!(together.lines().count(), 1);
     assert!(together.contains("\"routing_weights\":[[") && together.contains("],["), "{together}");
-    let missing = error(ask(&["missing.png", "What?"]));
+    let model = file("model");
+    let missing = error(parrot(&["ask", "missing.png", "What?", "--model", text_of(&model)]));
     assert!(missing.starts_with("cannot read missing.png: "), "{missing}");
 
-    let model = file("model");
     let mut piped = parrot(&["ask", "-", "What?", "--model", text_of(&model), "--max-new-tokens", "8"]);
     piped.write_stdin(std::fs::read(file("photo.png")).unwrap());
     assert_eq!(output(piped).0, one);

@@ -264,7 +264,8 @@ fn folders_that_hold_no_parrot_are_refused() {
     let folder = saved(&Tiny::clip());
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
     let error = load_error(folder.path());
-    assert!(error.contains("`model_type` should be one of parrot_qwen2") && error.contains("found llama"));
+    let expected = "`model_type` should be one of parrot_qwen2";
+    assert!(error.contains(expected) && error.contains("found \"llama\""), "{error}");
     std::fs::remove_file(folder.path().join("config.json")).unwrap();
     assert!(load_error(folder.path()).contains("cannot read"));
     assert!(load_error(&folder.path().join("elsewhere")).contains("no such folder"));

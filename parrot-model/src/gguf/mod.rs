@@ -146,10 +146,15 @@ impl<'a> Header<'a> {
         let alignment = match metadata.get("general.alignment") {
             None => 32,
             Some(Value::Integer(alignment)) if (1..=MAX_ALIGNMENT).contains(alignment) => *alignment as usize,
-            Some(other) => return Err(format!("has an alignment of {other}")),
+            Some(other) => {
+                return Err(format!(
+                    "has a `general.alignment` of {other}; it should be a whole number from 1 to {MAX_ALIGNMENT}"
+                ));
+            }
         };
         let start = reader.at.next_multiple_of(alignment);
         let mut tensors = BTreeMap::new();
+        let mut ranges = Vec::new();
         for (name, (ggml_type, shape, offset)) in places {
             let Some(range) = range(file, start, ggml_type, &shape, offset) else {
                 return Err(format!(
@@ -157,9 +162,19 @@ impl<'a> Header<'a> {
                     file.len()
                 ));
             };
+            if !(range.start - start).is_multiple_of(alignment) {
+                return Err(format!(
+                    "`{name}` at {offset}, which is no multiple of the alignment {alignment}"
+                ));
+            }
+            ranges.push((range.start, range.end, name.clone()));
             if tensors.insert(name, Place { ggml_type, shape, range }).is_some() {
                 return Err(format!("has `{name}` twice"));
             }
+        }
+        ranges.sort_unstable();
+        if let Some(pair) = ranges.windows(2).find(|pair| pair[0].1 > pair[1].0) {
+            return Err(format!("`{}` lies on top of `{}`: one of them is elsewhere", pair[1].2, pair[0].2));
         }
         Ok(Self { file, metadata, tensors })
     }

@@ -82,6 +82,21 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         self.0.deserialize_struct(name, fields, Inner { inner: visitor, is_struct: true })
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_enum(name, variants, inner(visitor)).map_err(|error| {
+            // A number, a list or an object where a name should be; serde's words for that name none.
+            if error.to_string().contains("unit variant") {
+                return D::Error::custom(format_args!("expected one of `{}`", variants.join("`, `")));
+            }
+            error
+        })
+    }
+
     pass_on! {
         deserialize_any()
         deserialize_bool()
@@ -110,7 +125,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         deserialize_tuple(length: usize)
         deserialize_tuple_struct(name: &'static str, length: usize)
         deserialize_map()
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
         deserialize_identifier()
         deserialize_ignored_any()
     }

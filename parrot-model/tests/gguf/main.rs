@@ -345,7 +345,10 @@ fn what_is_not_supported_is_named() {
             "`vision.weight` is unexpected",
         ),
         (with(&|gguf| gguf.tensors.push(gguf.tensors[0].clone())), "twice"),
-        (with(&|gguf| gguf.number("general.alignment", 0)), "an alignment of 0"),
+        (
+            with(&|gguf| gguf.number("general.alignment", 0)),
+            "a `general.alignment` of 0; it should be a whole number from 1 to",
+        ),
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
@@ -375,6 +378,19 @@ fn a_file_that_is_cut_or_lies_is_refused() {
     claims(8, "tensors, more than a file of");
     claims(16, "entries of metadata, more than a file of");
     claims(24, "bytes of a text, more than a file of");
+    // Places inside the file, but another tensor's, or none.
+    let name = b"output_norm.weight";
+    let at = whole.windows(name.len()).position(|bytes| bytes == name).unwrap();
+    // Behind its name the number of its dimensions, one, and its type.
+    let place = at + name.len() + 4 + 8 + 4;
+    for (offset, expected) in [(0_u64, "`output_norm.weight`"), (4, "no multiple of the alignment 32")] {
+        let mut file = whole.clone();
+        file[place..place + 8].copy_from_slice(&offset.to_le_bytes());
+        fs::write(&path, file).unwrap();
+        let error = DecoderCheckpoint::open(&path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(offset > 0 || error.contains("lies on top of"), "{error}");
+    }
     let mut file = whole.clone();
     file[4] = 1;
     fs::write(&path, file).unwrap();

@@ -219,14 +219,14 @@ fn an_answer_that_takes_too_long_is_cut_off() {
     assert_eq!(reply["parrot"][0]["finish_reason"], "time_limit", "{reply}");
 }
 
-/// Of two answers one waits until the time of both is over.
+/// Of eight answers the last ones wait until the time of all is over.
 #[test]
 fn an_answer_whose_time_is_over_before_it_begins_is_an_error() {
     let engine = EngineOptions { max_running: 1, ..EngineOptions::default() };
-    let limits = ServeOptions { request_timeout: Duration::from_millis(20), ..ServeOptions::default() };
+    let limits = ServeOptions { request_timeout: Duration::from_millis(10), ..ServeOptions::default() };
     let server = Running::with(engine, limits);
     let mut body = long_question();
-    body["n"] = 2.into();
+    body["n"] = 8.into();
     let streamed = chat(&server, &body);
     assert!(streamed.status == 504 || streamed.text.contains("\"code\":\"timeout\""), "{}", streamed.text);
     body["stream"] = false.into();
