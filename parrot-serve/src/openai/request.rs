@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use parrot_model::untrusted::object;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::json::{object, object_or_null, objects};
+use crate::json::{object_or_null, objects};
 
 /// A conversation to be continued.
 #[derive(Debug, Default, Deserialize, ToSchema)]
