@@ -167,7 +167,7 @@ impl<'a> Header<'a> {
                     "`{name}` at {offset}, which is no multiple of the alignment {alignment}"
                 ));
             }
-            ranges.push((range.start, range.end, name.clone()));
+            ranges.push((range.start, range.end, name));
             if tensors.insert(name, Place { ggml_type, shape, range }).is_some() {
                 return Err(format!("has `{name}` twice"));
             }
