@@ -20,6 +20,7 @@ pub(super) struct OwnTemplate {
     /// The file that it stands in.
     pub(super) path: PathBuf,
     /// Jinja.
+    #[cfg_attr(not(feature = "jinja"), expect(dead_code, reason = "the engine alone reads it"))]
     pub(super) source: String,
 }
 
