@@ -106,9 +106,20 @@ fn main() -> ExitCode {
 /// Logs only what `RUST_LOG` asks for. Failures are printed as errors anyway, and what drivers log while they are looked for
 /// would only confuse.
 fn log_if_asked() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(log_filter("off")).with_writer(io::stderr);
     subscriber.with_ansi(terminal::is_coloured()).init();
+}
+
+/// What is logged: what `RUST_LOG` says, or else what is usual.
+pub(crate) fn log_filter(usual: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|error| {
+        if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+            terminal::print_notice(&format!(
+                "RUST_LOG says nothing that a log can follow, and is passed over: {error}"
+            ));
+        }
+        EnvFilter::new(usual)
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

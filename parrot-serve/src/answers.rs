@@ -18,6 +18,9 @@ use crate::words::loggable;
 /// How often a client that waits for an event is told that it does not wait in vain.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How much longer than the engine's own limit a request may take, before the server gives up on it.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// The answers to one request, by their index. Dropping them cancels those that are not complete.
 #[derive(Debug)]
 pub(crate) struct Answers {
@@ -90,12 +93,13 @@ impl Answers {
         self.count
     }
 
-    /// Waits until all are complete, but no longer than `limit`, which is longer than the engine's own.
+    /// Waits until all are complete, but not much longer than the engine's own limit.
     ///
     /// # Errors
     ///
     /// The first that failed.
-    pub(crate) async fn wait(mut self, limit: Duration) -> Result<Vec<Answer>, ApiError> {
+    pub(crate) async fn wait(mut self, request_timeout: Duration) -> Result<Vec<Answer>, ApiError> {
+        let limit = request_timeout + GRACE;
         let mut complete: Vec<Option<Answer>> = vec![None; self.count];
         let names = self.names;
         let all = async {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The real window loses its GPU, between two questions and while it answers one: it has to come again, say what happened, and answer on the processor.
+# The real window loses its GPU, between two questions and while it answers one: it has to come again, say what happened, and
+# answer on the processor.
 #
 #   examples/desktop/tests/lost_gpu.sh [FOLDER]
 #

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use tracing_subscriber::EnvFilter;
-
-use crate::terminal::{is_coloured, print_notice};
+use crate::terminal::is_coloured;
 
 /// How requests are logged.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
@@ -21,14 +19,7 @@ pub(super) enum Format {
 impl Format {
     pub(super) fn init(self) {
         let usual = if matches!(self, Self::Off) { "off" } else { "off,parrot_serve=info" };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|error| {
-            if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
-                print_notice(&format!(
-                    "RUST_LOG says nothing that a log can follow, and is passed over: {error}"
-                ));
-            }
-            EnvFilter::new(usual)
-        });
+        let filter = crate::log_filter(usual);
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
         let subscriber = subscriber.with_ansi(is_coloured());
         match self {

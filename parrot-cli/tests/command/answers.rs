@@ -429,6 +429,11 @@ fn logs_go_to_stderr() {
     let (stdout, stderr) = output(command);
     assert_eq!(stdout, output(ask(&["What?"])).0);
     assert!(stderr.contains("loaded"), "{stderr}");
+    let mut command = ask(&["What?"]);
+    command.env("RUST_LOG", "x=y=z");
+    let (stdout, stderr) = output(command);
+    assert_eq!(stdout, output(ask(&["What?"])).0);
+    assert!(stderr.starts_with("note: RUST_LOG") && stderr.lines().count() == 1, "{stderr}");
 }
 
 #[test]

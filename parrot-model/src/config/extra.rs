@@ -93,7 +93,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 ];
 
 /// Whether a key that is not read could change the numbers of an answer: it is set, and not known to be without effect.
-pub(super) fn could_matter(key: &str, value: &Value) -> bool {
+pub(crate) fn could_matter(key: &str, value: &Value) -> bool {
     let is_off = value.is_null() || *value == Value::Bool(false);
     // What our own quantised models say for other readers; the weight files say the same.
     let is_own =

@@ -5,7 +5,7 @@
 //! the reference keeps in a folder of its own (`mm_vision_tower`).
 
 mod decoder;
-mod extra;
+pub(crate) mod extra;
 pub(crate) mod keys;
 mod limits;
 mod projector;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::{ImageProcessorConfig, Resample, Resize};
+use crate::config::extra;
 use crate::config::keys::{Keys, from_fields, read_keys};
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -44,6 +45,8 @@ struct PreprocessorConfig {
     /// Pads after resizing: not what these towers do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     do_pad: Option<bool>,
+    #[serde(flatten, skip_serializing)]
+    others: Keys,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -53,22 +56,6 @@ enum Size {
     ShortestEdge { shortest_edge: u32 },
     Sides { height: u32, width: u32 },
 }
-
-/// The fields of [`PreprocessorConfig`].
-const KEYS: [&str; 12] = [
-    "crop_size",
-    "do_center_crop",
-    "do_normalize",
-    "do_pad",
-    "do_rescale",
-    "do_resize",
-    "image_mean",
-    "image_processor_type",
-    "image_std",
-    "rescale_factor",
-    "resample",
-    "size",
-];
 
 /// Serde's own words for a list of another length name its types.
 fn three_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Error> {
@@ -119,11 +106,11 @@ impl ImageProcessorConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json).
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Json`](crate::Error::Json), or [`Error::Config`](crate::Error::Config) for a
+    /// key of a wrong type.
     pub fn unknown_keys(folder: impl Into<Files>) -> Result<Vec<String>> {
         // What transformers writes beside: names of classes, how arrays lie in memory, what is off.
-        const WITHOUT_EFFECT: [&str; 12] = [
-            "auto_map",
+        const WITHOUT_EFFECT: [&str; 11] = [
             "data_format",
             "default_to_square",
             "device",
@@ -136,10 +123,10 @@ impl ImageProcessorConfig {
             "return_tensors",
             "_valid_processor_keys",
         ];
-        let Some(Said { keys, .. }) = Said::find(&folder.into())? else { return Ok(Vec::new()) };
-        let is_known = |key: &str| KEYS.contains(&key) || WITHOUT_EFFECT.contains(&key);
-        let is_off = |value: &Value| value.is_null() || *value == Value::Bool(false);
-        let unknown = keys.into_iter().filter(|(key, value)| !is_known(key) && !is_off(value));
+        let Some(said) = Said::find(&folder.into())? else { return Ok(Vec::new()) };
+        let unknown = said.fields()?.others.into_iter().filter(|(key, value)| {
+            !WITHOUT_EFFECT.contains(&key.as_str()) && extra::could_matter(key, value)
+        });
         Ok(unknown.map(|(key, _)| key).collect())
     }
 
@@ -189,9 +176,12 @@ impl Said {
         Ok(Some(Self { file, place: "", keys }))
     }
 
+    fn fields(&self) -> Result<PreprocessorConfig> {
+        from_fields(self.keys.clone()).map_err(|error| self.name_in(error))
+    }
+
     fn read(self) -> Result<ImageProcessorConfig> {
-        let config = from_fields::<PreprocessorConfig>(self.keys.clone());
-        config.and_then(ImageProcessorConfig::try_from).map_err(|error| self.name_in(error))
+        ImageProcessorConfig::try_from(self.fields()?).map_err(|error| self.name_in(error))
     }
 
     /// The error with the file and the key's place in it.
@@ -306,6 +296,7 @@ impl From<&ImageProcessorConfig> for PreprocessorConfig {
             image_mean: config.image_mean,
             image_std: config.image_std,
             do_pad: None,
+            others: Keys::new(),
         }
     }
 }
@@ -392,8 +383,5 @@ mod tests {
             "size": {"shortest_edge": 8}, "size_divisor": null, "gamma": 2.2}"#;
         fs::write(folder.path().join(PROCESSOR_FILE), json).unwrap();
         assert_eq!(ImageProcessorConfig::unknown_keys(folder.path()).unwrap(), ["gamma"]);
-        let keys: Keys =
-            serde_json::from_value(serde_json::to_value(ImageProcessorConfig::clip(8)).unwrap()).unwrap();
-        assert!(keys.keys().all(|key| KEYS.contains(&key.as_str())));
     }
 }

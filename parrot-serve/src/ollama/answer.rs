@@ -18,9 +18,6 @@ use crate::models::now;
 use crate::reply::{Json, UNBUFFERED, to_json};
 use crate::service::{Service, Shared};
 
-/// How much longer than the engine's own limit a request may take, before the server gives up on it.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// What the piece of text in an answer is called.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
@@ -71,7 +68,7 @@ async fn answer(service: &Service, wanted: Wanted, share: Share, shape: Shape) -
         let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")];
         return Ok((headers, [UNBUFFERED], body).into_response());
     }
-    let answers = answers.wait(service.options.request_timeout + GRACE).await?;
+    let answers = answers.wait(service.options.request_timeout).await?;
     let answer = answers.first().ok_or_else(ApiError::stopping)?;
     Ok(Json(whole(answer, &answer.text, &model, shape)).into_response())
 }

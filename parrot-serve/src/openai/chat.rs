@@ -21,9 +21,6 @@ use crate::models::now;
 use crate::reply::{Json, UNBUFFERED, to_json};
 use crate::service::Shared;
 
-/// How much longer than the engine's own limit a request may take, before the server gives up on it.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// `POST /v1/chat/completions`
 #[utoipa::path(
     post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
@@ -45,7 +42,7 @@ pub(crate) async fn chat(State(service): State<Shared>, request: Request) -> Res
         return Ok(stream(answers, include_usage.unwrap_or(false)));
     }
     let (model, has_logprobs) = (answers.model.clone(), answers.has_logprobs);
-    let answers = answers.wait(options.request_timeout + GRACE).await?;
+    let answers = answers.wait(options.request_timeout).await?;
     Ok(Json(completion(model, answers, has_logprobs)).into_response())
 }
 
