@@ -55,8 +55,12 @@ impl DecoderDescription {
     pub fn open(model: impl Into<Files>) -> Result<Self> {
         let model = model.into();
         let keys = folder_keys(&model)?;
-        let file = if gguf::is_gguf(&model) { model } else { model.join(CONFIG_FILE) };
-        Self::from_keys(keys).map_err(|error| error.in_file(file.path()))
+        if !gguf::is_gguf(&model) {
+            return Self::from_keys(keys).map_err(|error| error.in_file(model.join(CONFIG_FILE).path()));
+        }
+        let family = keys.get("model_type").and_then(Value::as_str).and_then(DecoderFamily::from_model_type);
+        let called = |key: &str| family.map_or_else(|| key.into(), |family| gguf::own_key(family, key));
+        Self::from_keys(keys).map_err(|error| error.under(called).in_file(model.path()))
     }
 
     fn from_keys(keys: Keys) -> Result<Self> {

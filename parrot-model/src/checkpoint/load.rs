@@ -41,7 +41,8 @@ pub fn load_module<M: Module>(
     name_of: impl Fn(&[String]) -> String,
     dtype: impl Into<WeightDtype>,
 ) -> Result<M> {
-    load_found(module, weights.path(), |name| weights.get(name), name_of, dtype)
+    let origin = Origin { path: weights.path(), title: &|name| weights.title(name) };
+    load_from(origin, module, |name| weights.get(name), name_of, dtype)
 }
 
 /// [`load_module`] from wherever `find` finds a name's tensor; `path` is what errors name.
@@ -56,11 +57,34 @@ pub fn load_found<'w, M: Module>(
     name_of: impl Fn(&[String]) -> String,
     dtype: impl Into<WeightDtype>,
 ) -> Result<M> {
-    let check = |_: &M, wanted: &[ExpectedTensor]| match mismatches(wanted, &find) {
+    load_from(Origin { path, title: &|name| format!("`{name}`") }, module, find, name_of, dtype)
+}
+
+fn load_from<'w, M: Module>(
+    origin: Origin<'_>,
+    module: M,
+    find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+    name_of: impl Fn(&[String]) -> String,
+    dtype: impl Into<WeightDtype>,
+) -> Result<M> {
+    let check = |_: &M, wanted: &[ExpectedTensor]| match mismatches(wanted, &find, origin.title) {
         problems if problems.is_empty() => Ok(()),
-        problems => Err(Error::Checkpoint { path: path.to_path_buf(), problems }),
+        problems => Err(origin.error(problems)),
     };
-    check_and_fill(module, path, &find, &name_of, dtype.into().into(), check, &mut |_, _| ())
+    check_and_fill(module, origin, &find, &name_of, dtype.into().into(), check, &mut |_, _| ())
+}
+
+/// What errors call the place that weights come from, and its tensors.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) path: &'a Path,
+    pub(super) title: &'a dyn Fn(&str) -> String,
+}
+
+impl Origin<'_> {
+    fn error(self, problems: Vec<String>) -> Error {
+        Error::Checkpoint { path: self.path.to_path_buf(), problems }
+    }
 }
 
 /// Compares a module with what is stored, then fills it.
@@ -74,17 +98,16 @@ pub fn load_found<'w, M: Module>(
 /// elements cannot be used.
 pub(super) fn check_and_fill<'w, M: Module>(
     module: M,
-    path: &Path,
+    origin: Origin<'_>,
     find: &dyn Fn(&str) -> Option<StoredTensor<'w>>,
     name_of: &dyn Fn(&[String]) -> String,
     dtypes: PartDtypes,
     check: impl FnOnce(&M, &[ExpectedTensor]) -> Result<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<M> {
-    let error = |problems| Error::Checkpoint { path: path.to_path_buf(), problems };
     let wanted = parameters(&module, name_of);
     if let Some(problem) = other_width(&wanted, find, dtypes) {
-        return Err(error(vec![problem]));
+        return Err(origin.error(vec![problem]));
     }
     check(&module, &wanted)?;
     let bytes = |wanted: &ExpectedTensor| find(&wanted.name).map_or(0, |stored| stored.bytes.len());
@@ -94,7 +117,7 @@ pub(super) fn check_and_fill<'w, M: Module>(
         done += bytes;
         progress(done, total);
     };
-    fill(module, name_of, find, dtypes, &mut advance).map_err(error)
+    fill(module, name_of, find, origin.title, dtypes, &mut advance).map_err(|problems| origin.error(problems))
 }
 
 /// A parameter that a module wants: its name and its shape, both as stored.
@@ -136,25 +159,29 @@ fn other_width<'w>(
 }
 
 /// One sentence for each parameter that is missing or has another shape.
+///
+/// - title: what a tensor is called in them
 pub(super) fn mismatches<'w>(
     wanted: &[ExpectedTensor],
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
+    title: &dyn Fn(&str) -> String,
 ) -> Vec<String> {
     let problem = |wanted: &ExpectedTensor| {
         let ExpectedTensor { name, shape, is_product_weight, .. } = wanted;
-        match find(name) {
-            None => Some(format!("`{name}` {shape:?} is missing")),
+        let reason = match find(name) {
+            None => Some(format!("{shape:?} is missing")),
             Some(StoredTensor { blocks: Some(_), .. }) if !is_product_weight => {
-                Some(format!("`{name}` should be numbers, found blocks"))
+                Some("should be numbers, found blocks".into())
             }
             Some(stored @ StoredTensor { blocks: Some(format), .. }) => {
-                block_file::mismatch(&stored, format, shape).map(|reason| format!("`{name}` {reason}"))
+                block_file::mismatch(&stored, format, shape)
             }
             Some(stored) if stored.shape != shape => {
-                Some(format!("`{name}` should be {shape:?}, found {:?}", stored.shape))
+                Some(format!("should be {shape:?}, found {:?}", stored.shape))
             }
             Some(_) => None,
-        }
+        };
+        reason.map(|reason| format!("{} {reason}", title(name)))
     };
     wanted.iter().filter_map(problem).collect()
 }
@@ -168,12 +195,14 @@ fn fill<'w, M: Module>(
     module: M,
     name_of: &dyn Fn(&[String]) -> String,
     find: &dyn Fn(&str) -> Option<StoredTensor<'w>>,
+    title: &dyn Fn(&str) -> String,
     dtypes: PartDtypes,
     progress: &mut dyn FnMut(u64),
 ) -> Result<M, Vec<String>> {
     let mut filling = Filling {
         name_of,
         find,
+        title,
         dtypes,
         activation_dtype: None,
         progress,
@@ -230,6 +259,7 @@ fn stored_shape<const D: usize>(param: &Param<Tensor<D>>) -> Vec<usize> {
 struct Filling<'a, 'w> {
     name_of: &'a dyn Fn(&[String]) -> String,
     find: &'a dyn Fn(&str) -> Option<StoredTensor<'w>>,
+    title: &'a dyn Fn(&str) -> String,
     dtypes: PartDtypes,
     /// What was found for the dtype of the weight before.
     activation_dtype: Option<(WeightDtype, FloatDType)>,
@@ -272,7 +302,7 @@ impl ModuleMapper for Filling<'_, '_> {
                     parts.push(data);
                 }
                 Err(reason) => {
-                    self.problems.push(format!("`{name}` {reason}"));
+                    self.problems.push(format!("{} {reason}", (self.title)(&name)));
                     return param;
                 }
             }
@@ -304,7 +334,7 @@ impl Filling<'_, '_> {
                     parts.push(matrix);
                 }
                 Err(reason) => {
-                    self.problems.push(format!("`{name}` {reason}"));
+                    self.problems.push(format!("{} {reason}", (self.title)(&name)));
                     return param;
                 }
             }

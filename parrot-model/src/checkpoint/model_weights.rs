@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::load::{ExpectedTensor, check_and_fill, mismatches, unwanted};
+use super::load::{ExpectedTensor, Origin, check_and_fill, mismatches, unwanted};
 use super::names;
 use super::stored_tensor::StoredTensor;
 use super::weights::Weights;
@@ -66,7 +66,8 @@ impl<'w> ModelWeights<'w> {
             self.check(wanted)?;
             device::require_memory(model, dtypes, device)
         };
-        check_and_fill(model, self.path, &|name| self.find(name), name_of, dtypes, check, progress)
+        let origin = Origin { path: self.path, title: &|name| self.weights.title(name) };
+        check_and_fill(model, origin, &|name| self.find(name), name_of, dtypes, check, progress)
     }
 
     /// Refuses what is missing, unexpected or mis-shaped.
@@ -75,12 +76,12 @@ impl<'w> ModelWeights<'w> {
     ///
     /// [`Error::Checkpoint`] listing all of it.
     pub(super) fn check(&self, wanted: &[ExpectedTensor]) -> Result<()> {
-        let mut problems = mismatches(wanted, |name| self.find(name));
+        let mut problems = mismatches(wanted, |name| self.find(name), &|name| self.weights.title(name));
         for name in unwanted(wanted, self.weights) {
             if name == LM_HEAD && self.is_tied() {
                 problems.extend(self.tied_head_problem());
             } else if !self.is_surplus(name) {
-                problems.push(format!("`{name}` is unexpected"));
+                problems.push(format!("{} is unexpected", self.weights.title(name)));
             }
         }
         if problems.is_empty() {

@@ -50,6 +50,7 @@ struct WeightFile {
     tensors: BTreeMap<String, Place>,
     /// The format of its matrices in blocks, if it holds any.
     blocks: Option<BlockFormat>,
+    is_gguf: bool,
 }
 
 /// Where a tensor lies in its file, and what it is.
@@ -158,6 +159,15 @@ impl Weights {
         self.file_of.keys().map(String::as_str)
     }
 
+    /// What errors call a tensor: by its name, and in a GGUF by the one that it has there, with this one behind it.
+    pub(super) fn title(&self, name: &str) -> String {
+        let is_gguf = self.files.iter().any(|file| file.is_gguf);
+        match gguf::own_name(name).filter(|_| is_gguf) {
+            Some(own) => format!("`{own}` ({name})"),
+            None => format!("`{name}`"),
+        }
+    }
+
     /// The format of the matrices in blocks, if it is a quantised model.
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
@@ -184,7 +194,7 @@ impl Weights {
     ///
     /// [`Error::Checkpoint`] for a tensor that is not there or holds something else than finite numbers.
     pub fn numbers(&self, name: &str) -> Result<TensorData> {
-        let error = |reason: &str| Error::checkpoint(&self.path, format!("`{name}` {reason}"));
+        let error = |reason: &str| Error::checkpoint(&self.path, format!("{} {reason}", self.title(name)));
         let stored = self.get(name).ok_or_else(|| error("is missing"))?;
         let data = cast(stored, FloatDType::F32).map_err(|reason| error(&reason))?;
         release_if_copied(stored, data.as_bytes());
@@ -271,7 +281,7 @@ impl WeightFile {
             let tensors = gguf::Header::read(file.bytes()).and_then(|header| header.decoder_tensors());
             let tensors = tensors.map_err(error)?.into_iter();
             let tensors = tensors.map(|(name, tensor)| (name, Place::in_gguf(tensor))).collect();
-            return Ok(Self { file, tensors, blocks: None });
+            return Ok(Self { file, tensors, blocks: None, is_gguf: true });
         }
         let (data_start, header) = read_header(file.bytes()).map_err(error)?;
         let blocks = block_file::format_of(header.metadata().as_ref()).map_err(error)?;
@@ -281,7 +291,7 @@ impl WeightFile {
             (name, Place { dtype: info.dtype, shape: info.shape.clone(), range, coding: None })
         });
         let tensors = tensors.collect();
-        Ok(Self { file, tensors, blocks })
+        Ok(Self { file, tensors, blocks, is_gguf: false })
     }
 
     fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
@@ -295,7 +305,7 @@ impl WeightFile {
 
 impl Place {
     fn in_gguf(tensor: GgufTensor) -> Self {
-        let GgufTensor { place, paired_heads } = tensor;
+        let GgufTensor { place, paired_heads, .. } = tensor;
         let number = match place.ggml_type {
             GgmlType::F32 => Some(Dtype::F32),
             GgmlType::F16 => Some(Dtype::F16),

@@ -19,6 +19,8 @@ const ROPE_FACTORS: &str = "rope_freqs.weight";
 /// A tensor of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GgufTensor {
+    /// What the file calls it.
+    pub(crate) name: String,
     pub(crate) place: Place,
     /// Heads whose rows lie in another order than in Hugging Face's layout: those that a rotation pairs are side by side,
     /// not half a head apart.
@@ -126,7 +128,10 @@ impl Header<'_> {
             if paired_heads.is_some_and(|heads| heads == 0 || !rows.is_multiple_of(2 * heads)) {
                 return Err(format!("`{name}` has {rows} rows, no even multiple of its heads"));
             }
-            tensors.insert(hugging_face_name(name), GgufTensor { place: place.clone(), paired_heads });
+            let tensor = GgufTensor { name: (*name).into(), place: place.clone(), paired_heads };
+            if let Some(other) = tensors.insert(hugging_face_name(name), tensor) {
+                return Err(format!("has one tensor as `{}` and as `{name}`", other.name));
+            }
         }
         Ok(tensors)
     }
@@ -222,30 +227,80 @@ impl Header<'_> {
     }
 }
 
+/// Names of single tensors, and Hugging Face's.
+const TENSORS: [(&str, &str); 3] = [
+    (EMBED_TOKENS, "model.embed_tokens.weight"),
+    ("output_norm.weight", "model.norm.weight"),
+    (LM_HEAD, "lm_head.weight"),
+];
+
+/// Names of a layer's parts, and Hugging Face's.
+const PARTS: [(&str, &str); 11] = [
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("attn_q_norm", "self_attn.q_norm"),
+    ("attn_k_norm", "self_attn.k_norm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
+/// Keys of a `config.json`, and what stands behind the architecture's name in a GGUF.
+const KEYS: [(&str, &str); 9] = [
+    ("hidden_size", "embedding_length"),
+    ("intermediate_size", "feed_forward_length"),
+    ("num_hidden_layers", "block_count"),
+    ("num_attention_heads", "attention.head_count"),
+    ("num_key_value_heads", "attention.head_count_kv"),
+    ("head_dim", "attention.key_length"),
+    ("max_position_embeddings", "context_length"),
+    ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+    ("rope_theta", "rope.freq_base"),
+];
+
 fn hugging_face_name(name: &str) -> String {
-    let renamed = match name {
-        EMBED_TOKENS => "model.embed_tokens.weight",
-        "output_norm.weight" => "model.norm.weight",
-        LM_HEAD => "lm_head.weight",
-        _ => {
-            let parts: Vec<&str> = name.split('.').collect();
-            let ["blk", layer, part, leaf] = parts[..] else { return name.into() };
-            let part = match part {
-                "attn_norm" => "input_layernorm",
-                "attn_q" => "self_attn.q_proj",
-                "attn_k" => "self_attn.k_proj",
-                "attn_v" => "self_attn.v_proj",
-                "attn_output" => "self_attn.o_proj",
-                "attn_q_norm" => "self_attn.q_norm",
-                "attn_k_norm" => "self_attn.k_norm",
-                "ffn_norm" => "post_attention_layernorm",
-                "ffn_gate" => "mlp.gate_proj",
-                "ffn_up" => "mlp.up_proj",
-                "ffn_down" => "mlp.down_proj",
-                _ => return name.into(),
-            };
-            return format!("model.layers.{layer}.{part}.{leaf}");
+    if let Some((_, renamed)) = TENSORS.into_iter().find(|(own, _)| *own == name) {
+        return renamed.into();
+    }
+    let parts: Vec<&str> = name.split('.').collect();
+    let ["blk", layer, part, leaf] = parts[..] else { return name.into() };
+    let part = PARTS.into_iter().find(|(own, _)| *own == part);
+    part.map_or_else(|| name.into(), |(_, part)| format!("model.layers.{layer}.{part}.{leaf}"))
+}
+
+/// What a GGUF calls a tensor of this name in Hugging Face's layout, if it has a name for it.
+pub(crate) fn own_name(name: &str) -> Option<String> {
+    if let Some((own, _)) = TENSORS.into_iter().find(|(_, renamed)| *renamed == name) {
+        return Some(own.into());
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let (part, leaf) = rest.rsplit_once('.')?;
+    let (own, _) = PARTS.into_iter().find(|(_, renamed)| *renamed == part)?;
+    Some(format!("blk.{layer}.{own}.{leaf}"))
+}
+
+/// What a GGUF of this family calls a key of `config.json`; those that it has not are called as they are.
+pub(crate) fn own_key(family: DecoderFamily, key: &str) -> String {
+    let own = KEYS.into_iter().find(|(of_config, _)| *of_config == key);
+    own.map_or_else(|| key.into(), |(_, own)| format!("{}.{own}", family.model_type()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for name in
+            [EMBED_TOKENS, LM_HEAD, "output_norm.weight", "blk.0.attn_q.weight", "blk.12.attn_norm.weight"]
+        {
+            assert_eq!(own_name(&hugging_face_name(name)).as_deref(), Some(name));
         }
-    };
-    renamed.into()
+        assert_eq!(hugging_face_name("blk.0.ssm_a.weight"), "blk.0.ssm_a.weight");
+        assert_eq!(own_name("model.mm_projector.0.weight"), None);
+    }
 }

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::files::Files;
 use crate::{Error, Result, untrusted};
-pub(crate) use decoder::GgufTensor;
+pub(crate) use decoder::{GgufTensor, own_key, own_name};
 pub(crate) use ggml_type::{GgmlType, half};
 
 const MAGIC: &[u8; 4] = b"GGUF";

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use half::f16;
-use parrot_model::checkpoint::{DecoderCheckpoint, DecoderDescription, Weights, resolve};
+use parrot_model::checkpoint::{DecoderCheckpoint, DecoderDescription, Weights, load_module, names, resolve};
 use parrot_model::config::TokenIds;
-use parrot_model::language::DecoderInput;
+use parrot_model::language::{Decoder, DecoderInput};
 use parrot_model::text::{ChatTemplate, Conversation, Tokenizer};
 use serde_json::Value;
 
@@ -330,8 +330,8 @@ fn what_is_not_supported_is_named() {
             with(&|gguf| gguf.metadata.retain(|(key, _)| !key.ends_with("block_count"))),
             "lacks `qwen2.block_count`",
         ),
-        (with(&|gguf| gguf.number("qwen2.block_count", 1 << 31)), "num_hidden_layers"),
-        (with(&|gguf| gguf.number("qwen2.embedding_length", 0)), "hidden_size"),
+        (with(&|gguf| gguf.number("qwen2.block_count", 1 << 31)), "`qwen2.block_count` should be"),
+        (with(&|gguf| gguf.number("qwen2.embedding_length", 0)), "`qwen2.embedding_length` should be"),
         (
             with(&|gguf| gguf.number("qwen2.attention.value_length", 7)),
             "should have attention.value_length = 6",
@@ -339,12 +339,23 @@ fn what_is_not_supported_is_named() {
         (with(&|gguf| gguf.tensors[0].2 = 10), "is of ggml's type 10"),
         (with(&|gguf| gguf.tensors[0].2 = 12), "does not lie in a file of"),
         (with(&|gguf| gguf.tensors[0].1 = vec![24, 1 << 62]), "does not lie in a file of"),
-        (with(&|gguf| gguf.tensors.retain(|(name, ..)| !name.contains("ffn_up"))), "is missing"),
+        (
+            with(&|gguf| gguf.tensors.retain(|(name, ..)| !name.contains("ffn_up"))),
+            "`blk.0.ffn_up.weight` (model.layers.0.mlp.up_proj.weight) [40, 24] is missing",
+        ),
+        (
+            with(&|gguf| gguf.tensor("blk.0.ffn_up.weight").1.reverse()),
+            "`blk.0.ffn_up.weight` (model.layers.0.mlp.up_proj.weight) should be [40, 24], found [24, 40]",
+        ),
         (
             with(&|gguf| gguf.tensors.push(("vision.weight".into(), vec![1], F32, vec![0; 4]))),
             "`vision.weight` is unexpected",
         ),
         (with(&|gguf| gguf.tensors.push(gguf.tensors[0].clone())), "twice"),
+        (
+            with(&|gguf| gguf.tensors.push(("model.norm.weight".into(), vec![1], F32, vec![0; 4]))),
+            "has one tensor as `model.norm.weight` and as `output_norm.weight`",
+        ),
         (
             with(&|gguf| gguf.number("general.alignment", 0)),
             "a `general.alignment` of 0; it should be a whole number from 1 to",
@@ -352,8 +363,21 @@ fn what_is_not_supported_is_named() {
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
-    let nan = with(&|gguf| gguf.tensors[0].3[..4].copy_from_slice(&f32::NAN.to_le_bytes()));
-    assert!(nan.contains("holds NaN"), "{nan}");
+    let nan =
+        with(&|gguf| gguf.tensor("blk.0.attn_q.weight").3[..4].copy_from_slice(&f32::NAN.to_le_bytes()));
+    assert!(
+        nan.contains("`blk.0.attn_q.weight` (model.layers.0.self_attn.q_proj.weight) holds NaN"),
+        "{nan}"
+    );
+    // A part of a model, which is loaded by itself.
+    let mut gguf = base.clone();
+    gguf.tensors.retain(|(name, ..)| name != "output_norm.weight");
+    let (file, device) = (gguf.write(), Device::default());
+    let config = DecoderDescription::open(file.path()).unwrap().config;
+    let weights = Weights::from_file(file.path()).unwrap();
+    let decoder = Decoder::init(&config, &device);
+    let error = load_module(decoder, &weights, names::decoder, FloatDType::F32).unwrap_err().to_string();
+    assert!(error.contains("`output_norm.weight` (model.norm.weight) [24] is missing"), "{error}");
 }
 
 #[test]

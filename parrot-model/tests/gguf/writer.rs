@@ -49,6 +49,10 @@ impl Gguf {
         self.set(key, 9, &bytes);
     }
 
+    pub(crate) fn tensor(&mut self, name: &str) -> &mut (String, Vec<u64>, u32, Vec<u8>) {
+        self.tensors.iter_mut().find(|(found, ..)| found == name).unwrap()
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut file = b"GGUF\x03\0\0\0".to_vec();
         file.extend((self.tensors.len() as u64).to_le_bytes());
