@@ -49,6 +49,22 @@ pub(super) fn shape(format: BlockFormat, [rows, columns]: [usize; 2]) -> [usize;
     [rows.div_ceil(PANEL), columns.div_ceil(BLOCK), format.block_bytes()]
 }
 
+/// The format of blocks that a tensor for a matrix of this shape is in although its file does not say so.
+pub(super) fn undeclared(stored: &StoredTensor<'_>, matrix: &[usize]) -> Option<BlockFormat> {
+    let matrix = <[usize; 2]>::try_from(matrix).ok()?;
+    let may_be = stored.dtype == Dtype::U8 && stored.blocks.is_none() && stored.coding.is_none();
+    BlockFormat::ALL.into_iter().find(|format| may_be && stored.shape == shape(*format, matrix))
+}
+
+/// What is wrong with a file of such tensors, of which `title` is one.
+pub(super) fn undeclared_reason(title: &str, format: BlockFormat) -> String {
+    format!(
+        "its weights are quantised, {title} in {}, but the file lacks the metadata that say so ({VERSION_KEY}, {FORMAT_KEY}): what \
+         wrote it dropped them; take the file that `parrot quantize` wrote, or quantise the model anew",
+        format.name()
+    )
+}
+
 /// Why a stored tensor cannot be the blocks of a matrix of this shape, if it cannot.
 pub(super) fn mismatch(stored: &StoredTensor<'_>, format: BlockFormat, matrix: &[usize]) -> Option<String> {
     let Ok(matrix) = <[usize; 2]>::try_from(matrix) else {

@@ -166,6 +166,14 @@ pub(super) fn mismatches<'w>(
     find: impl Fn(&str) -> Option<StoredTensor<'w>>,
     title: &dyn Fn(&str) -> String,
 ) -> Vec<String> {
+    let undeclared = wanted.iter().find_map(|wanted| {
+        let format = block_file::undeclared(&find(&wanted.name)?, &wanted.shape)?;
+        Some(block_file::undeclared_reason(&title(&wanted.name), format))
+    });
+    // Every product's weight has the wrong shape then.
+    if let Some(reason) = undeclared {
+        return vec![reason];
+    }
     let problem = |wanted: &ExpectedTensor| {
         let ExpectedTensor { name, shape, is_product_weight, .. } = wanted;
         let reason = match find(name) {

@@ -307,6 +307,27 @@ mod tests {
         }
     }
 
+    /// A tool that rewrites safetensors files may drop their metadata; the shapes of all matrices look wrong then.
+    #[test]
+    fn blocks_that_the_file_does_not_announce_are_named() {
+        for format in BlockFormat::ALL {
+            let (_source, out) = quantized(&Tiny::clip(), format);
+            edit_header(out.path(), |header| header.replace("parrot.blocks.", "lost."));
+            for dtype in [WeightDtype::from(FloatDType::F32), format.into()] {
+                let found = error(out.path(), dtype);
+                let expected = format!(
+                    "_proj.weight` in {}, but the file lacks the metadata that say so",
+                    format.name()
+                );
+                assert!(
+                    found.contains("its weights are quantised, `model.") && found.contains(&expected),
+                    "{found}"
+                );
+                assert!(!found.contains("should be"), "{found}");
+            }
+        }
+    }
+
     #[test]
     fn scales_are_finite() {
         for (format, place) in [(BlockFormat::Q8, 30), (BlockFormat::Q4, 30), (BlockFormat::Q4, 62)] {
