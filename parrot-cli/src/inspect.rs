@@ -1,14 +1,16 @@
 //! `parrot inspect`: what a model is, without loading it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
+use burn::tensor::Device;
 use parrot_infer::device;
-use parrot_model::checkpoint::Description;
-use parrot_model::config::{ParrotConfig, VisionConfig};
-use parrot_model::layout::TOKENIZER_FILE;
+use parrot_model::checkpoint::{DecoderDescription, Description, Weights};
+use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
+use parrot_model::language::Decoder;
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
 use parrot_model::untrusted::printable;
@@ -21,11 +23,11 @@ use crate::terminal::print_json;
 /// Show what a model consists of and how much memory it needs
 ///
 /// Loads no weights. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; of a model on
-/// the hub everything but the weights is downloaded.
+/// the hub everything but the weights is downloaded. Of a GGUF it also says what its tensors are stored in.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A model's folder or id, or a size's name [default: as `parrot ask`]
+    /// A model's folder or id, a text model's GGUF, or a size's name [default: as `parrot ask`]
     model: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -36,15 +38,19 @@ const EXAMPLES: &str = "\
 Examples:
   parrot inspect
   parrot inspect parrot-7b
+  parrot inspect Qwen2.5-7B-Instruct-Q4_K_M.gguf
   parrot inspect path/to/model --json";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let model = match named_size(args.model.as_deref()) {
         Some(size) => {
             let (config, vision) = size.configs();
-            Inspection::new(size.name(), config, &vision, None)?
+            Inspection::of_parrot(size.name(), config, &vision)?
         }
-        None => from_folder(&find_description(args.model.as_deref())?)?,
+        None => {
+            let model = find_description(args.model.as_deref())?;
+            read(&model).with_context(|| format!("cannot inspect {}", model.display()))?
+        }
     };
     if args.json {
         print_json(&serde_json::to_string(&model)?)?;
@@ -54,17 +60,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn from_folder(folder: &Path) -> Result<Inspection> {
-    let name = folder.display().to_string();
-    let description = Description::open(folder).with_context(|| format!("cannot inspect {name}"))?;
-    let tokenizer = Tokenizer::from_file(folder.join(TOKENIZER_FILE))?;
-    Inspection::new(&name, description.config, &description.vision, Some(tokenizer.vocab_size()))
+/// What the folder or GGUF says.
+fn read(model: &Path) -> Result<Inspection> {
+    let name = model.display().to_string();
+    let described = if DecoderDescription::is_in(model)? {
+        Inspection::of_text_model(&name, DecoderDescription::open(model)?.config)
+    } else {
+        let Description { config, vision, .. } = Description::open(model)?;
+        Inspection::of_parrot(&name, config, &vision)?
+    };
+    let tokenizer_size = Some(Tokenizer::open(model)?.vocab_size());
+    let file = if model.is_file() { Some(GgufFile::open(model)?) } else { None };
+    Ok(Inspection { tokenizer_size, file, ..described })
 }
 
 /// What there is to say about a model.
 #[derive(Debug, Serialize)]
 struct Inspection {
     model: String,
+    /// What a GGUF is as a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<GgufFile>,
     /// Each part with its number of parameters.
     #[serde(serialize_with = "as_object")]
     parameters: Vec<(&'static str, usize)>,
@@ -75,13 +91,43 @@ struct Inspection {
     /// Keys and values of a full context in each dtype, in bytes.
     #[serde(serialize_with = "as_object")]
     kv_cache_bytes: Vec<(&'static str, usize)>,
-    vision_tower: Tower,
+    /// A text model has none.
+    vision_tower: Option<Tower>,
     /// Tokens that a picture becomes.
     #[serde(rename = "picture_tokens")]
-    image_tokens: usize,
+    image_tokens: Option<usize>,
     /// Ids of the tokenizer; `None` where there is no file.
     tokenizer_size: Option<usize>,
-    config: ParrotConfig,
+    config: Config,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Config {
+    Parrot(Box<ParrotConfig>),
+    Text {
+        model_type: &'static str,
+        #[serde(flatten)]
+        config: Box<DecoderConfig>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct GgufFile {
+    bytes: u64,
+    /// How many tensors are stored in each type.
+    tensors: BTreeMap<&'static str, usize>,
+}
+
+impl GgufFile {
+    fn open(path: &Path) -> Result<Self> {
+        let weights = Weights::from_file(path)?;
+        let mut tensors = BTreeMap::new();
+        for tensor in weights.names().filter_map(|name| weights.get(name)) {
+            *tensors.entry(tensor.encoding()).or_default() += 1;
+        }
+        Ok(Self { bytes: path.metadata()?.len(), tensors })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -97,86 +143,83 @@ struct Tower {
 const BYTES: [(&str, usize); 3] = [("f32", 4), ("f16", 2), ("bf16", 2)];
 
 impl Inspection {
-    fn new(
-        model: &str,
-        config: ParrotConfig,
-        vision: &VisionConfig,
-        tokenizer_size: Option<usize>,
-    ) -> Result<Self> {
-        // Parameters get memory when they are first used, and nobody uses them here. So any device will do,
-        // but the CPU needs no driver.
-        let device = device::open("cpu").unwrap_or_default();
-        let network = ParrotModel::init(&config, vision, &device)?;
+    fn of_parrot(model: &str, config: ParrotConfig, vision: &VisionConfig) -> Result<Self> {
+        let network = ParrotModel::init(&config, vision, &any_device())?;
         let parameters = vec![
             ("vision_tower", network.vision_tower.num_params()),
             ("mm_projector", network.mm_projector.num_params()),
             ("moe_model", network.moe_model.num_params()),
             ("language_model", network.language_model.num_params()),
         ];
+        let vision_tower = Some(Tower {
+            kind: vision.kind.name(),
+            name: config.mm_vision_tower.clone(),
+            image_size: vision.image_size,
+            patch_size: vision.patch_size,
+            layers: vision.num_hidden_layers,
+            hidden_size: vision.hidden_size,
+        });
+        let image_tokens = Some(vision.tokens_per_image(config.mm_vision_select_feature));
+        let described = Self::new(model, parameters, Config::Parrot(Box::new(config)));
+        Ok(Self { vision_tower, image_tokens, ..described })
+    }
+
+    fn of_text_model(model: &str, config: DecoderConfig) -> Self {
+        let parameters = vec![("language_model", Decoder::init(&config, &any_device()).num_params())];
+        let model_type = config.family.model_type();
+        Self::new(model, parameters, Config::Text { model_type, config: Box::new(config) })
+    }
+
+    fn new(model: &str, parameters: Vec<(&'static str, usize)>, config: Config) -> Self {
         let total_parameters = parameters.iter().map(|(_, count)| count).sum();
+        let decoder = config.decoder();
         let kv_elements = 2
-            * config.decoder.num_hidden_layers
-            * config.decoder.num_key_value_heads()
-            * config.decoder.head_dim()
-            * config.decoder.max_position_embeddings;
+            * decoder.num_hidden_layers
+            * decoder.num_key_value_heads()
+            * decoder.head_dim()
+            * decoder.max_position_embeddings;
         let in_each_dtype = |elements: usize| BYTES.map(|(dtype, bytes)| (dtype, elements * bytes)).to_vec();
-        Ok(Self {
+        Self {
             model: model.into(),
+            file: None,
             parameters,
             total_parameters,
             weight_bytes: in_each_dtype(total_parameters),
             kv_cache_bytes: in_each_dtype(kv_elements),
-            vision_tower: Tower {
-                kind: vision.kind.name(),
-                name: config.mm_vision_tower.clone(),
-                image_size: vision.image_size,
-                patch_size: vision.patch_size,
-                layers: vision.num_hidden_layers,
-                hidden_size: vision.hidden_size,
-            },
-            image_tokens: vision.tokens_per_image(config.mm_vision_select_feature),
-            tokenizer_size,
+            vision_tower: None,
+            image_tokens: None,
+            tokenizer_size: None,
             config,
-        })
+        }
     }
 
     fn to_text(&self) -> String {
-        let Self { config, vision_tower: tower, .. } = self;
-        let mut lines = vec![
-            self.model.clone(),
-            format!(
-                "  vision tower     {} {}×{} pixels, patches of {}, {} layers of {}: {} tokens per picture",
-                tower.kind,
-                tower.image_size,
-                tower.image_size,
-                tower.patch_size,
-                tower.layers,
-                tower.hidden_size,
-                self.image_tokens
-            ),
-            format!("  projector        {}", config.mm_projector_type),
-            match config.num_experts.filter(|_| config.use_moe && config.moe_hidden_size.is_some()) {
-                Some(experts) => {
-                    format!("  experts          {experts}, residual weight {}", config.moe_weight)
-                }
-                None => "  experts          none".into(),
-            },
-            format!(
-                "  language model   {} layers of {}, {} heads ({} for keys and values), context of {} tokens",
-                config.decoder.num_hidden_layers,
-                config.decoder.hidden_size,
-                config.decoder.num_attention_heads,
-                config.decoder.num_key_value_heads(),
-                config.decoder.max_position_embeddings
-            ),
-            match self.tokenizer_size {
-                Some(size) => {
-                    format!("  vocabulary       {} ({size} of them used)", config.decoder.vocab_size)
-                }
-                None => format!("  vocabulary       {}", config.decoder.vocab_size),
-            },
-            "parameters".into(),
-        ];
+        let mut lines = vec![self.model.clone()];
+        if let Some(GgufFile { bytes, tensors }) = &self.file {
+            let types = tensors.iter().map(|(encoding, count)| format!("{count} in {encoding}"));
+            let types = types.collect::<Vec<_>>().join(", ");
+            lines.push(format!("  file             GGUF, {}; tensors: {types}", readable_bytes(*bytes)));
+        }
+        match &self.config {
+            Config::Parrot(config) => lines.extend(self.parts_before_decoder(config)),
+            Config::Text { model_type, .. } => lines.push(format!(
+                "  kind             text model ({model_type}): for `parrot chat --model`, without pictures, or a new Parrot's decoder"
+            )),
+        }
+        let decoder = self.config.decoder();
+        lines.push(format!(
+            "  language model   {} layers of {}, {} heads ({} for keys and values), context of {} tokens",
+            decoder.num_hidden_layers,
+            decoder.hidden_size,
+            decoder.num_attention_heads,
+            decoder.num_key_value_heads(),
+            decoder.max_position_embeddings
+        ));
+        lines.push(match self.tokenizer_size {
+            Some(size) => format!("  vocabulary       {} ({size} of them used)", decoder.vocab_size),
+            None => format!("  vocabulary       {}", decoder.vocab_size),
+        });
+        lines.push("parameters".into());
         let counts = self.parameters.iter().copied().chain([("total", self.total_parameters)]);
         lines.extend(counts.map(|(part, count)| format!("  {part:<15}  {:>16}", with_spaces(count))));
         let bytes = |count: usize| readable_bytes(count as u64);
@@ -186,6 +229,43 @@ impl Inspection {
         }
         lines.join("\n") + "\n"
     }
+
+    /// A line for each.
+    fn parts_before_decoder(&self, config: &ParrotConfig) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let (Some(tower), Some(tokens)) = (&self.vision_tower, self.image_tokens) {
+            lines.push(format!(
+                "  vision tower     {} {}×{} pixels, patches of {}, {} layers of {}: {tokens} tokens per picture",
+                tower.kind,
+                tower.image_size,
+                tower.image_size,
+                tower.patch_size,
+                tower.layers,
+                tower.hidden_size,
+            ));
+        }
+        lines.push(format!("  projector        {}", config.mm_projector_type));
+        lines.push(match config.num_experts.filter(|_| config.use_moe && config.moe_hidden_size.is_some()) {
+            Some(experts) => format!("  experts          {experts}, residual weight {}", config.moe_weight),
+            None => "  experts          none".into(),
+        });
+        lines
+    }
+}
+
+impl Config {
+    fn decoder(&self) -> &DecoderConfig {
+        match self {
+            Self::Parrot(config) => &config.decoder,
+            Self::Text { config, .. } => config,
+        }
+    }
+}
+
+/// Parameters get memory when they are first used, and nobody uses them here. So any device will do, but the CPU needs no
+/// driver.
+fn any_device() -> Device {
+    device::open("cpu").unwrap_or_default()
 }
 
 /// Named numbers as a JSON object, in their order.

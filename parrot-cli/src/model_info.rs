@@ -18,9 +18,9 @@ pub(super) fn model_info(parrot: &Parrot, folder: &Path) -> Result<ModelInfo> {
 }
 
 /// SHA-256 over the names and contents of everything in a model's folder that an answer depends on, its vision
-/// tower's folder included.
+/// tower's folder included; of a GGUF over its content.
 fn hash_model(folder: &Path) -> Result<String> {
-    let mut files = model_files(folder)?;
+    let mut files = if folder.is_file() { vec![folder.into()] } else { model_files(folder)? };
     files.sort();
     let mut hasher = Sha256::new();
     for file in files {
@@ -65,5 +65,7 @@ mod tests {
         assert_eq!(hash_model(folder.path()).unwrap(), hash);
         fs::write(tower.join("preprocessor_config.json"), "2").unwrap();
         assert_ne!(hash_model(folder.path()).unwrap(), hash);
+        // As a GGUF is.
+        assert!(hash_model(&folder.path().join("README.md")).is_ok());
     }
 }

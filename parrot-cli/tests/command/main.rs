@@ -8,6 +8,7 @@ mod eval_judge;
 mod eval_own;
 mod eval_recorded;
 mod eval_score;
+mod gguf;
 mod hostile;
 mod quantize;
 mod readme;

@@ -44,7 +44,7 @@ use crate::image::ImageProcessorConfig;
 use crate::layout::CONFIG_FILE;
 use crate::parrot::ParrotModel;
 use crate::quantization::BlockFormat;
-use crate::{Error, Result, device};
+use crate::{Error, Result, device, gguf};
 
 use model_weights::{ModelWeights, StoredModel};
 
@@ -102,6 +102,10 @@ impl Description {
 }
 
 fn read_config(model: &Files) -> Result<ParrotConfig> {
+    if gguf::is_gguf(model) {
+        let reason = "is a GGUF, which holds a text model; this needs a Parrot's folder";
+        return Err(Error::checkpoint(model.path(), reason));
+    }
     if !model.is_folder() {
         return Err(Error::checkpoint(model.path(), "no such folder"));
     }

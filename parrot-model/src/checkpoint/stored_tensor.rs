@@ -39,6 +39,20 @@ impl<'a> StoredTensor<'a> {
         Self { dtype, shape, bytes, blocks: None, coding: None, file: None }
     }
 
+    /// What its numbers are stored in: `bf16`, `q8` of a quantised model, llama.cpp's `q4_K` and so on.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match (self.coding, self.blocks, self.dtype) {
+            (Some(coding), ..) => coding.ggml_type.name(),
+            (None, Some(format), _) => format.name(),
+            (None, None, Dtype::F64) => "f64",
+            (None, None, Dtype::F32) => "f32",
+            (None, None, Dtype::F16) => "f16",
+            (None, None, Dtype::BF16) => "bf16",
+            _ => "something else",
+        }
+    }
+
     /// Its bytes where they lie, if they can be a tensor's there; they keep their file mapped.
     pub(super) fn in_place(&self) -> Option<Bytes> {
         self.file?.share(self.bytes, self.dtype.bitsize() / 8)

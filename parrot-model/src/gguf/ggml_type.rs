@@ -35,8 +35,24 @@ impl GgmlType {
     pub(super) fn from_id(id: u32) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|(known, _)| *known == id);
         found.map(|(_, found)| found).ok_or_else(|| {
-            format!("is of ggml's type {id}; f32, f16, bf16, q4_0, q4_1, q8_0, q4_K and q6_K are supported")
+            let supported = Self::ALL.map(|(_, known)| known.name()).join(", ");
+            format!("is of ggml's type {id}; {supported} are supported")
         })
+    }
+
+    /// What llama.cpp calls it.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Q4_0 => "q4_0",
+            Self::Q4_1 => "q4_1",
+            Self::Q8_0 => "q8_0",
+            Self::Q4K => "q4_K",
+            Self::Q6K => "q6_K",
+        }
     }
 
     /// Elements of a block, and its bytes.

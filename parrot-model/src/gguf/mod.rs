@@ -158,7 +158,8 @@ impl<'a> Header<'a> {
         for (name, (ggml_type, shape, offset)) in places {
             let Some(range) = range(file, start, ggml_type, &shape, offset) else {
                 return Err(format!(
-                    "`{name}` {shape:?} of {ggml_type:?} at {offset} does not lie in a file of {} bytes: it is cut off, or damaged",
+                    "`{name}` {shape:?} of {} at {offset} does not lie in a file of {} bytes: it is cut off, or damaged",
+                    ggml_type.name(),
                     file.len()
                 ));
             };
