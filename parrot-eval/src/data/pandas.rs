@@ -31,57 +31,76 @@ enum Source {
     Excel,
 }
 
-/// Of what sizes a column's integers are.
-#[derive(Debug, Default)]
-struct Integers {
-    /// Some only an `uint64` holds.
-    unsigned: bool,
-    /// Some are above that.
-    above: bool,
-    /// Some are below an `int64`.
-    below: bool,
-    /// Some have a minus, be it that of -0.
-    minus: bool,
-    /// Some are negative and an `int64` holds them.
-    negative: bool,
-    /// Some have more digits than Python reads.
-    endless: bool,
+/// What a column is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Whole numbers; those of Python's own, which no array of pandas holds, leave room for gaps.
+    Whole,
+    /// Numbers, if all of them are.
+    Real,
+    /// Anything else.
+    Text,
 }
 
-impl Integers {
-    fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
-        const MOST_DIGITS: usize = 4300;
-        let mut found = Self::default();
-        for cell in cells.map(trimmed).filter(|cell| is_integer(cell)) {
-            let digits = python_int(cell);
-            found.minus |= cell.starts_with('-');
-            match digits.parse::<i64>() {
-                Ok(number) => found.negative |= number < 0,
-                Err(_) if digits.starts_with('-') => found.below = true,
-                Err(_) if digits.parse::<u64>().is_ok() => found.unsigned = true,
-                Err(_) => found.above = true,
-            }
-            found.endless |= digits.len() > MOST_DIGITS;
-        }
-        found
+/// What `read_csv` reads the cells that are there as. It tries one type after the other, each until a cell does not fit.
+fn reading_in_csv<'a>(present: impl Iterator<Item = &'a str> + Clone, has_gap: bool) -> Reading {
+    let present = present.map(trimmed);
+    let fits = |cell: &str| is_integer(cell) && python_int(cell).parse::<i64>().is_ok();
+    match present.clone().find(|cell| !fits(cell)) {
+        None if has_gap => return Reading::Real,
+        None => return Reading::Whole,
+        Some(cell) if !is_integer(cell) => return Reading::Real,
+        Some(_) => {}
     }
-
-    /// Whether a column of nothing but integers stays one; `None` where it stays text.
-    fn stay_whole(&self, has_gap: bool, source: Source) -> Option<bool> {
-        let has_conflict = match source {
-            Source::Csv => self.unsigned && !self.above && (has_gap || self.minus),
-            Source::Excel => self.conflict_in_excel(has_gap),
-        };
-        if has_conflict || self.endless {
-            return None;
+    // 64 bits without a sign. Behind a minus nothing is looked at.
+    let (mut is_unsigned, mut has_minus, mut is_larger) = (false, false, false);
+    for cell in present.clone() {
+        if cell.starts_with('-') {
+            has_minus = true;
+        } else if !is_integer(cell) {
+            return Reading::Real;
+        } else if python_int(cell).parse::<u64>().is_err() {
+            is_larger = true;
+            break;
+        } else {
+            is_unsigned |= python_int(cell).parse::<i64>().is_err();
         }
-        // Integers of Python's own, which no array of pandas holds, leave room for gaps.
-        Some(!has_gap || source == Source::Csv && (self.above || self.below))
     }
+    let is_python = is_larger || has_minus;
+    if !is_larger && is_unsigned && (has_gap || has_minus) || is_python && !present.clone().all(is_python_int)
+    {
+        Reading::Text
+    } else {
+        Reading::Whole
+    }
+}
 
-    /// What no type of pandas holds at once.
-    fn conflict_in_excel(&self, has_gap: bool) -> bool {
-        self.unsigned && (has_gap || self.negative)
+/// Whether Python's `int` takes this: unlike pandas' own parsers with underscores between digits, but with a limit to them.
+fn is_python_int(cell: &str) -> bool {
+    const MOST_DIGITS: usize = 4300;
+    let digits = cell.strip_prefix(['+', '-']).unwrap_or(cell);
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    digits.split('_').all(are_digits) && digits.replace('_', "").len() <= MOST_DIGITS
+}
+
+/// What `read_excel` reads the cells that are there as.
+fn reading_in_excel<'a>(present: impl Iterator<Item = &'a str> + Clone, has_gap: bool) -> Reading {
+    let integers = present.clone().map(trimmed).filter(|cell| is_integer(cell)).map(python_int);
+    let (mut is_unsigned, mut is_negative, mut is_endless) = (false, false, false);
+    for digits in integers {
+        match digits.parse::<i64>() {
+            Ok(number) => is_negative |= number < 0,
+            Err(_) => is_unsigned |= digits.parse::<u64>().is_ok(),
+        }
+        is_endless |= !is_python_int(&digits);
+    }
+    // What no type of pandas holds at once.
+    if is_unsigned && (has_gap || is_negative) || is_endless {
+        Reading::Text
+    } else if !has_gap && present.clone().map(trimmed).all(is_integer) {
+        Reading::Whole
+    } else {
+        Reading::Real
     }
 }
 
@@ -95,20 +114,18 @@ impl Column {
             return Self::Truth(cells.map(|cell| cell.and_then(truth)).collect());
         }
         let has_gap = cells.clone().any(|cell| cell.is_none());
-        let integers = Integers::of(present());
-        let stay_whole = if present().all(|cell| is_integer(trimmed(cell))) {
-            integers.stay_whole(has_gap, source)
-        } else {
-            let is_real = match source {
-                Source::Csv => is_real_to_csv(present()),
-                Source::Excel => !integers.conflict_in_excel(has_gap) && !integers.endless,
-            };
-            (is_real && present().all(|cell| real(cell).is_some())).then_some(false)
+        let reading = match source {
+            Source::Csv => reading_in_csv(present(), has_gap),
+            Source::Excel => reading_in_excel(present(), has_gap),
         };
-        match stay_whole {
-            Some(true) => Self::Whole(cells.map(|cell| cell.map(|cell| python_int(trimmed(cell)))).collect()),
-            Some(false) => Self::Real(cells.map(|cell| cell.and_then(real)).collect()),
-            None => Self::Text,
+        match reading {
+            Reading::Whole => {
+                Self::Whole(cells.map(|cell| cell.map(|cell| python_int(trimmed(cell)))).collect())
+            }
+            Reading::Real if present().all(|cell| real(cell).is_some()) => {
+                Self::Real(cells.map(|cell| cell.and_then(real)).collect())
+            }
+            _ => Self::Text,
         }
     }
 
@@ -134,15 +151,6 @@ pub(crate) fn read_csv(cells: &[Option<&str>]) -> Option<Vec<Option<String>>> {
         column => column,
     };
     column.written()
-}
-
-/// Whether a column has a cell that is no integer before any integer that not even 64 bits without a sign hold: what comes
-/// first decides.
-fn is_real_to_csv<'a>(present: impl Iterator<Item = &'a str>) -> bool {
-    let is_too_large =
-        |cell: &str| !cell.starts_with('-') && cell.trim_start_matches('+').parse::<u64>().is_err();
-    let decisive = present.map(trimmed).find(|cell| !is_integer(cell) || is_too_large(cell));
-    decisive.is_some_and(|cell| !is_integer(cell))
 }
 
 /// What a cell of a spreadsheet holds.
@@ -294,8 +302,9 @@ fn number_in_xlsx(number: f64) -> String {
     if number.fract() == 0.0 { python_int(&format!("{number:.0}")) } else { python_float(number) }
 }
 
+/// A cell without what C calls space around it, as pandas' parsers read numbers.
 fn trimmed(cell: &str) -> &str {
-    cell.trim_matches([' ', '\t'])
+    cell.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r'])
 }
 
 fn is_integer(cell: &str) -> bool {
@@ -303,10 +312,10 @@ fn is_integer(cell: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An integer as Python writes it: no plus, no zeros in front, no -0.
+/// An integer as Python writes it: no plus, no underscores, no zeros in front, no -0.
 fn python_int(integer: &str) -> String {
-    let digits = integer.trim_start_matches(['+', '-']).trim_start_matches('0');
-    match digits {
+    let digits = integer.trim_start_matches(['+', '-']).replace('_', "");
+    match digits.trim_start_matches('0') {
         "" => "0".into(),
         digits if integer.starts_with('-') => format!("-{digits}"),
         digits => digits.into(),
@@ -515,6 +524,47 @@ mod tests {
         ] {
             assert_eq!(through_xlsx(texts, Protocol::Kit2024_08), read, "{texts:?}");
         }
+    }
+
+    /// What pandas 3.1.1 printed for these columns of a TSV file. Python's `int` takes an underscore, but pandas asks it only
+    /// where it has come across an integer of more than 64 bits before what it cannot read itself.
+    #[test]
+    fn underscores_are_read_where_python_reads_the_column() {
+        const HUGE: &str = "9223372036854775808";
+        const HUGER: &str = "18446744073709551616";
+        const LOW: &str = "-9223372036854775809";
+        let (zeros, more_zeros) = ("0".repeat(4300), "0".repeat(4301));
+        for (cells, csv) in [
+            (&[HUGER, "1_0"][..], &[HUGER, "10"][..]),
+            (&["1_0", HUGER], &["1_0", HUGER]),
+            (&[HUGER, " -1_0 ", "+0_7", "", "00"], &[HUGER, "-10", "7", "nan", "0"]),
+            (&[HUGER, "1__0"], &[HUGER, "1__0"]),
+            (&[HUGER, "_1"], &[HUGER, "_1"]),
+            (&[HUGER, "1_"], &[HUGER, "1_"]),
+            (&[HUGER, "1_0", "7.0"], &[HUGER, "1_0", "7.0"]),
+            (&[HUGER, "\u{661}"], &[HUGER, "\u{661}"]),
+            (&[HUGER, "7\u{b}"], &[HUGER, "7"]),
+            (&[HUGE, "1_0"], &[HUGE, "1_0"]),
+            (&[HUGE, HUGER, "1_0"], &[HUGE, HUGER, "10"]),
+            (&[LOW, "1_0"], &[LOW, "1_0"]),
+            (&[LOW, "-1_0"], &[LOW, "-10"]),
+            (&[LOW, "-1_0", HUGE], &[LOW, "-1_0", HUGE]),
+            (&[LOW, "-7.5"], &[LOW, "-7.5"]),
+            (&[LOW, "7.5"], &["-9.223372036854776e+18", "7.5"]),
+            (&["1_0", "8"], &["1_0", "8"]),
+            (&["7\n", "\u{c}8"], &["7", "8"]),
+            (&["7\r", "8.5"], &["7.0", "8.5"]),
+            (&["\u{a0}7", "8"], &["\u{a0}7", "8"]),
+        ] {
+            let cells = some(cells);
+            let as_text: Vec<&str> = cells.iter().map(|cell| cell.unwrap_or_default()).collect();
+            assert_eq!(shown(read_csv(&cells), &as_text), csv, "{cells:?}");
+        }
+        let read = |zeros: &str| read_csv(&[Some(HUGER), Some(zeros)]).is_some();
+        assert_eq!((read(&zeros), read(&more_zeros)), (true, false));
+        // From a spreadsheet Python's `int` gets no such cell.
+        let texts = ["1_0", HUGER];
+        assert_eq!(through_xlsx(&texts, Protocol::Kit2024_08), texts);
     }
 
     #[test]
