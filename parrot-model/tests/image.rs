@@ -134,7 +134,7 @@ fn odd_files_are_read_as_pillow_reads_them_or_refused() {
     }
 }
 
-/// Over the files that `reference/pillow.py` writes, about 2,350 of them: run it first, then this with `PILLOW_GRID` set
+/// Over the files that `reference/pillow.py` writes, about 2,690 of them: run it first, then this with `PILLOW_GRID` set
 /// to its folder.
 #[test]
 #[ignore = "needs Pillow: see reference/pillow.py"]

@@ -1,10 +1,11 @@
 //! PNG: palettes looked up, grey repeated, alpha dropped, 16 bits cut to the high byte. Rows are converted as they are decoded.
 
-use std::{io::Cursor, iter};
+use std::io::{Cursor, ErrorKind, Read};
+use std::iter;
 
 use ::image::RgbImage;
-use ::png::text_metadata::{ITXtChunk, ZTXtChunk};
 use ::png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Reader, Transformations};
+use flate2::read::ZlibDecoder;
 
 use super::options::{SCRATCH_BYTES, Size};
 use super::orientation::{Metadata, raw_profile};
@@ -33,6 +34,7 @@ impl<'a> Png<'a> {
         decoder.set_limits(Limits { bytes: SCRATCH_BYTES });
         decoder.set_transformations(Transformations::EXPAND);
         decoder.set_ignore_iccp_chunk(true);
+        decoder.set_ignore_text_chunk(true);
         let reader = decoder.read_info().map_err(words)?;
         let (color, depth) = reader.output_color_type();
         let (width, height) = reader.info().size();
@@ -81,46 +83,79 @@ impl<'a> Png<'a> {
         to_rgb(pixels, out, self.color, self.depth, self.clips_grey);
     }
 
-    /// EXIF's and XMP's data; of several with one name the last counts.
+    /// EXIF's and XMP's data, found as Pillow finds them: of several with one name the last counts.
     fn metadata(&self) -> Metadata {
-        let exif = chunks(self.bytes).filter(|(name, _)| *name == b"eXIf").last();
-        let profile = || raw_profile(&String::from_utf8_lossy(&self.text("Raw profile type exif")?));
-        Metadata {
-            exif: exif.map(|(_, data)| data.to_vec()).or_else(profile),
-            xmp: self.text("XML:com.adobe.xmp"),
-        }
+        let exif = chunks(self.bytes).filter_map(|(name, data)| match name {
+            b"eXIf" => Some(data),
+            b"tEXt" => data.strip_prefix(b"exif\0"),
+            _ => None,
+        });
+        let profile = || texts(self.bytes, "Raw profile type exif").find(|text| text.is_right);
+        let profile = || raw_profile(&String::from_utf8_lossy(&profile()?.content));
+        Metadata { exif: exif.last().map(<[u8]>::to_vec).or_else(profile), xmp: self.xmp() }
     }
 
-    /// The last text of this name; `None` where there is none, and where it is damaged or takes more memory than it may.
-    ///
-    /// The decoder keeps texts apart by their kind, and only those in right UTF-8; so it is asked for compressed ones alone.
-    fn text(&self, keyword: &str) -> Option<Vec<u8>> {
-        let info = self.reader.info();
-        let texts = chunks(self.bytes).filter_map(|(name, data)| {
-            let is_text = matches!(name, b"tEXt" | b"zTXt" | b"iTXt");
-            let content = data.strip_prefix(keyword.as_bytes()).filter(|_| is_text)?.strip_prefix(&[0])?;
-            Some((name, content))
-        });
-        let text = match texts.last()? {
-            (b"tEXt", text) => return Some(text.to_vec()),
-            (b"iTXt", [0, _, rest @ ..]) => {
-                // Behind a language and the keyword in it.
-                return rest.splitn(3, |byte| *byte == 0).nth(2).map(<[u8]>::to_vec);
-            }
-            (b"iTXt", _) => {
-                let of_name = |text: &&ITXtChunk| text.keyword == keyword && text.compressed;
-                let mut text = info.utf8_text.iter().rfind(of_name)?.clone();
-                text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
-                text.get_text()
-            }
-            _ => {
-                let of_name = |text: &&ZTXtChunk| text.keyword == keyword;
-                let mut text = info.compressed_latin1_text.iter().rfind(of_name)?.clone();
-                text.decompress_text_with_limit(SCRATCH_BYTES).ok()?;
-                text.get_text()
-            }
-        };
-        text.ok().map(String::into_bytes)
+    /// The last text that is right, or where that is empty the last one in Unicode, right or not.
+    fn xmp(&self) -> Option<Vec<u8>> {
+        let texts = || texts(self.bytes, "XML:com.adobe.xmp");
+        let right = texts().find(|text| text.is_right).filter(|text| !text.content.is_empty());
+        let text = right.or_else(|| texts().find(|text| text.is_unicode))?;
+        Some(text.content)
+    }
+}
+
+/// A text that a file has under some name.
+struct Text {
+    content: Vec<u8>,
+    /// Whether it should be UTF-8.
+    is_unicode: bool,
+    /// Whether it is what it should be.
+    is_right: bool,
+}
+
+/// Texts of one name that are looked at: nearly every file has one, and each may inflate to `SCRATCH_BYTES`.
+const MOST_TEXTS: usize = 64;
+
+/// The texts of this name, the last one first. Those of whose content nothing is known are left out.
+fn texts<'a>(file: &'a [u8], keyword: &'a str) -> impl Iterator<Item = Text> + 'a {
+    let of_name = chunks(file).filter_map(|(name, data)| {
+        let is_text = matches!(name, b"tEXt" | b"zTXt" | b"iTXt");
+        Some((name, data.strip_prefix(keyword.as_bytes()).filter(|_| is_text)?))
+    });
+    let of_name: Vec<_> = of_name.filter(|(_, rest)| matches!(rest, [] | [0, ..])).collect();
+    of_name.into_iter().rev().take(MOST_TEXTS).filter_map(|(name, rest)| read_text(name, rest.get(1..)))
+}
+
+/// What stands behind the name in a chunk of text and the zero that ends it, where there is one.
+fn read_text(chunk: &[u8; 4], content: Option<&[u8]>) -> Option<Text> {
+    let content = content.unwrap_or_default();
+    let latin = |content| Some(Text { content, is_unicode: false, is_right: true });
+    match (chunk, content) {
+        (b"tEXt", text) if text.len() <= SCRATCH_BYTES => latin(text.to_vec()),
+        // One that is damaged is an empty one to Pillow.
+        (b"zTXt", [] | [0, ..]) => latin(content.get(1..).and_then(inflate).unwrap_or_default()),
+        (b"iTXt", [is_compressed, method, rest @ ..]) => {
+            let mut parts = rest.splitn(3, |byte| *byte == 0);
+            let (language, translated, text) = (parts.next()?, parts.next()?, parts.next()?);
+            let content = match (is_compressed, method) {
+                (0, _) if text.len() <= SCRATCH_BYTES => text.to_vec(),
+                (1.., 0) => inflate(text)?,
+                _ => return None,
+            };
+            let is_right =
+                [language, translated, content.as_slice()].iter().all(|part| str::from_utf8(part).is_ok());
+            Some(Text { content, is_unicode: true, is_right })
+        }
+        _ => None,
+    }
+}
+
+/// What a zlib stream holds, as far as it goes; `None` where it is damaged or holds too much.
+fn inflate(stream: &[u8]) -> Option<Vec<u8>> {
+    let mut inflated = Vec::new();
+    match ZlibDecoder::new(stream).take(SCRATCH_BYTES as u64 + 1).read_to_end(&mut inflated) {
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => None,
+        _ => Some(inflated).filter(|inflated| inflated.len() <= SCRATCH_BYTES),
     }
 }
 
@@ -260,6 +295,47 @@ mod tests {
             assert_eq!(with_chunks(chunks).xmp.as_deref(), Some(expected), "{chunks:?}");
         }
         assert_eq!(with_chunks(&[(b"eXIf", b"MM"), (b"eXIf", b"II")]).exif.as_deref(), Some(&b"II"[..]));
+    }
+
+    /// As Pillow 13 has it, whatever the order: a damaged text in Unicode is none, another one an empty one, and that leaves the
+    /// last one in Unicode. The grid of reference/pillow.py has more of them.
+    #[test]
+    fn a_damaged_text_leaves_what_pillow_takes_in_its_place() {
+        // `b` in a zlib stream that is not compressed, with another sum, and without one.
+        const BROKEN: &[u8] = b"\x78\x01\x01\x01\0\xfe\xff\x62\0\x63\0\x64";
+        let plain: (&[u8; 4], &[u8]) = (b"tEXt", b"XML:com.adobe.xmp\0a");
+        let empty: (&[u8; 4], &[u8]) = (b"tEXt", b"XML:com.adobe.xmp");
+        let unicode: (&[u8; 4], &[u8]) = (b"iTXt", b"XML:com.adobe.xmp\0\0\0en\0XMP\0c");
+        let not_utf8: (&[u8; 4], &[u8]) = (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0d\xff");
+        let of = |start: &[u8], stream: &[u8]| [XMP.as_bytes(), start, stream].concat();
+        let (deflated, inflated) = (of(b"\0\0", BROKEN), of(b"\0\x01\0\0\0", BROKEN));
+        let (cut_deflated, cut_inflated) = (of(b"\0\0", &BROKEN[..8]), of(b"\0\x01\0\0\0", &BROKEN[..8]));
+        let unknown_method = of(b"\0\x01\x01\0\0", BROKEN);
+        let broken: (&[u8; 4], &[u8]) = (b"zTXt", &deflated);
+        let unicode_broken: (&[u8; 4], &[u8]) = (b"iTXt", &inflated);
+        let unicode_unknown: (&[u8; 4], &[u8]) = (b"iTXt", &unknown_method);
+        let unicode_short: (&[u8; 4], &[u8]) = (b"iTXt", b"XML:com.adobe.xmp\0\0\0en");
+        let cases: [(&[_], Option<&[u8]>); 11] = [
+            (&[plain, unicode_broken], Some(b"a")),
+            (&[plain, unicode_unknown, unicode_short], Some(b"a")),
+            (&[plain, not_utf8], Some(b"a")),
+            (&[plain, broken], None),
+            (&[plain, empty], None),
+            (&[unicode, plain, empty], Some(b"c")),
+            (&[unicode, broken], Some(b"c")),
+            (&[not_utf8, unicode, unicode_broken], Some(b"c")),
+            (&[unicode, not_utf8, broken], Some(b"d\xff")),
+            (&[plain, (b"zTXt", &cut_deflated)], Some(b"b")),
+            (&[plain, (b"iTXt", &cut_inflated)], Some(b"b")),
+        ];
+        for (chunks, expected) in cases {
+            assert_eq!(with_chunks(chunks).xmp.as_deref(), expected, "{chunks:?}");
+        }
+        let many = [&[plain][..], &[unicode_broken; MOST_TEXTS]].concat();
+        assert_eq!(with_chunks(&many).xmp, None);
+        let exif: (&[u8; 4], &[u8]) = (b"tEXt", b"exif\0MM");
+        assert_eq!(with_chunks(&[(b"eXIf", b"II"), exif]).exif.as_deref(), Some(&b"MM"[..]));
+        assert_eq!(with_chunks(&[exif, (b"eXIf", b"II")]).exif.as_deref(), Some(&b"II"[..]));
     }
 
     #[test]

@@ -412,6 +412,38 @@ for name, palette, size in (("colors", colors, 2), ("greys", greys, 0), ("none",
         screen = struct.pack("<HHBBB", 6, 5, 0 if size is None else 0x80 | size, 0, 0)
         put(f"g_{name}_{number}.gif", b"GIF89a" + screen + palette + between + frame)
 
+# --- PNG with two texts under XMP's name, whole and damaged ones, one before the pixels and one behind them.
+xmp = lambda o: b'<x a="0123456789" b="9876543210" tiff:Orientation="%d" c="0123456789"/>' % o
+name = b"XML:com.adobe.xmp\0"
+deflated = {o: zlib.compress(xmp(o)) for o in (3, 4, 5, 6, 7, 8)}
+broken = deflated[5][:-1] + bytes([deflated[5][-1] ^ 1])
+texts = {
+    "plain": ch(b"tEXt", name + xmp(6)),
+    "empty": ch(b"tEXt", name),
+    "nozero": ch(b"tEXt", name[:-1]),
+    "deflated": ch(b"zTXt", name + b"\0" + deflated[8]),
+    "deflatedbroken": ch(b"zTXt", name + b"\0" + broken),
+    "deflatednone": ch(b"zTXt", name),
+    "unicode": ch(b"iTXt", name + b"\0\0en\0XMP\0" + xmp(3)),
+    "unicodewrong": ch(b"iTXt", name + b"\0\0\0\0" + xmp(4) + b"\xff"),
+    "unicodelanguage": ch(b"iTXt", name + b"\0\0\xff\0\0" + xmp(4)),
+    "unicodeempty": ch(b"iTXt", name + b"\0\0\0\0"),
+    "unicodeshort": ch(b"iTXt", name + b"\0\0\0"),
+    "unicodedeflated": ch(b"iTXt", name + b"\1\0\0\0" + deflated[7]),
+    "unicodemethod": ch(b"iTXt", name + b"\1\1\0\0" + deflated[7]),
+    "unicodebroken": ch(b"iTXt", name + b"\1\0\0\0" + broken),
+    "unicodewrongdeflated": ch(b"iTXt", name + b"\1\0\0\0" + zlib.compress(xmp(2) + b"\xff")),
+    "exif": ch(b"tEXt", b"exif\0" + tiff(3, 1, b"\0\2\0\0")),
+    "other": ch(b"tEXt", name[:-1] + b"2\0" + xmp(2)),
+}
+rows = b"".join(b"\0" + scene(11, 7).tobytes()[33 * y : 33 * y + 33] for y in range(7))
+for (a, first), (b, second) in itertools.product(texts.items(), texts.items()):
+    put(f"x_{a}_{b}.png", png(11, 7, 2, 8, rows, extra=first, after=second))
+for cut in range(0, len(deflated[6]), 3):
+    for kind, head in ((b"zTXt", b"\0"), (b"iTXt", b"\1\0\0\0")):
+        extra = ch(b"iTXt", name + b"\0\0\0\0" + xmp(3)) + ch(kind, name + head + deflated[6][:cut])
+        put(f"x_cut_{kind.decode()}_{cut}.png", png(11, 7, 2, 8, rows, extra=extra))
+
 # --- What Pillow makes of them.
 warnings.simplefilter("ignore")
 cases = {}
