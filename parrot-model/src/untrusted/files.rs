@@ -119,13 +119,36 @@ pub(crate) fn parse_text(path: &Path, bytes: Vec<u8>) -> Result<String> {
     })
 }
 
+/// Whether what is written to this place goes somewhere else: `/dev/stdout`, a terminal, a pipe.
+fn is_stream(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let leads_to_one = path.metadata().is_ok_and(|found| {
+            let kind = found.file_type();
+            kind.is_char_device() || kind.is_fifo()
+        });
+        leads_to_one || path.parent() == Some(Path::new("/dev"))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// Writes a file in one piece, or leaves what was there, on a full disk for one. It is written beside its place and renamed:
-/// a symbolic link of its name is replaced, not followed, and nobody who reads it meanwhile sees half of it.
+/// a symbolic link of its name is replaced, not followed, and nobody who reads it meanwhile sees half of it. A terminal or a
+/// pipe stays, and gets the bytes.
 ///
 /// # Errors
 ///
 /// [`Error::Io`].
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    if is_stream(path) {
+        let written = File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes));
+        return written.map_err(Error::io("write", path));
+    }
     let mut name = std::ffi::OsString::from(".new-");
     name.push(path.file_name().unwrap_or_default());
     let aside = path.with_file_name(name);
@@ -142,6 +165,19 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
         let _ = fs::remove_file(&aside);
         Error::io("write", path)(error)
     })
+}
+
+/// Removes a file, or link, if one is there. A terminal or a pipe stays.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn remove_file(path: &Path) -> Result<()> {
+    // On a read-only disk even what is not there cannot be removed.
+    if path.symlink_metadata().is_err() || is_stream(path) {
+        return Ok(());
+    }
+    fs::remove_file(path).map_err(Error::io("remove", path))
 }
 
 fn name_of(kind: FileType) -> &'static str {
@@ -165,6 +201,26 @@ fn name_of(kind: FileType) -> &'static str {
 mod tests {
     use super::*;
     use crate::error_chain;
+
+    /// `--bad-records /dev/null` by root put a file in its place.
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_written_to_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, other) = (folder.path().join("link"), folder.path().join("other"));
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        replace_file(&link, b"list").unwrap();
+        remove_file(&link).unwrap();
+        assert!(link.is_symlink());
+        fs::write(&other, "old").unwrap();
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        replace_file(&link, b"new").unwrap();
+        assert_eq!((link.is_symlink(), fs::read(&other).unwrap()), (false, b"old".to_vec()));
+        remove_file(&link).unwrap();
+        remove_file(&link).unwrap();
+        assert!(!link.exists());
+    }
 
     #[test]
     fn a_file_is_read_up_to_its_limit() {

@@ -192,12 +192,7 @@ pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file:
     let lines: Vec<String> =
         bad.into_iter().map(|bad| serde_json::to_string(bad).unwrap_or_default() + "\n").collect();
     if lines.is_empty() {
-        return match std::fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", file)(error))
-            }
-            _ => Ok(()),
-        };
+        return Ok(untrusted::remove_file(file)?);
     }
     Ok(untrusted::replace_file(file, lines.concat().as_bytes())?)
 }
