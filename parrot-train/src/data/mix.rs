@@ -288,11 +288,13 @@ mod tests {
         assert_eq!(mix.bad_records().cloned().collect::<Vec<_>>(), bad_records(&sources).unwrap());
         let counted = |source: &Source| {
             let count = count(source, Some(&preparation())).unwrap();
-            (count.usable, count.bad, count.looked_at, count.unusable)
+            (count.usable, count.bad, count.looked_at, count.decoded, count.unusable)
         };
-        assert_eq!((counted(&sources[0]), counted(&sources[1])), ((2, 0, 2, 0), (0, 3, 0, 0)));
+        assert_eq!((counted(&sources[0]), counted(&sources[1])), ((2, 0, 2, 2, 0), (0, 3, 0, 0, 0)));
         let elsewhere = Source { images: "no such folder".into(), ..sources[1].clone() };
-        assert_eq!(counted(&elsewhere), (3, 0, 3, 0));
+        assert_eq!(counted(&elsewhere), (3, 0, 3, 0, 0));
+        let broken = source(folder.path(), "broken", 250, "corrupt_garbage.png");
+        assert_eq!(counted(&broken), (250, 0, 250, 100, 100));
         let list = folder.path().join("bad-records.jsonl");
         write_bad_records(mix.bad_records(), &list).unwrap();
         let text = std::fs::read_to_string(&list).unwrap();

@@ -54,7 +54,7 @@ impl Preparation {
     ///
     /// When the [source](super::source) was read, a record's file and text were checked. Whatever else decides whether it can
     /// be learnt from is checked here: this function makes the samples that `check-data` looks at and those that a run learns
-    /// from, and `plan` calls its first half, [`text`](Self::text).
+    /// from, and some of those that `plan` counts; of the others `plan` calls the first half, [`text`](Self::text).
     ///
     /// # Errors
     ///

@@ -225,26 +225,43 @@ pub(crate) struct Count {
     pub(crate) usable: usize,
     /// Those that it would not.
     pub(crate) bad: usize,
-    /// Those of the usable that were tokenised, and how many of them nothing can be learnt from.
+    /// Those of the usable that were tokenised.
     pub(crate) looked_at: usize,
+    /// Those of them whose pictures were decoded.
+    pub(crate) decoded: usize,
+    /// Those of them that nothing can be learnt from.
     pub(crate) unusable: usize,
 }
 
 /// Counts a source's records. Where its pictures are not on this machine at all they are taken to be there.
 ///
-/// - preparation: where the model's tokenizer is at hand, up to `MOST_LOOKED_AT` records are tokenised, evenly spread
+/// - preparation: where the model's tokenizer is at hand, up to `MOST_LOOKED_AT` records are tokenised, and of up to
+///   `MOST_DECODED` of them samples made as a run makes them, pictures decoded; both evenly spread
 ///
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
 pub(crate) fn count(source: &Source, preparation: Option<&Preparation>) -> Result<Count> {
     const MOST_LOOKED_AT: usize = 1000;
+    // Seconds of a processor, as pictures usually are.
+    const MOST_DECODED: usize = 100;
     let image_files = if source.images.is_dir() { ImageFiles::LookedFor } else { ImageFiles::TakenToBeThere };
     let loaded = LoadedSource::read_records(source, image_files)?;
     let mut count = Count { usable: loaded.records.len(), bad: loaded.bad.len(), ..Count::default() };
     let Some(preparation) = preparation else { return Ok(count) };
     count.looked_at = count.usable.min(MOST_LOOKED_AT);
-    let looked_at = (0..count.looked_at).map(|at| &loaded.records[at * count.usable / count.looked_at].1);
-    count.unusable = looked_at.filter(|record| preparation.text(record).is_err()).count();
+    if matches!(image_files, ImageFiles::LookedFor) {
+        count.decoded = count.looked_at.min(MOST_DECODED);
+    }
+    for at in 0..count.looked_at {
+        let index = at * count.usable / count.looked_at;
+        let is_decoded = at * count.decoded / count.looked_at < (at + 1) * count.decoded / count.looked_at;
+        let sample = if is_decoded {
+            loaded.sample(index, preparation)
+        } else {
+            preparation.text(&loaded.records[index].1)
+        };
+        count.unusable += usize::from(sample.is_err());
+    }
     Ok(count)
 }

@@ -7,7 +7,7 @@ use parrot_model::config::ParrotConfig;
 use parrot_model::device::{PartDtypes, WeightDtype};
 
 use super::{DecoderDtype, InitialModel, ModelRecipe, Recipe};
-use crate::data::source::{self, Count};
+use crate::data::source;
 use crate::distributed::World;
 use crate::flops::{Cost, Workload};
 use crate::optim::OptimizerConfig;
@@ -34,8 +34,9 @@ pub struct Plan {
     counted: bool,
     /// Records that cannot be used.
     left_out: usize,
-    /// Records that were tokenised, and those of them that there is nothing to learn from.
+    /// Records that were tokenised, those of them whose pictures were decoded, and those that there is nothing to learn from.
     looked_at: usize,
+    decoded: usize,
     unusable: usize,
     /// Folders of pictures that are not here.
     unseen: Vec<PathBuf>,
@@ -74,18 +75,18 @@ impl Plan {
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
         let mut samples: usize = 0;
         let mut counted = true;
-        let (mut left_out, mut looked_at, mut unusable) = (0, 0, 0);
+        let (mut left_out, mut looked_at, mut decoded, mut unusable) = (0, 0, 0, 0);
         let mut unseen = Vec::new();
         for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
             source.check()?;
             let records = if source.file.is_file() {
-                let Count { usable, bad, looked_at: looked, unusable: found } =
-                    source::count(source, preparation.as_ref())?;
-                left_out += bad;
-                looked_at += looked;
-                unusable += found;
+                let count = source::count(source, preparation.as_ref())?;
+                left_out += count.bad;
+                looked_at += count.looked_at;
+                decoded += count.decoded;
+                unusable += count.unusable;
                 unseen.extend((!source.images.is_dir()).then(|| source.images.clone()));
-                usable
+                count.usable
             } else {
                 counted = false;
                 described.records.unwrap_or(0)
@@ -105,6 +106,7 @@ impl Plan {
             counted,
             left_out,
             looked_at,
+            decoded,
             unusable,
             unseen,
         })
@@ -182,11 +184,15 @@ impl fmt::Display for Plan {
             bad => format!("; {bad} records cannot be used"),
         };
         writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
-        if self.unusable > 0 {
-            let (unusable, looked_at) = (self.unusable, self.looked_at);
+        if self.counted {
+            let (looked_at, decoded) = (grouped(self.looked_at), grouped(self.decoded));
+            let unusable = match self.unusable {
+                0 => String::new(),
+                unusable => format!(", and {unusable} of them cannot be used"),
+            };
             writeln!(
                 f,
-                "                {unusable} of them among {looked_at} that were tokenised; check-data says why, and opens pictures"
+                "looked at       {looked_at} were tokenised, the pictures of {decoded} decoded{unusable}; check-data says more"
             )?;
         }
         for folder in &self.unseen {

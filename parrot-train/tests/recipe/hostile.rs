@@ -72,6 +72,29 @@ fn every_record_gets_one_verdict_from_all_commands() {
     assert!(listed.contains("not `images`"), "{listed}");
 }
 
+/// A page of HTML under a picture's name, as downloads leave it: a plan counted the record as one that is trained on.
+#[test]
+fn a_plan_opens_pictures() {
+    let place = Workplace::new();
+    place.write("page.png", "<!DOCTYPE html>");
+    let mut record = record(0);
+    record["image"] = "page.png".into();
+    place.write("data.json", &Value::from(vec![record]).to_string());
+    let settings =
+        format!("data.source=[{{file={:?}, pictures={:?}}}]", place.path("data.json"), place.path(""));
+    let settings = ["--set", &settings, "--set", "train.batch_size=1", "--set", "train.micro_batch_size=1"];
+    let (status, planned, said) = place.call("plan", &settings);
+    assert_eq!(status, 0, "{said}");
+    assert!(planned.contains("; 1 records cannot be used"), "{planned}");
+    let expected =
+        "1 were tokenised, the pictures of 1 decoded, and 1 of them cannot be used; check-data says more";
+    assert!(planned.contains(expected), "{planned}");
+    for command in ["run", "check-data"] {
+        let (status, printed, said) = place.call(command, &settings);
+        assert!(status == 1 && format!("{printed}{said}").contains("page.png"), "{command}: {printed}{said}");
+    }
+}
+
 /// train/esc.json: ids, picture names and roles with a terminal's commands.
 #[test]
 fn what_files_say_gives_a_terminal_no_commands() {
