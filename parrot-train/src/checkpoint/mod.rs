@@ -60,6 +60,8 @@ const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 /// The rule of the longest sequence, and what it says where there is none.
 pub(crate) const MAX_LENGTH: &str = "max_length";
 pub(crate) const NO_LIMIT: &str = "none";
+/// The rule of the weights that a run starts from.
+pub(crate) const WEIGHTS_HASH: &str = "weights_hash";
 /// The weights of a module other than a Parrot.
 const MODULE_FILE: &str = "module.safetensors";
 
@@ -79,6 +81,10 @@ pub struct ModelDescription {
     /// them. `None` where it is held in numbers.
     #[new(default)]
     pub decoder_weights: Option<Arc<Weights>>,
+    /// What distinguishes the weights that a run starts from; checkpoints of a run that started from others are refused. `None`
+    /// where that is not to be compared.
+    #[new(default)]
+    pub weights_hash: Option<String>,
 }
 
 impl ModelDescription {
@@ -163,8 +169,8 @@ pub struct TrainState {
 impl TrainState {
     /// Why a run in this state cannot go on from `saved`; `None` when it can, whatever the steps are.
     ///
-    /// What is compared is which samples come next, which weights have a state, and what a step does with them. Free to
-    /// change are the schedule (learning rate, warm-up, number of steps) as long as steps are left, when checkpoints are
+    /// What is compared is which samples come next, which weights have a state, what a step does with them, and which weights
+    /// the run started from. Free to change are the schedule (learning rate, warm-up, number of steps) as long as steps are left, when checkpoints are
     /// written, threads, workers, processes, activation checkpointing and how many samples may be skipped.
     #[must_use]
     pub fn difference(&self, saved: &Self) -> Option<String> {
@@ -215,6 +221,7 @@ fn key_of(rule: &str) -> &str {
         "moe" => "train.moe",
         "dtype" => "model.dtype",
         "shape" => "model",
+        WEIGHTS_HASH => "starting model",
         "beta1" => "optimizer.beta1",
         "beta2" => "optimizer.beta2",
         "epsilon" => "optimizer.epsilon",

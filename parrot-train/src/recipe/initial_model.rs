@@ -17,6 +17,7 @@ use parrot_model::parrot::ParrotModel;
 use parrot_model::quantization::BlockFormat;
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use parrot_model::untrusted::printable;
+use sha2::{Digest, Sha256};
 
 use super::{DecoderDtype, ModelRecipe, Recipe, SaveDtype, TrainingDtype};
 use crate::checkpoint::ModelDescription;
@@ -41,6 +42,32 @@ enum Origin {
     Parrot(PathBuf),
     /// Folders of a decoder and a tower; what has none starts at random.
     Parts { language_model: Option<PathBuf>, vision_tower: Option<PathBuf> },
+}
+
+impl Origin {
+    /// What distinguishes the weights from those of another model: a hash over the names and the first bytes of all tensors, so
+    /// that not all of them have to be read. `None` where a folder's cannot be read, for a run that goes on without them.
+    fn weights_hash(&self) -> Option<String> {
+        const BYTES_OF_TENSOR: usize = 256;
+        let folders = match self {
+            Self::Parrot(folder) => vec![folder],
+            Self::Parts { language_model, vision_tower } => {
+                language_model.iter().chain(vision_tower).collect()
+            }
+        };
+        let mut hash = Sha256::new();
+        for folder in folders {
+            let weights = Weights::from_folder(folder).ok()?;
+            for (name, stored) in weights.names().filter_map(|name| Some((name, weights.get(name)?))) {
+                hash.update(name.len().to_le_bytes());
+                hash.update(name);
+                hash.update(stored.bytes.len().to_le_bytes());
+                hash.update(&stored.bytes[..stored.bytes.len().min(BYTES_OF_TENSOR)]);
+            }
+        }
+        let hash = format!("{:x}", hash.finalize());
+        Some(hash[..16].into())
+    }
 }
 
 impl TrainingDtype {
@@ -96,6 +123,7 @@ impl InitialModel {
     pub fn open(recipe: &Recipe, progress: Option<DownloadProgress>) -> Result<Self> {
         let part = |id: &str| resolve_part(id, progress.clone());
         let mut initial = Self::find(recipe, |id| resolve_with(id, progress.clone()), part)?;
+        initial.description.weights_hash = initial.origin.weights_hash();
         if recipe.model.decoder_dtype.is_some() {
             let weights = Weights::from_folder(&initial.description.source)?;
             if let Some(format) = weights.block_format() {

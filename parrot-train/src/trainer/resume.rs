@@ -159,7 +159,10 @@ impl Stage {
             // As checkpoints have always had them.
             (key.trim_start_matches("optimizer."), value.to_string())
         });
-        rules.into_iter().chain(constants).map(|(key, value)| (key.into(), value)).collect()
+        let hash = run.description.weights_hash.as_ref();
+        let weights =
+            hash.map(|hash| (checkpoint::WEIGHTS_HASH, format!("one whose weights have the hash {hash}")));
+        rules.into_iter().chain(constants).chain(weights).map(|(key, value)| (key.into(), value)).collect()
     }
 
     /// The newest checkpoint that all processes can read, or else `model` at step 0. A checkpoint of another run is an
@@ -218,7 +221,7 @@ impl Stage {
                             resumed.state.step + 1
                         );
                     }
-                    resumed.state.rules = initial.rules;
+                    resumed.state.rules.extend(initial.rules);
                     resumed.state.schedule = initial.schedule;
                     return Ok((Some(path.clone()), resumed));
                 }

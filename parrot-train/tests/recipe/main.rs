@@ -19,7 +19,7 @@ use parrot_model::quantization::BlockFormat;
 use parrot_train::checkpoint::RunFolder;
 use serde_json::{Value, json};
 
-use shapes::ASSETS;
+use shapes::{ASSETS, save_start};
 use workplace::{Workplace, record};
 
 #[test]
@@ -176,11 +176,26 @@ fn a_folder_that_is_in_use_or_of_another_run_is_left_alone() {
     refused(&["--set", "train.micro_batch_size=4"], "its train.micro_batch_size is 2, this run's is 4");
     refused(&["--set", "train.max_grad_norm=2"], "its train.max_grad_norm is 1, this run's is 2");
     refused(&["--set", "data.source=[{file='nowhere.json', pictures='.'}]"], "nowhere.json");
+    // Everything in a checkpoint would be the old model's, and its adapters would be merged into the new one.
+    save_start(&place.path("other"), 1);
+    let mut weights = place.weights("other");
+    let header = u64::from_le_bytes(*weights.first_chunk().unwrap()) as usize;
+    weights[8 + header] ^= 1;
+    fs::write(place.path("other/model.safetensors"), weights).unwrap();
+    let other = format!("model.from={}", place.path("other").display());
+    refused(
+        &["--set", &other],
+        "it belongs to another run: its starting model is one whose weights have the hash ",
+    );
     let held = RunFolder::open(place.path("run")).unwrap();
     refused(&[], "another process is training in");
     drop(held);
     assert_eq!(place.call("run", &["--quiet"]).0, 0);
     assert!(!list.exists(), "there are no bad records now");
+    // The same model at another place.
+    fs::rename(place.path("start"), place.path("moved")).unwrap();
+    let moved = format!("model.from={}", place.path("moved").display());
+    assert_eq!(place.call("run", &["--quiet", "--set", &moved]).0, 0);
 }
 
 /// Measuring the device, which a quiet run does not do, draws random numbers as well.
