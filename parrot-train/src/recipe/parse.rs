@@ -16,7 +16,17 @@ pub(super) fn recipe<T: DeserializeOwned>(text: &str, changes: &[String]) -> Res
     for change in changes {
         set(&mut table, change)?;
     }
-    read(table, "")
+    let recipe = read(table.clone(), "")?;
+    // A key that goes need not be there, but one that no recipe has was meant to be another.
+    for change in changes.iter().filter(|change| change.trim_end().ends_with('=')) {
+        let mut probe = table.clone();
+        set(&mut probe, &format!("{change}false"))?;
+        match read::<T>(probe, "") {
+            Err(reason) if reason.contains("unknown field") => return Err(reason),
+            _ => {}
+        }
+    }
+    Ok(recipe)
 }
 
 fn read<'de, T: DeserializeOwned>(

@@ -382,6 +382,8 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
             "train.learning_rate: invalid type: string \"fast\", expected a number\n",
         ),
         (&["--set", "steps"], "should be key=value"),
+        (&["--set", "train.step="], "train.step: unknown field `step`"),
+        (&["--set", "data.max_length=", "--set", "lora.ranks="], "lora.ranks: unknown field `ranks`"),
         (&["--set", "name.x=1"], "`name` is no table"),
         (
             &["--set", "train.learning_rate=-1"],
