@@ -108,7 +108,7 @@ impl Table {
         let refuse = |line, problem: String| Error::Table { file: file.into(), line, problem };
         // Excel's "Unicode Text", for one.
         if is_utf16(bytes) {
-            return Err(refuse(None, "the file is UTF-16; save it as UTF-8".into()));
+            return Err(refuse(None, UTF16.into()));
         }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader =
@@ -199,8 +199,11 @@ pub(crate) fn read_bytes(file: &Path) -> Result<Vec<u8>> {
 /// What a table may hold: 4 GiB. The largest published one has 78 MB.
 const MOST_BYTES: u64 = 4 << 30;
 
+/// What is said of text in UTF-16.
+pub(crate) const UTF16: &str = "the file is UTF-16; save it as UTF-8";
+
 /// Whether text is UTF-16: by the mark at its start, or by every other byte of its header being zero where letters are Latin.
-fn is_utf16(bytes: &[u8]) -> bool {
+pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let zeros = |first: usize| header.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
     let (even, odd) = (zeros(0), zeros(1));

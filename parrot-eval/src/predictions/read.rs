@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::data::problem::{Problem, ProblemKind};
-use crate::data::table::{Table, TableRecord, UNCLOSED, is_missing, read_bytes};
+use crate::data::table::{Table, TableRecord, UNCLOSED, UTF16, is_missing, is_utf16, read_bytes};
 use crate::predictions::xlsx;
 use crate::predictions::{Prediction, PredictionFile, through_spreadsheet};
 use crate::{Error, Result};
@@ -94,16 +94,19 @@ struct Line {
 /// The answers, and the last line if it is cut off.
 fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
     let bytes = read_bytes(file)?;
-    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes));
-    let lines: Vec<(u64, &str)> =
-        (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
+    if is_utf16(&bytes) {
+        return Err(refuse(file, None, UTF16));
+    }
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let lines = (1..).zip(text.split(|byte| *byte == b'\n'));
+    let lines: Vec<(u64, &[u8])> = lines.filter(|(_, line)| !line.trim_ascii().is_empty()).collect();
     if lines.is_empty() {
         return Err(refuse(file, None, "the file is empty"));
     }
     let last = lines.len() - 1;
     let mut predictions = Vec::new();
     for (at, (line, json)) in lines.into_iter().enumerate() {
-        match from_json::<Line>(json.as_bytes()) {
+        match from_json::<Line>(json) {
             Ok(read) => predictions.push(Prediction {
                 dataset: read.dataset,
                 index: plain(&read.index),
@@ -111,9 +114,15 @@ fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
                 is_missing: read.prediction.is_null(),
                 line,
             }),
-            Err(_) if at == last && !text.ends_with('\n') => return Ok((predictions, Some(line))),
+            Err(error) if at == last && error.is_eof() && !text.ends_with(b"\n") => {
+                return Ok((predictions, Some(line)));
+            }
+            Err(_) if str::from_utf8(json).is_err() => {
+                return Err(refuse(file, Some(line), "it is not UTF-8, as which the file has to be saved"));
+            }
             Err(error) => {
-                let reason = plain_reason(&error.to_string());
+                // The line is the file's, not one of its own.
+                let reason = plain_reason(&error.to_string()).replace(" at line 1 column ", " at column ");
                 let problem = format!("expected {{\"index\": …, \"prediction\": …}}: {reason}");
                 return Err(refuse(file, Some(line), problem));
             }
@@ -243,5 +252,43 @@ mod tests {
         let (predictions, problems) = read_text("x.jsonl", "{\"index\": 1, \"prediction\": \"A\"}\n{\"ind");
         assert_eq!(predictions, [answer(None, "1", "A")]);
         assert_eq!(problems, ["x.jsonl line 2: no prediction: the line is cut off"]);
+        // In the middle of a letter.
+        let (predictions, problems) = read("x.jsonl", |path| {
+            std::fs::write(
+                path,
+                b"{\"index\": 1, \"prediction\": \"A\"}\n{\"index\": 2, \"prediction\": \"\xc3",
+            )
+            .unwrap();
+        });
+        assert_eq!((predictions.len(), problems.len()), (1, 1));
+    }
+
+    /// They were taken for a cut-off line, or read with other letters, without a word.
+    #[test]
+    fn what_is_no_file_of_lines_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.jsonl");
+        let error = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            PredictionFile::read(&path).unwrap_err().to_string()
+        };
+        let line = r#"{"index": 1, "prediction": "A"}"#;
+        for (bytes, expected) in [
+            (
+                format!("[{line}, {line}]").into_bytes(),
+                "line 1: expected {\"index\": …, \"prediction\": …}: invalid type: a list",
+            ),
+            (format!("{line}\r{line}\r").into_bytes(), "trailing characters at "),
+            (format!("{line}\n{line} {line}").into_bytes(), "line 2: expected {"),
+            (format!("{line}\nnone").into_bytes(), "expected ident at column 2"),
+            (line.replace('A', "\u{e9}").chars().map(|c| c as u8).collect(), "line 1: it is not UTF-8"),
+            (
+                line.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+                "the file is UTF-16; save it as UTF-8",
+            ),
+        ] {
+            let found = error(&bytes);
+            assert!(found.contains(expected), "{found}");
+        }
     }
 }
