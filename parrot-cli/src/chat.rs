@@ -177,16 +177,27 @@ impl Input {
             Self::Pipe(lines) => return lines.next().transpose().map_err(unreadable),
             Self::Terminal(editor) => editor,
         };
-        match editor.readline("> ") {
-            Ok(line) => {
-                editor.add_history_entry(&line)?;
-                Ok(Some(line))
-            }
-            // Ctrl-C drops the line, Ctrl-D ends the conversation.
-            Err(ReadlineError::Interrupted) => Ok(Some(String::new())),
-            Err(ReadlineError::Eof) => Ok(None),
-            Err(error) => Err(error.into()),
+        let read = editor.readline("> ");
+        if let Ok(line) = &read {
+            editor.add_history_entry(line)?;
         }
+        typed(read)
+    }
+}
+
+/// What was typed; `None` at the end.
+fn typed(read: Result<String, ReadlineError>) -> Result<Option<String>> {
+    match read {
+        Ok(line) => Ok(Some(line)),
+        // Ctrl-C drops the line, Ctrl-D ends the conversation.
+        Err(ReadlineError::Interrupted) => Ok(Some(String::new())),
+        Err(ReadlineError::Eof) => Ok(None),
+        // A stray byte, of a terminal in another encoding for one, is no reason to lose the conversation.
+        Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            terminal::print_error(&anyhow::anyhow!("what was typed is no text in UTF-8"));
+            Ok(Some(String::new()))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -201,6 +212,14 @@ fn unreadable(error: io::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stray_byte_does_not_end_the_conversation() {
+        let stray = ReadlineError::Io(io::ErrorKind::InvalidData.into());
+        assert_eq!(typed(Err(stray)).unwrap().as_deref(), Some(""));
+        assert_eq!(typed(Err(ReadlineError::Eof)).unwrap(), None);
+        assert!(typed(Err(ReadlineError::Io(io::ErrorKind::Other.into()))).is_err());
+    }
 
     #[test]
     fn paths_are_taken_as_people_type_them() {
