@@ -1,6 +1,5 @@
 //! Answers that lie in files: which of them belongs to which row.
 
-mod cell;
 mod read;
 pub(crate) mod write;
 mod xlsx;
