@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the page into a folder of static files: examples/browser/build.sh [FOLDER]
+# Builds the page into a folder of static files: examples/browser/build.sh [FOLDER [PROFILE [PROGRAM …]]], where the programs are
+# cpu and webgpu, both if none is named.
 # Needs the target wasm32-unknown-unknown (`rustup target add wasm32-unknown-unknown`) and wasm-bindgen's command of the version
 # in Cargo.lock (`cargo install wasm-bindgen-cli --version …`).
 set -euo pipefail
@@ -7,8 +8,12 @@ cd "$(dirname "$0")/../.."
 here=examples/browser
 
 out=${1:-$here/dist}
+profile=${2:-browser}
+programs=("${@:3}")
+[ ${#programs[@]} -gt 0 ] || programs=(cpu webgpu)
 
-wanted=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
+wanted=$(cargo pkgid --locked wasm-bindgen)
+wanted=${wanted##*@}
 if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $wanted" ]; then
   echo "wasm-bindgen $wanted is needed: cargo install wasm-bindgen-cli --version $wanted" >&2
   exit 1
@@ -16,13 +21,23 @@ fi
 
 rm -rf "$out"
 mkdir -p "$out/model" "$out/samples"
+target=${CARGO_TARGET_DIR:-target}
+built=$profile
+[ "$profile" = dev ] && built=debug
 # A program for each device, as a reader needs only one.
-for device in cpu webgpu; do
-  [ $device = cpu ] && feature=flex || feature=webgpu
-  RUSTFLAGS="-C target-feature=+simd128" cargo build --locked --target wasm32-unknown-unknown -p browser --profile browser \
+for program in "${programs[@]}"; do
+  case $program in
+  cpu) feature=flex ;;
+  webgpu) feature=webgpu ;;
+  *)
+    echo "no such program: $program" >&2
+    exit 1
+    ;;
+  esac
+  RUSTFLAGS="-C target-feature=+simd128" cargo build --locked --target wasm32-unknown-unknown -p browser --profile "$profile" \
     --no-default-features --features $feature
   wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$out" \
-    --out-name browser-$device "${CARGO_TARGET_DIR:-target}/wasm32-unknown-unknown/browser/browser.wasm"
+    --out-name "browser-$program" "$target/wasm32-unknown-unknown/$built/browser.wasm"
 done
 
 # The server's page, with another way to a model. It may load nothing but this folder.

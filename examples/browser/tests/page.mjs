@@ -1,8 +1,10 @@
 // Uses the page in Chromium: FOLDER CHROMIUM MODULES PARROT [SCREENSHOTS], where FOLDER is what build.sh made, MODULES is a folder
-// with node_modules/playwright-core, and PARROT is the command, whose answers are the ones that are expected.
+// with node_modules/playwright-core, and PARROT is the command, whose answers are the ones that are expected. The program for
+// WebGPU is tried if build.sh was told to make it.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -11,6 +13,7 @@ import { extname, join, normalize } from "node:path";
 const [folder, executablePath, modules, parrot, screenshots] = process.argv.slice(2);
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const assets = join(import.meta.dirname, "../../../assets");
+const isBuilt = program => existsSync(join(folder, `browser-${program}.js`));
 
 // ---- static files, as any web server gives them; `fault` spoils one of them, `appended` is added to the GPU's script
 
@@ -168,7 +171,7 @@ await browser.close();
 
 // ---- WebGPU; here with the processor behind it, which the page takes only if told to
 
-{
+if (isBuilt("webgpu")) {
   const args = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
   const browser = await chromium.launch({ executablePath, args });
   const where = page => page.innerText("#place");
