@@ -9,7 +9,9 @@ let worker = null;        // holds the model
 let model = null;         // { name, files }: what the worker holds; files are [path, Blob]
 /** `auto`, `webgpu` or `cpu`, as the page's address says; the processor once the GPU has failed. */
 let device = new URLSearchParams(location.search).get("device") ?? "auto";
-let notice = "";          // why it is the processor
+/** How many threads the processor may compute on; one once another has failed. */
+let threads = Number(new URLSearchParams(location.search).get("threads") ?? navigator.hardwareConcurrency);
+const notices = [];       // why it is the processor, or one thread
 let ready = null;         // settled once the worker has answered to the model
 let asked = 0;            // numbers the questions
 const answering = new Map(); // number → what becomes of the answer
@@ -81,11 +83,17 @@ function restart() {
   worker?.terminate();
   for (const on of [...answering.values()]) on({ error: "The program ended at another question: then Retry.", isFatal: false });
   worker = new Worker("worker.js", { type: "module" });
-  worker.onmessage = ({ data }) => answering.get(data.id)?.(data);
+  worker.onmessage = ({ data }) => data.thread ? watch(data.thread) : answering.get(data.id)?.(data);
   worker.onerror = event => {
     event.preventDefault();
     const error = `The worker failed: ${event.message ?? "its script cannot be loaded"}`;
     for (const on of [...answering.values()]) on({ error });
+  };
+}
+/** Hears of a thread that fails. The worker waits for it, and hears nothing any more. */
+function watch(thread) {
+  thread.onmessage = ({ data }) => {
+    for (const on of [...answering.values()]) on({ error: `A thread failed: ${data.replace(/[.\s]*$/, ".")}`, isOfThreads: true });
   };
 }
 /** Sends a question to the worker; `on` gets what it says until that is `done` or an `error`. */
@@ -93,7 +101,7 @@ function call(message, on) {
   const id = ++asked;
   return { id, over: new Promise((resolve, reject) => {
     answering.set(id, data => {
-      if (data.error !== undefined) { answering.delete(id); reject(Object.assign(new Error(data.error), { isFatal: data.isFatal ?? true, isOfGpu: data.isOfGpu })); }
+      if (data.error !== undefined) { answering.delete(id); reject(Object.assign(new Error(data.error), { isFatal: data.isFatal ?? true, isOfGpu: data.isOfGpu, isOfThreads: data.isOfThreads })); }
       else if (data.done) { answering.delete(id); resolve(data.done); }
       else on(data);
     });
@@ -127,9 +135,21 @@ async function revive() {
 }
 /** Hands a model over to the worker, and says where it computes. */
 async function hand({ name, files }) {
-  const on = await call({ load: files, device }).over;
-  if (on.notice) [device, notice] = ["cpu", on.notice];
-  place.textContent = `${name}, on this computer's ${on.device === "webgpu" ? "GPU" : "processor"}. ${notice}`;
+  const on = await call({ load: files, device, threads }).over.catch(error => {
+    if (!error.isOfThreads) throw error;
+    learn(error);
+    restart();
+    return call({ load: files, device, threads }).over;
+  });
+  if (on.notice) learn({ message: on.notice, isOfGpu: true });
+  const where = on.device === "webgpu" ? "GPU" : `processor, ${on.threads === 1 ? "one thread" : `${on.threads} threads`}`;
+  place.textContent = [`${name}, on this computer's ${where}.`, ...notices].join(" ");
+}
+/** What a failure means for the next start. */
+function learn({ message, isOfGpu, isOfThreads }) {
+  if (isOfGpu) device = "cpu";
+  if (isOfThreads) threads = 1;
+  if (isOfGpu || isOfThreads) notices.push(message);
 }
 function begin(find) {
   ready = load(find);
@@ -139,7 +159,7 @@ function begin(find) {
 
 // ---- what the page asks
 
-loadModels = () => { if (!model && bar.hidden) begin(shipped); };
+loadModels = () => { if (!model && bar.hidden) begin(async () => { await globalThis.isolation; return shipped(); }); };
 
 stream = async (messages, signal, on) => {
   await ready.catch(error => { if (!model) throw error; });
@@ -160,11 +180,12 @@ stream = async (messages, signal, on) => {
   let end;
   try { end = await over; }
   catch (error) {
-    if (error.isOfGpu) [device, notice] = ["cpu", error.message];
+    learn(error);
     if (error.isFatal) {
       ready = revive();
       ready.catch(() => {});
-      error.message += ` The model is being started again${error.isOfGpu ? " on the processor" : ""}: then Retry.`;
+      const where = error.isOfGpu ? " on the processor" : error.isOfThreads ? " on one thread" : "";
+      error.message += ` The model is being started again${where}: then Retry.`;
     }
     throw error;
   }

@@ -4,6 +4,7 @@ import { absence, refusal } from "./gpu.js";
 
 let model = null;
 let device = "cpu";       // where it computes: `cpu` or `webgpu`
+let running = null;       // { device, threads, program }: the program that was started last
 let panic = "";
 const stopped = new Set();
 let queue = Promise.resolve();
@@ -25,31 +26,66 @@ async function reason(error, device) {
 }
 const breathe = () => new Promise(resolve => setTimeout(resolve));
 
-/** A model on a device, in the program for it. */
-async function start(files, device) {
+/** The program for several threads, with that many. */
+async function startThreads(count) {
+  const program = await import("./browser-threads.js");
+  const module = await WebAssembly.compileStreaming(fetch("browser-threads_bg.wasm"));
+  const { memory } = await program.default({ module_or_path: module });
+  // This worker is one of them.
+  const others = Array.from({ length: count - 1 }, () => new Worker("thread.js", { type: "module" }));
+  try {
+    await Promise.all(others.map(thread => new Promise((started, failed) => {
+      thread.onmessage = started;
+      thread.onerror = failed;
+      // While it computes, nothing is heard here; so the page is told if it fails.
+      const { port1, port2 } = new MessageChannel();
+      postMessage({ thread: port1 }, [port1]);
+      thread.postMessage({ module, memory, port: port2 }, [port2]);
+    })));
+    program.startThreads(count);
+  } catch (error) {
+    others.forEach(thread => thread.terminate());
+    throw error;
+  }
+  return { device: "cpu", threads: count, program };
+}
+
+/** The program for a device; for the processor with as many threads as are wanted, if the browser gives any. */
+async function start(device, wanted) {
+  if (running?.device === device) return running;
+  if (device === "cpu" && wanted > 1 && crossOriginIsolated && Atomics.waitAsync) {
+    try { return running = await startThreads(wanted); }
+    catch (error) { console.warn("There are no threads:", error); }
+  }
+  const program = await import(`./browser-${device}.js`);
+  await program.default();
+  return running = { device, threads: 1, program };
+}
+
+/** A model on a device. */
+async function open(files, device, wanted) {
   const names = files.map(([name]) => name), contents = [];
   for (const [, file] of files) contents.push(new Uint8Array(await file.arrayBuffer()));
-  const { default: init, Model } = await import(`./browser-${device}.js`);
-  await init();
-  const loaded = await Model.load(device, names, contents);
+  const { program, threads } = await start(device, wanted);
+  const loaded = await program.Model.load(device, names, contents);
   if (device === "webgpu" && await refusal()) throw new Error("the browser's GPU refuses what it was asked for");
-  return loaded;
+  return { loaded, on: { device, threads } };
 }
 
 /** A model on the GPU if there is one that computes what it should, else on the processor; and what there is to say about it. */
-async function load(files, wanted) {
+async function load({ load: files, device: wanted, threads }) {
   let notice = "";
   if (wanted !== "cpu") {
     notice = await absence({ evenSoftware: wanted === "webgpu" });
     if (!notice) {
-      try { return { loaded: await start(files, "webgpu"), on: "webgpu", notice: "" }; }
+      try { return { ...await open(files, "webgpu", threads), notice }; }
       catch (error) {
         const { error: said, isOfGpu } = await reason(error, "webgpu");
         notice = isOfGpu ? said : `The GPU failed: ${said}.`;
       }
     }
   }
-  return { loaded: await start(files, "cpu"), on: "cpu", notice };
+  return { ...await open(files, "cpu", threads), notice };
 }
 
 async function ask({ id, ask, images }) {
@@ -76,10 +112,10 @@ onmessage = ({ data }) => {
   queue = queue.then(async () => {
     try {
       if (data.load) {
-        const { loaded, on, notice } = await load(data.load, data.device);
+        const { loaded, on, notice } = await load(data);
         model?.free();
-        [model, device] = [loaded, on];
-        postMessage({ id: data.id, done: { device, notice } });
+        [model, device] = [loaded, on.device];
+        postMessage({ id: data.id, done: { ...on, notice } });
       } else postMessage({ id: data.id, done: await ask(data) });
     } catch (error) { postMessage({ id: data.id, ...await reason(error, data.load ? "cpu" : device) }); }
     stopped.delete(data.id);

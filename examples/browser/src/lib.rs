@@ -6,6 +6,8 @@
 #![cfg(target_family = "wasm")]
 
 mod conversation;
+#[cfg(feature = "threads")]
+pub mod threads;
 
 use js_sys::{Array, Function, Promise, Uint8Array};
 use parrot_infer::{AskOptions, Files, Parrot, Sampling, device};

@@ -1,6 +1,6 @@
 // Uses the page in Chromium: FOLDER CHROMIUM MODULES PARROT [SCREENSHOTS], where FOLDER is what build.sh made, MODULES is a folder
-// with node_modules/playwright-core, and PARROT is the command, whose answers are the ones that are expected. The program for
-// WebGPU is tried if build.sh was told to make it.
+// with node_modules/playwright-core, and PARROT is the command, whose answers are the ones that are expected. Of the programs for
+// several threads and for WebGPU what build.sh was told to make is tried.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -15,16 +15,18 @@ const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const assets = join(import.meta.dirname, "../../../assets");
 const isBuilt = program => existsSync(join(folder, `browser-${program}.js`));
 
-// ---- static files, as any web server gives them; `fault` spoils one of them, `appended` is added to the GPU's script
+// ---- static files, as any web server gives them, with or without headers; `fault` cuts one of them off, `edited` changes scripts
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png" };
-let fault = null, appended = "";
+const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+let fault = null, edited = {}, headers = {};
 const server = createServer(async (request, response) => {
   const path = normalize(new URL(request.url, "http://localhost").pathname);
   const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
   try {
-    const content = path.endsWith("gpu.js") ? Buffer.from(await readFile(file, "utf8") + appended) : await readFile(file);
-    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": content.length });
+    const edit = edited[path.split("/").at(-1)];
+    const content = edit ? Buffer.from(edit(await readFile(file, "utf8"))) : await readFile(file);
+    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": content.length, ...headers });
     if (fault && path.endsWith(fault)) {
       response.write(content.subarray(0, content.length / 2));
       setTimeout(() => response.destroy(), 200);
@@ -43,7 +45,7 @@ console.log("expected:", expected.join(" | "));
 
 const TIME = 120_000;
 async function open(browser, options) {
-  const page = await browser.newPage(options);
+  const page = await browser.newPage({ serviceWorkers: "block", ...options });
   page.setDefaultTimeout(TIME);
   const errors = [];
   page.on("pageerror", error => errors.push(String(error)));
@@ -51,6 +53,7 @@ async function open(browser, options) {
   return { page, errors };
 }
 const loaded = page => page.waitForFunction(() => /computer/.test(document.getElementById("place")?.textContent));
+const where = page => page.innerText("#place");
 const complete = page => page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
 const status = page => page.innerText("#status");
 const last = page => page.locator(".answer").last();
@@ -86,7 +89,7 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await page.waitForSelector("progress:not([hidden])");
   await loaded(page);
   console.log(`${width}: ready after ${Date.now() - started} ms`);
-  assert.equal(await page.innerText("#place"), "parrot-mini, on this computer's processor. This browser offers no WebGPU.");
+  assert.equal(await where(page), "parrot-mini, on this computer's processor, one thread. This browser offers no WebGPU.");
   assert.deepEqual(await askTwice(page), expected);
   await shoot("asked");
 
@@ -151,7 +154,7 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
     const paths = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", `towers/${tower}/config.json`, `towers/${tower}/preprocessor_config.json`];
     await begin(async () => given(await Promise.all(paths.map(read))));
   }, { tower });
-  assert.match(await page.innerText("#place"), /^mine, on/);
+  assert.match(await where(page), /^mine, on/);
   assert.deepEqual(await askTwice(page), expected);
 
   // The program ends in the middle of an answer, as it does when there is no memory left.
@@ -167,6 +170,62 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   assert.match(await last(page).locator(".facts").innerText(), /tokens/);
   await page.close();
 }
+
+// ---- threads, where the page is isolated
+
+if (isBuilt("threads")) {
+  const said = "parrot-mini, on this computer's processor, 2 threads. This browser offers no WebGPU.";
+  const onThreads = `${url}?threads=2`;
+  {
+    headers = ISOLATED;
+    const { page, errors } = await open(browser);
+    const started = Date.now();
+    await page.goto(onThreads);
+    await loaded(page);
+    console.log(`two threads: ready after ${Date.now() - started} ms`);
+    assert.equal(await where(page), said);
+    assert.deepEqual(await askTwice(page), expected);
+    assert.deepEqual(errors, []);
+
+    // A thread fails in the middle of an answer.
+    await page.fill("#question", "What is this?");
+    await page.evaluate(() => {
+      const { port1, port2 } = new MessageChannel();
+      watch(port1);
+      worker.postMessage = () => port2.postMessage("no memory, for the test");
+    });
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(".answer .error");
+    console.log("a failed thread:", await page.innerText(".answer .error"));
+    await last(page).getByRole("button", { name: "Retry" }).click();
+    await complete(page);
+    assert.equal(await where(page), `${said.replace("2 threads", "one thread")} A thread failed: no memory, for the test.`);
+    assert.deepEqual(await askTwice(page), expected);
+    await page.close();
+  }
+  // One that fails while the others wait for it; one that cannot be loaded.
+  for (const [edit, said] of [
+    [script => script.replace("runThread();", "throw new Error('no memory, for the test');"), /processor, one thread\. A thread failed: no memory, for the test\. This browser offers no WebGPU\.$/],
+    [script => `${script} no script`, /processor, one thread\. This browser offers no WebGPU\.$/],
+  ]) {
+    edited = { "thread.js": edit };
+    const { page } = await open(browser);
+    await page.goto(onThreads);
+    await loaded(page);
+    assert.match(await where(page), said);
+    assert.deepEqual(await askTwice(page), expected);
+    await page.close();
+  }
+  // A server that does not isolate the page.
+  edited = headers = {};
+  const { page, errors } = await open(browser, { serviceWorkers: "allow" });
+  await page.goto(onThreads);
+  await loaded(page);
+  assert.equal(await where(page), said);
+  assert.deepEqual(await askTwice(page), expected);
+  assert.deepEqual(errors, []);
+  await page.close();
+}
 await browser.close();
 
 // ---- WebGPU; here with the processor behind it, which the page takes only if told to
@@ -174,7 +233,6 @@ await browser.close();
 if (isBuilt("webgpu")) {
   const args = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
   const browser = await chromium.launch({ executablePath, args });
-  const where = page => page.innerText("#place");
   const start = async address => {
     const { page, errors } = await open(browser);
     const started = Date.now();
@@ -210,14 +268,14 @@ if (isBuilt("webgpu")) {
     assert.match(await page.innerText(".answer .error"), /The GPU failed: it was lost/);
     await last(page).getByRole("button", { name: "Retry" }).click();
     await complete(page);
-    assert.match(await where(page), /^parrot-mini, on this computer's processor\. The GPU failed: it was lost/);
+    assert.match(await where(page), /^parrot-mini, on this computer's processor, one thread\. The GPU failed: it was lost/);
     assert.deepEqual(await askTwice(page), expected);
     await page.close();
   }
   // A processor behind WebGPU, untold: the program for processors is faster.
   {
     const { page } = await start(url);
-    assert.equal(await where(page), "parrot-mini, on this computer's processor. Behind this browser's WebGPU is no GPU.");
+    assert.equal(await where(page), "parrot-mini, on this computer's processor, one thread. Behind this browser's WebGPU is no GPU.");
     await page.close();
   }
   // A GPU whose compiler refuses some kernels, and one that computes something else.
@@ -225,11 +283,11 @@ if (isBuilt("webgpu")) {
     ["code => code.includes('exp(') ? `${code} not WGSL` : code", /The GPU failed: it refused something/],
     ["code => code.replaceAll(' * ', ' + ')", /The GPU failed: .*self-test/],
   ]) {
-    appended = `
+    edited = { "gpu.js": script => `${script}
       const { createShaderModule } = GPUDevice.prototype;
       GPUDevice.prototype.createShaderModule = function (shader) {
         return createShaderModule.call(this, { ...shader, code: (${fault})(shader.code) });
-      };`;
+      };` };
     const { page } = await start(onGpu);
     assert.match(await where(page), /^parrot-mini, on this computer's processor/);
     assert.match(await where(page), said);
