@@ -174,7 +174,7 @@ impl Input {
     /// The next line; `None` at the end.
     fn next(&mut self) -> Result<Option<String>> {
         let editor = match self {
-            Self::Pipe(lines) => return lines.next().transpose().map_err(unreadable),
+            Self::Pipe(lines) => return lines.next().map(text_of).transpose(),
             Self::Terminal(editor) => editor,
         };
         let read = editor.readline("> ");
@@ -201,6 +201,17 @@ fn typed(read: Result<String, ReadlineError>) -> Result<Option<String>> {
     }
 }
 
+/// A line of standard input, if it is text.
+fn text_of(line: io::Result<String>) -> Result<String> {
+    let line = line.map_err(unreadable)?;
+    let is_text = !line.contains('\0');
+    anyhow::ensure!(
+        is_text,
+        "cannot read standard input: it is no text: it has zero bytes, as UTF-16 has them"
+    );
+    Ok(line)
+}
+
 /// Why a line of standard input cannot be read.
 fn unreadable(error: io::Error) -> anyhow::Error {
     match error.kind() {
@@ -219,6 +230,13 @@ mod tests {
         assert_eq!(typed(Err(stray)).unwrap().as_deref(), Some(""));
         assert_eq!(typed(Err(ReadlineError::Eof)).unwrap(), None);
         assert!(typed(Err(ReadlineError::Io(io::ErrorKind::Other.into()))).is_err());
+    }
+
+    #[test]
+    fn zero_bytes_are_no_text() {
+        assert_eq!(text_of(Ok("What?".into())).unwrap(), "What?");
+        let error = text_of(Ok("W\0h\0".into())).unwrap_err().to_string();
+        assert!(error.contains("zero bytes"), "{error}");
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use parrot_infer::{Answer, Choice, FinishReason, Timings};
+use parrot_model::untrusted::printable;
 use serde::Serialize;
 
-use crate::terminal::{isolate, printable};
+use crate::terminal::isolate;
 
 /// Cells of the longest bar.
 const WIDTH: f32 = 24.0;
@@ -34,8 +35,7 @@ pub(crate) fn choice(answers: &[String], choice: &Choice, terminal: bool) -> Str
     let mut chart = String::new();
     for (answer, probability) in answers.iter().zip(choice.probabilities()) {
         let bar = bar(probability, terminal);
-        let _ =
-            writeln!(chart, "  {probability:.3}  {}  {bar}", isolate(&printable(answer, terminal), terminal));
+        let _ = writeln!(chart, "  {probability:.3}  {}  {bar}", isolate(&printable(answer), terminal));
     }
     chart
 }

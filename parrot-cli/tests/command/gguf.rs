@@ -87,6 +87,10 @@ fn inspect_describes_a_gguf_as_the_text_model_that_it_is() {
     assert_eq!(json["parameters"]["language_model"], json["total_parameters"]);
     assert_eq!((&json["vision_tower"], &json["picture_tokens"]), (&Value::Null, &Value::Null));
 
+    let pointer = folder.path().join("pointer.gguf");
+    fs::write(&pointer, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").unwrap();
+    assert!(error(parrot(&["inspect", text_of(&pointer)])).contains("Git LFS pointer"));
+
     for command in [&["quantize", "--to", "q8", "--out", "out"][..], &["bench", "--model"]] {
         let refused = error(parrot(&[command, &[text_of(&path)]].concat()));
         assert!(

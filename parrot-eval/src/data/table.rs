@@ -110,6 +110,11 @@ impl Table {
         if is_utf16(bytes) {
             return Err(refuse(None, UTF16.into()));
         }
+        if bytes.starts_with(b"PK\x03\x04") {
+            let problem =
+                "it is a ZIP archive, as spreadsheets are; save its sheet as tab-separated text in UTF-8";
+            return Err(refuse(None, problem.into()));
+        }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader =
             ReaderBuilder::new().delimiter(b'\t').has_headers(false).flexible(true).from_reader(bytes);
@@ -338,6 +343,7 @@ mod tests {
         let error = |text: &[u8]| Table::parse(Path::new("x.tsv"), text).unwrap_err().to_string();
         assert_eq!(error(b"a\tb\n1\t2\n1\t2\t3\n"), "x.tsv line 3: 3 fields, but the header has 2");
         assert_eq!(error(b""), "x.tsv: the file is empty");
+        assert!(error(b"PK\x03\x04\xff").starts_with("x.tsv: it is a ZIP archive, as spreadsheets are"));
         assert_eq!(error(b"a\tb\n"), "x.tsv: there is a header and no row");
         assert_eq!(
             error(b"a\tb\n1\t2\n1\t\xff\n"),

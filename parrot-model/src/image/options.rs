@@ -91,7 +91,7 @@ impl DecodeLimits {
         }
         if memory > FREE_MEMORY && memory / MEMORY_PER_BYTE > bytes {
             return Err(format!(
-                "{width}×{height} from a file of {bytes} bytes: a decompression bomb, which would take {memory} bytes"
+                "{width}×{height} from a file of {bytes} bytes: a decompression bomb, which would take {memory} bytes, more than {MEMORY_PER_BYTE} for each of its own"
             ));
         }
         Ok(())

@@ -30,6 +30,13 @@ impl<'a> Png<'a> {
         let mut options = DecodeOptions::default();
         options.set_ignore_adler32(false);
         options.set_skip_ancillary_crc_failures(false);
+        // The decoder counts on whole colours.
+        let is_indexed = bytes.get(25) == Some(&(ColorType::Indexed as u8));
+        let palette = chunks(bytes).find(|(name, _)| is_indexed && *name == b"PLTE");
+        let length = palette.map_or(0, |(_, palette)| palette.len());
+        if !length.is_multiple_of(3) {
+            return Err(format!("its palette has {length} bytes, no multiple of a colour's 3"));
+        }
         let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
         decoder.set_limits(Limits { bytes: SCRATCH_BYTES });
         decoder.set_transformations(Transformations::EXPAND);

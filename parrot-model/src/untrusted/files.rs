@@ -87,6 +87,13 @@ pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
     bytes.starts_with(b"version https://git-lfs.github.com/")
 }
 
+/// Whether the file holds such lines; not if it cannot be read.
+pub(crate) fn is_lfs_pointer_file(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    read.is_ok() && is_lfs_pointer(&start)
+}
+
 /// What a file of settings in JSON holds, at most [`MAX_CONFIG_BYTES`] of it. A byte order mark in front is passed over.
 ///
 /// # Errors

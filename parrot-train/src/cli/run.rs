@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use parrot_model::device::{matmul_rate, training_dtype, weight_dtype};
+use parrot_model::untrusted::printable;
 use parrot_train::Error;
 use parrot_train::checkpoint::{RunFolder, newest_first, read_state};
 use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
@@ -109,7 +110,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
         let cost = stage.cost(&description.config, &description.vision, decoder)?;
         let peak = if quiet { None } else { Some(matmul_rate(&device, dtype)?.flops) };
-        let subject = RunSummary { stage: stage.name.clone(), steps: stage.steps, peak };
+        let subject = RunSummary { stage: printable(&stage.name).into_owned(), steps: stage.steps, peak };
         let (files, earlier) = Metrics::open(&recipe.out, cost, trainer.steps_done())?;
         let display = match (quiet, arguments.tui) {
             (true, _) => Display::Quiet,

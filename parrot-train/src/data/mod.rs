@@ -86,7 +86,13 @@ impl TrainingSample {
         };
         match sample.length(tokens_per_image, max_length) {
             Err(error) => refuse(error.to_string()),
-            Ok(length) if length.learnt == 0 => refuse("no labelled token is left to learn from".into()),
+            Ok(length) if length.learnt == 0 => {
+                let images = sample.images.len();
+                let tokens = self.input_ids.len() - images + images * tokens_per_image;
+                let cut = max_length.filter(|max_length| tokens > *max_length);
+                let of_all = cut.map(|max_length| format!(" in the first {max_length} of its {tokens}"));
+                refuse(format!("no labelled token is left to learn from{}", of_all.unwrap_or_default()))
+            }
             Ok(_) => Ok(()),
         }
     }
@@ -203,7 +209,8 @@ mod tests {
         }
         let refused = |max_length| sample.check_length(5, Some(max_length)).unwrap_err().to_string();
         for max_length in [7, 6, 1] {
-            assert_eq!(refused(max_length), "sample cat: no labelled token is left to learn from");
+            let said = "sample cat: no labelled token is left to learn from in the first";
+            assert_eq!(refused(max_length), format!("{said} {max_length} of its 9"));
         }
         for max_length in [2, 5] {
             let said = refused(max_length);

@@ -38,6 +38,8 @@ pub struct Plan {
     looked_at: usize,
     decoded: usize,
     unusable: usize,
+    /// Why records cannot be tokenised.
+    unprepared: Option<String>,
     /// Folders of pictures that are not here.
     unseen: Vec<PathBuf>,
 }
@@ -53,7 +55,7 @@ impl Plan {
     pub fn new(recipe: &Recipe) -> Result<Self> {
         let ModelRecipe { from, size, .. } = &recipe.model;
         let is_here = from.as_ref().is_some_and(|from| Path::new(from).exists());
-        let mut preparation = None;
+        let (mut preparation, mut unprepared) = (None, None);
         let (config, vision) = match (size, from) {
             // Known by name.
             (Some(size), _) if !is_here => size.configs(),
@@ -68,7 +70,10 @@ impl Plan {
                     _ => error,
                 })?;
                 let max_length = recipe.max_length(&initial.description.config);
-                preparation = initial.preparation(max_length).ok();
+                match initial.preparation(max_length) {
+                    Ok(prepared) => preparation = Some(prepared),
+                    Err(error) => unprepared = Some(error.to_string()),
+                }
                 (initial.description.config, initial.description.vision)
             }
         };
@@ -108,6 +113,7 @@ impl Plan {
             looked_at,
             decoded,
             unusable,
+            unprepared,
             unseen,
         })
     }
@@ -184,7 +190,9 @@ impl fmt::Display for Plan {
             bad => format!("; {bad} records cannot be used"),
         };
         writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
-        if self.counted {
+        if let Some(reason) = &self.unprepared {
+            writeln!(f, "looked at       none were tokenised, nor can they be: {reason}")?;
+        } else if self.counted {
             let (looked_at, decoded) = (grouped(self.looked_at), grouped(self.decoded));
             let unusable = match self.unusable {
                 0 => String::new(),

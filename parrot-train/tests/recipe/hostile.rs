@@ -108,6 +108,7 @@ fn what_files_say_gives_a_terminal_no_commands() {
     for (command, arguments) in
         [("run", &[][..]), ("check-data", &[]), ("check-data", &["--json"]), ("plan", &[])]
     {
+        let arguments = &[arguments, &["--set", "name=\"x\\u001b[31mRED\""]].concat();
         let (_, printed, said) = place.call(command, arguments);
         let all = printed + &said;
         assert!(all.chars().all(|c| !c.is_control() || c == '\n'), "{command}: {all:?}");

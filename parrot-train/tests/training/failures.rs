@@ -263,7 +263,10 @@ fn samples_that_truncation_spoils_are_left_out_within_the_limit() {
     assert!(skipped.len() > 2, "they are met again: {skipped:?}");
     for Skipped { id, reason } in &skipped {
         match id.as_str() {
-            "long" => assert_eq!(reason, "no labelled token is left to learn from"),
+            "long" => assert!(
+                reason.starts_with("no labelled token is left to learn from in the first 64"),
+                "{reason}"
+            ),
             "cut" => assert!(reason.starts_with("truncating to 64 tokens"), "{reason}"),
             id => panic!("{id}: {reason}"),
         }

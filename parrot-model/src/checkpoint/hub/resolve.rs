@@ -6,6 +6,7 @@ use super::DownloadProgress;
 use super::id::{HubId, parse_id};
 #[cfg(feature = "hub")]
 use super::remote;
+use crate::untrusted::{LFS_POINTER, is_lfs_pointer_file};
 use crate::{Error, Result, gguf};
 
 /// A model's folder: the one that was named (or a text model's GGUF), or the cached files of the model with this id on the hub,
@@ -68,6 +69,7 @@ fn folder_or(id_or_path: &str, download: impl FnOnce() -> Result<PathBuf>) -> Re
     }
     match parse_id(id_or_path) {
         Some(HubId { owner, .. }) if !path.exists() && !Path::new(owner).is_dir() => download(),
+        _ if path.is_file() && is_lfs_pointer_file(path) => Err(Error::checkpoint(path, LFS_POINTER)),
         _ if path.exists() => {
             Err(Error::checkpoint(path, "is a file, and neither a model's folder nor a GGUF"))
         }
