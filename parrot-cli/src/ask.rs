@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use parrot_infer::{Answer, AskOptions, Image, Parrot, Question};
-use parrot_model::untrusted::printable;
+use parrot_model::untrusted;
 
 use crate::input::{ImageSource, Inputs};
 use crate::options::{AnswerOptions, ModelOptions, free_text};
 use crate::progress::Spinner;
 use crate::report::{self, ChoiceRecord, Record};
-use crate::terminal::{isolate, print_error, print_json};
+use crate::terminal::{isolate, print_error, print_json, printable};
 
 /// Ask one or more questions about a picture, or about several
 ///
@@ -105,15 +105,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         };
         let name = group.iter().map(ImageSource::name).collect::<Vec<_>>().join(" ");
         for question in &questions {
-            let shown = |text| isolate(&printable(text), terminal).into_owned();
+            let shown = |text| isolate(&untrusted::printable(text), terminal).into_owned();
             if !args.json && (several || groups.len() > 1) {
                 write!(io::stdout(), "{space}")?;
                 space = "\n";
                 if groups.len() > 1 {
-                    writeln!(io::stdout(), "{}", printable(&name))?;
+                    writeln!(io::stdout(), "{}", untrusted::printable(&name))?;
                 }
                 if several {
-                    writeln!(io::stdout(), "{}", printable(question))?;
+                    writeln!(io::stdout(), "{}", untrusted::printable(question))?;
                 }
             }
             // What tells this answer from the others.
@@ -219,18 +219,20 @@ fn ask_aloud(parrot: &Parrot, images: &[Image], question: &str, options: &AskOpt
 /// Writes pieces of an answer to stdout as they come, behind a spinner until the first.
 pub(crate) struct Printer {
     spinner: Spinner,
+    terminal: bool,
     written: io::Result<()>,
 }
 
 impl Printer {
     pub(crate) fn start() -> Self {
-        Self { spinner: Spinner::start("looking"), written: Ok(()) }
+        Self { spinner: Spinner::start("looking"), terminal: io::stdout().is_terminal(), written: Ok(()) }
     }
 
     pub(crate) fn print(&mut self, text: &str) -> ControlFlow<()> {
         self.spinner.stop();
         let mut stdout = io::stdout();
-        self.written = stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.flush());
+        self.written =
+            stdout.write_all(printable(text, self.terminal).as_bytes()).and_then(|()| stdout.flush());
         if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 

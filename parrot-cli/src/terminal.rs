@@ -33,6 +33,12 @@ pub(crate) fn isolate(text: &str, terminal: bool) -> Cow<'_, str> {
     if terminal { format!("\u{2068}{text}\u{2069}").into() } else { text.into() }
 }
 
+/// Generated text on its way to the screen: a picture that talks the model into writing escape sequences
+/// must not reach the terminal with them. Files get the text as it is.
+pub(crate) fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal { untrusted::printable(text) } else { text.into() }
+}
+
 /// JSON for stdout, which says the same wherever it goes: programs read it from a pipe, and their users in a log.
 pub(crate) fn print_json(json: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{}", untrusted::printable_json(json.trim_end()))
@@ -43,7 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_terminal_needs_marks_of_direction() {
+    fn only_a_terminal_needs_protection() {
+        assert_eq!(printable("a\u{1b}[2Jb\n", true), "a\u{fffd}[2Jb\n");
+        assert_eq!(printable("a\u{1b}[2Jb\n", false), "a\u{1b}[2Jb\n");
         assert_eq!(isolate("ما", true), "\u{2068}ما\u{2069}");
         assert_eq!(isolate("ما", false), "ما");
     }

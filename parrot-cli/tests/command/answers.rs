@@ -148,6 +148,13 @@ fn json_is_one_object_per_answer() {
     assert_eq!(records[1]["seconds"]["vision"], 0.0);
 }
 
+/// Questions come from files as well, and what is written into a log is read on a terminal.
+#[test]
+fn echoed_questions_steer_no_terminal() {
+    let (printed, _) = output(ask(&["What\u{1b}[31m?", "Why?"]));
+    assert!(printed.starts_with("What\u{fffd}[31m?\n"), "{printed:?}");
+}
+
 #[test]
 fn a_choice_is_one_of_the_answers_given() {
     let (photo, model) = (file("photo.png"), file("model"));

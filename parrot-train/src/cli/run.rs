@@ -1,10 +1,11 @@
 //! `parrot-train run`: a recipe from its first step, or from where it was stopped, to `model/` and `report.html`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use parrot_model::device::{matmul_rate, training_dtype, weight_dtype};
 use parrot_model::untrusted::printable;
 use parrot_train::Error;
@@ -69,6 +70,9 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let held = if world.is_first() { Some(RunFolder::open(&recipe.out)?) } else { None };
     world.barrier();
     let checkpoints = newest_first(&recipe.out)?;
+    if checkpoints.is_empty() {
+        require_free(&recipe.out.join(MODEL))?;
+    }
     let mix = open_mix(&recipe, &initial, world, checkpoints.is_empty())?;
     if !quiet {
         say(mix.to_string().trim_end());
@@ -153,7 +157,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     }
     let Some(folder) = held.as_ref() else { return Ok(ExitCode::SUCCESS) };
     let dtype = recipe.save_dtype.map(SaveDtype::float);
-    let out = folder.publish_model("model", |aside| description.save(&outcome.model, aside, dtype))?;
+    let out = folder.publish_model(MODEL, |aside| description.save(&outcome.model, aside, dtype))?;
     let page = recipe.out.join("report.html");
     let written = match report::write(&recipe.out, &stage.name, &page) {
         Ok(()) => format!("{} and {}", out.display(), page.display()),
@@ -186,6 +190,20 @@ fn open_mix(recipe: &Recipe, initial: &InitialModel, world: &World, is_new: bool
     Ok(mix?)
 }
 
+/// Refuses a folder in the finished model's place that is none of this run's: it has no checkpoint.
+fn require_free(model: &Path) -> Result<()> {
+    // A link only is replaced, not what it leads to.
+    let is_folder = model.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let is_empty = is_folder && std::fs::read_dir(model).is_ok_and(|mut entries| entries.next().is_none());
+    ensure!(
+        !is_folder || is_empty,
+        "{}: the trained model's place is taken by a folder that no checkpoint of this run lies beside; move it away, or choose \
+         another `out`",
+        model.display()
+    );
+    Ok(())
+}
+
 /// The first Ctrl-C lets the step in progress be finished and saved.
 fn stop_on_interrupt(stop: &Arc<AtomicBool>, speaks: bool) -> Result<()> {
     let stop = Arc::clone(stop);
@@ -200,6 +218,9 @@ fn stop_on_interrupt(stop: &Arc<AtomicBool>, speaks: bool) -> Result<()> {
     })?;
     Ok(())
 }
+
+/// The finished model's folder in a run's.
+const MODEL: &str = "model";
 
 /// The file in a run's folder that lists the records that cannot be used.
 const BAD_RECORDS: &str = "bad-records.jsonl";

@@ -116,6 +116,17 @@ fn what_files_say_gives_a_terminal_no_commands() {
     }
 }
 
+/// Its name is not enough to take a folder for a model that an earlier run has left.
+#[test]
+fn a_folder_that_is_no_runs_stays() {
+    let place = Workplace::new();
+    fs::create_dir_all(place.path("run/model")).unwrap();
+    fs::write(place.path("run/model/thesis.txt"), "precious").unwrap();
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert!(status == 1 && said.contains("move it away"), "{status} {said}");
+    assert_eq!(fs::read_to_string(place.path("run/model/thesis.txt")).unwrap(), "precious");
+}
+
 /// Written through, they would have lost somebody a file.
 #[cfg(unix)]
 #[test]

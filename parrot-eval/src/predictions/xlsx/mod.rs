@@ -21,7 +21,7 @@ use parrot_model::untrusted::contained;
 use crate::data::pandas::{self, Kinds};
 use crate::data::table::{Table, TableRecord, column_names, read_bytes};
 use crate::{Error, Result};
-use package::{MOST_UNPACKED, Package};
+use package::Package;
 use sheet::{Row, Sheet};
 use strings::Texts;
 use styles::Styles;
@@ -48,6 +48,7 @@ fn table(bytes: Vec<u8>, wanted: &[&str]) -> Result<(Vec<String>, Vec<TableRecor
     let texts = Texts::read(&mut package, workbook.texts.as_deref())?;
     let styles = Styles::read(&mut package)?;
     let book = Book { texts, styles, is_1904: workbook.is_1904 };
+    let most = package.most;
     let mut sheet = Sheet::new(package.xml(&workbook.sheet)?, &book);
     let mut kept = loop {
         let row = sheet.next_row()?.ok_or("its first sheet is empty")?;
@@ -57,7 +58,7 @@ fn table(bytes: Vec<u8>, wanted: &[&str]) -> Result<(Vec<String>, Vec<TableRecor
         }
     };
     while let Some(row) = sheet.next_row()? {
-        kept.add(row)?;
+        kept.add(row, most)?;
     }
     let columns = column_names(kept.columns.iter().map(String::as_str))?;
     Ok((columns, kept.finish()))
@@ -98,7 +99,7 @@ impl Kept {
         Self { columns, places, kinds, records, bytes: 0, header, last: header }
     }
 
-    fn add(&mut self, row: Row) -> Result<(), String> {
+    fn add(&mut self, row: Row, most: u64) -> Result<(), String> {
         if row.cells.is_empty() {
             return Ok(());
         }
@@ -107,9 +108,12 @@ impl Kept {
         for (column, place) in &self.places {
             let Some(Value::Written(kind, text)) = row.cells.get(column) else { continue };
             self.bytes += text.len() as u64;
-            if self.bytes > MOST_UNPACKED {
+            // Many cells may share one long text.
+            if self.bytes > most {
                 let line = row.number;
-                return Err(format!("up to row {line} its texts have more than {MOST_UNPACKED} bytes"));
+                return Err(format!(
+                    "up to row {line} its texts have more than {most} bytes, the most that is read of a file of its size"
+                ));
             }
             cells.resize(cells.len().max(place + 1), None);
             cells[*place] = Some(text.to_string());

@@ -10,7 +10,7 @@ use super::xml::{Xml, broken};
 
 /// What the parts of a spreadsheet may hold together once they are unpacked: 1 GiB. A kit's file of all of MMMB has a
 /// hundredth of it.
-pub(super) const MOST_UNPACKED: u64 = 1 << 30;
+const MOST_UNPACKED: u64 = 1 << 30;
 
 /// What any spreadsheet may hold, and a larger one for each of its own bytes: tables of answers are packed to a tenth or a
 /// fiftieth, what is made to fill memory to a thousandth.
@@ -20,6 +20,8 @@ const UNPACKED_PER_BYTE: u64 = 200;
 /// A spreadsheet's parts by their names, in which letter case counts, as it does to openpyxl.
 pub(super) struct Package {
     archive: ZipArchive<Cursor<Vec<u8>>>,
+    /// What its parts may hold together once they are unpacked, and what is kept of them, in bytes.
+    pub(super) most: u64,
 }
 
 impl Package {
@@ -35,7 +37,7 @@ impl Package {
                 "it unpacks to {unpacked} bytes, more than the {most} that are read of a file of {packed}"
             ));
         }
-        Ok(Self { archive })
+        Ok(Self { archive, most })
     }
 
     /// Whether there is a part of this name.

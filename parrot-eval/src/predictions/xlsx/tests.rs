@@ -396,7 +396,10 @@ fn a_text_that_cells_share_is_counted_for_each() {
         cells: BTreeMap::from([(3, Value::Written(pandas::Kind::Text, text.into()))]),
     };
     let mut kept = Kept::below(&row(1, "prediction"), &WANTED);
-    kept.bytes = MOST_UNPACKED - 3;
-    assert_eq!(kept.add(row(2, "cat")), Ok(()));
-    assert_eq!(kept.add(row(3, "A")), Err("up to row 3 its texts have more than 1073741824 bytes".into()));
+    assert_eq!(kept.add(row(2, "cat"), 3), Ok(()));
+    let error = kept.add(row(3, "A"), 3).unwrap_err();
+    assert!(error.starts_with("up to row 3 its texts have more than 3 bytes"), "{error}");
+    // A part that is empty or no XML at all is not one without anything in it.
+    let error = predictions(&[("xl/sheet.xml", b" ")]).unwrap_err();
+    assert_eq!(error, "no XLSX file: its part xl/sheet.xml: it holds no XML");
 }

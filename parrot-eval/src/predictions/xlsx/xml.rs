@@ -51,6 +51,7 @@ pub(super) struct Xml<'p> {
     buffer: Vec<u8>,
     part: String,
     depth: usize,
+    has_root: bool,
 }
 
 impl<'p> Xml<'p> {
@@ -58,7 +59,7 @@ impl<'p> Xml<'p> {
     pub(super) fn new(part: &str, bytes: Box<dyn BufRead + 'p>) -> Self {
         let mut reader = NsReader::from_reader(bytes);
         reader.config_mut().expand_empty_elements = true;
-        Self { reader, buffer: Vec::new(), part: part.into(), depth: 0 }
+        Self { reader, buffer: Vec::new(), part: part.into(), depth: 0, has_root: false }
     }
 
     /// How many elements are open: 1 within the outermost one.
@@ -180,6 +181,7 @@ impl<'p> Xml<'p> {
             let piece: Cow<str> = match event {
                 Event::Start(start) => {
                     self.depth += 1;
+                    self.has_root = true;
                     let is_main = matches!(namespace, ResolveResult::Bound(Namespace(MAIN)));
                     return Ok(Step::Start(Tag { start: start.into_owned(), is_main }));
                 }
@@ -190,6 +192,7 @@ impl<'p> Xml<'p> {
                 Event::Eof if self.depth > 0 => {
                     return Err(broken(&self.part, &"it ends before its elements do"));
                 }
+                Event::Eof if !self.has_root => return Err(broken(&self.part, &"it holds no XML")),
                 Event::Eof => return Ok(Step::Eof),
                 Event::Text(piece) => piece.xml10_content(),
                 Event::CData(piece) => piece.xml10_content(),
