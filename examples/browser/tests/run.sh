@@ -7,5 +7,6 @@ modules=$1
 folder=${2:-$here/dist}
 cd "$here/../.."
 unset CARGO_TARGET_DIR RUSTC
-cargo build --locked --quiet --workspace --bin parrot
+# The command as the tests have it: in a build without their dependencies its crates would be compiled once more.
+cargo test --locked --quiet --workspace --no-run --test command
 node "$here/tests/page.mjs" "$folder" /usr/bin/chromium "$modules" target/debug/parrot ${PARROT_SCREENSHOTS:+"$PARROT_SCREENSHOTS"}
