@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use parrot_infer::{Chat, Image, Parrot};
+use parrot_model::untrusted::decode_text;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -204,12 +205,7 @@ fn typed(read: Result<String, ReadlineError>) -> Result<Option<String>> {
 /// A line of standard input, if it is text.
 fn text_of(line: io::Result<String>) -> Result<String> {
     let line = line.map_err(unreadable)?;
-    let is_text = !line.contains('\0');
-    anyhow::ensure!(
-        is_text,
-        "cannot read standard input: it is no text: it has zero bytes, as UTF-16 has them"
-    );
-    Ok(line)
+    decode_text(line.as_bytes()).map_err(|reason| anyhow::anyhow!("cannot read standard input: {reason}"))
 }
 
 /// Why a line of standard input cannot be read.

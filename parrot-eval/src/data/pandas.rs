@@ -76,7 +76,7 @@ fn reading_in_csv<'a>(present: impl Iterator<Item = &'a str> + Clone, has_gap: b
 }
 
 /// Whether Python's `int` takes this: unlike pandas' own parsers with underscores between digits, but with a limit to them.
-fn is_python_int(cell: &str) -> bool {
+pub(crate) fn is_python_int(cell: &str) -> bool {
     const MOST_DIGITS: usize = 4300;
     let digits = cell.strip_prefix(['+', '-']).unwrap_or(cell);
     let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -313,7 +313,7 @@ fn is_integer(cell: &str) -> bool {
 }
 
 /// An integer as Python writes it: no plus, no underscores, no zeros in front, no -0.
-fn python_int(integer: &str) -> String {
+pub(crate) fn python_int(integer: &str) -> String {
     let digits = integer.trim_start_matches(['+', '-']).replace('_', "");
     match digits.trim_start_matches('0') {
         "" => "0".into(),

@@ -1,25 +1,12 @@
 //! Numbers as Python's `int` and `float` read them.
 
-/// Digits of an integer at most; Python refuses to read more.
-const MOST_DIGITS: usize = 4300;
+use crate::data::pandas::{is_python_int, python_int};
 
 /// An integer of any size, which may have blanks around it, a sign, zeros in front and `_` between digits, as Python writes
 /// it again.
 pub(super) fn integer(text: &str) -> Option<String> {
     let text = text.trim();
-    let (is_negative, digits) = match text.strip_prefix(['+', '-']) {
-        Some(digits) => (text.starts_with('-'), digits),
-        None => (false, text),
-    };
-    let digits = without_separators(digits)?;
-    if digits.is_empty() || digits.len() > MOST_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some(match digits.trim_start_matches('0') {
-        "" => "0".into(),
-        digits if is_negative => format!("-{digits}"),
-        digits => digits.into(),
-    })
+    is_python_int(text).then(|| python_int(text))
 }
 
 /// A number with a fraction or an exponent, infinite where it is too large.
