@@ -1,7 +1,10 @@
 //! `parrot chat`: a conversation about a picture.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use parrot_infer::{Chat, Image, Parrot};
@@ -17,7 +20,7 @@ use crate::{report, terminal};
 ///
 /// Type a question, or one of the commands /image PATH (show another picture with the next question), /clear
 /// (begin again with the picture shown last), /help, /quit. A model that has learnt from one picture at a time, as the default
-/// model has, begins again with each. Questions can also be piped in, one per line.
+/// model has, begins again with each. Ctrl-C stops an answer, Ctrl-D ends. Questions can also be piped in, one per line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -49,11 +52,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut options = args.answer.to_library()?;
     // For the confidence.
     options.top_logprobs = args.verbose.then_some(0);
+    if args.image.as_deref() == Some(Path::new("-")) {
+        anyhow::bail!("standard input is where questions come from: the picture has to be a file");
+    }
     let mut image = args.image.as_ref().map(Image::open).transpose()?;
     let parrot = args.model.load()?;
     let mut chat = parrot.chat(options);
     image.iter().for_each(|image| chat.show(image.clone()));
     let mut input = Input::new()?;
+    let stopped = if input.is_terminal() { stopped_by_signals()? } else { Arc::default() };
     while let Some(line) = input.next()? {
         let line = line.trim();
         let done = match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
@@ -78,7 +85,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             (command, _) if command.starts_with('/') => {
                 Err(anyhow::anyhow!("there is no command {command}, only /image, /clear, /help and /quit"))
             }
-            _ => args.turn(&mut chat, line),
+            _ => {
+                stopped.store(false, Ordering::Relaxed);
+                let turn = args.turn(&mut chat, line, &stopped);
+                stopped.store(true, Ordering::Relaxed);
+                turn
+            }
         };
         match done {
             // A person can try again; a script should fail.
@@ -92,9 +104,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    fn turn(&self, chat: &mut Chat<'_>, question: &str) -> Result<()> {
+    fn turn(&self, chat: &mut Chat<'_>, question: &str, stopped: &AtomicBool) -> Result<()> {
         let mut printer = Printer::start();
-        let answer = chat.ask(question, |text| printer.print(text)).map_err(with_advice)?;
+        let print = |text: &str| {
+            if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { printer.print(text) }
+        };
+        let answer = chat.ask(question, print).map_err(with_advice)?;
         printer.finish()?;
         let mut stderr = io::stderr();
         if self.verbose {
@@ -105,6 +120,19 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Whether the answer in progress has been stopped by Ctrl-C, and true where there is none: then, or the second time, a signal
+/// ends the program.
+fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&stopped);
+    ctrlc::set_handler(move || {
+        if told.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    Ok(stopped)
 }
 
 /// What is said where another picture is more than the model can talk about at a time.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::Device;
 use parrot_infer::device;
-use parrot_model::checkpoint::{DecoderDescription, Description, Weights};
+use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription, Description, Weights};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::language::Decoder;
 use parrot_model::parrot::ParrotModel;
@@ -22,7 +22,7 @@ use crate::terminal::print_json;
 
 /// Show what a model consists of and how much memory it needs
 ///
-/// Loads no weights. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; of a model on
+/// Compares the weights that are there with the network, but loads none. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; of a model on
 /// the hub everything but the weights is downloaded. Of a GGUF it also says what its tensors are stored in.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,13 +57,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         write!(io::stdout(), "{}", printable(&model.to_text()))?;
     }
-    Ok(())
+    model.weights.map_or(Ok(()), StoredWeights::into_result)
 }
 
 /// What the folder or GGUF says.
 fn read(model: &Path) -> Result<Inspection> {
     let name = model.display().to_string();
-    let described = if DecoderDescription::is_in(model)? {
+    let is_text_model = DecoderDescription::is_in(model)?;
+    let described = if is_text_model {
         Inspection::of_text_model(&name, DecoderDescription::open(model)?.config)
     } else {
         let Description { config, vision, .. } = Description::open(model)?;
@@ -71,7 +72,53 @@ fn read(model: &Path) -> Result<Inspection> {
     };
     let tokenizer_size = Some(Tokenizer::open(model)?.vocab_size());
     let file = if model.is_file() { Some(GgufFile::open(model)?) } else { None };
-    Ok(Inspection { tokenizer_size, file, ..described })
+    let weights = Some(StoredWeights::find(model, is_text_model));
+    Ok(Inspection { tokenizer_size, file, weights, ..described })
+}
+
+/// What there is of a model's weights, and whether it can be loaded.
+#[derive(Debug)]
+enum StoredWeights {
+    /// No file of them is there.
+    Absent,
+    /// Every tensor that the network needs, in its shape, and nothing else.
+    Complete,
+    Unusable(parrot_model::Error),
+}
+
+impl StoredWeights {
+    fn find(model: &Path, is_text_model: bool) -> Self {
+        if !Weights::are_in(model) {
+            return Self::Absent;
+        }
+        let checked = if is_text_model {
+            DecoderCheckpoint::open(model).and_then(|checkpoint| checkpoint.check(&any_device()))
+        } else {
+            Checkpoint::open(model).and_then(|checkpoint| checkpoint.check(&any_device()))
+        };
+        checked.map_or_else(Self::Unusable, |()| Self::Complete)
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Complete => "complete",
+            Self::Unusable(_) => "unusable",
+        }
+    }
+
+    fn into_result(self) -> Result<()> {
+        match self {
+            Self::Absent | Self::Complete => Ok(()),
+            Self::Unusable(error) => Err(error).context("the weights cannot be used"),
+        }
+    }
+}
+
+impl Serialize for StoredWeights {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// What there is to say about a model.
@@ -81,6 +128,9 @@ struct Inspection {
     /// What a GGUF is as a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<GgufFile>,
+    /// What there is of its weights; a size has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<StoredWeights>,
     /// Each part with its number of parameters.
     #[serde(serialize_with = "as_object")]
     parameters: Vec<(&'static str, usize)>,
@@ -182,6 +232,7 @@ impl Inspection {
         Self {
             model: model.into(),
             file: None,
+            weights: None,
             parameters,
             total_parameters,
             weight_bytes: in_each_dtype(total_parameters),
@@ -219,6 +270,7 @@ impl Inspection {
             Some(size) => format!("  vocabulary       {} ({size} of them used)", decoder.vocab_size),
             None => format!("  vocabulary       {}", decoder.vocab_size),
         });
+        lines.extend(self.weights.as_ref().map(|weights| format!("  weights          {}", weights.name())));
         lines.push("parameters".into());
         let counts = self.parameters.iter().copied().chain([("total", self.total_parameters)]);
         lines.extend(counts.map(|(part, count)| format!("  {part:<15}  {:>16}", with_spaces(count))));

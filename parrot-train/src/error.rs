@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::data::record::counted;
 use burn::tensor::{Tensor, TensorData};
 
 /// Short for `Result<T, parrot_train::Error>`.
@@ -90,7 +91,7 @@ pub enum Error {
         reason: String,
     },
     /// More unusable records or samples than a run may leave out.
-    #[error("{found} records cannot be used, {allowed} may: {}{}", examples.join("; "), if examples.len() < *found { "; …" } else { "" })]
+    #[error("{} cannot be used, {allowed} may: {}{}", counted(*found), examples.join("; "), if examples.len() < *found { "; …" } else { "" })]
     BadRecords {
         /// How many there are.
         found: usize,

@@ -18,7 +18,7 @@ fn words_and_synonyms_are_right_in_every_language() {
         let dataset = Dataset::open_as(&file, Arc::new(Naming), &mut images).unwrap();
         assert!(dataset.problems.is_empty(), "{:?}", dataset.problems);
         let of_rows = answers.map(|answer| vec![answer.to_string()]).into();
-        let predictions = Assigned { of_rows, problems: Vec::new() };
+        let predictions = Assigned { of_rows, ..Assigned::default() };
         let result = score(&dataset, &predictions, Protocol::Kit2026_08).result;
         assert!((result.headline() - value).abs() < 1e-9, "{code}: {:?}", result.scores);
         assert_eq!(result.scores.len(), 3, "overall, animal, thing");

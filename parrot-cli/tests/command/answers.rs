@@ -417,6 +417,39 @@ fn inspect_knows_the_sizes_without_their_files() {
     }
 }
 
+/// It said nothing of the weights, or that a file was fine that no other command would take.
+#[test]
+fn inspect_says_whether_the_weights_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    tiny::write(&model, 3).unwrap();
+    let weights = model.join("model.safetensors");
+    let inspect = || {
+        let output = parrot(&["inspect", text_of(&model)]).output().unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    // A norm more than the network has.
+    let config = fs::read_to_string(model.join("config.json")).unwrap();
+    let mut shallower: Value = serde_json::from_str(&config).unwrap();
+    shallower["num_hidden_layers"] = 1.into();
+    fs::write(model.join("config.json"), shallower.to_string()).unwrap();
+    let (code, stdout, stderr) = inspect();
+    assert_eq!((code, stdout.contains("\n  weights          unusable\n")), (Some(1), true), "{stdout}");
+    assert!(
+        stderr.starts_with("error: the weights cannot be used: ") && stderr.contains("is unexpected"),
+        "{stderr}"
+    );
+    fs::write(model.join("config.json"), config).unwrap();
+    fs::write(&weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").unwrap();
+    let (code, stdout, stderr) = inspect();
+    assert_eq!((code, stdout.contains("\n  weights          unusable\n")), (Some(1), true), "{stdout}");
+    assert!(stderr.contains("Git LFS pointer"), "{stderr}");
+    fs::remove_file(&weights).unwrap();
+    let (code, stdout, stderr) = inspect();
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.contains("\n  weights          absent\n"), "{stdout}");
+}
+
 #[test]
 fn inspect_reads_a_folder() {
     let model = file("model");
@@ -426,6 +459,7 @@ fn inspect_reads_a_folder() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["config"]["hidden_size"], 24);
     assert_eq!(json["picture_tokens"], 5);
+    assert_eq!(json["weights"], "complete");
     assert!(error(parrot(&["inspect", "no/such/model"])).starts_with("cannot find the model no/such/model"));
 }
 

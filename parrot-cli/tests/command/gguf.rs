@@ -83,6 +83,7 @@ fn inspect_describes_a_gguf_as_the_text_model_that_it_is() {
     let (json, _) = output(parrot(&["inspect", text_of(&path), "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["file"]["tensors"]["q8_0"], 8);
+    assert_eq!(json["weights"], "complete");
     assert_eq!(json["config"]["model_type"], "qwen2");
     assert_eq!(json["parameters"]["language_model"], json["total_parameters"]);
     assert_eq!((&json["vision_tower"], &json["picture_tokens"]), (&Value::Null, &Value::Null));

@@ -269,10 +269,21 @@ fn writes_formulas(protocol: Protocol) -> bool {
     protocol != Protocol::Kit2026_08
 }
 
-/// The column of predictions, texts all of them, as a kit reads it from the spreadsheet that it wrote.
-pub(crate) fn through_xlsx(predictions: &[&str], protocol: Protocol) -> Vec<String> {
+/// The column of predictions as a kit reads it from the spreadsheet that it wrote.
+///
+/// - is_read: whether the prediction at a place has been read from a spreadsheet: then what writing changes has been changed,
+///   or was never so
+pub(crate) fn through_xlsx(
+    predictions: &[&str],
+    is_read: impl Fn(usize) -> bool,
+    protocol: Protocol,
+) -> Vec<String> {
     let formulas = writes_formulas(protocol);
-    let cells: Vec<Option<String>> = predictions.iter().map(|text| xlsx_cell(text, formulas)).collect();
+    let cell = |(at, text): (usize, &&str)| match is_read(at) {
+        true => (!is_missing(text)).then(|| (*text).to_string()),
+        false => xlsx_cell(text, formulas),
+    };
+    let cells: Vec<Option<String>> = predictions.iter().enumerate().map(cell).collect();
     let written =
         Column::from_cells(cells.iter().map(Option::as_deref), Source::Excel).written().unwrap_or(cells);
     written.into_iter().map(|cell| cell.unwrap_or_else(|| "nan".into())).collect()
@@ -454,11 +465,21 @@ mod tests {
             (["+A", "'A"], ["+A", "'A"]),
             (["٣", "1"], ["٣", "1"]),
         ] {
-            assert_eq!(through_xlsx(&texts, Protocol::Kit2024_08), read, "{texts:?}");
+            assert_eq!(through_xlsx(&texts, |_| false, Protocol::Kit2024_08), read, "{texts:?}");
         }
-        assert_eq!(through_xlsx(&["=A", "{=B}"], Protocol::Kit2026_08), ["=A", "{=B}"]);
+        assert_eq!(through_xlsx(&["=A", "{=B}"], |_| false, Protocol::Kit2026_08), ["=A", "{=B}"]);
+        // What has been read from a spreadsheet is not written again, but its column is read as any other.
+        for (texts, read) in [
+            (["=A", "A\rb"], ["=A", "A\rb"]),
+            (["07", "8"], ["7", "8"]),
+            (["7.0", "nan"], ["7.0", "nan"]),
+            (["True", "False"], ["True", "False"]),
+        ] {
+            assert_eq!(through_xlsx(&texts, |_| true, Protocol::Kit2024_08), read, "{texts:?}");
+        }
+        assert_eq!(through_xlsx(&["=A", "=A"], |at| at == 0, Protocol::Kit2024_08), ["=A", "0"]);
         let long = "x".repeat(LONGEST_CELL + 1);
-        assert_eq!(through_xlsx(&[&long, "A"], Protocol::Kit2026_08)[0].len(), LONGEST_CELL);
+        assert_eq!(through_xlsx(&[&long, "A"], |_| false, Protocol::Kit2026_08)[0].len(), LONGEST_CELL);
     }
 
     /// They stayed text. What pandas 3.1.1 printed for these columns of a TSV file.
@@ -522,7 +543,7 @@ mod tests {
             (&["-01", HUGE, "7.5"], &["-01", HUGE, "7.5"]),
             (&["-1.0", HUGE], &["-1.0", "9.223372036854776e+18"]),
         ] {
-            assert_eq!(through_xlsx(texts, Protocol::Kit2024_08), read, "{texts:?}");
+            assert_eq!(through_xlsx(texts, |_| false, Protocol::Kit2024_08), read, "{texts:?}");
         }
     }
 
@@ -564,7 +585,7 @@ mod tests {
         assert_eq!((read(&zeros), read(&more_zeros)), (true, false));
         // From a spreadsheet Python's `int` gets no such cell.
         let texts = ["1_0", HUGER];
-        assert_eq!(through_xlsx(&texts, Protocol::Kit2024_08), texts);
+        assert_eq!(through_xlsx(&texts, |_| false, Protocol::Kit2024_08), texts);
     }
 
     #[test]

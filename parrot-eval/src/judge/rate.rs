@@ -152,7 +152,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         let of_rows = (1..=5).map(|at| vec![format!("=It is\r a cat {at}.")]).collect();
-        (dataset, Assigned { of_rows, problems: Vec::new() })
+        (dataset, Assigned { of_rows, ..Assigned::default() })
     }
 
     fn judge(address: &str, patience: Duration) -> Judge {

@@ -41,6 +41,11 @@ pub struct PredictionFile {
 }
 
 impl PredictionFile {
+    /// Whether a kit, which keeps its predictions in a spreadsheet, has put them there.
+    fn is_spreadsheet(&self) -> bool {
+        self.name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("xlsx"))
+    }
+
     /// The file's name without its ending.
     fn stem(&self) -> &str {
         self.name.rsplit_once('.').map_or(&*self.name, |(stem, _)| stem)
@@ -99,6 +104,9 @@ fn is_called(dataset: &Dataset, name: &str) -> bool {
 pub struct Assigned {
     /// For each row its predictions, usually one.
     pub of_rows: Vec<Vec<String>>,
+    /// For each row whether all its predictions come out of a spreadsheet, where a kit has put them already; rows that are
+    /// missing here have none that does.
+    pub from_spreadsheet: Vec<bool>,
     /// What did not fit.
     pub problems: Vec<Problem>,
 }
@@ -119,12 +127,16 @@ pub fn assign_by_name(dataset: &Dataset, files: &[PredictionFile]) -> Assigned {
 }
 
 fn assign_where(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> Assigned {
-    let mut assigned = Assigned { of_rows: vec![Vec::new(); dataset.rows.len()], problems: Vec::new() };
+    let mut assigned = Assigned {
+        of_rows: vec![Vec::new(); dataset.rows.len()],
+        from_spreadsheet: vec![true; dataset.rows.len()],
+        problems: Vec::new(),
+    };
     let mut rows: HashMap<Cow<'_, str>, Vec<usize>> = HashMap::new();
     for (at, row) in dataset.rows.iter().enumerate() {
         rows.entry(index_key(&row.index)).or_default().push(at);
     }
-    let mut of_index: HashMap<Cow<'_, str>, Vec<&Prediction>> = HashMap::new();
+    let mut of_index: HashMap<Cow<'_, str>, Vec<(&PredictionFile, &Prediction)>> = HashMap::new();
     for file in files {
         let mut is_by_name = false;
         for prediction in
@@ -142,7 +154,7 @@ fn assign_where(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> A
                 report(ProblemKind::NoPrediction, "the entry is empty, scored as the word nan".into());
             }
             let predictions = of_index.entry(key).or_default();
-            predictions.push(prediction);
+            predictions.push((file, prediction));
             if predictions.len() > rows.len() {
                 let detail = format!("number {} for {}", predictions.len(), dataset.id);
                 report(ProblemKind::DuplicatePrediction, detail);
@@ -156,9 +168,10 @@ fn assign_where(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> A
     }
     for (index, predictions) in of_index {
         let rows = &rows[&index];
-        for (number, prediction) in predictions.iter().enumerate() {
+        for (number, (file, prediction)) in predictions.iter().enumerate() {
             let at = if predictions.len() == rows.len() { rows[number] } else { rows[0] };
             assigned.of_rows[at].push(prediction.text.clone());
+            assigned.from_spreadsheet[at] &= file.is_spreadsheet();
         }
     }
     for (row, predictions) in dataset.rows.iter().zip(&assigned.of_rows) {

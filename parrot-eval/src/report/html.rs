@@ -155,7 +155,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let of_rows = rows.iter().map(|(_, answer)| vec![(*answer).into()]).collect();
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
-        (dataset, Assigned { of_rows, problems: Vec::new() })
+        (dataset, Assigned { of_rows, ..Assigned::default() })
     }
 
     fn mmmb() -> (Dataset, Assigned) {

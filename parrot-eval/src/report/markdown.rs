@@ -211,7 +211,7 @@ mod tests {
         let rows = format!("1\t\tq\ta\tb\tA\t{category}\n1000001\t\tq\ta\tb\tB\t{category}\n");
         std::fs::write(&file, format!("{columns}\n{rows}")).unwrap();
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
-        let answers = Assigned { of_rows: vec![vec!["A".into()]; 2], problems: Vec::new() };
+        let answers = Assigned { of_rows: vec![vec!["A".into()]; 2], ..Assigned::default() };
         let results = protocols.iter().map(|protocol| score(&dataset, &answers, *protocol).result).collect();
         Report::new(ModelInfo::default(), asked, results, Vec::new()).to_markdown()
     }

@@ -115,14 +115,15 @@ pub fn score<'a>(dataset: &'a Dataset, predictions: &Assigned, protocol: Protoco
     let mut stops_at_doubles = None;
     // The kits score what comes back from their spreadsheet, whose columns are read as a whole.
     let texts: Vec<&str> = predictions.of_rows.iter().flatten().map(String::as_str).collect();
-    let mut read = if dataset.benchmark.reads_spreadsheet() {
-        pandas::through_xlsx(&texts, protocol).into_iter()
-    } else {
-        texts.iter().map(|text| (*text).to_string()).collect::<Vec<_>>().into_iter()
-    };
     let rows_of_answers = predictions.of_rows.iter().enumerate();
     let answered: Vec<usize> =
         rows_of_answers.flat_map(|(at, texts)| std::iter::repeat_n(at, texts.len())).collect();
+    let is_read = |at: usize| predictions.from_spreadsheet.get(answered[at]) == Some(&true);
+    let mut read = if dataset.benchmark.reads_spreadsheet() {
+        pandas::through_xlsx(&texts, is_read, protocol).into_iter()
+    } else {
+        texts.iter().map(|text| (*text).to_string()).collect::<Vec<_>>().into_iter()
+    };
     let options = dataset.scored_options(&answered, protocol);
     for ((row, texts), options) in dataset.rows.iter().zip(&predictions.of_rows).zip(options) {
         let texts: Vec<String> = read.by_ref().take(texts.len()).collect();
@@ -264,7 +265,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         let of_rows = answers.iter().map(|texts| texts.iter().map(|text| (*text).into()).collect()).collect();
-        let predictions = Assigned { of_rows, problems: Vec::new() };
+        let predictions = Assigned { of_rows, ..Assigned::default() };
         let result = score(&dataset, &predictions, Protocol::Kit2024_08).result;
         assert_eq!(result.scores[0].of, rows.len(), "every row counts");
         (result.as_kit.map(|scores| (scores[0].value, scores[0].of)), result.kit_unknown)
@@ -282,7 +283,7 @@ mod tests {
         let texts =
             |answers: &str| answers.split('|').filter(|text| !text.is_empty()).map(Into::into).collect();
         let of_rows = rows.iter().map(|(.., answers)| texts(answers)).collect();
-        let predictions = Assigned { of_rows, problems: Vec::new() };
+        let predictions = Assigned { of_rows, ..Assigned::default() };
         let print = |protocol| {
             let result = score(&dataset, &predictions, protocol).result;
             match result.kit_unknown {
@@ -349,7 +350,7 @@ mod tests {
         let dataset = Dataset::open(&file, &mut ImageStore::default()).unwrap();
         let of_rows = ["7", "007", "7"].map(|text| vec![text.to_string()]).into();
         let result =
-            score(&dataset, &Assigned { of_rows, problems: Vec::new() }, Protocol::Kit2024_08).result;
+            score(&dataset, &Assigned { of_rows, ..Assigned::default() }, Protocol::Kit2024_08).result;
         assert_eq!(result.headline(), 100.0);
     }
 

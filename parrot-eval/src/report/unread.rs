@@ -103,7 +103,7 @@ mod tests {
         std::fs::write(&file, format!("index\timage\tquestion\tA\tB\tanswer\n{rows}")).unwrap();
         let dataset = Dataset::open_as(&file, Arc::new(benchmark), &mut ImageStore::default()).unwrap();
         let of_rows = answers.map(|text| vec![text.to_string()]).into();
-        score(&dataset, &Assigned { of_rows, problems: Vec::new() }, Protocol::Kit2026_08).result.unread
+        score(&dataset, &Assigned { of_rows, ..Assigned::default() }, Protocol::Kit2026_08).result.unread
     }
 
     #[test]

@@ -122,6 +122,20 @@ impl DecoderCheckpoint {
         }
     }
 
+    /// As [`Checkpoint::check`](super::Checkpoint::check).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] listing every missing, unexpected or mis-shaped tensor.
+    pub fn check(&self, device: &Device) -> Result<()> {
+        self.model_weights().check_model(&Decoder::init(&self.description.config, device), &names::decoder)
+    }
+
+    fn model_weights(&self) -> ModelWeights<'_> {
+        let model = StoredModel::Decoder(&self.description.config);
+        ModelWeights { path: &self.path, weights: &self.weights, model }
+    }
+
     /// Builds the decoder and loads every weight as `dtype`, one tensor at a time.
     ///
     /// # Errors
@@ -142,16 +156,8 @@ impl DecoderCheckpoint {
         device: &Device,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Decoder> {
-        let config = &self.description.config;
-        let model = StoredModel::Decoder(config);
-        let stored = ModelWeights { path: &self.path, weights: &self.weights, model };
-        stored.load(
-            Decoder::init(config, device),
-            &names::decoder,
-            dtype.into().into(),
-            device,
-            &mut progress,
-        )
+        let model = Decoder::init(&self.description.config, device);
+        self.model_weights().load(model, &names::decoder, dtype.into().into(), device, &mut progress)
     }
 }
 

@@ -198,6 +198,17 @@ impl Checkpoint {
         self.path.join(CONFIG_FILE)
     }
 
+    /// Compares the names and shapes of all tensors with the network's, as loading does before it reads an element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the configuration describes no possible model; [`Error::Checkpoint`] listing every missing,
+    /// unexpected or mis-shaped tensor.
+    pub fn check(&self, device: &Device) -> Result<()> {
+        let name_of = names::parrot(&self.description.config)?;
+        self.model_weights().check_model(&self.init(device)?, &name_of)
+    }
+
     /// Builds the network and loads every weight in the dtype of its part, one tensor at a time.
     ///
     /// # Errors

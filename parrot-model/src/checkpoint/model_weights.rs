@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::load::{ExpectedTensor, Origin, check_and_fill, mismatches, unwanted};
+use super::load::{ExpectedTensor, Origin, check_and_fill, mismatches, parameters, unwanted};
 use super::names;
 use super::stored_tensor::StoredTensor;
 use super::weights::Weights;
@@ -68,6 +68,19 @@ impl<'w> ModelWeights<'w> {
         };
         let origin = Origin { path: self.path, title: &|name| self.weights.title(name) };
         check_and_fill(model, origin, &|name| self.find(name), name_of, dtypes, check, progress)
+    }
+
+    /// Refuses what does not fit a model, and reads no element of the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] listing every missing, unexpected or mis-shaped tensor.
+    pub(super) fn check_model<M: Module>(
+        &self,
+        model: &M,
+        name_of: &dyn Fn(&[String]) -> String,
+    ) -> Result<()> {
+        self.check(&parameters(model, name_of))
     }
 
     /// Refuses what is missing, unexpected or mis-shaped.

@@ -95,6 +95,16 @@ impl Weights {
         ))
     }
 
+    /// Whether a checkpoint folder has safetensors files, whole or not, or is a file itself.
+    #[must_use]
+    pub fn are_in(folder: impl Into<Files>) -> bool {
+        let folder = folder.into();
+        let is_of_weights = |name: &PathBuf| {
+            name.extension().is_some_and(|ending| ending == "safetensors") && folder.join(name).is_file()
+        };
+        folder.is_file() || folder.names().iter().any(is_of_weights)
+    }
+
     /// Opens one safetensors file, or a decoder in one of llama.cpp's (GGUF), whose tensors have the names that they have in a
     /// checkpoint of Hugging Face's.
     ///

@@ -169,6 +169,9 @@ impl Header<'_> {
         let key = format!("{}.{key}", family.model_type());
         match self.get(&key) {
             None => Ok(None),
+            Some(Value::Float(value)) if !value.is_finite() => {
+                Err(format!("should have a finite number as `{key}`, found {value}"))
+            }
             // As it was written before it was rounded to f32: 1e-6 and not 9.99999997e-7.
             Some(Value::Float(value)) => Ok(Some((*value as f32).to_string().parse().unwrap_or(*value))),
             Some(other) => Err(format!("should have a number as `{key}`, found {other}")),

@@ -8,7 +8,7 @@ use parrot_train::data::mix::write_bad_records;
 use parrot_train::data::survey::survey;
 use parrot_train::recipe::InitialModel;
 
-use super::{RecipeArguments, hub_progress, say, write_json, write_out};
+use super::{RecipeArguments, has_too_many, hub_progress, say, write_json, write_out};
 
 /// What `parrot-train check-data` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,9 +42,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         write_bad_records(survey.bad_records.iter().chain(unusable()), file)?;
     }
     let found = survey.bad_records.len() + unusable().count();
-    let allowed = recipe.data.max_bad_records;
-    if found > allowed {
-        say(&format!("error: {found} records cannot be used; data.max_bad_records allows {allowed}"));
+    if has_too_many(found, &recipe) {
         return Ok(ExitCode::FAILURE);
     }
     let usable: usize = survey.sources.iter().map(|source| source.records - source.unusable.len()).sum();

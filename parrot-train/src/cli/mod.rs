@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::checkpoint::DownloadProgress;
 use parrot_model::untrusted::{printable, printable_json};
+use parrot_train::data::record::counted;
 use parrot_train::recipe::Recipe;
 use serde::Serialize;
 
@@ -44,6 +45,17 @@ impl RecipeArguments {
 pub(crate) fn say(line: &str) {
     // If stderr is gone there is nobody to tell.
     let _ = io::stderr().write_all(format!("{}\n", printable(line)).as_bytes());
+}
+
+/// Whether more records cannot be used than the recipe allows, which is said.
+fn has_too_many(unusable: usize, recipe: &Recipe) -> bool {
+    let allowed = recipe.data.max_bad_records;
+    if unusable > allowed {
+        let unusable = counted(unusable);
+        say(&format!("error: {unusable} cannot be used; data.max_bad_records allows {allowed}"));
+        return true;
+    }
+    false
 }
 
 /// Prints to standard output, as [`say`] does; a reader that has left (`… | head`) had what it wanted.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::language::language_of;
 use super::preparation::Preparation;
-use super::record::BadRecord;
+use super::record::{BadRecord, counted};
 use super::source::{self, LoadedSource, MOST_VISITS, Source};
 use super::{Dataset, LengthHint, TrainingSample};
 use crate::{Error, Result};
@@ -137,7 +137,7 @@ impl fmt::Display for Mix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for loaded in &self.sources {
             let Source { name, weight, .. } = &loaded.source;
-            write!(f, "{name}: {} records", loaded.records.len())?;
+            write!(f, "{name}: {}", counted(loaded.records.len()))?;
             if *weight != 1.0 {
                 write!(f, " × {weight}")?;
             }
@@ -157,8 +157,11 @@ impl fmt::Display for Mix {
 pub(super) fn not_read(keys: &BTreeMap<String, usize>) -> Option<String> {
     let mut keys: Vec<(&String, &usize)> = keys.iter().collect();
     keys.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let shown: Vec<String> =
-        keys.iter().take(5).map(|(key, count)| format!("{} of {count} records", printable(key))).collect();
+    let shown: Vec<String> = keys
+        .iter()
+        .take(5)
+        .map(|(key, count)| format!("{} of {}", printable(key), counted(**count)))
+        .collect();
     let more = keys.len().saturating_sub(5);
     let more = if more > 0 { format!(", and {more} more keys") } else { String::new() };
     (!keys.is_empty()).then(|| shown.join(", ") + &more)
@@ -168,7 +171,8 @@ pub(super) fn not_read(keys: &BTreeMap<String, usize>) -> Option<String> {
 pub(super) fn read_all(sources: &[Source]) -> Result<Vec<LoadedSource>> {
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     if names.len() < sources.len() {
-        let found = sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>().join(", ");
+        let named = |source: &Source| format!("{} ({})", source.name, source.file.display());
+        let found = sources.iter().map(named).collect::<Vec<_>>().join(", ");
         return Err(Error::Setting { key: "data.source.name", expected: "different names".into(), found });
     }
     sources.iter().map(LoadedSource::read).collect()
@@ -274,7 +278,9 @@ mod tests {
             let said = refused(&[Source { weight, ..first.clone() }]);
             assert!(said.contains(expected), "{said}");
         }
-        assert!(refused(&[first.clone(), first]).contains("different names, found a, a"));
+        let [here, there] = ["data/a.json", "more/a.json"];
+        let said = refused(&[Source::new(here, "."), Source::new(there, ".")]);
+        assert!(said.contains("different names, found a (data/a.json), a (more/a.json)"), "{said}");
     }
 
     #[test]

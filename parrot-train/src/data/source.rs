@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::TrainingSample;
 use super::preparation::Preparation;
-use super::record::{self, BadRecord, BadRecordKind, Record, Records};
+use super::record::{self, BadRecord, BadRecordKind, Record, Records, counted};
 use crate::{Error, Result};
 
 /// How often an epoch may visit a record: a weight beyond that is a slip.
@@ -130,7 +130,7 @@ impl LoadedSource {
         self.source.check()?;
         let count = self.records.len();
         if count > 0 && (weight * count as f64).round() < 1.0 {
-            let found = format!("{weight} for the {count} records of {name}");
+            let found = format!("{weight} for the {} of {name}", counted(count));
             let expected = "at least one visit an epoch".into();
             return Err(Error::Setting { key: "data.source.weight", expected, found });
         }

@@ -3,6 +3,7 @@
 use parrot_model::untrusted::{Objects, plain_reason};
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
+use toml::value::Datetime;
 use toml::{Table, Value};
 
 /// Parses `text`, sets what `changes` says and reads the whole.
@@ -54,8 +55,9 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     }
     // One value, not what would smuggle further keys in.
     let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
-    let value =
-        parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()));
+    // No key is a date, but a name may well look like one.
+    let parsed = parsed.and_then(|mut table| table.remove("value")).filter(|value| !value.is_datetime());
+    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     let mut here = table;
     for part in parts {
         here = here
@@ -80,7 +82,10 @@ fn in_one_line(key: &str, error: &toml::de::Error, text: &str) -> String {
     if !matches!(key, "" | ".") {
         place += &format!("{key}: ");
     }
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    if error.span().and_then(|span| text.get(span)).is_some_and(|found| found.parse::<Datetime>().is_ok()) {
+        message = message.replace("type: map", "type: a date without quotation marks");
+    }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next().unwrap_or_default();
     let likeness = |known: &str| strsim::jaro_winkler(unknown, known);

@@ -7,6 +7,7 @@ use parrot_model::config::ParrotConfig;
 use parrot_model::device::{PartDtypes, WeightDtype};
 
 use super::{DecoderDtype, InitialModel, ModelRecipe, Recipe};
+use crate::data::record::counted;
 use crate::data::source;
 use crate::distributed::World;
 use crate::flops::{Cost, Workload};
@@ -123,6 +124,12 @@ impl Plan {
         self.stage.lora.as_ref().map_or(0, |lora| lora.parameters(&self.config.decoder))
     }
 
+    /// How many records cannot be used, as far as it has looked.
+    #[must_use]
+    pub fn unusable(&self) -> usize {
+        self.left_out + self.unusable
+    }
+
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
     #[must_use]
     pub fn memory(&self, part: Part) -> f64 {
@@ -185,9 +192,9 @@ impl fmt::Display for Plan {
         let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
         let workload = self.workload();
         let step = self.cost.step(workload);
-        let left_out = match self.left_out + self.unusable {
+        let left_out = match self.unusable() {
             0 => String::new(),
-            bad => format!("; {bad} records cannot be used"),
+            bad => format!("; {} cannot be used", counted(bad)),
         };
         writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
         if let Some(reason) = &self.unprepared {

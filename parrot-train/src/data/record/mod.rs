@@ -55,6 +55,12 @@ pub struct Turn {
     pub value: String,
 }
 
+/// `1 record`, `2 records`: how messages count them.
+#[must_use]
+pub fn counted(count: usize) -> String {
+    format!("{count} record{}", if count == 1 { "" } else { "s" })
+}
+
 /// A record that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BadRecord {
