@@ -50,29 +50,34 @@ pub(crate) fn linear_with_bias(d_input: usize, d_output: usize, std: f64, device
 /// If x is not as wide as the layer's input.
 pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     let [batch, seq, d_input] = x.dims();
-    let output = product(x.reshape([batch * seq, d_input]), &layer.weight);
-    let output = match &layer.bias {
-        Some(bias) => output + bias.val().unsqueeze(),
-        None => output,
-    };
+    let output = product(x.reshape([batch * seq, d_input]), &layer.weight, layer.bias.as_ref());
     let [_, d_output] = output.dims();
     output.reshape([batch, seq, d_output])
 }
 
-/// `x · W`. What a low-rank adapter adds to a weight in [blocks](crate::quantization) is a product of its own: nothing can be
+/// `x W + b`. What a low-rank adapter adds to a weight in [blocks](crate::quantization) is a product of its own: nothing can be
 /// added to blocks. Burn adds it to weights that are numbers.
 ///
 /// # Shapes
 ///
 /// - x: `[rows, in]`
+/// - bias: `[out]`
 /// - output: `[rows, out]`
-fn product(x: Tensor<2>, weight: &Param<Tensor<2>>) -> Tensor<2> {
+fn product(x: Tensor<2>, weight: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) -> Tensor<2> {
     let base = weight.base();
-    match weight.adapter() {
-        Some(LoraAdapter { a, b, scale }) if block_format(base.dtype()).is_some() => {
+    let is_in_blocks = block_format(base.dtype()).is_some();
+    if let Some(bias) = bias.filter(|_| !is_in_blocks) {
+        return crate::ops::linear(x, weight.val(), bias.val());
+    }
+    let output = match weight.adapter() {
+        Some(LoraAdapter { a, b, scale }) if is_in_blocks => {
             let low_rank = matmul(x.clone(), a.val()) * *scale;
             matmul(x, base) + matmul(low_rank, b.val())
         }
         _ => matmul(x, weight.val()),
+    };
+    match bias {
+        Some(bias) => output + bias.val().unsqueeze(),
+        None => output,
     }
 }

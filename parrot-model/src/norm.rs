@@ -9,6 +9,8 @@ use burn::prelude::*;
 use burn::tensor::module::layer_norm;
 use burn::tensor::{DType, assert_shape};
 
+use crate::ops::rms_norm;
+
 /// `(x − mean) / √(variance + ε) · γ + β`, all of it in f32, then rounded.
 #[derive(Module, Debug)]
 pub(crate) struct LayerNorm {
@@ -73,10 +75,13 @@ impl RmsNorm {
     /// If x has another number of features.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         assert_shape!(x, [.., self.weight.lazy_shape()[0]]);
-        let dtype = x.dtype();
+        let (dtype, weight) = (x.dtype(), self.weight.val());
+        if [dtype, weight.dtype()] == [DType::F32; 2] {
+            return rms_norm(x, weight, self.eps);
+        }
         let x = x.cast(DType::F32);
         let root = (x.clone().square().mean_dim(D - 1) + self.eps).sqrt();
-        (x / root).cast(dtype) * self.weight.val().unsqueeze()
+        (x / root).cast(dtype) * weight.unsqueeze()
     }
 }
 

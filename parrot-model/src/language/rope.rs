@@ -10,6 +10,7 @@ use burn::prelude::*;
 use burn::tensor::{DType, FloatDType};
 
 use crate::config::RopeScaling;
+use crate::ops::rotate;
 
 /// The frequencies θ; angles are computed in f32 whatever the model's dtype, as the reference does.
 #[derive(Module, Debug)]
@@ -71,11 +72,7 @@ impl Rotation {
     /// - x and output: `[batch, heads, seq, head_dim]`
     #[must_use]
     pub(crate) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = x.dims()[3] / 2;
-        let first = x.clone().slice(s![.., .., .., ..half]);
-        let second = x.clone().slice(s![.., .., .., half..]);
-        let rotated = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + rotated * self.sin.clone()
+        rotate(x, self.cos.clone(), self.sin.clone())
     }
 }
 

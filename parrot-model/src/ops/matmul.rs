@@ -8,7 +8,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, binary};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::prelude::*;
 use burn::tensor::assert_shape;
 
@@ -43,6 +43,25 @@ pub(crate) fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D
     Tensor::from_dispatch(<Dispatch as MatMul>::matmul(lhs.into_dispatch(), rhs.into_dispatch()))
 }
 
+/// `x W + b`, of two matrices. Where nothing is learnt, the CPU adds the bias to the product while it is written.
+///
+/// # Shapes
+///
+/// - x: `[rows, in]`
+/// - weight: `[in, out]`, of numbers, not of blocks
+/// - bias: `[out]`
+/// - output: `[rows, out]`
+///
+/// # Panics
+///
+/// If the shapes are not these.
+pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let ([_, inner], [columns]) = (x.dims(), bias.dims());
+    assert_shape!(weight, [inner, columns]);
+    let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as MatMul>::linear(x, weight, bias.into_dispatch()))
+}
+
 /// [`matmul`] on a backend.
 #[backend_extension(
     Autodiff,
@@ -56,6 +75,18 @@ pub(super) trait MatMul: Backend {
     fn matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(lhs, rhs)
     }
+
+    /// See [`linear`].
+    #[fusion(default)]
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        add_bias::<Self>(Self::matmul(x, weight), bias)
+    }
+}
+
+/// A matrix with a bias added to each row.
+pub(super) fn add_bias<B: Backend>(x: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+    let columns = bias.shape()[0];
+    B::float_add(x, B::float_reshape(bias, Shape::new([1, columns])))
 }
 
 impl<B: MatMul, C: CheckpointStrategy> MatMul for Autodiff<B, C> {
@@ -94,7 +125,7 @@ impl<B: MatMul> Backward<B, 2> for MatMulStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::testing::{check, random};
+    use crate::ops::testing::{assert_close, check, random};
 
     #[test]
     fn a_product_is_its_formula() {
@@ -113,6 +144,20 @@ mod tests {
             let rhs = random([4, 150, 130], &device).swap_dims(1, 2);
             check([lhs.clone()], |[lhs]| matmul(lhs, rhs.clone()), |[lhs]| lhs.matmul(rhs.clone()));
             check([rhs], |[rhs]| matmul(lhs.clone(), rhs), |[rhs]| lhs.clone().matmul(rhs));
+        }
+    }
+
+    #[test]
+    fn a_product_with_a_bias_is_its_formula() {
+        let device = Device::default().autodiff();
+        for rows in [2, 40] {
+            let (x, weight) = (random([rows, 70], &device), random([90, 70], &device).transpose());
+            let bias = random([90], &device);
+            let formula = |x: Tensor<2>, bias: Tensor<1>| x.matmul(weight.clone()) + bias.unsqueeze();
+            check([x.clone()], |[x]| linear(x, weight.clone(), bias.clone()), |[x]| formula(x, bias.clone()));
+            let [x, weight] = [x, weight.clone()].map(Tensor::inner);
+            let expected = x.clone().matmul(weight.clone()) + bias.clone().inner().unsqueeze();
+            assert_close(linear(x, weight, bias.inner()), expected);
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! | operation | functions | on the CPU ([`flex`], as Burn calls it), in f32 | on GPUs (`cubecl`) | derivative |
 //! |---|---|---|---|---|
-//! | matrix product | [`matmul()`] | own kernel | Burn's | two products |
+//! | matrix product | [`matmul()`], [`linear`] | own kernel | Burn's | two products |
 //! | attention | [`attention()`], [`causal_attention`], [`unmasked_attention`] | own kernel | the fastest exact kernel, or composed | closed form |
 //! | cross-entropy | [`cross_entropy()`] | composed | composed | closed form |
+//! | rotary embedding | [`rotate`] | own kernel | composed | closed form |
+//! | root mean square norm | [`rms_norm()`] | own kernel | composed | of its formula |
 //! | SwiGLU | [`silu_product`] | own kernel | composed | closed form |
 //! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
 //! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |
@@ -39,6 +41,8 @@ mod blocks;
 mod cross_entropy;
 mod gelu;
 mod matmul;
+mod rms_norm;
+mod rotary;
 mod swiglu;
 
 #[cfg(feature = "cube")]
@@ -52,7 +56,9 @@ pub(crate) use attention::{attention, causal_attention, unmasked_attention, unma
 pub(crate) use blocks::{block_format, blocks, table_rows};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use gelu::{gelu, quick_gelu};
-pub(crate) use matmul::matmul;
+pub(crate) use matmul::{linear, matmul};
+pub(crate) use rms_norm::rms_norm;
+pub(crate) use rotary::rotate;
 pub(crate) use swiglu::silu_product;
 
 /// On the CPU, a product of up to this many rows with a weight sums each row in the same order, whatever the other rows are.

@@ -14,6 +14,8 @@ use super::blocks::Blocks;
 use super::cross_entropy::CrossEntropy;
 use super::gelu::QuickGelu;
 use super::matmul::MatMul;
+use super::rms_norm::Norm;
+use super::rotary::Rotary;
 use super::swiglu::SwiGluOps;
 
 // Burn's own product, chosen by measuring, or the one that needs nothing of the device.
@@ -26,5 +28,7 @@ impl Blocks for CubeBackend {}
 #[cfg(not(feature = "tuning"))]
 impl AttentionOps for CubeBackend {}
 impl CrossEntropy for CubeBackend {}
+impl Norm for CubeBackend {}
+impl Rotary for CubeBackend {}
 impl SwiGluOps for CubeBackend {}
 impl QuickGelu for CubeBackend {}

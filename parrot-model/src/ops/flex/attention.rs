@@ -10,9 +10,10 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::elementwise::{softmax, softmax_backward};
+use super::elementwise::{exponentials, softmax, softmax_backward};
 use super::matrix::{Matrix, multiply, multiply_add};
 use super::simd::Isa;
+use super::team::{Threads, for_each_pair_of_chunks};
 use super::{PARALLEL_FROM, decode_attention, elements, matrix_at, readable, tensor};
 use crate::ops::attention::{self, AttentionOps, AttentionState};
 
@@ -120,9 +121,11 @@ fn forward(
 
     let mut probabilities = vec![0.0; batch * heads * head_len];
     let mut kept = probabilities.as_mut_slice();
-    let kept: Vec<&mut [f32]> = (0..batch * heads).map_while(|_| kept.split_off_mut(..head_len)).collect();
+    let mut kept: Vec<&mut [f32]> =
+        (0..batch * heads).map_while(|_| kept.split_off_mut(..head_len)).collect();
     let mut context = vec![0.0; batch * heads * seq * head_dim];
-    let one_head = |(at, (context, kept)): (usize, (&mut [f32], &mut [f32]))| {
+    let one_head = |at: usize, context: &mut [f32], kept: &mut [&mut [f32]]| {
+        let kept = &mut *kept[0];
         let (batch, head) = (at / heads, at % heads);
         let kv_head = head / (heads / kv_heads);
         let (query, bias) = (matrix_at(&query, [batch, head]), bias_rows(batch));
@@ -133,17 +136,26 @@ fn forward(
             let [key, value] = [key, value].map(|matrix| matrix.some_rows(0..*visible));
             let scores = if keep { &mut kept[range.clone()] } else { &mut scratch[..range.len()] };
             multiply(query, key.transposed(), scale, scores);
+            let mut sums = Vec::new();
             for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(*visible)) {
-                softmax(scores, &bias[row * keys..][..*visible]);
+                let bias = &bias[row * keys..][..*visible];
+                if keep {
+                    softmax(scores, bias);
+                } else {
+                    sums.push(exponentials(scores, bias));
+                }
             }
             let context = &mut context[queries.start * head_dim..queries.end * head_dim];
             multiply(Matrix::contiguous(scores, *visible), value, 1.0, context);
+            // Probabilities that nobody keeps need not be divided, there being more of them than of what they make.
+            for (context, sum) in context.chunks_exact_mut(head_dim).zip(sums) {
+                context.iter_mut().for_each(|x| *x /= sum);
+            }
         }
     };
-    if batch * heads * seq * keys * head_dim < PARALLEL_FROM {
-        context.chunks_exact_mut(seq * head_dim).zip(kept).enumerate().for_each(one_head);
-    } else {
-        context.par_chunks_exact_mut(seq * head_dim).zip(kept).enumerate().for_each(one_head);
+    if seq * head_dim > 0 {
+        let threads = Threads::for_work(batch * heads * seq * keys * head_dim, PARALLEL_FROM);
+        for_each_pair_of_chunks(threads, (&mut context, seq * head_dim), (&mut kept, 1), one_head);
     }
     AttentionState {
         query,

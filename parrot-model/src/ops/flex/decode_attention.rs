@@ -3,9 +3,10 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::columns::{Threads, by_columns};
+use super::columns::by_columns;
 use super::elementwise::softmax;
 use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::team::Threads;
 use super::weight::Weight;
 use super::{few_rows, matrix_at};
 
@@ -34,7 +35,7 @@ pub(super) fn attend<'b>(
     let scale = 1.0 / (head_dim as f32).sqrt();
     let bytes = 2 * batch * kv_heads * keys * head_dim * size_of::<f32>();
     let threads = Threads::for_work(bytes, SHARED_FROM);
-    by_columns([batch, 1, heads * head_dim], head_dim, 1, threads, |batch, columns, context| {
+    by_columns([batch, 1, heads * head_dim], &[], head_dim, 1, threads, |batch, columns, context| {
         let head = columns.start / head_dim;
         let kv_head = head / (heads / kv_heads);
         let query: Vec<f32> = matrix_at(query, [batch, head]).row(0).map(|x| x * scale).collect();

@@ -6,26 +6,24 @@ use burn::tensor::DType;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::team::{Threads, for_each_chunk};
 use super::{elements, tensor};
 use crate::ops::gelu::{self, QUICK_GELU, QuickGelu};
 use crate::ops::swiglu::{self, SwiGluOps};
 
 /// Elements that one thread takes at a time. Fewer than that stay on the calling thread: handing work over to the pool takes
 /// as long as computing some ten thousand of them.
-const TASK_ELEMENTS: usize = 1 << 16;
-
-/// Accumulators of a sum or a maximum along a row: as many as the widest registers hold.
-const LANES: usize = 16;
+pub(super) const TASK_ELEMENTS: usize = 1 << 16;
 
 impl SwiGluOps for Flex {
     fn silu_product(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
         if gate.dtype() != DType::F32 {
             return swiglu::composed::<Self>(gate, up);
         }
-        let shape = gate.layout().shape().clone();
-        let (gate, up) = (gate.to_contiguous(), up.to_contiguous());
-        let inputs = [elements(&gate), elements(&up)];
-        tensor(map(inputs, |[gate, up], output| silu_product(gate, up, output)), shape)
+        let (mut gate, up) = (owned(gate), up.to_contiguous());
+        in_place(&mut gate, elements(&up), silu_product);
+        gate
     }
 
     fn silu_product_backward(gate: FlexTensor, up: FlexTensor, grad: FlexTensor) -> (FlexTensor, FlexTensor) {
@@ -57,44 +55,57 @@ impl QuickGelu for Flex {
         if x.dtype() != DType::F32 {
             return gelu::composed::<Self>(x);
         }
-        let x = x.to_contiguous();
-        let output = map([elements(&x)], |[x], output| quick_gelu(x, output));
-        tensor(output, x.layout().shape().clone())
+        let mut x = owned(x);
+        in_place(&mut x, &[], |x, _| quick_gelu(x));
+        x
     }
 }
 
-/// What `fill` makes of inputs of the same length, task by task.
-fn map<const N: usize>(inputs: [&[f32]; N], fill: impl Fn([&[f32]; N], &mut [f32]) + Sync) -> Vec<f32> {
-    let mut output = vec![0.0; inputs[0].len()];
-    let fill_task = |(at, output): (usize, &mut [f32])| {
-        fill(inputs.map(|input| &input[at * TASK_ELEMENTS..][..output.len()]), output);
-    };
-    if output.len() <= TASK_ELEMENTS {
-        fill_task((0, &mut output));
-    } else {
-        output.par_chunks_mut(TASK_ELEMENTS).enumerate().for_each(fill_task);
+/// A tensor with memory of its own to be changed in: the same if nobody else has it.
+fn owned(x: FlexTensor) -> FlexTensor {
+    let is_whole = x.is_contiguous() && x.storage::<f32>().len() == x.layout().num_elements();
+    if is_whole && x.is_unique() {
+        return x;
     }
-    output
+    let x = x.to_contiguous();
+    tensor(elements(&x).to_vec(), x.layout().shape().clone())
 }
+
+/// Changes a contiguous tensor task by task.
+///
+/// - other: as long, or empty
+fn in_place(x: &mut FlexTensor, other: &[f32], change: impl Fn(&mut [f32], &[f32]) + Sync) {
+    let (begin, len) = (x.layout().start_offset(), x.layout().num_elements());
+    let x: &mut [f32] = &mut x.storage_mut()[begin..][..len];
+    let threads = Threads::for_work(len, TASK_ELEMENTS + 1);
+    for_each_chunk(threads, x, TASK_ELEMENTS, |at, x| {
+        let other = other.get(at * TASK_ELEMENTS..).map_or(other, |other| &other[..x.len().min(other.len())]);
+        change(x, other);
+    });
+}
+
+/// ln 2 in two parts, the first of which has so few digits that a whole number times it is exact.
+pub(super) const LN_2_HIGH: f32 = 0.693_359_4;
+/// The second part.
+pub(super) const LN_2_LOW: f32 = -2.121_944_4e-4;
+/// The coefficients of `(eʳ − 1 − r) / r²`, that of the highest power first; Cephes'.
+pub(super) const EXP: [f32; 6] =
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
 
 /// `eˣ` to two units in the last place; 0 below −87, where f32 has no normal numbers any more, ∞ above 88.3.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with |r| ≤ ln 2 / 2, and eˣ = 2ⁿ eʳ. Adding 1.5 · 2²³ rounds to a whole number and leaves it in the
-    // lowest bits. ln 2 is in two parts, the first of which has so few digits that n times it is exact.
+    // lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = x - n * LN_2_HIGH - n * LN_2_LOW;
-    // (eʳ − 1 − r) / r², the coefficients of Cephes.
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
+    let [first, rest @ ..] = EXP;
+    let mut p = first;
+    for coefficient in rest {
+        p = p * r + coefficient;
+    }
     let exp_r = p * r * r + r + 1.0;
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     let y = exp_r * power;
@@ -115,23 +126,65 @@ fn sigmoid(x: f32) -> f32 {
 ///
 /// If the rows differ in length.
 pub(super) fn softmax(scores: &mut [f32], bias: &[f32]) {
-    assert_eq!(scores.len(), bias.len(), "scores and bias of a row");
+    let scale = 1.0 / exponentials(scores, bias);
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (score, bias) in scores.iter_mut().zip(bias) {
-                *score += bias;
-            }
-            let largest = fold(scores, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
-            for score in scores.iter_mut() {
-                *score = exp(*score - largest);
-            }
-            let scale = 1.0 / fold(scores, 0.0, |a, b| a + b);
             for score in scores.iter_mut() {
                 *score *= scale;
             }
         },
     );
+}
+
+/// `e^(scores + bias − their largest)` in place of the scores, and the sum of that: a softmax that is not divided by it yet.
+///
+/// # Panics
+///
+/// If the rows differ in length.
+pub(super) fn exponentials(scores: &mut [f32], bias: &[f32]) -> f32 {
+    assert_eq!(scores.len(), bias.len(), "scores and bias of a row");
+    let mut sum = 0.0;
+    Isa::best().run(Exponentials { scores, bias, sum: &mut sum });
+    sum
+}
+
+struct Exponentials<'a> {
+    scores: &'a mut [f32],
+    bias: &'a [f32],
+    sum: &'a mut f32,
+}
+
+impl Kernel for Exponentials<'_> {
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { scores, bias, sum } = self;
+        let (whole, rest) = scores.as_chunks_mut::<LANES>();
+        let (biases, more_biases) = bias.as_chunks::<LANES>();
+        let mut largest = V::splat(f32::NEG_INFINITY);
+        for (scores, bias) in whole.iter_mut().zip(biases) {
+            let x = V::load(scores).add(V::load(bias));
+            largest = largest.max(x);
+            x.store(scores);
+        }
+        let mut lanes = [0.0; LANES];
+        largest.store(&mut lanes);
+        for (score, bias) in rest.iter_mut().zip(more_biases) {
+            *score += bias;
+        }
+        let largest = lanes.iter().chain(&*rest).copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = V::splat(0.0);
+        for scores in whole.iter_mut() {
+            let x = V::load(scores).add(V::splat(-largest)).exp();
+            sums = sums.add(x);
+            x.store(scores);
+        }
+        *sum = sums.sum();
+        for score in rest {
+            *score = exp(*score - largest);
+            *sum += *score;
+        }
+    }
 }
 
 /// `grad ← probabilities ⊙ (grad − row_sum)`, the softmax's derivative along one row.
@@ -153,21 +206,21 @@ pub(super) fn softmax_backward(grad: &mut [f32], probabilities: &[f32], row_sum:
     );
 }
 
-/// `silu(gate) ⊙ up`
-///
-/// # Panics
-///
-/// If `output` is longer than the others.
-fn silu_product(gate: &[f32], up: &[f32], output: &mut [f32]) {
-    let (gate, up) = (&gate[..output.len()], &up[..output.len()]);
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for ((output, gate), up) in output.iter_mut().zip(gate).zip(up) {
-                *output = gate * sigmoid(*gate) * up;
-            }
-        },
-    );
+/// `silu(gate) ⊙ up` in place of the gate.
+fn silu_product(gate: &mut [f32], up: &[f32]) {
+    Isa::best().run(SiluProduct { gate, up });
+}
+
+struct SiluProduct<'a> {
+    gate: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl Kernel for SiluProduct<'_> {
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        for_each_lanes::<V>(self.gate, self.up, |gate, up| gate.times(gate.sigmoid()).times(up));
+    }
 }
 
 /// The gradients of [`silu_product`]: `grad_gate ← grad ⊙ up ⊙ silu′(gate)`, and in place `grad ← grad ⊙ silu(gate)`, that of
@@ -192,35 +245,58 @@ fn silu_product_backward(gate: &[f32], up: &[f32], grad: &mut [f32], grad_gate: 
     );
 }
 
-/// `x σ(1.702 x)`
-///
-/// # Panics
-///
-/// If `output` is longer.
-fn quick_gelu(x: &[f32], output: &mut [f32]) {
-    let x = &x[..output.len()];
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (output, x) in output.iter_mut().zip(x) {
-                *output = x * sigmoid(QUICK_GELU as f32 * x);
-            }
-        },
-    );
+/// `x σ(1.702 x)` in place.
+fn quick_gelu(x: &mut [f32]) {
+    Isa::best().run(QuickGeluInPlace(x));
 }
 
-/// Combines a row's elements, several at a time.
+struct QuickGeluInPlace<'a>(&'a mut [f32]);
+
+impl Kernel for QuickGeluInPlace<'_> {
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let steepness = V::splat(QUICK_GELU as f32);
+        for_each_lanes::<V>(self.0, &[], |x, _| x.times(x.times(steepness).sigmoid()));
+    }
+}
+
+/// Changes lanes in place. The last, which may be fewer, are computed as all others: what a number becomes does not depend on
+/// where it stands.
+///
+/// - other: as long, or empty
 #[inline(always)]
-fn fold(row: &[f32], start: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+fn for_each_lanes<V: Lanes>(x: &mut [f32], other: &[f32], change: impl Fn(V, V) -> V) {
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    let (others, other_rest) = other.as_chunks::<LANES>();
+    for (at, x) in whole.iter_mut().enumerate() {
+        let other = others.get(at).map_or(V::splat(0.0), V::load);
+        change(V::load(x), other).store(x);
+    }
+    let mut lanes = [[0.0; LANES]; 2];
+    lanes[0][..rest.len()].copy_from_slice(rest);
+    lanes[1][..other_rest.len()].copy_from_slice(other_rest);
+    let last = change(V::load(&lanes[0]), V::load(&lanes[1]));
+    last.store(&mut lanes[0]);
+    rest.copy_from_slice(&lanes[0][..rest.len()]);
+}
+
+/// Combines what becomes of a row's elements, several at a time.
+#[inline(always)]
+pub(super) fn fold(
+    row: &[f32],
+    start: f32,
+    each: impl Fn(f32) -> f32,
+    combine: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut lanes = [start; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = combine(*lane, *x);
+            *lane = combine(*lane, each(*x));
         }
     }
-    lanes.into_iter().chain(rest.iter().copied()).fold(start, &combine)
+    lanes.into_iter().chain(rest.iter().map(|x| each(*x))).fold(start, &combine)
 }
 
 #[cfg(test)]

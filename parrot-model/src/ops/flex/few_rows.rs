@@ -5,7 +5,8 @@
 
 use half::{bf16, f16};
 
-use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::aligned::LINE;
+use super::simd::{Isa, Kernel, LANES, Lanes, fetch_ahead};
 use super::weight::{Number, Weight};
 
 /// `output[column, row] = x[row] · weight[column]`, on this thread.
@@ -106,6 +107,12 @@ impl<T: Number> FewRows<'_, T> {
         let mut sums = [[[V::splat(0.0); SUMS]; R]; C];
         let mut step = 0;
         while step + SUMS <= steps {
+            for c in 0..C {
+                fetch_ahead(&w_lanes[c][step]);
+                if SUMS * size_of::<[T; LANES]>() > LINE {
+                    fetch_ahead(&w_lanes[c][step + 1]);
+                }
+            }
             for u in 0..SUMS {
                 let mut w = [V::splat(0.0); C];
                 for c in 0..C {

@@ -11,12 +11,14 @@
 //! sums    [columns of the weight: BLOCK][rows]                                    of each thread
 //! ```
 
-use half::{bf16, f16};
-use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
-use super::columns::Threads;
+use half::{bf16, f16};
+
+use super::aligned::Aligned;
 use super::matrix::Matrix;
 use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::team::{Threads, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use super::tiled;
 use super::weight::{Number, Weight};
@@ -49,7 +51,7 @@ pub(super) struct Packed {
     /// Elements of a row.
     depth: usize,
     /// `[strips][depth][LANES]`
-    strips: Vec<[u32; LANES]>,
+    strips: Aligned<u32>,
 }
 
 impl Packed {
@@ -64,43 +66,22 @@ impl Packed {
             Element::F32 => inner,
             Element::PairOfBf16 => inner.div_ceil(2).next_multiple_of(PAIRS),
         };
-        let mut strips = vec![[0; LANES]; rows.div_ceil(LANES) * depth];
-        let pack = |(at, strip): (usize, &mut [[u32; LANES]])| {
-            for lane in 0..LANES.min(rows - at * LANES) {
-                let row = x.contiguous_row(at * LANES + lane);
-                match element {
-                    Element::F32 => {
-                        for (to, x) in strip.iter_mut().zip(row) {
-                            to[lane] = x.to_bits();
-                        }
-                    }
-                    Element::PairOfBf16 => {
-                        let (pairs, rest) = row.as_chunks();
-                        for (to, [low, high]) in strip.iter_mut().zip(pairs) {
-                            to[lane] = pair(bf16::from_f32(*low), bf16::from_f32(*high));
-                        }
-                        if let [last] = rest {
-                            strip[pairs.len()][lane] = pair(bf16::from_f32(*last), bf16::ZERO);
-                        }
-                    }
-                }
-            }
+        let pack = |at: usize, strip: &mut [Line]| {
+            isa.run(Packing { x, first: at * LANES, element, strip });
         };
-        if depth > 0 {
-            match threads {
-                Threads::All => strips.par_chunks_exact_mut(depth).enumerate().for_each(pack),
-                Threads::One => strips.chunks_exact_mut(depth).enumerate().for_each(pack),
-            }
-        }
+        let strips = Aligned::lines(rows.div_ceil(LANES) * depth, |lines| {
+            for_each_chunk(threads, lines, depth.max(1), pack);
+        });
         Self { element, isa, rows, inner, depth, strips }
     }
 
-    /// How many columns [`multiply`] had best be given at a time; it takes no more.
-    pub(super) fn block(&self) -> usize {
+    /// How many columns of so many [`multiply`] had best be given at a time; it takes no more.
+    pub(super) fn block(&self, columns: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
         if self.is_tiled() {
-            return tiled::BLOCK;
+            return tiled::block(columns, self.inner);
         }
+        let _ = columns;
         BLOCK
     }
 
@@ -112,7 +93,63 @@ impl Packed {
 
     /// Its strips, each `[depth, LANES]`.
     pub(super) fn strips(&self) -> impl Iterator<Item = &[[u32; LANES]]> + Clone {
-        self.strips.chunks_exact(self.depth)
+        self.strips.as_chunks().0.chunks_exact(self.depth)
+    }
+}
+
+/// A line of a strip, not written yet.
+type Line = [MaybeUninit<u32>; LANES];
+
+/// Fills a strip.
+struct Packing<'a> {
+    x: Matrix<'a>,
+    /// The row that is the strip's first.
+    first: usize,
+    element: Element,
+    strip: &'a mut [Line],
+}
+
+impl Kernel for Packing<'_> {
+    // Indices, as iterators over arrays of registers are not inlined.
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { x, first, element, strip } = self;
+        let [rows, inner] = x.dims();
+        // Lanes without a row hold the last one once more, and what they add up to is not looked at.
+        let row = |lane: usize| x.contiguous_row((first + lane).min(rows - 1));
+        let per_element = if element == Element::F32 { 1 } else { 2 };
+        let (squares, rest) = strip.as_chunks_mut::<LANES>();
+        let whole = inner / (per_element * LANES);
+        for (at, square) in squares[..whole].iter_mut().enumerate() {
+            let mut lanes = [V::splat(0.0); LANES];
+            for i in 0..LANES {
+                let values = row(i)[at * per_element * LANES..].as_chunks().0;
+                lanes[i] = match element {
+                    Element::F32 => V::load(&values[0]),
+                    Element::PairOfBf16 => V::round_to_pairs(V::load(&values[0]), V::load(&values[1])),
+                };
+            }
+            for (to, column) in square.iter_mut().zip(V::transpose(lanes)) {
+                let mut line = [0; LANES];
+                column.store_bits(&mut line);
+                to.iter_mut().zip(line).for_each(|(to, x)| _ = to.write(x));
+            }
+        }
+        // What is left of each row, filled up with zeros.
+        let tail = squares[whole..].as_flattened_mut().iter_mut().chain(rest);
+        for (i, to) in tail.enumerate() {
+            for (lane, to) in to.iter_mut().enumerate() {
+                let left = &row(lane)[whole * per_element * LANES..];
+                let value = |at: usize| left.get(at).copied().unwrap_or_default();
+                to.write(match element {
+                    Element::F32 => value(i).to_bits(),
+                    Element::PairOfBf16 => {
+                        pair(bf16::from_f32(value(2 * i)), bf16::from_f32(value(2 * i + 1)))
+                    }
+                });
+            }
+        }
     }
 }
 
@@ -183,19 +220,13 @@ trait PanelNumber: Number {
 impl PanelNumber for bf16 {
     #[inline(always)]
     fn copy_pairs(from: &[Self], to: &mut [u32]) {
-        copy_pairs(from, to);
-    }
-}
-
-/// Lays out some of a row in pairs, the last filled up with 0.
-#[inline(always)]
-pub(super) fn copy_pairs(from: &[bf16], to: &mut [u32]) {
-    let (pairs, rest) = from.as_chunks();
-    for (to, [low, high]) in to.iter_mut().zip(pairs) {
-        *to = pair(*low, *high);
-    }
-    if let [last] = rest {
-        to[pairs.len()] = pair(*last, bf16::ZERO);
+        let (pairs, rest) = from.as_chunks();
+        for (to, [low, high]) in to.iter_mut().zip(pairs) {
+            *to = pair(*low, *high);
+        }
+        if let [last] = rest {
+            to[pairs.len()] = pair(*last, bf16::ZERO);
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use super::matrix::{multiply, product};
 use super::simd::Isa;
 use super::weight::Weight;
 use super::weight_product::{self, stored_weight};
-use super::{PARALLEL_FROM, matrix_at, readable, tensor};
-use crate::ops::matmul::MatMul;
+use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
+use crate::ops::matmul::{MatMul, add_bias};
 
 impl MatMul for Flex {
     fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
@@ -22,10 +22,18 @@ impl MatMul for Flex {
         }
         let lhs = wide(lhs);
         let output = match stored_weight(&rhs) {
-            Some(weight) => weight_products(lhs, weight, &rhs),
+            Some(weight) => weight_products(lhs, weight, &rhs, &[]),
             None => products(&readable(lhs), &readable(wide(rhs))),
         };
         if dtype == DType::F32 { output } else { Self::float_cast(output, FloatDType::from(dtype)) }
+    }
+
+    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let is_f32 = [x.dtype(), bias.dtype()] == [DType::F32; 2];
+        match stored_weight(&weight).filter(|_| is_f32) {
+            Some(stored) => weight_products(x, stored, &weight, elements(&bias.to_contiguous())),
+            None => add_bias::<Self>(Self::matmul(x, weight), bias),
+        }
     }
 }
 
@@ -39,7 +47,7 @@ pub(super) fn wide(x: FlexTensor) -> FlexTensor {
 }
 
 /// [`products`] with weights as they are stored.
-fn weight_products(lhs: FlexTensor, weight: Weight<'_>, rhs: &FlexTensor) -> FlexTensor {
+fn weight_products(lhs: FlexTensor, weight: Weight<'_>, rhs: &FlexTensor, bias: &[f32]) -> FlexTensor {
     let mut shape = lhs.layout().shape().clone();
     let last = shape.num_dims() - 1;
     let columns = rhs.layout().shape()[last];
@@ -50,7 +58,7 @@ fn weight_products(lhs: FlexTensor, weight: Weight<'_>, rhs: &FlexTensor) -> Fle
         _ => (0..shape[0]).map(|at| matrix_at(&lhs, [at])).collect(),
     };
     shape[last] = columns;
-    tensor(weight_product::product(Isa::best(), &matrices, weight, columns), shape)
+    tensor(weight_product::product(Isa::best(), &matrices, weight, columns, bias), shape)
 }
 
 /// # Shapes

@@ -5,6 +5,7 @@
 //! attention goes over the scores once for each elementary operation, and its exponentials come one by one from the C
 //! library. Together that costs a fifth of a half-billion model's training step.
 
+mod aligned;
 mod attention;
 mod block_product;
 mod blocks;
@@ -15,7 +16,9 @@ mod few_rows;
 mod many_rows;
 mod matmul;
 mod matrix;
+mod rows;
 mod simd;
+mod team;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
 mod unpacked_product;

@@ -3,14 +3,40 @@
 //! The left side's strips are what one operand has to be, and the panel of some of the weight's columns is the other, so
 //! nothing is laid out anew for it.
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use half::bf16;
 
-use super::many_rows::{DEPTH, PAIRS, Packed, copy_pairs, stride};
-use super::simd::tiles::{self, Tiles};
-use super::simd::{Kernel, LANES, Lanes};
+use super::aligned::LINE;
+use super::many_rows::{DEPTH, PAIRS, Packed, stride};
+use super::simd::tiles::{self, Sums, Tiles};
+use super::simd::{Kernel, LANES, Lanes, fetch_ahead};
 
-/// Columns of a panel: so many that what the tiles are fed with is read as fast as they multiply.
-pub(super) const BLOCK: usize = 2 * tiles::COLUMNS;
+/// The most columns of a block: so many that what is packed of the left side is read seldom from beyond the cache.
+const BLOCK: usize = 4 * tiles::COLUMNS;
+/// The most bytes of a block's weights, which stay in the second-level cache.
+const BLOCK_BYTES: usize = 1 << 20;
+/// A column of a panel: 64 bytes more than is used, so that neighbours lie in different sets of the cache.
+const WIDTH: usize = 2 * (DEPTH + LANES);
+
+thread_local! {
+    /// Where this thread lays out its blocks' weights: some 1 MiB.
+    static PANELS: RefCell<Vec<Panel>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Some numbers of a few columns of the weight; each column begins with a line of the cache.
+#[derive(Clone)]
+#[repr(align(64))]
+struct Panel([[bf16; WIDTH]; tiles::COLUMNS]);
+
+/// Columns of a block, where there are so many and all threads take part.
+pub(super) fn block(columns: usize, inner: usize) -> usize {
+    // Several for each thread, so that none has to wait long for the last.
+    let share = columns / (4 * rayon::current_num_threads());
+    let fitting = BLOCK_BYTES / (size_of::<bf16>() * inner).max(1);
+    (share.min(fitting) / tiles::COLUMNS * tiles::COLUMNS).clamp(tiles::COLUMNS, BLOCK)
+}
 
 /// `sums[column, row] = left[row] · weight[column]`, on this thread.
 ///
@@ -19,62 +45,92 @@ pub(super) const BLOCK: usize = 2 * tiles::COLUMNS;
 /// - weight: `[columns, inner]`
 /// - sums: `[columns, stride]`
 pub(super) fn multiply(left: &Packed, weight: &[bf16], sums: &mut [f32]) {
-    left.isa.run(Block { left, weight, sums, tiles: Tiles::of_processor() });
+    PANELS.with_borrow_mut(|panels| multiply_in(&Tiles::of_processor(), panels, left, weight, sums));
 }
 
-/// Some columns of a product.
-struct Block<'a> {
-    left: &'a Packed,
-    /// `[columns, inner]`
+/// [`multiply`] in these tiles.
+fn multiply_in(tiles: &Tiles, panels: &mut Vec<Panel>, left: &Packed, weight: &[bf16], sums: &mut [f32]) {
+    let (inner, stride) = (left.inner, stride(left.rows));
+    let depths = inner.div_ceil(2 * DEPTH);
+    let across = weight.len().div_ceil(tiles::COLUMNS * inner);
+    panels.resize(panels.len().max(depths * across), Panel([[bf16::ZERO; WIDTH]; tiles::COLUMNS]));
+    left.isa.run(Layout { weight, inner, across, panels });
+    let mut apart = Vec::new();
+    for (at, panels) in panels.chunks(across).take(depths).enumerate() {
+        let depth = at * DEPTH..((at + 1) * DEPTH).min(inner.div_ceil(2).next_multiple_of(PAIRS));
+        let become_of = if at == 0 { Sums::New } else { Sums::Added };
+        for (sums, panel) in sums.chunks_mut(tiles::COLUMNS * stride).zip(panels) {
+            if sums.len() == tiles::COLUMNS * stride {
+                add_panel(tiles, left, depth.clone(), panel, sums, become_of);
+                continue;
+            }
+            // The last columns are fewer than the tiles have.
+            apart.resize(tiles::COLUMNS * stride, 0.0);
+            apart[..sums.len()].copy_from_slice(sums);
+            add_panel(tiles, left, depth.clone(), panel, &mut apart, become_of);
+            sums.copy_from_slice(&apart[..sums.len()]);
+        }
+    }
+}
+
+/// Lays out a block's weights in panels: `[depths][across][columns][numbers]`
+struct Layout<'a> {
     weight: &'a [bf16],
-    /// `[columns, stride]`
-    sums: &'a mut [f32],
-    tiles: Tiles,
+    inner: usize,
+    across: usize,
+    panels: &'a mut [Panel],
 }
 
-impl Kernel for Block<'_> {
+impl Kernel for Layout<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let Self { left, weight, sums, tiles } = self;
-        let (inner, stride) = (left.inner, stride(left.rows));
-        let columns = sums.len() / stride;
-        let mut panel = [[0; DEPTH]; BLOCK];
-        sums.fill(0.0);
-        for begin in (0..inner).step_by(2 * DEPTH) {
-            let end = (begin + 2 * DEPTH).min(inner);
-            let pairs = (end - begin).div_ceil(2);
-            let depth = begin / 2..begin / 2 + pairs.next_multiple_of(PAIRS);
-            for (column, to) in panel[..columns].iter_mut().enumerate() {
-                copy_pairs(&weight[column * inner..][begin..end], to);
-                to[pairs..depth.len()].fill(0);
-            }
-            for (sums, panel) in sums.chunks_mut(tiles::COLUMNS * stride).zip(panel.as_chunks().0) {
-                for (at, strip) in left.strips().enumerate() {
-                    let strip = &strip[depth.clone()];
-                    let sums = &mut sums[at * LANES..];
-                    if sums.len() > (tiles::COLUMNS - 1) * stride {
-                        tiles.add_products(panel, strip, sums, stride);
-                        continue;
-                    }
-                    // The last columns are fewer than the tiles have.
-                    let mut apart = [0.0; tiles::COLUMNS * LANES];
-                    tiles.add_products(panel, strip, &mut apart, LANES);
-                    for (sums, apart) in sums.chunks_mut(stride).zip(apart.chunks_exact(LANES)) {
-                        sums.iter_mut().zip(apart).for_each(|(sum, apart)| *sum += apart);
-                    }
+        let Self { weight, inner, across, panels } = self;
+        // The weight is read from its begin to its end, as memory is fastest.
+        for (at, column) in weight.chunks_exact(inner).enumerate() {
+            for (depth, from) in column.chunks(2 * DEPTH).enumerate() {
+                let to = &mut panels[depth * across + at / tiles::COLUMNS].0[at % tiles::COLUMNS];
+                let (lines, rest) = from.as_chunks::<{ LINE / size_of::<bf16>() }>();
+                let (to_lines, to_rest) = to.split_at_mut(from.len() - rest.len());
+                for (to, line) in to_lines.as_chunks_mut().0.iter_mut().zip(lines) {
+                    fetch_ahead(line);
+                    *to = *line;
                 }
+                to_rest[..rest.len()].copy_from_slice(rest);
+                to_rest[rest.len()..rest.len().next_multiple_of(2 * PAIRS)].fill(bf16::ZERO);
             }
         }
+    }
+}
+
+/// All strips times a panel.
+fn add_panel(
+    tiles: &Tiles,
+    left: &Packed,
+    depth: Range<usize>,
+    Panel(panel): &Panel,
+    sums: &mut [f32],
+    become_of: Sums,
+) {
+    let stride = stride(left.rows);
+    let mut strips = left.strips().map(|strip| &strip[depth.clone()]);
+    let mut at = 0;
+    while let Some(first) = strips.next() {
+        let sums = &mut sums[at * LANES..];
+        match strips.next() {
+            Some(second) => tiles.add_products(panel, [first, second], sums, stride, become_of),
+            None => tiles.add_products(panel, [first], sums, stride, become_of),
+        }
+        at += 2;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::flex::columns::Threads;
     use crate::ops::flex::many_rows::Element;
     use crate::ops::flex::matrix::Matrix;
     use crate::ops::flex::simd::Isa;
+    use crate::ops::flex::team::Threads;
 
     /// Products of whole numbers, which are exact, with tiles that are emulated, and the processor's if it has them.
     #[test]
@@ -88,13 +144,12 @@ mod tests {
             let held: Vec<bf16> = weight.iter().map(|x| bf16::from_f32(*x)).collect();
             let lhs_matrix = Matrix::new(&lhs, [rows, inner], [inner, 1]);
             let left = Packed::new(Isa::best(), lhs_matrix, Element::PairOfBf16, Threads::One);
-            let mut all = vec![Tiles::Emulated];
-            if Isa::best() == Isa::Amx {
-                all.push(Tiles::of_processor());
-            }
-            for tiles in all {
+            // Used before, for another product.
+            let mut panels = vec![Panel([[bf16::ONE; WIDTH]; tiles::COLUMNS]); 2];
+            let of_processor = (Isa::best() == Isa::Amx).then(Tiles::of_processor);
+            for tiles in [Some(Tiles::Emulated), of_processor].into_iter().flatten() {
                 let mut sums = vec![f32::NAN; columns * stride(rows)];
-                Isa::best().run(Block { left: &left, weight: &held, sums: &mut sums, tiles });
+                multiply_in(&tiles, &mut panels, &left, &held, &mut sums);
                 for (column, weight) in weight.chunks_exact(inner.max(1)).enumerate() {
                     for (row, lhs) in lhs.chunks_exact(inner.max(1)).enumerate() {
                         let expected: f32 = lhs.iter().zip(weight).map(|(a, b)| a * b).sum();

@@ -7,8 +7,9 @@
 use pulp::Arch;
 
 use super::PARALLEL_FROM;
-use super::columns::{Threads, by_columns};
+use super::columns::by_columns;
 use super::matrix::{Matrix, multiply_add};
+use super::team::Threads;
 use crate::quantization::{BLOCK, BlockMatrix, PANEL};
 
 /// Columns of the output that a thread computes at a time, at most; they begin with a block or a panel.
@@ -52,7 +53,7 @@ pub(super) fn product(lhs: &[Matrix<'_>], weights: &[BlockMatrix<'_>], side: Sid
     // Two for each thread, where there are so few.
     let width =
         columns.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(BLOCK).clamp(BLOCK, WIDTH);
-    by_columns([lhs.len(), rows, columns], width, rows, threads, |matrix, range, sums| {
+    by_columns([lhs.len(), rows, columns], &[], width, rows, threads, |matrix, range, sums| {
         let (lhs, weight) = (lhs[matrix], weights[matrix]);
         let mut tile = vec![0.0; WIDTH * DEPTH];
         sums.fill(0.0);

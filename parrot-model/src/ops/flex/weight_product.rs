@@ -18,10 +18,11 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 
-use super::columns::{Threads, by_columns};
+use super::columns::by_columns;
 use super::many_rows::Element;
 use super::matrix::Matrix;
 use super::simd::Isa;
+use super::team::Threads;
 use super::weight::Weight;
 use super::{PARALLEL_FROM, few_rows, many_rows};
 
@@ -65,17 +66,29 @@ pub(super) fn stored_weight(rhs: &FlexTensor) -> Option<Weight<'_>> {
 ///
 /// - lhs: `[rows, inner]` each, all alike, the elements of a row side by side
 /// - weight: `[lhs.len(), columns, inner]`
+/// - bias: what is added to each row, `[columns]`, or empty
 /// - output: `[lhs.len(), rows, columns]`
 ///
 /// # Panics
 ///
 /// If the shapes are not these.
-pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns: usize) -> Vec<f32> {
+pub(super) fn product(
+    isa: Isa,
+    lhs: &[Matrix<'_>],
+    weight: Weight<'_>,
+    columns: usize,
+    bias: &[f32],
+) -> Vec<f32> {
     let [rows, inner] = lhs.first().map_or([0, 0], Matrix::dims);
     let shape = [lhs.len(), rows, columns];
     assert_eq!(weight.len(), lhs.len() * columns * inner, "weights of a product");
-    if inner == 0 || rows == 0 {
-        return vec![0.0; shape.iter().product()];
+    assert!(bias.is_empty() || bias.len() == columns, "a bias for each column");
+    if inner == 0 || rows == 0 || columns == 0 {
+        return if bias.is_empty() {
+            vec![0.0; shape.iter().product()]
+        } else {
+            bias.repeat(shape[0] * rows)
+        };
     }
     let some_columns = |matrix: usize, range: std::ops::Range<usize>| {
         let begin = matrix * columns;
@@ -90,14 +103,14 @@ pub(super) fn product(isa: Isa, lhs: &[Matrix<'_>], weight: Weight<'_>, columns:
         let share = (weight.bytes() / (4 * rayon::current_num_threads())).clamp(SHARE[0], SHARE[1]);
         let width = (share / (weight.bytes() / (lhs.len() * columns)).max(1)).clamp(1, columns);
         let threads = Threads::for_work(weight.bytes(), SHARED_FROM);
-        return by_columns(shape, width, rows, threads, |matrix, range, output| {
+        return by_columns(shape, bias, width, rows, threads, |matrix, range, output| {
             few_rows::multiply(isa, &lhs[matrix], rows, some_columns(matrix, range), output);
         });
     }
     let threads = Threads::for_work(lhs.len() * rows * inner * columns, PARALLEL_FROM);
     let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, element, threads)).collect();
-    let width = lhs[0].block();
-    by_columns(shape, width, many_rows::stride(rows), threads, |matrix, range, sums| {
+    let width = lhs[0].block(lhs.len() * columns);
+    by_columns(shape, bias, width, many_rows::stride(rows), threads, |matrix, range, sums| {
         many_rows::multiply(&lhs[matrix], some_columns(matrix, range), sums);
     })
 }
@@ -159,7 +172,7 @@ mod tests {
                         (Weight::Bf16(&as_bf16), &of_bf16),
                         (Weight::F16(&as_f16), &of_f16),
                     ] {
-                        let found = product(isa, &left, held, columns);
+                        let found = product(isa, &left, held, columns, &[]);
                         let rounds =
                             matches!(held, Weight::Bf16(_)) && isa.multiplies_bf16() && rows > FEW_OF_BF16;
                         let multiplied = if rounds { rounded(&lhs) } else { lhs.clone() };
@@ -190,7 +203,7 @@ mod tests {
                 for held in [Weight::F32(&weight), Weight::Bf16(&as_bf16), Weight::F16(&as_f16)] {
                     let some = |rows: std::ops::Range<usize>| {
                         let lhs = &lhs[rows.start * inner..rows.end * inner];
-                        product(isa, &[Matrix::contiguous(lhs, inner)], held, columns)
+                        product(isa, &[Matrix::contiguous(lhs, inner)], held, columns, &[])
                     };
                     let alone: Vec<f32> = (0..FEW).flat_map(|row| some(row..row + 1)).collect();
                     let is_pairs = matches!(held, Weight::Bf16(_)) && isa.multiplies_bf16();
@@ -225,12 +238,12 @@ mod tests {
                 let lhs = [Matrix::contiguous(&lhs, unit.len())];
                 let held: Vec<u16> = padded(&bits, 3);
                 let f16s: Vec<_> = held.iter().map(|bits| f16::from_bits(*bits)).collect();
-                let found = product(isa, &lhs, Weight::F16(&f16s), bits.len());
+                let found = product(isa, &lhs, Weight::F16(&f16s), bits.len(), &[]);
                 for (found, expected) in found.iter().zip(&as_f16) {
                     assert!(same(*found, expected.to_f32()), "{isa:?}: {found} {expected}");
                 }
                 let bf16s: Vec<_> = held.iter().map(|bits| bf16::from_bits(*bits)).collect();
-                let found = product(isa, &lhs, Weight::Bf16(&bf16s), bits.len());
+                let found = product(isa, &lhs, Weight::Bf16(&bf16s), bits.len(), &[]);
                 for (found, expected) in found.iter().zip(&as_bf16) {
                     // Products of pairs take subnormals for zero.
                     let expected = expected.to_f32();
@@ -245,9 +258,11 @@ mod tests {
     #[test]
     fn products_of_nothing_are_zeros() {
         let nothing = Matrix::new(&[], [2, 0], [0, 1]);
-        assert_eq!(product(Isa::best(), &[nothing], Weight::F32(&[]), 3), [0.0; 6]);
+        assert_eq!(product(Isa::best(), &[nothing], Weight::F32(&[]), 3, &[]), [0.0; 6]);
         let no_rows = Matrix::new(&[], [0, 3], [3, 1]);
-        assert!(product(Isa::best(), &[no_rows], Weight::F32(&[1.0; 6]), 2).is_empty());
-        assert!(product(Isa::best(), &[], Weight::F32(&[]), 2).is_empty());
+        let x = Matrix::contiguous(&[1.0; 6], 3);
+        assert!(product(Isa::best(), &[x], Weight::F32(&[]), 0, &[]).is_empty());
+        assert!(product(Isa::best(), &[no_rows], Weight::F32(&[1.0; 6]), 2, &[]).is_empty());
+        assert!(product(Isa::best(), &[], Weight::F32(&[]), 2, &[]).is_empty());
     }
 }

@@ -13,7 +13,7 @@ mod x86;
 
 use std::sync::LazyLock;
 
-use rayon::prelude::*;
+use super::team::{Threads, for_each_chunk};
 
 use crate::quantization::{BLOCK, BlockFormat, BlockMatrix, PANEL};
 use activations::{ActivationBlock, TILE, quantize, tiles};
@@ -124,8 +124,10 @@ fn product_by(kernel: Kernel, x: &[f32], weight: BlockMatrix<'_>) -> Vec<f32> {
     }
     let mut output = vec![0.0; rows * outputs];
     let share = rows.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(TILE);
-    let shares = output.par_chunks_mut(share * outputs).zip(x.par_chunks(share * columns));
-    shares.for_each(|(output, x)| many_rows(kernel, x, weight, output));
+    for_each_chunk(Threads::All, &mut output, share * outputs, |at, output| {
+        let rows = output.len() / outputs;
+        many_rows(kernel, &x[at * share * columns..][..rows * columns], weight, output);
+    });
     output
 }
 
@@ -146,14 +148,12 @@ fn few_rows(kernel: Kernel, x: &[f32], rows: usize, weight: BlockMatrix<'_>) -> 
             kernel.panel_product(weight.format(), panel, these, output);
         }
     };
-    if outputs * columns < PARALLEL_FROM {
-        panels.iter().zip(sums.chunks_exact_mut(rows)).for_each(|(panel, sums)| one_panel(panel, sums));
-    } else {
-        let share = panels.len().div_ceil(4 * rayon::current_num_threads());
-        panels.par_chunks(share).zip(sums.par_chunks_mut(share * rows)).for_each(|(panels, sums)| {
-            panels.iter().zip(sums.chunks_exact_mut(rows)).for_each(|(panel, sums)| one_panel(panel, sums));
-        });
-    }
+    let threads = Threads::for_work(outputs * columns, PARALLEL_FROM);
+    let share = panels.len().div_ceil(4 * rayon::current_num_threads());
+    for_each_chunk(threads, &mut sums, share * rows, |at, sums| {
+        let panels = panels[at * share..].iter();
+        panels.zip(sums.chunks_exact_mut(rows)).for_each(|(panel, sums)| one_panel(panel, sums));
+    });
     if rows == 1 {
         let mut output = sums.into_flattened();
         output.truncate(outputs);

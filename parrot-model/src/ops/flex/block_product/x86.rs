@@ -5,11 +5,19 @@
 
 use std::arch::x86_64::*;
 
+use super::super::aligned::LINE;
+use super::super::simd::fetch_ahead;
 use super::activations::ActivationBlock;
 use crate::quantization::{BLOCK, BlockFormat, PANEL};
 
 const Q8_BYTES: usize = BlockFormat::Q8.block_bytes();
 const Q4_BYTES: usize = BlockFormat::Q4.block_bytes();
+
+/// Has the cache fetch the block that comes a page later.
+#[inline(always)]
+fn fetch_block_ahead(bytes: &[u8]) {
+    bytes.iter().step_by(LINE).for_each(fetch_ahead);
+}
 
 /// As [`panel_product`](super::portable::panel_product), for a whole tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -36,6 +44,7 @@ pub(super) fn panel_product_avx512(
 fn q8_avx512<const ROWS: usize>(panel: &[u8], activations: &[ActivationBlock], output: &mut [[f32; PANEL]]) {
     let mut sums = [_mm512_setzero_ps(); ROWS];
     for (bytes, x) in panel.as_chunks::<Q8_BYTES>().0.iter().zip(activations.as_chunks::<ROWS>().0) {
+        fetch_block_ahead(bytes);
         let [scales, codes @ ..] = bytes.as_chunks::<{ 2 * PANEL }>().0 else { continue };
         // The instruction takes codes as unsigned: 128 times the activations are too much.
         let mut products: [__m512i; ROWS] = std::array::from_fn(|row| _mm512_set1_epi32(-128 * x[row].sum));
@@ -61,6 +70,7 @@ fn q8_avx512<const ROWS: usize>(panel: &[u8], activations: &[ActivationBlock], o
 fn q4_avx512<const ROWS: usize>(panel: &[u8], activations: &[ActivationBlock], output: &mut [[f32; PANEL]]) {
     let mut sums = [_mm512_setzero_ps(); ROWS];
     for (bytes, x) in panel.as_chunks::<Q4_BYTES>().0.iter().zip(activations.as_chunks::<ROWS>().0) {
+        fetch_block_ahead(bytes);
         let [scales, minima, codes @ ..] = bytes.as_chunks::<{ 2 * PANEL }>().0 else { continue };
         let mut products = [_mm512_setzero_si512(); ROWS];
         for (group, codes) in codes.as_chunks::<2>().0.iter().enumerate() {
@@ -123,6 +133,7 @@ fn q8_avx2<const ROWS: usize>(
 ) {
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (bytes, x) in panel.as_chunks::<Q8_BYTES>().0.iter().zip(activations.chunks_exact(tile)) {
+        fetch_block_ahead(bytes);
         let [scales, codes @ ..] = bytes.as_chunks::<{ 2 * PANEL }>().0 else { continue };
         let Some(x) = x[first..].first_chunk::<ROWS>() else { continue };
         let mut products = [[_mm256_setzero_si256(); 2]; ROWS];
@@ -163,6 +174,7 @@ fn q4_avx2<const ROWS: usize>(
 ) {
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (bytes, x) in panel.as_chunks::<Q4_BYTES>().0.iter().zip(activations.chunks_exact(tile)) {
+        fetch_block_ahead(bytes);
         let [scales, minima, codes @ ..] = bytes.as_chunks::<{ 2 * PANEL }>().0 else { continue };
         let Some(x) = x[first..].first_chunk::<ROWS>() else { continue };
         let mut products = [[_mm256_setzero_si256(); 2]; ROWS];

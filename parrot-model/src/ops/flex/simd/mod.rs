@@ -13,7 +13,19 @@ mod x86;
 
 use half::{bf16, f16};
 
+use super::elementwise::exp;
+
 use portable::Portable;
+
+/// Has the cache fetch what lies a page behind `here`, if the processor can be told. Weights are read from end to end, and
+/// by itself a processor does not fetch beyond the page that it reads.
+#[inline(always)]
+pub(super) fn fetch_ahead<T>(here: &T) {
+    #[cfg(target_arch = "x86_64")]
+    x86::fetch_ahead(here);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = here;
+}
 
 /// Numbers in one [`Lanes`].
 pub(super) const LANES: usize = 16;
@@ -118,6 +130,20 @@ impl Isa {
     }
 }
 
+/// [`Lanes::round_to_pairs`] number by number.
+#[inline(always)]
+fn round_to_pairs<V: Lanes>(low: V, high: V) -> V {
+    let mut values = [[0.0; LANES]; 2];
+    low.store(&mut values[0]);
+    high.store(&mut values[1]);
+    let mut pairs = [0; LANES];
+    for (pair, [low, high]) in pairs.iter_mut().zip(values.as_flattened().as_chunks().0) {
+        let [low, high] = [*low, *high].map(|x| u32::from(bf16::from_f32(x).to_bits()));
+        *pair = low | high << 16;
+    }
+    V::load_bits(&pairs)
+}
+
 /// Work that is the same in all instructions.
 pub(super) trait Kernel {
     /// Does it. Has to be `#[inline(always)]`, as all that it calls and that names `V`: what is not inlined is compiled
@@ -148,8 +174,51 @@ pub(super) trait Lanes: Copy {
     fn add(self, x: Self) -> Self;
     /// `self + a ⊙ b`; rounded once where that costs nothing.
     fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self ⊙ x`
+    fn times(self, x: Self) -> Self;
+    /// `1 / self`
+    fn reciprocal(self) -> Self;
+    /// The larger of each two; if one is NaN, either.
+    fn max(self, x: Self) -> Self;
+    /// `eˣ` as [`exp`] has it, to two units in the last place.
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let mut values = [0.0; LANES];
+        self.store(&mut values);
+        for x in &mut values {
+            *x = exp(*x);
+        }
+        Self::load(&values)
+    }
+    /// `1 / (1 + e⁻ˣ)`
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        self.times(Self::splat(-1.0)).exp().add(Self::splat(1.0)).reciprocal()
+    }
     /// Their sum.
     fn sum(self) -> f32;
+    /// Rows and columns of a square swapped.
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        let mut square = [[0.0; LANES]; LANES];
+        for (to, row) in square.iter_mut().zip(rows) {
+            row.store(to);
+        }
+        let mut columns = rows;
+        for (i, column) in columns.iter_mut().enumerate() {
+            let mut values = [0.0; LANES];
+            for (value, row) in values.iter_mut().zip(&square) {
+                *value = row[i];
+            }
+            *column = Self::load(&values);
+        }
+        columns
+    }
+    /// The bits of 32 numbers, `low` before `high`, rounded to bf16, two neighbours in each lane, the first in the low half.
+    #[inline(always)]
+    fn round_to_pairs(low: Self, high: Self) -> Self {
+        round_to_pairs(low, high)
+    }
     /// `self + a₀ b₀ + a₁ b₁`, where each lane of `a`, and `b`, hold two bf16, the first in the low half.
     ///
     /// # Panics

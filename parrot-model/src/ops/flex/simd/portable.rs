@@ -82,6 +82,21 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn times(self, x: Self) -> Self {
+        Self::from_fn(|i| self.0[i] * x.0[i])
+    }
+
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Self::from_fn(|i| 1.0 / self.0[i])
+    }
+
+    #[inline(always)]
+    fn max(self, x: Self) -> Self {
+        Self::from_fn(|i| if self.0[i] > x.0[i] { self.0[i] } else { x.0[i] })
+    }
+
+    #[inline(always)]
     fn sum(self) -> f32 {
         let mut x = self.0;
         for half in [8, 4, 2, 1] {
