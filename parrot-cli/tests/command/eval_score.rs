@@ -107,7 +107,9 @@ fn predictions_are_read_from_tsv_xlsx_and_jsonl() {
     for name in ["x_kit_mmmb_tr.tsv", "x_kit_mmmb_tr.xlsx"] {
         let read = PredictionFile::read(&file(name)).unwrap();
         // Named after the dataset, so it need not be the only one.
-        assert_eq!(parrot_eval::assign_by_name(&data, &[read]), assigned, "{name}");
+        let read = parrot_eval::assign_by_name(&data, &[read]);
+        assert_eq!((&read.of_rows, &read.problems), (&assigned.of_rows, &assigned.problems), "{name}");
+        assert!(read.from_spreadsheet.iter().all(|is_read| *is_read == name.ends_with("xlsx")), "{name}");
     }
     let text = fs::read_to_string(file("x_kit_mmmb_tr.tsv")).unwrap();
     assert!(

@@ -6,7 +6,7 @@
 //! | attention | [`attention()`], [`causal_attention`], [`unmasked_attention`] | own kernel | the fastest exact kernel, or composed | closed form |
 //! | cross-entropy | [`cross_entropy()`] | composed | composed | closed form |
 //! | rotary embedding | [`rotate`] | own kernel | composed | closed form |
-//! | root mean square norm | [`rms_norm()`] | own kernel | composed | of its formula |
+//! | root mean square norm | [`rms_norm()`] | own kernel | composed | closed form |
 //! | SwiGLU | [`silu_product`] | own kernel | composed | closed form |
 //! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
 //! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |

@@ -27,7 +27,7 @@ fn every_record_gets_one_verdict_from_all_commands() {
         let (status, printed, _) = place.call("check-data", &settings);
         assert!(status == 1 && printed.contains(reason), "{name}: {printed}");
         let (status, planned, _) = place.call("plan", &settings);
-        assert!(status == 0 && planned.contains("; 1 records cannot be used"), "{name}: {planned}");
+        assert!(status == 1 && planned.contains("; 1 record cannot be used"), "{name}: {planned}");
         assert!(!place.path(name).join("model").exists());
     };
     let records = |image: Option<&str>, words: &str| {
@@ -84,8 +84,9 @@ fn a_plan_opens_pictures() {
         format!("data.source=[{{file={:?}, pictures={:?}}}]", place.path("data.json"), place.path(""));
     let settings = ["--set", &settings, "--set", "train.batch_size=1", "--set", "train.micro_batch_size=1"];
     let (status, planned, said) = place.call("plan", &settings);
-    assert_eq!(status, 0, "{said}");
-    assert!(planned.contains("; 1 records cannot be used"), "{planned}");
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("1 record cannot be used; data.max_bad_records allows 0"), "{said}");
+    assert!(planned.contains("; 1 record cannot be used"), "{planned}");
     let expected =
         "1 were tokenised, the pictures of 1 decoded, and 1 of them cannot be used; check-data says more";
     assert!(planned.contains(expected), "{planned}");

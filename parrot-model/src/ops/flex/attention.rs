@@ -10,7 +10,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::elementwise::{exponentials, softmax, softmax_backward};
+use super::elementwise::{exponentials, scale_by, softmax_backward};
 use super::matrix::{Matrix, multiply, multiply_add};
 use super::simd::Isa;
 use super::team::{Threads, for_each_pair_of_chunks};
@@ -138,18 +138,18 @@ fn forward(
             multiply(query, key.transposed(), scale, scores);
             let mut sums = Vec::new();
             for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(*visible)) {
-                let bias = &bias[row * keys..][..*visible];
-                if keep {
-                    softmax(scores, bias);
-                } else {
-                    sums.push(exponentials(scores, bias));
-                }
+                sums.push(exponentials(scores, &bias[row * keys..][..*visible]));
             }
             let context = &mut context[queries.start * head_dim..queries.end * head_dim];
             multiply(Matrix::contiguous(scores, *visible), value, 1.0, context);
-            // Probabilities that nobody keeps need not be divided, there being more of them than of what they make.
-            for (context, sum) in context.chunks_exact_mut(head_dim).zip(sums) {
+            // What the softmax divides by: there is less of the context than of the scores.
+            for (context, sum) in context.chunks_exact_mut(head_dim).zip(&sums) {
                 context.iter_mut().for_each(|x| *x /= sum);
+            }
+            if keep {
+                for (scores, sum) in scores.chunks_exact_mut(*visible).zip(&sums) {
+                    scale_by(scores, 1.0 / sum);
+                }
             }
         }
     };

@@ -126,12 +126,17 @@ fn sigmoid(x: f32) -> f32 {
 ///
 /// If the rows differ in length.
 pub(super) fn softmax(scores: &mut [f32], bias: &[f32]) {
-    let scale = 1.0 / exponentials(scores, bias);
+    let sum = exponentials(scores, bias);
+    scale_by(scores, 1.0 / sum);
+}
+
+/// `row ← scale · row`
+pub(super) fn scale_by(row: &mut [f32], scale: f32) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for score in scores.iter_mut() {
-                *score *= scale;
+            for x in row.iter_mut() {
+                *x *= scale;
             }
         },
     );
