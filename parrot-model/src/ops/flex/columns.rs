@@ -143,8 +143,10 @@ impl Kernel for Transposition<'_> {
                     lanes[i] = V::load(&square[i * stride..].as_chunks().0[0]);
                 }
                 let lanes = V::transpose(lanes);
-                let bias = bias[column.min(bias.len())..].first_chunk().map(V::load);
-                let bias = bias.unwrap_or(V::splat(0.0));
+                let bias = match bias[column.min(bias.len())..].first_chunk() {
+                    Some(bias) => V::load(bias),
+                    None => V::splat(0.0),
+                };
                 let to = to.0.wrapping_add(first * columns + column).cast::<[f32; LANES]>();
                 for i in 0..LANES.min(rows - first) {
                     // SAFETY: as `new` asks, and `column + LANES <= width`.

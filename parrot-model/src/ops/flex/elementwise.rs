@@ -1,5 +1,7 @@
 //! Exponentials and functions made of them, compiled for the vector instructions that the processor has.
 
+use std::marker::PhantomData;
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
@@ -213,18 +215,15 @@ pub(super) fn softmax_backward(grad: &mut [f32], probabilities: &[f32], row_sum:
 
 /// `silu(gate) ⊙ up` in place of the gate.
 fn silu_product(gate: &mut [f32], up: &[f32]) {
-    Isa::best().run(SiluProduct { gate, up });
+    Isa::best().run(InPlace::<SiluTimes> { x: gate, other: up, function: PhantomData });
 }
 
-struct SiluProduct<'a> {
-    gate: &'a mut [f32],
-    up: &'a [f32],
-}
+struct SiluTimes;
 
-impl Kernel for SiluProduct<'_> {
+impl OfLanes for SiluTimes {
     #[inline(always)]
-    fn run<V: Lanes>(self) {
-        for_each_lanes::<V>(self.gate, self.up, |gate, up| gate.times(gate.sigmoid()).times(up));
+    fn of<V: Lanes>(gate: V, up: V) -> V {
+        gate.times(gate.sigmoid()).times(up)
     }
 }
 
@@ -252,37 +251,53 @@ fn silu_product_backward(gate: &[f32], up: &[f32], grad: &mut [f32], grad_gate: 
 
 /// `x σ(1.702 x)` in place.
 fn quick_gelu(x: &mut [f32]) {
-    Isa::best().run(QuickGeluInPlace(x));
+    Isa::best().run(InPlace::<OfQuickGelu> { x, other: &[], function: PhantomData });
 }
 
-struct QuickGeluInPlace<'a>(&'a mut [f32]);
+struct OfQuickGelu;
 
-impl Kernel for QuickGeluInPlace<'_> {
+impl OfLanes for OfQuickGelu {
+    #[inline(always)]
+    fn of<V: Lanes>(x: V, _: V) -> V {
+        x.times(x.times(V::splat(QUICK_GELU as f32)).sigmoid())
+    }
+}
+
+/// A function of lanes. No closure: those are not compiled for the instructions that the kernel round them is.
+trait OfLanes {
+    /// `#[inline(always)]`, as a [`Kernel`].
+    fn of<V: Lanes>(x: V, other: V) -> V;
+}
+
+/// Changes `x` in place. The last lanes, which may be fewer, are computed as all others: what a number becomes does not depend
+/// on where it stands.
+struct InPlace<'a, F> {
+    x: &'a mut [f32],
+    /// As long, or empty.
+    other: &'a [f32],
+    function: PhantomData<F>,
+}
+
+impl<F: OfLanes> Kernel for InPlace<'_, F> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let steepness = V::splat(QUICK_GELU as f32);
-        for_each_lanes::<V>(self.0, &[], |x, _| x.times(x.times(steepness).sigmoid()));
+        let (whole, rest) = self.x.as_chunks_mut::<LANES>();
+        let (others, other_rest) = self.other.as_chunks::<LANES>();
+        if others.is_empty() {
+            for x in whole {
+                F::of(V::load(x), V::splat(0.0)).store(x);
+            }
+        } else {
+            for (x, other) in whole.iter_mut().zip(others) {
+                F::of(V::load(x), V::load(other)).store(x);
+            }
+        }
+        let mut lanes = [[0.0; LANES]; 2];
+        lanes[0][..rest.len()].copy_from_slice(rest);
+        lanes[1][..other_rest.len()].copy_from_slice(other_rest);
+        F::of(V::load(&lanes[0]), V::load(&lanes[1])).store(&mut lanes[0]);
+        rest.copy_from_slice(&lanes[0][..rest.len()]);
     }
-}
-
-/// Changes lanes in place. The last, which may be fewer, are computed as all others: what a number becomes does not depend on
-/// where it stands.
-///
-/// - other: as long, or empty
-#[inline(always)]
-fn for_each_lanes<V: Lanes>(x: &mut [f32], other: &[f32], change: impl Fn(V, V) -> V) {
-    let (whole, rest) = x.as_chunks_mut::<LANES>();
-    let (others, other_rest) = other.as_chunks::<LANES>();
-    for (at, x) in whole.iter_mut().enumerate() {
-        let other = others.get(at).map_or(V::splat(0.0), V::load);
-        change(V::load(x), other).store(x);
-    }
-    let mut lanes = [[0.0; LANES]; 2];
-    lanes[0][..rest.len()].copy_from_slice(rest);
-    lanes[1][..other_rest.len()].copy_from_slice(other_rest);
-    let last = change(V::load(&lanes[0]), V::load(&lanes[1]));
-    last.store(&mut lanes[0]);
-    rest.copy_from_slice(&lanes[0][..rest.len()]);
 }
 
 /// Combines what becomes of a row's elements, several at a time.
