@@ -166,7 +166,7 @@ fn another_number_of_processes_goes_on() {
 #[test]
 fn a_killed_run_goes_on() {
     // One question at a time, and long answers, so that there is time for it.
-    const SLOW: [&str; 4] = ["--batch-size", "1", "--max-new-tokens", "50"];
+    const SLOW: [&str; 4] = ["--batch-size", "1", "--max-new-tokens", "150"];
     let place = Workplace::new();
     let asks = |processes: usize, out: &str| {
         let Output { status, stderr, .. } = place.evaluate(processes, out, &SLOW);
