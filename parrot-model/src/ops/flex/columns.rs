@@ -32,12 +32,9 @@ pub(super) fn by_columns(
     let target = Target(output.as_mut_ptr());
     let per_matrix = columns.div_ceil(width);
     let blocks = if len == 0 { 0 } else { matrices * per_matrix };
-    let others = match threads {
-        Threads::All => rayon::current_num_threads().min(blocks).saturating_sub(1),
-        Threads::One => 0,
-    };
     let next = AtomicUsize::new(0);
-    together(others, || {
+    // Not task by task: a thread has one block of memory for all that it computes.
+    together(threads.others(blocks), || {
         let mut block = Aligned::new(0.0, width.min(columns) * stride);
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);

@@ -27,6 +27,14 @@ impl Threads {
     pub(super) fn for_work(work: usize, least: usize) -> Self {
         if work >= least { Self::All } else { Self::One }
     }
+
+    /// How many there are besides the calling one, and something to do for each.
+    pub(super) fn others(self, tasks: usize) -> usize {
+        match self {
+            Self::One => 0,
+            Self::All => rayon::current_num_threads().min(tasks).saturating_sub(1),
+        }
+    }
 }
 
 /// Does `work` on this thread and at most so many others at once. The others may come too late for it, or not at all.
@@ -53,12 +61,8 @@ pub(super) fn together(others: usize, work: impl Fn() + Sync) {
 
 /// Does `task` for each number below `count`, each once, on whichever thread is free.
 pub(super) fn for_each(threads: Threads, count: usize, task: impl Fn(usize) + Sync) {
-    let others = match threads {
-        Threads::All => rayon::current_num_threads().min(count).saturating_sub(1),
-        Threads::One => 0,
-    };
     let next = AtomicUsize::new(0);
-    together(others, || {
+    together(threads.others(count), || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= count {

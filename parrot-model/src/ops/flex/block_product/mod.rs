@@ -14,7 +14,6 @@ mod x86;
 use std::sync::LazyLock;
 
 use super::team::{Threads, for_each_chunk};
-
 use crate::quantization::{BLOCK, BlockFormat, BlockMatrix, PANEL};
 use activations::{ActivationBlock, TILE, quantize, tiles};
 
