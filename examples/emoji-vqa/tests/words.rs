@@ -37,27 +37,35 @@ fn samples_repeat_and_say_what_they_do_not_know_in_the_language_of_the_question(
     let data = dataset();
     let mut refusals = 0;
     let mut textured = [0; 2];
+    let mut answered = 0;
     for index in 0..3000 {
         let sample = data.worded(index);
         let grammar = Grammar::of(sample.language);
-        let refused = [grammar.unknown, grammar.outside_answer].contains(&sample.caption.as_str());
+        let first = sample.turns[0].1.as_str();
+        let refused = [grammar.unknown, grammar.outside_answer].contains(&first);
         refusals += usize::from(refused);
         for language in Language::ALL.into_iter().filter(|language| *language != sample.language) {
-            assert_ne!(sample.caption, Grammar::of(language).unknown);
+            assert!(sample.turns.iter().all(|(_, answer)| answer != Grammar::of(language).unknown));
         }
         let nothing = sample.scene.objects().count() == 0;
-        if sample.caption == grammar.unknown {
+        if first == grammar.unknown {
             assert!(nothing || !strangers(&data, &sample.scene).is_empty(), "{sample:?}");
         }
         if pattern(&sample.scene).is_some() {
             textured[usize::from(nothing)] += 1;
         }
-        assert!(!sample.request.trim().is_empty());
+        let answers: BTreeSet<&str> = sample.turns.iter().map(|(_, answer)| answer.as_str()).collect();
+        assert_eq!(answers.len(), sample.turns.len(), "{sample:?}");
+        // Who describes everything or knows nothing is not asked on.
+        assert!(sample.turns.len() == 1 || !(first == grammar.unknown || first.contains('\n')), "{sample:?}");
+        assert!(sample.turns.iter().all(|(question, _)| !question.trim().is_empty()));
+        answered += answers.len();
         if index < 50 {
             assert_eq!(sample, data.worded(index));
         }
     }
     assert!((450..800).contains(&refusals), "{refusals}");
+    assert!((5000..8000).contains(&answered), "{answered}");
     // A texture alone does not tell whether there is something to name.
     assert!(textured.iter().all(|count| *count > 50), "{textured:?}");
 }
@@ -72,11 +80,12 @@ fn what_a_thing_stands_on_tells_neither_what_is_asked_nor_whether_it_is_known() 
         let [tile] = &sample.scene.tiles[..] else { continue };
         let Some(object) = &tile.object else { continue };
         let name = data.catalogue().name(object.concept, sample.language);
-        let counts = if sample.caption == Grammar::of(sample.language).unknown {
+        let first = sample.turns[0].1.as_str();
+        let counts = if first == Grammar::of(sample.language).unknown {
             &mut refused
-        } else if sample.caption == name {
+        } else if first == name {
             &mut named
-        } else if sample.caption.contains(name) {
+        } else if first.contains(name) {
             &mut described
         } else {
             continue;

@@ -25,7 +25,7 @@ use crate::{
     sprite::Sprites,
 };
 
-pub use words::{UnknownItem, Worded};
+pub use words::{UnknownItem, Worded, WordedSample};
 
 /// Streams of random numbers: what is drawn for one purpose says nothing about another.
 mod stream {

@@ -1,7 +1,7 @@
 //! Questions in people's own words, about what the model knows and what it does not.
 
 use super::unknown::{textured_scene, trained_pattern};
-use super::{CaptionSample, Dataset, EvalItem, Kind, stream};
+use super::{Dataset, EvalItem, Kind, stream};
 use crate::{
     catalogue::Style,
     language::{ByLanguage, Language},
@@ -35,6 +35,30 @@ const TEXTURED_GROUNDS: f32 = 0.15;
 /// The share of plain grounds that get any colour instead of one of the eight, where things are named. With a colour that
 /// has a name, a model learns which things never stand on it.
 const NAMELESS_GROUNDS: f32 = 0.625;
+
+/// The share of pictures about which more is asked after the first question: what a picture costs is paid once then, and
+/// every answer teaches to understand a question.
+const CONVERSATIONS: f32 = 0.5;
+
+/// The most questions that follow the first one.
+const MOST_FURTHER_TURNS: usize = 4;
+
+/// How often a further question has an answer that no picture gives.
+const OUTSIDE_FURTHER: f32 = 0.08;
+
+/// How often a thing is counted that is there once. Pictures drawn for something else show nearly everything once.
+const COUNTED_ONCE: f32 = 0.1;
+
+/// A picture with questions in people's own words and their answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WordedSample {
+    /// The picture.
+    pub scene: Scene,
+    /// The language of every question and answer.
+    pub language: Language,
+    /// Questions with their answers, at least one.
+    pub turns: Vec<(String, String)>,
+}
 
 /// A question of the evaluation in somebody's own words.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,12 +128,13 @@ fn take_names_of_grounds(scene: &mut Scene, random: &mut Random) {
 
 impl Dataset {
     /// Sample `index` of questions in people's own words: most about what is known, some about pictures that show nothing
-    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`].
+    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`]. About every
+    /// second picture of something known several questions are asked, each to be understood without the others.
     ///
     /// # Panics
     ///
     /// If the configuration draws no pictures of one thing or no grids.
-    pub fn worded(&self, index: u64) -> CaptionSample {
+    pub fn worded(&self, index: u64) -> WordedSample {
         let mut random = Random::new(self.config.seed, stream::WORDS, index);
         let language = self.language(&mut random);
         loop {
@@ -118,8 +143,8 @@ impl Dataset {
                 1 => self.about_the_unknown(language, &mut random),
                 _ => {
                     let (scene, _) = self.training_scene(&mut random);
-                    let answer = Grammar::of(language).outside_answer.to_owned();
-                    self.sample_of(scene, Intent::Outside, None, answer, language, &mut random)
+                    let turn = self.about_nothing_shown(&scene, language, &mut random);
+                    self.followed(scene, turn, language, &mut random)
                 }
             };
             if let Some(sample) = sample {
@@ -128,13 +153,12 @@ impl Dataset {
         }
     }
 
-    fn about_the_known(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
+    fn about_the_known(&self, language: Language, random: &mut Random) -> Option<WordedSample> {
         let intent = Intent::ALL[random.weighted(&INTENTS)];
         if intent.is_further() {
             let (scene, _) = self.training_scene(random);
-            let query = self.further(intent, &scene, random)?;
-            let answer = query.answer.text(&self.catalogue, language);
-            return self.sample_of(scene, intent, Some(&query), answer, language, random);
+            let turn = self.further_turn(&scene, intent, language, random);
+            return self.followed(scene, turn, language, random);
         }
         let everything =
             intent == Intent::Describe || (intent == Intent::Naming && random.chance(NAMING_OF_GRIDS));
@@ -148,7 +172,8 @@ impl Dataset {
             };
             let answer = self.describe(&scene, language);
             let suits = intent == Intent::Describe || scene.is_grid();
-            return if suits { self.sample_of(scene, intent, None, answer, language, random) } else { None };
+            // Nothing follows: a description gives every other answer away.
+            return if suits { self.single(scene, intent, None, answer, language, random) } else { None };
         };
         // The colour behind a named thing, or of a ground with one thing on it.
         let suits =
@@ -162,7 +187,76 @@ impl Dataset {
             _ => {}
         }
         let answer = query.answer.text(&self.catalogue, language);
-        self.sample_of(scene, intent, Some(&query), answer, language, random)
+        let question = self.own_words(&scene, intent, Some(&query), Part::Trained, language, random)?;
+        self.followed(scene, Some((question, answer)), language, random)
+    }
+
+    /// A picture of something known with its first question, and further ones about every second picture. What a picture of one
+    /// thing shows is never asked after something else, which may have named it.
+    fn followed(
+        &self,
+        scene: Scene,
+        first: Option<(String, String)>,
+        language: Language,
+        random: &mut Random,
+    ) -> Option<WordedSample> {
+        let mut turns = vec![first?];
+        if random.chance(CONVERSATIONS) {
+            let further = 1 + random.below(MOST_FURTHER_TURNS);
+            // The bound ends the search where a picture does not give rise to as many.
+            for _ in 0..4 * further {
+                let turn = if random.chance(OUTSIDE_FURTHER) {
+                    self.about_nothing_shown(&scene, language, random)
+                } else {
+                    self.next_turn(&scene, language, random)
+                };
+                turns.extend(turn.filter(|turn| turns.iter().all(|(_, answer)| *answer != turn.1)));
+                if turns.len() > further {
+                    break;
+                }
+            }
+        }
+        Some(WordedSample { scene, language, turns })
+    }
+
+    /// Another question about a picture, where what it is about can be seen there.
+    fn next_turn(&self, scene: &Scene, language: Language, random: &mut Random) -> Option<(String, String)> {
+        let intent = Intent::ALL[random.weighted(&INTENTS)];
+        if intent.is_further() {
+            return self.further_turn(scene, intent, language, random);
+        }
+        let task = intent.task().filter(|task| !matches!(task, Task::Naming | Task::Category))?;
+        let query = Query::draw(task, scene, &self.catalogue, self.pool(scene), random)?;
+        let suits = match task {
+            Task::Colour => query.subject.is_none() == (intent == Intent::Background),
+            Task::Count => query.answer != Fact::Number(1) || random.chance(COUNTED_ONCE),
+            _ => true,
+        };
+        let question = self.own_words(scene, intent, Some(&query), Part::Trained, language, random);
+        Some((question.filter(|_| suits)?, query.answer.text(&self.catalogue, language)))
+    }
+
+    fn further_turn(
+        &self,
+        scene: &Scene,
+        intent: Intent,
+        language: Language,
+        random: &mut Random,
+    ) -> Option<(String, String)> {
+        let query = self.further(intent, scene, random)?;
+        let question = self.own_words(scene, intent, Some(&query), Part::Trained, language, random)?;
+        Some((question, query.answer.text(&self.catalogue, language)))
+    }
+
+    /// A question that no picture answers, and that it does not.
+    fn about_nothing_shown(
+        &self,
+        scene: &Scene,
+        language: Language,
+        random: &mut Random,
+    ) -> Option<(String, String)> {
+        let question = self.own_words(scene, Intent::Outside, None, Part::Trained, language, random)?;
+        Some((question, Grammar::of(language).outside_answer.to_owned()))
     }
 
     /// A question of those that the templates do not ask.
@@ -177,7 +271,7 @@ impl Dataset {
         }
     }
 
-    fn about_the_unknown(&self, language: Language, random: &mut Random) -> Option<CaptionSample> {
+    fn about_the_unknown(&self, language: Language, random: &mut Random) -> Option<WordedSample> {
         let grammar = Grammar::of(language);
         let unknown = grammar.unknown.to_owned();
         let (mut scene, _) = self.training_scene(random);
@@ -196,7 +290,7 @@ impl Dataset {
                 scene.tiles[place].object.as_mut()?.concept = concept;
                 take_names_of_grounds(&mut scene, random);
                 query.answer = Fact::Concept(concept);
-                return self.sample_of(scene, Intent::Corner, Some(&query), unknown, language, random);
+                return self.single(scene, Intent::Corner, Some(&query), unknown, language, random);
             }
         }
         let shown = scene.concept_at(0);
@@ -218,20 +312,20 @@ impl Dataset {
                 Some(absent).filter(|absent| shown.is_none_or(|shown| !self.catalogue.alike(*absent, shown)));
             query.subject?;
         }
-        self.sample_of(scene, intent, Some(&query), answer, language, random)
+        self.single(scene, intent, Some(&query), answer, language, random)
     }
 
-    fn sample_of(
+    fn single(
         &self,
         scene: Scene,
         intent: Intent,
         query: Option<&Query>,
-        caption: String,
+        answer: String,
         language: Language,
         random: &mut Random,
-    ) -> Option<CaptionSample> {
-        let request = self.own_words(&scene, intent, query, Part::Trained, language, random)?;
-        Some(CaptionSample { scene, language, request, caption })
+    ) -> Option<WordedSample> {
+        let question = self.own_words(&scene, intent, query, Part::Trained, language, random)?;
+        Some(WordedSample { scene, language, turns: vec![(question, answer)] })
     }
 
     /// A question in somebody's own words; `None` where no wording of this part fits what it names.

@@ -10,7 +10,7 @@ use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::{Error, Result};
 use serde_json::{Value, json};
 
-use crate::dataset::{self, CaptionSample, DatasetConfig, VqaSample};
+use crate::dataset::{self, CaptionSample, DatasetConfig, VqaSample, WordedSample};
 use crate::language::Language;
 use crate::question::Turn;
 use crate::scene::{Scene, Variation};
@@ -128,7 +128,7 @@ impl Subject {
             Self::Captions => Lesson::captioned(id, data.relations(number)),
             Self::Conversations if index.is_multiple_of(4) => Lesson::captioned(id, data.relations(number)),
             Self::Conversations => Lesson::asked(id, data.sample(number)),
-            Self::Words => Lesson::captioned(id, data.worded(number)),
+            Self::Words => Lesson::worded(id, data.worded(number)),
         }
     }
 }
@@ -184,6 +184,11 @@ impl Lesson {
     /// A picture with questions about it.
     fn asked(id: String, sample: VqaSample) -> Self {
         Self { id, turns: in_turns(&sample.turns), scene: Some(sample.scene) }
+    }
+
+    /// A picture with questions in people's own words.
+    fn worded(id: String, sample: WordedSample) -> Self {
+        Self { id, scene: Some(sample.scene), turns: sample.turns }
     }
 
     /// The lesson as the chat template takes it.
