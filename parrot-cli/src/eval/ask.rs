@@ -1,14 +1,14 @@
 //! Asking a model, from the beginning or from where a run was interrupted.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use parrot_distributed::World;
 use parrot_eval::{
     Answered, Answers, Asked, Conditions, Dataset, GenerateOptions, Journal, ModelInfo, Parts, Problem, Share,
 };
+use parrot_model::untrusted::create_folder;
 
 use super::Args;
 use super::progress::Progress;
@@ -27,7 +27,7 @@ impl Args {
         let parrot = parrot.remember_image_bytes(window);
         let info = model_info(&parrot, &folder)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
-        fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+        create_folder(&out)?;
         // Processes of a host compute on devices of one kind, and their answers are those of the first one's.
         let mut devices = world.gather(vec![info.device.clone().unwrap_or_default()]);
         let conditions = Conditions {
@@ -117,7 +117,7 @@ impl Args {
             let mut known: Vec<Problem> = Vec::new();
             for (number, (protocol, mut answers)) in self.protocols().iter().zip(answers).enumerate() {
                 let folder = out.join(protocol.id());
-                fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                create_folder(&folder)?;
                 let file = folder.join(format!("{}_{}", info.name, dataset.id));
                 parrot_eval::write_tsv(&with_ending(&file, "tsv"), dataset, &answers.assigned.of_rows)?;
                 let cut =

@@ -55,7 +55,7 @@ impl Args {
         let (json, markdown) =
             (comparison.to_json()?, untrusted::printable(&comparison.to_markdown()).into_owned());
         if let Some(out) = &self.out {
-            fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+            untrusted::create_folder(out)?;
             let page = comparison.to_html()?;
             for (name, text) in
                 [("comparison.json", &json), ("comparison.md", &markdown), ("comparison.html", &page)]

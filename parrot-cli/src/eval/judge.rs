@@ -1,7 +1,6 @@
 //! `--judge`: having answers rated by another model.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use indicatif::ProgressBar;
 use parrot_eval::{Assigned, Benchmark as _, Dataset, Judge, JudgeInfo, LlavaBench, Problem, Ratings};
+use parrot_model::untrusted::create_folder;
 
 use super::Args;
 
@@ -32,7 +32,7 @@ impl Args {
         let judge = self.open_judge()?;
         let name = self.judge_model.as_deref();
         if let Some(out) = out {
-            fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+            create_folder(out)?;
         }
         let mut ratings = match out.map(|out| out.join("ratings.jsonl")) {
             Some(file) if judge.is_some() || file.exists() => Ratings::open(&file, name)?,

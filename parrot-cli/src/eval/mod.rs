@@ -11,12 +11,11 @@ mod prompts;
 mod scores;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 use parrot_distributed::World;
@@ -205,7 +204,7 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
     let (json, markdown) =
         (finished.report.to_json()?, untrusted::printable(&finished.report.to_markdown()).into_owned());
     if let Some(out) = &finished.out {
-        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        untrusted::create_folder(out)?;
         let page = ReportPage::new(&finished.report, &finished.wrong, finished.wrong_in_all).render()?;
         for (name, text) in [("results.json", &json), ("results.md", &markdown), ("report.html", &page)] {
             write(&out.join(name), text)?;

@@ -22,6 +22,7 @@ use crate::layout::{
     TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE,
 };
 use crate::parrot::ParrotModel;
+use crate::untrusted::create_folder;
 use crate::{Error, Result, gguf};
 
 /// How [`save`] writes.
@@ -220,7 +221,7 @@ fn write_tower(
         format!("towers/{last}")
     };
     let tower = folder.join(&inside);
-    fs::create_dir_all(&tower).map_err(Error::io("create", &tower))?;
+    create_folder(&tower)?;
     if let Some(in_source) = in_source {
         for entry in fs::read_dir(&in_source).map_err(Error::io("read", &in_source))? {
             let entry = entry.map_err(Error::io("read", &in_source))?;

@@ -43,7 +43,7 @@ impl Staging {
         };
         let (path, old, lock_path) = (beside(".partial"), beside(".old"), beside(".lock"));
         if let Some(parent) = lock_path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            untrusted::create_folder(parent)?;
         }
         let lock = Lock::take(lock_path, destination)?;
         // If a process died between two steps of `publish`, finish or undo what it began.
@@ -55,7 +55,7 @@ impl Staging {
         check(destination)?;
         remove(&old)?;
         remove(&path)?;
-        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        untrusted::create_folder(&path)?;
         Ok(Self { path, destination: destination.to_path_buf(), old, _lock: lock })
     }
 
@@ -141,7 +141,10 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 /// Refuses to replace what is no checkpoint.
 fn check(destination: &Path) -> Result<()> {
     if !destination.exists() {
-        return Ok(());
+        return match destination.symlink_metadata() {
+            Ok(_) => Err(Error::checkpoint(destination, "is a link to nothing, not a folder to save into")),
+            Err(_) => Ok(()),
+        };
     }
     if !destination.is_dir() {
         return Err(Error::checkpoint(destination, "is a file, not a folder to save into"));

@@ -174,6 +174,30 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Creates a folder, and those that it is in.
+///
+/// # Errors
+///
+/// [`Error::Io`], which names what is in the way: a file, or a link to nothing.
+pub fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| {
+        let error = what_is_in_the_way(path).map_or(error, io::Error::other);
+        Error::io("create", path)(error)
+    })
+}
+
+/// Of a folder and those that it should be in, the nearest that is there, if it is no folder.
+fn what_is_in_the_way(path: &Path) -> Option<String> {
+    let place = path.ancestors().find(|place| place.symlink_metadata().is_ok())?;
+    match fs::metadata(place) {
+        Err(_) if place.is_symlink() => Some(format!("{} is a link to nothing", place.display())),
+        Ok(found) if !found.is_dir() => {
+            Some(format!("{} is {}, not a folder", place.display(), name_of(found.file_type())))
+        }
+        _ => None,
+    }
+}
+
 /// Removes a file, or link, if one is there. A terminal or a pipe stays.
 ///
 /// # Errors
@@ -201,7 +225,11 @@ fn name_of(kind: FileType) -> &'static str {
             return "a socket";
         }
     }
-    if kind.is_dir() { "a folder" } else { "something else" }
+    match kind {
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_file() => "a file",
+        _ => "something else",
+    }
 }
 
 #[cfg(test)]
@@ -299,5 +327,24 @@ mod tests {
             let error = error_chain(&read(path, 10).unwrap_err());
             assert!(error.ends_with(&format!(": it is {found}, not a file")), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::write(place("file"), "").unwrap();
+        let refused = |path: &Path| error_chain(&create_folder(path).unwrap_err());
+        assert!(refused(&place("file/below")).contains("file is a file, not a folder"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", place("link")).unwrap();
+            for name in ["link", "link/below"] {
+                assert!(refused(&place(name)).contains("link is a link to nothing"));
+            }
+        }
+        create_folder(&place("some/folders")).unwrap();
+        create_folder(&place("some/folders")).unwrap();
+        assert!(place("some/folders").is_dir());
     }
 }

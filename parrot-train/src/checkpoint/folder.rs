@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parrot_model::untrusted::require_file;
+use parrot_model::untrusted::{create_folder, require_file};
 
 use crate::files::refuse_link;
 use crate::{Error, Result};
@@ -32,7 +32,7 @@ impl RunFolder {
     /// trains in it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        create_folder(&path)?;
         let lock_path = path.join(LOCK);
         refuse_link(&lock_path)?;
         if lock_path.exists() {

@@ -43,7 +43,7 @@ impl Metrics {
     ///
     /// [`Error::Io`] when a file cannot be written.
     pub fn open(folder: &Path, cost: Cost, done: usize) -> Result<(Self, Vec<StepRecord>)> {
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        untrusted::create_folder(folder)?;
         let path = folder.join(METRICS_FILE);
         let mut kept = Vec::new();
         let mut lines = Vec::new();

@@ -3,11 +3,12 @@
 //! A file is a sequence of records, each a length, the length's checksum, a protobuf message `Event` and the message's
 //! checksum. The checksums are CRC-32C, rotated and shifted by a constant as TensorFlow masks them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parrot_model::untrusted::create_folder;
 use prost::Message;
 
 use super::record::{Rates, StepRecord, called};
@@ -54,7 +55,7 @@ impl EventFile {
     /// A new file for the steps after `done`; TensorBoard puts the files of a folder together.
     pub(super) fn create(folder: &Path, done: usize) -> Result<Self> {
         refuse_link(folder)?;
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        create_folder(folder)?;
         let path = folder.join(format!("events.out.tfevents.{:.0}.step-{done:06}", now()));
         refuse_link(&path)?;
         let file = File::create(&path).map_err(Error::io("create", &path))?;
@@ -140,7 +141,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = EventFile::create(folder.path(), 0).unwrap();
         (1..=2).for_each(|step| file.write(&record(step)).unwrap());
-        let events = events(&fs::read(&file.path).unwrap());
+        let events = events(&std::fs::read(&file.path).unwrap());
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
         assert_eq!(events[2].step, 2);
         let values = &events[2].summary.as_ref().unwrap().value;
