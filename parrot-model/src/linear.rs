@@ -3,6 +3,7 @@
 use burn::module::{LoraAdapter, Param};
 use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use crate::ops::{block_format, matmul};
 
@@ -33,6 +34,11 @@ pub(crate) fn linear(d_input: usize, d_output: usize, std: f64, device: &Device)
 pub(crate) fn linear_with_bias(d_input: usize, d_output: usize, std: f64, device: &Device) -> Linear {
     let bias = Initializer::Zeros.init([d_output], device);
     Linear { bias: Some(bias), ..linear(d_input, d_output, std, device) }
+}
+
+/// What a linear layer's weight is held in.
+pub(crate) fn dtype(layer: &Linear) -> DType {
+    layer.weight.base().dtype()
 }
 
 /// A linear layer on every row, as one product of two matrices.

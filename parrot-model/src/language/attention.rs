@@ -126,11 +126,8 @@ impl Attention {
     fn attend(&self, [queries, keys, values]: [Tensor<4>; 3], mask: &AttentionMask) -> Tensor<3> {
         let [batch, _, seq, _] = queries.dims();
         let AttentionMask { bias, is_causal } = mask.clone();
-        let gathered = if is_causal {
-            causal_attention(queries, keys, values, bias)
-        } else {
-            attention(queries, keys, values, bias)
-        };
+        let attention = if is_causal { causal_attention } else { attention };
+        let gathered = attention(queries, keys, values, bias, linear::dtype(&self.q_proj));
         gathered.swap_dims(1, 2).reshape([batch, seq, self.num_heads * self.head_dim])
     }
 

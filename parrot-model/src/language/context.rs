@@ -59,8 +59,7 @@ impl StepContext {
 pub(crate) struct AttentionMask {
     /// `[batch or 1, 1, seq or 1, keys or 1]`, f32, added to the scores: −∞ where a query must not look.
     pub(crate) bias: Tensor<4>,
-    /// Whether this is the plain causal mask: only the keys after a query are hidden, and nothing has been
-    /// read before.
+    /// Whether this is the plain causal mask: only the keys after a query are hidden.
     pub(crate) is_causal: bool,
 }
 
@@ -86,7 +85,7 @@ impl AttentionMask {
         if attention_mask.is_none() && window.is_none() && seq == 1 {
             return Self::open(device);
         }
-        let is_causal = attention_mask.is_none() && window.is_none() && past == 0;
+        let is_causal = attention_mask.is_none() && window.is_none();
         let visible = visible_keys(attention_mask, [past, seq], window, device);
         let bias = Tensor::zeros(visible.dims(), (device, DType::F32));
         Self { bias: bias.mask_fill(visible.bool_not(), f32::NEG_INFINITY), is_causal }
@@ -167,9 +166,8 @@ mod tests {
         assert_eq!(new(None, [7, 1], None).bias.dims(), [1; 4]);
         assert_eq!(new(None, [7, 1], Some(8)).bias.dims(), [1; 4]);
         assert_eq!(new(None, [8, 1], Some(8)).bias.dims(), [1, 1, 1, 9]);
-        assert!(new(None, [0, 3], Some(3)).is_causal);
-        for (mask, shape, window) in [(None, [0, 3], Some(2)), (None, [1, 2], None), (Some(3), [0, 3], None)]
-        {
+        assert!(new(None, [0, 3], Some(3)).is_causal && new(None, [1, 2], None).is_causal);
+        for (mask, shape, window) in [(None, [0, 3], Some(2)), (Some(3), [0, 3], None)] {
             assert!(!new(mask, shape, window).is_causal);
         }
     }

@@ -15,6 +15,9 @@ use super::autodiff::{nary, record};
 
 /// `softmax(Q Kᵀ / √head_dim + bias) V`, the softmax in f32.
 ///
+/// - operands: what the model's weights are held in. On the CPU, where activations are f32, the operands of both products are
+///   rounded to it if the processor multiplies bf16, it is bf16, and no derivative is taken
+///
 /// # Shapes
 ///
 /// - query and output: `[batch, heads, seq, head_dim]`
@@ -24,13 +27,20 @@ use super::autodiff::{nary, record};
 /// # Panics
 ///
 /// If the shapes are not these.
-pub(crate) fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
+pub(crate) fn attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Tensor<4>,
+    operands: DType,
+) -> Tensor<4> {
     assert_shapes(&query, &key, &value, &bias);
     Tensor::from_dispatch(<Dispatch as AttentionOps>::attention(
         query.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
         bias.into_dispatch(),
+        operands,
     ))
 }
 
@@ -51,8 +61,9 @@ pub(crate) fn causal_attention(
     key: Tensor<4>,
     value: Tensor<4>,
     bias: Tensor<4>,
+    operands: DType,
 ) -> Tensor<4> {
-    flash_attention(query, key, value, bias, true)
+    flash_attention(query, key, value, bias, true, operands)
 }
 
 /// [`attention`] where every query sees every key, on the kernels of [`causal_attention`].
@@ -71,8 +82,9 @@ pub(crate) fn unmasked_attention(
     key: Tensor<4>,
     value: Tensor<4>,
     bias: Tensor<4>,
+    operands: DType,
 ) -> Tensor<4> {
-    flash_attention(query, key, value, bias, false)
+    flash_attention(query, key, value, bias, false, operands)
 }
 
 fn flash_attention(
@@ -81,6 +93,7 @@ fn flash_attention(
     value: Tensor<4>,
     bias: Tensor<4>,
     is_causal: bool,
+    operands: DType,
 ) -> Tensor<4> {
     assert_shapes(&query, &key, &value, &bias);
     Tensor::from_dispatch(<Dispatch as AttentionOps>::flash_attention(
@@ -89,6 +102,7 @@ fn flash_attention(
         value.into_dispatch(),
         bias.into_dispatch(),
         is_causal,
+        operands,
     ))
 }
 
@@ -129,6 +143,7 @@ pub(super) trait AttentionOps: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        _operands: DType,
     ) -> FloatTensor<Self> {
         Self::attention_forward(query, key, value, bias).context
     }
@@ -141,9 +156,10 @@ pub(super) trait AttentionOps: Backend {
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         _is_causal: bool,
+        operands: DType,
     ) -> FloatTensor<Self> {
         // Burn has an operation of this name as well.
-        <Self as AttentionOps>::attention(query, key, value, bias)
+        <Self as AttentionOps>::attention(query, key, value, bias, operands)
     }
 
     /// [`attention`](Self::attention), and what its derivative needs.
@@ -247,6 +263,7 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        _operands: DType,
     ) -> FloatTensor<Self> {
         let inputs = [query.node(), key.node(), value.node()];
         let state = B::attention_forward(
@@ -307,13 +324,13 @@ mod tests {
         };
         check(
             inputs.clone(),
-            |[query, key]| attention(query, key, value.clone(), bias.clone()),
+            |[query, key]| attention(query, key, value.clone(), bias.clone(), DType::F32),
             |[query, key]| formula(query, key, value.clone()),
         );
         let [query, key] = inputs;
         check(
             [value],
-            |[value]| attention(query.clone(), key.clone(), value, bias.clone()),
+            |[value]| attention(query.clone(), key.clone(), value, bias.clone(), DType::F32),
             |[value]| formula(query.clone(), key.clone(), value),
         );
     }
@@ -324,20 +341,26 @@ mod tests {
         let formula = |[query, key, value]: [Tensor<4>; 3], bias: Tensor<4>| {
             softmax(query.matmul(key.transpose()) / 8f64.sqrt() + bias, 3).matmul(value)
         };
-        let later = Tensor::<2, Bool>::triu_mask([150, 150], 1, &device).unsqueeze::<4>();
-        let later = Tensor::zeros([1, 1, 150, 150], &device).mask_fill(later, f32::NEG_INFINITY);
-        for (bias, is_causal) in [(unmasked_bias(&device), false), (later, true)] {
+        let causal: Vec<f32> =
+            (0..150 * 150).map(|at| if at % 150 > at / 150 { f32::NEG_INFINITY } else { 0.0 }).collect();
+        let causal = Tensor::from_data(TensorData::new(causal, [1, 1, 150, 150]), &device);
+        for (bias, is_causal) in [(unmasked_bias(&device), false), (causal, true)] {
             let inputs = [(); 3].map(|()| random([2, 3, 150, 8], &device));
             check(
                 inputs.clone(),
-                |[query, key, value]| flash_attention(query, key, value, bias.clone(), is_causal),
+                |[query, key, value]| flash_attention(query, key, value, bias.clone(), is_causal, DType::F32),
                 |inputs| formula(inputs, bias.clone()),
             );
-            let ([query, key, value], bias) = (inputs.map(Tensor::inner), bias.inner());
-            assert_close(
-                flash_attention(query.clone(), key.clone(), value.clone(), bias.clone(), is_causal),
-                formula([query, key, value], bias),
-            );
+            let (inputs, bias) = (inputs.map(Tensor::inner), bias.inner());
+            let expected = formula(inputs.clone(), bias.clone());
+            let found = |operands| {
+                let [query, key, value] = inputs.clone();
+                flash_attention(query, key, value, bias.clone(), is_causal, operands)
+            };
+            assert_close(found(DType::F32), expected.clone());
+            // A few roundings of numbers up to 4.
+            let error = (found(DType::BF16) - expected).abs().max().into_scalar::<f32>();
+            assert!(error < 0.03, "{error}");
         }
     }
 
@@ -345,7 +368,7 @@ mod tests {
     fn attend(shapes: [[usize; 4]; 4]) {
         let device = Device::default();
         let [query, key, value, bias] = shapes.map(|shape| random(shape, &device));
-        attention(query, key, value, bias);
+        attention(query, key, value, bias, DType::F32);
     }
 
     #[test]

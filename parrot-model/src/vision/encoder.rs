@@ -106,7 +106,7 @@ impl SelfAttention {
         let queries = heads(linear::forward(&self.q_proj, hidden_states.clone()));
         let keys = heads(linear::forward(&self.k_proj, hidden_states.clone()));
         let values = heads(linear::forward(&self.v_proj, hidden_states));
-        let context = unmasked_attention(queries, keys, values, bias);
+        let context = unmasked_attention(queries, keys, values, bias, linear::dtype(&self.q_proj));
         linear::forward(&self.out_proj, context.swap_dims(1, 2).reshape([images, positions, hidden]))
     }
 }

@@ -1,5 +1,6 @@
-//! Attention by blocks of queries. Each block is computed with the keys up to the last one that any of its queries sees:
-//! under a causal mask, that is little more than half of all pairs.
+//! Attention, in training by blocks of queries. Each block is computed with the keys up to the last one that any of its queries
+//! sees: under a causal mask, that is little more than half of all pairs. Where no derivative is taken,
+//! [`flash_attention`](super::flash_attention) computes it.
 
 use std::ops::Range;
 
@@ -10,22 +11,45 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::elementwise::{exponentials, scale_by, softmax_backward};
+use super::elementwise::{softmax, softmax_backward};
+use super::flash_attention::{Mask, attend};
 use super::matrix::{Matrix, multiply, multiply_add};
 use super::simd::Isa;
 use super::team::{Threads, for_each_pair_of_chunks};
-use super::{PARALLEL_FROM, decode_attention, elements, matrix_at, readable, tensor};
+use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
 use crate::ops::attention::{self, AttentionOps, AttentionState};
 
 /// Queries of a block: enough for large products, few enough that few masked scores are computed.
 const BLOCK: usize = 128;
 
 impl AttentionOps for Flex {
-    fn attention(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        match query.dtype() {
-            DType::F32 => forward(query, key, value, bias, false).context,
-            _ => attention::composed::<Self>(query, key, value, bias).context,
+    fn attention(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: FlexTensor,
+        operands: DType,
+    ) -> FlexTensor {
+        if query.dtype() != DType::F32 {
+            return attention::composed::<Self>(query, key, value, bias).context;
         }
+        let [seq, keys] = [&query, &key].map(|x| x.layout().shape()[2]);
+        attend(Isa::best(), [query, key, value], &Mask::of(bias, seq, keys), operands)
+    }
+
+    fn flash_attention(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: FlexTensor,
+        is_causal: bool,
+        operands: DType,
+    ) -> FlexTensor {
+        if query.dtype() != DType::F32 {
+            return attention::composed::<Self>(query, key, value, bias).context;
+        }
+        let mask = if is_causal { Mask::Causal } else { Mask::Open };
+        attend(Isa::best(), [query, key, value], &mask, operands)
     }
 
     fn attention_forward(
@@ -35,7 +59,7 @@ impl AttentionOps for Flex {
         bias: FlexTensor,
     ) -> AttentionState<Self> {
         match query.dtype() {
-            DType::F32 => forward(query, key, value, bias, true),
+            DType::F32 => forward(query, key, value, bias),
             _ => attention::composed(query, key, value, bias),
         }
     }
@@ -84,21 +108,12 @@ fn visible_keys(bias: &[f32], seq: usize, keys: usize) -> Vec<usize> {
     visible
 }
 
-/// [`AttentionOps::attention_forward`] in f32.
-///
-/// - keep: whether a derivative will be taken, so that the state needs the probabilities: those of the visible keys alone,
-///   head by head
+/// [`AttentionOps::attention_forward`] in f32. Of the probabilities those of the visible keys alone are kept, head by head.
 ///
 /// # Shapes
 ///
 /// As [`attention()`](attention::attention()); all f32.
-fn forward(
-    query: FlexTensor,
-    key: FlexTensor,
-    value: FlexTensor,
-    bias: FlexTensor,
-    keep: bool,
-) -> AttentionState<Flex> {
+fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> AttentionState<Flex> {
     let [query, key, value] = [query, key, value].map(readable);
     let [batch, heads, seq, head_dim] = query.layout().shape().dims();
     let [_, kv_heads, keys, _] = key.layout().shape().dims();
@@ -106,17 +121,10 @@ fn forward(
     let bias = Flex::float_expand(bias, Shape::new([biases, 1, seq, keys])).to_contiguous();
     let bias = elements(&bias);
     let bias_rows = |batch: usize| &bias[if biases == 1 { 0 } else { batch * seq * keys }..];
-    if seq == 1 && !keep && batch * heads * keys > 0 {
-        let context =
-            decode_attention::attend(Isa::best(), &query, &key, &value, |batch| &bias_rows(batch)[..keys]);
-        let context = tensor(context, [batch, heads, 1, head_dim]);
-        let probabilities = tensor(Vec::new(), [0]);
-        return AttentionState { query, key, value, probabilities, context, visible: Vec::new() };
-    }
     let visible = visible_keys(bias, seq, keys);
     let blocks = Block::all(&visible, seq);
     // How many probabilities are kept of a head.
-    let head_len = if keep { blocks.last().map_or(0, |block| block.probabilities.end) } else { 0 };
+    let head_len = blocks.last().map_or(0, |block| block.probabilities.end);
     let scale = 1.0 / (head_dim as f32).sqrt();
 
     let mut probabilities = vec![0.0; batch * heads * head_len];
@@ -130,27 +138,16 @@ fn forward(
         let kv_head = head / (heads / kv_heads);
         let (query, bias) = (matrix_at(&query, [batch, head]), bias_rows(batch));
         let (key, value) = (matrix_at(&key, [batch, kv_head]), matrix_at(&value, [batch, kv_head]));
-        let mut scratch = vec![0.0; if keep { 0 } else { BLOCK.min(seq) * keys }];
         for Block { queries, visible, probabilities: range } in &blocks {
             let query = query.some_rows(queries.clone());
             let [key, value] = [key, value].map(|matrix| matrix.some_rows(0..*visible));
-            let scores = if keep { &mut kept[range.clone()] } else { &mut scratch[..range.len()] };
+            let scores = &mut kept[range.clone()];
             multiply(query, key.transposed(), scale, scores);
-            let mut sums = Vec::new();
             for (row, scores) in queries.clone().zip(scores.chunks_exact_mut(*visible)) {
-                sums.push(exponentials(scores, &bias[row * keys..][..*visible]));
+                softmax(scores, &bias[row * keys..][..*visible]);
             }
             let context = &mut context[queries.start * head_dim..queries.end * head_dim];
             multiply(Matrix::contiguous(scores, *visible), value, 1.0, context);
-            // What the softmax divides by: there is less of the context than of the scores.
-            for (context, sum) in context.chunks_exact_mut(head_dim).zip(&sums) {
-                context.iter_mut().for_each(|x| *x /= sum);
-            }
-            if keep {
-                for (scores, sum) in scores.chunks_exact_mut(*visible).zip(&sums) {
-                    scale_by(scores, 1.0 / sum);
-                }
-            }
         }
     };
     if seq * head_dim > 0 {

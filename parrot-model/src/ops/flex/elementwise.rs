@@ -126,7 +126,7 @@ fn sigmoid(x: f32) -> f32 {
 ///
 /// # Panics
 ///
-/// If the rows differ in length.
+/// As [`exponentials`].
 pub(super) fn softmax(scores: &mut [f32], bias: &[f32]) {
     let sum = exponentials(scores, bias);
     scale_by(scores, 1.0 / sum);
@@ -146,11 +146,13 @@ pub(super) fn scale_by(row: &mut [f32], scale: f32) {
 
 /// `e^(scores + bias − their largest)` in place of the scores, and the sum of that: a softmax that is not divided by it yet.
 ///
+/// - bias: what is added to as many of the scores, from the first
+///
 /// # Panics
 ///
-/// If the rows differ in length.
+/// If it is longer than they are.
 pub(super) fn exponentials(scores: &mut [f32], bias: &[f32]) -> f32 {
-    assert_eq!(scores.len(), bias.len(), "scores and bias of a row");
+    assert!(bias.len() <= scores.len(), "scores and bias of a row");
     let mut sum = 0.0;
     Isa::best().run(Exponentials { scores, bias, sum: &mut sum });
     sum
@@ -166,19 +168,22 @@ impl Kernel for Exponentials<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let Self { scores, bias, sum } = self;
+        let (biased, _) = scores.split_at_mut(bias.len());
+        let (biased, last_biased) = biased.as_chunks_mut::<LANES>();
+        let (biases, last_biases) = bias.as_chunks::<LANES>();
+        for (scores, bias) in biased.iter_mut().zip(biases) {
+            V::load(scores).add(V::load(bias)).store(scores);
+        }
+        for (score, bias) in last_biased.iter_mut().zip(last_biases) {
+            *score += bias;
+        }
         let (whole, rest) = scores.as_chunks_mut::<LANES>();
-        let (biases, more_biases) = bias.as_chunks::<LANES>();
         let mut largest = V::splat(f32::NEG_INFINITY);
-        for (scores, bias) in whole.iter_mut().zip(biases) {
-            let x = V::load(scores).add(V::load(bias));
-            largest = largest.max(x);
-            x.store(scores);
+        for scores in whole.iter() {
+            largest = largest.max(V::load(scores));
         }
         let mut lanes = [0.0; LANES];
         largest.store(&mut lanes);
-        for (score, bias) in rest.iter_mut().zip(more_biases) {
-            *score += bias;
-        }
         let largest = lanes.iter().chain(&*rest).copied().fold(f32::NEG_INFINITY, f32::max);
         let mut sums = V::splat(0.0);
         for scores in whole.iter_mut() {

@@ -17,7 +17,7 @@ use half::{bf16, f16};
 
 use super::aligned::Aligned;
 use super::matrix::Matrix;
-use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::simd::{Isa, Kernel, LANES, Lanes, bf16_bits};
 use super::team::{Threads, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use super::tiled;
@@ -29,6 +29,8 @@ pub(super) const DEPTH: usize = 256;
 const BLOCK: usize = 48;
 /// The depth of a left side in pairs is a multiple of this, filled up with zeros: what tiles multiply at a time.
 pub(super) const PAIRS: usize = 16;
+/// The same in numbers.
+pub(super) const FILLED: usize = 2 * PAIRS;
 /// Columns of a tile in registers, where there are many of them, and where there are few.
 const WIDE_TILE: usize = 12;
 const NARROW_TILE: usize = 4;
@@ -42,12 +44,22 @@ pub(super) enum Element {
     PairOfBf16,
 }
 
+impl Element {
+    /// How many numbers it holds.
+    fn numbers(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::PairOfBf16 => 2,
+        }
+    }
+}
+
 /// A left side, packed for an instruction set and one kind of weight.
 pub(super) struct Packed {
     element: Element,
-    pub(super) isa: Isa,
-    pub(super) rows: usize,
-    pub(super) inner: usize,
+    isa: Isa,
+    rows: usize,
+    inner: usize,
     /// Elements of a row.
     depth: usize,
     /// `[strips][depth][LANES]`
@@ -64,7 +76,7 @@ impl Packed {
         let [rows, inner] = x.dims();
         let depth = match element {
             Element::F32 => inner,
-            Element::PairOfBf16 => inner.div_ceil(2).next_multiple_of(PAIRS),
+            Element::PairOfBf16 => inner.next_multiple_of(FILLED) / 2,
         };
         let pack = |at: usize, strip: &mut [Line]| {
             isa.run(Packing { x, first: at * LANES, element, strip });
@@ -75,8 +87,64 @@ impl Packed {
         Self { element, isa, rows, inner, depth, strips }
     }
 
+    /// Packs the transpose of `[inner, rows]`, filled up with zeros to whole [`FILLED`] numbers of `inner`.
+    ///
+    /// # Panics
+    ///
+    /// If the elements of one of its rows do not lie side by side.
+    pub(super) fn transposed(isa: Isa, x: Matrix<'_>, element: Element, threads: Threads) -> Self {
+        let [inner, rows] = x.dims();
+        let depth = inner.next_multiple_of(FILLED) / element.numbers();
+        let pack = |at: usize, strip: &mut [Line]| {
+            isa.run(TransposedPacking { x, first: at * LANES, element, strip });
+        };
+        let strips = Aligned::lines(rows.div_ceil(LANES) * depth, |lines| {
+            for_each_chunk(threads, lines, depth.max(1), pack);
+        });
+        Self { element, isa, rows, inner, depth, strips }
+    }
+
+    /// All of it.
+    pub(super) fn all(&self) -> Strips<'_> {
+        let Self { element, isa, rows, inner, depth, .. } = *self;
+        Strips { element, isa, rows, inner, depth, strips: &self.strips }
+    }
+}
+
+/// A packed left side, or some of it.
+#[derive(Clone, Copy)]
+pub(super) struct Strips<'a> {
+    element: Element,
+    pub(super) isa: Isa,
+    pub(super) rows: usize,
+    pub(super) inner: usize,
+    depth: usize,
+    strips: &'a [u32],
+}
+
+impl<'a> Strips<'a> {
+    /// The first rows.
+    ///
+    /// # Panics
+    ///
+    /// If it has fewer.
+    pub(super) fn some_rows(self, rows: usize) -> Self {
+        assert!(rows <= self.rows, "{rows} of {} rows", self.rows);
+        Self { rows, strips: &self.strips[..rows.div_ceil(LANES) * self.depth * LANES], ..self }
+    }
+
+    /// The first numbers of each row, or what they are filled up with.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub(super) fn some_inner(self, inner: usize) -> Self {
+        assert!(inner <= self.depth * self.element.numbers(), "{inner} numbers of a row");
+        Self { inner, ..self }
+    }
+
     /// How many columns of so many [`multiply`] had best be given at a time; it takes no more.
-    pub(super) fn block(&self, columns: usize) -> usize {
+    pub(super) fn block(self, columns: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
         if self.is_tiled() {
             return tiled::block(columns, self.inner);
@@ -87,12 +155,12 @@ impl Packed {
 
     /// Whether products are computed in tiles.
     #[cfg(target_arch = "x86_64")]
-    fn is_tiled(&self) -> bool {
+    fn is_tiled(self) -> bool {
         self.element == Element::PairOfBf16 && self.isa.has_tiles()
     }
 
-    /// Its strips, each `[depth, LANES]`.
-    pub(super) fn strips(&self) -> impl Iterator<Item = &[[u32; LANES]]> + Clone {
+    /// Each is `[depth, LANES]`.
+    pub(super) fn each(self) -> impl Iterator<Item = &'a [[u32; LANES]]> + Clone {
         self.strips.as_chunks().0.chunks_exact(self.depth)
     }
 }
@@ -118,7 +186,7 @@ impl Kernel for Packing<'_> {
         let [rows, inner] = x.dims();
         // Lanes without a row hold the last one once more, and what they add up to is not looked at.
         let row = |lane: usize| x.contiguous_row((first + lane).min(rows - 1));
-        let per_element = if element == Element::F32 { 1 } else { 2 };
+        let per_element = element.numbers();
         let (squares, rest) = strip.as_chunks_mut::<LANES>();
         let whole = inner / (per_element * LANES);
         for (at, square) in squares[..whole].iter_mut().enumerate() {
@@ -153,6 +221,44 @@ impl Kernel for Packing<'_> {
     }
 }
 
+/// Fills a strip with the transpose of a matrix.
+struct TransposedPacking<'a> {
+    x: Matrix<'a>,
+    /// The column of it that is the strip's first row.
+    first: usize,
+    element: Element,
+    strip: &'a mut [Line],
+}
+
+impl Kernel for TransposedPacking<'_> {
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { x, first, element, strip } = self;
+        let [inner, rows] = x.dims();
+        let lanes = first..(first + LANES).min(rows);
+        let numbers = |at: usize| {
+            let mut numbers = [0.0; LANES];
+            if at < inner {
+                numbers[..lanes.len()].copy_from_slice(&x.contiguous_row(at)[lanes.clone()]);
+            }
+            numbers
+        };
+        for (at, line) in strip.iter_mut().enumerate() {
+            match element {
+                Element::F32 => {
+                    line.iter_mut().zip(numbers(at)).for_each(|(to, x)| _ = to.write(x.to_bits()));
+                }
+                Element::PairOfBf16 => {
+                    let [low, high] = [2 * at, 2 * at + 1].map(numbers);
+                    for (to, (low, high)) in line.iter_mut().zip(low.into_iter().zip(high)) {
+                        to.write(bf16_bits(low) | bf16_bits(high) << 16);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Two numbers in one element, the first in the low half.
 #[inline(always)]
 fn pair(low: bf16, high: bf16) -> u32 {
@@ -168,8 +274,8 @@ fn pair(low: bf16, high: bf16) -> u32 {
 ///
 /// # Panics
 ///
-/// If the lengths do not go together, or there are more columns than in a [block](Packed::block).
-pub(super) fn multiply(left: &Packed, weight: Weight<'_>, sums: &mut [f32]) {
+/// If the lengths do not go together, or there are more columns than in a [block](Strips::block).
+pub(super) fn multiply(left: Strips<'_>, weight: Weight<'_>, sums: &mut [f32]) {
     let columns = sums.len() / stride(left.rows);
     assert_eq!(sums.len(), columns * stride(left.rows), "sums are [columns, stride]");
     assert_eq!(weight.len(), columns * left.inner, "the weight is [columns, inner]");
@@ -189,7 +295,7 @@ pub(super) fn stride(rows: usize) -> usize {
 
 /// Some columns of a product, on one thread.
 struct Block<'a, T> {
-    left: &'a Packed,
+    left: Strips<'a>,
     /// `[columns, inner]`
     weight: &'a [T],
     /// `[columns, rows and those that fill the last strip]`
@@ -246,7 +352,7 @@ impl PanelNumber for f16 {
 type PanelRow = [u32; DEPTH];
 
 #[inline(always)]
-fn fill<V: Lanes, T: PanelNumber, const PAIRS: bool>(left: &Packed, weight: &[T], sums: &mut [f32]) {
+fn fill<V: Lanes, T: PanelNumber, const PAIRS: bool>(left: Strips<'_>, weight: &[T], sums: &mut [f32]) {
     let inner = left.inner;
     let stride = stride(left.rows);
     let columns = sums.len() / stride;
@@ -264,7 +370,7 @@ fn fill<V: Lanes, T: PanelNumber, const PAIRS: bool>(left: &Packed, weight: &[T]
             }
         }
         let depth = begin / per_element..end.div_ceil(per_element);
-        let strips = left.strips();
+        let strips = left.each();
         // So that every tile of a strip finds it in the cache.
         let tile = if V::MANY { WIDE_TILE } else { NARROW_TILE };
         for first in (0..columns).step_by(tile) {

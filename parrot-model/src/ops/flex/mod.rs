@@ -13,6 +13,7 @@ mod columns;
 mod decode_attention;
 mod elementwise;
 mod few_rows;
+mod flash_attention;
 mod many_rows;
 mod matmul;
 mod matrix;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::aligned::LINE;
-use super::many_rows::{DEPTH, PAIRS, Packed, stride};
+use super::many_rows::{DEPTH, FILLED, PAIRS, Strips, stride};
 use super::simd::tiles::{self, Sums, Tiles};
 use super::simd::{Kernel, LANES, Lanes, fetch_ahead};
 
@@ -44,12 +44,12 @@ pub(super) fn block(columns: usize, inner: usize) -> usize {
 ///
 /// - weight: `[columns, inner]`
 /// - sums: `[columns, stride]`
-pub(super) fn multiply(left: &Packed, weight: &[bf16], sums: &mut [f32]) {
+pub(super) fn multiply(left: Strips<'_>, weight: &[bf16], sums: &mut [f32]) {
     PANELS.with_borrow_mut(|panels| multiply_in(&Tiles::of_processor(), panels, left, weight, sums));
 }
 
 /// [`multiply`] in these tiles.
-fn multiply_in(tiles: &Tiles, panels: &mut Vec<Panel>, left: &Packed, weight: &[bf16], sums: &mut [f32]) {
+fn multiply_in(tiles: &Tiles, panels: &mut Vec<Panel>, left: Strips<'_>, weight: &[bf16], sums: &mut [f32]) {
     let (inner, stride) = (left.inner, stride(left.rows));
     let depths = inner.div_ceil(2 * DEPTH);
     let across = weight.len().div_ceil(tiles::COLUMNS * inner);
@@ -96,7 +96,7 @@ impl Kernel for Layout<'_> {
                     *to = *line;
                 }
                 to_rest[..rest.len()].copy_from_slice(rest);
-                to_rest[rest.len()..rest.len().next_multiple_of(2 * PAIRS)].fill(bf16::ZERO);
+                to_rest[rest.len()..rest.len().next_multiple_of(FILLED)].fill(bf16::ZERO);
             }
         }
     }
@@ -105,14 +105,14 @@ impl Kernel for Layout<'_> {
 /// All strips times a panel.
 fn add_panel(
     tiles: &Tiles,
-    left: &Packed,
+    left: Strips<'_>,
     depth: Range<usize>,
     Panel(panel): &Panel,
     sums: &mut [f32],
     become_of: Sums,
 ) {
     let stride = stride(left.rows);
-    let mut strips = left.strips().map(|strip| &strip[depth.clone()]);
+    let mut strips = left.each().map(|strip| &strip[depth.clone()]);
     let mut at = 0;
     while let Some(first) = strips.next() {
         let sums = &mut sums[at * LANES..];
@@ -127,7 +127,7 @@ fn add_panel(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::flex::many_rows::Element;
+    use crate::ops::flex::many_rows::{Element, Packed};
     use crate::ops::flex::matrix::Matrix;
     use crate::ops::flex::simd::Isa;
     use crate::ops::flex::team::Threads;
@@ -149,7 +149,7 @@ mod tests {
             let of_processor = (Isa::best() == Isa::Amx).then(Tiles::of_processor);
             for tiles in [Some(Tiles::Emulated), of_processor].into_iter().flatten() {
                 let mut sums = vec![f32::NAN; columns * stride(rows)];
-                multiply_in(&tiles, &mut panels, &left, &held, &mut sums);
+                multiply_in(&tiles, &mut panels, left.all(), &held, &mut sums);
                 for (column, weight) in weight.chunks_exact(inner.max(1)).enumerate() {
                     for (row, lhs) in lhs.chunks_exact(inner.max(1)).enumerate() {
                         let expected: f32 = lhs.iter().zip(weight).map(|(a, b)| a * b).sum();

@@ -30,7 +30,7 @@ use super::{PARALLEL_FROM, few_rows, many_rows};
 const FEW: usize = crate::ops::FEW_ROWS;
 /// The same for bf16 weights where the processor multiplies bf16 itself: with more rows that is faster than exact sums. (With
 /// such weights a row is not promised the same bits alone and among others.)
-const FEW_OF_BF16: usize = 12;
+pub(super) const FEW_OF_BF16: usize = 12;
 /// A weight of at least this many bytes is read by all threads.
 const SHARED_FROM: usize = 1 << 18;
 /// The fewest and the most bytes of a weight that a thread takes at a time. Long reads are faster; with short ones the others
@@ -109,9 +109,9 @@ pub(super) fn product(
     }
     let threads = Threads::for_work(lhs.len() * rows * inner * columns, PARALLEL_FROM);
     let lhs: Vec<_> = lhs.iter().map(|lhs| many_rows::Packed::new(isa, *lhs, element, threads)).collect();
-    let width = lhs[0].block(lhs.len() * columns);
+    let width = lhs[0].all().block(lhs.len() * columns);
     by_columns(shape, bias, width, many_rows::stride(rows), threads, |matrix, range, sums| {
-        many_rows::multiply(&lhs[matrix], some_columns(matrix, range), sums);
+        many_rows::multiply(lhs[matrix].all(), some_columns(matrix, range), sums);
     })
 }
 

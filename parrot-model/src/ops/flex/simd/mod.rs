@@ -130,6 +130,15 @@ impl Isa {
     }
 }
 
+/// The bits of a number rounded to bf16, as [`bf16::from_f32`] has them, without a branch: of many numbers, compilers make
+/// vector instructions of it.
+#[inline(always)]
+pub(super) fn bf16_bits(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    if x.is_nan() { bits >> 16 | 0x40 } else { rounded }
+}
+
 /// [`Lanes::round_to_pairs`] number by number.
 #[inline(always)]
 fn round_to_pairs<V: Lanes>(low: V, high: V) -> V {
@@ -138,8 +147,7 @@ fn round_to_pairs<V: Lanes>(low: V, high: V) -> V {
     high.store(&mut values[1]);
     let mut pairs = [0; LANES];
     for (pair, [low, high]) in pairs.iter_mut().zip(values.as_flattened().as_chunks().0) {
-        let [low, high] = [*low, *high].map(|x| u32::from(bf16::from_f32(x).to_bits()));
-        *pair = low | high << 16;
+        *pair = bf16_bits(*low) | bf16_bits(*high) << 16;
     }
     V::load_bits(&pairs)
 }
