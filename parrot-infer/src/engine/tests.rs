@@ -135,6 +135,21 @@ fn a_prompt_that_is_read_in_chunks_is_the_same_among_others_and_does_not_stop_th
 }
 
 #[test]
+fn two_chunks_of_a_prompt_at_once_are_the_same_as_one_after_the_other() {
+    let engine = engine(parrot(8), |options| options.prefill_chunk = 40);
+    let long =
+        || request(&"long ".repeat(36), &[image(1)], AskOptions { top_logprobs: Some(2), ..options(4) });
+    // Two and two, and what is left.
+    let alone = engine.submit(long()).unwrap().wait().unwrap();
+    assert!(alone.prompt_tokens > 160 && !alone.prompt_tokens.is_multiple_of(40), "{}", alone.prompt_tokens);
+    // One by one, as another answer waits for each.
+    let mut other = engine.submit(request("Hm?", &[], options(150))).unwrap();
+    assert!(matches!(other.next(), Some(Event::Started { .. })));
+    assert_eq!(essence(&engine.submit(long()).unwrap().wait().unwrap()), essence(&alone));
+    assert!(other.wait().is_ok());
+}
+
+#[test]
 fn text_that_comes_fast_is_sent_together() {
     let count = |interval: Duration| {
         let engine = engine(parrot(8), |options| options.text_interval = interval);

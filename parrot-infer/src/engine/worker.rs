@@ -15,7 +15,7 @@ use crate::answer::Answer;
 use crate::cancel::CancelToken;
 use crate::device::wait;
 use crate::error::panics_as_errors;
-use crate::generate::{Ended, Piece, Scheduler, Sequence, Step, Ticket, TokenLogprob};
+use crate::generate::{CHUNKS_AT_ONCE, Ended, Piece, Scheduler, Sequence, Step, Ticket, TokenLogprob};
 use crate::image::Image;
 use crate::parrot::{Admitted, BegunAnswer, EncodedImages};
 use crate::prefix::{ChunkName, PrefixCache};
@@ -166,6 +166,8 @@ impl<'e> Worker<'e> {
             self.admit(jobs);
         }
         let Self { scheduler, clients, shared, .. } = self;
+        let chunks = if clients.len() == 1 { CHUNKS_AT_ONCE } else { 1 };
+        let prompt_tokens = shared.options.prefill_chunk.saturating_mul(chunks);
         let mut on_piece = |ticket: Ticket, piece: Piece<'_>| {
             if let Some(client) = clients.get_mut(&ticket) {
                 client.write(piece, shared.options.text_interval);
@@ -173,7 +175,7 @@ impl<'e> Worker<'e> {
             // Those that nobody waits for any more are let go of at the next turn.
             ControlFlow::Continue(())
         };
-        let step = scheduler.step(shared.options.prefill_chunk, &mut on_piece);
+        let step = scheduler.step(prompt_tokens, &mut on_piece);
         let mut ended = Vec::new();
         for sequence in scheduler.retire() {
             ended.extend(self.clients.remove(&sequence.ticket).map(|client| (client, sequence)));

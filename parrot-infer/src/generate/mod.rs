@@ -32,6 +32,7 @@ pub(crate) use format::{Constraint, Formats};
 pub use logprobs::{TokenLogprob, TopToken};
 pub use options::AskOptions;
 pub use sampling::Sampling;
+pub(crate) use scheduler::CHUNKS_AT_ONCE;
 pub use scheduler::{Ended, PREFILL_CHUNK, Scheduler, Step, Ticket};
 pub use sequence::{Piece, Sequence};
 
