@@ -237,11 +237,15 @@ impl Kernel for TransposedPacking<'_> {
         let [inner, rows] = x.dims();
         let lanes = first..(first + LANES).min(rows);
         let numbers = |at: usize| {
-            let mut numbers = [0.0; LANES];
-            if at < inner {
-                numbers[..lanes.len()].copy_from_slice(&x.contiguous_row(at)[lanes.clone()]);
+            if at >= inner {
+                return [0.0; LANES];
             }
-            numbers
+            let row = &x.contiguous_row(at)[lanes.clone()];
+            row.first_chunk().copied().unwrap_or_else(|| {
+                let mut filled = [0.0; LANES];
+                filled[..row.len()].copy_from_slice(row);
+                filled
+            })
         };
         for (at, line) in strip.iter_mut().enumerate() {
             match element {
