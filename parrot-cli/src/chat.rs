@@ -1,6 +1,6 @@
 //! `parrot chat`: a conversation about a picture.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rustyline::error::ReadlineError;
 
 use crate::ask::Printer;
 use crate::options::{AnswerOptions, ModelOptions};
+use crate::terminal::print_aside;
 use crate::{report, terminal};
 
 /// Talk about a picture, or with a text model about anything
@@ -66,7 +67,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let done = match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
             ("", _) => Ok(()),
             ("/quit" | "/exit", _) | ("quit" | "exit", "") => break,
-            ("/help", _) | ("help", "") => Ok(writeln!(io::stderr(), "{HELP}")?),
+            ("/help", _) | ("help", "") => {
+                print_aside(HELP);
+                Ok(())
+            }
             ("/clear", _) => {
                 chat.clear();
                 image.iter().for_each(|image| chat.show(image.clone()));
@@ -76,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ("/image", path) => Image::open(path_of(path.trim())).map_err(Into::into).and_then(|shown| {
                 if !chat.has_room_for_an_image() {
                     chat.clear();
-                    writeln!(io::stderr(), "{}", begins_again(&parrot))?;
+                    print_aside(&begins_again(&parrot));
                 }
                 chat.show(shown.clone());
                 image = Some(shown);
@@ -111,12 +115,11 @@ impl Args {
         };
         let answer = chat.ask(question, print).map_err(with_advice)?;
         printer.finish()?;
-        let mut stderr = io::stderr();
         if self.verbose {
-            writeln!(stderr, "{}", report::confidence_and_timings(&answer))?;
+            print_aside(&report::confidence_and_timings(&answer));
         }
         if self.show_routing {
-            write!(stderr, "{}", report::routing(&answer, stderr.is_terminal()))?;
+            print_aside(&report::routing(&answer, io::stderr().is_terminal()));
         }
         Ok(())
     }
@@ -192,7 +195,7 @@ impl Input {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(Self::Pipe(io::stdin().lock().lines()));
         }
-        writeln!(io::stderr(), "{HELP}")?;
+        print_aside(HELP);
         Ok(Self::Terminal(Box::new(DefaultEditor::new()?)))
     }
 

@@ -19,12 +19,14 @@ mod serve;
 mod terminal;
 mod verify;
 
-use std::io;
+use std::io::{self, Stderr, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use parrot_infer::device;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
 
 /// Ask Parrot about pictures, in any of its languages.
 #[derive(Debug, Parser)]
@@ -70,7 +72,10 @@ Logging:
 
 /// Runs the command that the arguments name.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return print_usage(&said),
+    };
     device::panics_in_one_line();
     match &cli.command {
         #[cfg(feature = "serve")]
@@ -103,15 +108,37 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints help, the version, or what is wrong with the arguments. Only who asked for help needs to know that there is none.
+fn print_usage(said: &clap::Error) -> ExitCode {
+    let printed = said.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if said.exit_code() == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
+            terminal::print_error(&anyhow::Error::new(error).context("cannot write to standard output"));
+            ExitCode::FAILURE
+        }
+        _ => u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
 /// Logs only what `RUST_LOG` asks for. Failures are printed as errors anyway, and what drivers log while they are looked for
 /// would only confuse.
 fn log_if_asked() {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(log_filter("off")).with_writer(io::stderr);
-    subscriber.with_ansi(terminal::is_coloured()).init();
+    log_on_stderr("off").init();
 }
 
+/// A log on stderr of what `RUST_LOG` says, or else of what is usual. Lines that cannot be written, on a full disk or once
+/// nobody reads them any more, are lost; what is logged goes on.
+pub(crate) fn log_on_stderr(usual: &str) -> LogBuilder {
+    let log = tracing_subscriber::fmt().with_env_filter(log_filter(usual));
+    let log = log.with_writer(io::stderr as fn() -> Stderr).with_ansi(terminal::is_coloured());
+    // It would be told on stderr that stderr cannot be written, and that panics.
+    log.log_internal_errors(false)
+}
+
+type LogBuilder = SubscriberBuilder<DefaultFields, Format, EnvFilter, fn() -> Stderr>;
+
 /// What is logged: what `RUST_LOG` says, or else what is usual.
-pub(crate) fn log_filter(usual: &str) -> EnvFilter {
+fn log_filter(usual: &str) -> EnvFilter {
     EnvFilter::try_from_default_env().unwrap_or_else(|error| {
         if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
             terminal::print_notice(&format!(

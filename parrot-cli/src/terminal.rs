@@ -22,6 +22,11 @@ pub(crate) fn print_notice(notice: &str) {
     let _ = writeln!(io::stderr(), "note: {}", untrusted::printable(notice));
 }
 
+/// Prints lines that go with an answer or a conversation. Where they cannot be printed, it goes on without them.
+pub(crate) fn print_aside(lines: &str) {
+    let _ = writeln!(io::stderr(), "{}", lines.trim_end());
+}
+
 /// Whether what goes to stderr may have colours: not in a file, nor where `NO_COLOR` says so.
 pub(crate) fn is_coloured() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

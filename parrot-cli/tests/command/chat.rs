@@ -1,14 +1,16 @@
 //! `parrot chat`.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command as Process, Stdio};
 
 use assert_cmd::Command;
 use parrot_infer::tiny;
 use serde_json::Value;
 
 use crate::answers::{file, text_of};
-use crate::common::{error, output, parrot};
+use crate::common::{error, output, parrot, text};
 
 pub(crate) fn chat(lines: &str) -> Command {
     let (photo, model) = (file("photo.png"), file("model"));
@@ -43,6 +45,22 @@ fn chat_remembers_until_it_is_told_to_forget() {
     assert_eq!(prompts[2], prompts[0], "one picture after /clear");
     let (_, prompts) = answers(&format!("What?\n/image \"{}\"\nWhat?\nexit\nWhat?\n", text_of(&other)));
     assert_eq!(prompts.len(), 2);
+}
+
+/// What is said beside the answers, too.
+#[test]
+fn a_conversation_goes_on_where_stderr_cannot_be_written() {
+    let expected = output(chat("What?\nWhy?\n")).0;
+    let (photo, model) = (file("photo.png"), file("model"));
+    let mut command = Process::new(env!("CARGO_BIN_EXE_parrot"));
+    command.args(["chat", text_of(&photo), "--model", text_of(&model), "--max-new-tokens", "4"]);
+    command.args(["--verbose", "--show-routing"]).env("RUST_LOG", "trace");
+    let mut chat =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(chat.stderr.take());
+    chat.stdin.take().unwrap().write_all(b"/help\nWhat?\nWhy?\n").unwrap();
+    let answers = chat.wait_with_output().unwrap();
+    assert_eq!((answers.status.code(), text(answers.stdout)), (Some(0), expected));
 }
 
 /// It was said that standard output could not be written.

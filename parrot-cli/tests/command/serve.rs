@@ -145,6 +145,21 @@ fn words_in_the_log_are_words() {
     }
 }
 
+/// A disk may be full, or whoever read the log may have left.
+#[test]
+fn a_log_that_cannot_be_written_costs_no_answer() {
+    for format in ["text", "json"] {
+        let mut server = Server::start(&["--log", format]);
+        drop(server.process.stderr.take());
+        for _ in 0..2 {
+            let mut reply = String::new();
+            let body = r#"{"messages": [{"role": "user", "content": "?"}], "max_tokens": 1}"#;
+            server.begin(body).read_to_string(&mut reply).unwrap();
+            assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        }
+    }
+}
+
 #[test]
 fn a_filter_that_cannot_be_followed_is_told() {
     let mut server = Server::start_with(&[], Some("x=y=z"));
