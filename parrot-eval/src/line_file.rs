@@ -23,8 +23,9 @@ impl LineFile {
     ///
     /// # Errors
     ///
-    /// When it cannot be read or written, is no regular file, or another process holds it.
+    /// When it cannot be read or written, is no regular file but a link, say, or another process holds it.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<u8>)> {
+        untrusted::refuse_link(path)?;
         // Opening a named pipe to read and write does not fail: reading from it never ends.
         if path.exists() {
             untrusted::require_file(path)?;

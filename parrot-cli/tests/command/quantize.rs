@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use parrot_infer::tiny;
+
 use crate::common::{error, output, parrot};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/parrot-mini");
@@ -45,5 +47,23 @@ fn a_quantised_model_answers_as_quantising_while_loading_does() {
         let refused = error(parrot(&["quantize", out, "--to", "q4", "--out", again.to_str().unwrap()]));
         assert!(refused.contains(&format!("is quantised already, in {format}")), "{refused}");
         assert!(!again.exists());
+    }
+}
+
+/// The link became a folder, and the model that it led to, which was said to be replaced, stayed.
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_model_is_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let [model, old, link] = ["model", "old", "link"].map(|name| folder.path().join(name));
+    tiny::write(&model, 0).unwrap();
+    tiny::write(&old, 1).unwrap();
+    std::os::unix::fs::symlink("old", &link).unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_string();
+    for out in [path(&link), path(&link) + "/"] {
+        let (_, said) = output(parrot(&["quantize", &path(&model), "--to", "q8", "--out", &out]));
+        assert_eq!(said, format!("note: the model that was in {out} is replaced\n"));
+        assert!(link.is_symlink());
+        assert!(fs::read_to_string(old.join("config.json")).unwrap().contains("quantization_config"));
     }
 }

@@ -241,6 +241,21 @@ pub(super) mod tests {
         assert!(error.ends_with("answers.jsonl: it is a named pipe, not a file"), "{error}");
     }
 
+    /// What a link to nothing named was created, somewhere else.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_no_file_of_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let [elsewhere, path] = ["elsewhere", "answers.jsonl"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        for _ in 0..2 {
+            let error = parrot_model::error_chain(&Journal::open(&path, &conditions()).unwrap_err());
+            assert!(error.contains("answers.jsonl: it is a symbolic link"), "{error}");
+            // Nor is what it leads to, where that is there.
+            std::fs::write(&elsewhere, "").unwrap();
+        }
+    }
+
     #[test]
     fn what_was_answered_is_there_again_and_half_a_line_is_not() {
         let folder = tempfile::tempdir().unwrap();

@@ -55,8 +55,8 @@ impl Default for SaveOptions {
 /// whoever has trained one gives it another name. (A SigLIP tower is written without its last layer and its pooling head,
 /// which a Parrot does not use; the reference drops both.)
 ///
-/// An existing checkpoint at `out` is replaced. Files in it that are not written anew are kept; old weight
-/// files are not. Missing parent folders are created.
+/// An existing checkpoint at `out`, or where a link there leads, is replaced. Files in it that are not written anew are kept;
+/// old weight files are not. Missing parent folders are created.
 ///
 /// The folder can be opened wherever it is moved: a tower that was found outside the checkpoint gets a
 /// folder inside it.
@@ -374,6 +374,30 @@ mod tests {
         assert!(error.contains("`model.embed_tokens.weight` holds NaN"), "{error}");
         assert_eq!(file_names(parent.path()), ["model"]);
         Checkpoint::open(&folder).unwrap().load(FloatDType::F32, &Device::default()).unwrap();
+    }
+
+    /// The link became a folder, and what it led to stayed as it was.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_folder_s_place_is_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let [model, link] = ["model", "link"].map(|name| parent.path().join(name));
+        std::os::unix::fs::symlink("model", &link).unwrap();
+        let save = |place: &Path| Tiny::clip().save_with(place, &SaveOptions::default());
+        for behind in ["", "/", "/."] {
+            let error = save(&parent.path().join(format!("link{behind}"))).unwrap_err().to_string();
+            assert!(error.contains("link: is a link to nothing"), "{error}");
+        }
+        fs::create_dir(&model).unwrap();
+        for behind in ["", "/", "/."] {
+            save(&parent.path().join(format!("link{behind}"))).unwrap();
+            assert!(link.is_symlink());
+            assert_eq!(file_names(parent.path()), ["link", "model"]);
+            fs::remove_file(model.join(WEIGHTS_FILE)).unwrap_or_else(|error| panic!("{behind}: {error}"));
+            fs::write(model.join(INDEX_FILE), "of the model before").unwrap();
+        }
+        save(&model.join(".")).unwrap();
+        Checkpoint::open(&link).unwrap();
     }
 
     /// Two `parrot quantize` into one folder at once left it without weights.

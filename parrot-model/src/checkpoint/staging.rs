@@ -25,16 +25,16 @@ struct Lock {
 
 impl Staging {
     /// Creates `.<name>.partial` beside `destination`, and tidies up after a process that died while
-    /// publishing.
+    /// publishing. A link is followed: what it leads to is replaced, and the link stays.
     ///
     /// # Errors
     ///
     /// [`Error::Checkpoint`] when the destination is a file, holds something that is no checkpoint, or is being written by
     /// another process; [`Error::Io`] when the folder cannot be created.
     pub(super) fn create(destination: &Path) -> Result<Self> {
-        let Some(name) = destination.file_name() else {
-            return Err(Error::checkpoint(destination, "is no folder name to save under"));
-        };
+        let destination = &place_of(destination)?;
+        let unnamed = || Error::checkpoint(destination, "is no folder name to save under");
+        let name = destination.file_name().ok_or_else(unnamed)?;
         let beside = |suffix| {
             let mut hidden = OsString::from(".");
             hidden.push(name);
@@ -56,7 +56,7 @@ impl Staging {
         remove(&old)?;
         remove(&path)?;
         untrusted::create_folder(&path)?;
-        Ok(Self { path, destination: destination.to_path_buf(), old, _lock: lock })
+        Ok(Self { path, destination: destination.clone(), old, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -138,13 +138,20 @@ fn is_at(_file: &File, _path: &Path) -> bool {
     true
 }
 
+/// A folder's own place: without what a shell adds behind its name (`/`, `/.`), and where a link leads.
+fn place_of(folder: &Path) -> Result<PathBuf> {
+    let place: PathBuf = folder.components().collect();
+    if !place.is_symlink() {
+        return Ok(place);
+    }
+    let dangling = |_| Error::checkpoint(&place, "is a link to nothing, not a folder to save into");
+    place.canonicalize().map_err(dangling)
+}
+
 /// Refuses to replace what is no checkpoint.
 fn check(destination: &Path) -> Result<()> {
     if !destination.exists() {
-        return match destination.symlink_metadata() {
-            Ok(_) => Err(Error::checkpoint(destination, "is a link to nothing, not a folder to save into")),
-            Err(_) => Ok(()),
-        };
+        return Ok(());
     }
     if !destination.is_dir() {
         return Err(Error::checkpoint(destination, "is a file, not a folder to save into"));

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -188,6 +188,8 @@ pub fn create_folder(path: &Path) -> Result<()> {
 
 /// Of a folder and those that it should be in, the nearest that is there, if it is no folder.
 fn what_is_in_the_way(path: &Path) -> Option<String> {
+    // With a slash behind its name a link stands for what it leads to.
+    let path: PathBuf = path.components().collect();
     let place = path.ancestors().find(|place| place.symlink_metadata().is_ok())?;
     match fs::metadata(place) {
         Err(_) if place.is_symlink() => Some(format!("{} is a link to nothing", place.display())),
@@ -196,6 +198,19 @@ fn what_is_in_the_way(path: &Path) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Refuses to write to what a symbolic link leads to: for the files that a run adds to in its own folder.
+///
+/// # Errors
+///
+/// [`Error::Io`] where `path` is a link.
+pub fn refuse_link(path: &Path) -> Result<()> {
+    if path.is_symlink() {
+        let reason = "it is a symbolic link, and a run writes into its own folder only";
+        return Err(Error::io("write", path)(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+    }
+    Ok(())
 }
 
 /// Removes a file, or link, if one is there. A terminal or a pipe stays.
@@ -255,6 +270,17 @@ mod tests {
         remove_file(&link).unwrap();
         remove_file(&link).unwrap();
         assert!(!link.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_refused_and_a_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let [victim, link] = ["victim", "report.html"].map(|name| folder.path().join(name));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(refuse_link(&link).unwrap_err().to_string().starts_with("cannot write "));
+        assert!(refuse_link(&victim).is_ok());
     }
 
     #[test]
@@ -339,7 +365,7 @@ mod tests {
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("nowhere", place("link")).unwrap();
-            for name in ["link", "link/below"] {
+            for name in ["link", "link/", "link/below"] {
                 assert!(refused(&place(name)).contains("link is a link to nothing"));
             }
         }
