@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::Device;
-use parrot_infer::device;
+use parrot_infer::{Parrot, device};
 use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription, Description, Weights};
 use parrot_model::config::{DecoderConfig, ParrotConfig, VisionConfig};
 use parrot_model::language::Decoder;
+use parrot_model::layout::CONFIG_FILE;
 use parrot_model::parrot::ParrotModel;
 use parrot_model::text::Tokenizer;
 use parrot_model::untrusted::printable;
@@ -22,7 +23,7 @@ use crate::terminal::print_json;
 
 /// Show what a model consists of and how much memory it needs
 ///
-/// Compares the weights that are there with the network, but loads none. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; of a model on
+/// Compares the weights that are there with the network, but loads none, and fails where asking the model would. A size (parrot-mini, parrot-0.5b, parrot-7b, parrot-14b) needs no file; of a model on
 /// the hub everything but the weights is downloaded. Of a GGUF it also says what its tensors are stored in.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,7 +58,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         write!(io::stdout(), "{}", printable(&model.to_text()))?;
     }
-    model.weights.map_or(Ok(()), StoredWeights::into_result)
+    model.weights.map_or(Ok(()), StoredWeights::into_result)?;
+    model.refusal.map_or(Ok(()), |error| Err(error).context("the model cannot be used"))
 }
 
 /// What the folder or GGUF says.
@@ -68,12 +70,14 @@ fn read(model: &Path) -> Result<Inspection> {
         Inspection::of_text_model(&name, DecoderDescription::open(model)?.config)
     } else {
         let Description { config, vision, .. } = Description::open(model)?;
-        Inspection::of_parrot(&name, config, &vision)?
+        let described = Inspection::of_parrot(&name, config, &vision);
+        described.map_err(|error| error.in_file(model.join(CONFIG_FILE)))?
     };
     let tokenizer_size = Some(Tokenizer::open(model)?.vocab_size());
     let file = if model.is_file() { Some(GgufFile::open(model)?) } else { None };
     let weights = Some(StoredWeights::find(model, is_text_model));
-    Ok(Inspection { tokenizer_size, file, weights, ..described })
+    let refusal = Parrot::check_description(model).err();
+    Ok(Inspection { tokenizer_size, file, weights, refusal, ..described })
 }
 
 /// What there is of a model's weights, and whether it can be loaded.
@@ -131,6 +135,9 @@ struct Inspection {
     /// What there is of its weights; a size has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<StoredWeights>,
+    /// Why it cannot be asked, whatever its weights are.
+    #[serde(skip)]
+    refusal: Option<parrot_infer::Error>,
     /// Each part with its number of parameters.
     #[serde(serialize_with = "as_object")]
     parameters: Vec<(&'static str, usize)>,
@@ -193,7 +200,7 @@ struct Tower {
 const BYTES: [(&str, usize); 3] = [("f32", 4), ("f16", 2), ("bf16", 2)];
 
 impl Inspection {
-    fn of_parrot(model: &str, config: ParrotConfig, vision: &VisionConfig) -> Result<Self> {
+    fn of_parrot(model: &str, config: ParrotConfig, vision: &VisionConfig) -> parrot_model::Result<Self> {
         let network = ParrotModel::init(&config, vision, &any_device())?;
         let parameters = vec![
             ("vision_tower", network.vision_tower.num_params()),
@@ -233,6 +240,7 @@ impl Inspection {
             model: model.into(),
             file: None,
             weights: None,
+            refusal: None,
             parameters,
             total_parameters,
             weight_bytes: in_each_dtype(total_parameters),

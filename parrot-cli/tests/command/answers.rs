@@ -370,6 +370,17 @@ fn wrong_usage_is_exit_code_2() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_parrot"));
+    let output = command.arg("--help").stdout(full).output().unwrap();
+    let stderr = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: cannot write to standard output: "), "{stderr}");
+}
+
 #[test]
 fn the_model_is_found_without_being_named() {
     let photo = file("photo.png");
@@ -448,6 +459,43 @@ fn inspect_says_whether_the_weights_can_be_used() {
     let (code, stdout, stderr) = inspect();
     assert_eq!((code, &*stderr), (Some(0), ""));
     assert!(stdout.contains("\n  weights          absent\n"), "{stdout}");
+}
+
+/// It called models complete that could not be asked.
+#[test]
+fn inspect_refuses_what_ask_refuses() {
+    let photo = file("photo.png");
+    // Each a file, what stands there and what instead; nothing stands for all of it.
+    for (name, from, to, weights) in [
+        ("config.json", r#""image_aspect_ratio": "pad""#, r#""image_aspect_ratio": "anyres""#, "complete"),
+        ("tokenizer_config.json", "", "{", "complete"),
+        ("generation_config.json", "", "{", "complete"),
+        ("tokenizer.json", "<|im_end|>", "<|im_close|>", "complete"),
+        ("model.safetensors", r#""dtype":"F32""#, r#""dtype":"I32""#, "unusable"),
+        // Of a network that cannot be there is nothing to show.
+        ("config.json", r#""mm_hidden_size": 16"#, r#""mm_hidden_size": 17"#, ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        tiny::write(folder.path(), 3).unwrap();
+        let path = folder.path().join(name);
+        let mut bytes = fs::read(&path).unwrap_or_default();
+        if from.is_empty() {
+            bytes = to.into();
+        } else {
+            let at = bytes.windows(from.len()).position(|found| found == from.as_bytes()).unwrap();
+            bytes.splice(at..at + from.len(), to.bytes());
+        }
+        fs::write(&path, bytes).unwrap();
+        let model = text_of(folder.path());
+        let asked = parrot(&["ask", text_of(&photo), "What?", "--model", model]).output().unwrap();
+        let inspected = parrot(&["inspect", model]).output().unwrap();
+        assert_eq!(inspected.status.code(), asked.status.code(), "{name}");
+        let (said, of_ask, of_inspect) = (text(inspected.stdout), text(asked.stderr), text(inspected.stderr));
+        let line = format!("\n  weights          {weights}\n");
+        assert_eq!(said.contains(&line), !weights.is_empty(), "{name}: {said}");
+        let why = |error: &str| Some(error.strip_prefix("error: ")?.split_once(": ")?.1.to_string());
+        assert_eq!(why(&of_inspect), why(&of_ask), "{name}: {of_inspect}");
+    }
 }
 
 #[test]

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use burn::prelude::*;
-use parrot_model::checkpoint::{Files, resolve};
-use parrot_model::config::TokenIds;
+use parrot_model::checkpoint::{DecoderDescription, Description, Files, resolve};
+use parrot_model::config::{DecoderConfig, ParrotConfig, TokenIds};
 use parrot_model::layout::{CONFIG_FILE, GENERATION_CONFIG_FILE};
 use parrot_model::text::{ChatTemplate, Tokenizer};
 use serde::Deserialize;
 use web_time::Instant;
 
 use super::image_cache::ImageCache;
-use super::loaded_model::Opened;
+use super::loaded_model::{ImageInput, Opened};
 use super::{IMAGE_CACHE_BYTES, Parrot};
 use crate::device::WeightDtype;
 use crate::{Error, Result, device};
@@ -66,6 +66,26 @@ impl Parrot {
     pub fn loader<'a>() -> Loader<'a> {
         Loader { width: Width::Suited, progress: Box::new(|_, _| ()) }
     }
+
+    /// Reads what a model's folder, or a text model's GGUF, says besides its weights as [`load`](Self::load) does: tokenizer, chat
+    /// template, the ids that end an answer, how images are prepared. No weights need be there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Loader::load`] that no weights are needed for.
+    pub fn check_description(model: impl Into<Files>) -> Result<()> {
+        let folder = &model.into();
+        if DecoderDescription::is_in(folder)? {
+            let DecoderDescription { config, eos_token_id, .. } = DecoderDescription::open(folder)?;
+            Words::open(folder, &config, eos_token_id.as_ref())?;
+        } else {
+            let description = Description::open(folder)?;
+            let ParrotConfig { decoder, eos_token_id, .. } = &description.config;
+            Words::open(folder, decoder, eos_token_id.as_ref())?;
+            ImageInput::of(&description, folder.join(CONFIG_FILE).path())?;
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Loader<'a> {
@@ -107,27 +127,7 @@ impl<'a> Loader<'a> {
             Width::Widest => opened.widest_dtype(device)?,
         };
         let config = opened.config().clone();
-        let tokenizer = Tokenizer::open(folder)?;
-        let config_file = if folder.is_file() { folder.clone() } else { folder.join(CONFIG_FILE) };
-        if tokenizer.vocab_size() > config.vocab_size {
-            let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
-            return Err(config_error(&config_file, "vocab_size", expected, config.vocab_size));
-        }
-        let template = ChatTemplate::open(folder, &tokenizer)?;
-        let generation_eos = generation_eos(&folder.join(GENERATION_CONFIG_FILE))?;
-        let eos = generation_eos.as_ref().or(opened.eos_token_id());
-        let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
-        eos.extend(template.end_of_turn());
-        if !eos.is_empty() && eos.iter().all(|id| *id as usize >= config.vocab_size) {
-            let expected = format!("an id of the vocabulary of {}: no answer would end", config.vocab_size);
-            let own = generation_eos.is_some().then(|| folder.join(GENERATION_CONFIG_FILE));
-            return Err(config_error(
-                &own.unwrap_or(config_file),
-                "eos_token_id",
-                expected,
-                format!("{eos:?}"),
-            ));
-        }
+        let Words { tokenizer, template, eos } = Words::open(folder, &config, opened.eos_token_id())?;
         tracing::debug!(?folder, ?dtype, ?eos, "opened the checkpoint");
         let model = opened.load(dtype, device, self.progress)?;
         let load = started.elapsed();
@@ -145,6 +145,38 @@ impl<'a> Loader<'a> {
             routing_text: None,
             load,
         })
+    }
+}
+
+/// What a model reads and writes words with.
+struct Words {
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    /// The ids that end an answer.
+    eos: Vec<u32>,
+}
+
+impl Words {
+    /// - config_eos: the ids that end an answer according to the configuration
+    fn open(folder: &Files, config: &DecoderConfig, config_eos: Option<&TokenIds>) -> Result<Self> {
+        let tokenizer = Tokenizer::open(folder)?;
+        let config_file = if folder.is_file() { folder.clone() } else { folder.join(CONFIG_FILE) };
+        if tokenizer.vocab_size() > config.vocab_size {
+            let expected = format!("at least the tokenizer's {}", tokenizer.vocab_size());
+            return Err(config_error(&config_file, "vocab_size", expected, config.vocab_size));
+        }
+        let template = ChatTemplate::open(folder, &tokenizer)?;
+        let generation_eos = generation_eos(&folder.join(GENERATION_CONFIG_FILE))?;
+        let eos = generation_eos.as_ref().or(config_eos);
+        let mut eos = eos.map_or_else(Vec::new, |eos| eos.as_slice().to_vec());
+        eos.extend(template.end_of_turn());
+        if !eos.is_empty() && eos.iter().all(|id| *id as usize >= config.vocab_size) {
+            let expected = format!("an id of the vocabulary of {}: no answer would end", config.vocab_size);
+            let own = generation_eos.is_some().then(|| folder.join(GENERATION_CONFIG_FILE));
+            let file = own.unwrap_or(config_file);
+            return Err(config_error(&file, "eos_token_id", expected, format!("{eos:?}")));
+        }
+        Ok(Self { tokenizer, template, eos })
     }
 }
 

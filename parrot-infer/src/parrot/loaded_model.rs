@@ -1,8 +1,10 @@
 //! A loaded model: a whole Parrot, or a decoder, which reads only text.
 
+use std::path::Path;
+
 use burn::prelude::*;
 use parrot_model::batch::{PrepareOptions, Prepared, Sample};
-use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription, Files};
+use parrot_model::checkpoint::{Checkpoint, DecoderCheckpoint, DecoderDescription, Description, Files};
 use parrot_model::config::{DecoderConfig, TokenIds};
 use parrot_model::device::WeightDtype;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
@@ -84,20 +86,29 @@ impl Opened {
     ) -> Result<LoadedModel> {
         match self {
             Self::Parrot(checkpoint) => {
-                let (config, vision) = (&checkpoint.description.config, &checkpoint.description.vision);
-                let aspect_ratio = AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind);
-                let images = ImageInput {
-                    processor: checkpoint.description.image_processor.clone(),
-                    aspect_ratio: aspect_ratio.map_err(|error| error.in_file(checkpoint.config_file()))?,
-                    tokens: vision.tokens_per_image(config.mm_vision_select_feature),
-                    per_conversation: config.max_images_per_conversation,
-                };
+                let images = ImageInput::of(&checkpoint.description, &checkpoint.config_file())?;
                 Ok(LoadedModel::Parrot(Box::new(checkpoint.load_with(dtype, device, progress)?), images))
             }
             Self::Text(checkpoint) => {
                 Ok(LoadedModel::Text(Box::new(checkpoint.load_with(dtype, device, progress)?)))
             }
         }
+    }
+}
+
+impl ImageInput {
+    /// What a model's description says.
+    ///
+    /// - config_file: its `config.json`, for errors
+    pub(super) fn of(description: &Description, config_file: &Path) -> Result<Self> {
+        let Description { config, vision, image_processor, .. } = description;
+        let aspect_ratio = AspectRatio::from_key(config.image_aspect_ratio.as_deref(), vision.kind);
+        Ok(Self {
+            processor: image_processor.clone(),
+            aspect_ratio: aspect_ratio.map_err(|error| error.in_file(config_file))?,
+            tokens: vision.tokens_per_image(config.mm_vision_select_feature),
+            per_conversation: config.max_images_per_conversation,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bytes, DType, FloatDType, Tensor, TensorData};
 
 use super::block_file;
-use super::cast::cast;
+use super::cast::{cast, element_size};
 use super::names::{self, ModulePath};
 use super::quantize::quantize;
 use super::stored_tensor::StoredTensor;
@@ -158,7 +158,7 @@ fn other_width<'w>(
     ))
 }
 
-/// One sentence for each parameter that is missing or has another shape.
+/// One sentence for each parameter that is missing, has another shape or is stored as what cannot be read.
 ///
 /// - title: what a tensor is called in them
 pub(super) fn mismatches<'w>(
@@ -187,7 +187,9 @@ pub(super) fn mismatches<'w>(
             Some(stored) if stored.shape != shape => {
                 Some(format!("should be {shape:?}, found {:?}", stored.shape))
             }
-            Some(_) => None,
+            // llama.cpp's blocks are known by another type than their bytes'.
+            Some(StoredTensor { coding: Some(_), .. }) => None,
+            Some(stored) => element_size(stored.dtype).err(),
         };
         reason.map(|reason| format!("{} {reason}", title(name)))
     };

@@ -16,7 +16,6 @@ use super::staging::Staging;
 use super::tensors::header_bytes;
 use super::{Checkpoint, block_file, names};
 use crate::layout::WEIGHTS_FILE;
-use crate::parrot::ParrotModel;
 use crate::quantization::BlockFormat;
 use crate::{Error, Result};
 
@@ -55,8 +54,7 @@ impl Checkpoint {
             ));
         }
         // No parameter of it ever gets memory.
-        let model =
-            ParrotModel::init(&self.description.config, &self.description.vision, &Device::default())?;
+        let model = self.init(&Device::default())?;
         let wanted = load::parameters(&model, &names::parrot(&self.description.config)?);
         self.model_weights().check(&wanted)?;
 
@@ -134,6 +132,7 @@ mod tests {
     use super::*;
     use crate::device::WeightDtype;
     use crate::language::DecoderInput;
+    use crate::parrot::ParrotModel;
 
     const TABLE: &str = "model.embed_tokens.weight";
 

@@ -41,7 +41,8 @@ pub fn export_transformers(folder: impl AsRef<Path>) -> Result<()> {
             "its weights are in blocks, which transformers cannot read: export the model that it was made of";
         return Err(Error::checkpoint(folder, reason));
     }
-    describe(&mut config, &vision, &image_processor)?;
+    let described = describe(&mut config, &vision, &image_processor);
+    described.map_err(|error| error.in_file(folder.join(CONFIG_FILE)))?;
     write(folder, MODELING_FILE, |path| fs::write(path, MODELING).map_err(Error::io("write", path)))?;
     write(folder, CONFIG_FILE, |path| config.save(path))
 }

@@ -127,7 +127,7 @@ impl Repository {
     /// keeps them from being mixed with a later commit's.
     fn snapshot(&self) -> Result<(PathBuf, String)> {
         let newest = self.newest_config();
-        let commit = newest.map_err(|failure| self.error(CONFIG_FILE, &failure))?;
+        let commit = newest.map_err(|failure| self.not_found(&failure))?;
         Ok((self.cache.snapshot(&commit), commit))
     }
 
@@ -251,6 +251,16 @@ impl Repository {
                 return Err(Failure::Other(why.into()));
             }
             is_resumed = false;
+        }
+    }
+
+    /// Of a model that the hub does not give: what was named may have been meant as a folder, such as `assets/parrot-mini`.
+    fn not_found(&self, failure: &Failure) -> Error {
+        match self.error(CONFIG_FILE, failure) {
+            Error::Hub { id, reason } if !matches!(failure, Failure::Gated | Failure::NoRevision) => {
+                Error::Hub { id, reason: format!("there is no such folder here, and from the hub: {reason}") }
+            }
+            error => error,
         }
     }
 

@@ -511,6 +511,8 @@ fn what_goes_wrong_is_said_in_one_line() {
 
     let found = error(&closed_endpoint(), None, false);
     assert!(found.contains("cannot reach http://127.0.0.1") && found.contains("refused"), "{found}");
+    // A folder may have been meant.
+    assert!(found.starts_with("model owner/model: there is no such folder here, and "), "{found}");
 
     let found = error(&empty.endpoint, None, true);
     assert!(found.contains("config.json is not in the cache, and HF_HUB_OFFLINE"), "{found}");
