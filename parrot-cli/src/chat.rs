@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use parrot_infer::{Chat, Image, Parrot};
+use parrot_model::text::ChatTemplate;
 use parrot_model::untrusted::decode_text;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::ask::Printer;
 use crate::options::{AnswerOptions, ModelOptions};
-use crate::terminal::print_aside;
+use crate::terminal::{print_aside, print_notice};
 use crate::{report, terminal};
 
 /// Talk about a picture, or with a text model about anything
@@ -57,7 +58,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         anyhow::bail!("standard input is where questions come from: the picture has to be a file");
     }
     let mut image = args.image.as_ref().map(Image::open).transpose()?;
-    let parrot = args.model.load()?;
+    let (folder, parrot) = args.model.find_and_load()?;
+    if !ChatTemplate::is_given(&*folder)? {
+        print_notice(&format!("the model has no chat template: {}", layout_of(parrot.template())));
+    }
     let mut chat = parrot.chat(options);
     image.iter().for_each(|image| chat.show(image.clone()));
     let mut input = Input::new()?;
@@ -136,6 +140,15 @@ fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stopped)
+}
+
+/// How a model is asked that does not say it.
+fn layout_of(template: &ChatTemplate) -> &'static str {
+    match template.name() {
+        "chatml" => "it is asked in ChatML, as its tokens suggest",
+        "llama3" => "it is asked as Llama 3 is, as its tokens suggest",
+        _ => "it reads what is said as one text, and may go on with that instead of answering",
+    }
 }
 
 /// What is said where another picture is more than the model can talk about at a time.

@@ -13,8 +13,14 @@ const Q8_0: (u32, usize) = (8, 34);
 
 /// Qwen 2 with one layer, all of its weights zero.
 fn qwen2() -> Vec<u8> {
+    qwen2_with(&[])
+}
+
+/// [`qwen2`] with these texts besides.
+fn qwen2_with(texts: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let number = |value: u32| [4_u32.to_le_bytes(), value.to_le_bytes()].concat();
+    let texts = texts.iter().map(|(key, value)| (*key, [&8_u32.to_le_bytes()[..], &text(value)].concat()));
     let metadata = [
         ("general.architecture", [&8_u32.to_le_bytes()[..], &text("qwen2")].concat()),
         ("qwen2.block_count", number(1)),
@@ -43,8 +49,8 @@ fn qwen2() -> Vec<u8> {
     ];
     let mut header = b"GGUF\x03\0\0\0".to_vec();
     header.extend((tensors.len() as u64).to_le_bytes());
-    header.extend((metadata.len() as u64).to_le_bytes());
-    for (key, value) in metadata {
+    header.extend(((metadata.len() + texts.len()) as u64).to_le_bytes());
+    for (key, value) in metadata.into_iter().chain(texts) {
         header.extend([text(key), value].concat());
     }
     let mut bytes = 0_usize;
@@ -99,4 +105,28 @@ fn inspect_describes_a_gguf_as_the_text_model_that_it_is() {
             "{refused}"
         );
     }
+}
+
+/// It was asked in ChatML without a word about that.
+#[test]
+fn a_gguf_without_a_chat_template_is_asked_as_its_tokens_suggest_which_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    fs::copy(file("model").join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let chat = || {
+        let mut command = parrot(&["chat", "--model", text_of(&path), "--max-new-tokens", "2"]);
+        command.write_stdin("Who?\n");
+        command
+    };
+    fs::write(&path, qwen2()).unwrap();
+    let note = "note: the model has no chat template: it is asked in ChatML, as its tokens suggest\n";
+    assert_eq!(output(chat()).1, note);
+    let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}\
+                    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    fs::write(&path, qwen2_with(&[("tokenizer.chat_template", template)])).unwrap();
+    assert_eq!(output(chat()).1, "");
+    fs::write(&path, qwen2_with(&[("tokenizer.chat_template", "{% if")])).unwrap();
+    let (asked, inspected) = (error(chat()), error(parrot(&["inspect", text_of(&path)])));
+    assert!(asked.contains("chat template "), "{asked}");
+    assert_eq!(asked.split_once(": ").unwrap().1, inspected.split_once(": ").unwrap().1);
 }

@@ -81,6 +81,17 @@ impl ChatTemplate {
         }
     }
 
+    /// Whether a model says how it is asked: a Parrot does, and a language model that brings a template of its own. Otherwise
+    /// [`open`](Self::open) can go by its tokens alone, and people should be told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] and [`Error::Io`] for files that cannot be read.
+    pub fn is_given(folder: impl Into<Files>) -> Result<bool> {
+        let folder = &folder.into();
+        Ok(TokenizerConfig::read(folder)?.own_template.is_some() || files::is_parrot(folder)?)
+    }
+
     /// The template of a Parrot whose decoder is the one in `folder`.
     ///
     /// The tokenizer's tokens tell: with `<|im_start|>` or `<|im_end|>` it is [ChatML](Self::chatml), as in the paper,
