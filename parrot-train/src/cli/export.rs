@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use parrot_model::checkpoint::export_transformers;
 use parrot_model::layout::MODELING_FILE;
+use parrot_model::untrusted::{MAX_CONFIG_BYTES, read};
 
 use super::say;
 
@@ -22,8 +23,14 @@ pub(crate) struct Arguments {
 
 /// Writes the files.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
-    export_transformers(&arguments.folder)?;
     let file = arguments.folder.join(MODELING_FILE);
+    let content = || read(&file, MAX_CONFIG_BYTES).ok();
+    let (is_there, before) = (file.symlink_metadata().is_ok(), content());
+    export_transformers(&arguments.folder)?;
+    // What an earlier call wrote is no loss. Of another version's nobody can tell whether the user has changed it.
+    if is_there && content() != before {
+        say(&format!("note: the {MODELING_FILE} that was in {} is replaced", arguments.folder.display()));
+    }
     say(&format!("wrote {}, which config.json names", file.display()));
     Ok(ExitCode::SUCCESS)
 }

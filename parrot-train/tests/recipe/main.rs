@@ -261,9 +261,17 @@ fn a_new_model_keeps_its_towers_processor_and_weights() {
     let in_whole = whole.get(&format!("model.vision_tower.vision_tower.{name}")).unwrap();
     assert!(in_whole.bytes == after.get(name).unwrap().bytes);
 
-    let mut export = Command::cargo_bin("parrot-train").unwrap();
-    export.args(["export", "--transformers"]).arg(place.path("run/model")).assert().success();
-    assert!(place.path("run/model/modeling_parrot.py").is_file());
+    let export = || {
+        let mut export = Command::cargo_bin("parrot-train").unwrap();
+        let exported =
+            export.args(["export", "--transformers"]).arg(place.path("run/model")).assert().success();
+        String::from_utf8(exported.get_output().stderr.clone()).unwrap()
+    };
+    let modeling = place.path("run/model/modeling_parrot.py");
+    assert!(!export().contains("replaced") && modeling.is_file());
+    assert!(!export().contains("replaced"), "by the same");
+    fs::write(&modeling, "# the user's own").unwrap();
+    assert!(export().starts_with("note: the modeling_parrot.py that was in "));
     assert_eq!(Checkpoint::open(place.path("run/model")).unwrap().description.image_processor, processor);
 }
 
