@@ -1,6 +1,7 @@
 //! Filling the templates of pages.
 
 use minijinja::{Environment, HtmlEscape, Value};
+use parrot_model::untrusted::printable;
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -22,7 +23,9 @@ pub(crate) fn render(name: &str, template: &str, page: &impl Serialize) -> Resul
     environment.add_filter("breakable", |text: String| Value::from_safe_string(breakable(&text)));
     environment.add_filter("with_code", |text: String| Value::from_safe_string(with_code(&text)));
     let page = Value::from(minijinja::value::Serde(page));
-    environment.render_named_str(name, template, page).map_err(failed)
+    let html = environment.render_named_str(name, template, page).map_err(failed)?;
+    // Answers may hold what no page may, a zero byte for one; and pages are looked at on a terminal, too.
+    Ok(printable(&html).into_owned())
 }
 
 /// A name that may go on in the next line behind what separates its parts; behind a hyphen it may anyway.
@@ -52,6 +55,13 @@ mod tests {
     fn names_break_behind_what_separates_their_parts() {
         assert_eq!(breakable("MMBench_DEV_<x>-2"), "MMBench_<wbr>DEV_<wbr>&lt;x&gt;-2");
         assert_eq!(breakable(""), "");
+    }
+
+    #[test]
+    fn what_no_page_may_hold_is_replaced() {
+        let page = serde_json::json!({ "said": "a\0b\u{1b}[2Jc\r\n\u{202e}d" });
+        let html = render("page.html", "<p>{{ said }}</p>", &page).unwrap();
+        assert_eq!(html, "<p>a\u{fffd}b\u{fffd}[2Jc\u{fffd}\n\u{fffd}d</p>");
     }
 
     #[test]

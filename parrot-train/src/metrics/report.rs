@@ -72,7 +72,8 @@ pub fn write(folder: &Path, stage: &str, out: &Path) -> Result<()> {
     let broken = |error: minijinja::Error| Error::Data { path: out.into(), reason: error.to_string() };
     let page = minijinja::Value::from(minijinja::value::Serde(page(stage, &records)));
     let html = Environment::new().render_named_str("report.html", TEMPLATE, page).map_err(broken)?;
-    Ok(untrusted::replace_file(out, html.as_bytes())?)
+    // Names of samples and languages may hold what no page may, a zero byte for one.
+    Ok(untrusted::replace_file(out, untrusted::printable(&html).as_bytes())?)
 }
 
 fn page(stage: &str, records: &[StepRecord]) -> Page {
