@@ -1,6 +1,6 @@
 //! `--score`: what other programs answered.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use parrot_eval::{Assigned, Dataset, ModelInfo, PredictionFile, Problem, ProblemKind};
 
 use super::Args;
@@ -23,14 +23,9 @@ impl Args {
             })
             .collect();
         let has_some = |assigned: &Assigned| assigned.of_rows.iter().any(|texts| !texts.is_empty());
-        ensure!(
-            assigned.iter().any(has_some),
-            "{}: no prediction is for {}; files are matched by a column dataset, by a name like \
-             MODEL_{}.xlsx, or by there being one dataset only",
-            files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", "),
-            datasets.iter().map(|dataset| &*dataset.id).collect::<Vec<_>>().join(", "),
-            datasets[0].id
-        );
+        if !assigned.iter().any(has_some) {
+            bail!(why_none(&datasets, &files, &assigned));
+        }
         let of_datasets: Vec<Vec<Assigned>> =
             assigned.iter().map(|assigned| vec![assigned.clone()]).collect();
         let (judge, unjudged) = self.rate(&mut datasets, &of_datasets, self.out.as_deref())?;
@@ -48,6 +43,31 @@ impl Args {
         let mut finished = scores.finish(ModelInfo { name, ..ModelInfo::default() }, None);
         finished.report.judge = judge;
         Ok(finished)
+    }
+}
+
+/// Why no row has a prediction.
+fn why_none(datasets: &[Dataset], files: &[PredictionFile], assigned: &[Assigned]) -> String {
+    let named = files.iter().map(|file| &*file.name).collect::<Vec<_>>().join(", ");
+    if files.iter().all(|file| file.predictions.is_empty()) {
+        return format!("{named}: there is not one prediction in it");
+    }
+    let sought = datasets.iter().map(|dataset| &*dataset.id).collect::<Vec<_>>().join(", ");
+    let has_unknown = |problem: &&Problem| problem.kind == ProblemKind::UnknownPrediction;
+    let unknown = assigned.iter().flat_map(|assigned| &assigned.problems).find(has_unknown);
+    match unknown.and_then(|problem| problem.index.as_deref()) {
+        Some(found) => {
+            let expected = datasets.iter().find_map(|dataset| dataset.rows.first()).map(|row| &*row.index);
+            format!(
+                "{named}: no prediction has the index of a row of {sought}; expected indices such as “{}”, found “{found}”",
+                expected.unwrap_or_default()
+            )
+        }
+        None => format!(
+            "{named}: no prediction is for {sought}; files are matched by a column dataset, by a name like MODEL_{}.xlsx, or by \
+             there being one dataset only",
+            datasets[0].id
+        ),
     }
 }
 

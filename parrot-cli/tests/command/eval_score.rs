@@ -155,9 +155,16 @@ fn broken_predictions_are_named() {
     assert!(error(score("a.csv", b"")).contains("predictions are read from .tsv, .xlsx and .jsonl files"));
     let missing = parrot(&["eval", "--data", data.to_str().unwrap(), "--score", "no/such"]);
     assert!(error(missing).contains("cannot read no/such: "));
-    assert!(
-        error(score("a.tsv", b"index\tprediction\n999\tA\n")).contains("no prediction is for kit_mmmb_tr")
-    );
+    // It was said that files are matched by their names.
+    let other = error(score("a.tsv", b"index\tprediction\nTrue\tA\n"));
+    assert!(other.contains("no prediction has the index of a row of kit_mmmb_tr; "), "{other}");
+    assert!(other.ends_with("expected indices such as “1”, found “True”"), "{other}");
+    let header = error(score("a.tsv", b"index\tprediction\n"));
+    assert!(header.ends_with("a.tsv: there is not one prediction in it"), "{header}");
+    for name in ["a.tsv", "a.jsonl"] {
+        let page = error(score(name, b"<!DOCTYPE html>\n<html>\n"));
+        assert!(page.contains(name) && page.contains("it is a web page"), "{page}");
+    }
     // A run that was killed while it wrote: what is there counts, what is not is said.
     let (table, stderr) =
         output(score("a.jsonl", b"{\"index\": 1, \"prediction\": \"A\"}\n{\"index\": 2, \"pred"));

@@ -196,8 +196,19 @@ impl Kinds {
 /// stay as they are. So does a column of nothing but texts: what becomes of it is the matter of [`through_xlsx`].
 pub(crate) fn read_excel(cells: &[Option<&str>], kinds: &Kinds) -> Option<Vec<Option<String>>> {
     let Kinds { texts, numbers, truths, dates, durations } = *kinds;
-    if durations > 0 && texts + numbers + truths + dates == 0 {
-        return Some(cells.iter().map(|cell| cell.map(pandas_duration)).collect());
+    // Words for a missing value are none among dates and lengths of time, of which pandas makes a column of their own.
+    let present = || cells.iter().flatten().filter(|cell| !is_missing(cell));
+    let are_times = numbers + truths == 0 && texts == cells.iter().flatten().count() - present().count();
+    let or_no_time = |write: fn(&str) -> String| {
+        let cells = cells.iter().map(|cell| cell.filter(|cell| !is_missing(cell)));
+        Some(cells.map(|cell| Some(cell.map_or_else(|| NOT_A_TIME.into(), write))).collect())
+    };
+    if are_times && durations > 0 && dates == 0 {
+        return or_no_time(pandas_duration);
+    }
+    // A day without a time, and a time without a day, are other things to Python.
+    if are_times && dates > 0 && durations == 0 && present().all(|cell| is_date_and_time(cell)) {
+        return or_no_time(str::to_owned);
     }
     let is_of_truths = texts + numbers == 0 && cells.iter().all(Option::is_some);
     if numbers + truths == 0 || dates + durations > 0 || is_of_truths {
@@ -216,6 +227,14 @@ pub(crate) fn read_excel(cells: &[Option<&str>], kinds: &Kinds) -> Option<Vec<Op
     let cells: Vec<Option<String>> =
         cells.iter().map(|cell| cell.filter(|cell| !is_missing(cell)).map(as_number)).collect();
     Column::from_cells(cells.iter().map(Option::as_deref), Source::Excel).written()
+}
+
+/// What pandas has in the place of a date or a length of time that is missing.
+pub(crate) const NOT_A_TIME: &str = "NaT";
+
+/// Whether a date, as Python writes it, has a day and a time: `2023-03-15 06:00:00`.
+fn is_date_and_time(date: &str) -> bool {
+    date.contains('-') && date.contains(':')
 }
 
 /// Python's `1 day, 12:00:00` as pandas writes it, `1 days 12:00:00`.

@@ -116,6 +116,9 @@ impl Table {
             return Err(refuse(None, problem.into()));
         }
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        if is_web_page(bytes) {
+            return Err(refuse(None, WEB_PAGE.into()));
+        }
         let mut reader =
             ReaderBuilder::new().delimiter(b'\t').has_headers(false).flexible(true).from_reader(bytes);
         let mut columns: Option<Vec<String>> = None;
@@ -215,6 +218,16 @@ pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xFF\xFE")
         || bytes.starts_with(b"\xFE\xFF")
         || (even.min(odd) == 0 && even.max(odd) > header.len() / 4)
+}
+
+/// What is said of a web page in a file's place.
+pub(crate) const WEB_PAGE: &str = "it is a web page, not the file itself: download what its link leads to";
+
+/// Whether text begins as HTML does, as a page about a file does that was saved in its place.
+pub(crate) fn is_web_page(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+    begins(b"<!doctype html") || begins(b"<html")
 }
 
 /// The header's names, of which those that are none may be there more than once.
@@ -319,6 +332,15 @@ mod tests {
             blanks,
             [some(&["1", "2"]), some(&["3", "4"]), some(&[" ", " "]), some(&["", ""]), some(&["  "])]
         );
+    }
+
+    /// It was said that there is a header and no row.
+    #[test]
+    fn a_web_page_is_called_one() {
+        for page in ["<!DOCTYPE html><html>", "\u{feff}\n <HTML>\n<body>\ta", "<!doctype HTML>\n<p>\n"] {
+            assert!(parse(page).unwrap_err().to_string().ends_with(WEB_PAGE), "{page}");
+        }
+        assert_eq!(cells("<htm\ta\n1\t2").len(), 1);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Prediction {
     pub dataset: Option<String>,
     /// The row's index.
     pub index: String,
-    /// The answer; the text `nan` where it is missing or a word for missing, as a kit reads its own files.
+    /// The answer; the text `nan` where it is missing or a word for missing, as a kit reads its own files, and `NaT` between dates.
     pub text: String,
     /// Whether there is an entry without an answer: an empty cell, `null`.
     pub is_missing: bool,
@@ -151,7 +151,8 @@ fn assign_where(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> A
                 continue;
             };
             if prediction.is_missing {
-                report(ProblemKind::NoPrediction, "the entry is empty, scored as the word nan".into());
+                let detail = format!("the entry is empty, scored as the word {}", prediction.text);
+                report(ProblemKind::NoPrediction, detail);
             }
             let predictions = of_index.entry(key).or_default();
             predictions.push((file, prediction));

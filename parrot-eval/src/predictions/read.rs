@@ -6,8 +6,11 @@ use parrot_model::untrusted::{self, from_json, plain_reason};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::data::pandas::NOT_A_TIME;
 use crate::data::problem::{Problem, ProblemKind};
-use crate::data::table::{Table, TableRecord, UNCLOSED, UTF16, is_missing, is_utf16, read_bytes};
+use crate::data::table::{
+    Table, TableRecord, UNCLOSED, UTF16, WEB_PAGE, is_missing, is_utf16, is_web_page, read_bytes,
+};
 use crate::predictions::xlsx;
 use crate::predictions::{Prediction, PredictionFile, through_spreadsheet};
 use crate::{Error, Result};
@@ -76,7 +79,7 @@ fn of_table(table: &Table) -> Result<Vec<Prediction>> {
             dataset: dataset.and_then(|at| record.cell(at)).filter(|name| !is_missing(name)).map(Into::into),
             index: record.cell(index).unwrap_or_default().into(),
             text: through_spreadsheet(text.unwrap_or_default()),
-            is_missing: text.is_none(),
+            is_missing: text.is_none_or(|text| text == NOT_A_TIME),
             line: record.line,
         }
     };
@@ -98,6 +101,9 @@ fn read_jsonl(file: &Path) -> Result<(Vec<Prediction>, Option<u64>)> {
         return Err(refuse(file, None, UTF16));
     }
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    if is_web_page(text) {
+        return Err(refuse(file, None, WEB_PAGE));
+    }
     let lines = (1..).zip(text.split(|byte| *byte == b'\n'));
     let lines: Vec<(u64, &[u8])> = lines.filter(|(_, line)| !line.trim_ascii().is_empty()).collect();
     if lines.is_empty() {

@@ -147,8 +147,10 @@ fn as_pandas(records: &mut [TableRecord], place: usize, rows: usize, kinds: &Kin
     }
     let Some(read) = pandas::read_excel(&cells, kinds) else { return };
     for (record, text) in records.iter_mut().zip(read) {
-        if let (Some(cell), Some(text)) = (record.cells.get_mut(place), text) {
-            *cell = Some(text);
+        if let Some(text) = text {
+            // Between dates even what is missing is written.
+            record.cells.resize(record.cells.len().max(place + 1), None);
+            record.cells[place] = Some(text);
         }
     }
 }

@@ -7,9 +7,10 @@ use super::value::{Book, Value, written};
 use super::xml::{Xml, shown};
 use crate::data::pandas::Kind;
 
-/// The rows of the largest sheet that spreadsheet programs make, and the columns up to ZZZ, the last that openpyxl has letters for.
+/// The rows and columns of the largest sheet that spreadsheet programs make; the last column is XFD. openpyxl has letters for
+/// more.
 const MOST_ROWS: i64 = 1 << 20;
-const MOST_COLUMNS: u32 = 18_278;
+const MOST_COLUMNS: u32 = 1 << 14;
 
 /// The word of a cell that holds its text itself.
 const INLINE: &str = "inlineStr";

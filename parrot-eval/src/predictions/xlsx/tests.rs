@@ -201,6 +201,17 @@ fn columns_are_written_as_pandas_does() {
             &[Formatted("[h]:mm", 1.5), Formatted("[h]:mm", 0.5), Formatted("[h]:mm", -1.5)],
             &["1 days 12:00:00", "0 days 12:00:00", "-2 days +12:00:00"],
         ),
+        // What is missing among dates alone, or lengths of time alone, is of their kind.
+        (&[date(45_000.25), Gap, date(1e10)], &["2023-03-15 06:00:00", "NaT", "NaT"]),
+        (&[date(45_000.0), Text("None")], &["2023-03-15 00:00:00", "NaT"]),
+        (&[date(45_000.0), Text("A"), Gap], &["2023-03-15 00:00:00", "A", "nan"]),
+        (&[date(45_000.0), Formatted("h:mm", 0.5), Gap], &["2023-03-15 00:00:00", "12:00:00", "nan"]),
+        (&[Formatted("h:mm", 0.5), Gap], &["12:00:00", "nan"]),
+        (&[Formatted("[h]:mm", 1.5), Gap, Text("NA")], &["1 days 12:00:00", "NaT", "NaT"]),
+        (
+            &[Formatted("[h]:mm", 1.5), date(45_000.0), Gap],
+            &["1 day, 12:00:00", "2023-03-15 00:00:00", "nan"],
+        ),
     ] {
         assert_eq!(read_column(cells), expected);
     }
@@ -290,9 +301,12 @@ fn rows_are_read_as_openpyxl_does() {
         let part = sheet_part(&row(attributes, "A"));
         assert_eq!(predictions(&[("xl/sheet.xml", part.as_bytes())]), Err(problem.into()));
     }
-    let wide = sheet_part(&format!("<row>{}</row>", "<c/>".repeat(18_279)));
+    let wide = sheet_part(&format!("<row>{}</row>", "<c/>".repeat(16_385)));
     let error = predictions(&[("xl/sheet.xml", wide.as_bytes())]).unwrap_err();
-    assert_eq!(error, "row 2: a sheet has 18278 columns at most");
+    assert_eq!(error, "row 2: a sheet has 16384 columns at most");
+    let last = |column| prediction(&format!("<c r=\"B2\"><v>7</v></c><c r=\"{column}2\"><v>1</v></c>"));
+    assert_eq!(last("XFD"), Ok(Some("7".into())));
+    assert_eq!(last("XFE"), Err("row 2: a sheet has 16384 columns at most".into()));
     let namespaces: String = (0..200).map(|number| format!(" xmlns:a{number}=\"x\"")).collect();
     let crowded = sheet_part(&format!("<row{namespaces}/>"));
     let error = predictions(&[("xl/sheet.xml", crowded.as_bytes())]).unwrap_err();
