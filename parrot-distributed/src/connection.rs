@@ -1,5 +1,7 @@
 //! The one file that knows MPI.
 
+use std::io::Write;
+
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
@@ -24,7 +26,8 @@ impl std::fmt::Debug for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("error: {} panicked", self.name());
+            // `eprintln!` would panic where standard error is gone, and the others be left waiting.
+            let _ = writeln!(std::io::stderr(), "error: {} panicked", self.name());
             self.abort();
         }
     }

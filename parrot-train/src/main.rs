@@ -48,7 +48,8 @@ fn main() -> ExitCode {
     keep_freed_memory();
     panics_in_one_line();
     let log = || cli::Printable(std::io::stderr());
-    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(log);
+    // A line that cannot be written is lost. Told of it on the same stream, the library would panic.
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(log).log_internal_errors(false);
     match EnvFilter::try_from_default_env() {
         // Who asks for a log gets one.
         Ok(filter) => lines.with_env_filter(filter).init(),

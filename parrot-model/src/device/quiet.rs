@@ -1,5 +1,6 @@
 //! Turns panics of drivers into errors, and prints a program's panics in one line.
 
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -57,7 +58,8 @@ pub fn panics_in_one_line() {
     }
     panic::set_hook(Box::new(|panic| {
         if let Some(line) = PANICS.line(panic.payload_as_str().unwrap_or_default()) {
-            eprintln!("error: {line}");
+            // `eprintln!` panics where standard error is gone, and a panic in here ends the process.
+            let _ = io::stderr().write_all(format!("error: {line}\n").as_bytes());
         }
     }));
 }

@@ -149,10 +149,10 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if outcome.interrupted {
-        eprintln!(
+        say(&format!(
             "stopped after step {} of {}; the same command goes on from there",
             outcome.steps, stage.steps
-        );
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     let Some(folder) = held.as_ref() else { return Ok(ExitCode::SUCCESS) };
@@ -213,7 +213,7 @@ fn stop_on_interrupt(stop: &Arc<AtomicBool>, speaks: bool) -> Result<()> {
             std::process::exit(130);
         }
         if speaks {
-            eprintln!("saving and stopping after this step; once more ends at once");
+            say("saving and stopping after this step; once more ends at once");
         }
     })?;
     Ok(())

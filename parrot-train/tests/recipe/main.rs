@@ -366,6 +366,33 @@ fn an_interrupt_saves_and_the_next_call_goes_on() {
     assert!(said.contains(&format!("{}/{}", step + 1, step + 2)), "{said}");
 }
 
+/// A full disk under a log, or a reader that has left: what would have been said is lost, the training is not.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_goes_on_when_nothing_can_be_said() {
+    let place = Workplace::new();
+    // Its key that is not known gets a notice.
+    let config = fs::read_to_string(place.path("start/config.json")).unwrap();
+    place.write("start/config.json", &config.replacen('{', "{\"scale_everything\": 3,", 1));
+    let run = |arguments: &[&str]| {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut process = std::process::Command::new(assert_cmd::cargo::cargo_bin("parrot-train"));
+        process.arg("run").arg(place.path("recipe.toml")).args(arguments).stderr(full).spawn().unwrap()
+    };
+    assert!(run(&[]).wait().unwrap().success());
+    Checkpoint::open(place.path("run/model")).unwrap();
+
+    let out = format!("out={}", place.path("stopped").display());
+    let mut child = run(&["--set", &out, "--set", "train.steps=100000", "--set", "train.save_every=100000"]);
+    let has_begun = || fs::read(place.path("stopped/metrics.jsonl")).is_ok_and(|lines| !lines.is_empty());
+    while !has_begun() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(parrot_train::checkpoint::newest_first(&place.path("stopped")).unwrap().len(), 1);
+}
+
 #[test]
 fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
     let place = Workplace::new();

@@ -7,6 +7,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use parrot_train::metrics::{Rates, StepRecord};
 
+use super::super::say;
 use super::summary::RunSummary;
 
 /// Steps that rates are taken over: enough to be steady, few enough to follow.
@@ -48,7 +49,7 @@ impl Bar {
             self.bar.set_message(self.text(record));
         } else if self.said.is_none_or(|said| said.elapsed() > QUIET) || record.step == self.steps {
             self.said = Some(Instant::now());
-            eprintln!("{} {}/{}  {}", self.stage, record.step, self.steps, self.text(record));
+            say(&format!("{} {}/{}  {}", self.stage, record.step, self.steps, self.text(record)));
         }
     }
 

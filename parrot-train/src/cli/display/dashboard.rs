@@ -31,7 +31,8 @@ const WINDOW: usize = 50;
 /// The terminal and what it shows.
 #[derive(Debug)]
 pub(crate) struct Dashboard {
-    terminal: DefaultTerminal,
+    /// Taken only when the dashboard is dropped.
+    terminal: Option<DefaultTerminal>,
     view: View,
     stop: Arc<AtomicBool>,
     drawn: Option<Instant>,
@@ -54,7 +55,7 @@ impl Dashboard {
         earlier: Vec<StepRecord>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let terminal = ratatui::try_init()?;
+        let terminal = Some(ratatui::try_init()?);
         let view =
             View { subject: subject.clone(), earlier: earlier.len(), records: earlier, stopping: false };
         Ok(Self { terminal, view, stop, drawn: None })
@@ -83,7 +84,8 @@ impl Dashboard {
         if self.drawn.is_none_or(|drawn| drawn.elapsed() > INTERVAL) {
             self.drawn = Some(Instant::now());
             // A terminal that cannot be drawn on does not end the training.
-            return self.terminal.draw(|frame| self.view.draw(frame)).is_ok();
+            let Some(terminal) = &mut self.terminal else { return false };
+            return terminal.draw(|frame| self.view.draw(frame)).is_ok();
         }
         true
     }
@@ -91,7 +93,14 @@ impl Dashboard {
 
 impl Drop for Dashboard {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A terminal that is gone ends no training: neither step prints that it failed, which would panic, and a terminal
+        // that would try to show its cursor once more is not dropped.
+        if let Some(mut terminal) = self.terminal.take()
+            && terminal.show_cursor().is_err()
+        {
+            std::mem::forget(terminal);
+        }
+        let _ = ratatui::try_restore();
     }
 }
 
