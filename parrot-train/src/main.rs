@@ -1,6 +1,7 @@
 //! The `parrot-train` command.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! Exit codes: 0 done, or a run that was stopped and has saved where it is; 1 failed, 2 wrong usage, 130 a run that was asked
+//! to stop twice.
 
 use std::process::ExitCode;
 
@@ -42,7 +43,8 @@ Examples:
   parrot-train bench --stage 2 --device cpu
   parrot-train export --transformers my-run/model
 
-Exit status: 0 done, 1 failed, 2 wrong usage.";
+Exit status: 0 done, also for a run that Ctrl-C or SIGTERM stopped after it saved; 1 failed; 2 wrong usage; 130 for a run that
+was told twice and stopped at once. What is to follow a finished run can look for its model/.";
 
 fn main() -> ExitCode {
     keep_freed_memory();
