@@ -118,6 +118,9 @@ impl<'a> Header<'a> {
             return Err("is no GGUF file: it does not begin with `GGUF`".into());
         }
         let version = reader.u32()?;
+        if matches!(version.swap_bytes(), 1..=3) {
+            return Err("is a GGUF for big-endian machines; only little-endian ones are supported".into());
+        }
         if !matches!(version, 2 | 3) {
             return Err(format!("is GGUF of version {version}; 2 and 3 are supported"));
         }

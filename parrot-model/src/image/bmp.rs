@@ -40,6 +40,10 @@ impl<'a> Bmp<'a> {
             }
             _ => return Err(format!("a BMP header of {header} bytes is not supported")),
         };
+        // Only the height's sign has a meaning: rows from the top.
+        if header != 12 && (width as i32) < 0 {
+            return Err(format!("its width is {}, below 0", width as i32));
+        }
         let entry = if header == 12 { 3 } else { 4 };
         let mut end = 14 + header as usize;
         let masks = match (compression, bits) {
