@@ -85,7 +85,7 @@
 //! model.use_moe = false;
 //!
 //! // The paper's stage 1, but for its size.
-//! let stage = Stage { micro_batch_size: 1, accumulation: 2, ..Stage::stage1(2) };
+//! let stage = Stage { micro_batch_size: 1, accumulation: 2, max_length: Some(64), ..Stage::stage1(2) };
 //! let description = ModelDescription::new(config, vision, "assets/parrot-mini".into());
 //! let stop = AtomicBool::new(false);
 //! let run = Run::new(folder, &description, &stop);

@@ -151,11 +151,16 @@ fn other_width<'w>(
         wanted.iter().filter_map(|wanted| Some((find(&wanted.name)?.blocks?, dtypes.of(&wanted.path))));
     let (format, dtype) =
         stored.into_iter().find(|(format, dtype)| *dtype != WeightDtype::Blocks(*format))?;
+    Some(other_format(format, dtype))
+}
+
+/// What is said of blocks that are wanted as something else.
+pub(super) fn other_format(format: BlockFormat, dtype: WeightDtype) -> String {
     let name = format.name();
-    Some(format!(
+    format!(
         "its weights are quantised and can be held in {name} alone, not in {dtype}; for other widths and for training take the \
          model that it was made from"
-    ))
+    )
 }
 
 /// One sentence for each parameter that is missing, has another shape or is stored as what cannot be read.

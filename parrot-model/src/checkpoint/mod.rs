@@ -112,6 +112,11 @@ fn read_config(model: &Files) -> Result<ParrotConfig> {
     ParrotConfig::from_file(model.join(CONFIG_FILE))
 }
 
+/// Whether a checkpoint's own files hold its tower.
+fn holds_tower(weights: &Weights) -> bool {
+    weights.names().any(|name| names::in_tower_folder(name).is_some())
+}
+
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -146,11 +151,7 @@ impl Checkpoint {
         config.validate()?;
         let tower = tower::find(&model, &config)?;
         let weights = Weights::from_folder(&model)?;
-        let tower_weights = if weights.names().any(|name| names::in_tower_folder(name).is_some()) {
-            None
-        } else {
-            Some(tower.weights(model.path())?)
-        };
+        let tower_weights = if holds_tower(&weights) { None } else { Some(tower.weights(model.path())?) };
         Ok(Self {
             description: Description::of(config, &tower),
             path: model.path().to_path_buf(),
@@ -207,6 +208,23 @@ impl Checkpoint {
     pub fn check(&self, device: &Device) -> Result<()> {
         let name_of = names::parrot(&self.description.config)?;
         self.model_weights().check_model(&self.init(device)?, &name_of)
+    }
+
+    /// Opens a model's folder and [checks](Self::check) its weights. A tower that is only on the hub is not fetched to be
+    /// looked at.
+    ///
+    /// - config: the folder's, or another one for the same weights
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) and [`check`](Self::check).
+    pub fn check_folder(model: impl Into<Files>, config: ParrotConfig) -> Result<()> {
+        let model = model.into();
+        let weights = Weights::from_folder(&model)?;
+        if !holds_tower(&weights) && !tower::find(&model, &config)?.is_here() {
+            return Ok(());
+        }
+        Self::open_with_config(model, config)?.check(&Device::default())
     }
 
     /// Builds the network and loads every weight in the dtype of its part, one tensor at a time.

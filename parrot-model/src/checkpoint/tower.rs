@@ -29,6 +29,11 @@ pub(super) struct Tower {
 }
 
 impl Tower {
+    /// Whether its own weights, if there are any, lie on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        self.folder.is_some() || is_local(&self.name)
+    }
+
     /// The tower's own weights, for a checkpoint at `checkpoint` that lacks them.
     pub(super) fn weights(&self, checkpoint: &Path) -> Result<Weights> {
         let Self { name, folder, .. } = self;

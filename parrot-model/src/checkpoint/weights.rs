@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::block_file;
 use super::cast::cast;
-use super::load::release_if_copied;
+use super::load::{other_format, release_if_copied};
 use super::stored_tensor::{GgufCoding, StoredTensor};
 use crate::device::{self, WeightDtype};
 use crate::files::Files;
@@ -182,6 +182,20 @@ impl Weights {
     #[must_use]
     pub fn block_format(&self) -> Option<BlockFormat> {
         self.files.first()?.blocks
+    }
+
+    /// Refuses blocks that are wanted as anything else, as loading does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`].
+    pub fn check_dtype(&self, dtype: WeightDtype) -> Result<()> {
+        match self.block_format() {
+            Some(format) if dtype != WeightDtype::Blocks(format) => {
+                Err(Error::checkpoint(&self.path, other_format(format, dtype)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether all its matrices are stored in bf16.

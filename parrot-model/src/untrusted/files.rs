@@ -186,6 +186,18 @@ pub fn create_folder(path: &Path) -> Result<()> {
     })
 }
 
+/// Refuses a place where [`create_folder`] could make none, because of what is there, and creates nothing.
+///
+/// # Errors
+///
+/// [`Error::Io`], as there.
+pub fn check_folder_place(path: &Path) -> Result<()> {
+    match what_is_in_the_way(path) {
+        Some(found) => Err(Error::io("create", path)(io::Error::other(found))),
+        None => Ok(()),
+    }
+}
+
 /// Of a folder and those that it should be in, the nearest that is there, if it is no folder.
 fn what_is_in_the_way(path: &Path) -> Option<String> {
     // With a slash behind its name a link stands for what it leads to.
@@ -360,7 +372,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| folder.path().join(name);
         fs::write(place("file"), "").unwrap();
-        let refused = |path: &Path| error_chain(&create_folder(path).unwrap_err());
+        let refused = |path: &Path| {
+            let said = error_chain(&check_folder_place(path).unwrap_err());
+            assert_eq!(said, error_chain(&create_folder(path).unwrap_err()));
+            said
+        };
         assert!(refused(&place("file/below")).contains("file is a file, not a folder"));
         #[cfg(unix)]
         {
@@ -369,6 +385,8 @@ mod tests {
                 assert!(refused(&place(name)).contains("link is a link to nothing"));
             }
         }
+        check_folder_place(&place("some/folders")).unwrap();
+        assert!(!place("some").exists());
         create_folder(&place("some/folders")).unwrap();
         create_folder(&place("some/folders")).unwrap();
         assert!(place("some/folders").is_dir());

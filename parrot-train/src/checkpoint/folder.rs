@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parrot_model::untrusted::{create_folder, require_file};
+use parrot_model::untrusted::{check_folder_place, create_folder, require_file};
 
 use crate::files::refuse_link;
 use crate::{Error, Result};
@@ -33,12 +33,7 @@ impl RunFolder {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         create_folder(&path)?;
-        let lock_path = path.join(LOCK);
-        refuse_link(&lock_path)?;
-        if lock_path.exists() {
-            // Opening a named pipe would wait for a reader.
-            require_file(&lock_path)?;
-        }
+        let lock_path = lock_of(&path)?;
         let lock = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -51,6 +46,28 @@ impl RunFolder {
             remove(leftover)?;
         }
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Refuses a place where no run can begin or go on, and changes nothing: what [`open`](Self::open) would find in the way,
+    /// and a folder in the finished model's place that is none of this run's, as it has no checkpoint.
+    ///
+    /// - model: the finished model's name in the folder
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], or [`Error::Data`] for the model's place.
+    pub fn check(path: &Path, model: &str) -> Result<()> {
+        check_folder_place(path)?;
+        lock_of(path)?;
+        let place = path.join(model);
+        // A link only is replaced, not what it leads to.
+        let is_folder = place.symlink_metadata().is_ok_and(|found| found.is_dir());
+        if !is_folder || !newest_first(path)?.is_empty() || entries(&place)?.is_empty() {
+            return Ok(());
+        }
+        let reason = "the trained model's place is taken by a folder that no checkpoint of this run lies beside; move it away, \
+                      or choose another `out`";
+        Err(Error::Data { path: place, reason: reason.into() })
     }
 
     /// The folder.
@@ -122,6 +139,17 @@ impl RunFolder {
         fs::rename(checkpoint, &aside).map_err(Error::io("remove", checkpoint))?;
         remove(&aside)
     }
+}
+
+/// The place of a run's lock, where nothing but one may lie.
+fn lock_of(run: &Path) -> Result<PathBuf> {
+    let lock = run.join(LOCK);
+    refuse_link(&lock)?;
+    if lock.exists() {
+        // Opening a named pipe would wait for a reader.
+        require_file(&lock)?;
+    }
+    Ok(lock)
 }
 
 /// The checkpoints in a run's folder, newest first.

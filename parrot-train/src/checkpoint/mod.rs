@@ -60,6 +60,12 @@ const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 /// The rule of the longest sequence, and what it says where there is none.
 pub(crate) const MAX_LENGTH: &str = "max_length";
 pub(crate) const NO_LIMIT: &str = "none";
+/// The rules of what counts alike in a loss and of the norm that gradients are clipped at.
+pub(crate) const LOSS_NORMALISATION: &str = "loss_normalisation";
+pub(crate) const MAX_GRAD_NORM: &str = "max_grad_norm";
+/// The rule of what weights are held in, and what stands in it before a decoder's own format.
+pub(crate) const DTYPE: &str = "dtype";
+pub(crate) const DECODER_IN: &str = ", the decoder's in ";
 /// The rule of the weights that a run starts from.
 pub(crate) const WEIGHTS_HASH: &str = "weights_hash";
 /// The weights of a module other than a Parrot.
@@ -176,7 +182,7 @@ impl TrainState {
     pub fn difference(&self, saved: &Self) -> Option<String> {
         let parts = |state: &Self| serde_json::to_string(&state.trainable).unwrap_or_default();
         let lora = |state: &Self| match &state.lora {
-            Some(lora) => serde_json::to_string(lora).unwrap_or_default(),
+            Some(lora) => toml::Value::try_from(lora).map(|lora| lora.to_string()).unwrap_or_default(),
             None => "none".into(),
         };
         let batch_size = |state: &Self| state.micro_batch_size.saturating_mul(state.accumulation).to_string();
@@ -192,10 +198,15 @@ impl TrainState {
             ("optimizer.name", self.optimizer.clone(), saved.optimizer.clone()),
             ("lora", lora(self), lora(saved)),
         ];
-        let rules =
-            self.rules.iter().filter(|(name, _)| !saved.has_no_limit() || *name != MAX_LENGTH).filter_map(
-                |(name, ours)| Some((key_of(name), ours.clone(), saved.rules.get(name)?.clone())),
-            );
+        let rules = self
+            .rules
+            .iter()
+            .filter(|(name, _)| !saved.has_no_limit() || *name != MAX_LENGTH)
+            .filter_map(|(name, ours)| Some((name, ours, saved.rules.get(name)?)))
+            .flat_map(|(name, ours, theirs)| {
+                let [ours, theirs] = [ours, theirs].map(|value| settings(name, value));
+                ours.into_iter().zip(theirs).map(|((key, ours), (_, theirs))| (key, ours, theirs))
+            });
         let differing: Vec<String> = fields
             .into_iter()
             .chain(rules)
@@ -212,14 +223,30 @@ impl TrainState {
     }
 }
 
+/// What a rule says in a recipe's words: its keys and their values. Checkpoints have the words that they always had.
+fn settings<'r>(rule: &'r str, value: &str) -> Vec<(&'r str, String)> {
+    let key = key_of(rule);
+    let in_recipe = match (rule, value) {
+        (LOSS_NORMALISATION, "MicroBatch") => "micro_batch",
+        (LOSS_NORMALISATION, "Tokens") => "tokens",
+        (MAX_GRAD_NORM, NO_LIMIT) => "0",
+        (DTYPE, _) => {
+            let (dtype, decoder) = value.split_once(DECODER_IN).unwrap_or((value, "missing"));
+            return vec![(key, dtype.into()), ("model.decoder_dtype", decoder.into())];
+        }
+        _ => value,
+    };
+    vec![(key, in_recipe.into())]
+}
+
 /// A rule's key in a recipe; checkpoints have the names that they always had.
 fn key_of(rule: &str) -> &str {
     match rule {
-        "loss_normalisation" => "train.loss_normalisation",
+        LOSS_NORMALISATION => "train.loss_normalisation",
         MAX_LENGTH => "data.max_length",
-        "max_grad_norm" => "train.max_grad_norm",
+        MAX_GRAD_NORM => "train.max_grad_norm",
         "moe" => "train.moe",
-        "dtype" => "model.dtype",
+        DTYPE => "model.dtype",
         "shape" => "model",
         WEIGHTS_HASH => "starting model",
         "beta1" => "optimizer.beta1",

@@ -8,7 +8,7 @@ use parrot_train::data::mix::write_bad_records;
 use parrot_train::data::survey::survey;
 use parrot_train::recipe::InitialModel;
 
-use super::{RecipeArguments, has_too_many, hub_progress, say, write_json, write_out};
+use super::{RecipeArguments, hub_progress, status_of, write_json, write_out};
 
 /// What `parrot-train check-data` takes on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,11 +26,11 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Prints the survey; the exit status is 1 if more records are unusable than the recipe allows.
+/// Prints the survey; the exit status is 1 if a run would refuse the records.
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
     let initial = InitialModel::describe(&recipe, Some(hub_progress()))?;
-    let preparation = initial.preparation(recipe.max_length(&initial.description.config))?;
+    let preparation = recipe.check_start(&initial)?;
     let survey = survey(&recipe.sources(), &preparation, arguments.samples)?;
     if arguments.json {
         write_json(&survey)?;
@@ -41,14 +41,10 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.bad_records {
         write_bad_records(survey.bad_records.iter().chain(unusable()), file)?;
     }
-    let found = survey.bad_records.len() + unusable().count();
-    if has_too_many(found, &recipe) {
-        return Ok(ExitCode::FAILURE);
+    let refusal = survey.found().refusal(recipe.data.max_bad_records);
+    if refusal.is_none() {
+        // Only now it is known how many steps an epoch has.
+        recipe.check_stage(survey.samples(), &initial.description.config)?;
     }
-    let usable: usize = survey.sources.iter().map(|source| source.records - source.unusable.len()).sum();
-    if usable == 0 {
-        say("error: no record can be used");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(status_of(refusal))
 }

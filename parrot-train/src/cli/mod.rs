@@ -11,13 +11,14 @@ pub(crate) mod run;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_model::checkpoint::DownloadProgress;
 use parrot_model::untrusted::{printable, printable_json};
-use parrot_train::data::record::counted;
+use parrot_train::data::verdict::Refusal;
 use parrot_train::recipe::Recipe;
 use serde::Serialize;
 
@@ -47,15 +48,15 @@ pub(crate) fn say(line: &str) {
     let _ = io::stderr().write_all(format!("{}\n", printable(line)).as_bytes());
 }
 
-/// Whether more records cannot be used than the recipe allows, which is said.
-fn has_too_many(unusable: usize, recipe: &Recipe) -> bool {
-    let allowed = recipe.data.max_bad_records;
-    if unusable > allowed {
-        let unusable = counted(unusable);
-        say(&format!("error: {unusable} cannot be used; data.max_bad_records allows {allowed}"));
-        return true;
+/// The exit status of a look at records, which says why a run would refuse them.
+fn status_of(refusal: Option<Refusal>) -> ExitCode {
+    match refusal {
+        None => ExitCode::SUCCESS,
+        Some(refusal) => {
+            say(&format!("error: {refusal}"));
+            ExitCode::FAILURE
+        }
     }
-    false
 }
 
 /// Prints to standard output, as [`say`] does; a reader that has left (`… | head`) had what it wanted.

@@ -1,21 +1,21 @@
 //! `parrot-train run`: a recipe from its first step, or from where it was stopped, to `model/` and `report.html`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use parrot_model::device::{matmul_rate, training_dtype, weight_dtype};
 use parrot_model::untrusted::printable;
 use parrot_train::Error;
 use parrot_train::checkpoint::{RunFolder, newest_first, read_state};
 use parrot_train::data::mix::{Mix, bad_records, write_bad_records};
+use parrot_train::data::preparation::Preparation;
 use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
 use parrot_train::metrics::{Metrics, report};
-use parrot_train::recipe::{DecoderDtype, InitialModel, Recipe, SaveDtype};
+use parrot_train::recipe::{DecoderDtype, InitialModel, MODEL, Recipe, SaveDtype};
 use parrot_train::trainer::{Run, Trainer};
 
 use super::device::choose;
@@ -66,14 +66,12 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let device = choice.device.autodiff();
 
     let initial = InitialModel::open(&recipe, Some(hub_progress()))?;
+    let preparation = recipe.check_start(&initial)?;
     // From here on no other run can be at work in the folder.
     let held = if world.is_first() { Some(RunFolder::open(&recipe.out)?) } else { None };
     world.barrier();
     let checkpoints = newest_first(&recipe.out)?;
-    if checkpoints.is_empty() {
-        require_free(&recipe.out.join(MODEL))?;
-    }
-    let mix = open_mix(&recipe, &initial, world, checkpoints.is_empty())?;
+    let mix = open_mix(&recipe, preparation, world, checkpoints.is_empty())?;
     if !quiet {
         say(mix.to_string().trim_end());
         if let Some(format) = decoder {
@@ -176,8 +174,8 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
 
 /// Reads the data. Where more records cannot be used than may, or none can, a folder without checkpoints gets the list of
 /// them.
-fn open_mix(recipe: &Recipe, initial: &InitialModel, world: &World, is_new: bool) -> Result<Mix> {
-    let mix = recipe.mix(initial, recipe.data.max_bad_records);
+fn open_mix(recipe: &Recipe, preparation: Preparation, world: &World, is_new: bool) -> Result<Mix> {
+    let mix = Mix::open(&recipe.sources(), preparation, recipe.data.max_bad_records, recipe.seed);
     if let Err(error) = &mix {
         let is_about_records =
             matches!(error, Error::BadRecords { .. } | Error::Setting { key: "data.source", .. });
@@ -188,20 +186,6 @@ fn open_mix(recipe: &Recipe, initial: &InitialModel, world: &World, is_new: bool
         world.barrier();
     }
     Ok(mix?)
-}
-
-/// Refuses a folder in the finished model's place that is none of this run's: it has no checkpoint.
-fn require_free(model: &Path) -> Result<()> {
-    // A link only is replaced, not what it leads to.
-    let is_folder = model.symlink_metadata().is_ok_and(|found| found.is_dir());
-    let is_empty = is_folder && std::fs::read_dir(model).is_ok_and(|mut entries| entries.next().is_none());
-    ensure!(
-        !is_folder || is_empty,
-        "{}: the trained model's place is taken by a folder that no checkpoint of this run lies beside; move it away, or choose \
-         another `out`",
-        model.display()
-    );
-    Ok(())
 }
 
 /// The first Ctrl-C lets the step in progress be finished and saved.
@@ -218,9 +202,6 @@ fn stop_on_interrupt(stop: &Arc<AtomicBool>, speaks: bool) -> Result<()> {
     })?;
     Ok(())
 }
-
-/// The finished model's folder in a run's.
-const MODEL: &str = "model";
 
 /// The file in a run's folder that lists the records that cannot be used.
 const BAD_RECORDS: &str = "bad-records.jsonl";

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use super::language::language_of;
 use super::preparation::Preparation;
 use super::record::{BadRecord, counted};
-use super::source::{self, LoadedSource, MOST_VISITS, Source};
+use super::source::{LoadedSource, Source, add_visits};
+use super::verdict::{Found, Refusal};
 use super::{Dataset, LengthHint, TrainingSample};
 use crate::{Error, Result};
 
@@ -50,39 +51,23 @@ impl Mix {
     ) -> Result<Self> {
         let loaded_sources = read_all(sources)?;
         let bad: Vec<&BadRecord> = loaded_sources.iter().flat_map(|loaded| &loaded.bad).collect();
-        if bad.len() > max_bad_records {
-            return Err(Error::BadRecords {
-                found: bad.len(),
-                allowed: max_bad_records,
-                examples: bad.iter().take(5).map(ToString::to_string).collect(),
-            });
+        let usable = loaded_sources.iter().map(|loaded| loaded.records.len()).sum();
+        let found = Found { usable, bad: bad.len(), ..Found::default() };
+        match found.refusal(max_bad_records) {
+            None => {}
+            Some(Refusal::TooMany { found, allowed }) => {
+                let examples = bad.iter().take(5).map(ToString::to_string).collect();
+                return Err(Error::BadRecords { found, allowed, examples });
+            }
+            Some(Refusal::NoneUsable) => return Err(none_usable(&bad)),
         }
         let mut visits = Vec::new();
         let mut hash = Sha256::new();
         for (number, loaded) in (0..).zip(&loaded_sources) {
             loaded.check()?;
-            let wanted = source::visits(loaded.records.len(), loaded.source.weight);
-            if visits.len().saturating_add(wanted) > MOST_VISITS {
-                let expected = "so that an epoch has at most 50 million visits".into();
-                let found = format!("{} for {}", loaded.source.weight, loaded.source.name);
-                return Err(Error::Setting { key: "data.source.weight", expected, found });
-            }
+            add_visits(visits.len(), loaded.records.len(), &loaded.source)?;
             visits.extend(loaded.visits(seed.wrapping_add(u64::from(number))).map(|record| (number, record)));
             loaded.fingerprint(&mut hash);
-        }
-        if visits.is_empty() {
-            let reasons: BTreeSet<&str> =
-                loaded_sources.iter().flat_map(|loaded| &loaded.bad).map(|bad| &*bad.reason).collect();
-            let mut found = "none that can be used".to_string();
-            for (number, reason) in reasons.iter().take(3).enumerate() {
-                found += if number == 0 { ": " } else { "; " };
-                found += &printable(reason);
-            }
-            return Err(Error::Setting {
-                key: "data.source",
-                expected: "records to learn from".into(),
-                found,
-            });
         }
         hash.update(seed.to_le_bytes());
         let fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -153,6 +138,17 @@ impl fmt::Display for Mix {
     }
 }
 
+/// The error of sources without a record that can be used, which says what is wrong with them.
+fn none_usable(bad: &[&BadRecord]) -> Error {
+    let reasons: BTreeSet<&str> = bad.iter().map(|bad| &*bad.reason).collect();
+    let mut found = "none that can be used".to_string();
+    for (number, reason) in reasons.iter().take(3).enumerate() {
+        found += if number == 0 { ": " } else { "; " };
+        found += &printable(reason);
+    }
+    Error::Setting { key: "data.source", expected: "records to learn from".into(), found }
+}
+
 /// Keys that are not known, the most frequent first; `None` where there is none.
 pub(super) fn not_read(keys: &BTreeMap<String, usize>) -> Option<String> {
     let mut keys: Vec<(&String, &usize)> = keys.iter().collect();
@@ -169,13 +165,19 @@ pub(super) fn not_read(keys: &BTreeMap<String, usize>) -> Option<String> {
 
 /// Reads the sources, whose names tell them apart.
 pub(super) fn read_all(sources: &[Source]) -> Result<Vec<LoadedSource>> {
+    check_names(sources)?;
+    sources.iter().map(LoadedSource::read).collect()
+}
+
+/// Refuses sources that their names do not tell apart.
+pub(crate) fn check_names(sources: &[Source]) -> Result<()> {
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     if names.len() < sources.len() {
         let named = |source: &Source| format!("{} ({})", source.name, source.file.display());
         let found = sources.iter().map(named).collect::<Vec<_>>().join(", ");
         return Err(Error::Setting { key: "data.source.name", expected: "different names".into(), found });
     }
-    sources.iter().map(LoadedSource::read).collect()
+    Ok(())
 }
 
 /// Every record of the sources that cannot be used: what [`Mix::open`] has counted when it refuses them.
@@ -207,7 +209,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::preparation::tests::{GOLDEN, preparation};
-    use super::super::source::{count, visits};
+    use super::super::source::{Count, count, visits};
     use super::*;
 
     /// A file of `count` records about a picture.
@@ -293,14 +295,17 @@ mod tests {
         assert_eq!((mix.len(), mix.bad_records().count()), (2, 3));
         assert_eq!(mix.bad_records().cloned().collect::<Vec<_>>(), bad_records(&sources).unwrap());
         let counted = |source: &Source| {
-            let count = count(source, Some(&preparation())).unwrap();
-            (count.usable, count.bad, count.looked_at, count.decoded, count.unusable)
+            let Count { found, looked_at, decoded, sizes } = count(source, Some(&preparation())).unwrap();
+            assert_eq!(sizes.samples, looked_at - found.unusable);
+            (found.usable, found.bad, looked_at, decoded, found.unusable)
         };
         assert_eq!((counted(&sources[0]), counted(&sources[1])), ((2, 0, 2, 2, 0), (0, 3, 0, 0, 0)));
         let elsewhere = Source { images: "no such folder".into(), ..sources[1].clone() };
         assert_eq!(counted(&elsewhere), (3, 0, 3, 0, 0));
         let broken = source(folder.path(), "broken", 250, "corrupt_garbage.png");
         assert_eq!(counted(&broken), (250, 0, 250, 100, 100));
+        let found = count(&broken, Some(&preparation())).unwrap().found;
+        assert_eq!((found.tried, found.made), (100, 0), "of the other pictures nothing is known");
         let list = folder.path().join("bad-records.jsonl");
         write_bad_records(mix.bad_records(), &list).unwrap();
         let text = std::fs::read_to_string(&list).unwrap();

@@ -8,8 +8,9 @@ pub mod preparation;
 pub mod record;
 pub mod source;
 pub mod survey;
+pub mod verdict;
 
-use parrot_model::batch::Sample;
+use parrot_model::batch::{Sample, SampleLength};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::image::Pixels;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
@@ -68,7 +69,7 @@ impl TrainingSample {
         }
     }
 
-    /// Whether anything is left to learn once images are expanded and an overlong end is cut.
+    /// How long it is once images are expanded and an overlong end is cut, if anything is left to learn then.
     ///
     /// - tokens_per_image: positions that a picture takes
     /// - max_length: the longest sequence
@@ -76,7 +77,7 @@ impl TrainingSample {
     /// # Errors
     ///
     /// [`Error::Sample`] when a picture would be cut in two, or no token with a label is left.
-    pub(crate) fn check_length(&self, tokens_per_image: usize, max_length: Option<usize>) -> Result<()> {
+    pub(crate) fn length(&self, tokens_per_image: usize, max_length: Option<usize>) -> Result<SampleLength> {
         let refuse = |reason: String| Err(Error::Sample { id: self.id.clone(), reason });
         let sample = Sample {
             input_ids: self.input_ids.clone(),
@@ -93,7 +94,7 @@ impl TrainingSample {
                 let of_all = cut.map(|max_length| format!(" in the first {max_length} of its {tokens}"));
                 refuse(format!("no labelled token is left to learn from{}", of_all.unwrap_or_default()))
             }
-            Ok(_) => Ok(()),
+            Ok(length) => Ok(length),
         }
     }
 }
@@ -205,9 +206,9 @@ mod tests {
         let sample = TrainingSample::new("cat", input_ids, labels, pixels);
         // Five tokens of a picture: 9 positions, the labels at the last two.
         for max_length in [None, Some(9), Some(8)] {
-            sample.check_length(5, max_length).unwrap();
+            sample.length(5, max_length).unwrap();
         }
-        let refused = |max_length| sample.check_length(5, Some(max_length)).unwrap_err().to_string();
+        let refused = |max_length| sample.length(5, Some(max_length)).unwrap_err().to_string();
         for max_length in [7, 6, 1] {
             let said = "sample cat: no labelled token is left to learn from in the first";
             assert_eq!(refused(max_length), format!("{said} {max_length} of its 9"));
@@ -220,6 +221,6 @@ mod tests {
             labels: vec![5, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX],
             ..sample
         };
-        only_first.check_length(5, None).unwrap_err();
+        only_first.length(5, None).unwrap_err();
     }
 }

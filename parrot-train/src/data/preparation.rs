@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use parrot_model::batch::SampleLength;
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::error_chain;
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
@@ -89,10 +90,17 @@ impl Preparation {
         let encoded = self.template.encode(&self.tokenizer, &conversation);
         let encoded = encoded.map_err(|source| refuse(source.to_string()))?;
         let sample = TrainingSample::new(&record.id, encoded.input_ids, encoded.labels, Vec::new());
-        if let Some(limits) = &self.limits {
-            sample.check_length(limits.tokens_per_image(), limits.max_length)?;
+        if self.limits.is_some() {
+            self.length(&sample)?;
         }
         Ok(sample)
+    }
+
+    /// How long a sample is to the model, if something of it can be learnt; without limits a picture is one token.
+    pub(super) fn length(&self, sample: &TrainingSample) -> Result<SampleLength> {
+        let limits = self.limits.as_ref();
+        let tokens_per_image = limits.map_or(1, SampleLimits::tokens_per_image);
+        sample.length(tokens_per_image, limits.and_then(|limits| limits.max_length))
     }
 }
 

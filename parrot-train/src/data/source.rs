@@ -13,12 +13,13 @@ use sha2::{Digest, Sha256};
 use super::TrainingSample;
 use super::preparation::Preparation;
 use super::record::{self, BadRecord, BadRecordKind, Record, Records, counted};
+use super::verdict::Found;
 use crate::{Error, Result};
 
 /// How often an epoch may visit a record: a weight beyond that is a slip.
 const MOST_WEIGHT: f64 = 1000.0;
 /// Visits of an epoch at most, of all sources: their order takes a hundred bytes each.
-pub(super) const MOST_VISITS: usize = 50_000_000;
+const MOST_VISITS: usize = 50_000_000;
 
 /// A LLaVA file, `.json` or `.jsonl`, with its folder of pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,24 +214,50 @@ fn whole_and_share(records: usize, weight: f64) -> (usize, usize) {
 }
 
 /// Samples of an epoch over `records` records of this weight.
-pub(crate) fn visits(records: usize, weight: f64) -> usize {
+pub(super) fn visits(records: usize, weight: f64) -> usize {
     let (whole, share) = whole_and_share(records, weight);
     whole.saturating_mul(records).saturating_add(share)
+}
+
+/// Samples of an epoch of which `before` are of other sources and the rest of `records` records of this one.
+///
+/// # Errors
+///
+/// [`Error::Setting`] for more than an epoch may have.
+pub(crate) fn add_visits(before: usize, records: usize, source: &Source) -> Result<usize> {
+    let all = before.saturating_add(visits(records, source.weight));
+    if all > MOST_VISITS {
+        let expected = "so that an epoch has at most 50 million visits".into();
+        let found = format!("{} for {}", source.weight, source.name);
+        return Err(Error::Setting { key: "data.source.weight", expected, found });
+    }
+    Ok(all)
 }
 
 /// What a plan says of a source.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// Records that a mix would use.
-    pub(crate) usable: usize,
-    /// Those that it would not.
-    pub(crate) bad: usize,
-    /// Those of the usable that were tokenised.
+    /// What decides whether a mix would use it.
+    pub(crate) found: Found,
+    /// Usable records that were tokenised.
     pub(crate) looked_at: usize,
     /// Those of them whose pictures were decoded.
     pub(crate) decoded: usize,
-    /// Those of them that nothing can be learnt from.
-    pub(crate) unusable: usize,
+    /// Those that can be used, taken together.
+    pub(crate) sizes: Sizes,
+}
+
+/// How much samples are to a model, taken together.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Samples.
+    pub(crate) samples: usize,
+    /// Their tokens, pictures counted, as far as a stage takes them.
+    pub(crate) tokens: usize,
+    /// Their pictures.
+    pub(crate) images: usize,
+    /// Their tokens that are learnt.
+    pub(crate) learnt: usize,
 }
 
 /// Counts a source's records. Where its pictures are not on this machine at all they are taken to be there.
@@ -247,21 +274,33 @@ pub(crate) fn count(source: &Source, preparation: Option<&Preparation>) -> Resul
     const MOST_DECODED: usize = 100;
     let image_files = if source.images.is_dir() { ImageFiles::LookedFor } else { ImageFiles::TakenToBeThere };
     let loaded = LoadedSource::read_records(source, image_files)?;
-    let mut count = Count { usable: loaded.records.len(), bad: loaded.bad.len(), ..Count::default() };
+    loaded.check()?;
+    let usable = loaded.records.len();
+    let found = Found { usable, bad: loaded.bad.len(), ..Found::default() };
+    let mut count = Count { found, ..Count::default() };
     let Some(preparation) = preparation else { return Ok(count) };
-    count.looked_at = count.usable.min(MOST_LOOKED_AT);
+    count.looked_at = usable.min(MOST_LOOKED_AT);
     if matches!(image_files, ImageFiles::LookedFor) {
         count.decoded = count.looked_at.min(MOST_DECODED);
     }
     for at in 0..count.looked_at {
-        let index = at * count.usable / count.looked_at;
+        let index = at * usable / count.looked_at;
+        let record = &loaded.records[index].1;
         let is_decoded = at * count.decoded / count.looked_at < (at + 1) * count.decoded / count.looked_at;
-        let sample = if is_decoded {
-            loaded.sample(index, preparation)
-        } else {
-            preparation.text(&loaded.records[index].1)
-        };
-        count.unusable += usize::from(sample.is_err());
+        let sample = if is_decoded { loaded.sample(index, preparation) } else { preparation.text(record) };
+        // Pictures that are not on this machine are taken to be whole.
+        let is_tried = is_decoded || record.images.is_empty() || count.decoded == 0;
+        count.found.tried += usize::from(is_tried);
+        match sample.and_then(|sample| preparation.length(&sample)) {
+            Ok(length) => {
+                count.found.made += usize::from(is_tried);
+                count.sizes.samples += 1;
+                count.sizes.tokens += length.tokens;
+                count.sizes.images += record.images.len();
+                count.sizes.learnt += length.learnt;
+            }
+            Err(_) => count.found.unusable += 1,
+        }
     }
     Ok(count)
 }

@@ -10,7 +10,8 @@ use super::language::{answers, language_of};
 use super::mix::{not_read, read_all};
 use super::preparation::{Preparation, SampleLimits};
 use super::record::{BadRecord, BadRecordKind};
-use super::source::{LoadedSource, Source};
+use super::source::{LoadedSource, Source, add_visits};
+use super::verdict::Found;
 use crate::{Error, Result};
 
 /// The data of a stage, source by source.
@@ -22,6 +23,8 @@ pub struct Survey {
     /// The records that cannot be used, as far as their text tells.
     #[serde(skip)]
     pub bad_records: Vec<BadRecord>,
+    #[serde(skip)]
+    samples: usize,
 }
 
 /// What a source is made of.
@@ -75,15 +78,39 @@ pub struct Lengths {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] and [`Error::Data`] for a file that cannot be read.
+/// [`Error::Io`] and [`Error::Data`] for a file that cannot be read, [`Error::Setting`] for names and weights of sources that no
+/// mix can have.
 pub fn survey(sources: &[Source], preparation: &Preparation, samples: usize) -> Result<Survey> {
     let loaded_sources = read_all(sources)?;
     loaded_sources.iter().try_for_each(LoadedSource::check)?;
+    let visits = loaded_sources
+        .iter()
+        .try_fold(0, |visits, loaded| add_visits(visits, loaded.records.len(), &loaded.source))?;
     let bad_records = loaded_sources.iter().flat_map(|loaded| loaded.bad.clone()).collect();
     Ok(Survey {
         sources: loaded_sources.iter().map(|loaded| look(loaded, preparation, samples)).collect(),
         bad_records,
+        samples: visits,
     })
+}
+
+impl Survey {
+    /// What decides whether a stage trains on the records.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        let mut found = Found { bad: self.bad_records.len(), ..Found::default() };
+        for source in &self.sources {
+            let (tried, unusable) = (source.sampled, source.unusable.len());
+            found += Found { usable: source.records, bad: 0, unusable, tried, made: tried - unusable };
+        }
+        found
+    }
+
+    /// Samples of an epoch.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
 }
 
 fn look(loaded: &LoadedSource, preparation: &Preparation, samples: usize) -> SourceSurvey {

@@ -126,18 +126,49 @@ impl InitialModel {
         initial.description.weights_hash = initial.origin.weights_hash();
         if recipe.model.decoder_dtype.is_some() {
             let weights = Weights::from_folder(&initial.description.source)?;
-            if let Some(format) = weights.block_format() {
-                return Err(Error::Setting {
-                    key: "model.decoder_dtype",
-                    expected:
-                        "missing, or the model one that is not quantised: what is learnt is merged into it"
-                            .into(),
-                    found: format!("{}, which is in {}", weights.path().display(), format.name()),
-                });
-            }
+            refuse_blocks(&weights)?;
             initial.description.decoder_weights = Some(Arc::new(weights));
         }
         Ok(initial)
+    }
+
+    /// Refuses weights that [`load`](Self::load) would, as far as the headers of their files tell. A folder of this machine has to
+    /// hold its weights; those of a model on the hub need not have been downloaded.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load); [`Error::Setting`] for a quantised model whose decoder should be quantised once more.
+    pub(super) fn check_weights(&self, recipe: &ModelRecipe) -> Result<()> {
+        let are_wanted = |id: &Option<String>, folder: &Path| {
+            id.as_ref().is_some_and(|id| Path::new(id).exists()) || Weights::are_in(folder)
+        };
+        let check_decoder = |folder: &Path| -> Result<()> {
+            let weights = Weights::from_folder(folder)?;
+            if recipe.decoder_dtype.is_some() {
+                refuse_blocks(&weights)?;
+            }
+            Ok(weights.check_dtype(self.dtypes.decoder)?)
+        };
+        match &self.origin {
+            Origin::Parrot(folder) if are_wanted(&recipe.from, folder) => {
+                check_decoder(folder)?;
+                Ok(Checkpoint::check_folder(folder, self.description.config.clone())?)
+            }
+            Origin::Parrot(_) => Ok(()),
+            Origin::Parts { language_model, vision_tower } => {
+                if let Some(folder) = language_model
+                    && are_wanted(&recipe.language_model, folder)
+                {
+                    check_decoder(folder)?;
+                }
+                if let Some(folder) = vision_tower
+                    && are_wanted(&recipe.vision_tower, folder)
+                {
+                    Weights::from_folder(folder)?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// [`open`](Self::open) for a look at model or data: no weights are downloaded, nor need there be any.
@@ -284,6 +315,16 @@ impl InitialModel {
     pub fn empty(&self, device: &Device) -> Result<ParrotModel> {
         Ok(ParrotModel::init(&self.description.config, &self.description.vision, device)?)
     }
+}
+
+/// Refuses weights in blocks where the decoder is to be quantised while it is loaded: what is learnt is merged into them.
+fn refuse_blocks(weights: &Weights) -> Result<()> {
+    let Some(format) = weights.block_format() else { return Ok(()) };
+    Err(Error::Setting {
+        key: "model.decoder_dtype",
+        expected: "missing, or the model one that is not quantised: what is learnt is merged into it".into(),
+        found: format!("{}, which is in {}", weights.path().display(), format.name()),
+    })
 }
 
 /// What a tower is called once it has been trained: by its old name, a hub's id, readers would fetch what it was before.

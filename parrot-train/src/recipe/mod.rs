@@ -27,10 +27,12 @@
 mod initial_model;
 mod parse;
 mod plan;
+mod start;
 
 use std::path::{Path, PathBuf};
 
 use parrot_model::config::{ModelSize, ParrotConfig};
+use parrot_model::quantization::BlockFormat;
 use parrot_model::untrusted::{self, MAX_CONFIG_BYTES};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,7 @@ use crate::{Error, Result};
 
 pub use initial_model::InitialModel;
 pub use plan::Plan;
+pub use start::MODEL;
 
 /// A stage of training: which model learns what, from which data, how fast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -150,8 +153,8 @@ pub struct DataRecipe {
     /// LLaVA files with their pictures, at least one.
     #[serde(rename = "source")]
     pub sources: Vec<SourceRecipe>,
-    /// Longest sequence in tokens, pictures counted; longer ones lose their end. The model's own limit where
-    /// it is missing.
+    /// Longest sequence in tokens, pictures counted; longer ones lose their end. At most the positions that the model has
+    /// (`max_position_embeddings`); its own limit where this is missing: `tokenizer_model_max_length`, or else its positions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
     /// Records that may be unusable before the stage is refused, and different samples that may turn out so while it
@@ -333,7 +336,12 @@ impl Recipe {
         if records.is_some_and(|records| records > MOST_RECORDS) {
             return Err(format!("data.source.records: should be at most {MOST_RECORDS}"));
         }
-        if micro_batch_size == 0 || batch_size == 0 || batch_size % micro_batch_size != 0 {
+        for (key, size) in [("micro_batch_size", micro_batch_size), ("batch_size", batch_size)] {
+            if size == 0 {
+                return Err(format!("train.{key}: should be at least 1, found 0"));
+            }
+        }
+        if batch_size % micro_batch_size != 0 {
             return Err(format!(
                 "train.batch_size: should be a multiple of train.micro_batch_size = {micro_batch_size}, found {batch_size}"
             ));
@@ -345,6 +353,11 @@ impl Recipe {
             return Err("data.source: needs at least one".into());
         }
         Ok(())
+    }
+
+    /// The format of a decoder in blocks.
+    fn decoder_format(&self) -> Option<BlockFormat> {
+        self.model.decoder_dtype.map(DecoderDtype::format)
     }
 
     /// The sources with their paths resolved.
@@ -375,10 +388,12 @@ impl Recipe {
         Mix::open(&self.sources(), preparation, max_bad_records, self.seed)
     }
 
-    /// The longest sequence: the recipe's, or else the model's own limit.
+    /// The longest sequence: the recipe's, or else the model's own limit, which is never beyond its positions.
     #[must_use]
     pub fn max_length(&self, model: &ParrotConfig) -> Option<usize> {
-        self.data.max_length.or(model.tokenizer_model_max_length)
+        let positions = model.decoder.max_position_embeddings;
+        let own = model.tokenizer_model_max_length.map_or(positions, |limit| limit.min(positions));
+        self.data.max_length.or(Some(own))
     }
 
     /// The stage for a model, over data of which an epoch visits `samples`.

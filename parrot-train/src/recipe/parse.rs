@@ -55,6 +55,11 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     }
     // One value, not what would smuggle further keys in.
     let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
+    let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
+    if parsed.is_none() && is_number(digits) {
+        let most = i64::MAX;
+        return Err(format!("{key}: should be a number from -{most} to {most}, found {value}"));
+    }
     // No key is a date, but a name may well look like one.
     let parsed = parsed.and_then(|mut table| table.remove("value")).filter(|value| !value.is_datetime());
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
@@ -68,6 +73,12 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     }
     here.insert(last.to_owned(), value);
     Ok(())
+}
+
+/// Whether this is a whole number, however large, as TOML writes them: `1_000`.
+fn is_number(text: &str) -> bool {
+    text.split('_').all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()))
+        && (text == "0" || !text.starts_with('0'))
 }
 
 /// An error in one line: where in `text`, of which key, and what is wrong. Of an unknown key serde names all known ones; the

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use parrot_model::config::ParrotConfig;
 use parrot_model::device::{PartDtypes, WeightDtype};
 
-use super::{DecoderDtype, InitialModel, ModelRecipe, Recipe};
+use super::{InitialModel, ModelRecipe, Recipe};
+use crate::data::mix::check_names;
+use crate::data::preparation::Preparation;
 use crate::data::record::counted;
-use crate::data::source;
-use crate::distributed::World;
+use crate::data::source::{self, Count, Sizes, add_visits};
+use crate::data::verdict::{Found, Refusal};
 use crate::flops::{Cost, Workload};
 use crate::optim::OptimizerConfig;
 use crate::part::Part;
@@ -33,14 +35,17 @@ pub struct Plan {
     /// Samples of an epoch, and whether they were counted in the files rather than taken from the recipe.
     samples: usize,
     counted: bool,
-    /// Records that cannot be used.
-    left_out: usize,
-    /// Records that were tokenised, those of them whose pictures were decoded, and those that there is nothing to learn from.
+    /// What decides whether a run trains on them.
+    found: Found,
+    /// Records that were tokenised, and those of them whose pictures were decoded.
     looked_at: usize,
     decoded: usize,
-    unusable: usize,
-    /// Why records cannot be tokenised.
-    unprepared: Option<String>,
+    /// What a sample is to the model, on average.
+    mean: Mean,
+    /// Samples of an epoch whose size is not known but taken to be about LLaVA's.
+    assumed: usize,
+    /// Files that are not here, and of which the recipe does not say how many records they have.
+    uncounted: Vec<PathBuf>,
     /// Folders of pictures that are not here.
     unseen: Vec<PathBuf>,
 }
@@ -51,15 +56,19 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// What reading configurations and data files refuses; [`Error::Setting`] where neither `model.from` is there nor
-    /// `model.size` says what it will be.
+    /// What [`Recipe::check_start`] refuses, and what is wrong with data files; [`Error::Setting`] where neither `model.from` is
+    /// there nor `model.size` says what it will be.
     pub fn new(recipe: &Recipe) -> Result<Self> {
         let ModelRecipe { from, size, .. } = &recipe.model;
         let is_here = from.as_ref().is_some_and(|from| Path::new(from).exists());
-        let (mut preparation, mut unprepared) = (None, None);
+        let mut preparation = None;
         let (config, vision) = match (size, from) {
             // Known by name.
-            (Some(size), _) if !is_here => size.configs(),
+            (Some(size), _) if !is_here => {
+                let (config, vision) = size.configs();
+                recipe.check_place(&config)?;
+                (config, vision)
+            }
             _ => {
                 let described = InitialModel::describe(recipe, None);
                 let initial = described.map_err(|error| match from {
@@ -70,53 +79,65 @@ impl Plan {
                     },
                     _ => error,
                 })?;
-                let max_length = recipe.max_length(&initial.description.config);
-                match initial.preparation(max_length) {
-                    Ok(prepared) => preparation = Some(prepared),
-                    Err(error) => unprepared = Some(error.to_string()),
-                }
+                preparation = Some(recipe.check_start(&initial)?);
                 (initial.description.config, initial.description.vision)
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
-        let mut samples: usize = 0;
-        let mut counted = true;
-        let (mut left_out, mut looked_at, mut decoded, mut unusable) = (0, 0, 0, 0);
-        let mut unseen = Vec::new();
-        for (source, described) in recipe.sources().iter().zip(&recipe.data.sources) {
-            source.check()?;
-            let records = if source.file.is_file() {
-                let count = source::count(source, preparation.as_ref())?;
-                left_out += count.bad;
-                looked_at += count.looked_at;
-                decoded += count.decoded;
-                unusable += count.unusable;
-                unseen.extend((!source.images.is_dir()).then(|| source.images.clone()));
-                count.usable
-            } else {
-                counted = false;
-                described.records.unwrap_or(0)
-            };
-            samples = samples.saturating_add(source::visits(records, source.weight));
-        }
-        let stage = recipe.stage(samples, &config);
-        stage.check(&World::default(), &config)?;
-        let decoder = recipe.model.decoder_dtype.map(DecoderDtype::format);
-        let cost = stage.cost(&config, &vision, decoder)?;
-        Ok(Self {
+        let cost = recipe.stage(1, &config).cost(&config, &vision, recipe.decoder_format())?;
+        let assumed = Mean::assumed(cost.tokens_per_image(), recipe.max_length(&config));
+        let mut plan = Self {
             recipe: recipe.clone(),
+            stage: recipe.stage(1, &config),
             config,
             cost,
-            stage,
-            samples,
-            counted,
-            left_out,
-            looked_at,
-            decoded,
-            unusable,
-            unprepared,
-            unseen,
-        })
+            samples: 0,
+            counted: true,
+            found: Found::default(),
+            looked_at: 0,
+            decoded: 0,
+            mean: Mean::default(),
+            assumed: 0,
+            uncounted: Vec::new(),
+            unseen: Vec::new(),
+        };
+        plan.look_at_data(preparation.as_ref(), assumed)?;
+        plan.stage = recipe.check_stage(plan.samples, &plan.config)?;
+        Ok(plan)
+    }
+
+    /// Counts the records of all sources, and takes the size of a sample from those that can be tokenised.
+    fn look_at_data(&mut self, preparation: Option<&Preparation>, assumed: Mean) -> Result<()> {
+        let sources = self.recipe.sources();
+        check_names(&sources)?;
+        for (source, described) in sources.iter().zip(&self.recipe.data.sources) {
+            source.check()?;
+            let count = if source.file.symlink_metadata().is_ok() {
+                let count = source::count(source, preparation)?;
+                self.unseen.extend((!source.images.is_dir()).then(|| source.images.clone()));
+                count
+            } else {
+                self.counted = false;
+                let usable = described.records.unwrap_or_else(|| {
+                    self.uncounted.push(source.file.clone());
+                    0
+                });
+                Count { found: Found { usable, ..Found::default() }, ..Count::default() }
+            };
+            self.found += count.found;
+            self.looked_at += count.looked_at;
+            self.decoded += count.decoded;
+            let all = add_visits(self.samples, count.found.usable, source)?;
+            let visits = all - self.samples;
+            self.samples = all;
+            let mean = Mean::of(count.sizes).unwrap_or_else(|| {
+                self.assumed += visits;
+                assumed
+            });
+            self.mean.add(mean, visits);
+        }
+        self.mean = if self.samples > 0 { self.mean.over(self.samples) } else { assumed };
+        Ok(())
     }
 
     /// Parameters of the low-rank adapters.
@@ -124,10 +145,12 @@ impl Plan {
         self.stage.lora.as_ref().map_or(0, |lora| lora.parameters(&self.config.decoder))
     }
 
-    /// How many records cannot be used, as far as it has looked.
+    /// Why a run would not train on the records, as far as the plan has looked.
     #[must_use]
-    pub fn unusable(&self) -> usize {
-        self.left_out + self.unusable
+    pub fn refusal(&self) -> Option<Refusal> {
+        let refusal = self.found.refusal(self.recipe.data.max_bad_records);
+        // Nobody knows what there will be in files that are not here.
+        refusal.filter(|refusal| self.counted || *refusal != Refusal::NoneUsable)
     }
 
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
@@ -150,18 +173,57 @@ impl Plan {
         parameters as f64 * (weight + learning)
     }
 
-    /// What a step works on, as far as it is known beforehand: one picture a sample.
+    /// What a step works on: samples of the size of those that were tokenised, or else as they are taken to be.
     #[must_use]
     pub fn workload(&self) -> Workload {
         let samples = self.recipe.train.batch_size;
-        let longest = self.stage.max_length.unwrap_or(usize::MAX);
-        let tokens = (self.cost.tokens_per_image() + TOKENS_OF_TEXT).min(longest);
-        Workload {
-            samples,
-            tokens: samples * tokens,
-            images: samples,
-            learnt: samples * TOKENS_LEARNT.min(longest),
+        let of_step = |mean: f64| (mean * samples as f64).round() as usize;
+        let Mean { tokens, images, learnt } = self.mean;
+        Workload { samples, tokens: of_step(tokens), images: of_step(images), learnt: of_step(learnt) }
+    }
+
+    /// How the size of a sample is known.
+    fn origin_of_sizes(&self) -> String {
+        let taken = format!("taken to have a picture and {TOKENS_OF_TEXT} tokens of text");
+        match self.assumed {
+            all if all >= self.samples => format!("each sample {taken}"),
+            0 => "by what was tokenised".into(),
+            some => format!("{} samples of an epoch {taken}", grouped(some)),
         }
+    }
+}
+
+/// A sample's size, on average.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    tokens: f64,
+    images: f64,
+    learnt: f64,
+}
+
+impl Mean {
+    /// What is taken where no sample has been seen.
+    fn assumed(tokens_per_image: usize, max_length: Option<usize>) -> Self {
+        let longest = max_length.unwrap_or(usize::MAX);
+        let tokens = tokens_per_image.saturating_add(TOKENS_OF_TEXT).min(longest);
+        Self { tokens: tokens as f64, images: 1.0, learnt: TOKENS_LEARNT.min(longest) as f64 }
+    }
+
+    fn of(sizes: Sizes) -> Option<Self> {
+        let Sizes { samples, tokens, images, learnt } = sizes;
+        let sum = Self { tokens: tokens as f64, images: images as f64, learnt: learnt as f64 };
+        (samples > 0).then(|| sum.over(samples))
+    }
+
+    fn add(&mut self, other: Self, times: usize) {
+        self.tokens += other.tokens * times as f64;
+        self.images += other.images * times as f64;
+        self.learnt += other.learnt * times as f64;
+    }
+
+    fn over(self, count: usize) -> Self {
+        let count = count as f64;
+        Self { tokens: self.tokens / count, images: self.images / count, learnt: self.learnt / count }
     }
 }
 
@@ -192,16 +254,14 @@ impl fmt::Display for Plan {
         let Stage { steps, micro_batch_size, accumulation, .. } = &self.stage;
         let workload = self.workload();
         let step = self.cost.step(workload);
-        let left_out = match self.unusable() {
+        let left_out = match self.found.bad + self.found.unusable {
             0 => String::new(),
             bad => format!("; {} cannot be used", counted(bad)),
         };
         writeln!(f, "\nsamples         {} an epoch, {origin}{left_out}", grouped(self.samples))?;
-        if let Some(reason) = &self.unprepared {
-            writeln!(f, "looked at       none were tokenised, nor can they be: {reason}")?;
-        } else if self.counted {
+        if self.looked_at > 0 {
             let (looked_at, decoded) = (grouped(self.looked_at), grouped(self.decoded));
-            let unusable = match self.unusable {
+            let unusable = match self.found.unusable {
                 0 => String::new(),
                 unusable => format!(", and {unusable} of them cannot be used"),
             };
@@ -210,15 +270,23 @@ impl fmt::Display for Plan {
                 "looked at       {looked_at} were tokenised, the pictures of {decoded} decoded{unusable}; check-data says more"
             )?;
         }
+        for file in &self.uncounted {
+            let file = file.display();
+            writeln!(
+                f,
+                "not counted     {file} is not here, and the recipe does not say how many `records` it has"
+            )?;
+        }
         for folder in &self.unseen {
             writeln!(f, "pictures        {} is not here, and taken to have them all", folder.display())?;
         }
         writeln!(f, "steps           {} of {accumulation} × {micro_batch_size} samples", grouped(*steps))?;
         writeln!(
             f,
-            "tokens          about {} a step, {} in all",
+            "tokens          about {} a step, {} in all, {}",
             grouped(workload.tokens),
-            grouped(workload.tokens.saturating_mul(*steps))
+            grouped(workload.tokens.saturating_mul(*steps)),
+            self.origin_of_sizes()
         )?;
         writeln!(f, "operations      {step:.2e} a step, {:.2e} in all", step * *steps as f64)?;
         writeln!(

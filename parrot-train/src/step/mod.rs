@@ -49,6 +49,17 @@ pub enum LossNormalisation {
     Tokens,
 }
 
+impl LossNormalisation {
+    /// Its name in recipes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MicroBatch => "micro_batch",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
 /// What a step reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -175,7 +186,7 @@ impl Learner {
     /// limits has asked the same before it decoded any picture, but samples may come from elsewhere.
     pub(crate) fn check(&self, sample: &TrainingSample, description: &ModelDescription) -> Result<()> {
         sample.check(&description.config, &description.vision)?;
-        sample.check_length(self.tokens_per_image, self.prepare_options.max_length)
+        sample.length(self.tokens_per_image, self.prepare_options.max_length).map(|_| ())
     }
 
     /// The loss of a micro-batch. `[1]`, f32

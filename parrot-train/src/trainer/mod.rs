@@ -48,7 +48,7 @@ pub struct Stage {
     pub optimizer: OptimizerConfig,
     /// Global gradient norm to clip at.
     pub max_grad_norm: Option<f64>,
-    /// Longest sequence, pictures counted.
+    /// Longest sequence, pictures counted; at most the decoder's `max_position_embeddings`.
     pub max_length: Option<usize>,
     /// The parts that learn.
     pub trainable: BTreeSet<Part>,
@@ -299,6 +299,11 @@ impl Stage {
         }
         if self.max_length == Some(1) {
             return Err(refuse("data.max_length", "at least 2: the first token is not learnt", "1".into()));
+        }
+        let positions = config.decoder.max_position_embeddings;
+        if let Some(length) = self.max_length.filter(|length| *length > positions) {
+            let expected = format!("at most the {positions} positions that the model has");
+            return Err(refuse("data.max_length", &expected, length.to_string()));
         }
         if !self.accumulation.is_multiple_of(world.size()) {
             let expected = format!(

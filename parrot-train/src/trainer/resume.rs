@@ -146,13 +146,13 @@ impl Stage {
         let dtype = run.dtype.map_or_else(|| dtype_of(model), Into::into);
         let blocks = model.language_model.block_format();
         let decoder =
-            blocks.map_or_else(String::new, |format| format!(", the decoder's in {}", format.name()));
+            blocks.map_or_else(String::new, |format| format!("{}{}", checkpoint::DECODER_IN, format.name()));
         let rules = [
-            ("loss_normalisation", format!("{:?}", self.loss_normalisation)),
+            (checkpoint::LOSS_NORMALISATION, self.loss_normalisation.name().into()),
             (checkpoint::MAX_LENGTH, or_none(self.max_length.map(|length| length.to_string()))),
-            ("max_grad_norm", or_none(self.max_grad_norm.map(|norm| norm.to_string()))),
+            (checkpoint::MAX_GRAD_NORM, or_none(self.max_grad_norm.map(|norm| norm.to_string()))),
             ("moe", model.use_moe.to_string()),
-            ("dtype", format!("{dtype:?}").to_lowercase() + &decoder),
+            (checkpoint::DTYPE, format!("{dtype:?}").to_lowercase() + &decoder),
             ("shape", shape(&run.description.config, &run.description.vision)),
         ];
         let constants = self.optimizer.constants().into_iter().map(|(key, value, ..)| {

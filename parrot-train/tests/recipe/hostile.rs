@@ -1,6 +1,7 @@
 //! What comes from outside: records, names, links, numbers.
 
 use std::fs;
+use std::path::Path;
 
 use assert_cmd::Command;
 use parrot_model::checkpoint::Checkpoint;
@@ -94,6 +95,138 @@ fn a_plan_opens_pictures() {
         let (status, printed, said) = place.call(command, &settings);
         assert!(status == 1 && format!("{printed}{said}").contains("page.png"), "{command}: {printed}{said}");
     }
+}
+
+/// What a run refuses before its first step, a plan and a look at the data refuse as well, and say the same of it.
+#[test]
+fn run_plan_and_check_data_agree_on_every_recipe() {
+    let place = Workplace::new();
+    let path = |name: &str| place.path(name).display().to_string();
+    place.write("none.json", "[]");
+    place.write("page.png", "<!DOCTYPE html>");
+    let mut unreadable = record(0);
+    unreadable["image"] = "page.png".into();
+    place.write("unreadable.json", &Value::from(vec![unreadable]).to_string());
+    let silent = json!([{"id": 1, "conversations": [{"from": "human", "value": "What?"}]}]);
+    place.write("silent.json", &silent.to_string());
+    fs::create_dir_all(place.path("taken/model")).unwrap();
+    place.write("taken/model/thesis.txt", "precious");
+    Checkpoint::open(place.path("start"))
+        .unwrap()
+        .quantize(parrot_model::quantization::BlockFormat::Q4, place.path("small"), |_, _| ())
+        .unwrap();
+    for broken in ["tokenless", "weightless", "shapeless"] {
+        copy(&place.path("start"), &place.path(broken));
+    }
+    place.write("tokenless/tokenizer.json", "{}");
+    fs::remove_file(place.path("weightless/model.safetensors")).unwrap();
+    let config = fs::read_to_string(place.path("shapeless/config.json")).unwrap();
+    let config = config.replace("\"intermediate_size\": 24", "\"intermediate_size\": 26");
+    place.write("shapeless/config.json", &config);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere", place.path("dangling")).unwrap();
+    let data = |file: &str| format!("data.source=[{{file={:?}, pictures={:?}}}]", path(file), path(""));
+    let from = |folder: &str| format!("model.from={}", path(folder));
+    let out = |folder: &str| format!("out={}", path(folder));
+    let cases = [
+        (data("none.json"), "", ""),
+        (data("silent.json"), "", ""),
+        (data("unreadable.json"), "", ""),
+        (from("tokenless"), "tokenizer.json", ""),
+        (from("small"), "its weights are quantised and can be held in q4 alone", ""),
+        (from("weightless"), "neither model.safetensors nor", ""),
+        (from("shapeless"), "mlp.down_proj.weight", ""),
+        (out("none.json"), "none.json is a file, not a folder", ""),
+        #[cfg(unix)]
+        (out("dangling"), "dangling is a link to nothing", ""),
+        (out("taken"), "move it away", ""),
+        ("data.max_length=0".into(), "setting `data.max_length` should be at least 1, found 0", ""),
+        ("data.max_length=1".into(), "setting `data.max_length` should be at least 2", ""),
+        ("data.max_length=2000".into(), "at most the 1024 positions that the model has, found 2000", ""),
+        #[cfg(unix)]
+        (data("dangling"), "dangling", ""),
+        ("train.steps=".into(), "setting `train.steps` should be at most 1000000000", "train.epochs=1e6"),
+    ];
+    for (change, reason, more) in &cases {
+        // An epoch of nine records a million times over has fewer steps than that.
+        let weight = format!(
+            "data.source=[{{file={:?}, pictures='{ASSETS}/pictures', weight=999.0}}]",
+            path("data.json")
+        );
+        let mut arguments =
+            vec!["--set", change, "--set", "data.max_bad_records=9", "--set", "train.micro_batch_size=1"];
+        arguments.extend(["--set", "train.batch_size=1"]);
+        if !more.is_empty() {
+            arguments.extend(["--set", more, "--set", &weight]);
+        }
+        for command in ["plan", "check-data", "run"] {
+            let (status, _, said) = place.call(command, &arguments);
+            assert_eq!(status, 1, "{command} {change}: {said}");
+            assert!(said.contains("error: ") && said.contains(reason), "{command} {change}: {said}");
+        }
+    }
+    // As many may be left out on the way as before the start.
+    let mut records: Vec<Value> = (0..9).map(record).collect();
+    records[2]["conversations"][1]["value"] = " ".into();
+    records[3]["image"] = "page.png".into();
+    records[0]["image"] = "page.png".into();
+    records[1]["image"] = "page.png".into();
+    for (id, record) in records.iter_mut().enumerate().skip(4) {
+        if id % 3 != 2 {
+            record["image"] = "rocket.png".into();
+        }
+    }
+    fs::copy(format!("{ASSETS}/pictures/rocket.png"), place.path("rocket.png")).unwrap();
+    place.write("mixed.json", &Value::from(records).to_string());
+    for (allowed, expected) in [(3, 0), (2, 1)] {
+        let allowed = format!("data.max_bad_records={allowed}");
+        for command in ["plan", "check-data", "run"] {
+            let out = out(&format!("mixed-{expected}"));
+            let arguments = ["--set", &data("mixed.json"), "--set", &allowed, "--set", &out];
+            let (status, _, said) = place.call(command, &arguments);
+            assert_eq!(status, expected, "{command} {allowed}: {said}");
+        }
+    }
+}
+
+/// A folder's copy.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+/// What a plan says of a step's tokens is what its records have, or it says what it takes them to have.
+#[test]
+fn a_plan_counts_the_tokens_of_what_it_has_tokenised() {
+    let place = Workplace::new();
+    let (_, planned, _) = place.call("plan", &[]);
+    let tokens = |planned: &str| {
+        let line = planned.lines().find(|line| line.starts_with("tokens")).unwrap().to_string();
+        let number: String = line.split("about ").nth(1).unwrap().split(" a step").next().unwrap().into();
+        (number.replace(' ', "").parse::<usize>().unwrap(), line)
+    };
+    let (planned_tokens, line) = tokens(&planned);
+    assert!(line.ends_with(", by what was tokenised"), "{line}");
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert_eq!(status, 0, "{said}");
+    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    let steps: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mean =
+        steps.iter().map(|step| step["tokens"].as_u64().unwrap() as usize).sum::<usize>() / steps.len();
+    assert!(planned_tokens.abs_diff(mean) * 10 < mean, "{planned_tokens} planned, {mean} in the run");
+
+    let absent = "data.source=[{file='not here.json', pictures='.', records=100}]";
+    let (status, planned, said) = place.call("plan", &["--set", absent]);
+    assert_eq!(status, 0, "{said}");
+    let (_, line) = tokens(&planned);
+    assert!(line.ends_with(", each sample taken to have a picture and 200 tokens of text"), "{line}");
 }
 
 /// train/esc.json: ids, picture names and roles with a terminal's commands.

@@ -400,6 +400,13 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
         (&["--set", "train.learning_rat=1"][..], "did you mean `learning_rate`?"),
         (&["--set", "train.parts=['projektor']"], "did you mean `projector`?"),
         (&["--set", "train.batch_size=5"], "should be a multiple of train.micro_batch_size = 2, found 5"),
+        (&["--set", "train.micro_batch_size=0"], "train.micro_batch_size: should be at least 1, found 0"),
+        (&["--set", "train.batch_size=0"], "train.batch_size: should be at least 1, found 0"),
+        (
+            &["--set", "train.steps=99_999_999_999_999_999_999"],
+            "train.steps: should be a number from -9223372036854775807 to 9223372036854775807, found 99_999",
+        ),
+        (&["--set", "seed=18446744073709551615"], "seed: should be a number from -9223372036854775807 to"),
         (&["--set", "train.epochs=1"], "`steps` and `epochs` exclude each other"),
         (&["--set", "model.vision_tower=x"], "`vision_tower` have no place beside `from`"),
         (
@@ -431,6 +438,10 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
         (&["--set", "lora=[8]"], "lora: invalid type: a list, expected an object"),
         (&["--set", "optimizer.name=sgd"], "unknown variant `sgd`"),
         (&["--set", "data.max_length=1"], "setting `data.max_length` should be at least 2"),
+        (
+            &["--set", "data.max_length=100000"],
+            "setting `data.max_length` should be at most the 1024 positions that the model has, found 100000",
+        ),
         (&["--set", "train.steps=0"], "setting `train.steps` should be at least 1, found 0"),
         (
             &["--set", "train.steps=", "--set", "train.epochs=1e9"],

@@ -177,7 +177,7 @@ fn a_checkpoint_of_another_run_is_refused() {
         (Stage { max_grad_norm: Some(2.0), ..stage() }, "its train.max_grad_norm is 1, this run's is 2"),
         (
             Stage { loss_normalisation: LossNormalisation::Tokens, ..stage() },
-            "its train.loss_normalisation is MicroBatch, this run's is Tokens",
+            "its train.loss_normalisation is micro_batch, this run's is tokens",
         ),
         (
             Stage { optimizer: AdamWConfig::default().into(), ..stage() },
