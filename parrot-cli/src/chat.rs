@@ -81,14 +81,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 Ok(())
             }
             ("/image", path) if path.trim().is_empty() => Err(anyhow::anyhow!("/image needs a file's path")),
-            ("/image", path) => Image::open(path_of(path.trim())).map_err(Into::into).and_then(|shown| {
+            ("/image", path) => Image::open(path_of(path.trim())).map_err(Into::into).map(|shown| {
                 if !chat.has_room_for_an_image() {
                     chat.clear();
                     print_aside(&begins_again(&parrot));
                 }
                 chat.show(shown.clone());
                 image = Some(shown);
-                Ok(())
             }),
             (command, _) if command.starts_with('/') => {
                 Err(anyhow::anyhow!("there is no command {command}, only /image, /clear, /help and /quit"))
