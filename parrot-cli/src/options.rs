@@ -135,6 +135,9 @@ fn note_unknown_keys(folder: &Path) {
     // What cannot be read has been refused.
     let [model, tower, processor] = match Description::open(folder) {
         Ok(description) => {
+            if let Some(notice) = &description.unread_processor {
+                print_notice(notice);
+            }
             let keys = description.config.unknown_keys().map(str::to_owned).collect();
             [keys, description.unknown_tower_keys, description.unknown_processor_keys]
         }

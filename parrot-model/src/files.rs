@@ -94,6 +94,16 @@ impl Files {
         }
     }
 
+    /// Whether its folder lists anything of this name, be it a link to nothing: a file that is there and cannot be read is an error,
+    /// and not a missing one.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        match self.memory {
+            None => self.path.symlink_metadata().is_ok(),
+            Some(_) => self.exists(),
+        }
+    }
+
     /// Whether there is anything of this name.
     pub(crate) fn exists(&self) -> bool {
         match self.memory {

@@ -198,7 +198,7 @@ struct GenerationConfig {
 
 /// The ids that end an answer according to `generation_config.json`, if there is such a file.
 fn generation_eos(file: &Files) -> Result<Option<TokenIds>> {
-    if !file.is_file() {
+    if !file.is_listed() {
         return Ok(None);
     }
     let config: GenerationConfig = file.read_json()?;

@@ -175,5 +175,5 @@ fn folder_keys(model: &Files) -> Result<Keys> {
     if !model.is_folder() {
         return Err(Error::checkpoint(model.path(), "no such folder"));
     }
-    read_keys(&model.join(CONFIG_FILE))
+    read_keys(&weights::config_file(model)?)
 }

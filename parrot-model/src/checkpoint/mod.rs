@@ -75,6 +75,9 @@ pub struct Description {
     pub unknown_tower_keys: Vec<String>,
     /// As [`ImageProcessorConfig::unknown_keys`] names them.
     pub unknown_processor_keys: Vec<String>,
+    /// For a notice to the user: the model's own folder has an image processor that is not read, because the one in the tower's
+    /// folder counts, and it says otherwise or is broken.
+    pub unread_processor: Option<String>,
 }
 
 impl Description {
@@ -97,6 +100,7 @@ impl Description {
             image_processor: tower.image_processor.clone(),
             unknown_tower_keys: tower.unknown_keys.clone(),
             unknown_processor_keys: tower.unknown_processor_keys.clone(),
+            unread_processor: tower.unread_processor.clone(),
         }
     }
 }
@@ -109,12 +113,22 @@ fn read_config(model: &Files) -> Result<ParrotConfig> {
     if !model.is_folder() {
         return Err(Error::checkpoint(model.path(), "no such folder"));
     }
-    ParrotConfig::from_file(model.join(CONFIG_FILE))
+    ParrotConfig::from_file(weights::config_file(model)?)
 }
 
 /// Whether a checkpoint's own files hold its tower.
-fn holds_tower(weights: &Weights) -> bool {
-    weights.names().any(|name| names::in_tower_folder(name).is_some())
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] where all names begin with a wrapper's: the tower is not missing then, nor to be looked for elsewhere.
+fn holds_tower(weights: &Weights) -> Result<bool> {
+    if weights.names().any(|name| names::in_tower_folder(name).is_some()) {
+        return Ok(true);
+    }
+    match names::wrapped(weights.names()) {
+        Some(wrapper) => Err(Error::checkpoint(weights.path(), wrapper)),
+        None => Ok(false),
+    }
 }
 
 /// A model's folder, opened: configuration read, weight files mapped, no weight loaded yet.
@@ -151,7 +165,7 @@ impl Checkpoint {
         config.validate()?;
         let tower = tower::find(&model, &config)?;
         let weights = Weights::from_folder(&model)?;
-        let tower_weights = if holds_tower(&weights) { None } else { Some(tower.weights(model.path())?) };
+        let tower_weights = if holds_tower(&weights)? { None } else { Some(tower.weights(model.path())?) };
         Ok(Self {
             description: Description::of(config, &tower),
             path: model.path().to_path_buf(),
@@ -221,7 +235,7 @@ impl Checkpoint {
     pub fn check_folder(model: impl Into<Files>, config: ParrotConfig) -> Result<()> {
         let model = model.into();
         let weights = Weights::from_folder(&model)?;
-        if !holds_tower(&weights) && !tower::find(&model, &config)?.is_here() {
+        if !holds_tower(&weights)? && !tower::find(&model, &config)?.is_here() {
             return Ok(());
         }
         Self::open_with_config(model, config)?.check(&Device::default())

@@ -272,6 +272,61 @@ fn folders_that_hold_no_parrot_are_refused() {
 }
 
 #[test]
+fn a_folder_that_holds_something_else_than_a_model_says_what() {
+    for (name, hint) in [
+        ("adapter_config.json", "it holds an adapter"),
+        ("adapter_model.safetensors", "it holds an adapter"),
+        ("model-q4.gguf", "a model in a GGUF is named by that file"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), "{}").unwrap();
+        let decoder = DecoderDescription::is_in(folder.path()).unwrap_err().to_string();
+        for error in [load_error(folder.path()), decoder] {
+            assert!(error.contains(&format!("there is no config.json ({hint}")), "{name}: {error}");
+        }
+    }
+}
+
+/// It was said that the vision tower is missing: none of its names begins as a tower's.
+#[test]
+fn a_wrapped_models_prefix_is_named_before_its_tower_is_looked_for() {
+    for prefix in ["module.", "_orig_mod.", "base_model.model."] {
+        let folder = saved(&Tiny::clip());
+        edit(folder.path(), |tensors| {
+            for (name, ..) in tensors {
+                *name = format!("{prefix}{name}");
+            }
+        });
+        let tower = folder.path().join(Tiny::clip().config.mm_vision_tower.unwrap());
+        let _ = std::fs::remove_file(tower.join("model.safetensors"));
+        let error = load_error(folder.path());
+        assert!(error.contains(&format!("its names begin with `{prefix}`")), "{error}");
+    }
+}
+
+#[test]
+fn an_image_processor_that_does_not_count_is_told() {
+    let folder = saved(&Tiny::clip());
+    let notice = || Description::open(folder.path()).unwrap().unread_processor;
+    let own = folder.path().join("preprocessor_config.json");
+    assert_eq!(notice(), None);
+    let tower = Checkpoint::open(folder.path()).unwrap().description.image_processor;
+    std::fs::write(&own, serde_json::to_string(&tower).unwrap()).unwrap();
+    assert_eq!(notice(), None, "both say the same");
+    let other = ImageProcessorConfig { image_mean: [0.25; 3], ..tower.clone() };
+    std::fs::write(&own, serde_json::to_string(&other).unwrap()).unwrap();
+    assert!(notice().unwrap().contains("says otherwise and is not read"), "{:?}", notice());
+    assert_eq!(Description::open(folder.path()).unwrap().image_processor, tower);
+    for (broken, reason) in
+        [("{", "valid JSON"), ("version https://git-lfs.github.com/spec/v1", "Git LFS pointer")]
+    {
+        std::fs::write(&own, broken).unwrap();
+        let notice = notice().unwrap();
+        assert!(notice.contains("cannot be used (") && notice.contains(reason), "{notice}");
+    }
+}
+
+#[test]
 fn progress_ends_at_the_total() {
     let folder = saved(&Tiny::clip());
     let mut calls = Vec::new();

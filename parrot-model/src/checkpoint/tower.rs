@@ -12,7 +12,7 @@ use crate::files::Files;
 use crate::image::ImageProcessorConfig;
 use crate::layout::CONFIG_FILE;
 use crate::vision::VisionTower;
-use crate::{Error, Result};
+use crate::{Error, Result, error_chain};
 
 /// A vision tower that was found.
 pub(super) struct Tower {
@@ -22,6 +22,8 @@ pub(super) struct Tower {
     pub(super) unknown_keys: Vec<String>,
     /// Keys of its image processor that are not known: [`ImageProcessorConfig::unknown_keys`].
     pub(super) unknown_processor_keys: Vec<String>,
+    /// What is to be said of an image processor that does not count.
+    pub(super) unread_processor: Option<String>,
     /// `mm_vision_tower`.
     name: String,
     /// Its folder; `None` for a tower known by its name alone.
@@ -74,7 +76,7 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
     };
     let mut folder = [checkpoint.join(&name), checkpoint.beside(&name)]
         .into_iter()
-        .find(|folder| folder.join(CONFIG_FILE).is_file());
+        .find(|folder| folder.join(CONFIG_FILE).is_listed());
     let built_in = VisionConfig::well_known(&name);
     if folder.is_none() && built_in.is_none() && !is_local(&name) && cfg!(feature = "hub") {
         folder = Some(super::hub::download_tower(&name)?.into());
@@ -100,7 +102,32 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
         }
     }
     let (image_processor, unknown_processor_keys) = said;
-    Ok(Tower { config: vision, image_processor, unknown_keys, unknown_processor_keys, name, folder })
+    let unread_processor =
+        folder.as_ref().and_then(|tower| unread_processor(checkpoint, tower, &image_processor));
+    Ok(Tower {
+        config: vision,
+        image_processor,
+        unknown_keys,
+        unknown_processor_keys,
+        unread_processor,
+        name,
+        folder,
+    })
+}
+
+/// A notice about the image processor in a model's own folder where that of its tower's folder counts, as in the reference, which
+/// opens it by the tower's name; none where both say the same.
+fn unread_processor(checkpoint: &Files, tower: &Files, counts: &ImageProcessorConfig) -> Option<String> {
+    ImageProcessorConfig::from_folder(tower).ok()??;
+    let own = match ImageProcessorConfig::from_folder(checkpoint) {
+        Ok(own) if own.as_ref().is_none_or(|own| own == counts) => return None,
+        Ok(_) => "says otherwise".into(),
+        Err(error) => format!("cannot be used ({})", error_chain(&error)),
+    };
+    let [checkpoint, tower] = [checkpoint, tower].map(|folder| folder.path().display());
+    Some(format!(
+        "the image processor in {checkpoint} {own} and is not read: that of the vision tower, in {tower}, counts"
+    ))
 }
 
 /// Whether a tower's name is a path: anything but `owner/name`, and what lies in the folder where

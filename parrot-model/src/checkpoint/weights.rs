@@ -19,7 +19,7 @@ use super::stored_tensor::{GgufCoding, StoredTensor};
 use crate::device::{self, WeightDtype};
 use crate::files::Files;
 use crate::gguf::{self, GgmlType, GgufTensor};
-use crate::layout::{INDEX_FILE, WEIGHTS_FILE};
+use crate::layout::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE};
 use crate::mapped::MappedFile;
 use crate::quantization::BlockFormat;
 use crate::untrusted::{self, plain_reason};
@@ -82,10 +82,10 @@ impl Weights {
         if folder.is_file() {
             return Self::from_file(folder);
         }
-        if folder.join(WEIGHTS_FILE).is_file() {
+        if folder.join(WEIGHTS_FILE).is_listed() {
             return Self::from_file(folder.join(WEIGHTS_FILE));
         }
-        if folder.join(INDEX_FILE).is_file() {
+        if folder.join(INDEX_FILE).is_listed() {
             return Self::from_index(&folder);
         }
         let hint = other_weights(&folder).map_or(String::new(), |hint| format!(" ({hint})"));
@@ -95,13 +95,11 @@ impl Weights {
         ))
     }
 
-    /// Whether a checkpoint folder has safetensors files, whole or not, or is a file itself.
+    /// Whether a checkpoint folder has safetensors files, whole or not, be it links to nothing, or is a file itself.
     #[must_use]
     pub fn are_in(folder: impl Into<Files>) -> bool {
         let folder = folder.into();
-        let is_of_weights = |name: &PathBuf| {
-            name.extension().is_some_and(|ending| ending == "safetensors") && folder.join(name).is_file()
-        };
+        let is_of_weights = |name: &PathBuf| name.extension().is_some_and(|ending| ending == "safetensors");
         folder.is_file() || folder.names().iter().any(is_of_weights)
     }
 
@@ -124,7 +122,7 @@ impl Weights {
         let index_path = index_file.path().to_path_buf();
         let index = Index::read(&index_file)?;
         let shards = index.shards(&index_path)?;
-        let is_missing = |name: &&str| !folder.join(name).is_file();
+        let is_missing = |name: &&str| !folder.join(name).is_listed();
         let missing = shards.iter().copied().filter(is_missing);
         let problems: Vec<String> = missing.map(|name| format!("shard {name} is missing")).collect();
         if !problems.is_empty() {
@@ -250,20 +248,49 @@ pub(super) fn suited_dtype(
     device::weight_dtype(device, None)
 }
 
+/// What is said of a folder that holds something else than a model's files.
+const ADAPTER: &str = "it holds an adapter: merge it into its model first, `merge_and_unload` does";
+const GGUF: &str = "a model in a GGUF is named by that file";
+
+/// Whether this is what PEFT writes.
+fn holds_adapter(folder: &Files) -> bool {
+    let names = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
+    names.iter().any(|name| folder.join(name).is_listed())
+}
+
+/// A model's `config.json`. Where there is none, and the folder holds an adapter or a GGUF instead, the error says so.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`].
+pub(super) fn config_file(folder: &Files) -> Result<Files> {
+    let file = folder.join(CONFIG_FILE);
+    if file.is_listed() {
+        return Ok(file);
+    }
+    let is_gguf = |name: &PathBuf| name.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+    let hint = match folder {
+        _ if holds_adapter(folder) => ADAPTER,
+        _ if folder.names().iter().any(is_gguf) => GGUF,
+        _ => return Ok(file),
+    };
+    Err(Error::checkpoint(folder.path(), format!("there is no {CONFIG_FILE} ({hint})")))
+}
+
 /// What to do about weights in another form, if such files are there.
 fn other_weights(folder: &Files) -> Option<&'static str> {
     let names = folder.names().into_iter();
     let endings: BTreeSet<String> =
         names.filter_map(|name| Some(name.extension()?.to_str()?.to_lowercase())).collect();
-    let is_there = |name: &str| folder.join(name).exists();
-    if is_there("adapter_model.safetensors") || is_there("adapter_model.bin") {
-        Some("it holds an adapter: merge it into its model first, `merge_and_unload` does")
+    let is_there = |name: &str| folder.join(name).is_listed();
+    if holds_adapter(folder) {
+        Some(ADAPTER)
     } else if is_there("pytorch_model.bin") || is_there("pytorch_model.bin.index.json") {
         Some("pytorch_model.bin has to be converted to safetensors first")
     } else if ["bin", "pt", "pth", "ckpt"].iter().any(|ending| endings.contains(*ending)) {
         Some("its weights in PyTorch's pickle format have to be converted to safetensors first")
     } else if endings.contains("gguf") {
-        Some("a model in a GGUF is named by that file")
+        Some(GGUF)
     } else if endings.contains("safetensors") {
         Some("its .safetensors files have other names")
     } else {
@@ -490,5 +517,27 @@ mod tests {
         std::fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
         let error = Weights::from_folder(folder.path()).unwrap_err().to_string();
         assert!(error.contains("converted to safetensors first"), "{error}");
+    }
+
+    #[test]
+    fn what_stands_in_the_weights_place_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = || crate::error_chain(&Weights::from_folder(folder.path()).unwrap_err());
+        for name in [WEIGHTS_FILE, INDEX_FILE] {
+            let place = folder.path().join(name);
+            std::fs::create_dir(&place).unwrap();
+            assert!(error().ends_with(&format!("{name}: it is a folder, not a file")), "{}", error());
+            std::fs::remove_dir(&place).unwrap();
+            #[cfg(unix)]
+            {
+                std::os::unix::fs::symlink("nowhere", &place).unwrap();
+                assert!(error().ends_with(&format!("{name}: it is a link to nothing")), "{}", error());
+                assert_eq!(Weights::are_in(folder.path()), name == WEIGHTS_FILE);
+                std::fs::remove_file(&place).unwrap();
+            }
+        }
+        std::fs::write(folder.path().join(INDEX_FILE), r#"{"weight_map":{"a":"1.safetensors"}}"#).unwrap();
+        std::fs::create_dir(folder.path().join("1.safetensors")).unwrap();
+        assert!(error().ends_with("1.safetensors: it is a folder, not a file"), "{}", error());
     }
 }

@@ -247,6 +247,16 @@ mod tests {
         assert_eq!(decode(&bytes[..bytes.len() - 1]).unwrap_err(), CUT_SHORT);
     }
 
+    #[test]
+    fn a_width_below_0_is_named() {
+        let mut bytes = b"BM".to_vec();
+        bytes.extend([0; 12]);
+        for number in [40, -97, 61, 24 << 16 | 1, 0, 0, 0, 0, 0, 0] {
+            bytes.extend(i32::to_le_bytes(number));
+        }
+        assert_eq!(Bmp::open(&bytes).map(|_| ()).unwrap_err(), "its width is -97, below 0");
+    }
+
     /// The pixels are Pillow's, which shows rubbish only for two colours in plain bytes.
     #[test]
     fn indices_beyond_the_palette() {

@@ -94,6 +94,12 @@ fn decode_webp(
     check: impl Fn(Size, u64) -> Result<(), String>,
 ) -> Result<(RgbImage, Metadata), String> {
     let words = |error: ImageError| error.to_string();
+    // As libwebp has it. What lies behind the size that the header says is no part of the picture.
+    let size = bytes.get(4..8).and_then(<[u8]>::first_chunk).map_or(0, |size| u32::from_le_bytes(*size));
+    let length = bytes.len().saturating_sub(8);
+    if size as usize > length {
+        return Err(format!("the WebP data are cut short: the header says {size} bytes, {length} follow"));
+    }
     let mut decoder = WebPDecoder::new(Cursor::new(mended_webp(bytes))).map_err(words)?;
     let (width, height) = decoder.dimensions();
     let size = Size { width, height };
@@ -190,6 +196,15 @@ mod tests {
         let size = (bytes.len() - 8) as u32;
         bytes[4..8].copy_from_slice(&size.to_le_bytes());
         bytes
+    }
+
+    #[test]
+    fn webp_that_is_shorter_than_its_header_says_is_refused() {
+        let mut bytes = webp(0, b"");
+        decode_webp(&bytes, |_, _| Ok(())).unwrap();
+        bytes[4] += 1;
+        let error = decode_webp(&bytes, |_, _| Ok(())).unwrap_err();
+        assert!(error.contains("cut short"), "{error}");
     }
 
     /// As libwebp has it, and Pillow.

@@ -37,6 +37,15 @@ impl<'a> Png<'a> {
         if !length.is_multiple_of(3) {
             return Err(format!("its palette has {length} bytes, no multiple of a colour's 3"));
         }
+        // The decoder passes over a transparent colour that is cut short; of grey it is one number of 16 bits, of RGB three.
+        let color = match bytes.get(25) {
+            Some(0) => 2,
+            Some(2) => 6,
+            _ => 0,
+        };
+        if let Some((_, found)) = chunks(bytes).find(|(name, data)| *name == b"tRNS" && data.len() < color) {
+            return Err(format!("its transparent colour has {} of {color} bytes", found.len()));
+        }
         let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
         decoder.set_limits(Limits { bytes: SCRATCH_BYTES });
         decoder.set_transformations(Transformations::EXPAND);
@@ -239,6 +248,25 @@ mod tests {
         let text = damaged.windows(4).position(|name| name == b"tEXt").unwrap();
         damaged[text + 5] ^= 1;
         assert!(decode(&damaged).is_err());
+    }
+
+    #[test]
+    fn a_transparent_colour_that_is_cut_short_is_refused() {
+        let png = |color, transparent: &[u8]| {
+            let mut bytes = Vec::new();
+            let mut encoder = ::png::Encoder::new(&mut bytes, 1, 1);
+            encoder.set_color(color);
+            let mut writer = encoder.write_header().unwrap();
+            writer.write_chunk(::png::chunk::tRNS, transparent).unwrap();
+            writer.write_image_data(&vec![0; color.samples()]).unwrap();
+            drop(writer);
+            Png::open(&bytes, false).map(|_| ())
+        };
+        for (color, length) in [(ColorType::Grayscale, 2), (ColorType::Rgb, 6)] {
+            png(color, &vec![0; length]).unwrap();
+            let error = png(color, &vec![0; length - 1]).unwrap_err();
+            assert_eq!(error, format!("its transparent colour has {} of {length} bytes", length - 1));
+        }
     }
 
     /// What is read of a text under this name that `write` adds to a pixel.

@@ -163,13 +163,13 @@ impl Said {
     /// What counts in a folder; `None` where it says nothing.
     fn find(folder: &Files) -> Result<Option<Self>> {
         let file = folder.join(COMBINED_PROCESSOR_FILE);
-        if file.is_file()
+        if file.is_listed()
             && let Some(Value::Object(keys)) = read_keys(&file)?.remove("image_processor")
         {
             return Ok(Some(Self { file, place: "image_processor.", keys }));
         }
         let file = folder.join(PROCESSOR_FILE);
-        if !file.is_file() {
+        if !file.is_listed() {
             return Ok(None);
         }
         let keys = read_keys(&file)?;

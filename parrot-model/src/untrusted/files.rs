@@ -25,7 +25,12 @@ pub(crate) const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
 ///
 /// [`Error::Io`] when there is nothing of that name, or something else.
 pub fn require_file(path: &Path) -> Result<()> {
-    let kind = fs::metadata(path).map_err(Error::io("read", path))?.file_type();
+    let found = fs::metadata(path).map_err(|error| {
+        let is_dangling = error.kind() == io::ErrorKind::NotFound && path.is_symlink();
+        let error = if is_dangling { io::Error::new(error.kind(), "it is a link to nothing") } else { error };
+        Error::io("read", path)(error)
+    });
+    let kind = found?.file_type();
     if kind.is_file() {
         return Ok(());
     }
@@ -365,6 +370,9 @@ mod tests {
             let error = error_chain(&read(path, 10).unwrap_err());
             assert!(error.ends_with(&format!(": it is {found}, not a file")), "{error}");
         }
+        fs::remove_file(&pipe).unwrap();
+        let error = error_chain(&read(&link, 10).unwrap_err());
+        assert!(error.ends_with("link: it is a link to nothing"), "{error}");
     }
 
     #[test]

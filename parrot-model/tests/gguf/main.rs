@@ -420,4 +420,9 @@ fn a_file_that_is_cut_or_lies_is_refused() {
     fs::write(&path, file).unwrap();
     let error = DecoderCheckpoint::open(&path).unwrap_err().to_string();
     assert!(error.contains("is GGUF of version 1; 2 and 3 are supported"), "{error}");
+    let mut file = whole;
+    file[4..8].copy_from_slice(&3_u32.to_be_bytes());
+    fs::write(&path, file).unwrap();
+    let error = DecoderCheckpoint::open(&path).unwrap_err().to_string();
+    assert!(error.contains("is a GGUF for big-endian machines"), "{error}");
 }

@@ -210,11 +210,15 @@ impl InitialModel {
                 image_processor,
                 unknown_tower_keys,
                 unknown_processor_keys,
+                unread_processor,
                 ..
             } = Description::open(&folder)?;
             warn_of_unknown_keys("model.from", config.unknown_keys());
             warn_of_unknown_keys("the vision tower of model.from", &unknown_tower_keys);
             warn_of_unknown_keys("the image processor of model.from", &unknown_processor_keys);
+            if let Some(notice) = unread_processor {
+                tracing::warn!("{}", printable(&notice));
+            }
             let config = ParrotConfig { use_moe: moe, ..config };
             let description = ModelDescription::new(config, vision, folder.clone());
             return Ok(Self { description, image_processor, dtypes, origin: Origin::Parrot(folder) });

@@ -82,7 +82,7 @@ impl TokenizerConfig {
             }
         }
         let file = folder.join(CHAT_TEMPLATE_FILE);
-        if file.is_file() {
+        if file.is_listed() {
             let path = file.path().to_path_buf();
             let bytes = file.read(untrusted::MAX_CONFIG_BYTES)?.into_owned();
             let source = untrusted::parse_text(&path, bytes)?;
@@ -111,7 +111,7 @@ pub(super) fn is_parrot(folder: &Files) -> Result<bool> {
 }
 
 fn read_json(file: &Files) -> Result<Option<Value>> {
-    if !file.is_file() {
+    if !file.is_listed() {
         return Ok(None);
     }
     // Files of many added tokens are larger than settings are.

@@ -90,7 +90,7 @@ impl Tokenizer {
         let file = file.into();
         let path = file.path();
         let beside = |name| file.beside(name).is_file();
-        if !file.exists() && (beside("vocab.json") && beside("merges.txt") || beside("tokenizer.model")) {
+        if !file.is_listed() && (beside("vocab.json") && beside("merges.txt") || beside("tokenizer.model")) {
             let folder = path.parent().unwrap_or(path).display();
             return Err(Error::Tokenizer {
                 path: path.to_path_buf(),
