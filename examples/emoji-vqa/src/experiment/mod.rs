@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::Checkpoint;
+use parrot_model::config::ParrotConfig;
 use parrot_model::parrot::ParrotModel;
 use parrot_train::Part;
 use parrot_train::data::loader::LengthGrouping;
@@ -265,6 +266,7 @@ fn stage(name: &str, steps: usize, learning_rate: f64, trainable: &[Part], commo
         accumulation: 2,
         threads: common.threads,
         learning_rate,
+        max_length: ParrotConfig::parrot_mini().tokenizer_model_max_length,
         optimizer: AdamWConfig { beta2: 0.95, ..AdamWConfig::default() }.into(),
         trainable: trainable.iter().copied().collect(),
         seed: common.seed,
