@@ -6,7 +6,7 @@
 
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Backend, read_sync};
+use burn::backend::{Backend, TensorMetadata, read_sync};
 use burn::cubecl::tune::{LocalTuner, Tunable, TunableSet, TuneGroup, local_tuner};
 use burn::prelude::*;
 use burn::tensor::ops::AttentionModuleOptions;
@@ -37,7 +37,7 @@ impl AttentionOps for CubeBackend {
         is_causal: bool,
         operands: DType,
     ) -> CubeTensor {
-        // Burn's kernels know the causal mask of as many queries as keys.
+        // The kernels are chosen and checked for as many queries as keys.
         if is_causal && query.shape()[2] != key.shape()[2] {
             return <Self as AttentionOps>::attention(query, key, value, bias, operands);
         }
