@@ -24,18 +24,23 @@ impl Workplace {
         let place = Self(tempfile::tempdir().unwrap());
         tiny::write(&place.path("model"), 3).unwrap();
         fs::create_dir(place.path("data")).unwrap();
+        place.write_questions(1);
+        place
+    }
+
+    /// - times: how often each picture is shown
+    fn write_questions(&self, times: usize) {
         for (code, question, yes, no) in
             [("en", "Is it red?", "Yes", "No"), ("tr", "Bu kırmızı mı?", "Evet", "Hayır")]
         {
             let mut text = "index\timage\tquestion\tA\tB\tanswer\tcategory\n".to_string();
-            for number in 1..=7u8 {
-                let long = "?".repeat(usize::from(number % 3));
-                text += &format!("{number}\t{}\t{question}{long}\t{yes}\t{no}\tA\tcolour\n", image(number));
-                text += &format!("100000{number}\t{number}\t{question}\t{no}\t{yes}\tB\tcolour\n");
+            for number in 1..=7 * times {
+                let (long, image) = ("?".repeat(number % 3), image((number % 7) as u8));
+                text += &format!("{number}\t{image}\t{question}{long}\t{yes}\t{no}\tA\tcolour\n");
+                text += &format!("{}\t{number}\t{question}\t{no}\t{yes}\tB\tcolour\n", 1_000_000 + number);
             }
-            fs::write(place.path(&format!("data/toy_mmmb_{code}.tsv")), text).unwrap();
+            fs::write(self.path(&format!("data/toy_mmmb_{code}.tsv")), text).unwrap();
         }
-        place
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -165,9 +170,10 @@ fn another_number_of_processes_goes_on() {
 /// Two processes that are killed while they answer; one and three go on from what they leave.
 #[test]
 fn a_killed_run_goes_on() {
-    // One question at a time, and long answers, so that there is time for it.
-    const SLOW: [&str; 4] = ["--batch-size", "1", "--max-new-tokens", "150"];
+    // One of many questions at a time, and long answers, so that there is time for it.
+    const SLOW: [&str; 4] = ["--batch-size", "1", "--max-new-tokens", "100"];
     let place = Workplace::new();
+    place.write_questions(10);
     let asks = |processes: usize, out: &str| {
         let Output { status, stderr, .. } = place.evaluate(processes, out, &SLOW);
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
