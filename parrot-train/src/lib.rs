@@ -117,7 +117,6 @@ pub mod step;
 pub mod trainer;
 
 mod error;
-mod files;
 mod part;
 
 pub use burn;

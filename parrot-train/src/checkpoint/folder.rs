@@ -4,9 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parrot_model::untrusted::{check_folder_place, create_folder, require_file};
+use parrot_model::untrusted::{check_folder_place, create_folder, refuse_link, require_file};
 
-use crate::files::refuse_link;
 use crate::{Error, Result};
 
 /// What a checkpoint's folder is called while it is written or removed.

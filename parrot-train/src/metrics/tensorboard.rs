@@ -8,11 +8,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parrot_model::untrusted::create_folder;
+use parrot_model::untrusted::{create_folder, refuse_link};
 use prost::Message;
 
 use super::record::{Rates, StepRecord, called};
-use crate::files::refuse_link;
 use crate::{Error, Result};
 
 /// `tensorflow.Event`, as far as scalars need it.

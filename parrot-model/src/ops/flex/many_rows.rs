@@ -27,10 +27,8 @@ use super::weight::{Number, Weight};
 pub(super) const DEPTH: usize = 256;
 /// Columns of a panel.
 const BLOCK: usize = 48;
-/// The depth of a left side in pairs is a multiple of this, filled up with zeros: what tiles multiply at a time.
-pub(super) const PAIRS: usize = 16;
-/// The same in numbers.
-pub(super) const FILLED: usize = 2 * PAIRS;
+/// The numbers of a row of pairs are a multiple of this, filled up with zeros: what tiles multiply at a time.
+pub(super) const FILLED: usize = 2 * LANES;
 /// Columns of a tile in registers, where there are many of them, and where there are few.
 const WIDE_TILE: usize = 12;
 const NARROW_TILE: usize = 4;
@@ -78,13 +76,9 @@ impl Packed {
             Element::F32 => inner,
             Element::PairOfBf16 => inner.next_multiple_of(FILLED) / 2,
         };
-        let pack = |at: usize, strip: &mut [Line]| {
-            isa.run(Packing { x, first: at * LANES, element, strip });
-        };
-        let strips = Aligned::lines(rows.div_ceil(LANES) * depth, |lines| {
-            for_each_chunk(threads, lines, depth.max(1), pack);
-        });
-        Self { element, isa, rows, inner, depth, strips }
+        Self::filled(isa, [rows, inner], element, depth, threads, |first, strip| {
+            isa.run(Packing { x, first, element, strip });
+        })
     }
 
     /// Packs the transpose of `[inner, rows]`, filled up with zeros to whole [`FILLED`] numbers of `inner`.
@@ -95,11 +89,22 @@ impl Packed {
     pub(super) fn transposed(isa: Isa, x: Matrix<'_>, element: Element, threads: Threads) -> Self {
         let [inner, rows] = x.dims();
         let depth = inner.next_multiple_of(FILLED) / element.numbers();
-        let pack = |at: usize, strip: &mut [Line]| {
-            isa.run(TransposedPacking { x, first: at * LANES, element, strip });
-        };
+        Self::filled(isa, [rows, inner], element, depth, threads, |first, strip| {
+            isa.run(TransposedPacking { x, first, element, strip });
+        })
+    }
+
+    /// - fill: writes the strip that begins with this row
+    fn filled(
+        isa: Isa,
+        [rows, inner]: [usize; 2],
+        element: Element,
+        depth: usize,
+        threads: Threads,
+        fill: impl Fn(usize, &mut [Line]) + Sync,
+    ) -> Self {
         let strips = Aligned::lines(rows.div_ceil(LANES) * depth, |lines| {
-            for_each_chunk(threads, lines, depth.max(1), pack);
+            for_each_chunk(threads, lines, depth.max(1), |at, strip| fill(at * LANES, strip));
         });
         Self { element, isa, rows, inner, depth, strips }
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::aligned::LINE;
-use super::many_rows::{DEPTH, FILLED, PAIRS, Strips, stride};
+use super::many_rows::{DEPTH, FILLED, Strips, stride};
 use super::simd::tiles::{self, Sums, Tiles};
 use super::simd::{Kernel, LANES, Lanes, fetch_ahead};
 
@@ -57,7 +57,7 @@ fn multiply_in(tiles: &Tiles, panels: &mut Vec<Panel>, left: Strips<'_>, weight:
     left.isa.run(Layout { weight, inner, across, panels });
     let mut apart = Vec::new();
     for (at, panels) in panels.chunks(across).take(depths).enumerate() {
-        let depth = at * DEPTH..((at + 1) * DEPTH).min(inner.div_ceil(2).next_multiple_of(PAIRS));
+        let depth = at * DEPTH..((at + 1) * DEPTH).min(inner.next_multiple_of(FILLED) / 2);
         let become_of = if at == 0 { Sums::New } else { Sums::Added };
         for (sums, panel) in sums.chunks_mut(tiles::COLUMNS * stride).zip(panels) {
             if sums.len() == tiles::COLUMNS * stride {
