@@ -13,12 +13,14 @@ use burn::tensor::Element;
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // In bytes: below a gigabyte, no block gets a mapping of its own and no memory is returned to the kernel.
-        const THRESHOLD: libc::c_int = 1 << 30;
+        // In bytes: below a gigabyte, no block gets a mapping of its own.
+        const MAPPED_FROM: libc::c_int = 1 << 30;
+        // However much is free at the heap's end, a step of half a billion parameters leaves gigabytes there.
+        const NEVER: libc::c_int = -1;
         const HEAP_GROWTH: libc::c_int = 64 << 20;
         for (option, value) in [
-            (libc::M_MMAP_THRESHOLD, THRESHOLD),
-            (libc::M_TRIM_THRESHOLD, THRESHOLD),
+            (libc::M_MMAP_THRESHOLD, MAPPED_FROM),
+            (libc::M_TRIM_THRESHOLD, NEVER),
             (libc::M_TOP_PAD, HEAP_GROWTH),
         ] {
             // SAFETY: `mallopt` takes two integers, locks what it changes, and reports an option or a value that it

@@ -121,4 +121,4 @@ mod part;
 
 pub use burn;
 pub use error::{Error, Result};
-pub use part::Part;
+pub use part::{Part, training_dtypes};

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, or a run that was stopped and has saved where it is; 1 failed, 2 wrong usage, 130 a run that was asked
 //! to stop twice.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -57,12 +58,28 @@ fn main() -> ExitCode {
         Ok(filter) => lines.with_env_filter(filter).init(),
         Err(_) => lines.with_env_filter("parrot_train=warn").event_format(cli::Notices).init(),
     }
-    match command(Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return print_usage(&said),
+    };
+    match command(cli.command) {
         Ok(code) => code,
         Err(error) => {
             cli::say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints help, the version, or what is wrong with the arguments. Only who asked for help needs to know that there is none.
+fn print_usage(said: &clap::Error) -> ExitCode {
+    let printed = said.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if said.exit_code() == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
+            cli::say(&format!("error: cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }
 }
 

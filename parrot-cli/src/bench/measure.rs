@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
         let peak =
-            Peak { matmul_flops: 100.0, matmul_size: 1, memory_bytes_per_s: 1.0, memory_reading: None };
+            Peak { matmul_flops: 100.0, matmul_size: Some(1), memory_bytes_per_s: 1.0, memory_reading: None };
         let phase = Phase::new("prefill", vec![4.0, 1.0, 2.0, 3.0], Work::Products(125.0), &peak);
         assert_eq!((phase.median_s, phase.fastest_s, phase.slowest_s), (2.5, 1.0, 4.0));
         assert_eq!(phase.share_of_peak, Some(0.5));

@@ -134,17 +134,20 @@ fn markdown(report: &BenchReport) -> String {
             share(phase)
         );
     }
+    let products = match peak.matmul_size {
+        Some(size) => format!("in a product of {size}×{size} matrices"),
+        None => "of instructions that multiply bf16, from registers alone".into(),
+    };
     let _ = writeln!(
         text,
-        "\n{}: {:.1} GFLOP/s in a product of {}×{} matrices, {:.1} GB/s from memory",
+        "\n{}: {:.1} GFLOP/s {products}, {:.1} GB/s from memory",
         report.device,
         peak.matmul_flops / 1e9,
-        peak.matmul_size,
-        peak.matmul_size,
         peak.memory_bytes_per_s / 1e9
     );
     if let Some(reading) = &peak.memory_reading {
-        let _ = writeln!(text, "memory was read by {reading}; matrices were multiplied in f32");
+        let in_f32 = if peak.matmul_size.is_some() { "; matrices were multiplied in f32" } else { "" };
+        let _ = writeln!(text, "memory was read by {reading}{in_f32}");
     }
     if let Some(bytes) = report.peak_memory_bytes {
         let _ = writeln!(text, "the process held {} at most", readable_bytes(bytes));

@@ -11,11 +11,10 @@ use serde::Serialize;
 /// Measured, not taken from a data sheet, and with other code than the network's.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Peak {
-    /// Operations per second of a product of square matrices, a multiply-add counted as two; on the CPU in f32, which
-    /// products with bf16 weights may exceed.
+    /// Operations per second of products, a multiply-add counted as two: see [`device::matmul_rate`].
     pub(crate) matmul_flops: f64,
-    /// Edge of those matrices.
-    pub(crate) matmul_size: usize,
+    /// Edge of the matrices that were multiplied; none where the processor's instructions alone were timed.
+    pub(crate) matmul_size: Option<usize>,
     /// Bytes per second: on the CPU, of reading memory from end to end with all threads; elsewhere the faster of doubling
     /// a long vector (read and written) and of a matrix times a vector (read).
     pub(crate) memory_bytes_per_s: f64,
@@ -34,7 +33,6 @@ impl Peak {
     /// When the device fails.
     pub(crate) fn measure(device: &Device, dtype: FloatDType) -> Result<Self> {
         let is_cpu = device::is_cpu(device);
-        let dtype = device::activation_dtype(device, dtype);
         let random = |rows: usize, columns: usize| {
             Tensor::<2>::random([rows, columns], Distribution::Uniform(-1.0, 1.0), device).cast(dtype)
         };

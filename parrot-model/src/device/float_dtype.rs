@@ -54,18 +54,18 @@ pub(crate) fn parameter_dtype(
     if matches!(dimensions, 2 | 3) { dtype } else { activation_dtype }
 }
 
-/// The dtype in which `device` trains: `requested`.
+/// The dtype in which `device` trains: `requested`. On the CPU bf16 is what frozen weights are held in; what learns is in f32.
 ///
 /// # Errors
 ///
-/// [`Error::Device`] when the device does not compute in `requested`, and on the CPU for all but f32:
-/// gradients of narrower weights would widen each of them for every product.
+/// [`Error::Device`] when the device does not compute in `requested`, and on the CPU for f16, which holds too few numbers for
+/// gradients.
 pub fn training_dtype(device: &Device, requested: FloatDType) -> Result<FloatDType> {
     let dtype = float_dtype(device, Some(requested))?;
-    if dtype == FloatDType::F32 || !is_cpu(device) {
+    if matches!(dtype, FloatDType::F32 | FloatDType::BF16) || !is_cpu(device) {
         return Ok(dtype);
     }
-    Err(Error::device(&name_of(device), format!("it trains in f32, not in {}", dtype_name(dtype))))
+    Err(Error::device(&name_of(device), format!("it trains in f32 or bf16, not in {}", dtype_name(dtype))))
 }
 
 /// Reads `f32`, `f16` or `bf16`.
@@ -164,16 +164,18 @@ mod tests {
 
     #[cfg(feature = "flex")]
     #[test]
-    fn a_cpu_holds_weights_of_any_width_and_trains_in_f32() {
+    fn a_cpu_holds_weights_of_any_width_and_trains_in_f32_or_bf16() {
         let cpu = Device::flex();
         for device in [cpu.clone(), cpu.autodiff()] {
             assert_eq!(float_dtype(&device, None).unwrap(), FloatDType::F32);
             for dtype in DTYPES {
                 assert_eq!(float_dtype(&device, Some(dtype)).unwrap(), dtype);
             }
-            assert_eq!(training_dtype(&device, FloatDType::F32).unwrap(), FloatDType::F32);
-            let error = training_dtype(&device, FloatDType::BF16).unwrap_err().to_string();
-            assert_eq!(error, "device cpu: it trains in f32, not in bf16");
+            for dtype in [FloatDType::F32, FloatDType::BF16] {
+                assert_eq!(training_dtype(&device, dtype).unwrap(), dtype);
+            }
+            let error = training_dtype(&device, FloatDType::F16).unwrap_err().to_string();
+            assert_eq!(error, "device cpu: it trains in f32 or bf16, not in f16");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How fast a device multiplies large matrices, to compare what a model reaches with.
+//! How fast a device multiplies, to compare what a model reaches with.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use web_time::Instant;
 use super::found::name_of;
 use crate::{Error, Result};
 
-/// The best rate of a product of square matrices, measured rather than taken from a data sheet.
+/// The best rate of products, measured rather than taken from a data sheet, and with other code than the network's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct MatmulRate {
     /// Operations per second; a multiply-add counts as two.
     pub flops: f64,
-    /// Rows and columns of the matrices.
-    pub size: usize,
+    /// Rows and columns of the matrices; `None` where the processor's instructions alone were timed.
+    pub size: Option<usize>,
 }
 
 /// A product that takes this long keeps every core of a processor, and of a GPU, busy.
@@ -26,11 +26,25 @@ const RUNS: usize = 5;
 
 /// Measures [`MatmulRate`] with Burn's own product, in about a second. Blocks until the device is done.
 ///
+/// Of a CPU that product is in f32, for Burn has no other there. Where weights are in bf16 and the processor has instructions that
+/// multiply it, these are timed instead, on all threads, with operands that lie in registers: an upper bound, which no product of
+/// matrices reaches.
+///
+/// - dtype: what weights are held in
+///
 /// # Errors
 ///
 /// [`Error::Device`] when the device fails.
 pub fn matmul_rate(device: &Device, dtype: FloatDType) -> Result<MatmulRate> {
+    #[cfg(feature = "flex")]
+    if dtype == FloatDType::BF16
+        && super::is_cpu(device)
+        && let Some(flops) = crate::ops::bf16_rate()
+    {
+        return Ok(MatmulRate { flops, size: None });
+    }
     let device = device.clone().inner();
+    let dtype = super::activation_dtype(&device, dtype);
     let failed = |error: &dyn std::fmt::Display| Error::device(&name_of(&device), error.to_string());
     let mut size = 512;
     loop {
@@ -50,7 +64,10 @@ pub fn matmul_rate(device: &Device, dtype: FloatDType) -> Result<MatmulRate> {
             drop(product);
         }
         if fastest >= LONG_ENOUGH || size == LARGEST {
-            return Ok(MatmulRate { flops: 2.0 * (size as f64).powi(3) / fastest.as_secs_f64(), size });
+            return Ok(MatmulRate {
+                flops: 2.0 * (size as f64).powi(3) / fastest.as_secs_f64(),
+                size: Some(size),
+            });
         }
         size *= 2;
     }

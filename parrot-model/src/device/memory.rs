@@ -7,7 +7,7 @@ use super::backend::Backend;
 use super::float_dtype::{float_dtype, supported};
 use super::found::{Memory, found};
 use super::quiet::quietly;
-use super::weight_dtype::{self, PartDtypes, WeightDtype};
+use super::weight_dtype::{PartDtypes, WeightDtype};
 use crate::quantization::BlockFormat;
 use crate::{Error, Result};
 
@@ -81,6 +81,7 @@ fn widths(backend: Backend, device: &Device) -> Vec<WeightDtype> {
 /// How many parameters a network has.
 #[derive(Default)]
 struct Sizes {
+    vision_tower: PartSize,
     decoder: PartSize,
     others: PartSize,
     path: Vec<String>,
@@ -106,8 +107,12 @@ impl Sizes {
         let bytes = |parameters: u64, dtype: WeightDtype| (parameters as f64 * dtype.bits() / 8.0) as u64;
         let of =
             |part: PartSize, dtype| [part.total, part.largest].map(|parameters| bytes(parameters, dtype));
-        let [decoder, others] = [of(self.decoder, dtypes.decoder), of(self.others, dtypes.others)];
-        [decoder[0] + others[0], decoder[1].max(others[1])]
+        let parts = [
+            of(self.vision_tower, dtypes.vision_tower),
+            of(self.decoder, dtypes.decoder),
+            of(self.others, dtypes.others),
+        ];
+        parts.into_iter().fold([0, 0], |[total, largest], part| [total + part[0], largest.max(part[1])])
     }
 }
 
@@ -122,7 +127,11 @@ impl ModuleVisitor for Sizes {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let parameters = param.lazy_shape().num_elements() as u64;
-        let part = if weight_dtype::is_of_decoder(&self.path) { &mut self.decoder } else { &mut self.others };
+        let part = match self.path.first().map(String::as_str) {
+            Some("vision_tower") => &mut self.vision_tower,
+            Some("language_model") => &mut self.decoder,
+            _ => &mut self.others,
+        };
         part.total += parameters;
         part.largest = part.largest.max(parameters);
     }
@@ -137,7 +146,7 @@ fn too_large(sizes: &Sizes, dtypes: PartDtypes, memory: Memory, supported: &[Wei
     if fits(needed) {
         return None;
     }
-    let narrowest = dtypes.decoder.bits().min(dtypes.others.bits());
+    let narrowest = dtypes.vision_tower.bits().min(dtypes.decoder.bits()).min(dtypes.others.bits());
     let smaller =
         supported.iter().find(|other| other.bits() < narrowest && fits(sizes.bytes((**other).into())));
     let advice = smaller.map_or(String::new(), |smaller| format!("; {smaller} would fit"));
@@ -174,7 +183,7 @@ mod tests {
     fn a_decoder_in_blocks_leaves_room_for_the_rest() {
         let others = PartSize { total: 1_000_000_000, largest: 1_000_000 };
         let sizes = Sizes { others, ..parrot_7b() };
-        let dtypes = PartDtypes { decoder: BlockFormat::Q4.into(), others: FloatDType::F32.into() };
+        let dtypes = PartDtypes { decoder: BlockFormat::Q4.into(), ..FloatDType::F32.into() };
         let refused = |total| too_large(&sizes, dtypes, Memory { total: Some(total), largest: None }, &[]);
         assert_eq!(refused(9_000_000_000), None);
         assert_eq!(

@@ -44,11 +44,10 @@ impl Precision {
 /// The dtype of all that is no weight of a product in a network that `device` holds in `dtype`: activations, norms, biases.
 ///
 /// On the CPU that is f32: its kernels multiply f32 with weights of any width, which are what takes memory and time to
-/// read. Everywhere else it is `dtype`, and on the CPU with autodiff too: the gradients of a table that is looked up and
-/// multiplied with have to have one dtype.
+/// read. Everywhere else it is `dtype`.
 #[must_use]
 pub fn activation_dtype(device: &Device, dtype: impl Into<WeightDtype>) -> FloatDType {
-    if is_cpu(device) && !device.is_autodiff() { FloatDType::F32 } else { dtype.into().float() }
+    if is_cpu(device) { FloatDType::F32 } else { dtype.into().float() }
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -56,11 +55,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_computes_in_f32_unless_it_trains() {
+    fn a_cpu_computes_in_f32() {
         let cpu = Device::flex();
         for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {
             assert_eq!(activation_dtype(&cpu, dtype), FloatDType::F32);
-            assert_eq!(activation_dtype(&cpu.clone().autodiff(), dtype), dtype);
+            assert_eq!(activation_dtype(&cpu.clone().autodiff(), dtype), FloatDType::F32);
         }
     }
 }

@@ -65,7 +65,9 @@ impl WeightDtype {
 /// What the parts of a network are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartDtypes {
-    /// The decoder of a Parrot.
+    /// The vision tower of a Parrot.
+    pub vision_tower: WeightDtype,
+    /// Its decoder.
     pub decoder: WeightDtype,
     /// Everything else; of a network that is no Parrot, all of it.
     pub others: WeightDtype,
@@ -75,28 +77,32 @@ pub struct PartDtypes {
 impl<T: Into<WeightDtype>> From<T> for PartDtypes {
     fn from(dtype: T) -> Self {
         let dtype = dtype.into();
-        Self { decoder: dtype, others: dtype }
+        Self { vision_tower: dtype, decoder: dtype, others: dtype }
     }
 }
 
 impl PartDtypes {
     /// The dtype of a parameter at this path, whose first segment is the part's name.
     pub(crate) fn of(self, path: &[String]) -> WeightDtype {
-        if is_of_decoder(path) { self.decoder } else { self.others }
+        match path.first().map(String::as_str) {
+            Some("vision_tower") => self.vision_tower,
+            Some("language_model") => self.decoder,
+            _ => self.others,
+        }
     }
-}
-
-/// Whether a path in a Parrot leads into its decoder.
-pub(super) fn is_of_decoder(path: &[String]) -> bool {
-    path.first().is_some_and(|part| part == "language_model")
 }
 
 /// Writes it as people do: `f32`, or `f32, the decoder's in q4`.
 impl fmt::Display for PartDtypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { decoder, others } = self;
+        let Self { vision_tower, decoder, others } = self;
         write!(f, "{others}")?;
-        if decoder == others { Ok(()) } else { write!(f, ", the decoder's in {decoder}") }
+        for (part, dtype) in [("tower", vision_tower), ("decoder", decoder)] {
+            if dtype != others {
+                write!(f, ", the {part}'s in {dtype}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -143,9 +143,9 @@ pub(super) trait AttentionOps: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        _operands: DType,
+        operands: DType,
     ) -> FloatTensor<Self> {
-        Self::attention_forward(query, key, value, bias).context
+        Self::attention_forward(query, key, value, bias, operands).context
     }
 
     /// See [`causal_attention`] and [`unmasked_attention`]; `is_causal` tells them apart.
@@ -169,6 +169,7 @@ pub(super) trait AttentionOps: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        _operands: DType,
     ) -> AttentionState<Self> {
         composed::<Self>(query, key, value, bias)
     }
@@ -199,6 +200,8 @@ pub(super) struct AttentionState<B: Backend> {
     pub(super) context: FloatTensor<B>,
     /// How many keys each block of queries sees, if P holds only those; empty if it holds all.
     pub(super) visible: Vec<usize>,
+    /// Whether the operands of products are rounded to bf16.
+    pub(super) rounds: bool,
 }
 
 /// [`AttentionOps::attention_forward`] of elementary operations. The query heads that share a key/value head stand as rows of
@@ -221,7 +224,7 @@ pub(super) fn composed<B: Backend>(
     let probabilities = B::float_reshape(probabilities, Shape::new([batch, kv_heads, rows, keys]));
     let context = B::float_matmul(probabilities.clone(), value.clone());
     let context = B::float_reshape(context, Shape::new([batch, heads, seq, head_dim]));
-    AttentionState { query, key, value, probabilities, context, visible: Vec::new() }
+    AttentionState { query, key, value, probabilities, context, visible: Vec::new(), rounds: false }
 }
 
 /// [`AttentionOps::attention_backward`] of elementary operations. With S the scores and O the context:
@@ -263,7 +266,7 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        _operands: DType,
+        operands: DType,
     ) -> FloatTensor<Self> {
         let inputs = [query.node(), key.node(), value.node()];
         let state = B::attention_forward(
@@ -271,6 +274,7 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
             key.into_primitive(),
             value.into_primitive(),
             bias.into_primitive(),
+            operands,
         );
         let context = state.context.clone();
         record::<B, C, _, 3>(AttentionStep, inputs, state, context)
@@ -305,6 +309,36 @@ mod tests {
         };
         check_attention([5, 7], |_, _, key| key < 6);
         check_attention([300, 300], is_causal_in_token);
+    }
+
+    /// Rounded to bf16, where the CPU multiplies that, the numbers have eight digits: so have the context and its gradients.
+    #[test]
+    fn rounded_operands_change_the_gradients_little() {
+        let device = Device::default().autodiff();
+        for (seq, keys, head_dim) in [(20, 20, 16), (300, 300, 64), (150, 170, 8)] {
+            let bias = (0..seq * keys)
+                .map(|at| if at % keys <= at / keys + keys - seq { 0.0 } else { f32::NEG_INFINITY });
+            let bias = TensorData::new::<f32, _>(bias.collect(), [1, 1, seq, keys]);
+            let bias = Tensor::<4>::from_data(bias, &device);
+            let inputs = [
+                random([2, 6, seq, head_dim], &device),
+                random([2, 2, keys, head_dim], &device),
+                random([2, 2, keys, head_dim], &device),
+            ];
+            let upstream = random([2, 6, seq, head_dim], &device);
+            let computed = |operands| {
+                let [query, key, value] = inputs.clone().map(|x| x.detach().require_grad());
+                let context = attention(query.clone(), key.clone(), value.clone(), bias.clone(), operands);
+                let grads = (context.clone() * upstream.clone()).sum().backward();
+                let [query, key, value] = [query, key, value].map(|x| x.grad(&grads).unwrap());
+                [context.inner(), query, key, value]
+            };
+            for (found, expected) in computed(DType::BF16).into_iter().zip(computed(DType::F32)) {
+                let difference = (found - expected.clone()).abs().max().into_scalar::<f32>();
+                let largest = expected.abs().max().into_scalar::<f32>();
+                assert!(difference < 0.01 * largest, "[{seq}, {keys}]: {difference} of {largest}");
+            }
+        }
     }
 
     fn check_attention([seq, keys]: [usize; 2], sees: impl Fn(usize, usize, usize) -> bool) {

@@ -55,6 +55,8 @@ mod testing;
 pub(crate) use attention::{attention, causal_attention, unmasked_attention, unmasked_bias};
 pub(crate) use blocks::{block_format, blocks, table_rows};
 pub(crate) use cross_entropy::cross_entropy;
+#[cfg(feature = "flex")]
+pub(crate) use flex::bf16_rate;
 pub(crate) use gelu::{gelu, quick_gelu};
 pub(crate) use matmul::{linear, matmul};
 pub(crate) use rms_norm::rms_norm;

@@ -36,6 +36,7 @@ use parrot_model::checkpoint::{
     Checkpoint, SaveOptions, Weights, load_module as read_part, names, save_with_numbers,
 };
 use parrot_model::config::{ParrotConfig, VisionConfig};
+use parrot_model::device::PartDtypes;
 use parrot_model::image::ImageProcessorConfig;
 use parrot_model::layout::CONFIG_FILE;
 use parrot_model::parrot::ParrotModel;
@@ -46,7 +47,7 @@ use crate::data::loader::LengthGrouping;
 use crate::distributed::World;
 use crate::lora::{self, LoraConfig};
 use crate::optim::{Optimizer, OptimizerConfig};
-use crate::part::Part;
+use crate::part::{Part, training_dtypes};
 use crate::{Error, Result};
 
 pub(crate) use checksums::verify;
@@ -292,30 +293,40 @@ pub(crate) fn save(
 /// The model of a checkpoint, on an autodiff device, weights held in the dtype that they were trained in.
 ///
 /// - base: the model that the stage started from, if its decoder has adapters or is held in blocks
+/// - dtype: what the stage trains in
+/// - learn: the parts that learn
 ///
 /// # Errors
 ///
 /// [`Error::Checkpoint`] or the model's own error, naming the file that is missing or broken.
-pub(crate) fn load_model(path: &Path, base: Option<ParrotModel>, device: &Device) -> Result<ParrotModel> {
+pub(crate) fn load_model(
+    path: &Path,
+    base: Option<ParrotModel>,
+    device: &Device,
+    dtype: FloatDType,
+    learn: &BTreeSet<Part>,
+) -> Result<ParrotModel> {
     let folder = path.join("model");
+    let has_adapters = base.as_ref().is_some_and(|base| lora::is_adapted(&base.language_model));
+    let dtypes = training_dtypes(device, dtype.into(), learn, has_adapters);
     let Some(mut model) = base else {
-        let stored = Checkpoint::open(&folder)?;
-        return Ok(stored.load(held_in(&stored.description.config), device)?);
+        return Ok(Checkpoint::open(&folder)?.load(dtypes, device)?);
     };
     // The decoder that is stored has the adapters merged, or is what the blocks were made from: it is not even read.
     if lora::is_adapted(&model.language_model) {
         model.language_model = lora::read(&path.join(lora::ADAPTERS_FILE), model.language_model)?;
     }
     let config = ParrotConfig::from_file(folder.join(CONFIG_FILE))?;
-    let (weights, dtype) = (Weights::from_folder(&folder)?, held_in(&config));
+    let weights = Weights::from_folder(&folder)?;
+    let PartDtypes { vision_tower, others, .. } = dtypes;
     let name_of = names::parrot(&config)?;
     let within = |part: &str| {
         let (part, name_of) = (part.to_owned(), &name_of);
         move |path: &[String]| name_of(&[std::slice::from_ref(&part), path].concat())
     };
-    model.vision_tower = read_part(model.vision_tower, &weights, within("vision_tower"), dtype)?;
-    model.mm_projector = read_part(model.mm_projector, &weights, within("mm_projector"), dtype)?;
-    let moe = model.moe_model.map(|moe| read_part(moe, &weights, within("moe_model"), dtype));
+    model.vision_tower = read_part(model.vision_tower, &weights, within("vision_tower"), vision_tower)?;
+    model.mm_projector = read_part(model.mm_projector, &weights, within("mm_projector"), others)?;
+    let moe = model.moe_model.map(|moe| read_part(moe, &weights, within("moe_model"), others));
     model.moe_model = moe.transpose()?;
     model.use_moe = config.use_moe;
     Ok(model)
@@ -337,15 +348,6 @@ pub(crate) fn load_optimizer(
     }
     let parameters = optimizer::read(&path.join(OPTIMIZER_FILE), model, &config, only)?;
     Ok(Optimizer::resume(config, state.optimizer_steps, parameters))
-}
-
-/// What a checkpoint's weights were trained in.
-fn held_in(config: &ParrotConfig) -> FloatDType {
-    match config.torch_dtype.as_deref() {
-        Some("float16") => FloatDType::F16,
-        Some("bfloat16") => FloatDType::BF16,
-        _ => FloatDType::F32,
-    }
 }
 
 /// Writes a checkpoint of a module other than a Parrot, such as a vision tower with heads of its own, into its run's

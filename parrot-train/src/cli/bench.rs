@@ -11,13 +11,13 @@ use parrot_model::image::Pixels;
 use parrot_model::parrot::ParrotModel;
 use parrot_model::quantization::BlockFormat;
 use parrot_model::text::{IGNORE_INDEX, IMAGE_TOKEN_INDEX};
-use parrot_train::Part;
 use parrot_train::data::TrainingSample;
 use parrot_train::flops::Workload;
 use parrot_train::lora::LoraConfig;
 use parrot_train::optim::Optimizer;
 use parrot_train::step::MicroBatch;
 use parrot_train::trainer::Stage;
+use parrot_train::{Part, training_dtypes};
 use serde::Serialize;
 
 use super::{say, write_json, write_out};
@@ -49,7 +49,8 @@ pub(crate) struct Arguments {
     /// Steps to time, after two to warm up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
     steps: usize,
-    /// What weights are held in: f32, f16 or bf16; in less than f32 with f32 master weights of what learns
+    /// What weights are held in: f32, f16 or bf16; in less than f32 with f32 master weights of what learns. On the CPU f32 or
+    /// bf16, which then is for what does not learn
     #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = device::parse_dtype)]
     dtype: FloatDType,
     /// Hold the decoder, which then is frozen, in q8 or q4; in stage 2 with --lora
@@ -132,6 +133,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         );
         dtypes.decoder = device::weight_dtype(&choice.device, Some(format.into()))?;
     }
+    let learn =
+        if arguments.lora.is_some() { [Part::Projector, Part::Moe].into() } else { stage.trainable.clone() };
+    let dtypes = training_dtypes(&device, dtypes, &learn, arguments.lora.is_some());
     let mut model = ParrotModel::random(&config, &vision, dtypes, &device)?;
     model.use_moe = arguments.stage == 2;
     if let Some(rank) = arguments.lora {

@@ -82,7 +82,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
         }
     }
     let bad: Vec<BadRecord> = mix.bad_records().cloned().collect();
-    let stage = recipe.stage(mix.len(), &initial.description.config);
+    let stage = recipe.check_stage(mix.len(), &initial.description.config)?;
     let data: Arc<dyn Dataset<Sample = TrainingSample>> = Arc::new(mix);
 
     let goes_on = checkpoints.iter().any(|path| read_state(path).is_ok());

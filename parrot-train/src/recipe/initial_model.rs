@@ -1,8 +1,10 @@
 //! The model that a recipe starts from: a Parrot, or a new one around a pretrained decoder and tower.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use parrot_model::checkpoint::{
@@ -10,7 +12,7 @@ use parrot_model::checkpoint::{
     names, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
 use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
-use parrot_model::device::{PartDtypes, WeightDtype};
+use parrot_model::device::{PartDtypes, WeightDtype, activation_dtype};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::layout::CONFIG_FILE;
 use parrot_model::parrot::ParrotModel;
@@ -22,7 +24,7 @@ use sha2::{Digest, Sha256};
 use super::{DecoderDtype, ModelRecipe, Recipe, SaveDtype, TrainingDtype};
 use crate::checkpoint::ModelDescription;
 use crate::data::preparation::{Preparation, SampleLimits};
-use crate::part::Part;
+use crate::part::{Part, training_dtypes};
 use crate::{Error, Result};
 
 /// The model that a recipe starts from: its description, and where its weights come from. None of them is loaded yet.
@@ -33,6 +35,8 @@ pub struct InitialModel {
     /// How its pictures are preprocessed.
     pub image_processor: ImageProcessorConfig,
     dtypes: PartDtypes,
+    /// The parts that learn, and whether the decoder has adapters.
+    learning: (BTreeSet<Part>, bool),
     origin: Origin,
 }
 
@@ -109,7 +113,8 @@ impl ModelRecipe {
     #[must_use]
     pub fn dtypes(&self) -> PartDtypes {
         let others = WeightDtype::from(self.dtype.float());
-        PartDtypes { decoder: self.decoder_dtype.map_or(others, |dtype| dtype.format().into()), others }
+        let decoder = self.decoder_dtype.map_or(others, |dtype| dtype.format().into());
+        PartDtypes { decoder, ..others.into() }
     }
 }
 
@@ -187,6 +192,7 @@ impl InitialModel {
         resolve_part: impl Fn(&str) -> parrot_model::Result<PathBuf>,
     ) -> Result<Self> {
         let mut initial = Self::find_as_it_is(&recipe.model, recipe.train.moe, resolve, resolve_part)?;
+        initial.learning = (recipe.train.parts.iter().copied().collect(), recipe.lora.is_some());
         initial.description.image_processor = Some(initial.image_processor.clone());
         if recipe.train.parts.contains(&Part::VisionTower) {
             let name = &mut initial.description.config.mm_vision_tower;
@@ -221,7 +227,8 @@ impl InitialModel {
             }
             let config = ParrotConfig { use_moe: moe, ..config };
             let description = ModelDescription::new(config, vision, folder.clone());
-            return Ok(Self { description, image_processor, dtypes, origin: Origin::Parrot(folder) });
+            let (learning, origin) = (Default::default(), Origin::Parrot(folder));
+            return Ok(Self { description, image_processor, dtypes, learning, origin });
         }
         let (mut config, mut vision) = recipe.size.unwrap_or(ModelSize::ParrotMini).configs();
         let language_model = recipe.language_model.as_deref().map(&resolve_part).transpose()?;
@@ -253,6 +260,7 @@ impl InitialModel {
             description: ModelDescription::new(config, vision, source),
             image_processor,
             dtypes,
+            learning: Default::default(),
             origin: Origin::Parts { language_model, vision_tower },
         })
     }
@@ -264,14 +272,16 @@ impl InitialModel {
     ///
     /// The model's own errors, listing every tensor that is missing or does not fit.
     pub fn load(&self, device: &Device, progress: impl FnMut(u64, u64)) -> Result<ParrotModel> {
+        let (learn, has_adapters) = &self.learning;
+        let dtypes = training_dtypes(device, self.dtypes, learn, *has_adapters);
         match &self.origin {
             Origin::Parrot(folder) => {
                 let config = self.description.config.clone();
-                Ok(Checkpoint::open_with_config(folder, config)?.load_with(self.dtypes, device, progress)?)
+                Ok(Checkpoint::open_with_config(folder, config)?.load_with(dtypes, device, progress)?)
             }
             Origin::Parts { language_model, vision_tower } => {
                 let mut model = self.empty(device)?;
-                let PartDtypes { decoder, others } = self.dtypes;
+                let PartDtypes { vision_tower: tower, decoder, others } = dtypes;
                 if let Some(folder) = language_model {
                     let weights = Weights::from_folder(folder)?;
                     model.language_model =
@@ -279,9 +289,14 @@ impl InitialModel {
                 }
                 if let Some(folder) = vision_tower {
                     let weights = Weights::from_folder(folder)?;
-                    model.vision_tower = load_vision_tower(model.vision_tower, &weights, others)?;
+                    model.vision_tower = load_vision_tower(model.vision_tower, &weights, tower)?;
                 }
-                Ok(made(model, others.float()))
+                let made = |part| Make { dtype: part, activation_dtype: activation_dtype(device, part) };
+                model.vision_tower = model.vision_tower.map(&mut made(tower));
+                model.language_model = model.language_model.map(&mut made(decoder));
+                model.mm_projector = model.mm_projector.map(&mut made(others));
+                model.moe_model = model.moe_model.map(|moe| moe.map(&mut made(others)));
+                Ok(model)
             }
         }
     }
@@ -369,23 +384,22 @@ fn warn_of_unknown_keys(part: &str, keys: impl IntoIterator<Item = impl AsRef<st
     }
 }
 
-/// Every weight that is numbers as `dtype`. Weights that would be drawn when first used are drawn now, in f32.
-fn made(model: ParrotModel, dtype: FloatDType) -> ParrotModel {
-    struct Make(FloatDType);
+/// Has every weight of a part that is numbers in a dtype. Weights that would be drawn when first used are drawn now, in f32.
+struct Make {
+    /// Of weights that are multiplied with.
+    dtype: WeightDtype,
+    /// Of the others.
+    activation_dtype: FloatDType,
+}
 
-    impl burn::module::ModuleMapper for Make {
-        fn map_float<const D: usize>(
-            &mut self,
-            param: burn::module::Param<Tensor<D>>,
-        ) -> burn::module::Param<Tensor<D>> {
-            if !param.val().dtype().is_float() {
-                return param;
-            }
-            param.map(|tensor| Tensor::from_inner(tensor.inner().cast(self.0)))
+impl ModuleMapper for Make {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !param.val().dtype().is_float() {
+            return param;
         }
+        let dtype = if matches!(D, 2 | 3) { self.dtype.float() } else { self.activation_dtype };
+        param.map(|tensor| Tensor::from_inner(tensor.inner().cast(dtype)))
     }
-
-    model.map(&mut Make(dtype))
 }
 
 #[cfg(test)]

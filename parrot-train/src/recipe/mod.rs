@@ -98,7 +98,8 @@ pub struct ModelRecipe {
     /// Without `from`: a CLIP or SigLIP model whose tower becomes the vision tower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vision_tower: Option<String>,
-    /// What weights are held in: `f32` (default), or `bf16`, which keeps f32 masters of what learns.
+    /// What weights are held in: `f32` (default), or `bf16`, which keeps f32 masters of what learns. On the CPU `bf16` is for a
+    /// tower and a decoder that are frozen, without adapters; the rest is in f32 there.
     #[serde(default)]
     pub dtype: TrainingDtype,
     /// What a frozen decoder's weights are held in instead, on the CPU: `q8` or `q4`, quantised while they are loaded. With
@@ -126,7 +127,7 @@ pub enum TrainingDtype {
     /// Single precision.
     #[default]
     F32,
-    /// Half the memory and, on GPUs that have it, many times the speed; the optimizer keeps f32 masters.
+    /// Half the memory and, where the device computes in it, many times the speed; the optimizer keeps f32 masters.
     Bf16,
 }
 

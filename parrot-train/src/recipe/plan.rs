@@ -156,7 +156,7 @@ impl Plan {
     /// Bytes of a part: weights, and where it learns gradients, optimizer state and masters.
     #[must_use]
     pub fn memory(&self, part: Part) -> f64 {
-        let PartDtypes { decoder, others } = self.recipe.model.dtypes();
+        let PartDtypes { decoder, others, .. } = self.recipe.model.dtypes();
         let dtype = if part == Part::LanguageModel { decoder } else { others };
         self.bytes(self.cost.parameters().in_part(part), dtype, self.stage.trainable.contains(&part))
     }

@@ -3,11 +3,11 @@
 use parrot_model::config::ParrotConfig;
 
 use super::{InitialModel, Recipe};
-use crate::Result;
 use crate::checkpoint::RunFolder;
 use crate::data::preparation::Preparation;
 use crate::distributed::World;
 use crate::trainer::Stage;
+use crate::{Error, Result};
 
 /// The finished model's folder in a run's.
 pub const MODEL: &str = "model";
@@ -44,7 +44,13 @@ impl Recipe {
     /// [`Error::Setting`](crate::Error::Setting).
     pub fn check_stage(&self, samples: usize, config: &ParrotConfig) -> Result<Stage> {
         let stage = self.stage(samples, config);
-        stage.check(&World::default(), config)?;
-        Ok(stage)
+        match stage.check(&World::default(), config) {
+            // The steps follow from what the recipe says.
+            Err(Error::Setting { key: "train.steps", expected, found }) if self.train.steps.is_none() => {
+                let (expected, found) = (format!("{expected} steps"), format!("{found} steps"));
+                Err(Error::Setting { key: "train.epochs", expected, found })
+            }
+            checked => checked.map(|()| stage),
+        }
     }
 }

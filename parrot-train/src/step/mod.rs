@@ -30,7 +30,7 @@ use crate::part::Part;
 use crate::{Error, Result};
 
 use parts::StoredLayout;
-pub(crate) use parts::{dtype_of, freeze_others, in_blocks, not_finite};
+pub(crate) use parts::{HeldIn, dtype_of, freeze_others, in_blocks, not_finite, weight_dtype_of};
 pub(crate) use routing::mean_weights;
 
 pub use gradients::{backward, gradients};

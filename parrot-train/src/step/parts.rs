@@ -1,10 +1,10 @@
 //! Prepares a model's parts for training: weights in their stored layout, parts that do not learn frozen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
-use burn::tensor::DType;
+use burn::tensor::{DType, FloatDType};
 use parrot_model::parrot::ParrotModel;
 
 use crate::Result;
@@ -46,6 +46,78 @@ pub(crate) fn dtype_of<M: Module>(module: &M) -> DType {
     let mut first = FirstDType(None);
     module.visit(&mut first);
     first.0.unwrap_or(DType::F32)
+}
+
+/// The dtype of the first of a module's weights that are multiplied with, if they are numbers and have been made: on the CPU the
+/// others may be held in more.
+pub(crate) fn weight_dtype_of<M: Module>(module: &M) -> Option<FloatDType> {
+    struct First(Option<DType>);
+
+    impl ModuleVisitor for First {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if matches!(D, 2 | 3) && self.0.is_none() && param.is_initialized() {
+                self.0 = Some(param.val().dtype());
+            }
+        }
+    }
+
+    let mut first = First(None);
+    module.visit(&mut first);
+    first.0.filter(DType::is_float).map(FloatDType::from)
+}
+
+/// What a model holds each of its weights in, by their paths; nothing of those that have not been made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeldIn {
+    path: Vec<String>,
+    dtypes: BTreeMap<String, DType>,
+}
+
+impl HeldIn {
+    pub(crate) fn of(model: &ParrotModel) -> Self {
+        let mut held = Self::default();
+        model.visit(&mut held);
+        held
+    }
+
+    /// Another model's weights, held as these are.
+    pub(crate) fn hold(&mut self, model: ParrotModel) -> ParrotModel {
+        model.map(self)
+    }
+}
+
+impl ModuleVisitor for HeldIn {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_initialized() {
+            self.dtypes.insert(self.path.join("."), param.val().dtype());
+        }
+    }
+}
+
+impl ModuleMapper for HeldIn {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let wanted = self.dtypes.get(&self.path.join(".")).copied();
+        match wanted.filter(|wanted| wanted.is_float() && *wanted != param.val().dtype()) {
+            Some(wanted) => param.map(|tensor| Tensor::from_inner(tensor.inner().cast(wanted))),
+            None => param,
+        }
+    }
 }
 
 /// Whether a module has weights in blocks of 8 or 4 bits. One whose weights have not been made yet has none.

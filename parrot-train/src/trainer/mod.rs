@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use burn::tensor::FloatDType;
+use burn::tensor::{DType, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
 use parrot_model::quantization::BlockFormat;
@@ -21,7 +21,7 @@ use crate::flops::Cost;
 use crate::lora::LoraConfig;
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::part::Part;
-use crate::step::{Learner, LossNormalisation, StepReport, in_blocks};
+use crate::step::{Learner, LossNormalisation, StepReport, in_blocks, weight_dtype_of};
 use crate::{Error, Result};
 
 pub use resume::Trainer;
@@ -248,10 +248,28 @@ impl Stage {
         }
     }
 
-    /// Refuses weights in blocks that would have to learn, or that nothing could be saved for.
-    pub(crate) fn check_blocks(&self, model: &ParrotModel, description: &ModelDescription) -> Result<()> {
+    /// Refuses narrow weights that would have to learn, or that nothing could be saved for.
+    pub(crate) fn check_widths(&self, model: &ParrotModel, description: &ModelDescription) -> Result<()> {
         let refuse =
             |key, expected: &str, found: String| Error::Setting { key, expected: expected.into(), found };
+        let widths = [
+            (Part::VisionTower, weight_dtype_of(&model.vision_tower)),
+            (Part::Projector, weight_dtype_of(&model.mm_projector)),
+            (Part::Moe, model.moe_model.as_ref().and_then(weight_dtype_of)),
+            (Part::LanguageModel, weight_dtype_of(&model.language_model)),
+        ];
+        // Gradients are as activations are.
+        let is_narrower = |dtype: Option<FloatDType>| {
+            dtype.is_some_and(|dtype| DType::from(dtype) != model.language_model.activation_dtype())
+        };
+        let learns =
+            |part| self.trainable.contains(&part) || self.lora.is_some() && part == Part::LanguageModel;
+        if let Some((part, _)) = widths.into_iter().find(|(part, dtype)| learns(*part) && is_narrower(*dtype))
+        {
+            let expected =
+                "that of activations for what learns; `training_dtypes` says what a device holds parts in";
+            return Err(refuse("model.dtype", expected, format!("{part:?} in less")));
+        }
         let others = [
             in_blocks(&model.vision_tower),
             in_blocks(&model.mm_projector),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
+use burn::tensor::{DType, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::error_chain;
 use parrot_model::parrot::ParrotModel;
@@ -18,7 +19,7 @@ use crate::data::{Dataset, TrainingSample};
 use crate::distributed::World;
 use crate::distributed::shard::Owners;
 use crate::optim::Optimizer;
-use crate::step::{dtype_of, freeze_others};
+use crate::step::{HeldIn, freeze_others, weight_dtype_of};
 use crate::{Error, Result};
 
 /// A stage with its model, its data and where it goes on from: all that its remaining steps need. Holds the run's folder
@@ -67,7 +68,7 @@ impl<'a> Trainer<'a> {
         let alone = World::default();
         let world = run.world.unwrap_or(&alone);
         stage.check(world, &run.description.config)?;
-        stage.check_blocks(&model, run.description)?;
+        stage.check_widths(&model, run.description)?;
         // The first process writes; the others read once it has cleaned up.
         let holds = world.is_first() && run.held.is_none();
         let folder = if holds { Some(RunFolder::open(run.folder)?) } else { None };
@@ -143,7 +144,7 @@ impl Stage {
     /// What decides what is trained, besides what the state has fields for.
     fn rules(&self, model: &ParrotModel, run: &Run<'_>) -> BTreeMap<String, String> {
         let or_none = |value: Option<String>| value.unwrap_or_else(|| checkpoint::NO_LIMIT.into());
-        let dtype = run.dtype.map_or_else(|| dtype_of(model), Into::into);
+        let dtype = DType::from(trained_in(run, model));
         let blocks = model.language_model.block_format();
         let decoder =
             blocks.map_or_else(String::new, |format| format!("{}{}", checkpoint::DECODER_IN, format.name()));
@@ -175,6 +176,7 @@ impl Stage {
         initial: TrainState,
     ) -> Result<(Option<PathBuf>, Resumed)> {
         let checkpoints = checkpoint::newest_first(run.folder)?;
+        let mut held = (trained_in(run, &model), HeldIn::of(&model));
         let device = model.devices().into_iter().next().unwrap_or_default();
         let model = match &self.lora {
             Some(lora) => {
@@ -194,7 +196,7 @@ impl Stage {
             let found =
                 checkpoint::read_state(path).and_then(|saved| match self.difference(&initial, &saved) {
                     Some(difference) => Ok(Err(difference)),
-                    None => self.load(world, path, base.clone(), &device, saved).map(Ok),
+                    None => self.load(world, path, base.clone(), &device, &mut held, saved).map(Ok),
                 });
             // All processes go on from the same checkpoint.
             let all_can = !world.any(found.is_err());
@@ -246,10 +248,12 @@ impl Stage {
         path: &Path,
         base: Option<ParrotModel>,
         device: &Device,
+        (dtype, held): &mut (FloatDType, HeldIn),
         state: TrainState,
     ) -> Result<Resumed> {
         checkpoint::verify(path)?;
-        let model = freeze_others(checkpoint::load_model(path, base, device)?, &self.trainable);
+        let model = checkpoint::load_model(path, base, device, *dtype, &self.trainable)?;
+        let model = freeze_others(held.hold(model), &self.trainable);
         let own = (world.size() > 1).then(|| Owners::new(&model, world.size()).owned_by(world.rank()));
         let optimizer = checkpoint::load_optimizer(path, &model, self.optimizer, &state, own.as_ref())?;
         Ok(Resumed { model, optimizer, state })
@@ -267,6 +271,11 @@ impl Stage {
         let too_far = || (saved.step > self.steps).then(too_far);
         initial.difference(saved).or_else(too_far).or_else(rescheduled)
     }
+}
+
+/// What the stage trains in.
+fn trained_in(run: &Run<'_>, model: &ParrotModel) -> FloatDType {
+    run.dtype.or_else(|| weight_dtype_of(model)).unwrap_or(FloatDType::F32)
 }
 
 /// The shape of a model in a line: another one's checkpoint is another run's.

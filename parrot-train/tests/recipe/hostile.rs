@@ -145,7 +145,11 @@ fn run_plan_and_check_data_agree_on_every_recipe() {
         ("data.max_length=2000".into(), "at most the 1024 positions that the model has, found 2000", ""),
         #[cfg(unix)]
         (data("dangling"), "dangling", ""),
-        ("train.steps=".into(), "setting `train.steps` should be at most 1000000000", "train.epochs=1e6"),
+        (
+            "train.steps=".into(),
+            "setting `train.epochs` should be at most 1000000000 steps",
+            "train.epochs=1e6",
+        ),
     ];
     for (change, reason, more) in &cases {
         // An epoch of nine records a million times over has fewer steps than that.

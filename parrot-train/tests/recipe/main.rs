@@ -382,6 +382,13 @@ fn a_run_goes_on_when_nothing_can_be_said() {
     assert!(run(&[]).wait().unwrap().success());
     Checkpoint::open(place.path("run/model")).unwrap();
 
+    // Who asked for help is told that there is none.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut help = std::process::Command::new(assert_cmd::cargo::cargo_bin("parrot-train"));
+    let output = help.arg("--help").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
+
     let out = format!("out={}", place.path("stopped").display());
     let mut child = run(&["--set", &out, "--set", "train.steps=100000", "--set", "train.save_every=100000"]);
     let has_begun = || fs::read(place.path("stopped/metrics.jsonl")).is_ok_and(|lines| !lines.is_empty());
@@ -413,7 +420,6 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
             &["--set", "train.moe=false"],
             "train.parts: `moe` cannot learn with `moe = false`, which bypasses it",
         ),
-        (&["--set", "model.dtype=bf16", "--device", "cpu"], "device cpu: it trains in f32, not in bf16"),
         (
             &["--set", "model.decoder_dtype=q4"],
             "a decoder in q4 is frozen; leave language_model out of train.parts",

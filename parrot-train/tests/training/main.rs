@@ -1,5 +1,6 @@
 //! Training as a whole, on a model of a few thousand weights.
 
+mod bf16;
 mod failures;
 mod frozen;
 mod killed;

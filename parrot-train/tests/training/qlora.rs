@@ -35,7 +35,7 @@ fn write(model: &ParrotModel, folder: &Path) {
 }
 
 fn load(folder: &Path, decoder: impl Into<WeightDtype>) -> ParrotModel {
-    let dtypes = PartDtypes { decoder: decoder.into(), others: FloatDType::F32.into() };
+    let dtypes = PartDtypes { decoder: decoder.into(), ..FloatDType::F32.into() };
     Checkpoint::open(folder).unwrap().load(dtypes, &device()).unwrap()
 }
 

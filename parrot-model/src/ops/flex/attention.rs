@@ -14,9 +14,11 @@ use rayon::prelude::*;
 use super::elementwise::{softmax, softmax_backward};
 use super::flash_attention::{Mask, attend};
 use super::matrix::{Matrix, multiply, multiply_add};
+use super::rounded_attention::{RoundedBackward, RoundedForward};
 use super::simd::Isa;
 use super::team::{Threads, for_each_pair_of_chunks};
-use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
+use super::weight_product::FEW_OF_BF16;
+use super::{PARALLEL_FROM, elements, matrix_at, tensor, with_contiguous_rows};
 use crate::ops::attention::{self, AttentionOps, AttentionState};
 
 /// Queries of a block: enough for large products, few enough that few masked scores are computed.
@@ -57,9 +59,10 @@ impl AttentionOps for Flex {
         key: FlexTensor,
         value: FlexTensor,
         bias: FlexTensor,
+        operands: DType,
     ) -> AttentionState<Self> {
         match query.dtype() {
-            DType::F32 => forward(query, key, value, bias),
+            DType::F32 => forward(query, key, value, bias, operands),
             _ => attention::composed(query, key, value, bias),
         }
     }
@@ -113,8 +116,14 @@ fn visible_keys(bias: &[f32], seq: usize, keys: usize) -> Vec<usize> {
 /// # Shapes
 ///
 /// As [`attention()`](attention::attention()); all f32.
-fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTensor) -> AttentionState<Flex> {
-    let [query, key, value] = [query, key, value].map(readable);
+fn forward(
+    query: FlexTensor,
+    key: FlexTensor,
+    value: FlexTensor,
+    bias: FlexTensor,
+    operands: DType,
+) -> AttentionState<Flex> {
+    let [query, key, value] = [query, key, value].map(with_contiguous_rows);
     let [batch, heads, seq, head_dim] = query.layout().shape().dims();
     let [_, kv_heads, keys, _] = key.layout().shape().dims();
     let [biases, ..] = bias.layout().shape().dims::<4>();
@@ -126,6 +135,9 @@ fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTens
     // How many probabilities are kept of a head.
     let head_len = blocks.last().map_or(0, |block| block.probabilities.end);
     let scale = 1.0 / (head_dim as f32).sqrt();
+    let isa = Isa::best();
+    // As of linear layers: few are multiplied exactly.
+    let rounds = operands == DType::BF16 && isa.multiplies_bf16() && seq > FEW_OF_BF16;
 
     let mut probabilities = vec![0.0; batch * heads * head_len];
     let mut kept = probabilities.as_mut_slice();
@@ -138,7 +150,20 @@ fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTens
         let kv_head = head / (heads / kv_heads);
         let (query, bias) = (matrix_at(&query, [batch, head]), bias_rows(batch));
         let (key, value) = (matrix_at(&key, [batch, kv_head]), matrix_at(&value, [batch, kv_head]));
+        let rounded = rounds.then(|| RoundedForward::new(isa, key, value));
         for Block { queries, visible, probabilities: range } in &blocks {
+            if let Some(head) = &rounded {
+                let bias = queries.clone().map(|row| &bias[row * keys..][..*visible]);
+                let context = &mut context[queries.start * head_dim..queries.end * head_dim];
+                head.attend(
+                    query.some_rows(queries.clone()),
+                    *visible,
+                    bias,
+                    &mut kept[range.clone()],
+                    context,
+                );
+                continue;
+            }
             let query = query.some_rows(queries.clone());
             let [key, value] = [key, value].map(|matrix| matrix.some_rows(0..*visible));
             let scores = &mut kept[range.clone()];
@@ -161,13 +186,14 @@ fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, bias: FlexTens
         probabilities: tensor(probabilities, [batch, heads, head_len]),
         context: tensor(context, [batch, heads, seq, head_dim]),
         visible,
+        rounds,
     }
 }
 
 /// The gradients of query, key and value, as [`attention::composed_backward`] has them.
 fn backward(state: &AttentionState<Flex>, grad: FlexTensor) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let AttentionState { query, key, value, probabilities, context, visible } = state;
-    let grad = readable(grad);
+    let AttentionState { query, key, value, probabilities, context, visible, rounds } = state;
+    let grad = with_contiguous_rows(grad);
     let [batch, heads, seq, head_dim] = query.layout().shape().dims();
     let [_, kv_heads, keys, _] = key.layout().shape().dims();
     let groups = heads / kv_heads;
@@ -187,13 +213,23 @@ fn backward(state: &AttentionState<Flex>, grad: FlexTensor) -> (FlexTensor, Flex
     each.enumerate().for_each(|(at, ((grad_query, grad_key), grad_value))| {
         let (batch, kv_head) = (at / kv_heads, at % kv_heads);
         let (key, value) = (matrix_at(key, [batch, kv_head]), matrix_at(value, [batch, kv_head]));
-        let mut grad_scores = vec![0.0; BLOCK.min(seq) * keys];
+        let mut rounded = rounds.then(|| RoundedBackward::new(Isa::best(), key, value));
+        let mut grad_scores = vec![0.0; if *rounds { 0 } else { BLOCK.min(seq) * keys }];
         for (group, grad_query) in grad_query.chunks_exact_mut(seq * head_dim).enumerate() {
             let head = kv_head * groups + group;
             let [query, grad, context] = [query, &grad, context].map(|x| matrix_at(x, [batch, head]));
             let probabilities = &probabilities[(batch * heads + head) * head_len..][..head_len];
             for Block { queries, visible, probabilities: range } in &blocks {
                 let [query, grad] = [query, grad].map(|matrix| matrix.some_rows(queries.clone()));
+                let row_sum = |row: usize| -> f32 {
+                    let context = context.row(queries.start + row);
+                    grad.row(row).zip(context).map(|(grad, context)| grad * context).sum()
+                };
+                if let Some(head) = &mut rounded {
+                    let grad_query = &mut grad_query[queries.start * head_dim..queries.end * head_dim];
+                    head.add(query, grad, *visible, &probabilities[range.clone()], row_sum, grad_query);
+                    continue;
+                }
                 let [key, value] = [key, value].map(|matrix| matrix.some_rows(0..*visible));
                 let (grad_key, grad_value) =
                     (&mut grad_key[..visible * head_dim], &mut grad_value[..visible * head_dim]);
@@ -203,15 +239,16 @@ fn backward(state: &AttentionState<Flex>, grad: FlexTensor) -> (FlexTensor, Flex
                 multiply(grad, value.transposed(), 1.0, grad_scores);
                 let scores = grad_scores.chunks_exact_mut(*visible);
                 for (row, (scores, probabilities)) in scores.zip(probabilities.chunks(*visible)).enumerate() {
-                    let context = context.row(queries.start + row);
-                    let row_sum = grad.row(row).zip(context).map(|(grad, context)| grad * context).sum();
-                    softmax_backward(scores, probabilities, row_sum);
+                    softmax_backward(scores, probabilities, row_sum(row));
                 }
                 let grad_scores = Matrix::contiguous(grad_scores, *visible);
                 let grad_query = &mut grad_query[queries.start * head_dim..queries.end * head_dim];
                 multiply(grad_scores, key, scale, grad_query);
                 multiply_add(grad_scores.transposed(), query, scale, grad_key);
             }
+        }
+        if let Some(head) = rounded {
+            head.write(grad_key, grad_value);
         }
     });
     (

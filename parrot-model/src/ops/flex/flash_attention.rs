@@ -21,7 +21,7 @@ use super::simd::{Isa, Kernel, Lanes, bf16_bits};
 use super::team::{Threads, for_each_chunk};
 use super::weight::Weight;
 use super::weight_product::FEW_OF_BF16;
-use super::{PARALLEL_FROM, decode_attention, elements, matrix_at, readable, tensor};
+use super::{PARALLEL_FROM, decode_attention, elements, matrix_at, tensor, with_contiguous_rows};
 
 /// Which keys a query sees.
 pub(super) enum Mask {
@@ -74,10 +74,7 @@ pub(super) fn attend(
     mask: &Mask,
     operands: DType,
 ) -> FlexTensor {
-    let [query, key, value] = [query, key, value].map(|x| {
-        let x = readable(x);
-        if x.layout().strides()[3] == 1 { x } else { x.to_contiguous() }
-    });
+    let [query, key, value] = [query, key, value].map(with_contiguous_rows);
     let [batch, heads, seq, head_dim] = query.layout().shape().dims();
     let [_, kv_heads, keys, _] = key.layout().shape().dims();
     if batch * heads * seq * head_dim * keys == 0 {
@@ -200,7 +197,12 @@ impl<'a> SomeQueries<'a> {
 }
 
 /// Numbers as a product takes them for its weight.
-fn operand<'a>(isa: Isa, element: Element, numbers: &'a [f32], rounded: &'a mut Vec<bf16>) -> Weight<'a> {
+pub(super) fn operand<'a>(
+    isa: Isa,
+    element: Element,
+    numbers: &'a [f32],
+    rounded: &'a mut Vec<bf16>,
+) -> Weight<'a> {
     match element {
         Element::F32 => Weight::F32(numbers),
         Element::PairOfBf16 => {

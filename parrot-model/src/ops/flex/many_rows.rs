@@ -17,7 +17,7 @@ use half::{bf16, f16};
 
 use super::aligned::Aligned;
 use super::matrix::Matrix;
-use super::simd::{Isa, Kernel, LANES, Lanes, bf16_bits};
+use super::simd::{Isa, Kernel, LANES, Lanes};
 use super::team::{Threads, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use super::tiled;
@@ -94,6 +94,26 @@ impl Packed {
         })
     }
 
+    /// [`transposed`](Self::transposed) of a weight in bf16, `[inner, rows]`: in pairs, two of its rows side by side.
+    ///
+    /// # Panics
+    ///
+    /// If the weight is no matrix of so many rows.
+    pub(super) fn of_weight(
+        isa: Isa,
+        weight: &[bf16],
+        rows: usize,
+        element: Element,
+        threads: Threads,
+    ) -> Self {
+        assert!(rows > 0 && weight.len().is_multiple_of(rows), "the weight is [inner, rows]");
+        let inner = weight.len() / rows;
+        let depth = inner.next_multiple_of(FILLED) / element.numbers();
+        Self::filled(isa, [rows, inner], element, depth, threads, |first, strip| {
+            isa.run(WeightPacking { weight, rows, first, element, strip });
+        })
+    }
+
     /// - fill: writes the strip that begins with this row
     fn filled(
         isa: Isa,
@@ -158,6 +178,15 @@ impl<'a> Strips<'a> {
         BLOCK
     }
 
+    /// The most columns that [`multiply`] takes at a time.
+    pub(super) fn most_columns(self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_tiled() {
+            return tiled::BLOCK;
+        }
+        BLOCK
+    }
+
     /// Whether products are computed in tiles.
     #[cfg(target_arch = "x86_64")]
     fn is_tiled(self) -> bool {
@@ -204,9 +233,7 @@ impl Kernel for Packing<'_> {
                 };
             }
             for (to, column) in square.iter_mut().zip(V::transpose(lanes)) {
-                let mut line = [0; LANES];
-                column.store_bits(&mut line);
-                to.iter_mut().zip(line).for_each(|(to, x)| _ = to.write(x));
+                write_line(column, to);
             }
         }
         // What is left of each row, filled up with zeros.
@@ -253,19 +280,67 @@ impl Kernel for TransposedPacking<'_> {
             })
         };
         for (at, line) in strip.iter_mut().enumerate() {
-            match element {
-                Element::F32 => {
-                    line.iter_mut().zip(numbers(at)).for_each(|(to, x)| _ = to.write(x.to_bits()));
-                }
-                Element::PairOfBf16 => {
-                    let [low, high] = [2 * at, 2 * at + 1].map(numbers);
-                    for (to, (low, high)) in line.iter_mut().zip(low.into_iter().zip(high)) {
-                        to.write(bf16_bits(low) | bf16_bits(high) << 16);
-                    }
-                }
-            }
+            let filled = match element {
+                Element::F32 => V::load(&numbers(at)),
+                Element::PairOfBf16 => V::load(&numbers(2 * at)).paired(V::load(&numbers(2 * at + 1))),
+            };
+            write_line(filled, line);
         }
     }
+}
+
+/// Fills a strip with some columns of a weight.
+struct WeightPacking<'a> {
+    /// `[inner, rows]`
+    weight: &'a [bf16],
+    rows: usize,
+    /// The column of it that is the strip's first row.
+    first: usize,
+    element: Element,
+    strip: &'a mut [Line],
+}
+
+impl Kernel for WeightPacking<'_> {
+    // Indices, as iterators over arrays of registers are not inlined.
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Self { weight, rows, first, element, strip } = self;
+        let lanes = first..(first + LANES).min(rows);
+        let numbers = |at: usize| {
+            let mut numbers = [bf16::ZERO; LANES];
+            if let Some(row) = weight.get(at * rows..(at + 1) * rows) {
+                let row = &row[lanes.clone()];
+                match row.first_chunk() {
+                    Some(whole) => numbers = *whole,
+                    None => numbers[..row.len()].copy_from_slice(row),
+                }
+            }
+            numbers
+        };
+        for (at, line) in strip.iter_mut().enumerate() {
+            let filled = match element {
+                Element::F32 => V::widen_bf16(&numbers(at)),
+                Element::PairOfBf16 => {
+                    let (low, high) = (numbers(2 * at), numbers(2 * at + 1));
+                    let mut pairs = [0; LANES];
+                    for i in 0..LANES {
+                        pairs[i] = pair(low[i], high[i]);
+                    }
+                    V::load_bits(&pairs)
+                }
+            };
+            write_line(filled, line);
+        }
+    }
+}
+
+/// Writes lanes into a line that has not been written yet.
+#[inline(always)]
+fn write_line<V: Lanes>(lanes: V, line: &mut Line) {
+    let mut bits = [0; LANES];
+    lanes.store_bits(&mut bits);
+    line.iter_mut().zip(bits).for_each(|(to, x)| _ = to.write(x));
 }
 
 /// Two numbers in one element, the first in the low half.

@@ -5,13 +5,15 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, FloatDType};
+use half::bf16;
 use rayon::prelude::*;
 
-use super::matrix::{multiply, product};
+use super::gradient_product;
+use super::matrix::{Matrix, multiply, product};
 use super::simd::Isa;
 use super::weight::Weight;
 use super::weight_product::{self, stored_weight};
-use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor};
+use super::{PARALLEL_FROM, elements, matrix_at, readable, tensor, with_contiguous_rows};
 use crate::ops::matmul::{MatMul, add_bias};
 
 impl MatMul for Flex {
@@ -21,9 +23,10 @@ impl MatMul for Flex {
             return Self::float_matmul(lhs, rhs);
         }
         let lhs = wide(lhs);
-        let output = match stored_weight(&rhs) {
-            Some(weight) => weight_products(lhs, weight, &rhs, &[]),
-            None => products(&readable(lhs), &readable(wide(rhs))),
+        let output = match (stored_weight(&rhs), columns_in_bf16(&rhs)) {
+            (Some(weight), _) => weight_products(lhs, weight, &rhs, &[]),
+            (None, Some(weight)) => column_products(lhs, weight, &rhs),
+            (None, None) => products(&readable(lhs), &readable(wide(rhs))),
         };
         if dtype == DType::F32 { output } else { Self::float_cast(output, FloatDType::from(dtype)) }
     }
@@ -37,6 +40,14 @@ impl MatMul for Flex {
     }
 }
 
+/// What is stored behind a right side, if it is one or several weights in bf16, contiguous and not transposed: what the gradient
+/// of a frozen layer's input is multiplied with.
+fn columns_in_bf16(rhs: &FlexTensor) -> Option<&[bf16]> {
+    let begin = rhs.layout().start_offset();
+    let range = begin..begin + rhs.layout().num_elements();
+    (rhs.dtype() == DType::BF16 && rhs.is_contiguous()).then(|| &rhs.storage()[range])
+}
+
 fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
 }
@@ -46,19 +57,32 @@ pub(super) fn wide(x: FlexTensor) -> FlexTensor {
     if x.dtype() == DType::F32 { x } else { Flex::float_cast(x, FloatDType::F32) }
 }
 
-/// [`products`] with weights as they are stored.
+/// [`products`] with weights as they are stored, transposed.
 fn weight_products(lhs: FlexTensor, weight: Weight<'_>, rhs: &FlexTensor, bias: &[f32]) -> FlexTensor {
+    by_matrix(lhs, rhs, |lhs, columns| weight_product::product(Isa::best(), lhs, weight, columns, bias))
+}
+
+/// [`products`] with weights as they are stored.
+fn column_products(lhs: FlexTensor, weight: &[bf16], rhs: &FlexTensor) -> FlexTensor {
+    by_matrix(lhs, rhs, |lhs, columns| gradient_product::product(Isa::best(), lhs, weight, columns))
+}
+
+/// - product: of as many left sides, whose rows are contiguous, and the number of columns
+fn by_matrix(
+    lhs: FlexTensor,
+    rhs: &FlexTensor,
+    product: impl FnOnce(&[Matrix<'_>], usize) -> Vec<f32>,
+) -> FlexTensor {
     let mut shape = lhs.layout().shape().clone();
     let last = shape.num_dims() - 1;
     let columns = rhs.layout().shape()[last];
-    let lhs = readable(lhs);
-    let lhs = if lhs.layout().strides()[last] == 1 { lhs } else { lhs.to_contiguous() };
+    let lhs = with_contiguous_rows(lhs);
     let matrices: Vec<_> = match last {
         1 => vec![matrix_at(&lhs, [])],
         _ => (0..shape[0]).map(|at| matrix_at(&lhs, [at])).collect(),
     };
     shape[last] = columns;
-    tensor(weight_product::product(Isa::best(), &matrices, weight, columns, bias), shape)
+    tensor(product(&matrices, columns), shape)
 }
 
 /// # Shapes

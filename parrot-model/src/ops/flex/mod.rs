@@ -14,11 +14,14 @@ mod decode_attention;
 mod elementwise;
 mod few_rows;
 mod flash_attention;
+mod gradient_product;
 mod many_rows;
 mod matmul;
 mod matrix;
+mod rounded_attention;
 mod rows;
 mod simd;
+
 mod team;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
@@ -32,6 +35,7 @@ use burn::prelude::*;
 
 use super::cross_entropy::CrossEntropy;
 use matrix::Matrix;
+pub(crate) use simd::bf16_rate;
 
 // Each operation's `impl` is beside its kernel. This one is composed.
 impl CrossEntropy for Flex {}
@@ -47,6 +51,12 @@ fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
 /// The same tensor, copied if one of its strides is negative, which a [`Matrix`] does not allow.
 fn readable(x: FlexTensor) -> FlexTensor {
     if x.layout().strides().iter().all(|stride| *stride >= 0) { x } else { x.to_contiguous() }
+}
+
+/// The same tensor, copied if the elements of a row do not lie side by side.
+fn with_contiguous_rows(x: FlexTensor) -> FlexTensor {
+    let x = readable(x);
+    if x.layout().strides().last().is_none_or(|stride| *stride == 1) { x } else { x.to_contiguous() }
 }
 
 /// The elements of a contiguous tensor.

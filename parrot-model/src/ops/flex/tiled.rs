@@ -14,7 +14,7 @@ use super::simd::tiles::{self, Sums, Tiles};
 use super::simd::{Kernel, LANES, Lanes, fetch_ahead};
 
 /// The most columns of a block: so many that what is packed of the left side is read seldom from beyond the cache.
-const BLOCK: usize = 4 * tiles::COLUMNS;
+pub(super) const BLOCK: usize = 4 * tiles::COLUMNS;
 /// The most bytes of a block's weights, which stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 20;
 /// A column of a panel: 64 bytes more than is used, so that neighbours lie in different sets of the cache.

@@ -4,6 +4,7 @@
 //! one that was asked for. Lanes are loaded from arrays, so that no address needs checking.
 
 mod portable;
+mod rate;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 pub(super) mod tiles;
@@ -16,6 +17,7 @@ use half::{bf16, f16};
 use super::elementwise::exp;
 
 use portable::Portable;
+pub(crate) use rate::bf16_rate;
 
 /// Has the cache fetch what lies a page behind `here`, if the processor can be told. Weights are read from end to end, and
 /// by itself a processor does not fetch beyond the page that it reads.
@@ -152,6 +154,19 @@ fn round_to_pairs<V: Lanes>(low: V, high: V) -> V {
     V::load_bits(&pairs)
 }
 
+/// [`Lanes::paired`] number by number.
+#[inline(always)]
+fn paired<V: Lanes>(low: V, high: V) -> V {
+    let mut values = [[0.0; LANES]; 2];
+    low.store(&mut values[0]);
+    high.store(&mut values[1]);
+    let mut pairs = [0; LANES];
+    for (at, pair) in pairs.iter_mut().enumerate() {
+        *pair = bf16_bits(values[0][at]) | bf16_bits(values[1][at]) << 16;
+    }
+    V::load_bits(&pairs)
+}
+
 /// Work that is the same in all instructions.
 pub(super) trait Kernel {
     /// Does it. Has to be `#[inline(always)]`, as all that it calls and that names `V`: what is not inlined is compiled
@@ -226,6 +241,11 @@ pub(super) trait Lanes: Copy {
     #[inline(always)]
     fn round_to_pairs(low: Self, high: Self) -> Self {
         round_to_pairs(low, high)
+    }
+    /// Each number of `self` and of `high` rounded to bf16 in one lane, that of `self` in the low half.
+    #[inline(always)]
+    fn paired(self, high: Self) -> Self {
+        paired(self, high)
     }
     /// `self + a₀ b₀ + a₁ b₁`, where each lane of `a`, and `b`, hold two bf16, the first in the low half.
     ///

@@ -21,6 +21,9 @@ pub(in crate::ops::flex) const COLUMNS: usize = 2 * LANES;
 /// A product's depth is a multiple of so many pairs.
 pub(in crate::ops::flex) const DEPTH: usize = LANES;
 
+/// What a round of [`Tiles::multiply_in_registers`] multiplies and adds.
+pub(super) const OPERATIONS_OF_ROUND: f64 = (4 * LANES * LANES * 4 * DEPTH) as f64;
+
 /// Whether this processor has tiles, and this process may use them.
 pub(super) fn are_present() -> bool {
     static ARE_PRESENT: LazyLock<bool> =
@@ -99,6 +102,30 @@ impl Tiles {
     /// Those of a processor that [has them](are_present). They are this thread's, and free again when they are dropped.
     pub(in crate::ops::flex) fn of_processor() -> Self {
         Self::Processor(Configured::new())
+    }
+
+    /// Multiplies so many times four pairs of tiles, which hold nothing, and touches no memory.
+    pub(super) fn multiply_in_registers(&self, rounds: usize) {
+        if matches!(self, Self::Processor(_)) && rounds > 0 {
+            // SAFETY: the tiles are configured.
+            unsafe {
+                asm!(
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",
+                    "2:",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "dec {rounds}",
+                    "jnz 2b",
+                    rounds = inout(reg) rounds => _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack, nomem),
+                );
+            }
+        }
     }
 
     /// `sums[column, strip, row] += panel[column] · strips[strip][.., row]`

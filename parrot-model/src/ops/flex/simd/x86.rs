@@ -209,6 +209,21 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn paired(self, high: Self) -> Self {
+        if !BF16 {
+            return super::paired(self, high);
+        }
+        // SAFETY: see the module. The type that the instruction makes has the same bits.
+        unsafe {
+            let [low, high] = [self, high].map(|x| {
+                let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x.0));
+                _mm512_cvtepu16_epi32(rounded)
+            });
+            Self(_mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32::<16>(high))))
+        }
+    }
+
+    #[inline(always)]
     fn add_pair_products(self, a: &[u32; LANES], b: u32) -> Self {
         assert!(BF16, "asked of instructions that multiply bf16");
         // SAFETY: see the module. The type that the instruction wants has the same bits.
