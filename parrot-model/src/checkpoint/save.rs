@@ -398,6 +398,10 @@ mod tests {
         }
         save(&model.join(".")).unwrap();
         Checkpoint::open(&link).unwrap();
+        std::os::unix::fs::symlink("loop", parent.path().join("loop")).unwrap();
+        let error = save(&parent.path().join("loop")).unwrap_err().to_string();
+        assert!(error.contains("loop: is a link that cannot be followed (Too many levels"), "{error}");
+        fs::remove_file(parent.path().join("loop")).unwrap();
     }
 
     /// Two `parrot quantize` into one folder at once left it without weights.

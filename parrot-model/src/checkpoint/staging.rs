@@ -144,8 +144,10 @@ fn place_of(folder: &Path) -> Result<PathBuf> {
     if !place.is_symlink() {
         return Ok(place);
     }
-    let dangling = |_| Error::checkpoint(&place, "is a link to nothing, not a folder to save into");
-    place.canonicalize().map_err(dangling)
+    place.canonicalize().map_err(|error| {
+        let link = untrusted::of_link(&error);
+        Error::checkpoint(&place, format!("is {link}, not a folder to save into"))
+    })
 }
 
 /// Refuses to replace what is no checkpoint.

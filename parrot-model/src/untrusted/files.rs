@@ -209,7 +209,7 @@ fn what_is_in_the_way(path: &Path) -> Option<String> {
     let path: PathBuf = path.components().collect();
     let place = path.ancestors().find(|place| place.symlink_metadata().is_ok())?;
     match fs::metadata(place) {
-        Err(_) if place.is_symlink() => Some(format!("{} is a link to nothing", place.display())),
+        Err(error) if place.is_symlink() => Some(format!("{} is {}", place.display(), of_link(&error))),
         Ok(found) if !found.is_dir() => {
             Some(format!("{} is {}, not a folder", place.display(), name_of(found.file_type())))
         }
@@ -218,6 +218,14 @@ fn what_is_in_the_way(path: &Path) -> Option<String> {
 }
 
 /// Refuses to write to what a symbolic link leads to: for the files that a run adds to in its own folder.
+/// What a symbolic link is that cannot be followed, for a message.
+pub(crate) fn of_link(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "a link to nothing".into(),
+        _ => format!("a link that cannot be followed ({error})"),
+    }
+}
+
 ///
 /// # Errors
 ///
@@ -393,6 +401,10 @@ mod tests {
                 assert!(refused(&place(name)).contains("link is a link to nothing"));
             }
         }
+            std::os::unix::fs::symlink("loop", place("loop")).unwrap();
+            assert!(
+                refused(&place("loop")).contains("loop is a link that cannot be followed (Too many levels")
+            );
         check_folder_place(&place("some/folders")).unwrap();
         assert!(!place("some").exists());
         create_folder(&place("some/folders")).unwrap();

@@ -24,7 +24,9 @@ mod text;
 pub use contain::{contained, contained_deep, is_contained};
 pub(crate) use contain::{first_line, message};
 pub(crate) use files::MAX_VOCABULARY_BYTES;
-pub(crate) use files::{LFS_POINTER, check, is_lfs_pointer, is_lfs_pointer_file, parse_json, parse_text};
+pub(crate) use files::{
+    LFS_POINTER, check, is_lfs_pointer, is_lfs_pointer_file, of_link, parse_json, parse_text,
+};
 pub use files::{
     MAX_CONFIG_BYTES, check_folder_place, create_folder, open, read, read_json, read_text, refuse_link,
     remove_file, replace_file, require_file,
