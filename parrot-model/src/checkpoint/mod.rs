@@ -55,6 +55,7 @@ pub use hub::{
 };
 pub use load::{load_found, load_module};
 pub use save::{SaveOptions, save, save_with_numbers};
+pub use staging::keep_other_files;
 pub use stored_tensor::StoredTensor;
 pub use tensors::{Numbers, save_module};
 pub use tower::load_vision_tower;

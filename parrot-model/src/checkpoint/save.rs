@@ -56,7 +56,7 @@ impl Default for SaveOptions {
 /// which a Parrot does not use; the reference drops both.)
 ///
 /// An existing checkpoint at `out`, or where a link there leads, is replaced. Files in it that are not written anew are kept;
-/// old weight files are not. Missing parent folders are created.
+/// old weight files are not ([`keep_other_files`](super::keep_other_files)). Missing parent folders are created.
 ///
 /// The folder can be opened wherever it is moved: a tower that was found outside the checkpoint gets a
 /// folder inside it.
@@ -325,14 +325,24 @@ mod tests {
         let shards = SaveOptions { max_shard_bytes: 20_000, ..SaveOptions::default() };
         Tiny::clip().save_with(&folder, &shards).unwrap();
         fs::write(folder.join("README.md"), "mine").unwrap();
+        fs::write(folder.join("adapters.safetensors"), "mine").unwrap();
+        fs::write(folder.join("towers/clip-vit-test/notes.txt"), "mine").unwrap();
         fs::write(folder.join("tokenizer.json"), "{}").unwrap();
         // Onto itself, now in one file.
         let single = SaveOptions { source: Some(folder.clone()), ..SaveOptions::default() };
         Tiny::clip().save_with(&folder, &single).unwrap();
         assert_eq!(
             file_names(&folder),
-            ["README.md", "config.json", "model.safetensors", "tokenizer.json", "towers"]
+            [
+                "README.md",
+                "adapters.safetensors",
+                "config.json",
+                "model.safetensors",
+                "tokenizer.json",
+                "towers"
+            ]
         );
+        assert!(folder.join("towers/clip-vit-test/notes.txt").is_file());
         assert_eq!(file_names(folder.parent().unwrap()), ["model"]);
     }
 
@@ -388,6 +398,10 @@ mod tests {
             let error = save(&parent.path().join(format!("link{behind}"))).unwrap_err().to_string();
             assert!(error.contains("link: is a link to nothing"), "{error}");
         }
+        std::os::unix::fs::symlink("loop", parent.path().join("loop")).unwrap();
+        let error = save(&parent.path().join("loop")).unwrap_err().to_string();
+        assert!(error.contains("loop: is a link that cannot be followed (Too many levels"), "{error}");
+        fs::remove_file(parent.path().join("loop")).unwrap();
         fs::create_dir(&model).unwrap();
         for behind in ["", "/", "/."] {
             save(&parent.path().join(format!("link{behind}"))).unwrap();
@@ -398,10 +412,6 @@ mod tests {
         }
         save(&model.join(".")).unwrap();
         Checkpoint::open(&link).unwrap();
-        std::os::unix::fs::symlink("loop", parent.path().join("loop")).unwrap();
-        let error = save(&parent.path().join("loop")).unwrap_err().to_string();
-        assert!(error.contains("loop: is a link that cannot be followed (Too many levels"), "{error}");
-        fs::remove_file(parent.path().join("loop")).unwrap();
     }
 
     /// Two `parrot quantize` into one folder at once left it without weights.

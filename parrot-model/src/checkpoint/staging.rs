@@ -1,6 +1,6 @@
 //! Replacing a folder as a whole, or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ impl Staging {
             untrusted::create_folder(parent)?;
         }
         let lock = Lock::take(lock_path, destination)?;
-        // If a process died between two steps of `publish`, finish or undo what it began.
+        // If a process died between two steps of `publish`, finish or undo what it began; one of an older version kept files
+        // last.
         if old.exists() && destination.exists() {
             keep_other_files(&old, destination)?;
         } else if old.exists() {
@@ -68,6 +69,7 @@ impl Staging {
         let Self { path, destination, old, .. } = &self;
         let replaces = destination.exists();
         if replaces {
+            keep_other_files(destination, path)?;
             fs::rename(destination, old).map_err(Error::io("replace", destination))?;
         }
         if let Err(error) = fs::rename(path, destination) {
@@ -76,9 +78,6 @@ impl Staging {
                 let _ = fs::rename(old, destination);
             }
             return Err(Error::io("create", destination)(error));
-        }
-        if replaces {
-            keep_other_files(old, destination)?;
         }
         remove(old)
     }
@@ -167,17 +166,51 @@ fn check(destination: &Path) -> Result<()> {
     Err(Error::checkpoint(destination, "holds other files and is no checkpoint; choose another folder"))
 }
 
-fn keep_other_files(old: &Path, new: &Path) -> Result<()> {
+/// Puts what a model's folder holds beside its model into the folder that is to replace it: files there that have no file of
+/// their name in the new one and are no weights, in folders that both have as well. The old folder stays as it is.
+///
+/// Returns what is lost with the old folder: files, relative to it, in whose place the new one has others. Weights are not
+/// among them.
+///
+/// # Errors
+///
+/// [`Error::Io`] when a folder cannot be read, or a file neither be linked nor copied.
+pub fn keep_other_files(old: &Path, new: &Path) -> Result<Vec<PathBuf>> {
+    let mut replaced = Vec::new();
     for entry in fs::read_dir(old).map_err(Error::io("read", old))? {
         let entry = entry.map_err(Error::io("read", old))?;
-        let name = entry.file_name();
-        let is_weights = Path::new(&name).extension().is_some_and(|extension| extension == "safetensors");
+        let (from, name) = (entry.path(), entry.file_name());
+        let is_folder = entry.file_type().map_err(Error::io("read", &from))?.is_dir();
         let to = new.join(&name);
-        if !is_weights && name != INDEX_FILE && !to.exists() {
-            fs::rename(entry.path(), &to).map_err(Error::io("move", &to))?;
+        if is_weights(&name) {
+            continue;
+        } else if is_folder && (to.is_dir() || to.symlink_metadata().is_err()) {
+            untrusted::create_folder(&to)?;
+            let below = keep_other_files(&from, &to)?;
+            replaced.extend(below.into_iter().map(|file| Path::new(&name).join(file)));
+        } else if to.symlink_metadata().is_err() {
+            // Some file systems have no links.
+            let kept = fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()));
+            kept.map_err(Error::io("keep", &from))?;
+        } else if !is_equal(&from, &to) {
+            replaced.push(name.into());
         }
     }
-    Ok(())
+    Ok(replaced)
+}
+
+/// Whether a file holds a model's weights, by the names that [`save`](super::save) gives, or says which file does.
+fn is_weights(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name == WEIGHTS_FILE
+        || name == INDEX_FILE
+        || (name.starts_with("model-") && name.ends_with(".safetensors"))
+}
+
+/// Whether two files hold the same, as far as they can be read.
+fn is_equal(one: &Path, other: &Path) -> bool {
+    let are_files = one.is_file() && other.is_file();
+    are_files && matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn remove(folder: &Path) -> Result<()> {

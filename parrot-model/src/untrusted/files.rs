@@ -132,7 +132,8 @@ pub(crate) fn parse_text(path: &Path, bytes: Vec<u8>) -> Result<String> {
 }
 
 /// Whether what is written to this place goes somewhere else: `/dev/stdout`, a terminal, a pipe.
-fn is_stream(path: &Path) -> bool {
+#[must_use]
+pub fn is_stream(path: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -217,7 +218,6 @@ fn what_is_in_the_way(path: &Path) -> Option<String> {
     }
 }
 
-/// Refuses to write to what a symbolic link leads to: for the files that a run adds to in its own folder.
 /// What a symbolic link is that cannot be followed, for a message.
 pub(crate) fn of_link(error: &io::Error) -> String {
     match error.kind() {
@@ -226,6 +226,7 @@ pub(crate) fn of_link(error: &io::Error) -> String {
     }
 }
 
+/// Refuses to write to what a symbolic link leads to: for the files that a run adds to in its own folder.
 ///
 /// # Errors
 ///
@@ -400,11 +401,11 @@ mod tests {
             for name in ["link", "link/", "link/below"] {
                 assert!(refused(&place(name)).contains("link is a link to nothing"));
             }
-        }
             std::os::unix::fs::symlink("loop", place("loop")).unwrap();
             assert!(
                 refused(&place("loop")).contains("loop is a link that cannot be followed (Too many levels")
             );
+        }
         check_folder_place(&place("some/folders")).unwrap();
         assert!(!place("some").exists());
         create_folder(&place("some/folders")).unwrap();

@@ -28,8 +28,8 @@ pub(crate) use files::{
     LFS_POINTER, check, is_lfs_pointer, is_lfs_pointer_file, of_link, parse_json, parse_text,
 };
 pub use files::{
-    MAX_CONFIG_BYTES, check_folder_place, create_folder, open, read, read_json, read_text, refuse_link,
-    remove_file, replace_file, require_file,
+    MAX_CONFIG_BYTES, check_folder_place, create_folder, is_stream, open, read, read_json, read_text,
+    refuse_link, remove_file, replace_file, require_file,
 };
 pub use objects::{Objects, from_json, object};
 pub use text::{decode_text, plain_reason, printable, printable_json, shortened};

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parrot_model::checkpoint::keep_other_files;
 use parrot_model::untrusted::{check_folder_place, create_folder, refuse_link, require_file};
 
 use crate::{Error, Result};
@@ -33,7 +34,8 @@ impl RunFolder {
         let path = path.into();
         create_folder(&path)?;
         let lock_path = lock_of(&path)?;
-        let lock = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
+        let opened = File::options().create(true).append(true).open(&lock_path);
+        let lock = opened.map_err(Error::io("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path }),
@@ -48,7 +50,7 @@ impl RunFolder {
     }
 
     /// Refuses a place where no run can begin or go on, and changes nothing: what [`open`](Self::open) would find in the way,
-    /// and a folder in the finished model's place that is none of this run's, as it has no checkpoint.
+    /// and what takes the finished model's place and is none of this run's: a file, or a folder where there is no checkpoint.
     ///
     /// - model: the finished model's name in the folder
     ///
@@ -59,14 +61,19 @@ impl RunFolder {
         check_folder_place(path)?;
         lock_of(path)?;
         let place = path.join(model);
-        // A link only is replaced, not what it leads to.
-        let is_folder = place.symlink_metadata().is_ok_and(|found| found.is_dir());
-        if !is_folder || !newest_first(path)?.is_empty() || entries(&place)?.is_empty() {
-            return Ok(());
-        }
-        let reason = "the trained model's place is taken by a folder that no checkpoint of this run lies beside; move it away, \
-                      or choose another `out`";
-        Err(Error::Data { path: place, reason: reason.into() })
+        let taken_by = match place.symlink_metadata() {
+            // A link only is replaced, not what it leads to.
+            Ok(found) if found.is_symlink() => return Ok(()),
+            Ok(found) if !found.is_dir() => "a file",
+            Ok(_) if newest_first(path)?.is_empty() && !entries(&place)?.is_empty() => {
+                "a folder that no checkpoint of this run lies beside"
+            }
+            _ => return Ok(()),
+        };
+        let reason = format!(
+            "the trained model's place is taken by {taken_by}; move it away, or choose another `out`"
+        );
+        Err(Error::Data { path: place, reason })
     }
 
     /// The folder.
@@ -91,13 +98,27 @@ impl RunFolder {
         self.publish_at(self.checkpoint(step), write)
     }
 
-    /// `publish` for the finished model, in `name`.
+    /// `publish` for the finished model, in `name`. What else lies in the folder of a model that stands there
+    /// [is kept](keep_other_files). Returns the model's place, and which files in it, besides weights, were others.
     ///
     /// # Errors
     ///
     /// As there; a model that stood there is then as it was.
-    pub fn publish_model(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        self.publish_at(self.path.join(name), write)
+    pub fn publish_model(
+        &self,
+        name: &str,
+        write: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<(PathBuf, Vec<PathBuf>)> {
+        let place = self.path.join(name);
+        let mut replaced = Vec::new();
+        self.publish_at(place.clone(), |aside| {
+            write(aside)?;
+            if place.is_dir() && !place.is_symlink() {
+                replaced = keep_other_files(&place, aside)?;
+            }
+            Ok(())
+        })?;
+        Ok((place, replaced))
     }
 
     fn publish_at(&self, place: PathBuf, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
@@ -188,9 +209,10 @@ fn remove(path: &Path) -> Result<()> {
 /// Waits until a folder and all below it are on the disk: a rename may reach it before the contents do.
 fn sync(folder: &Path) -> Result<()> {
     for path in entries(folder)? {
-        if path.is_dir() {
+        let kind = path.symlink_metadata().map_err(Error::io("read", &path))?.file_type();
+        if kind.is_dir() {
             sync(&path)?;
-        } else {
+        } else if kind.is_file() {
             File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io("sync", &path))?;
         }
     }

@@ -18,7 +18,8 @@ pub(crate) struct Arguments {
     /// Records of each source to tokenise, their pictures decoded
     #[arg(long, value_name = "N", default_value_t = 1000)]
     samples: usize,
-    /// Where to list the records that cannot be used, one JSON object a line
+    /// Where to list the records that cannot be used, one JSON object a line; only an earlier list is replaced, or removed
+    /// where there are none
     #[arg(long, value_name = "FILE")]
     bad_records: Option<PathBuf>,
     /// Print the report as JSON
@@ -31,6 +32,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
     let initial = InitialModel::describe(&recipe, Some(hub_progress()))?;
     let preparation = recipe.check_start(&initial)?;
+    if let Some(list) = &arguments.bad_records {
+        recipe.check_list_place(list, &arguments.recipe.file)?;
+    }
     let survey = survey(&recipe.sources(), &preparation, arguments.samples)?;
     if arguments.json {
         write_json(&survey)?;
@@ -38,8 +42,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         write_out(&survey.to_string())?;
     }
     let unusable = || survey.sources.iter().flat_map(|source| &source.unusable);
-    if let Some(file) = &arguments.bad_records {
-        write_bad_records(survey.bad_records.iter().chain(unusable()), file)?;
+    if let Some(list) = &arguments.bad_records {
+        write_bad_records(survey.bad_records.iter().chain(unusable()), list)?;
     }
     let refusal = survey.found().refusal(recipe.data.max_bad_records);
     if refusal.is_none() {

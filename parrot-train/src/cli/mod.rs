@@ -29,7 +29,7 @@ pub(crate) use notices::Notices;
 pub(crate) struct RecipeArguments {
     /// The recipe, a TOML file
     #[arg(value_name = "RECIPE")]
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Change a key of the recipe: `train.learning_rate=1e-4` (may be repeated)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,

@@ -14,8 +14,8 @@ use parrot_train::data::preparation::Preparation;
 use parrot_train::data::record::BadRecord;
 use parrot_train::data::{Dataset, TrainingSample};
 use parrot_train::distributed::World;
-use parrot_train::metrics::{Metrics, report};
-use parrot_train::recipe::{DecoderDtype, InitialModel, MODEL, Recipe, SaveDtype};
+use parrot_train::metrics::{Metrics, REPORT_FILE, report};
+use parrot_train::recipe::{BAD_RECORDS_FILE, DecoderDtype, InitialModel, MODEL, Recipe, SaveDtype};
 use parrot_train::trainer::{Run, Trainer};
 
 use super::device::choose;
@@ -109,7 +109,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     // Nothing in the folder has changed so far: what belongs to another run has been refused.
     let mut metrics = None;
     if world.is_first() {
-        write_bad_records(&bad, &recipe.out.join(BAD_RECORDS))?;
+        write_bad_records(&bad, &recipe.out.join(BAD_RECORDS_FILE))?;
         let cost = stage.cost(&description.config, &description.vision, decoder)?;
         let peak = if quiet { None } else { Some(matmul_rate(&device, dtype)?.flops) };
         let subject = RunSummary { stage: printable(&stage.name).into_owned(), steps: stage.steps, peak };
@@ -155,8 +155,15 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     }
     let Some(folder) = held.as_ref() else { return Ok(ExitCode::SUCCESS) };
     let dtype = recipe.save_dtype.map(SaveDtype::float);
-    let out = folder.publish_model(MODEL, |aside| description.save(&outcome.model, aside, dtype))?;
-    let page = recipe.out.join("report.html");
+    let (out, replaced) =
+        folder.publish_model(MODEL, |aside| description.save(&outcome.model, aside, dtype))?;
+    for file in replaced {
+        say(&format!(
+            "note: {} differed from what the run writes, and is replaced",
+            out.join(file).display()
+        ));
+    }
+    let page = recipe.out.join(REPORT_FILE);
     let written = match report::write(&recipe.out, &stage.name, &page) {
         Ok(()) => format!("{} and {}", out.display(), page.display()),
         // What is left of the metrics is not enough; the model is whole all the same.
@@ -180,7 +187,7 @@ fn open_mix(recipe: &Recipe, preparation: Preparation, world: &World, is_new: bo
         let is_about_records =
             matches!(error, Error::BadRecords { .. } | Error::Setting { key: "data.source", .. });
         if is_about_records && world.is_first() && is_new {
-            write_bad_records(&bad_records(&recipe.sources())?, &recipe.out.join(BAD_RECORDS))?;
+            write_bad_records(&bad_records(&recipe.sources())?, &recipe.out.join(BAD_RECORDS_FILE))?;
         }
         // Wait until the list is written: the first process to fail ends all of them.
         world.barrier();
@@ -202,6 +209,3 @@ fn stop_on_interrupt(stop: &Arc<AtomicBool>, speaks: bool) -> Result<()> {
     })?;
     Ok(())
 }
-
-/// The file in a run's folder that lists the records that cannot be used.
-const BAD_RECORDS: &str = "bad-records.jsonl";

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use parrot_model::untrusted::{self, printable};
@@ -189,7 +190,7 @@ pub fn bad_records(sources: &[Source]) -> Result<Vec<BadRecord>> {
     Ok(read_all(sources)?.into_iter().flat_map(|loaded| loaded.bad).collect())
 }
 
-/// Writes bad records, one JSON object a line; when there are none, no file is there afterwards.
+/// Writes bad records, one JSON object a line; when there are none, a list of an earlier call is removed.
 ///
 /// # Errors
 ///
@@ -197,11 +198,43 @@ pub fn bad_records(sources: &[Source]) -> Result<Vec<BadRecord>> {
 pub fn write_bad_records<'a>(bad: impl IntoIterator<Item = &'a BadRecord>, file: &Path) -> Result<()> {
     let lines: Vec<String> =
         bad.into_iter().map(|bad| serde_json::to_string(bad).unwrap_or_default() + "\n").collect();
-    if lines.is_empty() {
-        return Ok(untrusted::remove_file(file)?);
+    if !lines.is_empty() {
+        return Ok(untrusted::replace_file(file, lines.concat().as_bytes())?);
     }
-    Ok(untrusted::replace_file(file, lines.concat().as_bytes())?)
+    // An empty file, as `mktemp` makes it, is a list of none.
+    if file.metadata().is_ok_and(|found| found.len() == 0) {
+        return Ok(());
+    }
+    Ok(untrusted::remove_file(file)?)
 }
+
+/// Refuses a file that is no list of bad records, as [`write_bad_records`] would replace or remove it. A terminal or a pipe is
+/// none that it could.
+///
+/// # Errors
+///
+/// [`Error::Data`], and [`Error::Io`] for what cannot be read.
+pub fn check_list_of_bad_records(file: &Path) -> Result<()> {
+    if file.symlink_metadata().is_err() || untrusted::is_stream(file) {
+        return Ok(());
+    }
+    let mut lines = BufReader::new(untrusted::open(file)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = lines.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(Error::io("read", file))? == 0 {
+            return Ok(());
+        }
+        if untrusted::from_json::<BadRecord>(&line).is_err() {
+            let reason = "the list of bad records would replace this file, which is no such list; move it away, or name another";
+            return Err(Error::Data { path: file.into(), reason: reason.into() });
+        }
+    }
+}
+
+/// Bytes of a line in a list of bad records at most: far more than an id and a reason have.
+const LONGEST_LINE: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

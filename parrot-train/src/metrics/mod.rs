@@ -23,6 +23,9 @@ pub use record::{Rates, StepRecord, called, expert_use, short};
 /// The file in a run's folder that has one [`StepRecord`] a line.
 pub(crate) const METRICS_FILE: &str = "metrics.jsonl";
 
+/// The file in a run's folder that has its [report].
+pub const REPORT_FILE: &str = "report.html";
+
 /// The files that a run writes as it goes on.
 #[derive(Debug)]
 pub struct Metrics {
@@ -84,6 +87,29 @@ impl Metrics {
 fn resident_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     Some(text.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
+}
+
+/// Refuses metrics and a report that no run has left in a folder: a run that begins there would replace them. Where a run was
+/// killed before its first checkpoint there are metrics, and none has a report without metrics.
+///
+/// # Errors
+///
+/// [`Error::Data`], and [`Error::Io`] for what cannot be read.
+pub(crate) fn check_begin(folder: &Path) -> Result<()> {
+    let [metrics, report] = [METRICS_FILE, REPORT_FILE].map(|name| folder.join(name));
+    // Of a link the link only is replaced.
+    let holds =
+        |path: &Path| path.symlink_metadata().is_ok_and(|found| !found.is_symlink() && found.len() > 0);
+    if holds(&metrics) {
+        let mut lines = BufReader::new(untrusted::open(&metrics)?).split(b'\n').map_while(|line| line.ok());
+        if lines.any(|line| untrusted::from_json::<StepRecord>(&line).is_ok()) {
+            return Ok(());
+        }
+    }
+    let Some(path) = [metrics, report].into_iter().find(|path| holds(path)) else { return Ok(()) };
+    let reason =
+        "a run would replace this file, which is none of a run's; move it away, or choose another `out`";
+    Err(Error::Data { path, reason: reason.into() })
 }
 
 /// A step's line, in one piece so that a killed run leaves at most its last line unfinished.

@@ -48,7 +48,7 @@ use crate::{Error, Result};
 
 pub use initial_model::InitialModel;
 pub use plan::Plan;
-pub use start::MODEL;
+pub use start::{BAD_RECORDS_FILE, MODEL};
 
 /// A stage of training: which model learns what, from which data, how fast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -111,6 +111,16 @@ fn run_plan_and_check_data_agree_on_every_recipe() {
     place.write("silent.json", &silent.to_string());
     fs::create_dir_all(place.path("taken/model")).unwrap();
     place.write("taken/model/thesis.txt", "precious");
+    let foreign = [
+        ("model", "thesis"),
+        ("metrics.jsonl", "{\"epoch\": 1, \"acc\": 0.5}\n"),
+        ("report.html", "my report"),
+        ("bad-records.jsonl", "{\"id\": 1}\n"),
+    ];
+    for (name, text) in foreign {
+        fs::create_dir(place.path(&format!("foreign-{name}"))).unwrap();
+        place.write(&format!("foreign-{name}/{name}"), text);
+    }
     Checkpoint::open(place.path("start"))
         .unwrap()
         .quantize(parrot_model::quantization::BlockFormat::Q4, place.path("small"), |_, _| ())
@@ -140,6 +150,10 @@ fn run_plan_and_check_data_agree_on_every_recipe() {
         #[cfg(unix)]
         (out("dangling"), "dangling is a link to nothing", ""),
         (out("taken"), "move it away", ""),
+        (out("foreign-model"), "place is taken by a file; move it away", ""),
+        (out("foreign-metrics.jsonl"), "metrics.jsonl: a run would replace this file", ""),
+        (out("foreign-report.html"), "report.html: a run would replace this file", ""),
+        (out("foreign-bad-records.jsonl"), "bad-records.jsonl: the list of bad records would replace", ""),
         ("data.max_length=0".into(), "setting `data.max_length` should be at least 1, found 0", ""),
         ("data.max_length=1".into(), "setting `data.max_length` should be at least 2", ""),
         ("data.max_length=2000".into(), "at most the 1024 positions that the model has, found 2000", ""),
@@ -168,6 +182,9 @@ fn run_plan_and_check_data_agree_on_every_recipe() {
             assert_eq!(status, 1, "{command} {change}: {said}");
             assert!(said.contains("error: ") && said.contains(reason), "{command} {change}: {said}");
         }
+    }
+    for (name, text) in foreign {
+        assert_eq!(fs::read_to_string(place.path(&format!("foreign-{name}/{name}"))).unwrap(), text);
     }
     // As many may be left out on the way as before the start.
     let mut records: Vec<Value> = (0..9).map(record).collect();
@@ -263,6 +280,59 @@ fn a_folder_that_is_no_runs_stays() {
     let (status, _, said) = place.call("run", &["--quiet"]);
     assert!(status == 1 && said.contains("move it away"), "{status} {said}");
     assert_eq!(fs::read_to_string(place.path("run/model/thesis.txt")).unwrap(), "precious");
+}
+
+/// It was replaced by the list of bad records, or removed where there were none: training data, the recipe, anything.
+#[test]
+fn a_list_of_bad_records_takes_no_other_files_place() {
+    let place = Workplace::new();
+    place.write("thesis.txt", "precious");
+    place.write("lines.jsonl", "{\"source\": \"data\", \"id\": \"1\"}\n");
+    place.write("empty.jsonl", "");
+    fs::create_dir(place.path("folder")).unwrap();
+    let list = |name: &str, more: &[&str]| {
+        let path = place.path(name).display().to_string();
+        place.call("check-data", &[&["--bad-records", &path], more].concat())
+    };
+    let names = ["data.json", "recipe.toml", "thesis.txt", "lines.jsonl"];
+    let before = names.map(|name| fs::read(place.path(name)).unwrap());
+    for (name, expected) in names.into_iter().zip([
+        "data.json: the list of bad records would replace this file, which the recipe needs",
+        "recipe.toml: the list of bad records would replace this file, which the recipe needs",
+        "thesis.txt: the list of bad records would replace this file, which is no such list",
+        "lines.jsonl: the list of bad records would replace this file, which is no such list",
+    ]) {
+        let (status, printed, said) = list(name, &[]);
+        assert!(status == 1 && printed.is_empty() && said.contains(expected), "{said}");
+    }
+    assert_eq!(names.map(|name| fs::read(place.path(name)).unwrap()), before);
+    let (status, _, said) = list("folder", &[]);
+    assert!(status == 1 && said.contains("folder: it is a folder, not a file"), "{said}");
+    #[cfg(unix)]
+    for (target, expected) in
+        [("thesis.txt", "which is no such list"), ("nowhere", "it is a link to nothing")]
+    {
+        let link = place.path(&format!("to-{target}"));
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let (status, _, said) = list(&format!("to-{target}"), &[]);
+        assert!(status == 1 && said.contains(expected) && link.is_symlink(), "{said}");
+    }
+
+    // A list of an earlier call is replaced, and removed where there are none.
+    let mut records: Vec<Value> = (0..9).map(record).collect();
+    records[0]["image"] = "no such.png".into();
+    place.write("bad.json", &Value::from(records).to_string());
+    let bad = format!("data.source=[{{file={:?}, pictures='{ASSETS}/pictures'}}]", place.path("bad.json"));
+    for name in ["empty.jsonl", "new.jsonl"] {
+        assert_eq!(list(name, &[]).0, 0);
+        assert_eq!(place.path(name).exists(), name == "empty.jsonl");
+        for _ in 0..2 {
+            assert_eq!(list(name, &["--set", &bad]).0, 1);
+            assert_eq!(fs::read_to_string(place.path(name)).unwrap().lines().count(), 1);
+        }
+        assert_eq!(list(name, &[]).0, 0);
+        assert!(!place.path(name).exists());
+    }
 }
 
 /// Written through, they would have lost somebody a file.

@@ -47,6 +47,30 @@ fn a_recipe_becomes_a_model_and_a_report() {
     assert!(half.len() < before.len() * 6 / 10, "{} of {}", half.len(), before.len());
 }
 
+/// A model card and the modelling file of an export were gone after the same command once more, without a word.
+#[test]
+fn what_is_added_to_a_finished_model_stays() {
+    let place = Workplace::new();
+    assert_eq!(place.call("run", &["--quiet"]).0, 0);
+    let config = fs::read_to_string(place.path("run/model/config.json")).unwrap();
+    place.write("run/model/README.md", "a card");
+    fs::create_dir(place.path("run/model/pictures")).unwrap();
+    place.write("run/model/pictures/curve.svg", "<svg/>");
+    place.write("run/model/towers/tiny/notes.txt", "frozen");
+    let mut export = Command::cargo_bin("parrot-train").unwrap();
+    export.args(["export", "--transformers"]).arg(place.path("run/model")).assert().success();
+    let (status, _, said) = place.call("run", &["--quiet"]);
+    assert_eq!(status, 0, "{said}");
+    let file = place.path("run/model/config.json");
+    let expected = format!("note: {} differed from what the run writes, and is replaced\n", file.display());
+    assert_eq!(said, expected);
+    for name in ["README.md", "pictures/curve.svg", "towers/tiny/notes.txt", "modeling_parrot.py"] {
+        assert!(place.path("run/model").join(name).is_file(), "{name}");
+    }
+    assert_eq!(fs::read_to_string(file).unwrap(), config);
+    assert_eq!(place.call("run", &["--quiet"]), (0, String::new(), String::new()));
+}
+
 #[test]
 fn a_run_in_two_calls_equals_one_in_one() {
     let place = Workplace::new();

@@ -62,7 +62,7 @@ pub fn counted(count: usize) -> String {
 }
 
 /// A record that cannot be used, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRecord {
     /// The source that it is from.
     pub source: String,
@@ -78,7 +78,7 @@ pub struct BadRecord {
 }
 
 /// What kind of problem makes a record a bad one: those of a kind are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadRecordKind {
     /// It is no JSON.
@@ -88,6 +88,7 @@ pub enum BadRecordKind {
     /// A picture of it is outside the source's folder.
     ImageOutsideFolder,
     /// Something else; the reason names no file or place then, so that equal reasons are equal problems.
+    #[default]
     Other,
 }
 
