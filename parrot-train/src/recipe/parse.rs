@@ -57,8 +57,8 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
     if parsed.is_none() && is_number(digits) {
-        let most = i64::MAX;
-        return Err(format!("{key}: should be a number from -{most} to {most}, found {value}"));
+        let bound = if value.starts_with('-') { "at least -" } else { "at most " };
+        return Err(format!("{key}: should be {bound}{}, found {value}", i64::MAX));
     }
     // No key is a date, but a name may well look like one.
     let parsed = parsed.and_then(|mut table| table.remove("value")).filter(|value| !value.is_datetime());

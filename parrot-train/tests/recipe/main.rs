@@ -435,7 +435,12 @@ fn mistakes_in_a_recipe_are_told_with_what_was_meant() {
         (&["--set", "train.batch_size=0"], "train.batch_size: should be at least 1, found 0"),
         (
             &["--set", "train.steps=99_999_999_999_999_999_999"],
-            "train.steps: should be a number from -9223372036854775807 to 9223372036854775807, found 99_999",
+            "train.steps: should be at most 9223372036854775807, found 99_999",
+        ),
+        (&["--set", "seed=18446744073709551615"], "seed: should be at most 9223372036854775807, found"),
+        (
+            &["--set", "optimizer.decay=-99999999999999999999"],
+            "optimizer.decay: should be at least -9223372036854775807, found",
         ),
         (&["--set", "seed=18446744073709551615"], "seed: should be a number from -9223372036854775807 to"),
         (&["--set", "train.epochs=1"], "`steps` and `epochs` exclude each other"),
