@@ -78,6 +78,36 @@ fn questions_with_expected_answers_need_no_kit() {
     assert!(found.lines().all(|line| line.contains("kit_mmmb_tr")));
 }
 
+/// Answers went through the kits' spreadsheet: with one that is empty, or a fraction, 2 was 2.0, and 007 was 7.
+#[test]
+fn numbers_are_compared_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let [questions, answers] = ["n.tsv", "n.jsonl"].map(|name| folder.path().join(name));
+    for (expected, said, right) in [
+        (&["2", "3", "4"][..], &["2", "3", ""][..], 67.0),
+        (&["2", "3", "4"], &["2", "3", "0.5"], 67.0),
+        (&["2", "3", "4"], &["2", "3", "None"], 67.0),
+        (&["007", "0.10"], &["007", "0.10"], 100.0),
+        (&["007", "0.10"], &["7", "0.1"], 0.0),
+        (&["7", "8", "1.5"], &["7", "8", "1.5"], 100.0),
+        (&["1e5", "=3"], &["1e5", "=3"], 100.0),
+    ] {
+        let rows: String =
+            (1..).zip(expected).map(|(at, text)| format!("{at}\t{IMAGE}\t?\t{text}\n")).collect();
+        fs::write(&questions, format!("index\timage\tquestion\tanswer\n{rows}")).unwrap();
+        let line = |(at, text)| format!("{{\"index\": {at}, \"prediction\": \"{text}\"}}\n");
+        fs::write(&answers, (1..).zip(said).map(line).collect::<String>()).unwrap();
+        for (benchmark, protocol) in [("exact", "kit-2026-08"), ("contains", "kit-2024-08")] {
+            let arguments = ["--benchmark", benchmark, "--protocol", protocol, "--json"];
+            let mut command = parrot(&["eval", "--data", text(&questions), "--score", text(&answers)]);
+            command.args(arguments);
+            let found: Value = serde_json::from_str(&output(command).0).unwrap();
+            let value = found["results"][0]["scores"][0]["value"].as_f64().unwrap().round();
+            assert_eq!(value, right, "{benchmark} {expected:?} {said:?}");
+        }
+    }
+}
+
 #[test]
 fn two_runs_are_compared_answer_by_answer() {
     let folder = tempfile::tempdir().unwrap();

@@ -96,9 +96,9 @@ pub trait Benchmark: fmt::Debug + Send + Sync {
     }
 
     /// Whether answers are read as they come back from the spreadsheet that the kits write, which rewrites a few of them, or as the
-    /// model wrote them.
+    /// model wrote them. No kit has a set of one's own in a spreadsheet.
     fn reads_spreadsheet(&self) -> bool {
-        true
+        !self.is_own()
     }
 
     /// What the model is asked.

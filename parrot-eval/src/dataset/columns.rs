@@ -8,8 +8,11 @@ use crate::dataset::Dataset;
 use crate::protocol::Protocol;
 
 impl Dataset {
-    /// Options and hints as pandas reads them.
+    /// Options and hints as pandas reads them; those of a set of one's own stay as they are written.
     pub(super) fn rewrite_columns(&mut self, columns: &[String]) {
+        if self.is_own() {
+            return;
+        }
         for (at, name) in columns.iter().enumerate().filter(|(_, name)| is_option(name) || *name == "hint") {
             let cells: Vec<Option<&str>> =
                 self.rows.iter().map(|row| row.cells.get(at).and_then(Option::as_deref)).collect();
@@ -46,7 +49,8 @@ impl Dataset {
         protocol: Protocol,
     ) -> Vec<Option<Vec<(char, String)>>> {
         let mut scored: Vec<Option<Vec<(char, String)>>> = vec![None; self.rows.len()];
-        let Some(columns) = self.rows.first().map(|row| Arc::clone(&row.columns)) else { return scored };
+        let columns = self.rows.first().map(|row| Arc::clone(&row.columns));
+        let Some(columns) = columns.filter(|_| !self.is_own()) else { return scored };
         for name in columns.iter().filter(|name| is_option(name)) {
             let Some(letter) = name.chars().next() else { continue };
             let cells: Vec<Option<&str>> = answered.iter().map(|at| self.rows[*at].get(name)).collect();

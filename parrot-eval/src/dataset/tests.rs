@@ -113,11 +113,11 @@ fn columns_are_read_as_pandas_and_the_kits_do() {
         "INDEX\timage\tQuestion\tA\tB\tanswer\tL2-Category\n\
          1\t{IMAGE}\tq\t7\tTrue\tA\tx\n2\t{IMAGE}\tq\t007\tfalse\tA\tx\n3\t{IMAGE}\tq\t7.0\tTRUE\tA\tx\n"
     );
-    let (dataset, _) = open("numbers.tsv", &text).unwrap();
+    let (dataset, _) = open("mini_mmmb_en.tsv", &text).unwrap();
     let said = problems(&dataset);
     assert_eq!(said.len(), 2);
     assert!(said[0].starts_with(
-        "numbers.tsv line 2 (index 1): rewritten option: `7` in the column A is shown as `7.0`"
+        "mini_mmmb_en.tsv line 2 (index 1): rewritten option: `7` in the column A is shown as `7.0`"
     ));
     assert!(said[1].contains("`false` in the column B is shown as `False`"), "{}", said[1]);
     let row = &dataset.rows[1];
@@ -126,6 +126,12 @@ fn columns_are_read_as_pandas_and_the_kits_do() {
     assert_eq!(scored[1], Some(vec![('A', "7".to_string()), ('B', "False".to_string())]));
     let prompt = dataset.prompt(row, RunAs::Dataset, Asker::Parrot);
     assert!(prompt.starts_with("q\nA. 7.0\nB. False\n"), "{prompt}");
+
+    // One's own are what is written.
+    let (dataset, _) = open("numbers.tsv", &text).unwrap();
+    assert_eq!(problems(&dataset), [] as [&str; 0]);
+    assert_eq!(dataset.rows[1].options(), [('A', "007"), ('B', "false")]);
+    assert_eq!(dataset.scored_options(&[0, 1, 2], Protocol::Kit2024_08), [None, None, None]);
 }
 
 #[test]
