@@ -151,7 +151,8 @@ fn assign_where(dataset: &Dataset, files: &[PredictionFile], is_only: bool) -> A
                 continue;
             };
             if prediction.is_missing {
-                let detail = format!("the entry is empty, scored as the word {}", prediction.text);
+                let or_error = if file.is_spreadsheet() { ", or an error such as #N/A or #REF!" } else { "" };
+                let detail = format!("the entry is empty{or_error}, scored as the word {}", prediction.text);
                 report(ProblemKind::NoPrediction, detail);
             }
             let predictions = of_index.entry(key).or_default();
@@ -253,6 +254,21 @@ mod tests {
         let assigned = assign(&data, &[answers]);
         assert_eq!(assigned.of_rows, [["A"], ["A"]]);
         assert_eq!(texts(&assigned.problems), [] as [&str; 0]);
+    }
+
+    /// err.xlsx: a cell with #REF! was said to be empty.
+    #[test]
+    fn an_entry_without_an_answer_may_be_an_error_of_a_spreadsheet() {
+        let data = dataset("mini_mmmb_tr.tsv");
+        for (name, expected) in [
+            ("x.xlsx", "the entry is empty, or an error such as #N/A or #REF!, scored as the word A"),
+            ("x.tsv", "the entry is empty, scored as the word A"),
+        ] {
+            let mut answers = file(name, &[(None, "1"), (None, "2")]);
+            answers.predictions[0].is_missing = true;
+            let found = texts(&assign(&data, &[answers]).problems);
+            assert_eq!(found, [format!("{name} line 2 (index 1): no prediction: {expected}")]);
+        }
     }
 
     #[test]
