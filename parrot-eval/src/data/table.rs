@@ -124,7 +124,7 @@ impl Table {
         let mut columns: Option<Vec<String>> = None;
         let mut records = Vec::new();
         let mut record = StringRecord::new();
-        let mut lines = Lines { bytes, at: 0, line: 1 };
+        let mut lines = Lines { bytes, at: 0, line: 1, end: line_end(bytes) };
         loop {
             let line = lines.of_record(reader.position().byte());
             let start = lines.at;
@@ -183,6 +183,13 @@ struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
     line: u64,
+    /// What lines end with.
+    end: u8,
+}
+
+/// The byte that ends a file's lines: that of old Macs, and of Excel's text for them, is a carriage return alone.
+fn line_end(bytes: &[u8]) -> u8 {
+    if bytes.contains(&b'\n') { b'\n' } else { b'\r' }
 }
 
 impl Lines<'_> {
@@ -192,7 +199,7 @@ impl Lines<'_> {
         while let Some(next) = self.bytes.get(self.at)
             && (self.at < byte || matches!(next, b'\r' | b'\n'))
         {
-            self.line += u64::from(*next == b'\n');
+            self.line += u64::from(*next == self.end);
             self.at += 1;
         }
         self.line
@@ -254,6 +261,7 @@ fn error_text(error: &csv::Error) -> String {
 /// The line where a field's quote opens that nothing closes: the mark of a file that was cut off.
 fn unclosed_quote(bytes: &[u8]) -> Option<u64> {
     let (mut line, mut opened, mut at_start) = (1, None, true);
+    let end = line_end(bytes);
     let mut bytes = bytes.iter().peekable();
     while let Some(byte) = bytes.next() {
         match (byte, opened) {
@@ -264,7 +272,7 @@ fn unclosed_quote(bytes: &[u8]) -> Option<u64> {
             _ => {}
         }
         at_start = opened.is_none() && matches!(byte, b'\t' | b'\n' | b'\r');
-        line += u64::from(*byte == b'\n');
+        line += u64::from(*byte == end);
     }
     opened
 }
@@ -309,6 +317,11 @@ mod tests {
         assert_eq!(cells(text), expected);
         let lines: Vec<u64> = parse(text).unwrap().records.iter().map(|record| record.line).collect();
         assert_eq!(lines, [2, 4, 6]);
+        // cr_line.tsv: every row was of line 1.
+        let macs = parse("a\tb\r1\t2\r\"3\r\"\t4\r5\t6").unwrap();
+        assert_eq!(macs.records.iter().map(|record| record.line).collect::<Vec<_>>(), [2, 3, 5]);
+        let error = parse("a\tb\r1\t2\r3\t\"4\r").unwrap_err().to_string();
+        assert!(error.starts_with("x.tsv line 3: "), "{error}");
         assert_eq!(parse("\u{feff}a\tb\n1\t2").unwrap().columns, ["a", "b"]);
         let padded = parse(" a\t\"b \"\t\u{a0}c d\t\t \n1\t 2\n").unwrap();
         assert_eq!(padded.columns, ["a", "b", "c d", "", ""], "names, not what is below them");
