@@ -11,6 +11,7 @@ use parrot_eval::{
 use parrot_model::untrusted::create_folder;
 
 use super::Args;
+use super::out::check_for_answers;
 use super::progress::Progress;
 use super::scores::{Finished, Scores};
 use crate::model_info::model_info;
@@ -28,6 +29,7 @@ impl Args {
         let info = model_info(&parrot, &folder)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs/eval").join(&info.name));
         create_folder(&out)?;
+        check_for_answers(&out)?;
         // Processes of a host compute on devices of one kind, and their answers are those of the first one's.
         let mut devices = world.gather(vec![info.device.clone().unwrap_or_default()]);
         let conditions = Conditions {

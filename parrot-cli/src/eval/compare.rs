@@ -9,12 +9,16 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use parrot_eval::{Compared, Comparison, Dataset, PredictionFile, Problem, Protocol};
 use parrot_model::{error_chain, untrusted};
 
+use super::out::{COMPARISON, check_for_comparison};
 use super::{Args, say_problems, write};
 use crate::terminal::{print_json, print_notice};
 
 impl Args {
     /// Compares two runs: folders that `--out` named, or files of predictions.
     pub(super) fn compare_runs(&self, datasets: &[Dataset], runs: &[PathBuf]) -> Result<()> {
+        if let Some(out) = &self.out {
+            check_for_comparison(out)?;
+        }
         let mut compared = Vec::new();
         let mut without = BTreeSet::new();
         let mut problems: Vec<Problem> = Vec::new();
@@ -57,9 +61,7 @@ impl Args {
         if let Some(out) = &self.out {
             untrusted::create_folder(out)?;
             let page = comparison.to_html()?;
-            for (name, text) in
-                [("comparison.json", &json), ("comparison.md", &markdown), ("comparison.html", &page)]
-            {
+            for (name, text) in COMPARISON.into_iter().zip([&json, &markdown, &page]) {
                 write(&out.join(name), text)?;
             }
             print_notice(&format!("the comparison is in {}", out.display()));

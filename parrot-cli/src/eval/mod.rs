@@ -5,6 +5,7 @@ mod compare;
 mod files;
 mod judge;
 mod list;
+mod out;
 mod predictions;
 mod progress;
 mod prompts;
@@ -68,7 +69,7 @@ pub(crate) struct Args {
     /// Compare two earlier runs on --data: folders that --out named, or files of predictions
     #[arg(long, value_names = ["RUN", "RUN"], num_args = 2, conflicts_with_all = ["list", "score", "prompts_only"])]
     compare: Vec<PathBuf>,
-    /// Where results go [default: runs/eval/MODEL; with --score and --compare nowhere]
+    /// Where results go: a new folder, or one of an earlier run [default: runs/eval/MODEL; with --score and --compare nowhere]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print results.json instead of the tables
@@ -206,7 +207,7 @@ fn evaluate(args: &Args, world: &World) -> Result<()> {
     if let Some(out) = &finished.out {
         untrusted::create_folder(out)?;
         let page = ReportPage::new(&finished.report, &finished.wrong, finished.wrong_in_all).render()?;
-        for (name, text) in [("results.json", &json), ("results.md", &markdown), ("report.html", &page)] {
+        for (name, text) in out::RESULTS.into_iter().zip([&json, &markdown, &page]) {
             write(&out.join(name), text)?;
         }
         print_notice(&format!("results are in {}", out.display()));

@@ -4,11 +4,15 @@ use anyhow::{Result, bail};
 use parrot_eval::{Assigned, Dataset, ModelInfo, PredictionFile, Problem, ProblemKind};
 
 use super::Args;
+use super::out::check_for_scores;
 use super::scores::{Finished, Scores};
 
 impl Args {
     /// Scores what other programs answered.
     pub(super) fn read_predictions(&self, mut datasets: Vec<Dataset>) -> Result<Finished> {
+        if let Some(out) = &self.out {
+            check_for_scores(out)?;
+        }
         let files: Vec<PredictionFile> =
             self.score.iter().map(|file| PredictionFile::read(file)).collect::<Result<_, _>>()?;
         let name = model_name(&self.score[0].file_stem().unwrap_or_default().to_string_lossy(), &datasets);

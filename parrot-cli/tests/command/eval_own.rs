@@ -174,6 +174,51 @@ fn two_runs_are_compared_answer_by_answer() {
 }
 
 /// Numbers to choose from in Arabic, indices that are words, pictures that are written out, addressed and named.
+/// Results of other programs, and of people, were written over.
+#[test]
+fn what_others_have_written_where_results_go_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (questions, answers) = own_questions(folder.path());
+    let model = folder.path().join("model");
+    tiny::write(&model, 0).unwrap();
+    let out = |name: &str| folder.path().join(name);
+    let ask = |out: &Path| {
+        parrot(&["eval", "--data", text(&questions), "--model", text(&model), "--out", text(out)])
+    };
+    let score = |out: &Path| {
+        parrot(&["eval", "--data", text(&questions), "--score", text(&answers), "--out", text(out)])
+    };
+    let compare = |out: &Path| {
+        let runs = [text(&answers), text(&answers)];
+        parrot(&["eval", "--data", text(&questions), "--compare", runs[0], runs[1], "--out", text(out)])
+    };
+    for name in ["results.json", "results.md", "report.html", "comparison.json", "comparison.html"] {
+        let out = out(&format!("with-{name}"));
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join(name), "{\"results\": []}").unwrap();
+        let refused = if name.starts_with("comparison") {
+            vec![error(compare(&out))]
+        } else {
+            vec![error(ask(&out)), error(score(&out))]
+        };
+        for said in refused {
+            assert!(said.contains(&format!("{name} is none of parrot eval's")), "{said}");
+        }
+        assert_eq!(fs::read_to_string(out.join(name)).unwrap(), "{\"results\": []}");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    }
+    // One's own are replaced, but a model's results by another program's.
+    for _ in 0..2 {
+        output(ask(&out("asked")));
+        output(score(&out("scored")));
+        output(compare(&out("compared")));
+    }
+    let before = fs::read(out("asked").join("results.json")).unwrap();
+    let said = error(score(&out("asked")));
+    assert!(said.contains("asked holds a model's answers, and --score would put"), "{said}");
+    assert_eq!(fs::read(out("asked").join("results.json")).unwrap(), before);
+}
+
 #[test]
 fn a_set_of_ones_own_is_asked_by_its_columns_alone() {
     let folder = tempfile::tempdir().unwrap();
