@@ -1,12 +1,12 @@
 //! `parrot chat`: a conversation about a picture.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use parrot_infer::{Chat, Image, Parrot};
 use parrot_model::text::ChatTemplate;
 use parrot_model::untrusted::decode_text;
@@ -198,14 +198,14 @@ fn path_of(typed: &str) -> PathBuf {
 enum Input {
     /// A terminal, with editing and history.
     Terminal(Box<DefaultEditor>),
-    Pipe(io::Lines<io::StdinLock<'static>>),
+    Pipe(io::StdinLock<'static>),
 }
 
 impl Input {
     fn new() -> Result<Self> {
         // An editor draws on stdout: redirected, it would hold keys and colours beside the answers.
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return Ok(Self::Pipe(io::stdin().lock().lines()));
+            return Ok(Self::Pipe(io::stdin().lock()));
         }
         print_aside(HELP);
         Ok(Self::Terminal(Box::new(DefaultEditor::new()?)))
@@ -218,7 +218,7 @@ impl Input {
     /// The next line; `None` at the end.
     fn next(&mut self) -> Result<Option<String>> {
         let editor = match self {
-            Self::Pipe(lines) => return lines.next().map(text_of).transpose(),
+            Self::Pipe(stdin) => return next_line(stdin),
             Self::Terminal(editor) => editor,
         };
         let read = editor.readline("> ");
@@ -245,18 +245,21 @@ fn typed(read: Result<String, ReadlineError>) -> Result<Option<String>> {
     }
 }
 
-/// A line of standard input, if it is text.
-fn text_of(line: io::Result<String>) -> Result<String> {
-    let line = line.map_err(unreadable)?;
-    decode_text(line.as_bytes()).map_err(|reason| anyhow::anyhow!("cannot read standard input: {reason}"))
-}
+/// Bytes of a line of standard input at most: a model takes half as many.
+const LONGEST_LINE: u64 = 1 << 20;
 
-/// Why a line of standard input cannot be read.
-fn unreadable(error: io::Error) -> anyhow::Error {
-    match error.kind() {
-        io::ErrorKind::InvalidData => anyhow::anyhow!("cannot read standard input: it is no text in UTF-8"),
-        _ => anyhow::Error::new(error).context("cannot read standard input"),
+/// The next line of standard input, if it is text; `None` at the end.
+fn next_line(stdin: &mut impl BufRead) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    let read = stdin.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut line);
+    if read.context("cannot read standard input")? == 0 {
+        return Ok(None);
     }
+    ensure!(line.len() as u64 <= LONGEST_LINE, "standard input has a line of more than {LONGEST_LINE} bytes");
+    let line = String::from_utf8(line)
+        .map_err(|_| anyhow::anyhow!("cannot read standard input: it is no text in UTF-8"))?;
+    let text = decode_text(line.as_bytes());
+    text.map(Some).map_err(|reason| anyhow::anyhow!("cannot read standard input: {reason}"))
 }
 
 #[cfg(test)]
@@ -273,9 +276,21 @@ mod tests {
 
     #[test]
     fn zero_bytes_are_no_text() {
-        assert_eq!(text_of(Ok("What?".into())).unwrap(), "What?");
-        let error = text_of(Ok("W\0h\0".into())).unwrap_err().to_string();
-        assert!(error.contains("zero bytes"), "{error}");
+        let next = |mut bytes: &[u8]| next_line(&mut bytes).map_err(|error| error.to_string());
+        assert_eq!(next(b"What?\nAnd"), Ok(Some("What?\n".into())));
+        assert_eq!(next(b""), Ok(None));
+        assert!(next(b"W\0h\0").unwrap_err().contains("zero bytes"));
+        assert!(next(b"caf\xe9\n").unwrap_err().contains("no text in UTF-8"));
+    }
+
+    /// `parrot chat </dev/zero` took memory until there was none.
+    #[test]
+    fn a_line_has_an_end() {
+        let error = next_line(&mut io::BufReader::new(io::repeat(0))).unwrap_err().to_string();
+        assert_eq!(error, "standard input has a line of more than 1048576 bytes");
+        let longest = "a".repeat(1 << 20) + "\n";
+        assert!(next_line(&mut longest.as_bytes()).is_err());
+        assert!(next_line(&mut &longest.as_bytes()[1..]).unwrap().is_some());
     }
 
     #[test]
