@@ -105,8 +105,12 @@ fn from_file(file: &Path) -> Result<Vec<String>> {
         );
         bytes
     } else {
-        untrusted::read(file, MAX_QUESTIONS)
-            .with_context(|| format!("cannot read questions from {}", file.display()))?
+        untrusted::read(file, MAX_QUESTIONS).map_err(|error| match error {
+            parrot_model::Error::Io { source, .. } => {
+                anyhow!("cannot read questions from {}: {source}", file.display())
+            }
+            error => error.into(),
+        })?
     };
     let text = decode_text(&bytes)
         .map_err(|reason| anyhow!("cannot read questions from {}: {reason}", file.display()))?;
