@@ -38,8 +38,10 @@ impl Asked {
             _ => (None, text),
         };
         let (path, device) = match rest.rsplit_once('@') {
-            // Behind an id of the hub, `@main` is a revision.
-            Some((path, device)) if !Path::new(rest).exists() && is_device(device) => {
+            // Behind an id of the hub, `@main` is a revision; behind a model that is here, what is no device is a mistyped one.
+            Some((path, device))
+                if !Path::new(rest).exists() && (is_device(device) || Path::new(path).exists()) =>
+            {
                 (path, Some(device.to_owned()))
             }
             _ => (rest, None),
@@ -96,6 +98,8 @@ mod tests {
         std::fs::create_dir(&odd).unwrap();
         let odd = odd.to_str().unwrap();
         assert_eq!(Asked::parse(odd), asked("a=b@cpu", odd, None));
+        // It was a model that is not there.
+        assert_eq!(Asked::parse(&format!("x={odd}@gpu")), asked("x", odd, Some("gpu")));
     }
 
     #[test]
