@@ -236,6 +236,20 @@ fn a_tower_may_lie_apart() {
     assert!(error.contains("mm_vision_tower"), "{error}");
 }
 
+/// Its own config.json was said to be of another kind of model than a tower.
+#[test]
+fn a_model_is_not_its_own_tower() {
+    let folder = saved(&Tiny::clip());
+    for name in ["", ".", "./"] {
+        let config = ParrotConfig { mm_vision_tower: Some(name.into()), ..Tiny::clip().config };
+        let error = Checkpoint::open_with_config(folder.path(), config).unwrap_err().to_string();
+        let expected = format!(
+            "`mm_vision_tower` should be the vision tower's folder or id, not the model's own folder, found {name:?}"
+        );
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
 #[test]
 fn a_well_known_tower_needs_no_folder_but_its_weights() {
     let folder = saved(&Tiny::clip());

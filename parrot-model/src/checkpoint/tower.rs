@@ -74,6 +74,10 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
     let Some(name) = config.mm_vision_tower.clone() else {
         return refuse("the vision tower's folder or id", "no such key");
     };
+    // `config.json` there is the model's own.
+    if checkpoint.join(&name).path().components().eq(checkpoint.path().components()) {
+        return refuse("the vision tower's folder or id, not the model's own folder", &quoted(&name));
+    }
     let mut folder = [checkpoint.join(&name), checkpoint.beside(&name)]
         .into_iter()
         .find(|folder| folder.join(CONFIG_FILE).is_listed());
