@@ -16,6 +16,23 @@ const LM_HEAD: &str = "output.weight";
 /// The tensor that the rotary frequencies are divided by.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+/// Keys that change what is computed, behind the architecture's name, and the values at which they change nothing: that of a
+/// scale may be 0 to say that there is none.
+const WITHOUT_EFFECT: [(&str, &[Value<'static>]); 10] = [
+    ("attention.causal", &[Value::Bool(true)]),
+    ("logit_scale", NO_SCALE),
+    ("embedding_scale", NO_SCALE),
+    ("residual_scale", NO_SCALE),
+    ("attn_logit_softcapping", &[Value::Float(0.0)]),
+    ("final_logit_softcapping", &[Value::Float(0.0)]),
+    ("attention.clamp_kqv", &[Value::Float(0.0)]),
+    ("attention.max_alibi_bias", &[Value::Float(0.0)]),
+    ("attention.scale", &[Value::Float(0.0)]),
+    // llama.cpp's number for none.
+    ("pooling_type", &[Value::Integer(0)]),
+];
+const NO_SCALE: &[Value<'static>] = &[Value::Float(1.0), Value::Float(0.0)];
+
 /// A tensor of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GgufTensor {
@@ -36,6 +53,7 @@ impl Header<'_> {
     /// not known.
     pub(crate) fn decoder_keys(&self) -> Result<Keys, String> {
         let family = self.family()?;
+        self.refuse_other_networks(family)?;
         let experts = self.integer(family, "expert_count")?.unwrap_or(0);
         if experts != 0 {
             return Err(format!("has {experts} experts; decoders without are supported"));
@@ -134,6 +152,22 @@ impl Header<'_> {
             }
         }
         Ok(tensors)
+    }
+
+    /// Keys of other networks, which would load and answer by wrong numbers: those that say that there are none may stand.
+    fn refuse_other_networks(&self, family: DecoderFamily) -> Result<(), String> {
+        let kind = self.text("general.type").unwrap_or("model");
+        if kind != "model" {
+            return Err(format!("is of the type `{kind}`, as its general.type says; a model is needed"));
+        }
+        for (key, expected) in WITHOUT_EFFECT {
+            let key = format!("{}.{key}", family.model_type());
+            if let Some(found) = self.get(&key).filter(|found| !expected.contains(found)) {
+                let expected = &expected[0];
+                return Err(format!("has `{key}` = {found}; no other than {expected} is supported"));
+            }
+        }
+        Ok(())
     }
 
     fn family(&self) -> Result<DecoderFamily, String> {

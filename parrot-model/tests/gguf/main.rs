@@ -314,6 +314,23 @@ fn what_is_not_supported_is_named() {
         ),
         (with(&|gguf| gguf.metadata.clear()), "does not say its general.architecture"),
         (with(&|gguf| gguf.number("qwen2.expert_count", 8)), "has 8 experts"),
+        (with(&|gguf| gguf.text("general.type", "mmproj")), "is of the type `mmproj`"),
+        (
+            with(&|gguf| gguf.bool("qwen2.attention.causal", false)),
+            "has `qwen2.attention.causal` = false; no other than true is supported",
+        ),
+        (
+            with(&|gguf| gguf.float("qwen2.final_logit_softcapping", 30.0)),
+            "has `qwen2.final_logit_softcapping` = 30; no other than 0 is supported",
+        ),
+        (with(&|gguf| gguf.float("qwen2.attn_logit_softcapping", 50.0)), "attn_logit_softcapping` = 50"),
+        (
+            with(&|gguf| gguf.float("qwen2.logit_scale", 2.0)),
+            "has `qwen2.logit_scale` = 2; no other than 1 is supported",
+        ),
+        (with(&|gguf| gguf.float("qwen2.embedding_scale", 12.0)), "`qwen2.embedding_scale` = 12"),
+        (with(&|gguf| gguf.text("qwen2.residual_scale", "1")), "`qwen2.residual_scale` = a text"),
+        (with(&|gguf| gguf.number("qwen2.pooling_type", 1)), "`qwen2.pooling_type` = 1"),
         (with(&|gguf| gguf.number("split.count", 3)), "is one of 3 files"),
         (with(&|gguf| gguf.text("qwen2.rope.scaling.type", "yarn")), "in the way `yarn`"),
         (with(&|gguf| gguf.float("qwen2.rope.scaling.factor", 4.0)), "in the way `linear`"),
@@ -363,6 +380,15 @@ fn what_is_not_supported_is_named() {
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
+    // What says that there is none of it is read.
+    let mut gguf = base.clone();
+    gguf.text("general.type", "model");
+    gguf.bool("qwen2.attention.causal", true);
+    gguf.number("qwen2.pooling_type", 0);
+    for (key, without) in [("logit_scale", 1.0), ("embedding_scale", 1.0), ("final_logit_softcapping", 0.0)] {
+        gguf.float(&format!("qwen2.{key}"), without);
+    }
+    DecoderDescription::open(gguf.write().path()).unwrap();
     let nan =
         with(&|gguf| gguf.tensor("blk.0.attn_q.weight").3[..4].copy_from_slice(&f32::NAN.to_le_bytes()));
     assert!(

@@ -30,6 +30,10 @@ impl Gguf {
         self.set(key, 6, &(value as f32).to_le_bytes());
     }
 
+    pub(crate) fn bool(&mut self, key: &str, value: bool) {
+        self.set(key, 7, &[value.into()]);
+    }
+
     pub(crate) fn text(&mut self, key: &str, value: &str) {
         self.set(key, 8, &string(value));
     }
