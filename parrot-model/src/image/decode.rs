@@ -100,6 +100,7 @@ fn decode_webp(
     if size as usize > length {
         return Err(format!("the WebP data are cut short: the header says {size} bytes, {length} follow"));
     }
+    check_webp_chunks(&bytes[..8 + size as usize])?;
     let mut decoder = WebPDecoder::new(Cursor::new(mended_webp(bytes))).map_err(words)?;
     let (width, height) = decoder.dimensions();
     let size = Size { width, height };
@@ -128,6 +129,30 @@ fn decode_webp(
         *to = Rgb([from[0], from[1], from[2]]);
     }
     Ok((out, metadata))
+}
+
+/// Refuses chunks that go on behind the end that the header of a WebP says, as libwebp does: of a file that begins with its pixels
+/// it looks at two.
+fn check_webp_chunks(riff: &[u8]) -> Result<(), String> {
+    const LOOKED_AT: usize = 2;
+    let is_extended = riff.get(12..16) == Some(b"VP8X");
+    let mut rest = riff.get(12..).unwrap_or_default();
+    let mut chunks = 0;
+    while !rest.is_empty() && (is_extended || chunks < LOOKED_AT) {
+        let Some((&[name @ .., a, b, c, d], content)) = rest.split_first_chunk::<8>() else {
+            return Err(format!("the WebP data are damaged: {} bytes lie behind the last chunk", rest.len()));
+        };
+        let size = u32::from_le_bytes([a, b, c, d]);
+        let padded = size as usize + size as usize % 2;
+        let Some(next) = content.get(padded..) else {
+            let (name, left) = (name.escape_ascii(), content.len());
+            return Err(format!(
+                "the WebP data are damaged: the chunk `{name}` says {size} bytes, {left} follow"
+            ));
+        };
+        (rest, chunks) = (next, chunks + 1);
+    }
+    Ok(())
 }
 
 /// Where the header of a WebP says what the file has beside its pixels, and the bits for EXIF and XMP.
@@ -205,6 +230,35 @@ mod tests {
         bytes[4] += 1;
         let error = decode_webp(&bytes, |_, _| Ok(())).unwrap_err();
         assert!(error.contains("cut short"), "{error}");
+    }
+
+    /// 479_mut.webp, 221_ins.webp and 230_ins.webp: pictures were made of what Pillow 13 refuses. What it makes of each of these
+    /// was tried.
+    #[test]
+    fn webp_chunks_that_go_on_behind_its_end_are_refused() {
+        let simple = |chunks: &[u8]| {
+            let mut bytes = b"RIFF\0\0\0\0WEBP".to_vec();
+            bytes.extend([PIXEL, chunks].concat());
+            let size = (bytes.len() - 8) as u32;
+            bytes[4..8].copy_from_slice(&size.to_le_bytes());
+            bytes
+        };
+        let found = |bytes: &[u8]| decode_webp(bytes, |_, _| Ok(())).map(|_| ());
+        for (chunks, is_read) in [
+            (&b"ABCD\x03\0\0\0abc\0"[..], true),
+            (b"ABCD\x03\0\0\0abc", false),
+            (b"ABCD\x30\0\0\0abc\0", false),
+            (b"ABC", false),
+        ] {
+            for bytes in [webp(0, chunks), simple(chunks)] {
+                assert_eq!(found(&bytes).is_ok(), is_read, "{chunks:?} {:?}", found(&bytes));
+            }
+        }
+        assert_eq!(found(&simple(b"ABCD\x02\0\0\0abEFGH\x30\0\0\0")), Ok(()));
+        let mut long = simple(b"");
+        long[16 + 3] = 4;
+        let error = found(&long).unwrap_err();
+        assert!(error.contains("the chunk `VP8L` says 67108879 bytes, 16 follow"), "{error}");
     }
 
     /// As libwebp has it, and Pillow.
