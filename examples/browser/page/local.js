@@ -170,7 +170,7 @@ stream = async (messages, signal, on) => {
     images.push(...urls);
     return { role, text: parts.filter(part => part.type === "text").map(part => part.text).join("\n"), images: urls.length };
   }));
-  const files = await Promise.all(images.map(async url => new Uint8Array(await readable(url))));
+  const files = await Promise.all(images.map(async url => new Uint8Array(await (await fetch(url)).arrayBuffer())));
   const { temperature, max_tokens } = request(messages);
   const { id, over } = call({ ask: JSON.stringify({ messages: said, temperature, max_tokens }), images: files }, ({ event }) => {
     if (event.routing) on({ choices: [], parrot: { routing: event.routing } });
@@ -192,12 +192,6 @@ stream = async (messages, signal, on) => {
   if (signal.aborted) throw new DOMException("stopped", "AbortError");
   on({ choices: [{ delta: {}, finish_reason: end.finish_reason === "length" ? "length" : "stop" }], usage: { completion_tokens: end.tokens } });
 };
-/** A picture's file, in one of the formats that the model's code reads. */
-async function readable(url) {
-  const blob = await (await fetch(url)).blob();
-  if (/^image\/(png|jpeg|webp|gif|bmp)$/.test(blob.type)) return blob.arrayBuffer();
-  return (await (await fetch(await smaller(blob))).blob()).arrayBuffer();
-}
 
 const addPictures = add;
 add = async files => {

@@ -87,6 +87,42 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await complete();
   assert.match(await page.locator(".answer").last().locator(".facts").innerText(), /tokens/);
 
+  // What is no picture is named, even where a picture follows it; a question of one's own in six languages; no network.
+  await page.click("#new");
+  await page.evaluate(async () => {
+    const png = await (await fetch("samples/rocket.png")).blob();
+    await add([new File(["%PDF"], "notes.pdf", { type: "application/pdf" }), new File(["?"], "photo.heic", { type: "image/heic" }), png]);
+  });
+  assert.match(await page.innerText("#status"), /^notes.pdf is no picture. photo.heic cannot be read here: .*PNG/);
+  assert.equal(await page.locator("#thumbs img").count(), 1);
+  await page.fill("#question", "Mine?");
+  await page.click("#open-six");
+  assert.equal(await page.evaluate(() => document.getElementById("preset").selectedOptions[0]?.textContent), "Your own");
+  await page.keyboard.press("Escape");
+  await page.click("#new");
+  await page.route("**/samples/*", route => route.abort());
+  await page.click("[data-sample=rocket]");
+  await page.waitForFunction(() => /cannot be fetched/.test(document.getElementById("status").textContent));
+  await page.unroute("**/samples/*");
+  assert.match(errors.splice(0).join(), /ERR_FAILED/);
+
+  // Large pictures are made smaller, but for those whose colours beneath transparency would be lost.
+  const kept = await page.evaluate(async () => {
+    const made = [];
+    for (const alpha of [255, 0]) {
+      const image = new ImageData(1800, 1600);
+      for (let at = 0; at < image.data.length; at += 65536) crypto.getRandomValues(image.data.subarray(at, at + 65536));
+      for (let at = 3; at < image.data.length; at += 4) image.data[at] = at < image.data.length / 2 ? 255 : alpha || image.data[at];
+      const canvas = new OffscreenCanvas(image.width, image.height);
+      canvas.getContext("2d").putImageData(image, 0, 0);
+      const file = await canvas.convertToBlob();
+      const url = await picture(file);
+      made.push([file.size > MAX_FILE, url.slice(0, 15), url === await read(file)]);
+    }
+    return made;
+  });
+  assert.deepEqual(kept, [[true, "data:image/jpeg", false], [true, "data:image/png;", true]]);
+
   // Nothing is wider than the window.
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `${overflow} pixels too wide`);
@@ -97,4 +133,11 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   assert.deepEqual(errors, []);
   await page.close();
 }
+
+// On a phone, which has a camera, all that is asked with fits into a row.
+const phone = await browser.newPage({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+await phone.goto(url);
+const tops = await phone.locator("footer .row > :is(button, .button):visible").evaluateAll(all => all.map(({ offsetTop }) => offsetTop));
+assert.equal(tops.length, 4);
+assert.equal(new Set(tops).size, 1);
 await browser.close();
