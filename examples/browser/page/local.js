@@ -10,27 +10,35 @@ let model = null;         // { name, files }: what the worker holds; files are [
 /** `auto`, `webgpu` or `cpu`, as the page's address says; the processor once the GPU has failed. */
 let device = new URLSearchParams(location.search).get("device") ?? "auto";
 /** How many threads the processor may compute on; one once another has failed. */
-let threads = Number(new URLSearchParams(location.search).get("threads") ?? navigator.hardwareConcurrency);
+let threads = Math.trunc(new URLSearchParams(location.search).get("threads") ?? navigator.hardwareConcurrency);
 const notices = [];       // why it is the processor, or one thread
+const loading = new Set(); // AbortControllers of the loads under way, in the order in which they were asked for
 let ready = null;         // settled once the worker has answered to the model
 let asked = 0;            // numbers the questions
 const answering = new Map(); // number → what becomes of the answer
+if (!["auto", "webgpu", "cpu"].includes(device)) {
+  notices.push(`There is no device “${device}”, but auto, webgpu and cpu.`);
+  device = "auto";
+}
 
 const bar = element("progress", { max: 1, hidden: true, ariaLabel: "Loading the model" });
 const place = element("p", { className: "status", id: "place" });
 $("status").before(bar, place);
 const megabytes = bytes => (bytes / 1e6).toFixed(1);
+const sentence = text => text.replace(/[.\s]*$/, ".");
 
 // ---- the model's files
 
-/** The shipped model, from beside the page or from this browser's cache. */
-async function shipped() {
-  const { files } = await (await get("model/files.json", { cache: "no-cache" })).json();
+/** The shipped model, from beside the page or from this browser's cache, unless `signal` says that it is not wanted any more. */
+async function shipped(signal) {
+  const { files } = await (await get("model/files.json", { cache: "no-cache", signal })).json()
+    .catch(() => { throw new Error("The network failed at the list of the model's files."); });
   const total = files.reduce((sum, file) => sum + file.bytes, 0);
   const cache = await globalThis.caches?.open("parrot").catch(() => null);
   const urls = files.map(({ name, version }) => new URL(`model/${name}?${version}`, location).href);
   let done = 0;
   const progress = bytes => {
+    signal.throwIfAborted();
     done += bytes;
     bar.value = done / total;
     say(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB`);
@@ -38,7 +46,7 @@ async function shipped() {
   const found = [];
   for (const [at, { name, bytes }] of files.entries()) {
     const kept = await cache?.match(urls[at]).catch(() => null);
-    const content = await readAll(kept ?? await get(urls[at]), progress)
+    const content = await readAll(kept ?? await get(urls[at], { signal }), progress)
       .catch(() => { throw new Error(`The network failed after ${megabytes(done)} of ${megabytes(total)} MB of the model.`); });
     if (content.size !== bytes) throw new Error(`${name} has ${content.size} bytes and should have ${bytes}: it was cut off, or is of another version.`);
     if (!kept) await cache?.put(urls[at], new Response(content)).catch(() => {});
@@ -64,12 +72,18 @@ async function readAll(response, progress) {
   }
 }
 const isOfModel = file => /\.(safetensors|gguf|json|jinja|txt|model|bin|pt|pth|ckpt)$/i.test(file.name);
+/** Whether files are meant as a model. A text or a list beside pictures is not, nor is a text alone. */
+const areModel = files => files.some(({ name }) => /\.(safetensors|gguf|bin|pt|pth|ckpt)$/i.test(name))
+  || files.some(({ name }) => /\.(json|jinja|model)$/i.test(name)) && !files.some(isPicture);
 /** Files of a model that were dropped or chosen, each with its path below the folder that holds them all. */
 async function given(files) {
   const total = files.reduce((sum, { file }) => sum + file.size, 0);
   if (total > MAX_MODEL) throw new Error(`These files are ${(total / 1e9).toFixed(1)} GB; a browser's tab holds models of up to ${MAX_MODEL / 1e9} GB.`);
   if (!files.some(({ file }) => /\.(safetensors|gguf)$/i.test(file.name))) {
     throw new Error("No weights are among these files. Drop a model's whole folder, or a text model's GGUF.");
+  }
+  if (!files.some(({ file }) => /(\.gguf|^config\.json)$/i.test(file.name))) {
+    throw new Error("No config.json is beside these weights. Drop a model's whole folder.");
   }
   const ofWeights = files.find(({ file }) => /\.(safetensors|gguf)$/i.test(file.name)).file.name;
   const folder = files.map(({ path }) => path.split("/").slice(0, -1)).reduce((a, b) => a.length <= b.length ? a : b);
@@ -82,18 +96,21 @@ async function given(files) {
 function restart() {
   worker?.terminate();
   for (const on of [...answering.values()]) on({ error: "The program ended at another question: then Retry.", isFatal: false });
-  worker = new Worker("worker.js", { type: "module" });
+  const made = worker = new Worker("worker.js", { type: "module" });
   worker.onmessage = ({ data }) => data.thread ? watch(data.thread) : answering.get(data.id)?.(data);
   worker.onerror = event => {
     event.preventDefault();
-    const error = `The worker failed: ${event.message ?? "its script cannot be loaded"}`;
+    // Whether or not somebody waits for it now: what is asked next needs another.
+    made.terminate();
+    if (worker === made) worker = null;
+    const error = sentence(`The worker failed: ${event.message ?? "its script cannot be loaded"}`);
     for (const on of [...answering.values()]) on({ error });
   };
 }
 /** Hears of a thread that fails. The worker waits for it, and hears nothing any more. */
 function watch(thread) {
   thread.onmessage = ({ data }) => {
-    for (const on of [...answering.values()]) on({ error: `A thread failed: ${data.replace(/[.\s]*$/, ".")}`, isOfThreads: true });
+    for (const on of [...answering.values()]) on({ error: sentence(`A thread failed: ${data}`), isOfThreads: true });
   };
 }
 /** Sends a question to the worker; `on` gets what it says until that is `done` or an `error`. */
@@ -110,23 +127,35 @@ function call(message, on) {
 }
 /** Loads a model; if it cannot be loaded, the one before stays. */
 async function load(find) {
-  const before = model;
+  const own = new AbortController();
+  loading.add(own);
   bar.hidden = false;
   bar.removeAttribute("value");
   try {
-    const found = await find();
+    if (!globalThis.WebAssembly) throw new Error("This browser has no WebAssembly, or it is switched off. The model runs on it: open the page in another browser.");
+    const found = await find(own.signal);
+    own.signal.throwIfAborted();
+    // The one that was asked for last stays, not the one that comes last.
+    for (const earlier of loading) {
+      if (earlier === own) break;
+      earlier.abort();
+    }
     if (!worker) restart();
     say(`Starting ${found.name} …`);
     await hand(found);
     model = found;
-    say("");
+    if (!own.signal.aborted) say("");
   } catch (error) {
-    model = before;
-    say(error.message + (before ? ` ${before.name} is still here.` : " "));
-    if (!before) $("status").append(element("button", { type: "button", className: "small", textContent: "Try again", onclick: () => loadModels() }));
+    if (!own.signal.aborted) {
+      say(sentence(error.message) + (model ? ` ${model.name} is still here.` : " "));
+      if (!model && loading.size === 1 && globalThis.WebAssembly) $("status").append(element("button", { type: "button", className: "small", textContent: "Try again", onclick: () => loadModels() }));
+    }
     if (error.isFatal) await revive();
     throw error;
-  } finally { bar.hidden = true; }
+  } finally {
+    loading.delete(own);
+    bar.hidden = !loading.size;
+  }
 }
 /** A new worker, with the model that the old one had. */
 async function revive() {
@@ -152,17 +181,26 @@ function learn({ message, isOfGpu, isOfThreads }) {
   if (isOfGpu || isOfThreads) notices.push(message);
 }
 function begin(find) {
-  ready = load(find);
+  const before = ready;
+  const own = load(find);
+  // Where a file was no model, what was loading before goes on.
+  ready = own.catch(error => before ? before.catch(() => { throw error; }) : Promise.reject(error));
   ready.catch(() => {});
-  return ready;
+  return own;
 }
 
 // ---- what the page asks
 
-loadModels = () => { if (!model && bar.hidden) begin(async () => { await globalThis.isolation; return shipped(); }); };
+loadModels = () => { if (!model && bar.hidden) begin(async signal => { await globalThis.isolation; return shipped(signal); }).catch(() => {}); };
 
 stream = async (messages, signal, on) => {
-  await ready.catch(error => { if (!model) throw error; });
+  const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  aborted.catch(() => {});
+  await Promise.race([aborted, ready.catch(error => { if (!model) throw error; })]);
+  if (!worker) {
+    ready = revive();
+    await Promise.race([aborted, ready]);
+  }
   const images = [];
   const said = await Promise.all(request(messages).messages.map(async ({ role, content }) => {
     const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
@@ -171,6 +209,7 @@ stream = async (messages, signal, on) => {
     return { role, text: parts.filter(part => part.type === "text").map(part => part.text).join("\n"), images: urls.length };
   }));
   const files = await Promise.all(images.map(async url => new Uint8Array(await (await fetch(url)).arrayBuffer())));
+  signal.throwIfAborted();
   const { temperature, max_tokens } = request(messages);
   const { id, over } = call({ ask: JSON.stringify({ messages: said, temperature, max_tokens }), images: files }, ({ event }) => {
     if (event.routing) on({ choices: [], parrot: { routing: event.routing } });
@@ -185,7 +224,7 @@ stream = async (messages, signal, on) => {
       ready = revive();
       ready.catch(() => {});
       const where = error.isOfGpu ? " on the processor" : error.isOfThreads ? " on one thread" : "";
-      error.message += ` The model is being started again${where}: then Retry.`;
+      error.message = `${sentence(error.message)} The model is being started again${where}: then Retry.`;
     }
     throw error;
   }
@@ -195,8 +234,9 @@ stream = async (messages, signal, on) => {
 
 const addPictures = add;
 add = async files => {
-  if (!files.some(isOfModel)) return addPictures(files);
-  await begin(() => given(files.map(file => ({ path: file.webkitRelativePath || file.name, file })))).catch(() => {});
+  if (!areModel(files)) return addPictures(files);
+  if (files.some(isPicture)) await addPictures(files.filter(isPicture));
+  await begin(() => given(files.filter(isOfModel).map(file => ({ path: file.webkitRelativePath || file.name, file })))).catch(() => {});
 };
 /** What was dropped, folders with all that is in them. */
 async function entries(items) {

@@ -12,7 +12,8 @@ onmessage = async ({ data: { module, memory, port } }) => {
     postMessage("started");
     runThread();
   } catch (error) {
-    // To the page, for the worker waits for this thread.
-    port.postMessage(panic || (error.message ?? String(error)));
+    // To the page, for the worker waits for this thread. One that gets no memory ends without a word.
+    const isOfMemory = error instanceof WebAssembly.RuntimeError;
+    port.postMessage(panic || (isOfMemory ? "the browser has too little memory for it" : error.message ?? String(error)));
   }
 };

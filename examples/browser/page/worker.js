@@ -12,11 +12,24 @@ let queue = Promise.resolve();
 /** What a panic says comes here before the trap that ends the program. */
 globalThis.parrotPanicked = text => { panic = text; };
 
+let trapped = null;       // rejects what the program promised last
+/** What the program promises. A trap ends it, and comes as an error of nobody's: the promise would be waited for for ever. */
+const orTrap = promise => Promise.race([promise, new Promise((_, reject) => { trapped = reject; })])
+  .finally(() => { trapped = null; });
+addEventListener("error", event => {
+  if (!trapped || !(event.error instanceof WebAssembly.RuntimeError)) return;
+  event.preventDefault();
+  trapped(event.error);
+});
+
 /** In words, why something failed on a device, whether the program has ended, and whether the GPU is why. */
 async function reason(error, device) {
-  const isFatal = error instanceof WebAssembly.RuntimeError;
-  // A program that gets no memory ends without a word.
-  const said = isFatal ? panic || "the browser has too little memory for it" : error.message ?? String(error);
+  const isTrap = error instanceof WebAssembly.RuntimeError;
+  const isFatal = isTrap || Boolean(error.isFatal);
+  // A program that gets no memory ends without a word; what the browser does not allocate is a RangeError.
+  const isOfMemory = isTrap && !panic || error instanceof RangeError;
+  const said = isOfMemory ? "The browser has too little memory for it. Close other tabs, or take a smaller picture or model"
+    : isTrap ? panic : error.message ?? String(error);
   panic = "";
   if (device === "cpu") return { error: said, isFatal };
   await breathe();
@@ -50,6 +63,21 @@ async function startThreads(count) {
   return { device: "cpu", threads: count, program };
 }
 
+/** The program for a device, started. */
+async function fetched(device) {
+  try {
+    const program = await import(`./browser-${device}.js`);
+    await program.default();
+    return program;
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) throw error;
+    const why = error instanceof WebAssembly.CompileError ? "This browser cannot compile the program: it is too old for it, or the program was cut off"
+      : "The program cannot be fetched from the server";
+    // What a worker could not import, it does not fetch again.
+    throw Object.assign(new Error(`${why} (${error.message})`), { isFatal: true });
+  }
+}
+
 /** The program for a device; for the processor with as many threads as are wanted, if the browser gives any. */
 async function start(device, wanted) {
   if (running?.device === device) return running;
@@ -57,8 +85,7 @@ async function start(device, wanted) {
     try { return running = await startThreads(wanted); }
     catch (error) { console.warn("There are no threads:", error); }
   }
-  const program = await import(`./browser-${device}.js`);
-  await program.default();
+  const program = await fetched(device);
   return running = { device, threads: 1, program };
 }
 
@@ -67,7 +94,7 @@ async function open(files, device, wanted) {
   const names = files.map(([name]) => name), contents = [];
   for (const [, file] of files) contents.push(new Uint8Array(await file.arrayBuffer()));
   const { program, threads } = await start(device, wanted);
-  const loaded = await program.Model.load(device, names, contents);
+  const loaded = await orTrap(program.Model.load(device, names, contents));
   if (device === "webgpu" && await refusal()) throw new Error("the browser's GPU refuses what it was asked for");
   return { loaded, on: { device, threads } };
 }
@@ -102,7 +129,7 @@ async function ask({ id, ask, images }) {
     }
     return !stopped.has(id);
   };
-  const end = await model.ask(ask, images, onEvent);
+  const end = await orTrap(model.ask(ask, images, onEvent));
   if (await isRefused()) throw new Error("the answer was not computed");
   return JSON.parse(end);
 }

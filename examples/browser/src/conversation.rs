@@ -46,7 +46,7 @@ pub(crate) fn images(files: &Array) -> Result<Vec<Image>> {
     let files = files.iter().enumerate();
     let read = files.map(|(at, file)| {
         let bytes = file.unchecked_into::<Uint8Array>().to_vec();
-        Image::from_bytes(&bytes, &format!("picture {}", at + 1))
+        Image::from_bytes(&bytes, &(at + 1).to_string())
     });
     read.collect()
 }

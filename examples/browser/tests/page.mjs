@@ -15,15 +15,22 @@ const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const assets = join(import.meta.dirname, "../../../assets");
 const isBuilt = program => existsSync(join(folder, `browser-${program}.js`));
 
-// ---- static files, as any web server gives them, with or without headers; `fault` cuts one of them off, `edited` changes scripts
+// ---- static files, as any web server gives them, with or without headers; `fault` cuts one of them off, `missing` is not there,
+// `late` is waited for at the first time, `edited` changes scripts
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png" };
 const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
-let fault = null, edited = {}, headers = {};
+let fault = null, missing = null, late = null, edited = {}, headers = {};
 const server = createServer(async (request, response) => {
   const path = normalize(new URL(request.url, "http://localhost").pathname);
   const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
   try {
+    if (missing && path.endsWith(missing)) throw new Error("missing");
+    if (late && path.endsWith(late.file)) {
+      const { until } = late;
+      late = null;
+      await until;
+    }
     const edit = edited[path.split("/").at(-1)];
     const content = edit ? Buffer.from(edit(await readFile(file, "utf8"))) : await readFile(file);
     response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": content.length, ...headers });
@@ -57,6 +64,21 @@ const where = page => page.innerText("#place");
 const complete = page => page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
 const status = page => page.innerText("#status");
 const last = page => page.locator(".answer").last();
+const says = (page, pattern) => page.waitForFunction(pattern => new RegExp(pattern).test(document.getElementById("status").textContent), pattern);
+const drop = async (page, files) => page.dispatchEvent("#composer", "drop", { dataTransfer: await page.evaluateHandle(files => {
+  const data = new DataTransfer();
+  for (const [name, bytes, type] of files) data.items.add(new File([new Uint8Array(bytes)], name, { type }));
+  return data;
+}, files) });
+/** Chooses the default model as one's own. A dropped folder cannot be made up; what the page makes of one can. */
+async function chooseMine(page) {
+  const tower = (await readdir(join(assets, "parrot-mini/towers")))[0];
+  await page.evaluate(async ({ tower }) => {
+    const read = async path => ({ path: `mine/${path}`, file: await (await fetch(`model/${path}`)).blob().then(blob => new File([blob], path.split("/").at(-1))) });
+    const paths = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", `towers/${tower}/config.json`, `towers/${tower}/preprocessor_config.json`];
+    await begin(async () => given(await Promise.all(paths.map(read))));
+  }, { tower });
+}
 
 /** Asks about the sample in two languages, and returns the answers. */
 async function askTwice(page) {
@@ -133,27 +155,27 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await page.getByRole("button", { name: "Try again" }).click();
   await loaded(page);
 
-  // What is no model and no picture, half a model, a whole one.
-  const drop = async files => page.dispatchEvent("#composer", "drop", { dataTransfer: await page.evaluateHandle(files => {
-    const data = new DataTransfer();
-    for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name));
-    return data;
-  }, files) });
-  const says = pattern => page.waitForFunction(pattern => new RegExp(pattern).test(document.getElementById("status").textContent), pattern);
-  await drop([["notes.pdf", [37, 80, 68, 70]]]);
-  await says("notes.pdf is no picture");
-  await drop([["config.json", [123, 125]]]);
-  await says("No weights are among these files");
-  await drop([["model.safetensors", [1, 2, 3]], ["config.json", [123, 125]]]);
-  await says("parrot-mini is still here");
+  // What is no model and no picture, a picture beside a text, half a model, a whole one.
+  const text = ["notes.txt", [104, 105], "text/plain"];
+  await drop(page, [["notes.pdf", [37, 80, 68, 70]]]);
+  await says(page, "notes.pdf is no picture");
+  await drop(page, [text, ["rocket.png", [...await readFile(picture)], "image/png"], ["list.json", [123, 125], "application/json"]]);
+  await says(page, "^notes.txt is no picture. list.json is no picture.$");
+  assert.equal(await page.locator("#thumbs img").count(), 1);
+  await page.click("#new");
+  await drop(page, [["config.json", [123, 125]]]);
+  await says(page, "No weights are among these files");
+  await drop(page, [["model.safetensors", [1, 2, 3]]]);
+  await says(page, "No config.json is beside these weights.* parrot-mini is still here");
+  await drop(page, [["model.safetensors", [1, 2, 3]], ["config.json", [123, 125]]]);
+  await says(page, "\\. parrot-mini is still here");
   console.log("half a model dropped:", await status(page));
-  const tower = (await readdir(join(assets, "parrot-mini/towers")))[0];
-  await page.evaluate(async ({ tower }) => {
-    // A dropped folder cannot be made up; what the page makes of one can.
-    const read = async path => ({ path: `mine/${path}`, file: await (await fetch(`model/${path}`)).blob().then(blob => new File([blob], path.split("/").at(-1))) });
-    const paths = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", `towers/${tower}/config.json`, `towers/${tower}/preprocessor_config.json`];
-    await begin(async () => given(await Promise.all(paths.map(read))));
-  }, { tower });
+  await drop(page, [["half.png", [...await readFile(picture)].slice(0, 1000), "image/png"]]);
+  await page.waitForSelector("#thumbs img");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".answer .error");
+  assert.match(await page.innerText(".answer .error"), /^picture 1: /);
+  await chooseMine(page);
   assert.match(await where(page), /^mine, on/);
   assert.deepEqual(await askTwice(page), expected);
 
@@ -169,6 +191,68 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await complete(page);
   assert.match(await last(page).locator(".facts").innerText(), /tokens/);
   await page.close();
+}
+
+// ---- several models, and a model that is not there yet
+
+{
+  const { page } = await open(browser);
+  let arrive;
+  late = { file: "model.safetensors", until: new Promise(resolve => { arrive = resolve; }) };
+  await page.goto(`${url}?device=quantum&threads=1.5`);
+  await says(page, "Loading");
+  // Stopped before it is there.
+  await page.fill("#question", "What is this?");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Escape");
+  await complete(page);
+  assert.equal(await last(page).locator(".facts").innerText(), "stopped");
+  // What is no model changes nothing; one's own stays although the default model comes later.
+  await drop(page, [["config.json", [123, 125]]]);
+  await says(page, "No weights");
+  await chooseMine(page);
+  arrive();
+  await page.waitForFunction(() => !loading.size && bar.hidden);
+  assert.match(await where(page), /^mine, on this computer's processor, one thread\. There is no device “quantum”/);
+  await page.close();
+}
+
+// ---- what is not there at the start, and comes later
+
+for (const [file, said] of [["worker.js", "script cannot be loaded"], ["browser-cpu_bg.wasm", "The program cannot be fetched"]]) {
+  const { page } = await open(browser);
+  missing = file;
+  await page.goto(url);
+  await says(page, said);
+  console.log("missing:", await status(page));
+  // The worker that was started for another try has failed by then, too.
+  if (file === "worker.js") await page.waitForFunction(() => !worker);
+  missing = null;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await loaded(page);
+  await page.close();
+}
+
+// ---- a browser without WebAssembly, and two with little memory
+
+for (const [flag, said] of [["--jitless", "has no WebAssembly"], ["--wasm-max-mem-pages=300", "too little memory"], ["--wasm-max-mem-pages=1500", ""]]) {
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", `--js-flags=${flag}`] });
+  const { page } = await open(browser);
+  await page.goto(`${url}?threads=1`);
+  if (said) await says(page, said);
+  else {
+    await loaded(page);
+    await page.evaluate(async () => {
+      const canvas = new OffscreenCanvas(6000, 6000);
+      canvas.getContext("2d");
+      await add([await canvas.convertToBlob()]);
+    });
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(".answer .error");
+    assert.match(await page.innerText(".answer .error"), /too little memory.*smaller picture.*then Retry\.$/);
+    assert.deepEqual(await askTwice(page), expected);
+  }
+  await browser.close();
 }
 
 // ---- threads, where the page is isolated
