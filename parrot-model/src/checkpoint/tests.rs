@@ -240,7 +240,8 @@ fn a_tower_may_lie_apart() {
 #[test]
 fn a_model_is_not_its_own_tower() {
     let folder = saved(&Tiny::clip());
-    for name in ["", ".", "./"] {
+    let absolute = folder.path().display().to_string();
+    for name in ["", ".", "./", "towers/..", &absolute] {
         let config = ParrotConfig { mm_vision_tower: Some(name.into()), ..Tiny::clip().config };
         let error = Checkpoint::open_with_config(folder.path(), config).unwrap_err().to_string();
         let expected = format!(

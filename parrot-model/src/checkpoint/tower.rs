@@ -74,8 +74,11 @@ pub(super) fn find(checkpoint: &Files, config: &ParrotConfig) -> Result<Tower> {
     let Some(name) = config.mm_vision_tower.clone() else {
         return refuse("the vision tower's folder or id", "no such key");
     };
-    // `config.json` there is the model's own.
-    if checkpoint.join(&name).path().components().eq(checkpoint.path().components()) {
+    // `config.json` there is the model's own, whatever the folder is called.
+    let (named, own) = (checkpoint.join(&name), checkpoint.path());
+    let followed = |path: &Path| path.canonicalize().ok();
+    let is_own = followed(named.path()).is_some_and(|named| followed(own) == Some(named));
+    if is_own || named.path().components().eq(own.components()) {
         return refuse("the vision tower's folder or id, not the model's own folder", &quoted(&name));
     }
     let mut folder = [checkpoint.join(&name), checkpoint.beside(&name)]

@@ -97,6 +97,13 @@ fn in_one_line(key: &str, error: &toml::de::Error, text: &str) -> String {
     if error.span().and_then(|span| text.get(span)).is_some_and(|found| found.parse::<Datetime>().is_ok()) {
         message = message.replace("type: map", "type: a date without quotation marks");
     }
+    // TOML's numbers are larger than any setting's.
+    if let Some((number, _)) =
+        message.strip_prefix("invalid type: integer `").and_then(|rest| rest.split_once("` as i128"))
+    {
+        let bound = if number.starts_with('-') { "at least -" } else { "at most " };
+        return format!("{place}should be {bound}{}, found {number}", i64::MAX);
+    }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next().unwrap_or_default();
     let likeness = |known: &str| strsim::jaro_winkler(unknown, known);
@@ -105,5 +112,21 @@ fn in_one_line(key: &str, error: &toml::de::Error, text: &str) -> String {
     match nearest.filter(|nearest| is_unknown && likeness(nearest) > 0.75) {
         Some(nearest) => format!("{place}{}; did you mean `{nearest}`?", plain_reason(&message)),
         None => format!("{place}{}", plain_reason(&message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_beyond_all_settings_is_told_its_bound() {
+        for (number, bound) in [("99999999999999999999", "at most "), ("-99999999999999999999", "at least -")]
+        {
+            let found =
+                recipe::<std::collections::BTreeMap<String, usize>>(&format!("steps = {number}"), &[]);
+            let expected = format!("steps: should be {bound}9223372036854775807, found {number}");
+            assert!(found.as_ref().unwrap_err().ends_with(&expected), "{found:?}");
+        }
     }
 }
