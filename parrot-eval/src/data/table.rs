@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(cells(text), expected);
         let lines: Vec<u64> = parse(text).unwrap().records.iter().map(|record| record.line).collect();
         assert_eq!(lines, [2, 4, 6]);
-        // cr_line.tsv: every row was of line 1.
+        // Every row of a file with such line ends was of line 1.
         let macs = parse("a\tb\r1\t2\r\"3\r\"\t4\r5\t6").unwrap();
         assert_eq!(macs.records.iter().map(|record| record.line).collect::<Vec<_>>(), [2, 3, 5]);
         let error = parse("a\tb\r1\t2\r3\t\"4\r").unwrap_err().to_string();

@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(texts(&assigned.problems), [] as [&str; 0]);
     }
 
-    /// err.xlsx: a cell with #REF! was said to be empty.
+    /// A cell with #REF! was said to be empty.
     #[test]
     fn an_entry_without_an_answer_may_be_an_error_of_a_spreadsheet() {
         let data = dataset("mini_mmmb_tr.tsv");

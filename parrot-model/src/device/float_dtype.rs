@@ -46,11 +46,8 @@ pub fn is_cpu(device: &Device) -> bool {
 
 /// The dtype of a parameter with this number of dimensions. Weights of products and tables have two or three, and are in
 /// `dtype`; norms, biases and convolutions have other numbers, and are in the dtype of activations.
-pub(crate) fn parameter_dtype(
-    dimensions: usize,
-    dtype: FloatDType,
-    activation_dtype: FloatDType,
-) -> FloatDType {
+#[must_use]
+pub fn parameter_dtype(dimensions: usize, dtype: FloatDType, activation_dtype: FloatDType) -> FloatDType {
     if matches!(dimensions, 2 | 3) { dtype } else { activation_dtype }
 }
 

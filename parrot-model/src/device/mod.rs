@@ -38,8 +38,7 @@ mod weight_dtype;
 
 pub use backend::Backend;
 pub use choose::{ChosenDevice, choose, open, open_async};
-pub(crate) use float_dtype::parameter_dtype;
-pub use float_dtype::{dtype_name, float_dtype, is_cpu, parse_dtype, training_dtype};
+pub use float_dtype::{dtype_name, float_dtype, is_cpu, parameter_dtype, parse_dtype, training_dtype};
 pub use found::name_of;
 #[cfg(feature = "wgpu")]
 pub use graphics::{GraphicsDevice, graphics_devices};

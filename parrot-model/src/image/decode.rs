@@ -232,7 +232,7 @@ mod tests {
         assert!(error.contains("cut short"), "{error}");
     }
 
-    /// 479_mut.webp, 221_ins.webp and 230_ins.webp: pictures were made of what Pillow 13 refuses. What it makes of each of these
+    /// Pictures were made of files with such chunks, which Pillow 13 refuses. What it makes of each of these
     /// was tried.
     #[test]
     fn webp_chunks_that_go_on_behind_its_end_are_refused() {

@@ -133,9 +133,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         );
         dtypes.decoder = device::weight_dtype(&choice.device, Some(format.into()))?;
     }
-    let learn =
-        if arguments.lora.is_some() { [Part::Projector, Part::Moe].into() } else { stage.trainable.clone() };
-    let dtypes = training_dtypes(&device, dtypes, &learn, arguments.lora.is_some());
+    let dtypes = training_dtypes(&device, dtypes, &stage.trainable, arguments.lora.is_some());
     let mut model = ParrotModel::random(&config, &vision, dtypes, &device)?;
     model.use_moe = arguments.stage == 2;
     if let Some(rank) = arguments.lora {

@@ -12,7 +12,7 @@ use parrot_model::checkpoint::{
     names, resolve_description, resolve_part, resolve_part_description, resolve_with,
 };
 use parrot_model::config::{ModelSize, ParrotConfig, VisionConfig};
-use parrot_model::device::{PartDtypes, WeightDtype, activation_dtype};
+use parrot_model::device::{PartDtypes, WeightDtype, activation_dtype, parameter_dtype};
 use parrot_model::image::{AspectRatio, ImageProcessorConfig};
 use parrot_model::layout::CONFIG_FILE;
 use parrot_model::parrot::ParrotModel;
@@ -397,7 +397,7 @@ impl ModuleMapper for Make {
         if !param.val().dtype().is_float() {
             return param;
         }
-        let dtype = if matches!(D, 2 | 3) { self.dtype.float() } else { self.activation_dtype };
+        let dtype = parameter_dtype(D, self.dtype.float(), self.activation_dtype);
         param.map(|tensor| Tensor::from_inner(tensor.inner().cast(dtype)))
     }
 }

@@ -57,8 +57,7 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
     if parsed.is_none() && is_number(digits) {
-        let bound = if value.starts_with('-') { "at least -" } else { "at most " };
-        return Err(format!("{key}: should be {bound}{}, found {value}", i64::MAX));
+        return Err(format!("{key}: {}", beyond_all(value)));
     }
     // No key is a date, but a name may well look like one.
     let parsed = parsed.and_then(|mut table| table.remove("value")).filter(|value| !value.is_datetime());
@@ -73,6 +72,12 @@ fn set(table: &mut Table, change: &str) -> Result<(), String> {
     }
     here.insert(last.to_owned(), value);
     Ok(())
+}
+
+/// What is wrong with a whole number that no setting holds.
+fn beyond_all(number: &str) -> String {
+    let bound = if number.starts_with('-') { "at least -" } else { "at most " };
+    format!("should be {bound}{}, found {number}", i64::MAX)
 }
 
 /// Whether this is a whole number, however large, as TOML writes them: `1_000`.
@@ -101,8 +106,7 @@ fn in_one_line(key: &str, error: &toml::de::Error, text: &str) -> String {
     if let Some((number, _)) =
         message.strip_prefix("invalid type: integer `").and_then(|rest| rest.split_once("` as i128"))
     {
-        let bound = if number.starts_with('-') { "at least -" } else { "at most " };
-        return format!("{place}should be {bound}{}, found {number}", i64::MAX);
+        return format!("{place}{}", beyond_all(number));
     }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next().unwrap_or_default();

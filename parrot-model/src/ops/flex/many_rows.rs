@@ -17,7 +17,7 @@ use half::{bf16, f16};
 
 use super::aligned::Aligned;
 use super::matrix::Matrix;
-use super::simd::{Isa, Kernel, LANES, Lanes};
+use super::simd::{Isa, Kernel, LANES, Lanes, filled_up};
 use super::team::{Threads, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use super::tiled;
@@ -272,12 +272,7 @@ impl Kernel for TransposedPacking<'_> {
             if at >= inner {
                 return [0.0; LANES];
             }
-            let row = &x.contiguous_row(at)[lanes.clone()];
-            row.first_chunk().copied().unwrap_or_else(|| {
-                let mut filled = [0.0; LANES];
-                filled[..row.len()].copy_from_slice(row);
-                filled
-            })
+            filled_up(&x.contiguous_row(at)[lanes.clone()])
         };
         for (at, line) in strip.iter_mut().enumerate() {
             let filled = match element {
@@ -308,15 +303,8 @@ impl Kernel for WeightPacking<'_> {
         let Self { weight, rows, first, element, strip } = self;
         let lanes = first..(first + LANES).min(rows);
         let numbers = |at: usize| {
-            let mut numbers = [bf16::ZERO; LANES];
-            if let Some(row) = weight.get(at * rows..(at + 1) * rows) {
-                let row = &row[lanes.clone()];
-                match row.first_chunk() {
-                    Some(whole) => numbers = *whole,
-                    None => numbers[..row.len()].copy_from_slice(row),
-                }
-            }
-            numbers
+            let row = weight.get(at * rows..(at + 1) * rows).unwrap_or_default();
+            filled_up(row.get(lanes.clone()).unwrap_or_default())
         };
         for (at, line) in strip.iter_mut().enumerate() {
             let filled = match element {

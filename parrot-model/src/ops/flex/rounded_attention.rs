@@ -1,6 +1,7 @@
 //! Attention in training with the operands of its products rounded to bf16, where a model's own are: one head's blocks of queries.
 //!
-//! All products are those of [`many_rows`]. What is packed is padded to whole lanes with zeros, which add nothing.
+//! All products are those of [`many_rows`]. (In f32 [`matrix`](super::matrix)'s are faster where a model is small.) What is packed
+//! is padded to whole lanes with zeros, which add nothing.
 
 use half::bf16;
 
@@ -8,7 +9,7 @@ use super::elementwise::{softmax, softmax_backward};
 use super::flash_attention::operand;
 use super::many_rows::{self, Element, Packed, Strips, stride};
 use super::matrix::Matrix;
-use super::simd::{Isa, Kernel, LANES, Lanes, bf16_bits};
+use super::simd::{Isa, Kernel, LANES, Lanes, bf16_bits, filled_up};
 use super::team::Threads;
 use super::weight::Weight;
 
@@ -213,12 +214,7 @@ impl Kernel for Transposed<'_> {
                 let mut square = [V::splat(0.0); LANES];
                 for at in 0..count {
                     let row = &from.contiguous_row(first + at)[column..];
-                    let mut numbers = [0.0; LANES];
-                    match row.first_chunk() {
-                        Some(whole) => numbers = *whole,
-                        None => numbers[..row.len()].copy_from_slice(row),
-                    }
-                    square[at] = V::load(&numbers).times(scale);
+                    square[at] = V::load(&filled_up(row)).times(scale);
                 }
                 let square = V::transpose(square);
                 for at in 0..(columns - column).min(LANES) {

@@ -132,6 +132,16 @@ impl Isa {
     }
 }
 
+/// The first sixteen numbers, or as many as there are and zeros.
+#[inline(always)]
+pub(super) fn filled_up<T: Copy + Default>(numbers: &[T]) -> [T; LANES] {
+    numbers.first_chunk().copied().unwrap_or_else(|| {
+        let mut filled = [T::default(); LANES];
+        filled[..numbers.len()].copy_from_slice(numbers);
+        filled
+    })
+}
+
 /// The bits of a number rounded to bf16, as [`bf16::from_f32`] has them, without a branch: of many numbers, compilers make
 /// vector instructions of it.
 #[inline(always)]
