@@ -76,7 +76,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`](crate::Error::Setting).
+    /// [`Error::Setting`].
     pub fn check_stage(&self, samples: usize, config: &ParrotConfig) -> Result<Stage> {
         let stage = self.stage(samples, config);
         match stage.check(&World::default(), config) {
