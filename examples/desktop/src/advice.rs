@@ -5,6 +5,9 @@ use std::io::ErrorKind;
 use parrot_infer::Error;
 use parrot_model::error_chain;
 
+/// What can be loaded.
+const MODEL: &str = "A model is a folder as Hugging Face has them, with config.json, tokenizer.json and weights; or a GGUF; or an id like AIDC-AI/Parrot-7B.";
+
 /// An error in one line, and what to do about it where that is not plain from the line.
 pub(crate) fn with_advice(error: &Error) -> String {
     let what = error_chain(error);
@@ -32,9 +35,9 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Model(Model::Device { .. }) => {
             "Choose another device in Settings, or a narrower number format; the CPU needs no driver."
         }
-        Error::Model(Model::Checkpoint { .. } | Model::Config { .. } | Model::Tokenizer { .. }) => {
-            "A model is a folder as Hugging Face has them, with config.json, tokenizer.json and weights; or a GGUF; or an id like AIDC-AI/Parrot-7B."
-        }
+        Error::Model(Model::Checkpoint { .. } | Model::Config { .. } | Model::Tokenizer { .. }) => MODEL,
+        // Of a model's folder: what else there is to read, pictures, is not read here.
+        Error::Model(Model::Io { source, .. }) if source.kind() == ErrorKind::NotFound => MODEL,
         Error::Model(Model::Io { source, .. }) if source.kind() == ErrorKind::StorageFull => {
             "Make room on the disk, then try again."
         }
@@ -55,5 +58,8 @@ mod tests {
         let full = ErrorKind::StorageFull.into();
         let full = parrot_model::Error::Io { action: "write", path: "here".into(), source: full };
         assert!(with_advice(&full.into()).contains("Make room"));
+        let none = ErrorKind::NotFound.into();
+        let none = parrot_model::Error::Io { action: "read", path: "docs/config.json".into(), source: none };
+        assert!(with_advice(&none.into()).contains("A model is a folder"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use eframe::egui::{
-    Align, Button, Event, Image, Key, Layout, Modifiers, RichText, Stroke, StrokeKind, Ui, vec2,
+    Align, Button, Event, Image, Key, Layout, Modifiers, RichText, ScrollArea, Stroke, StrokeKind, Ui, vec2,
 };
 
 use crate::pictures::{Picture, Reader};
@@ -14,6 +14,9 @@ use crate::theme::palette;
 
 /// What an empty field asks about a picture.
 pub(crate) const HINT: &str = "What is this?";
+
+/// The longest side of a picture, in points.
+const SIDE: f32 = 64.0;
 
 /// What is to be asked next.
 #[derive(Default)]
@@ -83,22 +86,29 @@ impl Composer {
         if self.pictures.is_empty() && !reader.is_busy() {
             return;
         }
-        ui.horizontal(|ui| {
-            let mut removed = None;
-            for (at, picture) in self.pictures.iter().enumerate() {
-                let image = Image::from_texture(&picture.texture).max_size(vec2(64.0, 64.0)).corner_radius(8);
-                ui.add(image.alt_text(&picture.name));
-                if ui.small_button("×").on_hover_text(format!("Remove {}", picture.name)).clicked() {
-                    removed = Some(at);
+        let mut removed = None;
+        // Two rows are to be seen; the buttons below stay where they are however many pictures there are.
+        let cell = vec2(SIDE + 36.0, SIDE);
+        let most = 2.0 * SIDE + ui.spacing().item_spacing.y;
+        ScrollArea::vertical().max_height(most).min_scrolled_height(most).show(ui, |ui| {
+            ui.horizontal_wrapped(|ui| {
+                for (at, picture) in self.pictures.iter().enumerate() {
+                    ui.allocate_ui_with_layout(cell, Layout::left_to_right(Align::Center), |ui| {
+                        ui.set_min_size(cell);
+                        let image = Image::from_texture(&picture.texture).max_size(vec2(SIDE, SIDE));
+                        ui.add(image.corner_radius(8).alt_text(&picture.name));
+                        let remove = ui.small_button("×").on_hover_text(format!("Remove {}", picture.name));
+                        removed = if remove.clicked() { Some(at) } else { removed };
+                    });
                 }
-            }
-            if reader.is_busy() {
-                ui.spinner();
-            }
-            if let Some(at) = removed {
-                self.pictures.remove(at);
-            }
+                if reader.is_busy() {
+                    ui.spinner();
+                }
+            });
         });
+        if let Some(at) = removed {
+            self.pictures.remove(at);
+        }
     }
 
     /// Opens the system's dialog, on a thread: it returns when the user has chosen.

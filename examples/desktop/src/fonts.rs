@@ -5,6 +5,7 @@ use std::sync::Arc;
 use eframe::egui::text::FontDefinitions;
 use eframe::egui::{Context, FallbackRequest, FontFamily, FontId, FontProvider};
 use egui_system_font_provider::SystemFontProvider;
+use parrot_model::untrusted::contained;
 
 /// The family of text that runs from right to left: the fonts of [`FontFamily::Proportional`] with one for Arabic before them.
 /// egui shapes as one what is in one font, so Arabic's spaces and marks have to come from the font that its letters come from.
@@ -19,7 +20,10 @@ pub(crate) fn right_to_left(size: f32) -> FontId {
     FontId::new(size, FontFamily::Name(RIGHT_TO_LEFT.into()))
 }
 
-/// Takes the system's fonts for Arabic and Chinese; what else is lacking, eframe looks for when it is first shown.
+/// The thread on which the system's fonts are looked through. It panics where there are none (fontconfig's reader does).
+pub(crate) const READER: &str = "egui_system_font_provider";
+
+/// Takes the system's fonts for Arabic and Chinese; what else is lacking, egui asks the system for when it is first shown.
 ///
 /// Returns a sentence if there is none for one of them.
 pub(crate) fn install(context: &Context) -> Option<String> {
@@ -28,9 +32,12 @@ pub(crate) fn install(context: &Context) -> Option<String> {
     let proportional = fonts.families.entry(FontFamily::Proportional).or_default();
     let mut right_to_left = proportional.clone();
     let mut missing = Vec::new();
+    let mut has_fonts = true;
     for (letter, script, package) in SCRIPTS {
         let request = FallbackRequest { cluster: letter, family: &FontFamily::Proportional };
-        let Some(found) = system.font_for(&request) else {
+        let found = contained(|| system.font_for(&request));
+        has_fonts &= found.is_ok();
+        let Ok(Some(found)) = found else {
             missing.push((script, package));
             continue;
         };
@@ -42,6 +49,9 @@ pub(crate) fn install(context: &Context) -> Option<String> {
     }
     fonts.families.insert(FontFamily::Name(RIGHT_TO_LEFT.into()), right_to_left);
     context.set_fonts(fonts);
+    if has_fonts {
+        context.add_font_provider(Arc::new(system));
+    }
     let what = |(script, package): &(&str, &str)| format!("{script} (on Debian: {package})");
     let missing: Vec<String> = missing.iter().map(what).collect();
     (!missing.is_empty())

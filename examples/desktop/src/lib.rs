@@ -38,4 +38,4 @@ mod window;
 pub use app::App;
 pub use languages::{LANGUAGES, Language, PRESETS};
 pub use model::Setup;
-pub use window::{Options, ThemeChoice, run};
+pub use window::{Options, ThemeChoice, panics_in_one_line, run};

@@ -10,7 +10,7 @@ use clap::Parser;
 use desktop::Options;
 
 fn main() -> ExitCode {
-    parrot_infer::device::panics_in_one_line();
+    desktop::panics_in_one_line();
     match desktop::run(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

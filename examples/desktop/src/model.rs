@@ -40,6 +40,8 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 pub(crate) enum Stage {
     Opening,
+    /// Where the model is: a hub is asked, which may take a while.
+    Finding,
     /// A file of the hub: its name, bytes so far, all bytes.
     Downloading(String, u64, u64),
     /// Bytes so far, all bytes.
@@ -96,6 +98,7 @@ impl Stage {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Opening => "opening the device".into(),
+            Self::Finding => "looking for it".into(),
             Self::Downloading(file, ..) => format!("downloading {file}"),
             Self::Reading(..) => "reading the weights".into(),
         }
@@ -104,7 +107,7 @@ impl Stage {
     /// From 0 to 1, if it can be told.
     pub(crate) fn fraction(&self) -> Option<f32> {
         match self {
-            Self::Opening => None,
+            Self::Opening | Self::Finding => None,
             Self::Downloading(_, done, total) | Self::Reading(done, total) => {
                 (*total > 0).then(|| *done as f32 / *total as f32)
             }
@@ -120,6 +123,7 @@ fn load(setup: Setup, tell: impl Fn(Stage) + Send + Sync + 'static) -> Result<Lo
     })?;
     let tell = Arc::new(tell);
     let chosen = device::choose(&setup.device)?;
+    tell(Stage::Finding);
     let downloads = Arc::clone(&tell);
     let progress: DownloadProgress =
         Arc::new(move |file, done, total| downloads(Stage::Downloading(file.into(), done, total)));

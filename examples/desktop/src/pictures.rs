@@ -1,8 +1,9 @@
 //! Pictures: read on threads of their own, since a photo takes a moment to decode.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use eframe::egui::{ColorImage, Context, TextureHandle, TextureOptions};
@@ -46,16 +47,14 @@ impl Picture {
 /// Reads pictures without keeping the window waiting.
 pub(crate) struct Reader {
     context: Context,
-    sender: Sender<Result<Picture, String>>,
-    receiver: Receiver<Result<Picture, String>>,
-    /// Pictures that are being read.
-    under_way: usize,
+    /// One for each picture that is being read, in the order in which they were given: that is the order of the images that
+    /// a question is about.
+    under_way: VecDeque<Receiver<Result<Picture, String>>>,
 }
 
 impl Reader {
     pub(crate) fn new(context: &Context) -> Self {
-        let (sender, receiver) = mpsc::channel();
-        Self { context: context.clone(), sender, receiver, under_way: 0 }
+        Self { context: context.clone(), under_way: VecDeque::new() }
     }
 
     /// Reads a file.
@@ -72,7 +71,7 @@ impl Reader {
     pub(crate) fn paste(&mut self, pixels: Arc<ColorImage>) {
         self.read(move || {
             let [width, height] = pixels.size.map(|side| side as u32);
-            // What is transparent stands on white, as in files.
+            // egui has multiplied the colours by their opacity; what is transparent stands on white.
             let on_white = |channel: u8, alpha: u8| channel.saturating_add(255 - alpha);
             let rgb = pixels.pixels.iter().flat_map(|pixel| {
                 let [red, green, blue, alpha] = pixel.to_array();
@@ -84,8 +83,9 @@ impl Reader {
     }
 
     fn read(&mut self, read: impl FnOnce() -> parrot_infer::Result<(Image, String)> + Send + 'static) {
-        self.under_way += 1;
-        let (context, sender) = (self.context.clone(), self.sender.clone());
+        let (sender, receiver) = mpsc::channel();
+        self.under_way.push_back(receiver);
+        let context = self.context.clone();
         thread::spawn(move || {
             let read = contained(|| read().map_err(|error| error_chain(&error))).and_then(|read| read);
             let picture = read.map(|(image, name)| Picture::new(&context, image, name));
@@ -95,15 +95,19 @@ impl Reader {
         });
     }
 
-    /// The pictures that have been read since the last call, or what stood in the way of each.
+    /// The pictures that have been read and not yet taken, or what stood in the way of each, as far as the first that is still
+    /// being read.
     pub(crate) fn finished(&mut self) -> Vec<Result<Picture, String>> {
-        let finished: Vec<_> = self.receiver.try_iter().collect();
-        self.under_way -= finished.len();
+        let mut finished = Vec::new();
+        while let Some(picture) = self.under_way.front().and_then(|first| first.try_recv().ok()) {
+            self.under_way.pop_front();
+            finished.push(picture);
+        }
         finished
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.under_way > 0
+        !self.under_way.is_empty()
     }
 }
 

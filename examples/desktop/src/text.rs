@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use eframe::egui::text::{CCursor, CCursorRange};
+use eframe::egui::text::{CCursor, CCursorRange, LayoutJob};
 use eframe::egui::text_edit::TextEditOutput;
 use eframe::egui::{
-    Align, Color32, FontId, Galley, Key, KeyboardShortcut, Label, Mesh, Modifiers, Rect, Response, RichText,
-    Sense, TextBuffer, TextEdit, Ui, WidgetInfo, accesskit::Role, pos2, vec2,
+    Align, Color32, FontId, Galley, Key, KeyboardShortcut, Label, Mesh, Modifiers, Rect, Response, Sense,
+    TextBuffer, TextEdit, Ui, WidgetInfo, accesskit::Role, pos2, vec2,
 };
 
 use crate::bidi::{self, Line, Piece};
@@ -15,7 +15,10 @@ use crate::fonts;
 /// Shows a text, broken into lines; one that runs from right to left begins at the right.
 pub(crate) fn show(ui: &mut Ui, text: &str, size: f32, color: Color32) -> Response {
     if !bidi::runs_right_to_left(text) {
-        return ui.add(Label::new(RichText::new(text).size(size).color(color)).wrap());
+        // Flush left wherever it stands: a label takes its place's justification, and stretches what it breaks.
+        let job = LayoutJob::simple(text.into(), FontId::proportional(size), color, ui.available_width());
+        let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));
+        return ui.add(Label::new(galley));
     }
     let available = ui.available_width();
     let lines = bidi::lines(ui, text, &fonts::right_to_left(size), color, available);

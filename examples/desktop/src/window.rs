@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::{panic, thread};
 
 use clap::{Parser, ValueEnum};
 use eframe::egui::{ThemePreference, Ui, ViewportBuilder, ViewportCommand, vec2};
@@ -11,8 +12,10 @@ use eframe::egui_wgpu::RenderState;
 use eframe::wgpu::{Buffer, BufferDescriptor, BufferUsages};
 use eframe::{Frame, NativeOptions};
 use parrot_infer::device;
+use parrot_model::device::parse_weight_dtype;
 
 use crate::app::App;
+use crate::fonts;
 use crate::model::Setup;
 
 /// Ask Parrot about pictures, in a window
@@ -28,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value = "auto", long_help = device::SYNTAX)]
     pub device: String,
     /// What weights are held in: f32, f16, bf16, q8, q4, or auto for the widest that fits [default: what suits the device]
-    #[arg(long)]
+    #[arg(long, value_parser = dtype)]
     pub dtype: Option<String>,
     /// Colours
     #[arg(long, value_enum, default_value_t)]
@@ -52,6 +55,17 @@ pub enum ThemeChoice {
 
 /// Windows in all: where one GPU after the other is lost, drawing is given up.
 const MOST_WINDOWS: usize = 4;
+
+/// Prints each panic as one line. Not those of the system's fonts: a line in the window says which are lacking.
+pub fn panics_in_one_line() {
+    device::panics_in_one_line();
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() != Some(fonts::READER) {
+            hook(panic);
+        }
+    }));
+}
 
 /// Shows the window until it is closed.
 ///
@@ -118,7 +132,8 @@ fn share(_: &mut Setup, _: &mut NativeOptions) -> Option<String> {
 fn native_options() -> NativeOptions {
     let viewport = ViewportBuilder::default().with_title("Parrot").with_app_id("parrot-desktop");
     let viewport = viewport.with_inner_size(vec2(1100.0, 780.0)).with_min_inner_size(vec2(420.0, 420.0));
-    NativeOptions { viewport, ..NativeOptions::default() }
+    // The app has a provider of its own, which gets along without any font.
+    NativeOptions { viewport, system_font_fallback: false, ..NativeOptions::default() }
 }
 
 fn show(
@@ -142,10 +157,25 @@ fn show(
     );
     shown.map_err(|error| {
         format!(
-            "no window: {error}. It needs a screen, and a driver for Vulkan, Direct3D 12, Metal or OpenGL; on Debian, \
-             mesa-vulkan-drivers has one for every processor"
+            "no window: {}. It needs a screen, and a driver for Vulkan, Direct3D 12, Metal or OpenGL; on Debian, \
+             mesa-vulkan-drivers has one for every processor",
+            reason(&error.to_string())
         )
     })
+}
+
+/// Checks a name as the loader takes it.
+fn dtype(name: &str) -> Result<String, String> {
+    if name != "auto" {
+        parse_weight_dtype(name).map_err(|reason| format!("{reason}, or auto"))?;
+    }
+    Ok(name.to_owned())
+}
+
+/// What winit and wgpu say, without the place in their source and an empty list.
+fn reason(error: &str) -> &str {
+    let reason = error.rsplit_once(".rs:").and_then(|(_, place)| place.split_once(": "));
+    reason.map_or(error, |(_, reason)| reason).trim_end_matches(['.', ' ', ':', '{', '}'])
 }
 
 /// The app in a window.

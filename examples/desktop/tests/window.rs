@@ -160,6 +160,50 @@ fn what_cannot_be_used_is_explained_and_the_window_goes_on() {
 }
 
 #[test]
+fn whatever_is_dropped_the_buttons_stay_in_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut window = loaded();
+    let pictures = ["rocket.png", "monkey.png", "four-things.png"];
+    for number in 0..30 {
+        drop_file(&mut window, repository(&format!("assets/pictures/{}", pictures[number % 3])));
+        let file = folder.path().join(format!("letter{number}.png"));
+        fs::write(&file, "Dear parrot, this is no picture.").unwrap();
+        drop_file(&mut window, file);
+    }
+    wait(&mut window, "the last file", |app| app.problem().is_some_and(|problem| problem.contains("letter")));
+    // Read on threads, in any order.
+    let all = |window: &mut Window| {
+        let named =
+            (0..30).filter(|number| window.query_by_label_contains(&format!("letter{number}.png")).is_some());
+        named.count() == 30 && window.query_all_by_label("four-things.png").count() == 10
+    };
+    let since = Instant::now();
+    while !all(&mut window) {
+        assert!(since.elapsed() < Duration::from_secs(60), "thirty pictures and thirty complaints");
+        window.step();
+    }
+    // In the order in which they came, however long each took to decode.
+    let mut places: Vec<_> = pictures
+        .iter()
+        .flat_map(|name| window.query_all_by_label(name).map(move |node| (node.rect().min, *name)))
+        .collect();
+    places.sort_by(|(one, _), (other, _)| (one.y, one.x).partial_cmp(&(other.y, other.x)).unwrap());
+    assert!(
+        places.iter().zip(pictures.iter().cycle()).all(|((_, name), expected)| name == expected),
+        "{places:?}"
+    );
+    for size in [vec2(1000.0, 760.0), vec2(420.0, 420.0)] {
+        window.set_size(size);
+        window.run_steps(3);
+        for button in ["Ask", "In all six languages …", "Picture …"] {
+            let place = window.get_by_label(button).rect();
+            assert!(place.min.x >= 0.0 && place.max.x <= size.x, "{button} at {place}");
+            assert!(place.min.y >= 0.0 && place.max.y <= size.y, "{button} at {place}");
+        }
+    }
+}
+
+#[test]
 fn what_is_asked_too_early_waits_and_what_is_stopped_says_so() {
     let folder = tempfile::tempdir().unwrap();
     tiny::write(folder.path(), 0).unwrap();

@@ -42,8 +42,8 @@ pub struct App {
     asked: Option<Action>,
     settings: Settings,
     six: Option<SixDialog>,
-    /// What last went wrong, until it is clicked away.
-    problem: Option<String>,
+    /// What went wrong, until it is clicked away.
+    problems: Vec<String>,
     missing_font: Option<String>,
     transcript: Option<File>,
     /// Whether an answer failed because the device did.
@@ -68,7 +68,7 @@ impl App {
             asked: None,
             settings: Settings::new(&setup),
             six: None,
-            problem: None,
+            problems: Vec::new(),
             missing_font: None,
             transcript: None,
             has_device_failed: false,
@@ -105,14 +105,13 @@ impl App {
         let lost = self.setup();
         self.model = None;
         let device = if Backend::Cpu.is_built() { "cpu".to_owned() } else { lost.device.clone() };
-        self.problem = Some(format!(
+        let problem = format!(
             "The GPU {} is gone: its driver was reset, or the computer slept. This is a new window; answers are now computed on {device}. \
              To use the GPU again, start the program anew.",
             lost.device
-        ));
-        let problem = self.problem.clone();
+        );
         self.load(Setup { device, dtype: None, ..lost });
-        self.problem = problem;
+        self.problems = vec![problem];
     }
 
     /// Reads a picture to be asked about next.
@@ -123,7 +122,7 @@ impl App {
     /// Loads a model; the one before answers until it is there.
     pub fn load(&mut self, setup: Setup) {
         let context = self.context.clone();
-        self.problem = None;
+        self.problems.clear();
         self.loading = Some(Loading::start(setup, move || context.request_repaint()));
     }
 
@@ -154,7 +153,7 @@ impl App {
     /// What last went wrong, until it is clicked away.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.problems.last().map(String::as_str)
     }
 
     /// A frame: takes what has happened since the one before, then draws.
@@ -180,15 +179,13 @@ impl App {
     fn hear_of_model(&mut self) {
         match self.loading.as_mut().and_then(Loading::update) {
             Some(Ok(loaded)) => {
-                if loaded.notice.is_some() {
-                    self.problem.clone_from(&loaded.notice);
-                }
+                self.problems.extend(loaded.notice.clone());
                 self.model = Some(*loaded);
                 self.loading = None;
                 self.settings.is_open = false;
             }
             Some(Err(problem)) => {
-                self.problem = Some(problem);
+                self.problems.push(problem);
                 self.loading = None;
             }
             None => return,
@@ -217,7 +214,7 @@ impl App {
         for picture in self.reader.finished() {
             match picture {
                 Ok(picture) => self.composer.pictures.push(picture),
-                Err(problem) => self.problem = Some(problem),
+                Err(problem) => self.problems.push(problem),
             }
             self.composer.wants_focus = true;
         }
@@ -270,7 +267,8 @@ impl App {
                     self.stop();
                     self.turns.clear();
                     self.composer.pictures.clear();
-                    (self.begins, self.problem, self.composer.wants_focus) = (true, None, true);
+                    self.problems.clear();
+                    (self.begins, self.composer.wants_focus) = (true, true);
                 }
                 ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                     match (&self.loading, &self.model) {
@@ -295,18 +293,32 @@ impl App {
     fn bottom(&mut self, ui: &mut Ui) -> Option<Action> {
         let is_answering = self.is_answering();
         let action = self.composer.show(ui, &mut self.reader, is_answering);
-        if let Some(problem) = self.problem.clone() {
-            ui.horizontal_wrapped(|ui| {
-                if ui.small_button("×").on_hover_text("Dismiss").clicked() {
-                    self.problem = None;
-                }
-                ui.label(RichText::new(problem).color(palette(ui).bad));
-            });
+        if !self.problems.is_empty() {
+            self.show_problems(ui);
         }
         if let Some(missing) = &self.missing_font {
             ui.label(RichText::new(missing).small().weak());
         }
         action
+    }
+
+    fn show_problems(&mut self, ui: &mut Ui) {
+        const MOST: f32 = 120.0;
+        let mut dismissed = None;
+        let area = ScrollArea::vertical().id_salt("problems").max_height(MOST).min_scrolled_height(MOST);
+        area.show(ui, |ui| {
+            for (at, problem) in self.problems.iter().enumerate() {
+                ui.horizontal_wrapped(|ui| {
+                    if ui.small_button("×").on_hover_text("Dismiss").clicked() {
+                        dismissed = Some(at);
+                    }
+                    ui.label(RichText::new(problem).color(palette(ui).bad));
+                });
+            }
+        });
+        if let Some(at) = dismissed {
+            self.problems.remove(at);
+        }
     }
 
     fn conversation(&mut self, ui: &mut Ui) {
@@ -347,8 +359,10 @@ impl App {
             ui.heading("Ask about a picture");
             ui.label(RichText::new("Drop one here, paste it, choose one, or take one of these:").weak());
             ui.add_space(10.0);
-            let side = ((ui.available_width() - 60.0) / SAMPLES.len() as f32).min(108.0);
-            let row = SAMPLES.len() as f32 * (side + 32.0);
+            // A button is wider than its picture, and there is a gap to the next one.
+            let edge = 2.0 * ui.spacing().button_padding.x + ui.spacing().item_spacing.x;
+            let side = (ui.available_width() / SAMPLES.len() as f32 - edge).min(108.0);
+            let row = SAMPLES.len() as f32 * (side + edge);
             ui.horizontal(|ui| {
                 ui.add_space(((ui.available_width() - row) / 2.0).max(0.0));
                 for picture in &self.sample_pictures {
@@ -373,7 +387,8 @@ impl App {
             Some(Outcome::Closed) => self.six = None,
             Some(Outcome::Open) | None => {}
         }
-        if let Some(setup) = self.settings.show(context, self.loading.as_ref(), self.problem.as_deref()) {
+        let problem = self.problem().map(String::from);
+        if let Some(setup) = self.settings.show(context, self.loading.as_ref(), problem.as_deref()) {
             self.load(setup);
         }
     }
