@@ -87,7 +87,7 @@ pub mod language;
 pub mod layout;
 pub mod parrot;
 pub mod projector;
-#[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "only the CPU multiplies with blocks"))]
+#[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "GPUs read blocks with kernels of their own"))]
 pub mod quantization;
 pub mod text;
 pub mod untrusted;

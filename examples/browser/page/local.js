@@ -23,6 +23,7 @@ if (!["auto", "webgpu", "cpu"].includes(device)) {
 
 const bar = element("progress", { max: 1, hidden: true, ariaLabel: "Loading the model" });
 const place = element("p", { className: "status", id: "place" });
+let stands = "";          // what `place` says once nothing is loading
 $("status").before(bar, place);
 const megabytes = bytes => (bytes / 1e6).toFixed(1);
 const sentence = text => text.replace(/[.\s]*$/, ".");
@@ -41,7 +42,7 @@ async function shipped(signal) {
     signal.throwIfAborted();
     done += bytes;
     bar.value = done / total;
-    say(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB`);
+    place.textContent = `Loading the model: ${megabytes(done)} of ${megabytes(total)} MB`;
   };
   const found = [];
   for (const [at, { name, bytes }] of files.entries()) {
@@ -131,6 +132,8 @@ async function load(find) {
   loading.add(own);
   bar.hidden = false;
   bar.removeAttribute("value");
+  // What is told meanwhile, of a wrong file say, stays: how far loading has come stands elsewhere.
+  say("");
   try {
     if (!globalThis.WebAssembly) throw new Error("This browser has no WebAssembly, or it is switched off. The model runs on it: open the page in another browser.");
     const found = await find(own.signal);
@@ -141,10 +144,9 @@ async function load(find) {
       earlier.abort();
     }
     if (!worker) restart();
-    say(`Starting ${found.name} …`);
+    place.textContent = `Starting ${found.name} …`;
     await hand(found);
     model = found;
-    if (!own.signal.aborted) say("");
   } catch (error) {
     if (!own.signal.aborted) {
       say(sentence(error.message) + (model ? ` ${model.name} is still here.` : " "));
@@ -155,6 +157,7 @@ async function load(find) {
   } finally {
     loading.delete(own);
     bar.hidden = !loading.size;
+    if (!loading.size) place.textContent = stands;
   }
 }
 /** A new worker, with the model that the old one had. */
@@ -172,7 +175,7 @@ async function hand({ name, files }) {
   });
   if (on.notice) learn({ message: on.notice, isOfGpu: true });
   const where = on.device === "webgpu" ? "GPU" : `processor, ${on.threads === 1 ? "one thread" : `${on.threads} threads`}`;
-  place.textContent = [`${name}, on this computer's ${where}.`, ...notices].join(" ");
+  stands = place.textContent = [`${name}, on this computer's ${where}.`, ...notices].join(" ");
 }
 /** What a failure means for the next start. */
 function learn({ message, isOfGpu, isOfThreads }) {

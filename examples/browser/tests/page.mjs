@@ -200,7 +200,7 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   let arrive;
   late = { file: "model.safetensors", until: new Promise(resolve => { arrive = resolve; }) };
   await page.goto(`${url}?device=quantum&threads=1.5`);
-  await says(page, "Loading");
+  await page.waitForFunction(() => /^Loading/.test(document.getElementById("place").textContent));
   // Stopped before it is there.
   await page.fill("#question", "What is this?");
   await page.keyboard.press("Enter");
@@ -210,6 +210,7 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   // What is no model changes nothing; one's own stays although the default model comes later.
   await drop(page, [["config.json", [123, 125]]]);
   await says(page, "No weights");
+  assert.match(await where(page), /^Loading the model/);
   await chooseMine(page);
   arrive();
   await page.waitForFunction(() => !loading.size && bar.hidden);

@@ -153,13 +153,14 @@ impl Settings {
 
     fn dtype(&mut self, ui: &mut Ui) {
         ui.label("Weights");
-        let mut dtypes: Vec<String> = ["f32", "f16", "bf16", "q8", "q4"].map(String::from).into();
+        let mut dtypes: Vec<String> = ["f32", "f16", "bf16"].map(String::from).into();
         if let Devices::Known(devices) = &self.devices
             && let Some(device) = devices.iter().find(|device| device.name == self.chosen.device)
             && device.name != "cpu"
         {
             dtypes = device.dtypes.iter().map(|dtype| dtype_name(*dtype)).collect();
         }
+        dtypes.extend(["q8", "q4"].map(String::from));
         let chosen = &mut self.chosen.dtype;
         let words = |dtype: &Option<String>| match dtype.as_deref() {
             None => "what suits the device".to_owned(),

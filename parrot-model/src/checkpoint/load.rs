@@ -357,7 +357,9 @@ impl Filling<'_, '_> {
         let bytes = concat(parts);
         let dims = std::array::from_fn(|dim| shape[dim]);
         let (id, device) = (param.id, param.lazy_device());
-        param.transform_for_load(blocks(bytes, format, dims, &device), id)
+        let tensor =
+            device.memory_persistent_allocations(bytes, |bytes| blocks(bytes, format, dims, &device));
+        param.transform_for_load(tensor, id)
     }
 }
 

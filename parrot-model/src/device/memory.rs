@@ -74,8 +74,7 @@ fn widest(
 /// What a device holds weights in, the most precise first.
 fn widths(backend: Backend, device: &Device) -> Vec<WeightDtype> {
     let floats = supported(Some(backend), device).into_iter().map(WeightDtype::from);
-    let blocks = BlockFormat::ALL.into_iter().filter(|_| backend == Backend::Cpu).map(WeightDtype::from);
-    floats.chain(blocks).collect()
+    floats.chain(BlockFormat::ALL.map(WeightDtype::from)).collect()
 }
 
 /// How many parameters a network has.

@@ -20,9 +20,9 @@ pub enum Precision {
     F16,
     /// 8 digits.
     Bf16,
-    /// Blocks of 8 bits, on both sides.
+    /// Weights in blocks of 8 bits. On the CPU activations as well; GPUs round none.
     Q8,
-    /// Weights in blocks of 4 bits, activations in blocks of 8.
+    /// Weights in blocks of 4 bits, and on the CPU activations in blocks of 8.
     Q4,
 }
 

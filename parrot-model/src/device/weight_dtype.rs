@@ -4,11 +4,9 @@ use std::fmt;
 
 use burn::tensor::{DType, Device, FloatDType};
 
-use super::backend::Backend;
 use super::float_dtype::{dtype_name, float_dtype, parse_dtype};
-use super::found::{found, name_of};
+use crate::Result;
 use crate::quantization::{BLOCK, BlockFormat, PANEL};
-use crate::{Error, Result};
 
 /// What the weights of products and the tables are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,7 +14,7 @@ use crate::{Error, Result};
 pub enum WeightDtype {
     /// Numbers: f32, f16 or bf16.
     Float(FloatDType),
-    /// [Blocks](crate::quantization) of 8 or 4 bits, on the CPU.
+    /// [Blocks](crate::quantization) of 8 or 4 bits.
     Blocks(BlockFormat),
 }
 
@@ -110,17 +108,10 @@ impl fmt::Display for PartDtypes {
 ///
 /// # Errors
 ///
-/// [`Error::Device`] when the device does not compute in `requested`; in blocks only the CPU does.
+/// [`Error::Device`](crate::Error::Device) when the device does not compute in `requested`. Blocks every device reads.
 pub fn weight_dtype(device: &Device, requested: Option<WeightDtype>) -> Result<WeightDtype> {
     match requested {
-        Some(WeightDtype::Blocks(format)) => match found(device) {
-            Some(found) if found.backend == Backend::Cpu => Ok(format.into()),
-            _ => {
-                let suits = dtype_name(float_dtype(device, None)?);
-                let reason = format!("{} is for the CPU; what suits it is {suits}", format.name());
-                Err(Error::device(&name_of(device), reason))
-            }
-        },
+        Some(WeightDtype::Blocks(format)) => Ok(format.into()),
         Some(WeightDtype::Float(dtype)) => Ok(float_dtype(device, Some(dtype))?.into()),
         None => Ok(float_dtype(device, None)?.into()),
     }

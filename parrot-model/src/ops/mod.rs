@@ -10,7 +10,7 @@
 //! | SwiGLU | [`silu_product`] | own kernel | composed | closed form |
 //! | GELU, CLIP's | [`quick_gelu`] | own kernel | composed | closed form |
 //! | GELU, exact | [`gelu()`] | Burn's | Burn's | of its formula |
-//! | weights in 8 and 4 bits | [`blocks()`], [`table_rows`] | own kernels | none | a product; the weights learn nothing |
+//! | weights in 8 and 4 bits | [`blocks()`], [`table_rows`] | own kernels | own kernel, or unpacked for Burn's | a product; the weights learn nothing |
 //!
 //! *Composed* means: made of the backend's elementary operations. On the CPU activations are f32, and weights may be held in
 //! less: the matrix product reads them as they are.

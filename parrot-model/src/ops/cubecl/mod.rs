@@ -5,12 +5,12 @@
 
 #[cfg(feature = "tuning")]
 mod attention;
+mod blocks;
 
 use burn_cubecl::CubeBackend;
 
 #[cfg(not(feature = "tuning"))]
 use super::attention::AttentionOps;
-use super::blocks::Blocks;
 use super::cross_entropy::CrossEntropy;
 use super::gelu::QuickGelu;
 use super::matmul::MatMul;
@@ -20,9 +20,6 @@ use super::swiglu::SwiGluOps;
 
 // Burn's own product, chosen by measuring, or the one that needs nothing of the device.
 impl MatMul for CubeBackend {}
-
-// Only the CPU holds weights in blocks.
-impl Blocks for CubeBackend {}
 
 // Composed.
 #[cfg(not(feature = "tuning"))]
