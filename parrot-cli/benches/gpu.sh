@@ -91,7 +91,7 @@ run() {
       parrot verify assets/golden --device cuda --dtype "$dtype"
   done
 
-  local phases='/^\| (first token|vision to first token|decode) / { split($0, cell, / *\| */)
+  local phases='/^\| (first token|decode) / { split($0, cell, / *\| */)
     line = line (line ? ", " : "") cell[2] " " cell[3] (cell[2] == "decode" ? " (" cell[6] ")" : "") } END { print line }'
   local size=(--model parrot-7b --device cuda --dtype bf16)
   row "bench 7B" "$phases" parrot bench "${size[@]}"

@@ -3,7 +3,7 @@
 //     npm install node-llama-cpp        (llama.cpp, compiled for several kinds of processor; the best for this one is taken)
 //     node parrot-cli/benches/llama_cpp.mjs MODEL.gguf [TOKENS OF THE PROMPT = 637] [NEW TOKENS = 16] [REPEATS = 2] [THREADS = 2]
 //
-// llama_cpp_model.py makes such a model. Prints medians, the fastest in brackets, and the memory of the process.
+// llama_cpp_model.py makes such a model. Prints a table as `parrot bench` does, which compares with it (`--vs`), and the memory of the process.
 import {createRequire} from "node:module";
 import {readFileSync} from "node:fs";
 import {pathToFileURL} from "node:url";
@@ -35,7 +35,9 @@ for (let run = 0; run < repeats; run++) {
     await tokens.return();
 }
 const median = (times) => times.toSorted((one, other) => one - other)[Math.floor(times.length / 2)];
-const shown = (times) => `${median(times).toFixed(1)} (${Math.min(...times).toFixed(1)}) ms`;
-console.log(`prefill of ${promptTokens}: ${shown(prefill)}; a token: ${shown(decoding)}`);
+const row = (name, times) => console.log(`| ${name} | ${median(times).toFixed(2)} ms | ${Math.min(...times).toFixed(2)} ms | ${Math.max(...times).toFixed(2)} ms |`);
+console.log("| phase | median | fastest | slowest |\n|---|--:|--:|--:|");
+row("prefill", prefill);
+row("decode", decoding);
 console.log(readFileSync("/proc/self/status", "utf8").match(/VmHWM:\s+(.*)/)?.[1], "at most");
 await llama.dispose();

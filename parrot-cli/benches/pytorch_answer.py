@@ -8,7 +8,9 @@
     python parrot-cli/benches/pytorch_answer.py --model parrot-7b --device cuda --dtype bf16 --compile
     cargo run --release --features cuda -- bench --model parrot-7b --device cuda --dtype bf16
 
-Run them by turns: machines that others use as well change from minute to minute. Weights are random. The picture is
+    parrot bench --vs 'python parrot-cli/benches/pytorch_answer.py'
+
+The last runs both by turns: machines that others use as well change from minute to minute. Weights are random. The picture is
 not prepared here, `parrot bench` lists that by itself; its "first token" includes it.
 """
 
@@ -184,7 +186,7 @@ def main():
                 first.append(prefilled - started)
                 rest.append((time.perf_counter() - prefilled) / max(arguments.new_tokens - 1, 1))
         report("prefill", first)
-        report("vision to first token", timed(lambda: prefill(*encode(see(pixels)), ids, cache, positions).item()))
+        report("first token", timed(lambda: prefill(*encode(see(pixels)), ids, cache, positions).item()))
         report("decode", rest, f"{1 / statistics.median(rest):.1f} tokens/s")
     if device.type == "cuda":
         print(f"\nthe device's memory held {torch.cuda.max_memory_allocated() / 1e9:.2f} GB at most")

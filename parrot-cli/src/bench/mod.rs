@@ -2,6 +2,7 @@
 
 mod measure;
 mod peak;
+mod peer;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -17,6 +18,7 @@ use crate::report::readable_bytes;
 use crate::terminal::print_json;
 
 use measure::{BenchModel, BenchOptions, BenchReport, Phase, bench};
+use peer::Peer;
 
 /// Time every phase of an answer, beside the best that the device can do
 ///
@@ -42,6 +44,15 @@ pub(crate) struct Args {
     /// Runs that are counted
     #[arg(long, value_name = "N", default_value_t = BenchOptions::default().repeats)]
     repeats: usize,
+    /// Run another program's benchmark by turns with this one, and compare; may be given several times
+    ///
+    /// The command goes to the shell and prints a row for each phase that is to be compared, as the scripts in parrot-cli/benches do:
+    /// `| prefill | 12.3 ms |`.
+    #[arg(long, value_name = "COMMAND")]
+    vs: Vec<String>,
+    /// Rounds by turns
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "vs", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -51,6 +62,8 @@ const EXAMPLES: &str = "\
 Examples:
   parrot bench
   parrot bench --model parrot-7b --device cuda:0 --dtype bf16
+  parrot bench --model parrot-0.5b --dtype bf16 --repeats 3 --warmup 1 \\
+    --vs 'python parrot-cli/benches/pytorch_answer.py --model parrot-0.5b --dtype bf16 --repeats 3 --warmup 1'
   parrot bench --device vulkan --json";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -62,16 +75,37 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         warmup: args.warmup,
         repeats: args.repeats,
     };
-    let mut spinner = Spinner::start("measuring");
-    let report = bench(&subject, &options, |phase| spinner.say(format!("measuring: {phase}")));
-    spinner.stop();
-    let report = report?;
+    let rounds = if args.vs.is_empty() { 1 } else { args.rounds };
+    let mut reports = Vec::new();
+    let mut others = vec![Vec::new(); args.vs.len()];
+    for _ in 0..rounds {
+        let mut spinner = Spinner::start("measuring");
+        let report = bench(&subject, &options, |phase| spinner.say(format!("measuring: {phase}")));
+        spinner.stop();
+        reports.push(report?);
+        for (command, times) in args.vs.iter().zip(&mut others) {
+            times.push(peer::run(command)?);
+        }
+    }
+    let peers = args.vs.iter().zip(&others).map(|(command, times)| Peer::new(command, &reports, times));
+    let peers = peers.collect::<Result<Vec<_>>>()?;
+    let Some(report) = reports.pop() else { return Ok(()) };
     if args.json {
-        print_json(&serde_json::to_string(&report)?)?;
+        print_json(&serde_json::to_string(&Compared { report, peers })?)?;
     } else {
         write!(io::stdout(), "{}", markdown(&report))?;
+        peers.iter().try_for_each(|peer| write!(io::stdout(), "{}", peer.markdown()))?;
     }
     Ok(())
+}
+
+/// The last round's report, with what ran beside.
+#[derive(serde::Serialize)]
+struct Compared {
+    #[serde(flatten)]
+    report: BenchReport,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<Peer>,
 }
 
 impl Args {

@@ -537,4 +537,13 @@ fn bench_times_every_phase_of_a_size_and_of_a_folder() {
         }
     }
     assert!(error(parrot(&["bench", "--repeats", "0", "--model", "parrot-mini"])).contains("repeats"));
+
+    // Beside another program.
+    let beside = ["--json", "--rounds", "2", "--vs", "echo '| decode | 900.00 s |'"];
+    let args = ["bench", "--device", "cpu", "--repeats", "1", "--model", "parrot-mini"];
+    let (json, _) = output(parrot(&[&args[..], &quick[..], &beside[..]].concat()));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let decode = &json["peers"][0]["phases"][0];
+    assert_eq!(decode["peers_s"], serde_json::json!([900.0, 900.0]));
+    assert_eq!(decode["ours_s"].as_array().unwrap().len(), 2);
 }

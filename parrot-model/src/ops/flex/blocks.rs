@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::matmul::wide;
 use super::unpacked_product::Side;
 use super::{block_product, elements, matrix_at, readable, tensor, unpacked_product};
-use crate::ops::blocks::{Blocks, block_dtype, block_format, matrices};
+use crate::ops::blocks::{Blocks, block_dtype, block_format, matrices, product_shape};
 use crate::quantization::{BlockFormat, BlockMatrix};
 
 impl Blocks for Flex {
@@ -25,7 +25,7 @@ impl Blocks for Flex {
         let weights = Weights::of(&rhs);
         assert_eq!(weights.side, Side::Transposed, "blocks are multiplied with transposed");
         let lhs = wide(lhs).to_contiguous();
-        let shape = weights.output_shape(&lhs);
+        let shape = product_shape(lhs.layout().shape(), rhs.tensor().layout().shape());
         let (x, count) = (elements(&lhs), weights.matrices.len());
         let x_each = x.len() / count.max(1);
         let output = match weights.matrices.as_slice() {
@@ -41,7 +41,7 @@ impl Blocks for Flex {
     fn matmul_unpacked(lhs: FlexTensor, rhs: FlexQTensor) -> FlexTensor {
         let weights = Weights::of(&rhs);
         let lhs = readable(wide(lhs));
-        let shape = weights.output_shape(&lhs);
+        let shape = product_shape(lhs.layout().shape(), rhs.tensor().layout().shape());
         let matrices: Vec<_> = match lhs.layout().num_dims() {
             2 => vec![matrix_at(&lhs, [])],
             _ => (0..weights.matrices.len()).map(|at| matrix_at(&lhs, [at])).collect(),
@@ -87,15 +87,6 @@ impl<'a> Weights<'a> {
         let matrix =
             |at: usize| BlockMatrix::new(format, dims, &rhs.bytes()[at * bytes_each..][..bytes_each]);
         Self { matrices: (0..count).map(matrix).collect(), side }
-    }
-
-    /// The left side's shape with as many columns as the product has.
-    fn output_shape(&self, lhs: &FlexTensor) -> Shape {
-        let mut shape = lhs.layout().shape().clone();
-        let last = shape.num_dims() - 1;
-        let [outputs, inputs] = self.matrices.first().map_or([0, 0], BlockMatrix::dims);
-        shape[last] = if self.side == Side::Transposed { outputs } else { inputs };
-        shape
     }
 }
 
