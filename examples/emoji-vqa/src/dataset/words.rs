@@ -19,7 +19,7 @@ const SHARES: [f32; 3] = [0.79, 0.11, 0.10];
 
 /// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last, and
 /// of naming so much that one naming question in five is about the unknown: where half are, known things are refused.
-const INTENTS: [f32; 16] = [2.4, 1.0, 1.6, 1.0, 1.0, 0.7, 1.2, 1.2, 1.2, 1.0, 1.0, 1.0, 0.7, 0.5, 1.6, 0.0];
+const INTENTS: [f32; 16] = [2.4, 1.0, 1.6, 1.2, 1.2, 0.5, 1.2, 1.6, 1.4, 1.8, 1.8, 2.2, 1.0, 0.7, 1.6, 0.0];
 
 /// The share of naming questions about grids, which ask for everything that is there.
 const NAMING_OF_GRIDS: f32 = 0.12;
@@ -38,10 +38,14 @@ const NAMELESS_GROUNDS: f32 = 0.625;
 
 /// The share of pictures about which more is asked after the first question: what a picture costs is paid once then, and
 /// every answer teaches to understand a question.
-const CONVERSATIONS: f32 = 0.5;
+const CONVERSATIONS: f32 = 0.7;
 
 /// The most questions that follow the first one.
 const MOST_FURTHER_TURNS: usize = 4;
+
+/// The share of these conversations that ask the same of one thing after another. Answers that differ while the picture does
+/// not teach what to look for: asked once a picture, what stands on a colour was not learnt.
+const DRILLS: f32 = 0.5;
 
 /// How often a further question has an answer that no picture gives.
 const OUTSIDE_FURTHER: f32 = 0.08;
@@ -128,8 +132,8 @@ fn take_names_of_grounds(scene: &mut Scene, random: &mut Random) {
 
 impl Dataset {
     /// Sample `index` of questions in people's own words: most about what is known, some about pictures that show nothing
-    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`]. About every
-    /// second picture of something known several questions are asked, each to be understood without the others.
+    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`]. About most
+    /// pictures of something known several questions are asked, each to be understood without the others.
     ///
     /// # Panics
     ///
@@ -144,7 +148,7 @@ impl Dataset {
                 _ => {
                     let (scene, _) = self.training_scene(&mut random);
                     let turn = self.about_nothing_shown(&scene, language, &mut random);
-                    self.followed(scene, turn, language, &mut random)
+                    self.followed(scene, Intent::Outside, turn, language, &mut random)
                 }
             };
             if let Some(sample) = sample {
@@ -158,7 +162,7 @@ impl Dataset {
         if intent.is_further() {
             let (scene, _) = self.training_scene(random);
             let turn = self.further_turn(&scene, intent, language, random);
-            return self.followed(scene, turn, language, random);
+            return self.followed(scene, intent, turn, language, random);
         }
         let everything =
             intent == Intent::Describe || (intent == Intent::Naming && random.chance(NAMING_OF_GRIDS));
@@ -188,14 +192,15 @@ impl Dataset {
         }
         let answer = query.answer.text(&self.catalogue, language);
         let question = self.own_words(&scene, intent, Some(&query), Part::Trained, language, random)?;
-        self.followed(scene, Some((question, answer)), language, random)
+        self.followed(scene, intent, Some((question, answer)), language, random)
     }
 
-    /// A picture of something known with its first question, and further ones about every second picture. What a picture of one
+    /// A picture of something known with its first question, and further ones about most pictures. What a picture of one
     /// thing shows is never asked after something else, which may have named it.
     fn followed(
         &self,
         scene: Scene,
+        intent: Intent,
         first: Option<(String, String)>,
         language: Language,
         random: &mut Random,
@@ -203,12 +208,14 @@ impl Dataset {
         let mut turns = vec![first?];
         if random.chance(CONVERSATIONS) {
             let further = 1 + random.below(MOST_FURTHER_TURNS);
+            let drilled = scene.is_grid() && intent != Intent::Outside && random.chance(DRILLS);
             // The bound ends the search where a picture does not give rise to as many.
             for _ in 0..4 * further {
                 let turn = if random.chance(OUTSIDE_FURTHER) {
                     self.about_nothing_shown(&scene, language, random)
                 } else {
-                    self.next_turn(&scene, language, random)
+                    let other = Intent::ALL[random.weighted(&INTENTS)];
+                    self.next_turn(&scene, if drilled { intent } else { other }, language, random)
                 };
                 turns.extend(turn.filter(|turn| turns.iter().all(|(_, answer)| *answer != turn.1)));
                 if turns.len() > further {
@@ -220,8 +227,13 @@ impl Dataset {
     }
 
     /// Another question about a picture, where what it is about can be seen there.
-    fn next_turn(&self, scene: &Scene, language: Language, random: &mut Random) -> Option<(String, String)> {
-        let intent = Intent::ALL[random.weighted(&INTENTS)];
+    fn next_turn(
+        &self,
+        scene: &Scene,
+        intent: Intent,
+        language: Language,
+        random: &mut Random,
+    ) -> Option<(String, String)> {
         if intent.is_further() {
             return self.further_turn(scene, intent, language, random);
         }
