@@ -9,8 +9,10 @@ let worker = null;        // holds the model
 let model = null;         // { name, files }: what the worker holds; files are [path, Blob]
 /** `auto`, `webgpu` or `cpu`, as the page's address says; the processor once the GPU has failed. */
 let device = new URLSearchParams(location.search).get("device") ?? "auto";
-/** How many threads the processor may compute on; one once another has failed. */
-let threads = Math.trunc(new URLSearchParams(location.search).get("threads") ?? navigator.hardwareConcurrency);
+/** How many threads the processor may compute on; one once another has failed. Each takes memory: an address asks for no more than
+ * there are processors. */
+const processors = navigator.hardwareConcurrency ?? 1;
+let threads = Math.min(Math.trunc(new URLSearchParams(location.search).get("threads") ?? processors), processors);
 const notices = [];       // why it is the processor, or one thread
 const loading = new Set(); // AbortControllers of the loads under way, in the order in which they were asked for
 let ready = null;         // settled once the worker has answered to the model
@@ -173,6 +175,7 @@ async function hand({ name, files }) {
     restart();
     return call({ load: files, device, threads }).over;
   });
+  mostImages = on.maxImages ?? Infinity;
   if (on.notice) learn({ message: on.notice, isOfGpu: true });
   const where = on.device === "webgpu" ? "GPU" : `processor, ${on.threads === 1 ? "one thread" : `${on.threads} threads`}`;
   stands = place.textContent = [`${name}, on this computer's ${where}.`, ...notices].join(" ");
@@ -199,6 +202,8 @@ loadModels = () => { if (!model && bar.hidden) begin(async signal => { await glo
 stream = async (messages, signal, on) => {
   const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
   aborted.catch(() => {});
+  // The network may be back.
+  loadModels();
   await Promise.race([aborted, ready.catch(error => { if (!model) throw error; })]);
   if (!worker) {
     ready = revive();

@@ -96,7 +96,7 @@ async function open(files, device, wanted) {
   const { program, threads } = await start(device, wanted);
   const loaded = await orTrap(program.Model.load(device, names, contents));
   if (device === "webgpu" && await refusal()) throw new Error("the browser's GPU refuses what it was asked for");
-  return { loaded, on: { device, threads } };
+  return { loaded, on: { device, threads, maxImages: loaded.max_images } };
 }
 
 /** A model on the GPU if there is one that computes what it should, else on the processor; and what there is to say about it. */

@@ -72,6 +72,13 @@ impl Model {
         self.parrot.model().is_some()
     }
 
+    /// The most images that it has learnt to talk about in one conversation, if it says.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn max_images(&self) -> Option<usize> {
+        self.parrot.max_images_per_conversation()
+    }
+
     /// Answers the last question of a conversation, and says how the answer ended, in JSON.
     ///
     /// - request: a [`Request`] in JSON

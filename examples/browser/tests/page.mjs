@@ -45,8 +45,8 @@ const url = `http://127.0.0.1:${server.address().port}/`;
 
 const picture = join(assets, "pictures/rocket.png");
 const questions = [["What is in the picture?", "ltr"], ["ماذا في الصورة؟", "rtl"]];
-const command = question =>
-  execFileSync(parrot, ["ask", picture, question, "--device", "cpu", "--model", join(assets, "parrot-mini")], { encoding: "utf8" }).trim();
+const command = (question, file = picture) =>
+  execFileSync(parrot, ["ask", file, question, "--device", "cpu", "--model", join(assets, "parrot-mini")], { encoding: "utf8" }).trim();
 const expected = questions.map(([question]) => command(question));
 console.log("expected:", expected.join(" | "));
 
@@ -127,6 +127,20 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   assert.equal(await page.locator(".answers.six .router .tube").count(), 36);
   await shoot("six");
 
+  // Another picture begins another conversation where the model knows one at a time, and is what the next question is about.
+  await page.click("#new");
+  for (const [at, name] of ["rocket.png", "monkey.png"].entries()) {
+    const file = join(assets, "pictures", name);
+    await drop(page, [[name, [...await readFile(file)], "image/png"]]);
+    await page.waitForSelector("#thumbs img");
+    await page.fill("#question", questions[0][0]);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(count => document.querySelectorAll(".answer").length === count, at + 1);
+    await complete(page);
+    assert.equal(await last(page).locator(".text").innerText(), command(questions[0][0], file));
+  }
+  assert.match(await page.locator(".turn").last().innerText(), /^A new conversation: this model has learnt to talk about one picture/);
+
   // Stopped, and the page can still be used.
   await page.fill("#question", "Describe the picture.");
   await page.keyboard.press("Enter");
@@ -151,6 +165,19 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await page.goto(url);
   await page.waitForFunction(() => /network failed after/.test(document.getElementById("status").textContent));
   console.log("half a model:", await status(page));
+  // To ask is to try again, where a picture has taken the message's place; so is the button.
+  await page.click("[data-sample=rocket]");
+  await page.waitForSelector("#thumbs img");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".answer .error");
+  fault = null;
+  await last(page).getByRole("button", { name: "Retry" }).click();
+  await complete(page);
+  assert.match(await last(page).locator(".facts").innerText(), /tokens/);
+  fault = "model.safetensors";
+  await page.evaluate(() => caches.delete("parrot"));
+  await page.reload();
+  await says(page, "network failed after");
   fault = null;
   await page.getByRole("button", { name: "Try again" }).click();
   await loaded(page);
@@ -199,7 +226,9 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   const { page } = await open(browser);
   let arrive;
   late = { file: "model.safetensors", until: new Promise(resolve => { arrive = resolve; }) };
-  await page.goto(`${url}?device=quantum&threads=1.5`);
+  await page.goto(`${url}?device=quantum&threads=1e9`);
+  // Each takes memory: no address gets more threads than there are processors.
+  assert.equal(await page.evaluate("threads"), await page.evaluate("navigator.hardwareConcurrency"));
   await page.waitForFunction(() => /^Loading/.test(document.getElementById("place").textContent));
   // Stopped before it is there.
   await page.fill("#question", "What is this?");

@@ -121,6 +121,13 @@ impl Engine {
         self.shared().parrot.model().is_some()
     }
 
+    /// The most images that it has learnt to talk about in one conversation
+    /// ([`Parrot::max_images_per_conversation`](crate::Parrot::max_images_per_conversation)).
+    #[must_use]
+    pub fn max_images_per_conversation(&self) -> Option<usize> {
+        self.shared().parrot.max_images_per_conversation()
+    }
+
     /// What it was started with.
     #[must_use]
     pub fn options(&self) -> &EngineOptions {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::models::Model;
 use crate::reply::Json;
 use crate::service::{Service, Shared};
 
@@ -29,11 +30,20 @@ pub(crate) struct ModelInfo {
     created: u64,
     /// `parrot`
     owned_by: &'static str,
+    /// The most images that it has learnt to talk about in one conversation, where its checkpoint says; no field of OpenAI's
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_images_per_conversation: Option<usize>,
 }
 
 impl ModelInfo {
-    fn new(name: &str, service: &Service) -> Self {
-        Self { id: name.into(), object: "model", created: service.models.created, owned_by: "parrot" }
+    fn new(model: &Model, service: &Service) -> Self {
+        Self {
+            id: model.name.clone(),
+            object: "model",
+            created: service.models.created,
+            owned_by: "parrot",
+            max_images_per_conversation: model.engine.max_images_per_conversation(),
+        }
     }
 }
 
@@ -41,10 +51,7 @@ impl ModelInfo {
 #[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, body = ModelList)))]
 pub(crate) async fn models(State(service): State<Shared>) -> Json<ModelList> {
     let models = service.models.all();
-    Json(ModelList {
-        object: "list",
-        data: models.map(|model| ModelInfo::new(&model.name, &service)).collect(),
-    })
+    Json(ModelList { object: "list", data: models.map(|model| ModelInfo::new(model, &service)).collect() })
 }
 
 /// `GET /v1/models/{id}`; a name may have slashes.
@@ -58,6 +65,5 @@ pub(crate) async fn model(
 ) -> Result<Json<ModelInfo>, ApiError> {
     let Path(id) = id?;
     let model = service.models.find(Some(&id))?;
-    let model = &model.model;
-    Ok(Json(ModelInfo::new(&model.name, &service)))
+    Ok(Json(ModelInfo::new(&model.model, &service)))
 }
