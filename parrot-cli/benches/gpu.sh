@@ -82,7 +82,7 @@ run() {
   } | tee "$gpu/report.md"
 
   row devices '/cuda/ { sub(/^[* ]+/, ""); print; exit }' parrot devices
-  for dtype in f32 f16 bf16; do
+  for dtype in f32 f16 bf16 q8 q4; do
     row "verify $dtype" '
       /^kind / { next }
       $1 == "total" { all = $3 " of " $2 " cases" }
@@ -95,6 +95,7 @@ run() {
     line = line (line ? ", " : "") cell[2] " " cell[3] (cell[2] == "decode" ? " (" cell[6] ")" : "") } END { print line }'
   local size=(--model parrot-7b --device cuda --dtype bf16)
   row "bench 7B" "$phases" parrot bench "${size[@]}"
+  row "bench 7B, q4" "$phases" parrot bench --model parrot-7b --device cuda --dtype q4
   row "bench 7B, PyTorch eager" "$phases" "$python" parrot-cli/benches/pytorch_answer.py "${size[@]}"
   row "bench 7B, PyTorch compiled" "$phases" "$python" parrot-cli/benches/pytorch_answer.py "${size[@]}" --compile
 
@@ -106,7 +107,7 @@ run() {
 
   echo "written to target/gpu/report.md, what each command said to target/gpu/logs" >&2
   if [ $failures -gt 0 ]; then
-    echo "error: $failures of 10 commands failed; each says why in its row" >&2
+    echo "error: $failures of 13 commands failed; each says why in its row" >&2
     return 1
   fi
 }

@@ -55,7 +55,7 @@ pub(crate) struct DeviceOptions {
     /// Where to compute: auto, cpu, cuda:0, vulkan:discrete:0, …; `parrot devices` shows what there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// What to hold weights in: f32, f16, bf16, on the CPU q8 or q4, or auto, the widest that fits memory [default: what suits
+    /// What to hold weights in: f32, f16, bf16, q8, q4, or auto, the widest that fits memory [default: what suits
     /// the device; on the CPU bf16 if the model is stored in it]
     #[arg(long, value_name = "DTYPE", value_parser = parse_width)]
     dtype: Option<Width>,

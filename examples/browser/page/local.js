@@ -1,5 +1,5 @@
 // The page of `parrot serve` without a server: what it asks of one, a worker in this browser does. Loaded behind the page's own
-// script, of which it replaces `loadModels`, `stream` and `add`.
+// script, of which it replaces `loadModels`, `mostImages`, `stream` and `add`.
 "use strict";
 
 /** The most that files of a model may be: a tab has 4 GB, and a weight may take twice what it takes in its file. */
@@ -175,7 +175,7 @@ async function hand({ name, files }) {
     restart();
     return call({ load: files, device, threads }).over;
   });
-  mostImages = on.maxImages ?? Infinity;
+  mostImages = () => on.maxImages ?? Infinity;
   if (on.notice) learn({ message: on.notice, isOfGpu: true });
   const where = on.device === "webgpu" ? "GPU" : `processor, ${on.threads === 1 ? "one thread" : `${on.threads} threads`}`;
   stands = place.textContent = [`${name}, on this computer's ${where}.`, ...notices].join(" ");

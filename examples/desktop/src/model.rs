@@ -32,8 +32,6 @@ pub(crate) struct Loaded {
     pub(crate) dtype: String,
     /// What there is to tell about the device, if it is not what was to be expected.
     pub(crate) notice: Option<String>,
-    /// The most images of one conversation, if the model says.
-    pub(crate) images_per_conversation: Option<usize>,
 }
 
 /// How far loading has come.
@@ -136,8 +134,7 @@ fn load(setup: Setup, tell: impl Fn(Stage) + Send + Sync + 'static) -> Result<Lo
     };
     let parrot = loader.load(folder, &chosen.device)?;
     let dtype = parrot.dtype().to_string();
-    let images_per_conversation = parrot.max_images_per_conversation();
     let engine = Engine::start(parrot, EngineOptions::default())?;
     let (device, notice) = (chosen.name, chosen.notice);
-    Ok(Loaded { engine, setup, device, dtype, notice, images_per_conversation })
+    Ok(Loaded { engine, setup, device, dtype, notice })
 }

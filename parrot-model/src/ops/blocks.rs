@@ -175,18 +175,8 @@ mod tests {
 
     use super::*;
     use crate::ops::matmul;
-    use crate::ops::testing::{check, random};
+    use crate::ops::testing::{check, devices, random};
     use crate::quantization::BlockMatrix;
-
-    /// The processor, and what computes on it by way of a graphics API where that is built in (Mesa's lavapipe).
-    fn devices() -> Vec<Device> {
-        let mut devices = Vec::new();
-        #[cfg(feature = "flex")]
-        devices.push(Device::flex());
-        #[cfg(feature = "wgpu")]
-        devices.extend(crate::device::open("wgpu:cpu"));
-        devices
-    }
 
     #[test]
     fn the_dtype_says_the_format() {

@@ -3,6 +3,16 @@
 use burn::prelude::*;
 use burn::tensor::{Distribution, Tolerance};
 
+/// The processor, and what computes on it by way of a graphics API where that is built in and there is one (Mesa's lavapipe).
+pub(super) fn devices() -> Vec<Device> {
+    let mut devices = Vec::new();
+    #[cfg(feature = "flex")]
+    devices.push(Device::flex());
+    #[cfg(feature = "wgpu")]
+    devices.extend(crate::device::open("wgpu:cpu"));
+    devices
+}
+
 /// Standard normal numbers.
 pub(super) fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)

@@ -81,7 +81,7 @@ impl App {
 
     /// Whether the model has learnt to talk about so many images more than the conversation has.
     fn has_room_for(&self, images: usize) -> bool {
-        let most = self.model.as_ref().and_then(|model| model.images_per_conversation);
+        let most = self.model.as_ref().and_then(|model| model.engine.max_images_per_conversation());
         images == 0 || most.is_none_or(|most| self.said().1.len() + images <= most)
     }
 }

@@ -132,8 +132,8 @@ fn take_names_of_grounds(scene: &mut Scene, random: &mut Random) {
 
 impl Dataset {
     /// Sample `index` of questions in people's own words: most about what is known, some about pictures that show nothing
-    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`]. About most
-    /// pictures of something known several questions are asked, each to be understood without the others.
+    /// known, and some that no picture answers. The last two are answered by the sentences of [`Grammar`]. Most
+    /// pictures of something known are asked about more than once, each time to be understood without the others.
     ///
     /// # Panics
     ///
@@ -161,7 +161,7 @@ impl Dataset {
         let intent = Intent::ALL[random.weighted(&INTENTS)];
         if intent.is_further() {
             let (scene, _) = self.training_scene(random);
-            let turn = self.further_turn(&scene, intent, language, random);
+            let turn = self.next_turn(&scene, intent, language, random);
             return self.followed(scene, intent, turn, language, random);
         }
         let everything =
@@ -195,8 +195,10 @@ impl Dataset {
         self.followed(scene, intent, Some((question, answer)), language, random)
     }
 
-    /// A picture of something known with its first question, and further ones about most pictures. What a picture of one
+    /// A picture of something known with its first question, and mostly further ones. What a picture of one
     /// thing shows is never asked after something else, which may have named it.
+    ///
+    /// - intent: of the first question
     fn followed(
         &self,
         scene: Scene,
@@ -214,8 +216,8 @@ impl Dataset {
                 let turn = if random.chance(OUTSIDE_FURTHER) {
                     self.about_nothing_shown(&scene, language, random)
                 } else {
-                    let other = Intent::ALL[random.weighted(&INTENTS)];
-                    self.next_turn(&scene, if drilled { intent } else { other }, language, random)
+                    let next = if drilled { intent } else { Intent::ALL[random.weighted(&INTENTS)] };
+                    self.next_turn(&scene, next, language, random)
                 };
                 turns.extend(turn.filter(|turn| turns.iter().all(|(_, answer)| *answer != turn.1)));
                 if turns.len() > further {
@@ -234,30 +236,18 @@ impl Dataset {
         language: Language,
         random: &mut Random,
     ) -> Option<(String, String)> {
-        if intent.is_further() {
-            return self.further_turn(scene, intent, language, random);
-        }
-        let task = intent.task().filter(|task| !matches!(task, Task::Naming | Task::Category))?;
-        let query = Query::draw(task, scene, &self.catalogue, self.pool(scene), random)?;
-        let suits = match task {
-            Task::Colour => query.subject.is_none() == (intent == Intent::Background),
-            Task::Count => query.answer != Fact::Number(1) || random.chance(COUNTED_ONCE),
+        let query = match intent.task() {
+            _ if intent.is_further() => self.further(intent, scene, random)?,
+            None | Some(Task::Naming | Task::Category) => return None,
+            Some(task) => Query::draw(task, scene, &self.catalogue, self.pool(scene), random)?,
+        };
+        let suits = match intent.task() {
+            Some(Task::Colour) => query.subject.is_none() == (intent == Intent::Background),
+            Some(Task::Count) => query.answer != Fact::Number(1) || random.chance(COUNTED_ONCE),
             _ => true,
         };
         let question = self.own_words(scene, intent, Some(&query), Part::Trained, language, random);
         Some((question.filter(|_| suits)?, query.answer.text(&self.catalogue, language)))
-    }
-
-    fn further_turn(
-        &self,
-        scene: &Scene,
-        intent: Intent,
-        language: Language,
-        random: &mut Random,
-    ) -> Option<(String, String)> {
-        let query = self.further(intent, scene, random)?;
-        let question = self.own_words(scene, intent, Some(&query), Part::Trained, language, random)?;
-        Some((question, query.answer.text(&self.catalogue, language)))
     }
 
     /// A question that no picture answers, and that it does not.

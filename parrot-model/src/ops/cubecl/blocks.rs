@@ -3,7 +3,7 @@
 //! Burn has quantised tensors of its own, but none with a minimum, which makes q4 as precise as it is, and none that lies as a file
 //! of blocks does: these are uploaded as they are stored. Here, as on the CPU, it sees their shape alone.
 //!
-//! A product of a few rows, a step of decoding, reads each block once and unpacks it in registers. One of many rows unpacks the
+//! A product of a few rows, a step of decoding, unpacks blocks in registers. One of many rows unpacks the
 //! matrix for the time of the product, which is then Burn's: its kernels are the ones that use matrix units. No other copy of the
 //! weights is made, and activations are not rounded.
 
@@ -24,8 +24,8 @@ use crate::ops::FEW_ROWS;
 use crate::ops::blocks::{Blocks, block_dtype, block_format, matrices, product_shape};
 use crate::quantization::{BLOCK, BlockFormat, PANEL};
 
-/// Rows that share what is unpacked; the next ones read the weights once more. From more than four such groups on, to read them
-/// so often takes longer than to write them as numbers and read those.
+/// Rows that share what is unpacked; the next ones read the weights once more. From how many rows on it is faster to unpack the
+/// whole matrix has been measured on no GPU: it is [`FEW_ROWS`], as on the CPU.
 const GROUP: usize = 8;
 /// Units that share the blocks of a panel's row.
 const SLICES: usize = 8;
