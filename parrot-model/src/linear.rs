@@ -61,8 +61,11 @@ pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     output.reshape([batch, seq, d_output])
 }
 
-/// `x W + b`. What a low-rank adapter adds to a weight in [blocks](crate::quantization) is a product of its own: nothing can be
-/// added to blocks. Burn adds it to weights that are numbers.
+/// `x W + b`, and `scale · (x A) B` where the weight has a low-rank adapter (LoRA, Eq. 3 of Hu et al., arXiv 2106.09685).
+///
+/// Burn's `weight.val()` adds `A B` to the weight, and its backward pass makes the gradient of a whole weight to get at those of
+/// `A` and `B`: a product as large as the layer's own, which the order above has no need of. Nor could anything be added to weights
+/// in [blocks](crate::quantization), or be kept of it in weights of less bits than what learns.
 ///
 /// # Shapes
 ///
@@ -71,19 +74,16 @@ pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
 /// - output: `[rows, out]`
 fn product(x: Tensor<2>, weight: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) -> Tensor<2> {
     let base = weight.base();
-    let is_in_blocks = block_format(base.dtype()).is_some();
-    if let Some(bias) = bias.filter(|_| !is_in_blocks) {
-        return crate::ops::linear(x, weight.val(), bias.val());
-    }
-    let output = match weight.adapter() {
-        Some(LoraAdapter { a, b, scale }) if is_in_blocks => {
-            let low_rank = matmul(x.clone(), a.val()) * *scale;
-            matmul(x, base) + matmul(low_rank, b.val())
-        }
-        _ => matmul(x, weight.val()),
+    let low_rank = weight
+        .adapter()
+        .map(|LoraAdapter { a, b, scale }| matmul(matmul(x.clone(), a.val()) * *scale, b.val()));
+    let output = match bias {
+        Some(bias) if block_format(base.dtype()).is_none() => crate::ops::linear(x, base, bias.val()),
+        Some(bias) => matmul(x, base) + bias.val().unsqueeze(),
+        None => matmul(x, base),
     };
-    match bias {
-        Some(bias) => output + bias.val().unsqueeze(),
+    match low_rank {
+        Some(low_rank) => output + low_rank,
         None => output,
     }
 }

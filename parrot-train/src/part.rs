@@ -24,25 +24,18 @@ pub enum Part {
 /// What the parts of a model are held in on this device, where it trains in `dtypes`.
 ///
 /// On the CPU bf16 is for a tower and a decoder that are frozen: their products are computed in bf16 where the processor can, and
-/// summed up in f32. All that learns is in f32, its own master, as are activations and their gradients. So is a decoder that
-/// adapters are added to.
+/// summed up in f32. All that learns is in f32, its own master, as are activations and their gradients; so are the adapters that
+/// learn in the place of a decoder.
 ///
 /// - learn: the parts that learn
-/// - has_adapters: whether the decoder has low-rank adapters
 #[must_use]
-pub fn training_dtypes(
-    device: &Device,
-    dtypes: PartDtypes,
-    learn: &BTreeSet<Part>,
-    has_adapters: bool,
-) -> PartDtypes {
+pub fn training_dtypes(device: &Device, dtypes: PartDtypes, learn: &BTreeSet<Part>) -> PartDtypes {
     let narrow = FloatDType::BF16.into();
     if !is_cpu(device) || dtypes.others != narrow {
         return dtypes;
     }
     let wide = FloatDType::F32.into();
-    let is_changed = |part| learn.contains(&part) || has_adapters && part == Part::LanguageModel;
-    let held = |part, dtype| if dtype == narrow && is_changed(part) { wide } else { dtype };
+    let held = |part, dtype| if dtype == narrow && learn.contains(&part) { wide } else { dtype };
     PartDtypes {
         vision_tower: held(Part::VisionTower, dtypes.vision_tower),
         decoder: held(Part::LanguageModel, dtypes.decoder),

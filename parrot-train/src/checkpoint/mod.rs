@@ -123,7 +123,8 @@ impl ModelDescription {
     }
 }
 
-/// The model with its adapters merged. Those beside weights in blocks stay: nothing can be merged into blocks.
+/// The model with its adapters merged, which are added in the dtype that they learn in: weights of less bits would keep nothing of
+/// what is small. Those beside weights in blocks stay: nothing can be merged into blocks.
 pub(crate) fn merged(model: ParrotModel) -> ParrotModel {
     match model.language_model.block_format() {
         Some(_) => model,
@@ -307,8 +308,7 @@ pub(crate) fn load_model(
     learn: &BTreeSet<Part>,
 ) -> Result<ParrotModel> {
     let folder = path.join("model");
-    let has_adapters = base.as_ref().is_some_and(|base| lora::is_adapted(&base.language_model));
-    let dtypes = training_dtypes(device, dtype.into(), learn, has_adapters);
+    let dtypes = training_dtypes(device, dtype.into(), learn);
     let Some(mut model) = base else {
         return Ok(Checkpoint::open(&folder)?.load(dtypes, device)?);
     };

@@ -133,18 +133,20 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         );
         dtypes.decoder = device::weight_dtype(&choice.device, Some(format.into()))?;
     }
-    let dtypes = training_dtypes(&device, dtypes, &stage.trainable, arguments.lora.is_some());
+    if arguments.lora.is_some() {
+        stage.trainable.remove(&Part::LanguageModel);
+    }
+    let dtypes = training_dtypes(&device, dtypes, &stage.trainable);
     let mut model = ParrotModel::random(&config, &vision, dtypes, &device)?;
     model.use_moe = arguments.stage == 2;
     if let Some(rank) = arguments.lora {
         ensure!(arguments.stage == 2, "--lora is for stage 2: in stage 1 the decoder does not learn");
         let lora = LoraConfig { rank, alpha: 2.0 * rank as f64, targets: LoraConfig::all() };
         model.language_model = lora.attach(model.language_model, 0);
-        stage.trainable.remove(&Part::LanguageModel);
         stage.lora = Some(lora);
     }
     let staged = ParrotConfig { use_moe: model.use_moe, ..config.clone() };
-    let cost = stage.cost(&staged, &vision, arguments.decoder_dtype)?;
+    let cost = stage.cost(&staged, &vision)?;
     let optimizer = Optimizer::new(stage.optimizer);
     let mut learner = stage.learner(model, optimizer);
     let sample =

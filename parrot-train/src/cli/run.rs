@@ -110,7 +110,7 @@ fn train(arguments: &Arguments, world: &World) -> Result<ExitCode> {
     let mut metrics = None;
     if world.is_first() {
         write_bad_records(&bad, &recipe.out.join(BAD_RECORDS_FILE))?;
-        let cost = stage.cost(&description.config, &description.vision, decoder)?;
+        let cost = stage.cost(&description.config, &description.vision)?;
         let peak = if quiet { None } else { Some(matmul_rate(&device, dtype)?.flops) };
         let subject = RunSummary { stage: printable(&stage.name).into_owned(), steps: stage.steps, peak };
         let (files, earlier) = Metrics::open(&recipe.out, cost, trainer.steps_done())?;

@@ -35,8 +35,8 @@ pub struct InitialModel {
     /// How its pictures are preprocessed.
     pub image_processor: ImageProcessorConfig,
     dtypes: PartDtypes,
-    /// The parts that learn, and whether the decoder has adapters.
-    learning: (BTreeSet<Part>, bool),
+    /// The parts that learn.
+    learning: BTreeSet<Part>,
     origin: Origin,
 }
 
@@ -192,7 +192,7 @@ impl InitialModel {
         resolve_part: impl Fn(&str) -> parrot_model::Result<PathBuf>,
     ) -> Result<Self> {
         let mut initial = Self::find_as_it_is(&recipe.model, recipe.train.moe, resolve, resolve_part)?;
-        initial.learning = (recipe.train.parts.iter().copied().collect(), recipe.lora.is_some());
+        initial.learning = recipe.train.parts.iter().copied().collect();
         initial.description.image_processor = Some(initial.image_processor.clone());
         if recipe.train.parts.contains(&Part::VisionTower) {
             let name = &mut initial.description.config.mm_vision_tower;
@@ -272,8 +272,7 @@ impl InitialModel {
     ///
     /// The model's own errors, listing every tensor that is missing or does not fit.
     pub fn load(&self, device: &Device, progress: impl FnMut(u64, u64)) -> Result<ParrotModel> {
-        let (learn, has_adapters) = &self.learning;
-        let dtypes = training_dtypes(device, self.dtypes, learn, *has_adapters);
+        let dtypes = training_dtypes(device, self.dtypes, &self.learning);
         match &self.origin {
             Origin::Parrot(folder) => {
                 let config = self.description.config.clone();

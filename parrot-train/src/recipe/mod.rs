@@ -32,7 +32,6 @@ mod start;
 use std::path::{Path, PathBuf};
 
 use parrot_model::config::{ModelSize, ParrotConfig};
-use parrot_model::quantization::BlockFormat;
 use parrot_model::untrusted::{self, MAX_CONFIG_BYTES};
 use serde::{Deserialize, Serialize};
 
@@ -354,11 +353,6 @@ impl Recipe {
             return Err("data.source: needs at least one".into());
         }
         Ok(())
-    }
-
-    /// The format of a decoder in blocks.
-    fn decoder_format(&self) -> Option<BlockFormat> {
-        self.model.decoder_dtype.map(DecoderDtype::format)
     }
 
     /// The sources with their paths resolved.

@@ -84,7 +84,7 @@ impl Plan {
             }
         };
         let config = ParrotConfig { use_moe: recipe.train.moe, ..config };
-        let cost = recipe.stage(1, &config).cost(&config, &vision, recipe.decoder_format())?;
+        let cost = recipe.stage(1, &config).cost(&config, &vision)?;
         let assumed = Mean::assumed(cost.tokens_per_image(), recipe.max_length(&config));
         let mut plan = Self {
             recipe: recipe.clone(),

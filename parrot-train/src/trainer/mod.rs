@@ -11,7 +11,6 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::{DType, FloatDType};
 use parrot_model::config::{ParrotConfig, VisionConfig};
 use parrot_model::parrot::ParrotModel;
-use parrot_model::quantization::BlockFormat;
 
 use crate::checkpoint::{ModelDescription, RunFolder};
 use crate::data::loader::{self, LengthGrouping, LoaderOptions};
@@ -110,30 +109,14 @@ pub struct StageOutcome {
 }
 
 impl Stage {
-    /// What a step of the stage costs with a model of this shape. Adapters cost what training the decoder costs: Burn composes
-    /// the dense weight and its gradient. Beside a decoder in blocks they are products of their own.
-    ///
-    /// - decoder: the format of a decoder in blocks
+    /// What a step of the stage costs with a model of this shape. Adapters are products of their own beside the decoder's.
     ///
     /// # Errors
     ///
     /// The model's own error for an impossible configuration.
-    pub fn cost(
-        &self,
-        config: &ParrotConfig,
-        vision: &VisionConfig,
-        decoder: Option<BlockFormat>,
-    ) -> Result<Cost> {
-        let mut trainable = self.trainable.clone();
-        let cost = match (&self.lora, decoder) {
-            (Some(lora), Some(_)) => {
-                Cost::new(config, vision, &trainable)?.with_adapters(lora.parameters(&config.decoder))
-            }
-            (lora, _) => {
-                trainable.extend(lora.as_ref().map(|_| Part::LanguageModel));
-                Cost::new(config, vision, &trainable)?
-            }
-        };
+    pub fn cost(&self, config: &ParrotConfig, vision: &VisionConfig) -> Result<Cost> {
+        let adapters = self.lora.as_ref().map_or(0, |lora| lora.parameters(&config.decoder));
+        let cost = Cost::new(config, vision, &self.trainable)?.with_adapters(adapters);
         Ok(if self.activation_checkpointing { cost.recomputing() } else { cost })
     }
 
@@ -262,9 +245,8 @@ impl Stage {
         let is_narrower = |dtype: Option<FloatDType>| {
             dtype.is_some_and(|dtype| DType::from(dtype) != model.language_model.activation_dtype())
         };
-        let learns =
-            |part| self.trainable.contains(&part) || self.lora.is_some() && part == Part::LanguageModel;
-        if let Some((part, _)) = widths.into_iter().find(|(part, dtype)| learns(*part) && is_narrower(*dtype))
+        let learns = |part: &Part| self.trainable.contains(part);
+        if let Some((part, _)) = widths.into_iter().find(|(part, dtype)| learns(part) && is_narrower(*dtype))
         {
             let expected =
                 "that of activations for what learns; `training_dtypes` says what a device holds parts in";

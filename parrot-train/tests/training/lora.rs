@@ -52,11 +52,12 @@ fn adapters_change_nothing_before_they_have_learnt_and_only_they_learn() {
     let elements: usize =
         trained.iter().filter(|(name, _)| name.contains(".lora.")).map(|(_, it)| it.num_elements()).sum();
     assert_eq!(elements, lora().parameters(&config().decoder));
-    // Merged, the model computes the same.
+    // Merged, the model computes the same, but for rounding: the adapters were products of their own.
     let merged = learner.into_model().materialize();
     assert_eq!(weights(&merged.language_model).len(), base.len());
     let merged = Learner::new(merged, &trainable, optimizer());
-    assert_eq!(after, merged.loss(&batch()).unwrap().into_scalar::<f32>());
+    let merged = merged.loss(&batch()).unwrap().into_scalar::<f32>();
+    assert!((merged - after).abs() < 1e-5 * after, "{merged} {after}");
 }
 
 #[test]
