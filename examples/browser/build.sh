@@ -33,7 +33,7 @@ build() {
 
 rm -rf "$out"
 mkdir -p "$out/model" "$out/samples"
-scripts='<script src="local.js"></script>'
+isolated=no
 # A program for each device, as a reader needs only one.
 for program in "${programs[@]}"; do
   case $program in
@@ -53,7 +53,7 @@ for program in "${programs[@]}"; do
     done
     RUSTC_BOOTSTRAP=1 build threads threads ",+atomics,+bulk-memory,+mutable-globals $shared" "$target/threads" \
       -Z build-std=std,panic_abort
-    scripts="<script src=\"isolate.js\"></script>\n$scripts"
+    isolated=yes
     ;;
   *)
     echo "no such program: $program" >&2
@@ -66,7 +66,8 @@ done
 policy="default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'unsafe-inline'"
 policy="$policy; img-src 'self' data: blob:; connect-src 'self' data:; base-uri 'none'; form-action 'none'"
 sed -e "s|^<meta charset=.*|&\n<meta http-equiv=\"Content-Security-Policy\" content=\"$policy\">|" \
-  -e "s|^<!-- Here examples/browser.*|$scripts|" parrot-serve/src/http/page.html >"$out/index.html"
+  -e "/^<!-- Here examples\/browser/{r $here/page/scripts.html" -e "d}" parrot-serve/src/http/page.html >"$out/index.html"
+[ $isolated = yes ] || sed -i '/isolate\.js/d' "$out/index.html"
 cp $here/page/*.js "$out"
 cp parrot-serve/src/http/samples/*.png "$out/samples"
 

@@ -4,6 +4,8 @@
 
 /** The most that files of a model may be: a tab has 4 GB, and a weight may take twice what it takes in its file. */
 const MAX_MODEL = 1.5e9;
+/** The most files of dropped folders that are looked at, and the most pictures that are taken of them. */
+const MAX_FILES = 10_000, MAX_PICTURES = 20;
 
 let worker = null;        // holds the model
 let model = null;         // { name, files }: what the worker holds; files are [path, Blob]
@@ -61,7 +63,7 @@ async function shipped(signal) {
 }
 async function get(url, options) {
   const response = await fetch(url, options).catch(() => { throw new Error("The network cannot be reached."); });
-  if (!response.ok) throw new Error(`${url} is not there (${response.status}).`);
+  if (!response.ok) throw new Error(`This page was not put up whole: its server has no ${new URL(url, location).pathname} (${response.status}). Whoever runs it has to copy all of its folder.`);
   return response;
 }
 async function readAll(response, progress) {
@@ -74,24 +76,47 @@ async function readAll(response, progress) {
     progress(value.length);
   }
 }
-const isOfModel = file => /\.(safetensors|gguf|json|jinja|txt|model|bin|pt|pth|ckpt)$/i.test(file.name);
+/** What a model is made of; weights of other kinds are only told about. */
+const isOfModel = ({ path }) => /\.(safetensors|gguf|json|jinja|txt|model)$/i.test(path);
+const isWeights = ({ path }) => /\.(safetensors|gguf|bin|pt|pth|ckpt)$/i.test(path);
+const isSafetensors = ({ path }) => /\.safetensors$/i.test(path);
+const isGguf = ({ path }) => /\.gguf$/i.test(path);
+const folderOf = path => path.split("/").slice(0, -1).join("/");
+const isWithin = (path, folder) => folder === "" || path.startsWith(`${folder}/`);
 /** Whether files are meant as a model. A text or a list beside pictures is not, nor is a text alone. */
-const areModel = files => files.some(({ name }) => /\.(safetensors|gguf|bin|pt|pth|ckpt)$/i.test(name))
-  || files.some(({ name }) => /\.(json|jinja|model)$/i.test(name)) && !files.some(isPicture);
-/** Files of a model that were dropped or chosen, each with its path below the folder that holds them all. */
-async function given(files) {
-  const total = files.reduce((sum, { file }) => sum + file.size, 0);
-  if (total > MAX_MODEL) throw new Error(`These files are ${(total / 1e9).toFixed(1)} GB; a browser's tab holds models of up to ${MAX_MODEL / 1e9} GB.`);
-  if (!files.some(({ file }) => /\.(safetensors|gguf)$/i.test(file.name))) {
-    throw new Error("No weights are among these files. Drop a model's whole folder, or a text model's GGUF.");
+const areModel = found => found.some(isWeights)
+  || found.some(({ path }) => /\.(json|jinja|model)$/i.test(path)) && !found.some(({ file }) => isPicture(file));
+/** The topmost folders with a model's files, which go on below them with its vision tower. */
+function modelFolders(found) {
+  const marks = found.filter(each => /(^|\/)config\.json$/.test(each.path) || isSafetensors(each));
+  const folders = [...new Set(marks.map(({ path }) => folderOf(path)))];
+  // Beside a GGUF, a config.json without other weights only describes where it comes from.
+  const hasOnlyGguf = folder => {
+    const within = found.filter(({ path }) => isWithin(path, folder));
+    return within.some(isGguf) && !within.some(isSafetensors);
+  };
+  return folders.filter(folder => !folders.some(other => other !== folder && isWithin(folder, other)) && !hasOnlyGguf(folder));
+}
+/** The one model among files, each of them with its path below the model's folder. */
+function given(found) {
+  const folders = modelFolders(found);
+  // In a model's folder a GGUF is another form of it. Of a text model in several parts the first is named.
+  const ggufs = found.filter(each => isGguf(each) && !folders.some(folder => folder && isWithin(each.path, folder))
+    && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/i.test(each.path));
+  const names = [...folders.map(folder => folder || "files without a folder"), ...ggufs.map(({ path }) => path)];
+  if (names.length > 1) throw new Error(`${names.length} models are among these files: ${names.slice(0, 5).join(", ")}${names.length > 5 ? " …" : ""}. Drop or choose one at a time.`);
+  const [gguf] = ggufs;
+  const folder = gguf ? folderOf(gguf.path) : folders[0] ?? "";
+  const own = gguf ? [gguf] : found.filter(each => isWithin(each.path, folder) && isOfModel(each) && !isGguf(each));
+  const files = own.map(({ path, file }) => [folder ? path.slice(folder.length + 1) : path, file]);
+  if (!own.some(each => isGguf(each) || isSafetensors(each))) {
+    throw new Error(found.some(isWeights) ? "These weights are in a form that is not read here: a model needs .safetensors or .gguf files."
+      : "No weights are among these files. Drop a model's whole folder, or a text model's GGUF.");
   }
-  if (!files.some(({ file }) => /(\.gguf|^config\.json)$/i.test(file.name))) {
-    throw new Error("No config.json is beside these weights. Drop a model's whole folder.");
-  }
-  const ofWeights = files.find(({ file }) => /\.(safetensors|gguf)$/i.test(file.name)).file.name;
-  const folder = files.map(({ path }) => path.split("/").slice(0, -1)).reduce((a, b) => a.length <= b.length ? a : b);
-  const within = path => path.split("/").slice(folder.length).join("/");
-  return { name: folder.at(-1) ?? ofWeights, files: files.map(({ path, file }) => [within(path), file]) };
+  if (!gguf && !files.some(([path]) => path === "config.json")) throw new Error("No config.json is beside these weights. Drop a model's whole folder.");
+  const total = own.reduce((sum, { file }) => sum + file.size, 0);
+  if (total > MAX_MODEL) throw new Error(`This model is ${(total / 1e9).toFixed(1)} GB; a browser's tab holds models of up to ${MAX_MODEL / 1e9} GB.`);
+  return { name: gguf?.file.name ?? (folder.split("/").at(-1) || own.find(isWeights).file.name), files };
 }
 
 // ---- the worker
@@ -151,8 +176,11 @@ async function load(find) {
     model = found;
   } catch (error) {
     if (!own.signal.aborted) {
-      say(sentence(error.message) + (model ? ` ${model.name} is still here.` : " "));
-      if (!model && loading.size === 1 && globalThis.WebAssembly) $("status").append(element("button", { type: "button", className: "small", textContent: "Try again", onclick: () => loadModels() }));
+      // Beside what was said meanwhile of a wrong file. While another model is loading, none is still here.
+      const stays = model && loading.size === 1 ? `${model.name} is still here.` : "";
+      const advice = /mm_vision_tower/.test(error.message) ? "A model's folder has its vision tower's folder in it: drop it as a whole." : "";
+      say([$("status").textContent, sentence(error.message), advice, stays].filter(part => part).join(" "));
+      if (!model && loading.size === 1 && globalThis.WebAssembly) $("status").append(" ", element("button", { type: "button", className: "small", textContent: "Try again", onclick: () => loadModels() }));
     }
     if (error.isFatal) await revive();
     throw error;
@@ -241,15 +269,27 @@ stream = async (messages, signal, on) => {
 };
 
 const addPictures = add;
-add = async files => {
-  if (!areModel(files)) return addPictures(files);
-  if (files.some(isPicture)) await addPictures(files.filter(isPicture));
-  await begin(() => given(files.filter(isOfModel).map(file => ({ path: file.webkitRelativePath || file.name, file })))).catch(() => {});
-};
+add = files => take(files.map(file => ({ path: file.webkitRelativePath || file.name, file })));
+/** Pictures are asked about, and of a model's files a model is made. What lies in a model's folder besides belongs to it. */
+async function take(found) {
+  found = await Promise.all(found.map(async ({ path, file }) => ({ path, file: await recognised(file) })));
+  const isModel = areModel(found);
+  const folders = isModel ? modelFolders(found) : [];
+  const beside = found.filter(each => !folders.some(folder => folder && isWithin(each.path, folder)) && !isWeights(each) && !(isModel && isOfModel(each)));
+  // Of folders only the pictures are wanted; a file that was chosen by itself is told about.
+  const wanted = beside.filter(({ path, file }) => isPicture(file) || !path.includes("/")).map(({ file }) => file);
+  const loads = isModel ? begin(async () => given(found)).catch(() => {}) : null;
+  if (wanted.length) {
+    await addPictures(wanted.slice(0, MAX_PICTURES));
+    if (wanted.length > MAX_PICTURES) say(`${$("status").textContent} Of ${wanted.length} files the first ${MAX_PICTURES} were taken.`.trim());
+  } else if (!isModel) say("Neither a picture nor a model is in this folder.");
+  await loads;
+}
 /** What was dropped, folders with all that is in them. */
 async function entries(items) {
   const found = [];
   const visit = async (entry, path) => {
+    if (found.length >= MAX_FILES) throw new Error(`More than ${MAX_FILES} files are in these folders. Drop the model's folder, or the pictures.`);
     if (entry.isFile) found.push({ path: path + entry.name, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
     else {
       const reader = entry.createReader();
@@ -265,7 +305,7 @@ document.ondrop = event => {
   event.preventDefault();
   document.body.classList.remove("dragging");
   const items = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry?.()).filter(entry => entry);
-  if (items.some(entry => entry.isDirectory)) begin(async () => given(await entries(items))).catch(() => {});
+  if (items.some(entry => entry.isDirectory)) entries(items).then(take).catch(error => say(sentence(error.message ?? String(error))));
   else add([...event.dataTransfer.files]);
 };
 
@@ -274,9 +314,9 @@ document.ondrop = event => {
 $("key").closest("label").hidden = true;
 const choose = (id, text, properties) => {
   const input = element("input", { id, type: "file", multiple: true, onchange: event => {
-    const files = [...event.target.files].map(file => ({ path: file.webkitRelativePath || file.name, file }));
+    const files = [...event.target.files];
     event.target.value = "";
-    if (files.length) { $("settings").close(); begin(() => given(files)).catch(() => {}); }
+    if (files.length) { $("settings").close(); add(files); }
   }, ...properties });
   input.style.cssText = "position: static; width: 100%; height: auto; opacity: 1";
   return element("label", {}, text, input);

@@ -57,7 +57,8 @@ impl Model {
         std::panic::set_hook(Box::new(|info| panicked(&info.to_string())));
         let device = device::open_async(&device).await.map_err(error)?;
         let contents = contents.iter().map(|content| content.unchecked_into::<Uint8Array>().to_vec());
-        let gguf = names.iter().find(|name| name.ends_with(".gguf")).cloned();
+        let is_gguf = |name: &&String| name.to_ascii_lowercase().ends_with(".gguf");
+        let gguf = names.iter().find(is_gguf).cloned();
         let files = Files::in_memory("the model", names.into_iter().zip(contents));
         // A text model of llama.cpp's is one file, maybe with others beside it.
         let model = gguf.map_or_else(|| files.clone(), |gguf| files.join(gguf));

@@ -70,14 +70,17 @@ const drop = async (page, files) => page.dispatchEvent("#composer", "drop", { da
   for (const [name, bytes, type] of files) data.items.add(new File([new Uint8Array(bytes)], name, { type }));
   return data;
 }, files) });
-/** Chooses the default model as one's own. A dropped folder cannot be made up; what the page makes of one can. */
-async function chooseMine(page) {
+/** Gives the page the default model in each of these folders, and other files with their paths. A dropped folder cannot be made
+ * up; what the page makes of one can. */
+async function give(page, folders, others = []) {
   const tower = (await readdir(join(assets, "parrot-mini/towers")))[0];
-  await page.evaluate(async ({ tower }) => {
-    const read = async path => ({ path: `mine/${path}`, file: await (await fetch(`model/${path}`)).blob().then(blob => new File([blob], path.split("/").at(-1))) });
+  await page.evaluate(async ({ tower, folders, others }) => {
+    const read = async (folder, path) => ({ path: `${folder}/${path}`, file: await (await fetch(`model/${path}`)).blob().then(blob => new File([blob], path.split("/").at(-1))) });
     const paths = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", `towers/${tower}/config.json`, `towers/${tower}/preprocessor_config.json`];
-    await begin(async () => given(await Promise.all(paths.map(read))));
-  }, { tower });
+    const found = await Promise.all(folders.flatMap(folder => paths.map(path => read(folder, path))));
+    found.push(...others.map(([path, bytes, type]) => ({ path, file: new File([new Uint8Array(bytes)], path.split("/").at(-1), { type }) })));
+    await take(found);
+  }, { tower, folders, others });
 }
 
 /** Asks about the sample in two languages, and returns the answers. */
@@ -201,10 +204,57 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await page.waitForSelector("#thumbs img");
   await page.keyboard.press("Enter");
   await page.waitForSelector(".answer .error");
-  assert.match(await page.innerText(".answer .error"), /^picture 1: /);
-  await chooseMine(page);
+  assert.match(await page.innerText(".answer .error"), /^picture 1: .* Ask about another picture, or save this one anew as PNG or JPEG\.$/);
+  await give(page, ["mine"]);
   assert.match(await where(page), /^mine, on/);
   assert.deepEqual(await askTwice(page), expected);
+
+  // Of two models none is taken; a picture beside a model is asked about, one within its folder belongs to it; a folder of pictures.
+  await page.click("#new");
+  await give(page, ["one", "two"]);
+  await says(page, "^2 models are among these files: one, two\\. Drop or choose one at a time\\. mine is still here\\.$");
+  await give(page, ["folder/one", "folder/two"]);
+  await says(page, "^2 models are among these files: folder/one, folder/two\\.");
+  const rocket = [...await readFile(picture)];
+  await give(page, [], [["a.gguf", [1]], ["b.gguf", [1]]]);
+  await says(page, "^2 models are among these files: a.gguf, b.gguf\\.");
+  await give(page, ["again"], [["again/example.png", rocket, "image/png"], ["rocket.png", rocket, "image/png"], ["notes.txt", [104], "text/plain"]]);
+  assert.match(await where(page), /^again, on/);
+  assert.equal(await page.locator("#thumbs img").count(), 1);
+  await page.click("#new");
+  await give(page, [], [["pictures/1.png", rocket, "image/png"], ["pictures/more/2.png", rocket, "image/png"], ["pictures/list.txt", [104], "text/plain"]]);
+  await page.waitForFunction(() => document.querySelectorAll("#thumbs img").length === 2);
+  assert.equal(await status(page), "");
+  await page.keyboard.press("Enter");
+  await complete(page);
+  assert.match(await page.locator(".turn").last().innerText(), /^This model has learnt to talk about one picture at a time/);
+  await give(page, [], [["papers/1.pdf", [37], "application/pdf"]]);
+  await says(page, "^Neither a picture nor a model");
+  await give(page, [], [["mine/config.json", [...await readFile(join(assets, "parrot-mini/config.json"))]], ["mine/model.safetensors", [1, 2, 3]]]);
+  await says(page, "`mm_vision_tower` should be .* drop it as a whole\\. again is still here\\.$");
+  // What a file is, its content says; weights of another kind; a GGUF that is none.
+  await page.click("#new");
+  await drop(page, [["rocket", rocket]]);
+  await page.waitForSelector("#thumbs img");
+  assert.equal(await status(page), "");
+  await drop(page, [["pytorch_model.bin", [1, 2, 3]]]);
+  await says(page, "in a form that is not read here: a model needs .safetensors");
+  await drop(page, [["words.gguf", [1, 2, 3]]]);
+  await says(page, "words.gguf: is a file, and neither a model's folder nor a GGUF\\. again is still here");
+
+  // Settings that no model can take are not taken, nor those of somebody who leaves without Done.
+  await page.click("#open-settings");
+  await page.fill("#max-tokens", "0");
+  await page.click("#settings button[value=done]");
+  assert.equal(await page.locator("#settings[open]").count(), 1);
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => document.getElementById("max-tokens").value === "512");
+  await page.click("#open-settings");
+  await page.fill("#max-tokens", "8");
+  await page.click("#settings button[value=done]");
+  await page.waitForFunction(() => localStorage.getItem("parrot-max-tokens") === "8");
+  await page.evaluate(() => { localStorage.setItem("parrot-temperature", "1e300"); loadSettings(); });
+  assert.equal(await page.inputValue("#temperature"), "0");
 
   // The program ends in the middle of an answer, as it does when there is no memory left.
   await page.fill("#question", "What is this?");
@@ -240,7 +290,7 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   await drop(page, [["config.json", [123, 125]]]);
   await says(page, "No weights");
   assert.match(await where(page), /^Loading the model/);
-  await chooseMine(page);
+  await give(page, ["mine"]);
   arrive();
   await page.waitForFunction(() => !loading.size && bar.hidden);
   assert.match(await where(page), /^mine, on this computer's processor, one thread\. There is no device “quantum”/);
@@ -249,7 +299,8 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
 
 // ---- what is not there at the start, and comes later
 
-for (const [file, said] of [["worker.js", "script cannot be loaded"], ["browser-cpu_bg.wasm", "The program cannot be fetched"]]) {
+for (const [file, said] of [["worker.js", "script cannot be loaded"], ["browser-cpu_bg.wasm", "The program cannot be fetched"],
+  ["model/files.json", "not put up whole: its server has no /model/files.json \\(404\\)"]]) {
   const { page } = await open(browser);
   missing = file;
   await page.goto(url);
@@ -259,6 +310,21 @@ for (const [file, said] of [["worker.js", "script cannot be loaded"], ["browser-
   if (file === "worker.js") await page.waitForFunction(() => !worker);
   missing = null;
   await page.getByRole("button", { name: "Try again" }).click();
+  await loaded(page);
+  await page.close();
+}
+
+{
+  const { page } = await open(browser);
+  missing = "local.js";
+  await page.goto(url);
+  await says(page, "^A part of this page, local.js, cannot be loaded\\. Load the page again\\.$");
+  await page.fill("#question", "What is this?");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".answer .error");
+  assert.match(await page.innerText(".answer .error"), /local\.js/);
+  missing = null;
+  await page.reload();
   await loaded(page);
   await page.close();
 }

@@ -173,7 +173,11 @@ fn folder_keys(model: &Files) -> Result<Keys> {
         return gguf::with_header(model, |header| header.decoder_keys());
     }
     if !model.is_folder() {
-        return Err(Error::checkpoint(model.path(), "no such folder"));
+        let reason = match model.is_file() {
+            true => "is a file, and neither a model's folder nor a GGUF",
+            false => "no such folder",
+        };
+        return Err(Error::checkpoint(model.path(), reason));
     }
     read_keys(&weights::config_file(model)?)
 }
