@@ -10,9 +10,16 @@ use crate::{
     language::Language,
     question::{Form, Query, Task, Turn},
     random::Random,
-    scene::Scene,
+    scene::{Scene, Variation},
     wording::{Wording, fill},
 };
+
+/// The share of [`other_list`](Dataset::other_list) that goes colour by colour.
+const LISTS_BY_COLOUR: f32 = 0.2;
+
+/// Of pictures whose grounds are to be found by their colour most have a name: among blends alone one would be found without
+/// knowing colours.
+const GROUNDS_TO_FIND: Variation = Variation::Wide { blends: 0.15 };
 
 impl Dataset {
     /// Training sample `index`: a picture and a conversation.
@@ -83,7 +90,8 @@ impl Dataset {
     }
 
     /// Sample `index` of the other lists, each of one kind and in no order: what is on the picture and what is not
-    /// (`cat yes`), what is in which corner (`top left cat`), what is to the right of what, or above it (`cat dog`).
+    /// (`cat yes`), what is in which corner (`top left cat`), what is to the right of what, or above it (`cat dog`),
+    /// what is on which colour (`red cat`).
     ///
     /// # Panics
     ///
@@ -92,6 +100,11 @@ impl Dataset {
         let mut random = Random::new(self.config.seed, stream::OTHER_LISTS, index);
         let language = self.language(&mut random);
         let wording = Wording::of(language);
+        if random.chance(LISTS_BY_COLOUR) {
+            let scene = self.grid_on_colours(&mut random);
+            let caption = self.by_colour(&scene, language, &mut random);
+            return CaptionSample { request: wording.on_colours.to_owned(), scene, language, caption };
+        }
         let kinds = [
             (Task::Exist, wording.exist, 4, 6),
             (Task::Corner, wording.corner, 2, 4),
@@ -178,6 +191,17 @@ impl Dataset {
         queries.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// A line for each thing on a ground with a name: the colour, then the thing.
+    fn by_colour(&self, scene: &Scene, language: Language, random: &mut Random) -> String {
+        let line = |place: usize| {
+            let name = self.catalogue.name(scene.concept_at(place)?, language);
+            Some(format!("{} {name}", scene.colour_at(place)?.name(language)))
+        };
+        let mut lines: Vec<String> = (0..scene.tiles.len()).filter_map(line).collect();
+        random.shuffle(&mut lines);
+        lines.join("\n")
+    }
+
     /// A question without options.
     fn open(&self, query: &Query, language: Language) -> Turn {
         query.turn(&self.catalogue, language, Form::Open, 0)
@@ -192,6 +216,19 @@ impl Dataset {
             _ => None,
         };
         turn
+    }
+
+    /// A grid with things on two colours at least: what stands on a colour can be told by the colour alone.
+    pub(super) fn grid_on_colours(&self, random: &mut Random) -> Scene {
+        let [_, mixed, counting] = self.config.scene_weights;
+        assert!(mixed + counting > 0.0, "these questions need grids");
+        loop {
+            let (scene, _) = self.training_scene_as(GROUNDS_TO_FIND, random);
+            let named = scene.objects().filter(|(place, _)| scene.colour_at(*place).is_some()).count();
+            if scene.is_grid() && named > 1 {
+                return scene;
+            }
+        }
     }
 
     /// A grid and different questions of a task about it.
@@ -230,12 +267,17 @@ impl Dataset {
 
     /// A training picture of a random kind without any held-out composition.
     pub(super) fn training_scene(&self, random: &mut Random) -> (Scene, Kind) {
+        self.training_scene_as(self.config.variation, random)
+    }
+
+    /// The same with another variation than the configuration's.
+    fn training_scene_as(&self, variation: Variation, random: &mut Random) -> (Scene, Kind) {
         let kind = [Kind::Single, Kind::Mixed, Kind::Counting][random.weighted(&self.config.scene_weights)];
         // By the number of drawings, so that small sets do not make their few concepts frequent.
         let weights = Style::TRAIN.map(|style| self.pools[style as usize].len() as f32);
         let style = Style::TRAIN[random.weighted(&weights)];
         loop {
-            let scene = self.scene(kind, style, self.config.variation, random);
+            let scene = self.scene(kind, style, variation, random);
             if !Composition::any_held_out(&scene, &self.catalogue) {
                 return (scene, kind);
             }

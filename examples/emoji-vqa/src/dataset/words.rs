@@ -160,7 +160,10 @@ impl Dataset {
     fn about_the_known(&self, language: Language, random: &mut Random) -> Option<WordedSample> {
         let intent = Intent::ALL[random.weighted(&INTENTS)];
         if intent.is_further() {
-            let (scene, _) = self.training_scene(random);
+            let scene = match intent {
+                Intent::OnColour => self.grid_on_colours(random),
+                _ => self.training_scene(random).0,
+            };
             let turn = self.next_turn(&scene, intent, language, random);
             return self.followed(scene, intent, turn, language, random);
         }
@@ -216,7 +219,12 @@ impl Dataset {
                 let turn = if random.chance(OUTSIDE_FURTHER) {
                     self.about_nothing_shown(&scene, language, random)
                 } else {
-                    let next = if drilled { intent } else { Intent::ALL[random.weighted(&INTENTS)] };
+                    let next = match intent {
+                        _ if !drilled => Intent::ALL[random.weighted(&INTENTS)],
+                        // How many of a thing and how many things in all are told apart where both are asked.
+                        Intent::Count | Intent::CountAll => random.choose(&[Intent::Count, Intent::CountAll]),
+                        _ => intent,
+                    };
                     self.next_turn(&scene, next, language, random)
                 };
                 turns.extend(turn.filter(|turn| turns.iter().all(|(_, answer)| *answer != turn.1)));

@@ -12,6 +12,7 @@ use super::surface::{Surface, transcribed};
 pub(super) static TEMPLATES: Wording = Wording {
     describe: "صف الصورة.",
     relate: "صف كل شيء.",
+    on_colours: "ماذا يوجد على كل لون؟",
     naming: &["ما هذا؟", "ماذا في الصورة؟", "ماذا نرى في الصورة؟"],
     category: &["ما نوع هذا الشيء؟", "إلى أي فئة ينتمي هذا؟"],
     exist: &["هل في الصورة «{}»؟", "هل يوجد «{}» في الصورة؟"],

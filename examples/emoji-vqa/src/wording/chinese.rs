@@ -8,6 +8,7 @@ use super::surface::Surface;
 pub(super) static TEMPLATES: Wording = Wording {
     describe: "描述这张图片。",
     relate: "逐一描述图中的事物。",
+    on_colours: "每种颜色上是什么？",
     naming: &["这是什么？", "图中是什么？", "图里有什么？"],
     category: &["这属于哪一类？", "这是哪一类事物？"],
     exist: &["图中有“{}”吗？", "图里有没有“{}”？"],

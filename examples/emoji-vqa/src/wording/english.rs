@@ -8,6 +8,7 @@ use super::surface::Surface;
 pub(super) static TEMPLATES: Wording = Wording {
     describe: "Describe the picture.",
     relate: "Describe every thing.",
+    on_colours: "What is on which colour?",
     naming: &["What is this?", "What does the picture show?", "What is in the picture?"],
     category: &["What kind of thing is this?", "What category is this?"],
     exist: &["Is there “{}” in the picture?", "Does the picture show “{}”?"],

@@ -9,6 +9,8 @@ pub struct Wording {
     pub describe: &'static str,
     /// Describe every thing: asks for one line per thing, in any order.
     pub relate: &'static str,
+    /// What is on which colour: asks for one line per colour, in any order.
+    pub on_colours: &'static str,
     /// What is this?
     pub naming: &'static [&'static str],
     /// What kind of thing is this?

@@ -8,6 +8,7 @@ use super::surface::{Surface, transcribed};
 pub(super) static TEMPLATES: Wording = Wording {
     describe: "Descreva a imagem.",
     relate: "Descreva cada coisa.",
+    on_colours: "O que há sobre cada cor?",
     naming: &["O que é isto?", "O que a imagem mostra?", "O que há na imagem?"],
     category: &["Que tipo de coisa é esta?", "A que categoria isto pertence?"],
     exist: &["Há “{}” na imagem?", "A imagem mostra “{}”?"],

@@ -8,6 +8,7 @@ use super::surface::{Surface, transcribed};
 pub(super) static TEMPLATES: Wording = Wording {
     describe: "Опиши картинку.",
     relate: "Опиши каждый предмет.",
+    on_colours: "Что на каком цвете?",
     naming: &["Что это?", "Что на картинке?", "Что ты видишь на картинке?"],
     category: &["К какой категории это относится?", "Какая это категория?"],
     exist: &["Есть ли на картинке «{}»?", "На картинке есть «{}»?"],

@@ -8,6 +8,7 @@ use super::turkish_names;
 pub(super) static TEMPLATES: Wording = Wording {
     describe: "Resmi anlat.",
     relate: "Her şeyi anlat.",
+    on_colours: "Hangi rengin üzerinde ne var?",
     naming: &["Bu nedir?", "Resimde ne var?", "Resimde ne görüyorsun?"],
     category: &["Bu ne tür bir şey?", "Bu hangi türden bir şey?"],
     exist: &["Resimde “{}” var mı?", "Resimde “{}” görüyor musun?"],
