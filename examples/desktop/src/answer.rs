@@ -127,7 +127,12 @@ impl Answer {
             State::Done { tokens, took, was_cut } => {
                 let plural = if *tokens == 1 { "" } else { "s" };
                 let cut = if *was_cut { ", cut off" } else { "" };
-                format!("{tokens} token{plural}, {:.1} s{cut}", took.as_secs_f32())
+                let silent = if self.text.trim().is_empty() {
+                    ": it had nothing to say. Put it in other words, or begin a new conversation."
+                } else {
+                    ""
+                };
+                format!("{tokens} token{plural}, {:.1} s{cut}{silent}", took.as_secs_f32())
             }
         }
     }

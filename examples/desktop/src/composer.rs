@@ -8,7 +8,7 @@ use eframe::egui::{
     Align, Button, Event, Image, Key, Layout, Modifiers, RichText, ScrollArea, Stroke, StrokeKind, Ui, vec2,
 };
 
-use crate::pictures::{Picture, Reader};
+use crate::pictures::{ENDINGS, Picture, Reader};
 use crate::text;
 use crate::theme::palette;
 
@@ -117,7 +117,7 @@ impl Composer {
         let context = ui.ctx().clone();
         thread::spawn(move || {
             let dialog = rfd::FileDialog::new().set_title("A picture to ask about");
-            let dialog = dialog.add_filter("Pictures", &["png", "jpg", "jpeg", "webp", "gif", "bmp"]);
+            let dialog = dialog.add_filter("Pictures", &ENDINGS);
             let _ = sender.send(dialog.pick_files().unwrap_or_default());
             context.request_repaint();
         });

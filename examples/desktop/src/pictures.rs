@@ -1,6 +1,7 @@
 //! Pictures: read on threads of their own, since a photo takes a moment to decode.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -10,10 +11,14 @@ use eframe::egui::{ColorImage, Context, TextureHandle, TextureOptions};
 use image::RgbImage;
 use parrot_infer::Image;
 use parrot_model::error_chain;
+use parrot_model::layout::CONFIG_FILE;
 use parrot_model::untrusted::contained;
 
 /// The longest side of what is drawn.
 const DRAWN_SIDE: u32 = 512;
+
+/// How files of pictures end.
+pub(crate) const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "gif", "bmp"];
 
 /// Pictures that the window brings along: their names and their files.
 pub(crate) const SAMPLES: [(&str, &[u8]); 4] = [
@@ -109,6 +114,25 @@ impl Reader {
     pub(crate) fn is_busy(&self) -> bool {
         !self.under_way.is_empty()
     }
+}
+
+/// The pictures in a folder that holds no model, in the order of their names; none if it is no folder. More than a few are
+/// nothing to ask about at once.
+pub(crate) fn of_folder(folder: &Path) -> Vec<PathBuf> {
+    const MOST: usize = 20;
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let ending = |path: &PathBuf| path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let is_one_of = |path: &PathBuf, endings: &[&str]| {
+        ending(path).is_some_and(|ending| endings.contains(&ending.as_str()))
+    };
+    if paths.iter().any(|path| path.ends_with(CONFIG_FILE) || is_one_of(path, &["safetensors", "gguf"])) {
+        return Vec::new();
+    }
+    let mut pictures: Vec<PathBuf> = paths.into_iter().filter(|path| is_one_of(path, &ENDINGS)).collect();
+    pictures.sort();
+    pictures.truncate(MOST);
+    pictures
 }
 
 /// A small copy.

@@ -1,7 +1,7 @@
 //! Colours and sizes: those of the server's page.
 
 use eframe::egui::accesskit::Role;
-use eframe::egui::style::WidgetVisuals;
+use eframe::egui::style::{ScrollStyle, WidgetVisuals};
 use eframe::egui::{
     Color32, ComboBox, Context, CornerRadius, FontId, Margin, Stroke, TextStyle, Theme, ThemePreference, Ui,
     WidgetInfo, vec2,
@@ -93,6 +93,8 @@ pub(crate) fn install(context: &Context) {
                 style.text_styles.insert(text, FontId::proportional(size));
             }
             style.spacing.item_spacing = vec2(8.0, 7.0);
+            // Where something is cut off, its bar is to be seen also without a pointer above it.
+            style.spacing.scroll = ScrollStyle::thin();
             style.spacing.button_padding = vec2(12.0, 6.0);
             // Of dialogs, too.
             style.spacing.menu_margin = Margin::same(14);

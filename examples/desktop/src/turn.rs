@@ -18,6 +18,8 @@ pub(crate) struct Turn {
     pub(crate) answers: Vec<Answer>,
     /// Whether the conversation begins here, so that nothing of what was said before is known.
     pub(crate) begins: bool,
+    /// What is said above it, of more pictures than the model has learnt to talk about; or nothing.
+    pub(crate) notice: String,
 }
 
 /// What a click on an answer's buttons asks for.
@@ -38,6 +40,9 @@ impl Turn {
     /// Draws it; returns the number of an answer of which something is wanted.
     pub(crate) fn show(&self, ui: &mut Ui) -> Option<(usize, Wish)> {
         let mut wished = None;
+        if !self.notice.is_empty() {
+            ui.label(RichText::new(&self.notice).small().weak());
+        }
         if self.is_six() {
             self.show_pictures(ui);
             let width = ui.available_width();

@@ -86,7 +86,13 @@ impl DroppedFile for Dropped {
 }
 
 fn drop_file(window: &mut Window, path: impl Into<PathBuf>) {
-    window.input_mut().dropped_files.push(Arc::new(Dropped(path.into())));
+    drop_files(window, [path.into()]);
+}
+
+fn drop_files(window: &mut Window, paths: impl IntoIterator<Item = PathBuf>) {
+    for path in paths {
+        window.input_mut().dropped_files.push(Arc::new(Dropped(path)));
+    }
     window.step();
     window.input_mut().dropped_files.clear();
 }
@@ -140,8 +146,9 @@ fn what_cannot_be_used_is_explained_and_the_window_goes_on() {
     assert!(problem.contains("letter.png"), "{problem}");
     assert!(window.query_by_label(&problem).is_some(), "{problem}");
 
-    // A folder is a model; this one is none.
-    drop_file(&mut window, folder.path());
+    // A folder without pictures is a model; this one is none.
+    let empty = tempfile::tempdir().unwrap();
+    drop_file(&mut window, empty.path());
     wait(&mut window, "the folder", |app| {
         app.problem().is_some_and(|problem| problem.contains("config.json"))
     });
@@ -154,9 +161,31 @@ fn what_cannot_be_used_is_explained_and_the_window_goes_on() {
         app(&mut window).load(other);
         wait(&mut window, expected, |app| app.problem().is_some_and(|problem| problem.contains(expected)));
     }
+    drop_files(&mut window, ["one", "two"].map(|name| folder.path().join(name).with_extension("gguf")));
+    let problem = app(&mut window).problem().unwrap().to_owned();
+    assert!(problem.starts_with("2 models were dropped: ") && problem.contains("two.gguf"), "{problem}");
     // The model before is still there.
     drop_file(&mut window, repository("assets/pictures/rocket.png"));
     assert_eq!(ask(&mut window, "What is in the picture?"), "rocket");
+}
+
+#[test]
+fn more_pictures_than_it_has_learnt_to_talk_about_are_taken_with_a_word() {
+    let mut window = loaded();
+    let learnt = "model has learnt to talk about one picture at a time.";
+    // The folder's, by their names; the text among them is none.
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["rocket.png", "monkey.png"] {
+        fs::copy(repository(&format!("assets/pictures/{name}")), folder.path().join(name)).unwrap();
+    }
+    fs::write(folder.path().join("notes.txt"), "monkey, rocket").unwrap();
+    drop_file(&mut window, folder.path());
+    ask(&mut window, "What is this?");
+    assert_eq!(window.query_all_by_label("monkey.png").count(), 1);
+    assert!(window.query_by_label(&format!("This {learnt}")).is_some());
+    drop_file(&mut window, repository("assets/pictures/rocket.png"));
+    assert_eq!(ask(&mut window, "What is in the picture?"), "rocket");
+    assert!(window.query_by_label(&format!("A new conversation: this {learnt}")).is_some());
 }
 
 #[test]

@@ -20,13 +20,16 @@ impl App {
         }
         self.composer.draft.clear();
         let pictures = std::mem::take(&mut self.composer.pictures);
-        self.begins |= !self.has_room_for(pictures.len());
+        let (is_first, notice) = (self.begins || self.said().0.is_empty(), self.notice(pictures.len()));
+        self.begins |= notice.is_some();
         let begins = std::mem::take(&mut self.begins);
         let (mut messages, mut shown) = if begins { Default::default() } else { self.said() };
         messages.push(Message::question(&question, pictures.len()));
         shown.extend(pictures.iter().cloned());
         let answer = self.answer(None, question, Conversation(messages), &shown);
-        self.turns.push(Turn { pictures, answers: vec![answer], begins });
+        let start = if is_first { "This" } else { "A new conversation: this" };
+        let notice = notice.map(|notice| format!("{start} {notice}")).unwrap_or_default();
+        self.turns.push(Turn { pictures, answers: vec![answer], begins, notice });
         self.composer.wants_focus = true;
     }
 
@@ -43,7 +46,10 @@ impl App {
             self.answer(Some(language), question, conversation, &pictures)
         });
         let answers = answers.collect();
-        self.turns.push(Turn { pictures, answers, begins: false });
+        // Only the pictures of this question: six columns are no part of the conversation.
+        let notice = self.most_images().filter(|most| pictures.len() > *most);
+        let notice = notice.map(|most| format!("This {}", learnt(most))).unwrap_or_default();
+        self.turns.push(Turn { pictures, answers, begins: false, notice });
     }
 
     fn answer(
@@ -79,9 +85,20 @@ impl App {
         (messages, pictures)
     }
 
-    /// Whether the model has learnt to talk about so many images more than the conversation has.
-    fn has_room_for(&self, images: usize) -> bool {
-        let most = self.model.as_ref().and_then(|model| model.engine.max_images_per_conversation());
-        images == 0 || most.is_none_or(|most| self.said().1.len() + images <= most)
+    /// Why the conversation cannot go on with so many images more, if it cannot.
+    fn notice(&self, images: usize) -> Option<String> {
+        let before = if self.begins { 0 } else { self.said().1.len() };
+        let most = self.most_images().filter(|most| images > 0 && before + images > *most)?;
+        Some(learnt(most))
     }
+
+    fn most_images(&self) -> Option<usize> {
+        self.model.as_ref()?.engine.max_images_per_conversation()
+    }
+}
+
+/// - most: images that a model has learnt to talk about at a time
+fn learnt(most: usize) -> String {
+    let pictures = if most == 1 { "one picture".to_owned() } else { format!("{most} pictures") };
+    format!("model has learnt to talk about {pictures} at a time.")
 }

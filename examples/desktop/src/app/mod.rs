@@ -18,7 +18,7 @@ use parrot_infer::device::Backend;
 use crate::answer::{Answer, Repaint};
 use crate::composer::{Action, Composer};
 use crate::model::{Loaded, Loading, Setup};
-use crate::pictures::{Picture, Reader, SAMPLES};
+use crate::pictures::{self, Picture, Reader, SAMPLES};
 use crate::settings::{self, Settings};
 use crate::six::{Outcome, SixDialog};
 use crate::theme::palette;
@@ -234,18 +234,36 @@ impl App {
                 input.raw.dropped_files.iter().map(|file| file.path().into()).collect();
             (dropped, pasted.collect::<Vec<_>>(), input.key_pressed(Key::Escape))
         });
-        for path in dropped {
-            if is_model(&path) {
-                let current = self.setup();
-                self.load(Setup { model: path.to_string_lossy().into_owned(), ..current });
-            } else {
-                self.reader.open(path);
-            }
-        }
+        self.take_dropped(dropped);
         pasted.into_iter().for_each(|pixels| self.reader.paste(pixels));
         if stops {
             self.stop();
         }
+    }
+
+    /// Pictures are asked about, those of a folder too; a model is loaded.
+    fn take_dropped(&mut self, dropped: Vec<PathBuf>) {
+        let (mut models, mut files) = (Vec::new(), Vec::new());
+        for path in dropped {
+            match pictures::of_folder(&path) {
+                pictures if !pictures.is_empty() => files.extend(pictures),
+                _ if is_model(&path) => models.push(path.to_string_lossy().into_owned()),
+                _ => files.push(path),
+            }
+        }
+        match &models[..] {
+            [] => {}
+            [model] => {
+                let current = self.setup();
+                self.load(Setup { model: model.clone(), ..current });
+            }
+            several => {
+                let names = several.join(", ");
+                self.problems
+                    .push(format!("{} models were dropped: {names}. Drop one at a time.", several.len()));
+            }
+        }
+        files.into_iter().for_each(|file| self.reader.open(file));
     }
 
     /// What is loaded, or being loaded.
@@ -332,9 +350,6 @@ impl App {
             for (at, turn) in self.turns.iter().enumerate() {
                 if at > 0 && turn.begins && !turn.is_six() {
                     ui.separator();
-                    let why =
-                        "A new conversation: this model has learnt to talk about one picture at a time.";
-                    ui.label(RichText::new(why).small().weak());
                 }
                 ui.push_id(at, |ui| {
                     if let Some((answer, wish)) = turn.show(ui) {
