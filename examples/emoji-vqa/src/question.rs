@@ -254,13 +254,30 @@ impl Query {
     fn count(scene: &Scene) -> Option<Self> {
         let objects = scene.objects().filter(|_| scene.is_grid());
         let (place, object) = objects.max_by_key(|(place, o)| (scene.count(o.concept), 4 - place))?;
-        let count = scene.count(object.concept);
+        Some(Self::count_of(scene, place, object.concept))
+    }
+
+    /// How often any of the things is there. Asked for what is shown most often alone, one need not know what is asked for.
+    pub(crate) fn count_any(scene: &Scene, random: &mut Random) -> Option<Self> {
+        let mut shown: Vec<(usize, usize)> = scene.objects().map(|(place, o)| (o.concept, place)).collect();
+        // Each thing once, however often it is there.
+        shown.sort_unstable();
+        shown.dedup_by_key(|(concept, _)| *concept);
+        if !scene.is_grid() || shown.is_empty() {
+            return None;
+        }
+        let (concept, place) = random.choose(&shown);
+        Some(Self::count_of(scene, place, concept))
+    }
+
+    fn count_of(scene: &Scene, place: usize, concept: usize) -> Self {
+        let count = scene.count(concept);
         let composition = match count {
-            1 => Composition::on_ground(scene, place, object.concept),
-            _ => Some(Composition::Count(object.concept, count)),
+            1 => Composition::on_ground(scene, place, concept),
+            _ => Some(Composition::Count(concept, count)),
         };
         let query = Self::new(Task::Count, Fact::Number(count), composition);
-        Some(Self { subject: Some(object.concept), ..query })
+        Self { subject: Some(concept), ..query }
     }
 
     fn colour(scene: &Scene, random: &mut Random) -> Option<Self> {

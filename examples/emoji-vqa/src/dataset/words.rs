@@ -19,7 +19,7 @@ const SHARES: [f32; 3] = [0.79, 0.11, 0.10];
 
 /// How often each intent is asked about what is known, in the order of [`Intent::ALL`]. More of what is learnt last, and
 /// of naming so much that one naming question in five is about the unknown: where half are, known things are refused.
-const INTENTS: [f32; 16] = [2.4, 1.0, 1.6, 1.2, 1.2, 0.5, 1.2, 1.6, 1.4, 1.8, 1.8, 2.2, 1.0, 0.7, 1.6, 0.0];
+const INTENTS: [f32; 16] = [3.0, 1.0, 1.8, 1.8, 1.2, 0.5, 1.4, 1.6, 1.4, 1.8, 1.8, 2.4, 1.0, 0.5, 1.5, 0.0];
 
 /// The share of naming questions about grids, which ask for everything that is there.
 const NAMING_OF_GRIDS: f32 = 0.12;
@@ -50,8 +50,11 @@ const DRILLS: f32 = 0.5;
 /// How often a further question has an answer that no picture gives.
 const OUTSIDE_FURTHER: f32 = 0.08;
 
-/// How often a thing is counted that is there once. Pictures drawn for something else show nearly everything once.
+/// How often a thing is counted in a picture that shows everything once, as those drawn for something else mostly do.
 const COUNTED_ONCE: f32 = 0.1;
+
+/// The share of first questions after a number that are about any of the things, not about what is there most often.
+const COUNTED_BY_NAME: f32 = 0.5;
 
 /// A picture with questions in people's own words and their answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +114,10 @@ impl Intent {
             | Self::Outside => None,
         }
     }
+}
+
+fn shows_something_twice(scene: &Scene) -> bool {
+    scene.objects().any(|(_, object)| scene.count(object.concept) > 1)
 }
 
 /// Puts a single thing on a texture or on a plain ground without a name, now and then.
@@ -187,8 +194,9 @@ impl Dataset {
             |query: &Query| task != Task::Colour || query.subject.is_none() == (intent == Intent::Background);
         // Also on plain grounds: were they only described there, the ground would decide between naming, description and
         // refusal, and no longer the question.
-        let (mut scene, query) = self.asked_on_any_ground(task, suits, random);
+        let (mut scene, mut query) = self.asked_on_any_ground(task, suits, random);
         match task {
+            Task::Count if random.chance(COUNTED_BY_NAME) => query = Query::count_any(&scene, random)?,
             Task::Naming | Task::Category => change_ground(&mut scene, random),
             Task::Corner => take_names_of_grounds(&mut scene, random),
             _ => {}
@@ -222,7 +230,9 @@ impl Dataset {
                     let next = match intent {
                         _ if !drilled => Intent::ALL[random.weighted(&INTENTS)],
                         // How many of a thing and how many things in all are told apart where both are asked.
-                        Intent::Count | Intent::CountAll => random.choose(&[Intent::Count, Intent::CountAll]),
+                        Intent::Count | Intent::CountAll => {
+                            random.choose(&[Intent::Count, Intent::Count, Intent::CountAll])
+                        }
                         _ => intent,
                     };
                     self.next_turn(&scene, next, language, random)
@@ -247,11 +257,12 @@ impl Dataset {
         let query = match intent.task() {
             _ if intent.is_further() => self.further(intent, scene, random)?,
             None | Some(Task::Naming | Task::Category) => return None,
+            Some(Task::Count) => Query::count_any(scene, random)?,
             Some(task) => Query::draw(task, scene, &self.catalogue, self.pool(scene), random)?,
         };
         let suits = match intent.task() {
             Some(Task::Colour) => query.subject.is_none() == (intent == Intent::Background),
-            Some(Task::Count) => query.answer != Fact::Number(1) || random.chance(COUNTED_ONCE),
+            Some(Task::Count) => shows_something_twice(scene) || random.chance(COUNTED_ONCE),
             _ => true,
         };
         let question = self.own_words(scene, intent, Some(&query), Part::Trained, language, random);
