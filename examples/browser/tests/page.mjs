@@ -70,8 +70,14 @@ const drop = async (page, files) => page.dispatchEvent("#composer", "drop", { da
   for (const [name, bytes, type] of files) data.items.add(new File([new Uint8Array(bytes)], name, { type }));
   return data;
 }, files) });
-/** Gives the page the default model in each of these folders, and other files with their paths. A dropped folder cannot be made
- * up; what the page makes of one can. */
+/** Files and folders of this computer, as somebody drags them in. */
+async function drag(page, paths) {
+  const session = await page.context().newCDPSession(page);
+  const data = { items: [], files: paths, dragOperationsMask: 1 };
+  for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: 300, y: 200, data });
+}
+/** Gives the page the default model in each of these folders, and other files with their paths. As what the page
+ * makes of dropped folders. */
 async function give(page, folders, others = []) {
   const tower = (await readdir(join(assets, "parrot-mini/towers")))[0];
   await page.evaluate(async ({ tower, folders, others }) => {
@@ -209,10 +215,19 @@ for (const [width, height, colorScheme] of [[1280, 800, "light"], [390, 844, "da
   assert.match(await where(page), /^mine, on/);
   assert.deepEqual(await askTwice(page), expected);
 
+  await page.click("#new");
+  await drag(page, [join(assets, "parrot-mini"), picture]);
+  await page.waitForFunction(() => /^parrot-mini, on/.test(document.getElementById("place").textContent) && document.querySelector("#thumbs img"));
+  assert.equal(await status(page), "");
+  await page.click("#new");
+  await drag(page, [join(assets, "pictures")]);
+  const pictures = (await readdir(join(assets, "pictures"))).filter(name => name.endsWith(".png")).length;
+  await page.waitForFunction(count => document.querySelectorAll("#thumbs img").length === count, pictures);
+
   // Of two models none is taken; a picture beside a model is asked about, one within its folder belongs to it; a folder of pictures.
   await page.click("#new");
   await give(page, ["one", "two"]);
-  await says(page, "^2 models are among these files: one, two\\. Drop or choose one at a time\\. mine is still here\\.$");
+  await says(page, "^2 models are among these files: one, two\\. Drop or choose one at a time\\. parrot-mini is still here\\.$");
   await give(page, ["folder/one", "folder/two"]);
   await says(page, "^2 models are among these files: folder/one, folder/two\\.");
   const rocket = [...await readFile(picture)];

@@ -90,7 +90,8 @@ impl Composer {
         // Two rows are to be seen; the buttons below stay where they are however many pictures there are.
         let cell = vec2(SIDE + 36.0, SIDE);
         let most = 2.0 * SIDE + ui.spacing().item_spacing.y;
-        ScrollArea::vertical().max_height(most).min_scrolled_height(most).show(ui, |ui| {
+        let area = ScrollArea::vertical().max_height(most).min_scrolled_height(most);
+        area.auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
                 for (at, picture) in self.pictures.iter().enumerate() {
                     ui.allocate_ui_with_layout(cell, Layout::left_to_right(Align::Center), |ui| {

@@ -27,10 +27,10 @@ answered() {
   echo "no answer in time"; import -window root "$shots/no-answer.png"; cat "$scratch/log"; exit 1
 }
 
-# Opens the window: open WIDTH HEIGHT THEME PICTURE
+# Opens the window: open_window WIDTH HEIGHT THEME PICTURE …
 open_window() {
   : >"$scratch/transcript"
-  "$programs/desktop" --device "$device" --theme "$3" --transcript "$scratch/transcript" "$4" 2>"$scratch/log" &
+  "$programs/desktop" --device "$device" --theme "$3" --transcript "$scratch/transcript" "${@:4}" 2>"$scratch/log" &
   window=$!
   started+=("$window")
   local id

@@ -324,7 +324,8 @@ impl App {
         const MOST: f32 = 120.0;
         let mut dismissed = None;
         let area = ScrollArea::vertical().id_salt("problems").max_height(MOST).min_scrolled_height(MOST);
-        area.show(ui, |ui| {
+        // As wide as the window, so that its bar stands at the edge.
+        area.auto_shrink([false, true]).show(ui, |ui| {
             for (at, problem) in self.problems.iter().enumerate() {
                 ui.horizontal_wrapped(|ui| {
                     if ui.small_button("×").on_hover_text("Dismiss").clicked() {
