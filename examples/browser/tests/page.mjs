@@ -450,7 +450,7 @@ if (isBuilt("webgpu")) {
     await page.click("#six button[value=ask]");
     await page.waitForSelector(".answers.six");
     await complete(page);
-    assert.deepEqual(await page.locator(".answers.six .text").allInnerTexts(), asked.map(command));
+    assert.deepEqual(await page.locator(".answers.six .text").allInnerTexts(), asked.map(question => command(question)));
     assert.deepEqual(errors, []);
 
     // The GPU is lost in the middle of an answer, as in a tab that slept or when its driver is reset.
