@@ -136,7 +136,7 @@ impl Dataset {
     /// thing it is.
     ///
     /// Where the picture leaves no doubt the options are not worth reading, and reading them is not learnt. So this is
-    /// for pictures that leave it ([`Variation::Doubtful`](crate::scene::Variation::Doubtful)).
+    /// for pictures that leave it ([`Variation::Doubtful`]).
     ///
     /// # Panics
     ///
