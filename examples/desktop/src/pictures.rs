@@ -116,10 +116,11 @@ impl Reader {
     }
 }
 
-/// The pictures in a folder that holds no model, in the order of their names; none if it is no folder. More than a few are
-/// nothing to ask about at once.
+/// The most pictures that are taken of a folder: more are nothing to ask about at once.
+pub(crate) const MOST_DROPPED: usize = 20;
+
+/// The pictures in a folder that holds no model, in the order of their names; none if it is no folder.
 pub(crate) fn of_folder(folder: &Path) -> Vec<PathBuf> {
-    const MOST: usize = 20;
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     let ending = |path: &PathBuf| path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
@@ -131,7 +132,6 @@ pub(crate) fn of_folder(folder: &Path) -> Vec<PathBuf> {
     }
     let mut pictures: Vec<PathBuf> = paths.into_iter().filter(|path| is_one_of(path, &ENDINGS)).collect();
     pictures.sort();
-    pictures.truncate(MOST);
     pictures
 }
 

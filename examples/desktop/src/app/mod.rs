@@ -18,7 +18,7 @@ use parrot_infer::device::Backend;
 use crate::answer::{Answer, Repaint};
 use crate::composer::{Action, Composer};
 use crate::model::{Loaded, Loading, Setup};
-use crate::pictures::{self, Picture, Reader, SAMPLES};
+use crate::pictures::{self, MOST_DROPPED, Picture, Reader, SAMPLES};
 use crate::settings::{self, Settings};
 use crate::six::{Outcome, SixDialog};
 use crate::theme::palette;
@@ -246,7 +246,16 @@ impl App {
         let (mut models, mut files) = (Vec::new(), Vec::new());
         for path in dropped {
             match pictures::of_folder(&path) {
-                pictures if !pictures.is_empty() => files.extend(pictures),
+                mut pictures if !pictures.is_empty() => {
+                    if pictures.len() > MOST_DROPPED {
+                        let (folder, count) = (path.display(), pictures.len());
+                        self.problems.push(format!(
+                            "{folder}: of {count} pictures the first {MOST_DROPPED} were taken"
+                        ));
+                        pictures.truncate(MOST_DROPPED);
+                    }
+                    files.extend(pictures);
+                }
                 _ if is_model(&path) => models.push(path.to_string_lossy().into_owned()),
                 _ => files.push(path),
             }
